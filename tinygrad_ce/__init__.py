@@ -1,0 +1,44 @@
+"""tinygrad_ce: a small reverse-mode autodiff framework on NumPy and Numba, for toy networks and for teaching.
+
+>>> import tinygrad_ce as tg
+>>> x = tg.Tensor(3.0, requires_grad=True)
+>>> y = x * x + 2 * x
+>>> y.backward(); x.grad
+array(8.)
+"""
+
+from tinygrad_ce import check, core, data, losses, nn, numpy_protocol, ops, optim
+from tinygrad_ce.backward import gradients, no_grad
+from tinygrad_ce.core import Primitive, Tensor, primitive
+from tinygrad_ce.functional import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
+from tinygrad_ce.nn.init import seed
+from tinygrad_ce.train import History, NotFiniteError, Trainer
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "History",
+    "NotFiniteError",
+    "Primitive",
+    "Tensor",
+    "Trainer",
+    "check",
+    "core",
+    "data",
+    "grad",
+    "gradients",
+    "hessian",
+    "hvp",
+    "jacobian",
+    "jvp",
+    "losses",
+    "nn",
+    "no_grad",
+    "numpy_protocol",
+    "ops",
+    "optim",
+    "primitive",
+    "seed",
+    "value_and_grad",
+    "vjp",
+]

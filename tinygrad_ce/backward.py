@@ -1,0 +1,168 @@
+"""Backpropagation: one walk from the youngest tensor to the oldest, in which every rule hands its share further back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from tinygrad_ce.core import Array, Primitive, Tensor, constant, recording
+from tinygrad_ce.ops import astype
+
+
+@contextmanager
+def no_grad() -> Iterator[None]:
+    """Inside, nothing is recorded (in this thread): results have no history and take no memory for one.
+
+    >>> x = Tensor(2.0, requires_grad=True)
+    >>> with no_grad(): print((x * x).requires_grad)
+    False
+    """
+    before, recording.enabled = recording.enabled, False
+    try:
+        yield
+    finally:
+        recording.enabled = before
+
+
+def backward(of: Tensor, gradient: Any = None) -> None:
+    """Fill `.grad` of every tensor that `of` was made from and that asked for gradients.
+
+    gradient: what is upstream of `of`, in its shape; 1 if `of` is a single number, which a loss is.
+    Leaves accumulate until their `.grad` is set to None (an optimizer's `zero_grad()`); tensors in between hold the
+    gradient of the last call. Raises ValueError if `of` has no history, or is no single number and `gradient` is None.
+
+    >>> x = Tensor([3.0], requires_grad=True)
+    >>> backward((x * x).sum()); x.grad
+    array([6.])
+    """
+    held = set()  # arrays that a .grad already holds: a leaf's gradient shares its memory with no other
+    for tensor, g in pulled_back(of, _seed(of, gradient), reachable(of)):
+        if type(g) is not np.ndarray:  # NumPy answers with a scalar where a 0-d array went in
+            g = np.asarray(g)
+        if tensor.op is None:
+            if g.base is not None or id(g) in held:
+                g = g.copy()
+            if tensor.grad is not None:
+                g = tensor.grad + g
+        tensor.grad = g
+        held.add(id(g))
+
+
+def gradients(of: Tensor, wrt: Sequence[Tensor] | Tensor, create_graph: bool = False, gradient: Any = None) -> Any:
+    """The gradients of one tensor with respect to others; `.grad` is left alone.
+
+    wrt: a tensor, or a sequence of them; the answer is a gradient, or a list of them. Any tensor of the graph will do, and
+    one that `of` does not depend on has gradient zero.
+    create_graph: answer with Tensors that can be differentiated again, instead of with arrays.
+    gradient: what is upstream of `of`, in its shape; 1 if `of` is a single number.
+    Raises ValueError if a tensor did not ask for gradients.
+
+    >>> x = Tensor(3.0, requires_grad=True)
+    >>> first = gradients(x * x * x, x, create_graph=True); gradients(first, x)
+    array(18.)
+    """
+    tensors = [wrt] if isinstance(wrt, Tensor) else list(wrt)
+    for tensor in tensors:
+        if not isinstance(tensor, Tensor) or not tensor.requires_grad:
+            label = tensor.label if isinstance(tensor, Tensor) else type(tensor).__name__
+            raise ValueError(f"gradients: {label} did not ask for gradients: make it with requires_grad=True")
+    found: dict[int, Any] = {}
+    wanted = {tensor.number for tensor in tensors}
+    if of.requires_grad:
+        seed = _seed(of, gradient)
+        for tensor, g in pulled_back(of, Tensor(seed) if create_graph else seed, leading_to(wanted, of), create_graph):
+            if tensor.number in wanted:
+                found[tensor.number] = g
+    zero = (lambda t: Tensor(np.zeros_like(t.data))) if create_graph else (lambda t: np.zeros_like(t.data))
+    answers = [found[t.number] if t.number in found else zero(t) for t in tensors]
+    return answers[0] if isinstance(wrt, Tensor) else answers
+
+
+def reachable(of: Tensor) -> dict[int, Tensor]:
+    """By number, all tensors with a gradient that `of` was made from, itself included. No recursion: chains are long."""
+    found = {of.number: of}
+    stack = [of]
+    while stack:
+        for x in stack.pop().inputs:
+            if isinstance(x, Tensor) and x.requires_grad and x.number not in found:
+                found[x.number] = x
+                stack.append(x)
+    return found
+
+
+def leading_to(wanted: set[int], of: Tensor) -> dict[int, Tensor]:
+    """The part of `reachable(of)` that depends on one of the wanted tensors: no other needs a gradient."""
+    found = reachable(of)
+    leads: dict[int, Tensor] = {}
+    for number in sorted(found):  # oldest first, so a tensor's inputs are decided before it
+        tensor = found[number]
+        if number in wanted or any(isinstance(x, Tensor) and x.number in leads for x in tensor.inputs):
+            leads[number] = tensor
+    return leads
+
+
+def pulled_back(
+    of: Tensor, seed: Any, needed: dict[int, Tensor], create_graph: bool = False
+) -> Iterator[tuple[Tensor, Any]]:
+    """Each needed tensor with its whole gradient, youngest first.
+
+    An operation's inputs are older than its output, so when a tensor's turn comes, every share of its gradient has
+    arrived. With create_graph the rules run on Tensors and are recorded; without, they run on arrays.
+    """
+    arriving = {of.number: seed}
+    for number in sorted(needed, reverse=True):
+        g = arriving.pop(number, None)
+        if g is None:
+            continue
+        tensor = needed[number]
+        yield tensor, g
+        op = tensor.op
+        if op is None:
+            continue
+        values, out = (tensor.inputs, tensor) if create_graph else (tensor.values, tensor.data)
+        for position, (x, rule) in enumerate(zip(tensor.inputs, op.rules_of(tensor.inputs), strict=True)):
+            if isinstance(x, Tensor) and x.number in needed and rule is not constant:
+                share = rule(g, out, *values, **tensor.params)
+                if share.shape != x.data.shape:
+                    share = unbroadcast(op, position, share, x.data.shape)
+                if share.dtype != x.data.dtype:
+                    share = astype(share, dtype=x.data.dtype)
+                arriving[x.number] = arriving[x.number] + share if x.number in arriving else share
+
+
+def unbroadcast(op: Primitive, position: int, share: Any, shape: tuple[int, ...]) -> Any:
+    """Sum a share over the axes along which its input was repeated: each repetition has contributed."""
+    extra = share.ndim - len(shape)
+    if op.broadcasts and extra > 0 and share.shape[extra:] == shape:
+        return share.sum(axis=tuple(range(extra)))
+    fits = op.broadcasts and extra >= 0
+    if not fits or any(n not in (1, m) for n, m in zip(shape, share.shape[extra:], strict=True)):
+        argument = op.arguments[min(position, len(op.arguments) - 1)]
+        raise ValueError(
+            f"{op.name}: the rule for `{argument}` answered with shape {share.shape}, and `{argument}` has shape {shape}"
+            + ("" if op.broadcasts else f"; if {op.name} broadcasts, declare it with @primitive(broadcasts=True)")
+        )
+    repeated = tuple(i for i in range(share.ndim) if i < extra or (shape[i - extra] == 1 and share.shape[i] != 1))
+    return share.sum(axis=repeated).reshape(shape)
+
+
+def _seed(of: Tensor, gradient: Any) -> Array:
+    if not of.requires_grad:
+        raise ValueError(
+            f"{of.label} has no history to go back through: none of its inputs has requires_grad=True, or it was made "
+            "inside no_grad()"
+        )
+    if gradient is None:
+        if of.size != 1:
+            raise ValueError(
+                f"backward starts at a single number, and {of.label} has shape {of.shape}: reduce it with .mean() or "
+                ".sum(), or say what is upstream with gradient="
+            )
+        return np.array(1, of.dtype).reshape(of.shape)
+    seed = np.asarray(gradient.data if isinstance(gradient, Tensor) else gradient, dtype=of.dtype)
+    if seed.shape != of.shape:
+        raise ValueError(f"gradient= has shape {seed.shape}, and {of.label} has shape {of.shape}")
+    return seed

@@ -1,0 +1,374 @@
+"""The command `tinygrad-ce`: train a network on a data set, check its gradients, print them."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import inspect
+import json
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.table import Table
+
+import tinygrad_ce as tg
+from tinygrad_ce import check as checks
+from tinygrad_ce import data as datasets
+from tinygrad_ce.core import Array
+from tinygrad_ce.views import text
+
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__, rich_markup_mode=None
+)
+console = Console()
+errors = Console(stderr=True)
+
+Activation = Literal["tanh", "sigmoid", "relu", "softplus"]
+Loss = Literal["softmax-cross-entropy", "cross-entropy", "sigmoid-bce", "bce", "mse"]
+Optimizer = Literal["adam", "adamw", "sgd", "momentum", "rmsprop"]
+Precision = Literal["float32", "float64"]
+
+ACTIVATIONS = {"tanh": tg.nn.Tanh, "sigmoid": tg.nn.Sigmoid, "relu": tg.nn.ReLU, "softplus": tg.nn.Softplus}
+LOSSES = {
+    "softmax-cross-entropy": tg.nn.SoftmaxCrossEntropy,
+    "cross-entropy": tg.nn.CrossEntropy,
+    "sigmoid-bce": tg.nn.SigmoidBCE,
+    "bce": tg.nn.BCE,
+    "mse": tg.nn.MSE,
+}
+OPTIMIZERS = {
+    "adam": tg.optim.Adam,
+    "adamw": tg.optim.AdamW,
+    "sgd": tg.optim.SGD,
+    "momentum": functools.partial(tg.optim.SGD, momentum=0.9),
+    "rmsprop": tg.optim.RMSprop,
+}
+
+DataName = Annotated[str, typer.Argument(metavar="DATA", help=f"{', '.join(datasets.NAMES)}, or a CSV file")]
+Target = Annotated[str | None, typer.Option(help="the column of the CSV file that holds the classes")]
+Hidden = Annotated[str, typer.Option(help="sizes of the hidden layers; '' for none")]
+ActivationName = Annotated[Activation, typer.Option(help="after each hidden layer")]
+LossName = Annotated[Loss, typer.Option(help="bce and sigmoid-bce are for two classes")]
+OptimizerName = Annotated[Optimizer, typer.Option()]
+Rate = Annotated[float, typer.Option(help="learning rate")]
+Epochs = Annotated[int, typer.Option(help="passes over the training data")]
+BatchSize = Annotated[int, typer.Option(help="rows in a batch")]
+Seed = Annotated[int, typer.Option(help="of the data, the weights and the batches")]
+Dtype = Annotated[Precision, typer.Option(help="of the parameters and all arithmetic")]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that decides a run: the same settings on the same machine give the same parameters, bit for bit."""
+
+    data: str
+    target: str | None
+    hidden: str
+    activation: str
+    loss: str
+    optimizer: str
+    lr: float
+    epochs: int
+    batch_size: int
+    seed: int
+    dtype: str
+
+
+@dataclass
+class Run:
+    """The data, the model and the trainer that some settings describe."""
+
+    settings: Settings
+    train: datasets.Dataset
+    test: datasets.Dataset
+    model: tg.nn.Sequential
+    trainer: tg.Trainer
+
+    def targets(self, part: datasets.Dataset) -> Array:
+        """The classes in the form that the loss takes."""
+        if self.settings.loss in ("bce", "sigmoid-bce"):
+            return part.y.reshape(-1, 1).astype(self.settings.dtype)
+        if self.settings.loss == "mse":
+            return datasets.one_hot(part.y, part.n_classes).astype(self.settings.dtype)
+        return part.y
+
+
+def told(command: Callable[..., None]) -> Callable[..., None]:
+    """Bad input ends a command with one message and exit code 1, not with a traceback."""
+
+    @functools.wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except (ValueError, TypeError, OSError, ImportError, ArithmeticError, AssertionError) as error:
+            errors.print(f"[bold red]error:[/] {type(error).__name__ if not str(error) else ''}", end="")
+            errors.print(str(error), markup=False, highlight=False, soft_wrap=True)
+            raise typer.Exit(1) from None
+
+    return wrapped
+
+
+@app.command()
+@told
+def train(
+    data: DataName,
+    target: Target = None,
+    hidden: Hidden = "64,64",
+    activation: ActivationName = "tanh",
+    loss: LossName = "softmax-cross-entropy",
+    optimizer: OptimizerName = "adam",
+    lr: Rate = 0.005,
+    epochs: Epochs = 60,
+    batch_size: BatchSize = 32,
+    seed: Seed = 0,
+    dtype: Dtype = "float32",
+    out: Annotated[Path | None, typer.Option(help="write history.png, boundary.png (2-D data) and run.json here")] = None,
+) -> None:
+    """Train a network on three quarters of the data, and measure it on the rest."""
+    settings = Settings(data, target, hidden, activation, loss, optimizer, lr, epochs, batch_size, seed, dtype)
+    folder = _Folder(out) if out is not None else None
+    run = prepared(settings)
+    show_data(run)
+    console.print(run.model.summary(), markup=False, highlight=False)
+    history = run.trainer.fit(
+        run.train.X,
+        run.targets(run.train),
+        epochs=epochs,
+        batch_size=batch_size,
+        validation=(run.test.X, run.targets(run.test)),
+        progress=True,
+        seed=seed,
+    )
+    if not len(history):
+        console.print("stopped by Ctrl-C before the first epoch had ended: there is nothing to show")
+        raise typer.Exit(130)
+    figures = {
+        name: run.trainer.evaluate(part.X, run.targets(part)) for name, part in (("train", run.train), ("test", run.test))
+    }
+    show_figures(run, figures, history)
+    if folder is not None:
+        folder.write({"history.png": history.plot, "boundary.png": _boundary(run), "run.json": _json(run, figures, history)})
+        console.print(f"wrote {', '.join(folder.written)} to {out}", highlight=False)
+
+
+@app.command()
+@told
+def check(
+    data: DataName,
+    target: Target = None,
+    hidden: Hidden = "64,64",
+    activation: ActivationName = "tanh",
+    loss: LossName = "softmax-cross-entropy",
+    rows: Annotated[int, typer.Option(help="rows of the data to check with")] = 16,
+    seed: Seed = 0,
+) -> None:
+    """Compare every derivative of the network that `train` would train with numerical ones, to second order."""
+    run = prepared(Settings(data, target, hidden, activation, loss, "sgd", 0.1, 1, _positive(rows, "rows"), seed, "float64"))
+    part = run.train.take(np.arange(min(rows, len(run.train))))
+    report = checks.gradcheck_model(run.model, run.trainer.loss, part.X, run.targets(part), seed=seed)
+    names = ", ".join(name for name, _ in run.model.named_parameters())
+    console.print(f"{loss} of {run.model!r}\non {len(part)} rows of {run.train.name}; parameters: {names}", highlight=False)
+    console.print(str(report), markup=False, highlight=False)
+
+
+@app.command()
+@told
+def gradients(
+    data: DataName,
+    target: Target = None,
+    hidden: Hidden = "64,64",
+    activation: ActivationName = "tanh",
+    loss: LossName = "softmax-cross-entropy",
+    optimizer: OptimizerName = "adam",
+    lr: Rate = 0.005,
+    epochs: Annotated[int, typer.Option(help="train so many epochs first")] = 0,
+    batch_size: BatchSize = 32,
+    seed: Seed = 0,
+    dtype: Dtype = "float32",
+) -> None:
+    """Print the gradient of every parameter for one batch: shape, norm, smallest, largest, histogram."""
+    run = prepared(Settings(data, target, hidden, activation, loss, optimizer, lr, epochs, batch_size, seed, dtype))
+    if epochs < 0:
+        raise ValueError(f"--epochs {epochs} must not be negative")
+    targets = run.targets(run.train)
+    if epochs:
+        run.trainer.fit(run.train.X, targets, epochs=epochs, batch_size=batch_size, progress=True, seed=seed)
+    X, y = next(datasets.batches(run.train.X, targets, batch_size, seed=seed))
+    run.model.train()
+    cost = run.trainer.loss(run.model(X), y)
+    for parameter in run.model.parameters():
+        parameter.grad = None
+    cost.backward()
+    when = f"after {epochs} epochs" if epochs else "before training"
+    title = f"{run.train.name}, {len(y)} rows, {when}: loss {cost.item():.6f}"
+    console.print(text.gradient_table(run.model.named_parameters(), title))
+
+
+def prepared(settings: Settings) -> Run:
+    """Load the data, split and standardise them, and build the model, loss and optimizer. Raises for bad settings."""
+    hidden = _sizes(settings.hidden)
+    _positive(settings.batch_size, "batch-size")
+    whole = _loaded(settings)
+    train, test = datasets.standardize(*datasets.split(whole, seed=settings.seed))
+    train, test = train.astype(settings.dtype), test.astype(settings.dtype)
+    if settings.loss in ("bce", "sigmoid-bce") and train.n_classes != 2:
+        raise ValueError(
+            f"--loss {settings.loss} is for two classes, and {whole.name} has {train.n_classes}: use softmax-cross-entropy"
+        )
+    tg.seed(settings.seed)
+    model = network(train.n_features, hidden, train.n_classes, settings.activation, settings.loss)
+    model.astype(settings.dtype)
+    optimizer = OPTIMIZERS[settings.optimizer](model.parameters(), lr=settings.lr)
+    return Run(settings, train, test, model, tg.Trainer(model, LOSSES[settings.loss](), optimizer))
+
+
+def network(n_in: int, hidden: list[int], classes: int, activation: str, loss: str) -> tg.nn.Sequential:
+    """Dense layers with an activation after each hidden one, and the end that the loss needs."""
+    init = "he_uniform" if activation in ("relu", "softplus") else "glorot_uniform"
+    layers: list[tg.nn.Module] = []
+    for size in hidden:
+        layers += [tg.nn.Dense(n_in, size, init=init), ACTIVATIONS[activation]()]
+        n_in = size
+    layers.append(tg.nn.Dense(n_in, 1 if loss in ("bce", "sigmoid-bce") else classes))
+    if loss == "cross-entropy":
+        layers.append(tg.nn.Softmax())
+    elif loss in ("bce", "mse"):
+        layers.append(tg.nn.Sigmoid())
+    return tg.nn.Sequential(*layers)
+
+
+def show_data(run: Run) -> None:
+    """A table of the data: parts, classes, features."""
+    table = Table(title=run.train.name)
+    table.add_column("class")
+    for part in ("training rows", "test rows"):
+        table.add_column(part, justify="right")
+    for c, name in enumerate(run.train.class_names):
+        table.add_row(str(name), *(str(int((part.y == c).sum())) for part in (run.train, run.test)))
+    table.add_section()
+    table.add_row("all", str(len(run.train)), str(len(run.test)))
+    console.print(table)
+    console.print(f"{run.train.n_features} features, standardised with the training part's mean and deviation", highlight=False)
+
+
+def show_figures(run: Run, figures: dict[str, dict[str, float]], history: tg.History) -> None:
+    """The final table, and how training ended if not by its last epoch."""
+    table = Table(title=f"after {len(history)} epochs" + ("" if history.stopped == "finished" else f" ({history.stopped})"))
+    table.add_column("part")
+    for name in figures["test"]:
+        table.add_column(name, justify="right")
+    for part, row in figures.items():
+        table.add_row(part, *(f"{value:.4f}" for value in row.values()))
+    console.print(table)
+
+
+class _Folder:
+    """A folder for results: refused early if it cannot be written, filled at the end and all at once."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            import matplotlib  # noqa: F401
+        except ImportError:
+            raise ImportError('--out draws pictures with matplotlib: pip install "tinygrad_ce[plot]"') from None
+        if path.exists() and not path.is_dir():
+            raise NotADirectoryError(f"--out {path} is a file; name a folder")
+        path.mkdir(parents=True, exist_ok=True)
+        if not os.access(path, os.W_OK):
+            raise PermissionError(f"--out {path} cannot be written to")
+        self.path = path
+        self.written: list[str] = []
+
+    def write(self, files: dict[str, Callable[[Path], Any] | None]) -> None:
+        """Make every file beside the folder first, and move them in when all are whole."""
+        with tempfile.TemporaryDirectory(dir=self.path, prefix=".writing-") as draft:
+            made = {name: make for name, make in files.items() if make is not None}
+            for name, make in made.items():
+                make(Path(draft) / name)
+            for name in made:
+                shutil.move(Path(draft) / name, self.path / name)
+                self.written.append(name)
+
+
+def _boundary(run: Run) -> Callable[[Path], Any] | None:
+    if run.train.n_features != 2:
+        return None
+    X, y = np.concatenate([run.train.X, run.test.X]), np.concatenate([run.train.y, run.test.y])
+    return lambda path: run.trainer.plot_boundary(X, y, run.train.class_names, path)
+
+
+def _json(run: Run, figures: dict[str, dict[str, float]], history: tg.History) -> Callable[[Path], Any]:
+    packages = {name: importlib.metadata.version(name) for name in ("numpy", "numba", "scipy")}
+    content = {
+        "settings": asdict(run.settings),
+        "data": {
+            "name": run.train.name,
+            "training_rows": len(run.train),
+            "test_rows": len(run.test),
+            "features": list(run.train.feature_names),
+            "classes": [str(name) for name in run.train.class_names],
+        },
+        "model": repr(run.model),
+        "parameters": sum(parameter.size for parameter in run.model.parameters()),
+        "figures": figures,
+        "stopped": history.stopped,
+        "history": history.columns,
+        "versions": {"tinygrad_ce": tg.__version__, "python": platform.python_version(), **packages},
+    }
+    return lambda path: path.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def _loaded(settings: Settings) -> datasets.Dataset:
+    if settings.data in datasets.NAMES:
+        if settings.target is not None:
+            raise ValueError(f"--target names a column of a CSV file, and {settings.data} is a built-in data set")
+        makes = datasets.NAMES[settings.data]
+        return makes(seed=settings.seed) if "seed" in inspect.signature(makes).parameters else makes()
+    if settings.data.lower().endswith(".csv") or Path(settings.data).exists():
+        if settings.target is None:
+            raise ValueError(f"{settings.data}: say with --target which column holds the classes")
+        return datasets.from_csv(settings.data, settings.target)
+    return datasets.load(settings.data)  # raises, with the names there are
+
+
+def _sizes(hidden: str) -> list[int]:
+    try:
+        sizes = [int(size) for size in hidden.split(",")] if hidden.strip() else []
+    except ValueError:
+        raise ValueError(f"--hidden {hidden!r} must be sizes with commas between them, as in 16,16") from None
+    if any(size < 1 for size in sizes):
+        raise ValueError(f"--hidden {hidden!r}: every layer needs at least one unit")
+    return sizes
+
+
+def _positive(value: int, option: str) -> int:
+    if value < 1:
+        raise ValueError(f"--{option} {value} must be at least 1")
+    return value
+
+
+def _version(shown: bool) -> None:
+    if shown:
+        console.print(f"tinygrad_ce {tg.__version__}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")] = False,
+) -> None:
+    """Train toy networks, inspect every gradient, and check that it is right."""
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+

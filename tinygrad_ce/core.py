@@ -1,0 +1,581 @@
+"""A Tensor is an array and how it was made; a Primitive is a forward and one derivative rule for each input.
+
+Read this file first, then `ops/`, then `backward.py`: together they are the whole of backpropagation.
+"""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import os
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from types import FrameType
+from typing import Any, NoReturn, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Array: TypeAlias = npt.NDArray[Any]
+Rule: TypeAlias = Callable[..., Any]
+
+
+class _Recording(threading.local):
+    """Whether this thread writes down how its tensors are made (`no_grad` switches it off)."""
+
+    enabled = True
+
+
+recording = _Recording()
+_next_number = itertools.count(1).__next__
+_NO_PARAMS: Mapping[str, Any] = {}
+
+# What np.exp(t), np.sum(t)... run on a Tensor. `numpy_protocol.py` fills both tables.
+NUMPY_UFUNCS: dict[Any, Callable[..., Any]] = {}
+NUMPY_FUNCTIONS: dict[Any, Callable[..., Any]] = {}
+
+
+class Tensor:
+    """An array, the operation and the inputs that made it, and (after `backward`) its gradient.
+
+    data: anything `np.asarray` takes; numbers or booleans. A tensor that asks for gradients owns a copy of it, because
+    an optimizer will write there; any other tensor shares the memory.
+    requires_grad: whether gradients are wanted here. Only floating-point data may ask.
+    name: shown in errors, pictures and printed programs.
+    Raises TypeError for data that are no numbers, and for integers that ask for gradients.
+
+    >>> x = Tensor([1.0, 2.0], requires_grad=True)
+    >>> (x * x).sum().backward(); x.grad
+    array([2., 4.])
+    """
+
+    __slots__ = ("data", "grad", "requires_grad", "name", "op", "inputs", "values", "params", "number", "place", "__weakref__")
+
+    data: Array
+    grad: Array | None
+    requires_grad: bool
+    name: str | None
+    op: Primitive | None  # None for a leaf: a tensor that the user made
+    inputs: tuple[Any, ...]  # what `op` was called with: tensors, arrays, Python numbers
+    values: Sequence[Any]  # the same, with the array of each tensor: what the rules will see
+    params: Mapping[str, Any]  # its static parameters
+    place: str | None  # the line of the user's code that made it, where the primitive asks for it to be kept
+    number: int  # tensors are numbered as they are born, so every input is older than its output
+
+    def __init__(self, data: Any, requires_grad: bool = False, name: str | None = None) -> None:
+        if isinstance(data, Tensor):
+            raise TypeError("Tensor(data): data is a Tensor already; use data.detach() for one without history")
+        array = np.asarray(data)
+        if array.dtype.kind not in "fiub":
+            raise TypeError(f"Tensor(data): data must be real numbers or booleans, not dtype {array.dtype}")
+        if requires_grad and array.dtype.kind != "f":
+            raise TypeError(
+                f"only floating-point tensors have gradients, and this one has dtype {array.dtype}: "
+                "write 1.0 instead of 1, or convert with np.asarray(data, dtype=float)"
+            )
+        _fill(self, array.copy() if requires_grad else array, requires_grad)
+        self.name = name
+
+    # ---- what it is
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.data.shape
+
+    @property
+    def ndim(self) -> int:
+        return self.data.ndim
+
+    @property
+    def size(self) -> int:
+        return self.data.size
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.data.dtype
+
+    @property
+    def label(self) -> str:
+        """The name, or the number where there is no name: what errors and pictures call this tensor."""
+        return self.name or f"#{self.number}"
+
+    def __repr__(self) -> str:
+        array = np.array2string(self.data, separator=", ", prefix="Tensor(", threshold=100)
+        dtype = "" if self.dtype == np.float64 else f", dtype={self.dtype}"
+        wanted = ", requires_grad=True" if self.op is None and self.requires_grad else ""
+        made = f", {written(self.op, self.inputs)}" if self.op is not None else ""
+        name = f", name={self.name!r}" if self.name else ""
+        return f"Tensor({array}{dtype}{wanted}{made}{name})"
+
+    def named(self, name: str) -> Tensor:
+        """Give this tensor a name and return it, so that it can be written inside an expression."""
+        self.name = name
+        return self
+
+    # ---- leaving the graph
+
+    def detach(self) -> Tensor:
+        """The same data without history: gradients do not flow through it."""
+        return Tensor(self.data)
+
+    def numpy(self) -> Array:
+        """The array itself, not a copy."""
+        return self.data
+
+    def item(self) -> float | int | bool:
+        """The only element as a Python number. ValueError if there are more, or none."""
+        if self.size != 1:
+            raise ValueError(f"item() needs exactly one element; {self.label} has shape {self.shape}")
+        return self.data.item()  # type: ignore[no-any-return]
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __bool__(self) -> bool:
+        if self.size != 1:
+            raise ValueError(
+                f"the truth of {self.size} elements is ambiguous ({self.label} has shape {self.shape}): "
+                "use (t > 0).all() on t.data, or where(t > 0, ..., ...) to choose element by element"
+            )
+        return bool(self.data)
+
+    def __len__(self) -> int:
+        if self.ndim == 0:
+            raise TypeError(f"{self.label} is a single number (shape ()) and has no length")
+        return len(self.data)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self[i] for i in range(len(self)))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        if self.requires_grad:
+            raise TypeError(
+                f"turning {self.label} into an array would lose its gradient: write {self.name or 't'}.data if that "
+                "is what you want, or use a function of tinygrad_ce.ops"
+            )
+        return np.array(self.data, dtype=dtype, copy=copy)
+
+    def __reduce__(self) -> Any:  # copy.deepcopy and pickle: a new tensor, with a number of its own
+        if self.op is not None:
+            raise TypeError(f"{self.label} has a history and cannot be copied or pickled: use .detach() first")
+        return Tensor, (self.data.copy(), self.requires_grad, self.name)
+
+    # ---- gradients
+
+    def backward(self, gradient: Any = None) -> None:
+        """Fill `.grad` of every tensor that this one was made from; see `tinygrad_ce.backward.backward`."""
+        from tinygrad_ce.backward import backward  # the walk stands one floor above
+
+        backward(self, gradient)
+
+    # ---- NumPy's operators: each is one primitive
+
+    def __add__(self, other: Any) -> Tensor:
+        return ops.add(self, other)
+
+    def __radd__(self, other: Any) -> Tensor:
+        return ops.add(other, self)
+
+    def __sub__(self, other: Any) -> Tensor:
+        return ops.sub(self, other)
+
+    def __rsub__(self, other: Any) -> Tensor:
+        return ops.sub(other, self)
+
+    def __mul__(self, other: Any) -> Tensor:
+        return ops.mul(self, other)
+
+    def __rmul__(self, other: Any) -> Tensor:
+        return ops.mul(other, self)
+
+    def __truediv__(self, other: Any) -> Tensor:
+        return ops.div(self, other)
+
+    def __rtruediv__(self, other: Any) -> Tensor:
+        return ops.div(other, self)
+
+    def __pow__(self, exponent: Any) -> Tensor:
+        return ops.power(self, exponent)
+
+    def __rpow__(self, base: Any) -> Tensor:
+        return ops.power(base, self)
+
+    def __matmul__(self, other: Any) -> Tensor:
+        return ops.matmul(self, other)
+
+    def __rmatmul__(self, other: Any) -> Tensor:
+        return ops.matmul(other, self)
+
+    def __neg__(self) -> Tensor:
+        return ops.neg(self)
+
+    def __pos__(self) -> Tensor:
+        return self
+
+    def __abs__(self) -> Tensor:
+        return ops.absolute(self)
+
+    def __gt__(self, other: Any) -> Tensor:
+        return ops.greater(self, other)
+
+    def __ge__(self, other: Any) -> Tensor:
+        return ops.greater_equal(self, other)
+
+    def __lt__(self, other: Any) -> Tensor:
+        return ops.less(self, other)
+
+    def __le__(self, other: Any) -> Tensor:
+        return ops.less_equal(self, other)
+
+    def __eq__(self, other: Any) -> Tensor:  # type: ignore[override]
+        return ops.equal(self, other)
+
+    def __ne__(self, other: Any) -> Tensor:  # type: ignore[override]
+        return ops.not_equal(self, other)
+
+    __hash__ = object.__hash__
+
+    def __invert__(self) -> Tensor:
+        return ops.logical_not(self)
+
+    def __and__(self, other: Any) -> Tensor:
+        return ops.logical_and(self, other)
+
+    def __or__(self, other: Any) -> Tensor:
+        return ops.logical_or(self, other)
+
+    def __getitem__(self, index: Any) -> Tensor:
+        return ops.index(self, index)
+
+    def __setitem__(self, index: Any, value: Any) -> NoReturn:
+        raise TypeError(
+            f"{self.label} is part of a graph, and backward will need the values it has now, so it cannot be written "
+            "to: build a new tensor with where(mask, new, t) or concatenate(...); to fill a leaf before use, write "
+            "to t.data[...]"
+        )
+
+    # ---- NumPy's methods
+
+    @property
+    def T(self) -> Tensor:
+        return ops.transpose(self)
+
+    @property
+    def mT(self) -> Tensor:
+        return ops.swapaxes(self, -1, -2)
+
+    def sum(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        return ops.reduce_sum(self, axis=axis, keepdims=keepdims)
+
+    def mean(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        return ops.reduce_mean(self, axis=axis, keepdims=keepdims)
+
+    def max(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        return ops.reduce_max(self, axis=axis, keepdims=keepdims)
+
+    def min(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        return ops.reduce_min(self, axis=axis, keepdims=keepdims)
+
+    def var(self, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
+        return ops.variance(self, axis=axis, ddof=ddof, keepdims=keepdims)
+
+    def argmax(self, axis: int | None = None) -> Tensor:
+        return ops.argmax(self, axis=axis)
+
+    def reshape(self, *shape: Any) -> Tensor:
+        return ops.reshape(self, shape=shape[0] if len(shape) == 1 else shape)
+
+    def transpose(self, *axes: Any) -> Tensor:
+        return ops.transpose(self, axes=(axes[0] if len(axes) == 1 else axes) or None)
+
+    def squeeze(self, axis: Any = None) -> Tensor:
+        return ops.squeeze(self, axis=axis)
+
+    def astype(self, dtype: Any) -> Tensor:
+        return ops.astype(self, dtype=np.dtype(dtype))
+
+    def exp(self) -> Tensor:
+        return ops.exp(self)
+
+    def log(self) -> Tensor:
+        return ops.log(self)
+
+    def sqrt(self) -> Tensor:
+        return ops.sqrt(self)
+
+    def tanh(self) -> Tensor:
+        return ops.tanh(self)
+
+    def sigmoid(self) -> Tensor:
+        return ops.sigmoid(self)
+
+    def relu(self) -> Tensor:
+        return ops.relu(self)
+
+    # ---- NumPy's own functions, called on a Tensor
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        function = NUMPY_UFUNCS.get(ufunc)
+        name = f"np.{ufunc.__name__}" + ("" if method == "__call__" else f".{method}")
+        if function is None or method != "__call__":
+            raise TypeError(_no_rule(name))
+        if options:
+            raise TypeError(f"{name} of a Tensor takes no {', '.join(options)}: a tensor is never written to in place")
+        return function(*inputs)
+
+    def __array_function__(self, function: Any, types: Any, inputs: Any, options: Any) -> Any:
+        ours = NUMPY_FUNCTIONS.get(function)
+        if ours is None:
+            raise TypeError(_no_rule(f"np.{function.__name__}"))
+        return ours(*inputs, **options)
+
+
+def _no_rule(name: str) -> str:
+    return (
+        f"{name} has no derivative rule here: use one of tinygrad_ce.ops ({len(REGISTRY)} primitives), write your own "
+        "with @primitive (examples/06_your_own_primitive.py), or call it on t.data if no gradient is wanted"
+    )
+
+
+def _fill(tensor: Tensor, data: Any, requires_grad: bool) -> None:
+    """Give a new tensor its slots; the shorter road that results of primitives take past `__init__`."""
+    tensor.data = data if type(data) is np.ndarray else np.asarray(data)
+    tensor.grad = None
+    tensor.requires_grad = requires_grad
+    tensor.name = None
+    tensor.op = None
+    tensor.inputs = tensor.values = ()
+    tensor.params = _NO_PARAMS
+    tensor.place = None
+    tensor.number = _next_number()
+
+
+def written(op: Primitive, inputs: tuple[Any, ...]) -> str:
+    """How a call is written in errors and pictures: `matmul(#11, layers.0.W)`."""
+    return f"{op.name}({', '.join(_shown(value) for value in inputs)})"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return value.label
+    return f"array{np.shape(value)}" if np.ndim(value) else repr(value)
+
+
+def constant(*_: Any, **__: Any) -> NoReturn:
+    """Stands where an argument was declared to have no gradient: known to the walk, never called."""
+    raise AssertionError("the walk goes around constant arguments")
+
+
+def _missing(op: Primitive, argument: str, *_: Any, **__: Any) -> NoReturn:
+    """Stands where nobody wrote a rule."""
+    raise NotImplementedError(
+        f"{op.name} has no derivative rule for `{argument}`: write @{op.name}.vjp({argument!r}), "
+        f"or declare {op.name}.constant_in({argument!r})"
+    )
+
+
+REGISTRY: dict[str, Primitive] = {}
+
+
+class Primitive:
+    """One operation: a body that computes it, and for each input a rule that pulls a gradient back through it.
+
+    body: `f(a, b, *, axis=None)`; positional arguments are values, keyword-only ones are static parameters. A starred
+    argument (`*arrays`) stands for any number of inputs, and its rule is told which one by `position=`.
+    broadcasts: a share of the gradient may be summed back to the input's shape.
+    kernel: the name of a Numba loop in `kernels.py` that computes the same on arrays.
+    keeps_place: its results remember the line of the user's code that asked for them, for a later warning.
+
+    Make one with `@primitive`; examples/06_your_own_primitive.py shows how.
+    """
+
+    def __init__(
+        self, body: Callable[..., Any], broadcasts: bool = False, kernel: str | None = None, keeps_place: bool = False
+    ) -> None:
+        self.name = body.__name__
+        self.body = body
+        self.broadcasts = broadcasts
+        self.kernel = kernel
+        self.keeps_place = keeps_place
+        self.compute: Callable[..., Any] = body if kernel is None else self._first_call
+        self.__doc__ = body.__doc__
+        self.__wrapped__ = body
+        code = body.__code__
+        self.arguments = code.co_varnames[: code.co_argcount]
+        self.starred: str | None = None
+        if code.co_flags & inspect.CO_VARARGS:
+            self.starred = code.co_varnames[code.co_argcount + code.co_kwonlyargcount]
+            self.arguments += (self.starred,)
+        self.defaults: dict[str, Any] = dict(body.__kwdefaults__ or {})
+        self.rules: list[Rule] = [partial(_missing, self, argument) for argument in self.arguments]
+        self.has_constants = False
+        self.diagnosis: Callable[..., str | None] | None = None
+        REGISTRY[self.name] = self
+
+    def __repr__(self) -> str:
+        return f"<primitive {self.name}>"
+
+    def __call__(self, *inputs: Any, **params: Any) -> Any:
+        for value in inputs:
+            if isinstance(value, Tensor):
+                return self._on_tensors(inputs, params)
+        try:
+            return self.compute(*inputs, **params)
+        except (ValueError, TypeError, IndexError, AttributeError) as error:
+            return self._again_on_arrays(error, inputs, params)
+
+    def _on_tensors(self, inputs: tuple[Any, ...], params: dict[str, Any]) -> Any:
+        values = []
+        tracked = False
+        for value in inputs:
+            if isinstance(value, Tensor):
+                tracked = tracked or value.requires_grad
+                value = value.data
+            values.append(value)
+        if params:
+            self._refuse_arrays(params)
+        try:
+            data = self.compute(*values, **params)
+        except (ValueError, TypeError, IndexError, AttributeError) as error:
+            return self._again_on_arrays(error, inputs, params)
+        result = Tensor.__new__(Tensor)
+        if tracked and recording.enabled and (not self.has_constants or self._leads_back(inputs)):
+            _fill(result, data, True)
+            result.op = self
+            result.inputs = inputs
+            result.values = values
+            result.params = {**self.defaults, **params} if params else self.defaults
+            if self.keeps_place:
+                result.place = users_line()[0]
+        else:
+            _fill(result, data, False)
+        return result
+
+    def _again_on_arrays(self, error: Exception, inputs: tuple[Any, ...], params: dict[str, Any]) -> Any:
+        """Lists and other sequences are taken for arrays; for anything else the error is told again, in our words."""
+        if any(isinstance(value, (list, tuple)) for value in inputs):
+            return self(*(np.asarray(v) if isinstance(v, (list, tuple)) else v for v in inputs), **params)
+        raise self._explained(error, inputs) from error
+
+    def vjp(self, argument: str) -> Callable[[Rule], Rule]:
+        """Register the rule of one argument: `rule(g, out, *inputs, **params)` returns g times d out / d argument."""
+        position = self._position(argument)
+
+        def register(rule: Rule) -> Rule:
+            expected = ("g", "out", *self.arguments)
+            code = rule.__code__
+            starred = code.co_argcount + code.co_kwonlyargcount
+            given = code.co_varnames[: code.co_argcount] + (
+                (code.co_varnames[starred],) if code.co_flags & inspect.CO_VARARGS else ()
+            )
+            if given != expected:
+                raise TypeError(
+                    f"the rule {rule.__name__} of {self.name} takes ({', '.join(given)}), "
+                    f"and must take ({', '.join(expected)})"
+                )
+            self.rules[position] = rule
+            return rule
+
+        return register
+
+    def constant_in(self, *arguments: str) -> None:
+        """Say aloud that these arguments have no gradient (labels, masks, indices)."""
+        for argument in arguments:
+            self.rules[self._position(argument)] = constant
+        self.has_constants = True
+
+    def diagnose(self, function: Callable[..., str | None]) -> Callable[..., str | None]:
+        """Register a function of the inputs that says in words why the body refused them (or None if it can't tell)."""
+        self.diagnosis = function
+        return function
+
+    def rules_of(self, inputs: tuple[Any, ...]) -> Sequence[Rule]:
+        """One rule for each of these inputs; those of `*arrays` share theirs, and each is told its position."""
+        if self.starred is None:
+            return self.rules
+        *own, shared = self.rules
+        starred = range(len(own), len(inputs))
+        return own + [shared if shared is constant else partial(shared, position=i) for i in starred]
+
+    def _leads_back(self, inputs: tuple[Any, ...]) -> bool:
+        return any(
+            isinstance(x, Tensor) and x.requires_grad and rule is not constant
+            for x, rule in zip(inputs, self.rules_of(inputs), strict=True)
+        )
+
+    def _position(self, argument: str) -> int:
+        if argument not in self.arguments:
+            raise ValueError(f"{self.name} has no argument `{argument}`; it has {', '.join(self.arguments)}")
+        return self.arguments.index(argument)
+
+    def _refuse_arrays(self, params: dict[str, Any]) -> None:
+        for name, value in params.items():
+            if isinstance(value, (Tensor, np.ndarray)):
+                raise TypeError(
+                    f"{self.name}: {name}= is a static parameter (it is printed as a literal) and cannot be "
+                    f"{'a Tensor' if isinstance(value, Tensor) else 'an array'}; pass a Python value"
+                )
+
+    def _explained(self, error: Exception, inputs: tuple[Any, ...]) -> Exception:
+        """The same kind of error, saying what happened, on which op and arguments, with which shapes."""
+        values = [value.data if isinstance(value, Tensor) else value for value in inputs]
+        reason = None
+        if self.diagnosis is not None:
+            reason = self.diagnosis(*values)
+        if reason is None:
+            names = [*self.arguments[: len(values)]]
+            if self.starred:
+                names = [*self.arguments[:-1], *(f"{self.starred}[{i}]" for i in range(len(values)))]
+            shapes = [f"{n} has shape {np.shape(v)}" for n, v in zip(names, values, strict=False) if np.ndim(v)]
+            reason = "; ".join([" and ".join(shapes), str(error)] if shapes else [str(error)])
+        kind = next(kind for kind in (TypeError, IndexError, AttributeError, ValueError) if isinstance(error, kind))
+        start = "" if reason.startswith(f"{self.name}: ") else f"{self.name}: "
+        return kind(f"{start}{reason} ({written(self, inputs)})")
+
+    def _first_call(self, *values: Any, **params: Any) -> Any:
+        """Numba costs a fifth of a second to import, so the kernel is looked up when it is first needed."""
+        from tinygrad_ce import kernels
+
+        self.compute = kernels.lookup(self.kernel, self.body)
+        return self.compute(*values, **params)
+
+
+def primitive(
+    body: Callable[..., Any] | None = None,
+    *,
+    broadcasts: bool = False,
+    kernel: str | None = None,
+    keeps_place: bool = False,
+) -> Any:
+    """Make a Primitive of a function: `@primitive`, or with options `@primitive(broadcasts=True, kernel="name")`."""
+    if body is None:
+        return lambda function: Primitive(function, broadcasts, kernel, keeps_place)
+    return Primitive(body, broadcasts, kernel, keeps_place)
+
+
+_PACKAGE = os.path.dirname(__file__) + os.sep
+
+
+def users_line() -> tuple[str, str, int]:
+    """Where we were called from, outside this package: "train.py:12", the whole file name, and the line number."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back
+    assert frame is not None
+    file, line = frame.f_code.co_filename, frame.f_lineno
+    return f"{os.path.basename(file)}:{line}", file, line
+
+
+def warn(message: str) -> None:
+    """A UserWarning at the line of the user's code that called us."""
+    _, file, line = users_line()
+    warnings.warn_explicit(message, UserWarning, file, line)
+
+
+from tinygrad_ce import ops  # noqa: E402  (the operators above call the primitives, which are made with this file)

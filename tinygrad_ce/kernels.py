@@ -1,0 +1,317 @@
+"""The Numba loops, all in this one file: the hot loss and gradient loops, and the optimizers' updates.
+
+Each public function takes the arguments of the primitive (or update) of its name and gives the same result; the
+primitive's body is the definition, and a test holds the two equal. Loops do no checks: `losses.py` has made them.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tinygrad_ce.core import Array
+
+try:
+    import numba
+except ImportError:  # a platform without Numba still has the bodies
+    numba = None
+
+
+def jit(loop: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile on first call, and keep the machine code on disk where a directory can be written."""
+    if numba is None:
+        return loop
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+    try:
+        return numba.njit(cache=True, **options)(loop)  # type: ignore[no-any-return]
+    except RuntimeError:  # no directory for the cache: compile in every process
+        return numba.njit(**options)(loop)  # type: ignore[no-any-return]
+
+
+def lookup(name: str | None, body: Callable[..., Any]) -> Callable[..., Any]:
+    """The kernel of this name where its first argument is float32, float64 or int64; for every other dtype, and where
+    Numba is absent, the body."""
+    if numba is None:
+        warn_once()
+        return body
+    kernel = globals()[name]
+
+    def compute(first: Any, *rest: Any, **params: Any) -> Any:
+        if first.dtype.char in "fdlq":
+            return kernel(first, *rest, **params)
+        return body(first, *rest, **params)
+
+    return compute
+
+
+_warned = False
+
+
+def warn_once() -> None:
+    """Say once in a process that Numba is missing."""
+    global _warned
+    if not _warned:
+        _warned = True
+        warnings.warn("Numba is not installed: losses and optimizers run on NumPy, slower", RuntimeWarning, stacklevel=2)
+
+
+# ---- softmax cross-entropy with class indices
+
+
+def xent(z: Array, y: Array, *, smoothing: float = 0.0, reduction: str = "none") -> Array:
+    z = np.ascontiguousarray(z)
+    loss = np.empty(len(z), z.dtype)
+    total = _xent(z, y, smoothing, loss)
+    return z.dtype.type(total / len(z)) if reduction == "mean" else loss  # type: ignore[no-any-return]
+
+
+@jit
+def _xent(z, y, smoothing, loss):
+    """Fill the loss of each row, and return their sum."""
+    rows, classes = z.shape
+    total = 0.0
+    for i in range(rows):
+        if y[i] < 0:
+            loss[i] = 0
+            continue
+        top, rest = _above_top(z[i])
+        row = (1 - smoothing) * (top - z[i, y[i]]) + rest
+        if smoothing != 0:
+            gaps = 0.0
+            for c in range(classes):
+                gaps += top - z[i, c]
+            row += smoothing / classes * gaps
+        loss[i] = row
+        total += row
+    return total
+
+
+@jit
+def _above_top(z):
+    """The largest logit, and log(sum(exp(z))) - top with all its digits: log1p of the sum without the top itself."""
+    at = 0
+    for c in range(1, len(z)):
+        if z[c] > z[at]:
+            at = c
+    top = np.float64(z[at])
+    if top == np.inf:
+        return top, np.nan
+    others = 0.0
+    for c in range(len(z)):
+        if c != at:
+            others += math.exp(z[c] - top)
+    return top, math.log1p(others)
+
+
+def xent_grad(upstream: Array, z: Array, y: Array, *, smoothing: float = 0.0, reduction: str = "none") -> Array:
+    z = np.ascontiguousarray(z)
+    slope = np.empty_like(z)
+    share = 1 / len(z) if reduction == "mean" else 1.0
+    _xent_grad(np.ascontiguousarray(upstream).reshape(-1), share, z, y, smoothing, slope)
+    return slope
+
+
+@jit
+def _xent_grad(upstream, share, z, y, smoothing, slope):
+    rows, classes = z.shape
+    step = 0 if len(upstream) == 1 else 1
+    uniform = smoothing / classes
+    for i in range(rows):
+        label = y[i]
+        if label < 0:
+            slope[i] = 0
+            continue
+        top = np.float64(z[i, 0])
+        for c in range(1, classes):
+            if z[i, c] > top:
+                top = np.float64(z[i, c])
+        others = 0.0
+        for c in range(classes):
+            if c != label:
+                others += math.exp(z[i, c] - top)
+        total = others + math.exp(z[i, label] - top)
+        g = np.float64(upstream[i * step]) * share
+        for c in range(classes):
+            slope[i, c] = g * (math.exp(z[i, c] - top) / total - uniform)
+        slope[i, label] = g * (smoothing - uniform - others / total)
+
+
+# ---- softmax cross-entropy with soft targets
+
+
+def soft_xent(z: Array, q: Array) -> Array:
+    z = np.ascontiguousarray(z)
+    loss = np.empty(len(z), z.dtype)
+    _soft_xent(z, np.ascontiguousarray(q), loss)
+    return loss
+
+
+@jit
+def _soft_xent(z, q, loss):
+    rows, classes = z.shape
+    for i in range(rows):
+        top, rest = _above_top(z[i])
+        mass = 0.0
+        gaps = 0.0
+        for c in range(classes):
+            if q[i, c] != 0:  # a class that is not wanted may have logit -inf
+                mass += q[i, c]
+                gaps += q[i, c] * (top - z[i, c])
+        loss[i] = gaps + mass * rest
+
+
+def soft_xent_grad(upstream: Array, z: Array, q: Array) -> Array:
+    z = np.ascontiguousarray(z)
+    slope = np.empty_like(z)
+    _soft_xent_grad(np.ascontiguousarray(upstream), z, np.ascontiguousarray(q), slope)
+    return slope
+
+
+@jit
+def _soft_xent_grad(upstream, z, q, slope):
+    rows, classes = z.shape
+    for i in range(rows):
+        top = np.float64(z[i, 0])
+        mass = 0.0
+        for c in range(classes):
+            mass += q[i, c]
+            if z[i, c] > top:
+                top = np.float64(z[i, c])
+        total = 0.0
+        big = -1
+        for c in range(classes):
+            total += math.exp(z[i, c] - top)
+            if 2 * q[i, c] > mass:
+                big = c
+        g = np.float64(upstream[i])
+        rest_e = 0.0
+        rest_q = 0.0
+        for c in range(classes):
+            e = math.exp(z[i, c] - top)
+            slope[i, c] = g * (mass * (e / total) - q[i, c])
+            if c != big:
+                rest_e += e
+                rest_q += q[i, c]
+        if big >= 0:  # mass * p - q would cancel here: take both from the other classes
+            slope[i, big] = g * (rest_q - mass * (rest_e / total))
+
+
+# ---- sigmoid (binary) cross-entropy
+
+
+def sigmoid_xent(z: Array, y: Array, w: Any) -> Array:
+    z = np.ascontiguousarray(z)
+    loss = np.empty_like(z)
+    _sigmoid_xent(z.ravel(), np.ascontiguousarray(y).ravel(), _weights(w, z), loss.ravel())
+    return loss
+
+
+def sigmoid_xent_grad(upstream: Array, z: Array, y: Array, w: Any) -> Array:
+    z = np.ascontiguousarray(z)
+    slope = np.empty_like(z)
+    flat = np.ascontiguousarray(upstream).ravel()
+    _sigmoid_xent_grad(flat, z.ravel(), np.ascontiguousarray(y).ravel(), _weights(w, z), slope.ravel())
+    return slope
+
+
+def _weights(w: Any, z: Array) -> Array:
+    """One weight for all, or one for each element; the loops step through them by 0 or by 1."""
+    w = np.asarray(w, z.dtype)
+    return w.reshape(1) if w.size == 1 else np.ascontiguousarray(np.broadcast_to(w, z.shape)).ravel()
+
+
+@jit
+def _sigmoid_xent(z, y, w, loss):
+    step = 0 if len(w) == 1 else 1
+    for i in range(len(z)):
+        x = np.float64(z[i])
+        if x == np.inf:
+            loss[i] = np.nan
+            continue
+        rest = math.log1p(math.exp(-abs(x)))
+        value = 0.0
+        if y[i] != 0:
+            value += w[i * step] * y[i] * (max(-x, 0.0) + rest)
+        if y[i] != 1:
+            value += (1 - np.float64(y[i])) * (max(x, 0.0) + rest)
+        loss[i] = value + (x - x if math.isnan(x) else 0.0)
+
+
+@jit
+def _sigmoid_xent_grad(upstream, z, y, w, slope):
+    step = 0 if len(w) == 1 else 1
+    for i in range(len(z)):
+        x = np.float64(z[i])
+        if x == np.inf:
+            slope[i] = np.nan
+            continue
+        e = math.exp(-abs(x))
+        small, large = e / (1 + e), 1 / (1 + e)
+        p, q = (large, small) if x >= 0 else (small, large)
+        slope[i] = upstream[i] * ((1 - np.float64(y[i])) * p - w[i * step] * np.float64(y[i]) * q)
+
+
+# ---- the check of labels, one pass
+
+
+def first_bad_label(y: Array, *, classes: int, ignored: int) -> int:
+    return int(_first_bad_label(y, classes, ignored))
+
+
+@jit
+def _first_bad_label(y, classes, ignored):
+    for i in range(len(y)):
+        if (y[i] < 0 or y[i] >= classes) and y[i] != ignored:
+            return i
+    return -1
+
+
+# ---- optimizers: each updates one flat parameter and its state in place, in one pass. The numbers are turned to the
+# parameter's own dtype first, as NumPy does with Python numbers: a float32 parameter is updated in float32.
+
+
+@jit
+def sgd(p, g, lr, weight_decay):
+    dtype = p.dtype.type
+    lr, weight_decay = dtype(lr), dtype(weight_decay)
+    for i in range(len(p)):
+        p[i] -= lr * (g[i] + weight_decay * p[i])
+
+
+@jit
+def sgd_momentum(p, g, velocity, lr, momentum, nesterov, weight_decay):
+    dtype = p.dtype.type
+    lr, momentum, weight_decay = dtype(lr), dtype(momentum), dtype(weight_decay)
+    for i in range(len(p)):
+        slope = g[i] + weight_decay * p[i]
+        velocity[i] = momentum * velocity[i] + slope
+        p[i] -= lr * (slope + momentum * velocity[i] if nesterov else velocity[i])
+
+
+@jit
+def adam(p, g, mean, square, rate, beta1, beta2, correction2, eps, added_decay, taken_decay):
+    dtype = p.dtype.type
+    keep1, keep2, new1, new2 = dtype(beta1), dtype(beta2), dtype(1 - beta1), dtype(1 - beta2)
+    rate, correction2, eps = dtype(rate), dtype(correction2), dtype(eps)
+    added, taken = dtype(added_decay), dtype(taken_decay)
+    for i in range(len(p)):
+        slope = g[i] + added * p[i]
+        mean[i] = keep1 * mean[i] + new1 * slope
+        square[i] = keep2 * square[i] + new2 * (slope * slope)
+        root = np.sqrt(square[i] / correction2)
+        p[i] -= rate * mean[i] / (root + eps) + taken * p[i]
+
+
+@jit
+def rmsprop(p, g, square, lr, decay, eps, weight_decay):
+    dtype = p.dtype.type
+    keep, new = dtype(decay), dtype(1 - decay)
+    lr, eps, weight_decay = dtype(lr), dtype(eps), dtype(weight_decay)
+    for i in range(len(p)):
+        slope = g[i] + weight_decay * p[i]
+        square[i] = keep * square[i] + new * (slope * slope)
+        p[i] -= lr * slope / (np.sqrt(square[i]) + eps)

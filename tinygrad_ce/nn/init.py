@@ -1,0 +1,78 @@
+"""Where weights start: Glorot and He, normal and uniform, drawn from one generator that `seed` restarts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from tinygrad_ce.core import Array
+
+_generator = np.random.default_rng()
+
+
+def seed(value: int | None) -> None:
+    """Restart the generator of initial weights and dropout masks; None takes a fresh seed from the system.
+
+    >>> seed(0); first = glorot_uniform(2, 3); seed(0); bool((glorot_uniform(2, 3) == first).all())
+    True
+    """
+    global _generator
+    _generator = np.random.default_rng(value)
+
+
+def generator() -> np.random.Generator:
+    """The one generator that layers draw from."""
+    return _generator
+
+
+def glorot_uniform(n_in: int, n_out: int) -> Array:
+    """(n_in, n_out) values, uniform with variance 2 / (n_in + n_out): for tanh and sigmoid.
+
+    Source: X. Glorot, Y. Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010.
+    """
+    limit = math.sqrt(6 / (n_in + n_out))
+    return _generator.uniform(-limit, limit, (n_in, n_out))
+
+
+def glorot_normal(n_in: int, n_out: int) -> Array:
+    """(n_in, n_out) values, normal with variance 2 / (n_in + n_out). Source: as `glorot_uniform`."""
+    return _generator.normal(0, math.sqrt(2 / (n_in + n_out)), (n_in, n_out))
+
+
+def he_uniform(n_in: int, n_out: int) -> Array:
+    """(n_in, n_out) values, uniform with variance 2 / n_in: for ReLU, which stops half of the signal.
+
+    Source: K. He et al., "Delving deep into rectifiers", 2015.
+    """
+    limit = math.sqrt(6 / n_in)
+    return _generator.uniform(-limit, limit, (n_in, n_out))
+
+
+def he_normal(n_in: int, n_out: int) -> Array:
+    """(n_in, n_out) values, normal with variance 2 / n_in. Source: as `he_uniform`."""
+    return _generator.normal(0, math.sqrt(2 / n_in), (n_in, n_out))
+
+
+def zeros(n_in: int, n_out: int) -> Array:
+    """(n_in, n_out) zeros: enough for a network without hidden layers, and a trap for any other (all units stay equal)."""
+    return np.zeros((n_in, n_out))
+
+
+INITIALIZERS: dict[str, Callable[[int, int], Array]] = {
+    "glorot_uniform": glorot_uniform,
+    "glorot_normal": glorot_normal,
+    "he_uniform": he_uniform,
+    "he_normal": he_normal,
+    "zeros": zeros,
+}
+
+
+def initial(how: str | Callable[[int, int], Array], n_in: int, n_out: int) -> Array:
+    """Weights by the name of an initializer, or by a function of the two sizes. ValueError for an unknown name."""
+    if callable(how):
+        return np.asarray(how(n_in, n_out), dtype=float)
+    if how not in INITIALIZERS:
+        raise ValueError(f"init={how!r} is unknown; there are {', '.join(INITIALIZERS)}, or pass a function of sizes")
+    return INITIALIZERS[how](n_in, n_out)

@@ -1,0 +1,296 @@
+"""Dense, activations, Dropout, BatchNorm, LayerNorm, Embedding, Sequential, and the losses as modules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tinygrad_ce import losses, ops
+from tinygrad_ce.core import Array, Tensor
+from tinygrad_ce.nn import init
+from tinygrad_ce.nn.module import Module
+
+
+def _positive(layer: str, **sizes: Any) -> None:
+    for name, size in sizes.items():
+        if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 1:
+            raise ValueError(f"{layer}: {name}={size!r} must be a positive integer")
+
+
+class Sequential(Module):
+    """Modules (or plain functions of one tensor), one after the other.
+
+    >>> model = Sequential(Dense(2, 3), Tanh(), Dense(3, 2))
+    >>> model(np.zeros((5, 2))).shape
+    (5, 2)
+    """
+
+    def __init__(self, *layers: Module | Callable[[Any], Any]) -> None:
+        for i, layer in enumerate(layers):
+            if not callable(layer):
+                raise TypeError(f"Sequential: layer {i} is {type(layer).__name__}, which cannot be called")
+        self.layers = list(layers)
+
+    def forward(self, x: Any) -> Any:
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __getitem__(self, i: int) -> Any:
+        return self.layers[i]
+
+    def __repr__(self) -> str:
+        return f"Sequential({', '.join(repr(layer) for layer in self.layers)})"
+
+
+class Dense(Module):
+    """x W + b: every output is a weighted sum of all inputs.
+
+    n_in, n_out: sizes; x has shape (N, n_in) (more axes in front are fine), W (n_in, n_out), b (n_out,).
+    bias: whether there is a b. init: the name of an initializer in `tg.nn.init`, or a function of (n_in, n_out).
+    """
+
+    def __init__(
+        self, n_in: int, n_out: int, bias: bool = True, init: str | Callable[[int, int], Array] = "glorot_uniform"
+    ) -> None:
+        _positive("Dense", n_in=n_in, n_out=n_out)
+        self.n_in, self.n_out = n_in, n_out
+        self.W = Tensor(_initial(init, n_in, n_out), requires_grad=True)
+        self.b = Tensor(np.zeros(n_out), requires_grad=True) if bias else None
+
+    def forward(self, x: Any) -> Any:
+        return ops.affine(x, self.W, self.b) if self.b is not None else ops.matmul(x, self.W)
+
+    def __repr__(self) -> str:
+        return f"Dense({self.n_in}, {self.n_out}{'' if self.b is not None else ', bias=False'})"
+
+
+_initial = init.initial  # Dense has an argument called init
+
+
+class _Activation(Module):
+    """A function of each element, without parameters."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+
+class Sigmoid(_Activation):
+    """1 / (1 + exp(-x)), element by element."""
+
+    def forward(self, x: Any) -> Any:
+        return ops.sigmoid(x)
+
+
+class Tanh(_Activation):
+    """tanh(x), element by element."""
+
+    def forward(self, x: Any) -> Any:
+        return ops.tanh(x)
+
+
+class ReLU(_Activation):
+    """max(x, 0), element by element."""
+
+    def forward(self, x: Any) -> Any:
+        return ops.relu(x)
+
+
+class Softplus(_Activation):
+    """log(1 + exp(x)), element by element: a smooth ReLU."""
+
+    def forward(self, x: Any) -> Any:
+        return ops.softplus(x)
+
+
+class Softmax(_Activation):
+    """exp(x) / sum(exp(x)) along an axis: positive numbers that sum to 1."""
+
+    def __init__(self, axis: int = -1) -> None:
+        self.axis = axis
+
+    def forward(self, x: Any) -> Any:
+        return ops.softmax(x, axis=self.axis)
+
+
+class Flatten(_Activation):
+    """(N, ...) to (N, all the rest)."""
+
+    def forward(self, x: Any) -> Any:
+        return ops.reshape(x, shape=(x.shape[0], -1))
+
+
+class Dropout(Module):
+    """In training, each element is 0 with probability `rate`, and the others are scaled up so that the mean stays.
+
+    rate: in [0, 1). The mask comes from the one generator of `tg.nn.init`, or from `self.generator` where a Trainer has
+    put its own. Source: N. Srivastava et al., "Dropout", 2014 (in its "inverted" form).
+    """
+
+    def __init__(self, rate: float = 0.5) -> None:
+        if not 0 <= rate < 1:
+            raise ValueError(f"Dropout: rate={rate} must lie in [0, 1)")
+        self.rate = rate
+        self.generator: np.random.Generator | None = None
+
+    def forward(self, x: Any) -> Any:
+        if not self.training or self.rate == 0:
+            return x
+        generator = self.generator or init.generator()
+        kept = generator.random(x.shape, dtype=np.float32) >= self.rate
+        return x * (kept.astype(x.dtype) / x.dtype.type(1 - self.rate))
+
+    def __repr__(self) -> str:
+        return f"Dropout({self.rate})"
+
+
+class BatchNorm(Module):
+    """Each feature shifted and scaled to mean 0 and variance 1 over the batch, then by a learnt shift and scale.
+
+    n_features: the size of the last axis. momentum: how far the running averages, which evaluation uses, follow each batch.
+    eps: added to the variance. Raises ValueError for a batch of one row in training, whose variance is 0.
+    Source: S. Ioffe, C. Szegedy, "Batch normalization", 2015.
+    """
+
+    def __init__(self, n_features: int, momentum: float = 0.1, eps: float = 1e-5) -> None:
+        _positive("BatchNorm", n_features=n_features)
+        self.n_features, self.momentum, self.eps = n_features, momentum, eps
+        self.scale = Tensor(np.ones(n_features), requires_grad=True)
+        self.shift = Tensor(np.zeros(n_features), requires_grad=True)
+        self.running_mean = np.zeros(n_features)
+        self.running_variance = np.ones(n_features)
+
+    def forward(self, x: Any) -> Any:
+        _check_features(self, x)
+        if not self.training:
+            mean, variance = self.running_mean, self.running_variance
+        else:
+            axes = tuple(range(x.ndim - 1))
+            rows = x.size // self.n_features
+            if rows < 2:
+                raise ValueError(
+                    "BatchNorm: a batch of one row has no variance; use larger batches in training, or model.eval()"
+                )
+            mean, variance = ops.reduce_mean(x, axis=axes), ops.variance(x, axis=axes)
+            self._follow(_data(mean), _data(variance) * rows / (rows - 1))
+        return (x - mean) / ops.sqrt(variance + self.eps) * self.scale + self.shift
+
+    def _follow(self, mean: Array, variance: Array) -> None:
+        """Move the running averages; the variance with rows - 1, which is unbiased."""
+        self.running_mean = self.running_mean + self.momentum * (mean - self.running_mean)
+        self.running_variance = self.running_variance + self.momentum * (variance - self.running_variance)
+
+    def __repr__(self) -> str:
+        return f"BatchNorm({self.n_features})"
+
+
+class LayerNorm(Module):
+    """Each row shifted and scaled to mean 0 and variance 1 over its features, then by a learnt shift and scale.
+
+    n_features: the size of the last axis. eps: added to the variance.
+    Source: J. Ba, J. Kiros, G. Hinton, "Layer normalization", 2016.
+    """
+
+    def __init__(self, n_features: int, eps: float = 1e-5) -> None:
+        _positive("LayerNorm", n_features=n_features)
+        self.n_features, self.eps = n_features, eps
+        self.scale = Tensor(np.ones(n_features), requires_grad=True)
+        self.shift = Tensor(np.zeros(n_features), requires_grad=True)
+
+    def forward(self, x: Any) -> Any:
+        _check_features(self, x)
+        mean = ops.reduce_mean(x, axis=-1, keepdims=True)
+        variance = ops.variance(x, axis=-1, keepdims=True)
+        return (x - mean) / ops.sqrt(variance + self.eps) * self.scale + self.shift
+
+    def __repr__(self) -> str:
+        return f"LayerNorm({self.n_features})"
+
+
+class Embedding(Module):
+    """A learnt vector for each of `n_words` integers: x of any shape gives vectors in one more axis.
+
+    Raises TypeError for input that is not integer, IndexError for one outside 0 to n_words - 1.
+    """
+
+    def __init__(self, n_words: int, n_out: int) -> None:
+        _positive("Embedding", n_words=n_words, n_out=n_out)
+        self.n_words, self.n_out = n_words, n_out
+        self.W = Tensor(init.generator().normal(0, 1, (n_words, n_out)), requires_grad=True)
+
+    def forward(self, x: Any) -> Any:
+        words = _data(x) if isinstance(x, Tensor) else np.asarray(x)
+        if words.dtype.kind not in "iu":
+            raise TypeError(f"Embedding: words must be integers, and these have dtype {words.dtype}: cast with .astype(int)")
+        outside = (words < 0) | (words >= self.n_words)
+        if outside.any():
+            raise IndexError(f"Embedding: word {words[outside][0]} is outside 0 to {self.n_words - 1}")
+        return ops.index(self.W, words)
+
+    def __repr__(self) -> str:
+        return f"Embedding({self.n_words}, {self.n_out})"
+
+
+def _data(x: Any) -> Array:
+    return x.data if isinstance(x, Tensor) else x
+
+
+def _check_features(layer: Any, x: Any) -> None:
+    if x.ndim < 2 or x.shape[-1] != layer.n_features:
+        raise ValueError(
+            f"{type(layer).__name__}: x has shape {x.shape}, and its last of at least two axes must have "
+            f"{layer.n_features} features"
+        )
+
+
+# ---- the losses as modules: options are fixed when they are made
+
+
+class _Loss(Module):
+    """A loss with its options: called with predictions and targets."""
+
+    function: Callable[..., Any]
+
+    def __init__(self, **options: Any) -> None:
+        self.options = options
+
+    def forward(self, predictions: Any, targets: Any) -> Any:
+        return type(self).function(predictions, targets, **self.options)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.options.items())})"
+
+
+class CrossEntropy(_Loss):
+    """`tg.losses.cross_entropy` of probabilities, with its options."""
+
+    function = staticmethod(losses.cross_entropy)
+
+
+class SoftmaxCrossEntropy(_Loss):
+    """`tg.losses.softmax_cross_entropy` of logits, with its options."""
+
+    function = staticmethod(losses.softmax_cross_entropy)
+
+
+class BCE(_Loss):
+    """`tg.losses.binary_cross_entropy` of probabilities, with its options."""
+
+    function = staticmethod(losses.binary_cross_entropy)
+
+
+class SigmoidBCE(_Loss):
+    """`tg.losses.sigmoid_binary_cross_entropy` of logits, with its options."""
+
+    function = staticmethod(losses.sigmoid_binary_cross_entropy)
+
+
+class MSE(_Loss):
+    """`tg.losses.mse`, with its options."""
+
+    function = staticmethod(losses.mse)

@@ -1,0 +1,108 @@
+"""Taking elements out, and putting gradients back where they came from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinygrad_ce.core import Tensor, primitive
+
+
+class _Here:
+    """Stands in a pattern where the next index array goes."""
+
+    def __repr__(self) -> str:
+        return "HERE"
+
+
+HERE = _Here()
+
+
+def index(x: Any, key: Any) -> Any:
+    """x[key], for slices, integers, None, ..., integer arrays and boolean masks in any mixture."""
+    items = key if isinstance(key, tuple) else (key,)
+    arrays = []
+    pattern: list[Any] = []
+    for item in items:
+        if isinstance(item, (list, np.ndarray, Tensor, bool)):
+            array = item if isinstance(item, Tensor) else np.asarray(item)
+            if array.dtype.kind not in "iub" and array.size:
+                raise IndexError(f"an index array must hold integers or booleans, and this one has dtype {array.dtype}")
+            arrays.append(array if array.size or isinstance(item, (Tensor, np.ndarray)) else array.astype(int))
+            pattern.append(HERE)
+        elif item is None or item is Ellipsis or isinstance(item, slice):
+            pattern.append(item)
+        elif hasattr(item, "__index__"):
+            pattern.append(int(item))
+        else:
+            raise IndexError(f"cannot index with {item!r}: use integers, slices, None, ..., integer arrays or masks")
+    return getitem(x, *arrays, pattern=tuple(pattern))
+
+
+def filled(pattern: tuple[Any, ...], arrays: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The pattern with its index arrays in their places."""
+    remaining = iter(arrays)
+    return tuple(next(remaining) if item is HERE else item for item in pattern)
+
+
+@primitive
+def getitem(x, *indices, pattern):
+    return x[filled(pattern, indices)]
+
+
+@getitem.vjp("x")
+def getitem_x(g, out, x, *indices, pattern, position):
+    return scatter_add(g, *indices, pattern=pattern, shape=x.shape)
+
+
+getitem.constant_in("indices")
+
+
+@primitive
+def scatter_add(values, *indices, pattern, shape):
+    """Zeros of the given shape, with each value added where `getitem` would have taken it."""
+    out = np.zeros(shape, values.dtype)
+    if indices:  # an element may be taken several times: its shares add up
+        np.add.at(out, filled(pattern, indices), values)
+    else:
+        out[pattern] = values
+    return out
+
+
+@scatter_add.vjp("values")
+def scatter_add_values(g, out, values, *indices, pattern, shape, position):
+    return getitem(g, *indices, pattern=pattern)
+
+
+scatter_add.constant_in("indices")
+
+
+@primitive
+def pick(x, y):
+    """One element of each row: x[i, y[i]] for x of shape (N, C) and integer y of shape (N,)."""
+    return x[np.arange(len(y)), y]
+
+
+@pick.vjp("x")
+def pick_x(g, out, x, y):
+    return place(g, y, classes=x.shape[-1])
+
+
+pick.constant_in("y")
+
+
+@primitive
+def place(values, y, *, classes):
+    """Rows of zeros with one value each: out[i, y[i]] = values[i]. The transpose of `pick`."""
+    out = np.zeros((len(y), classes), values.dtype)
+    out[np.arange(len(y)), y] = values
+    return out
+
+
+@place.vjp("values")
+def place_values(g, out, values, y, *, classes):
+    return pick(g, y)
+
+
+place.constant_in("y")

@@ -1,0 +1,143 @@
+"""Sums, means, maxima along axes, and the softmax family."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from tinygrad_ce.core import primitive
+from tinygrad_ce.ops.arithmetic import equal
+from tinygrad_ce.ops.elementwise import astype, exp, where
+from tinygrad_ce.ops.shape import broadcast_to, reshape
+
+
+def reduced_axes(ndim: int, axis: Any) -> tuple[int, ...]:
+    """The axes that a reduction removes, as numbers from 0."""
+    if axis is None:
+        return tuple(range(ndim))
+    return tuple(a % ndim for a in (axis if isinstance(axis, tuple) else (axis,)))
+
+
+def kept(reduced: Any, x: Any, axis: Any, keepdims: bool) -> Any:
+    """A reduced value with its lost axes put back as size 1, so that it broadcasts against x."""
+    if keepdims or axis is None:
+        return reduced
+    axes = reduced_axes(x.ndim, axis)
+    return reshape(reduced, shape=tuple(1 if i in axes else n for i, n in enumerate(x.shape)))
+
+
+def count(x: Any, axis: Any) -> int:
+    """How many elements of x one reduced number stands for."""
+    if axis is None:
+        return x.size  # type: ignore[no-any-return]
+    return prod(x.shape[a] for a in reduced_axes(x.ndim, axis))
+
+
+@primitive
+def reduce_sum(x, *, axis=None, keepdims=False):
+    return x.sum(axis=axis, keepdims=keepdims)
+
+
+@reduce_sum.vjp("x")
+def reduce_sum_x(g, out, x, *, axis, keepdims):
+    return broadcast_to(kept(g, x, axis, keepdims), shape=x.shape)
+
+
+@primitive
+def reduce_mean(x, *, axis=None, keepdims=False):
+    return x.sum(axis=axis, keepdims=keepdims) / count(x, axis)
+
+
+@reduce_mean.vjp("x")
+def reduce_mean_x(g, out, x, *, axis, keepdims):
+    return broadcast_to(kept(g / count(x, axis), x, axis, keepdims), shape=x.shape)
+
+
+@primitive
+def variance(x, *, axis=None, ddof=0, keepdims=False):
+    return np.var(x, axis=axis, ddof=ddof, keepdims=keepdims)
+
+
+@variance.vjp("x")
+def variance_x(g, out, x, *, axis, ddof, keepdims):
+    deviation = x - reduce_mean(x, axis=axis, keepdims=True)
+    return kept(g, x, axis, keepdims) * 2 * deviation / (count(x, axis) - ddof)
+
+
+@primitive
+def reduce_max(x, *, axis=None, keepdims=False):
+    return np.max(x, axis=axis, keepdims=keepdims)
+
+
+@reduce_max.vjp("x")
+def reduce_max_x(g, out, x, *, axis, keepdims):
+    return share_between_ties(g, out, x, axis, keepdims)
+
+
+@primitive
+def reduce_min(x, *, axis=None, keepdims=False):
+    return np.min(x, axis=axis, keepdims=keepdims)
+
+
+@reduce_min.vjp("x")
+def reduce_min_x(g, out, x, *, axis, keepdims):
+    return share_between_ties(g, out, x, axis, keepdims)
+
+
+def share_between_ties(g: Any, out: Any, x: Any, axis: Any, keepdims: bool) -> Any:
+    """The gradient of a maximum or minimum: equally to all elements that reach it."""
+    chosen = equal(x, kept(out, x, axis, keepdims))
+    ties = reduce_sum(astype(chosen, dtype=x.dtype), axis=axis, keepdims=keepdims)
+    return where(chosen, kept(g / ties, x, axis, keepdims), 0)
+
+
+@primitive
+def argmax(x, *, axis=None):
+    return np.argmax(x, axis=axis)
+
+
+argmax.constant_in("x")
+
+
+@primitive
+def logsumexp(x, *, axis=None, keepdims=False):
+    """log(sum(exp(x))) as top + log1p(the others): a sum that is just above 1 keeps all digits of its logarithm."""
+    top = np.max(x, axis=axis, keepdims=True)
+    is_top = x == top
+    with np.errstate(invalid="ignore"):  # inf - inf, where x is the top itself and not used
+        others = np.where(is_top, 0, np.exp(x - top))
+    more_than_top = np.sum(others, axis=axis, keepdims=True) + (
+        np.sum(is_top, axis=axis, keepdims=True, dtype=others.dtype) - 1
+    )
+    out = top + np.log1p(more_than_top)
+    return out if keepdims else np.squeeze(out, axis=reduced_axes(x.ndim, axis))
+
+
+@logsumexp.vjp("x")
+def logsumexp_x(g, out, x, *, axis, keepdims):
+    return kept(g, x, axis, keepdims) * exp(x - kept(out, x, axis, keepdims))
+
+
+@primitive(keeps_place=True)
+def softmax(x, *, axis=-1):
+    with np.errstate(invalid="ignore"):  # inf - inf is NaN, and so is the row
+        e = np.exp(x - np.max(x, axis=axis, keepdims=True))
+    return e / np.sum(e, axis=axis, keepdims=True)
+
+
+@softmax.vjp("x")
+def softmax_x(g, out, x, *, axis):
+    return out * (g - reduce_sum(g * out, axis=axis, keepdims=True))
+
+
+@primitive
+def log_softmax(x, *, axis=-1):
+    with np.errstate(invalid="ignore"):
+        return x - logsumexp(x, axis=axis, keepdims=True)
+
+
+@log_softmax.vjp("x")
+def log_softmax_x(g, out, x, *, axis):
+    return g - exp(out) * reduce_sum(g, axis=axis, keepdims=True)

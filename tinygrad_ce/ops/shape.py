@@ -1,0 +1,99 @@
+"""The same numbers in another shape: reshape, transpose, broadcast, join."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinygrad_ce.core import primitive
+from tinygrad_ce.ops.indexing import index
+
+
+@primitive
+def reshape(x, *, shape):
+    return np.reshape(x, shape)
+
+
+@reshape.vjp("x")
+def reshape_x(g, out, x, *, shape):
+    return reshape(g, shape=x.shape)
+
+
+@primitive
+def transpose(x, *, axes=None):
+    return np.transpose(x, axes)
+
+
+@transpose.vjp("x")
+def transpose_x(g, out, x, *, axes):
+    if axes is None:
+        return transpose(g)
+    return transpose(g, axes=tuple(sorted(range(x.ndim), key=[a % x.ndim for a in axes].__getitem__)))
+
+
+def swapaxes(x: Any, first: int, second: int) -> Any:
+    """x with two axes exchanged."""
+    axes = list(range(x.ndim))
+    axes[first], axes[second] = axes[second], axes[first]
+    return transpose(x, axes=tuple(axes))
+
+
+def moveaxis(x: Any, source: int, destination: int) -> Any:
+    """x with one axis moved to another place, the others in their order."""
+    axes = list(range(x.ndim))
+    axes.insert(destination % x.ndim, axes.pop(source))
+    return transpose(x, axes=tuple(axes))
+
+
+@primitive
+def expand_dims(x, *, axis):
+    return np.expand_dims(x, axis)
+
+
+@expand_dims.vjp("x")
+def expand_dims_x(g, out, x, *, axis):
+    return reshape(g, shape=x.shape)
+
+
+@primitive
+def squeeze(x, *, axis=None):
+    return np.squeeze(x, axis)
+
+
+@squeeze.vjp("x")
+def squeeze_x(g, out, x, *, axis):
+    return reshape(g, shape=x.shape)
+
+
+@primitive(broadcasts=True)
+def broadcast_to(x, *, shape):
+    return x + np.zeros(shape, x.dtype)
+
+
+@broadcast_to.vjp("x")
+def broadcast_to_x(g, out, x, *, shape):
+    return g  # the walk sums it back: that is what un-broadcasting is
+
+
+@primitive
+def concatenate(*arrays, axis=0):
+    return np.concatenate(arrays, axis)
+
+
+@concatenate.vjp("arrays")
+def concatenate_arrays(g, out, *arrays, axis, position):
+    axis = axis % g.ndim
+    start = sum(array.shape[axis] for array in arrays[:position])
+    stop = start + arrays[position].shape[axis]
+    return index(g, (slice(None),) * axis + (slice(start, stop),))
+
+
+@primitive
+def stack(*arrays, axis=0):
+    return np.stack(arrays, axis)
+
+
+@stack.vjp("arrays")
+def stack_arrays(g, out, *arrays, axis, position):
+    return index(g, (slice(None),) * (axis % g.ndim) + (position,))

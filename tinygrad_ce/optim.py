@@ -1,0 +1,327 @@
+"""Optimizers: each is a pure update(param, grad, state) -> (param, state), which `step()` applies to every parameter.
+
+`update` is the definition, written with operators, so that it can be read, traced and printed; where Numba is there,
+`step()` runs the kernel of the same arithmetic, in one pass and in place.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygrad_ce.core import Array, Tensor
+
+Schedule = Callable[[int], float]
+State = tuple[Any, ...]
+
+
+class Optimizer:
+    """The base: holds the parameters, their state, the learning rate and the number of steps taken.
+
+    parameters: tensors with requires_grad=True. lr: a number, or a schedule: a function of the step number from 0.
+    Raises ValueError for no parameters or a learning rate that is not positive, TypeError for what is no parameter.
+    """
+
+    def __init__(self, parameters: Iterable[Tensor], lr: float | Schedule) -> None:
+        self.parameters = list(parameters)
+        if not self.parameters:
+            raise ValueError(f"{type(self).__name__}: there are no parameters to learn")
+        for i, parameter in enumerate(self.parameters):
+            if not isinstance(parameter, Tensor) or not parameter.requires_grad or parameter.op is not None:
+                raise TypeError(
+                    f"{type(self).__name__}: parameter {i} is {parameter!r:.60}; it must be a Tensor made with "
+                    "requires_grad=True (model.parameters() gives them)"
+                )
+        if len({parameter.number for parameter in self.parameters}) < len(self.parameters):
+            raise ValueError(f"{type(self).__name__}: a parameter is given twice, and would be updated twice")
+        self.schedule = lr if callable(lr) else Constant(lr)
+        self.steps = 0
+        self.state: list[State] = [self.initial_state(parameter.data) for parameter in self.parameters]
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the coming step. Setting it makes it constant."""
+        return self.schedule(self.steps)
+
+    @lr.setter
+    def lr(self, value: float | Schedule) -> None:
+        self.schedule = value if callable(value) else Constant(value)
+
+    def zero_grad(self) -> None:
+        """Forget the gradients, so that the next backward starts anew."""
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    def step(self) -> None:
+        """Update every parameter that has a gradient; one without is left as it is."""
+        from tinygrad_ce import kernels  # brings Numba in, so not before it is needed
+
+        lr, step = self.lr, self.steps + 1
+        for i, parameter in enumerate(self.parameters):
+            grad = parameter.grad
+            if grad is None:
+                continue
+            data = parameter.data
+            if kernels.numba is not None and data.dtype.char in "fd" and grad.dtype == data.dtype:
+                self.update_in_place(kernels, data.reshape(-1), grad.reshape(-1), self.state[i], lr, step)
+            else:
+                new, self.state[i] = self.update(data, grad, self.state[i], lr, step)
+                data[...] = new
+        self.steps = step
+
+    def initial_state(self, data: Array) -> State:
+        """What the optimizer remembers of one parameter, before the first step."""
+        return ()
+
+    def update(self, param: Any, grad: Any, state: State, lr: Any, step: Any) -> tuple[Any, State]:
+        """The new parameter and state, from the old ones; `step` counts from 1. Pure: nothing is written."""
+        raise NotImplementedError
+
+    def update_in_place(self, kernels: Any, param: Array, grad: Array, state: State, lr: float, step: int) -> None:
+        """The same arithmetic by a kernel, written into flat `param` and `state`."""
+        raise NotImplementedError
+
+
+class SGD(Optimizer):
+    """Against the gradient: param -= lr * grad; with momentum, along a running sum of gradients.
+
+    momentum: how much of the velocity stays (0.9 is usual). nesterov: look ahead along it.
+    weight_decay: adds weight_decay * param to the gradient.
+    Source: I. Sutskever et al., "On the importance of initialization and momentum in deep learning", 2013.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Tensor],
+        lr: float | Schedule = 0.1,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+    ) -> None:
+        _in_range("SGD", 0, 1, momentum=momentum)
+        _not_negative("SGD", weight_decay=weight_decay)
+        if nesterov and not momentum:
+            raise ValueError("SGD: nesterov=True looks ahead along the momentum, which is 0: pass momentum=0.9")
+        self.momentum, self.nesterov, self.weight_decay = momentum, nesterov, weight_decay
+        super().__init__(parameters, lr)
+
+    def initial_state(self, data: Array) -> State:
+        return (np.zeros_like(data),) if self.momentum else ()
+
+    def update(self, param: Any, grad: Any, state: State, lr: Any, step: Any) -> tuple[Any, State]:
+        if self.weight_decay:
+            grad = grad + self.weight_decay * param
+        if not self.momentum:
+            return param - lr * grad, ()
+        velocity = self.momentum * state[0] + grad
+        direction = grad + self.momentum * velocity if self.nesterov else velocity
+        return param - lr * direction, (velocity,)
+
+    def update_in_place(self, kernels: Any, param: Array, grad: Array, state: State, lr: float, step: int) -> None:
+        if not self.momentum:
+            kernels.sgd(param, grad, lr, self.weight_decay)
+        else:
+            velocity = state[0].reshape(-1)
+            kernels.sgd_momentum(param, grad, velocity, lr, self.momentum, self.nesterov, self.weight_decay)
+
+
+class Adam(Optimizer):
+    """Each element with a step size of its own: the mean of its gradients over the root of their mean square.
+
+    betas: how slowly the two means follow, in [0, 1). eps: keeps the root from 0. weight_decay: added to the gradient.
+    Source: D. Kingma, J. Ba, "Adam: A method for stochastic optimization", 2015, algorithm 1.
+    """
+
+    decoupled = False
+
+    def __init__(
+        self,
+        parameters: Iterable[Tensor],
+        lr: float | Schedule = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        name = type(self).__name__
+        _in_range(name, 0, 1, beta1=betas[0], beta2=betas[1])
+        _not_negative(name, eps=eps, weight_decay=weight_decay)
+        self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
+        super().__init__(parameters, lr)
+
+    def initial_state(self, data: Array) -> State:
+        return np.zeros_like(data), np.zeros_like(data)
+
+    def update(self, param: Any, grad: Any, state: State, lr: Any, step: Any) -> tuple[Any, State]:
+        beta1, beta2 = self.betas
+        if self.weight_decay and not self.decoupled:
+            grad = grad + self.weight_decay * param
+        mean = beta1 * state[0] + (1 - beta1) * grad
+        square = beta2 * state[1] + (1 - beta2) * (grad * grad)
+        root = (square / (1 - beta2**step)) ** 0.5
+        new = param - lr / (1 - beta1**step) * mean / (root + self.eps)
+        if self.weight_decay and self.decoupled:
+            new = new - lr * self.weight_decay * param
+        return new, (mean, square)
+
+    def update_in_place(self, kernels: Any, param: Array, grad: Array, state: State, lr: float, step: int) -> None:
+        mean, square = (array.reshape(-1) for array in state)
+        decay = self.weight_decay
+        added, taken = (0.0, lr * decay) if self.decoupled else (decay, 0.0)
+        correction1, correction2 = 1 - self.betas[0] ** step, 1 - self.betas[1] ** step
+        rate = lr / correction1
+        kernels.adam(param, grad, mean, square, rate, *self.betas, correction2, self.eps, added, taken)
+
+
+class AdamW(Adam):
+    """Adam whose weight decay shrinks the parameter itself, not through the gradient's statistics.
+
+    Source: I. Loshchilov, F. Hutter, "Decoupled weight decay regularization", 2019, algorithm 2.
+    """
+
+    decoupled = True
+
+    def __init__(
+        self,
+        parameters: Iterable[Tensor],
+        lr: float | Schedule = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+    ) -> None:
+        super().__init__(parameters, lr, betas, eps, weight_decay)
+
+
+class RMSprop(Optimizer):
+    """The gradient over the root of its running mean square.
+
+    decay: how slowly the mean follows. eps: keeps the root from 0. weight_decay: added to the gradient.
+    Source: G. Hinton, "Neural networks for machine learning", lecture 6e, 2012.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Tensor],
+        lr: float | Schedule = 1e-2,
+        decay: float = 0.99,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        _in_range("RMSprop", 0, 1, decay=decay)
+        _not_negative("RMSprop", eps=eps, weight_decay=weight_decay)
+        self.decay, self.eps, self.weight_decay = decay, eps, weight_decay
+        super().__init__(parameters, lr)
+
+    def initial_state(self, data: Array) -> State:
+        return (np.zeros_like(data),)
+
+    def update(self, param: Any, grad: Any, state: State, lr: Any, step: Any) -> tuple[Any, State]:
+        if self.weight_decay:
+            grad = grad + self.weight_decay * param
+        square = self.decay * state[0] + (1 - self.decay) * (grad * grad)
+        return param - lr * grad / (square**0.5 + self.eps), (square,)
+
+    def update_in_place(self, kernels: Any, param: Array, grad: Array, state: State, lr: float, step: int) -> None:
+        kernels.rmsprop(param, grad, state[0].reshape(-1), lr, self.decay, self.eps, self.weight_decay)
+
+
+def clip_grad_norm(parameters: Sequence[Tensor], max_norm: float) -> float:
+    """Scale all gradients down together so that their joint norm is at most max_norm; returns the norm before.
+
+    Source: R. Pascanu, T. Mikolov, Y. Bengio, "On the difficulty of training recurrent neural networks", 2013.
+    """
+    if not max_norm > 0:
+        raise ValueError(f"clip_grad_norm: max_norm={max_norm} must be positive")
+    grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    norm = math.sqrt(sum(float(np.vdot(grad, grad)) for grad in grads))
+    if norm > max_norm:
+        for parameter in parameters:
+            if parameter.grad is not None:
+                parameter.grad = parameter.grad * (max_norm / norm)
+    return norm
+
+
+# ---- schedules: functions of the step number, from 0
+
+
+class Constant:
+    """The same rate at every step."""
+
+    def __init__(self, lr: float) -> None:
+        _positive("learning rate", lr=lr)
+        self.rate = float(lr)
+
+    def __call__(self, step: int) -> float:
+        return self.rate
+
+
+class StepDecay:
+    """The rate times `factor` after every `every` steps.
+
+    >>> [StepDecay(1.0, every=2, factor=0.1)(step) for step in range(4)]
+    [1.0, 1.0, 0.1, 0.1]
+    """
+
+    def __init__(self, lr: float, every: int, factor: float = 0.1) -> None:
+        _positive("StepDecay", lr=lr, every=every, factor=factor)
+        self.rate, self.every, self.factor = float(lr), every, factor
+
+    def __call__(self, step: int) -> float:
+        return self.rate * self.factor ** (step // self.every)
+
+
+class Cosine:
+    """From lr down to `final` along half a cosine, over `steps` steps; then it stays.
+
+    Source: I. Loshchilov, F. Hutter, "SGDR", 2017, eq. 5.
+
+    >>> [round(Cosine(1.0, steps=2)(step), 3) for step in range(4)]
+    [1.0, 0.5, 0.0, 0.0]
+    """
+
+    def __init__(self, lr: float, steps: int, final: float = 0.0) -> None:
+        _positive("Cosine", lr=lr, steps=steps)
+        _not_negative("Cosine", final=final)
+        self.rate, self.steps, self.final = float(lr), steps, final
+
+    def __call__(self, step: int) -> float:
+        share = min(step / self.steps, 1.0)
+        return self.final + (self.rate - self.final) * (1 + math.cos(math.pi * share)) / 2
+
+
+class WarmUp:
+    """From near 0 up in a straight line over `steps` steps, then as `after` says (a rate, or a schedule from there).
+
+    >>> [WarmUp(1.0, steps=4)(step) for step in range(5)]
+    [0.25, 0.5, 0.75, 1.0, 1.0]
+    """
+
+    def __init__(self, after: float | Schedule, steps: int) -> None:
+        _positive("WarmUp", steps=steps)
+        self.after = after if callable(after) else Constant(after)
+        self.steps = steps
+
+    def __call__(self, step: int) -> float:
+        if step < self.steps:
+            return self.after(0) * (step + 1) / self.steps
+        return self.after(step - self.steps)
+
+
+def _positive(name: str, **values: Any) -> None:
+    for argument, value in values.items():
+        if not (isinstance(value, (int, float, np.number)) and 0 < value < math.inf):
+            raise ValueError(f"{name}: {argument}={value!r} must be a positive number")
+
+
+def _not_negative(name: str, **values: Any) -> None:
+    for argument, value in values.items():
+        if not (isinstance(value, (int, float, np.number)) and 0 <= value < math.inf):
+            raise ValueError(f"{name}: {argument}={value!r} must be a number that is not negative")
+
+
+def _in_range(name: str, low: float, high: float, **values: Any) -> None:
+    for argument, value in values.items():
+        if not (isinstance(value, (int, float, np.number)) and low <= value < high):
+            raise ValueError(f"{name}: {argument}={value!r} must lie in [{low}, {high})")

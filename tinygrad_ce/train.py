@@ -1,0 +1,417 @@
+"""Trainer: the loop that one would write by hand, with validation, early stopping, a progress bar and a History."""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+
+from tinygrad_ce import data, losses, nn, ops
+from tinygrad_ce.backward import no_grad
+from tinygrad_ce.core import Array, Tensor
+from tinygrad_ce.optim import Optimizer, clip_grad_norm
+from tinygrad_ce.views import nan, plots
+
+Callback = Callable[["Trainer", dict[str, float]], Any]
+
+
+class NotFiniteError(FloatingPointError):
+    """The loss became NaN or infinite: training has stopped before the parameters were touched by it."""
+
+
+class History:
+    """What each epoch gave: `history["loss"]` is a list with one number for each epoch.
+
+    columns: epoch, loss, lr, and where they apply accuracy, val_loss, val_accuracy.
+    stopped: why training ended: "finished", "early" (no improvement), "interrupted" (Ctrl-C) or "callback".
+    """
+
+    def __init__(self) -> None:
+        self.columns: dict[str, list[float]] = {}
+        self.stopped = "finished"
+
+    def append(self, row: dict[str, float]) -> None:
+        """Add the figures of one epoch."""
+        for name, value in row.items():
+            self.columns.setdefault(name, []).append(value)
+
+    def __getitem__(self, name: str) -> list[float]:
+        if name not in self.columns:
+            raise KeyError(f"the history has no column {name!r}; it has {', '.join(self.columns) or 'none yet'}")
+        return self.columns[name]
+
+    def __len__(self) -> int:
+        return len(self.columns.get("epoch", []))
+
+    def last(self) -> dict[str, float]:
+        """The figures of the last epoch."""
+        return {name: values[-1] for name, values in self.columns.items() if values}
+
+    def plot(self, path: str | Path | None = None) -> Any:
+        """The curves as a matplotlib Figure (a notebook shows it); with a path, also saved there."""
+        if not len(self):
+            raise ValueError("the history is empty: there is nothing to plot before the first epoch has ended")
+        return _saved(plots.history_figure(self), path)
+
+    def __repr__(self) -> str:
+        figures = ", ".join(f"{name}={value:.4g}" for name, value in self.last().items())
+        return f"History({len(self)} epochs, {self.stopped}; last: {figures})"
+
+
+class Trainer:
+    """Trains a model: `Trainer(model, loss, optimizer).fit(X, y, epochs=20)`.
+
+    model: a Module. loss: a function (or module) of predictions and targets. optimizer: made with model.parameters().
+    """
+
+    def __init__(self, model: nn.Module, loss: Callable[[Any, Any], Any], optimizer: Optimizer) -> None:
+        if not isinstance(model, nn.Module):
+            raise TypeError(f"Trainer: model is {type(model).__name__}; it must be a tg.nn.Module")
+        if not callable(loss):
+            raise TypeError(f"Trainer: loss is {type(loss).__name__}; pass a function or tg.nn.SoftmaxCrossEntropy()")
+        if not isinstance(optimizer, Optimizer):
+            raise TypeError(f"Trainer: optimizer is {type(optimizer).__name__}; pass tg.optim.SGD(model.parameters())")
+        own = {parameter.number for parameter in model.parameters()}
+        if not any(parameter.number in own for parameter in optimizer.parameters):
+            raise ValueError("Trainer: the optimizer holds no parameter of this model: make it with model.parameters()")
+        self.model, self.loss, self.optimizer = model, loss, optimizer
+        self.task = _task(loss)
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        epochs: int = 10,
+        batch_size: int = 32,
+        validation: tuple[Any, Any] | None = None,
+        patience: int | None = None,
+        clip_norm: float | None = None,
+        callbacks: Callback | Sequence[Callback] = (),
+        progress: bool = False,
+        seed: int | None = None,
+    ) -> History:
+        """Train for some epochs, and return what each gave.
+
+        X: (N, ...) inputs; floating ones are turned to the parameters' dtype. y: the targets, N of them.
+        validation: (X, y) that are only measured. patience: stop when the validation loss (or the training loss, where
+        there is none) has not improved for so many epochs, and go back to the parameters that were best.
+        clip_norm: the largest joint norm of the gradients. callbacks: called after each epoch with the trainer and the
+        epoch's figures; one that returns True ends the training. progress: a bar in the terminal.
+        seed: of the order of the batches and of dropout; the same seed gives the same parameters, bit for bit.
+        Ctrl-C ends after the current batch and keeps what was learnt; History.stopped says so.
+        Raises NotFiniteError if a loss is NaN or infinite, ValueError for data or options that do not fit.
+        """
+        X, y = self._prepared(X, y)
+        if validation is not None:
+            validation = self._prepared(*validation)
+        _check_options(epochs, patience, clip_norm)
+        self.task = _task(self.loss, y)
+        callbacks = [callbacks] if callable(callbacks) else list(callbacks)
+        generator = np.random.default_rng(seed)
+        self._share(generator)
+        history, best = History(), _Best(self.model, patience)
+        with _interrupts() as interrupted, _bar(progress, epochs) as advance:
+            for epoch in range(1, epochs + 1):
+                row = self._epoch(epoch, data.batches(X, y, batch_size, seed=generator), clip_norm, interrupted)
+                if interrupted.is_set():
+                    history.stopped = "interrupted"
+                    break
+                if validation is not None:
+                    row |= {f"val_{name}": value for name, value in self.evaluate(*validation).items()}
+                history.append(row)
+                advance(row)
+                if any([callback(self, row) is True for callback in callbacks]):
+                    history.stopped = "callback"
+                    break
+                if best.exhausted(row):
+                    history.stopped = "early"
+                    break
+        if history.stopped != "interrupted":
+            best.restore()
+        return history
+
+    def _epoch(
+        self, epoch: int, batches: Iterator[tuple[Array, Array]], clip_norm: float | None, interrupted: threading.Event
+    ) -> dict[str, float]:
+        """One pass over the data: this is the loop."""
+        self.model.train()
+        lr = self.optimizer.lr
+        total = _Total(self.task, self.loss)
+        for number, (X, y) in enumerate(batches, start=1):
+            self.optimizer.zero_grad()
+            predictions = self.model(X)
+            loss = self.loss(predictions, y)
+            if not math.isfinite(_number(loss)):
+                raise NotFiniteError(_not_finite(loss, epoch, number))
+            loss.backward()
+            if clip_norm is not None:
+                clip_grad_norm(self.optimizer.parameters, clip_norm)
+            self.optimizer.step()
+            total.add(loss, predictions, y)
+            if interrupted.is_set():
+                break
+        return {"epoch": epoch, **total.figures(), "lr": lr}
+
+    def evaluate(self, X: Any, y: Any, batch_size: int = 1024) -> dict[str, float]:
+        """The loss, and the accuracy where the targets are classes; in evaluation mode, nothing is learnt."""
+        X, y = self._prepared(X, y)
+        total = _Total(self.task, self.loss)
+        with _evaluating(self.model):
+            for batch, targets in data.batches(X, y, batch_size, shuffle=False):
+                # Recorded, so that a loss finds the softmax behind its probabilities and stays as stable as in training.
+                predictions = self.model(batch)
+                total.add(self.loss(predictions, targets), predictions, targets)
+        return total.figures()
+
+    def predict(self, X: Any, batch_size: int = 1024) -> Array:
+        """The model's answers, in evaluation mode: class indices where it was trained on classes, else its numbers."""
+        scores = self._scores(X, batch_size)
+        return scores if self.task == "numbers" else _chosen(scores, self.task, self.loss)
+
+    def probabilities(self, X: Any, batch_size: int = 1024) -> Array:
+        """(N, C) class probabilities: the model's scores, through the softmax or sigmoid that its loss applies."""
+        scores = self._scores(X, batch_size)
+        if _is(self.loss, *_SIGMOID):
+            scores = ops.sigmoid(scores)
+        elif _is(self.loss, *_SOFTMAX):
+            scores = ops.softmax(scores)
+        if self.task == "binary":
+            scores = scores.reshape(-1, 1)
+            return np.concatenate([1 - scores, scores], axis=1)
+        return scores
+
+    def confusion_matrix(self, X: Any, y: Any) -> Array:
+        """(classes, classes) counts: row = the true class, column = the answer. ValueError where there are no classes."""
+        if self.task == "numbers":
+            raise ValueError("confusion_matrix: this model was not trained on classes")
+        y = _array(y)
+        labels = y.argmax(axis=-1) if self.task == "classes" and y.ndim == 2 else y.reshape(-1).astype(np.int64)
+        scores = self._scores(X, 1024)
+        classes = scores.shape[-1] if self.task == "classes" else 2
+        return plots.confusion_matrix(labels, _chosen(scores, self.task, self.loss).reshape(-1), classes)
+
+    def plot_confusion(self, X: Any, y: Any, class_names: Sequence[Any] | None = None, path: Any = None) -> Any:
+        """The confusion matrix as a matplotlib Figure; with a path, also saved there."""
+        matrix = self.confusion_matrix(X, y)
+        return _saved(plots.confusion_figure(matrix, class_names or range(len(matrix))), path)
+
+    def plot_boundary(self, X: Any, y: Any, class_names: Sequence[Any] | None = None, path: Any = None) -> Any:
+        """The answers everywhere around 2-D data as a matplotlib Figure; with a path, also saved there.
+
+        y: class indices. ValueError for data with another number of features than 2.
+        """
+        X, y = self._inputs(X), _array(y).reshape(-1)
+        if X.ndim != 2 or X.shape[1] != 2:
+            raise ValueError(f"a decision boundary needs data with 2 features, and these have shape {X.shape}")
+        classes = self.probabilities(X[:1]).shape[1]
+        return _saved(plots.boundary_figure(self.probabilities, X, y, class_names or range(classes)), path)
+
+    def _scores(self, X: Any, batch_size: int) -> Array:
+        X = self._inputs(X)
+        with _evaluating(self.model), no_grad():
+            parts = [
+                _array(self.model(batch)) for batch, _ in data.batches(X, np.arange(len(X)), batch_size, shuffle=False)
+            ]
+        return np.concatenate(parts)
+
+    def _inputs(self, X: Any) -> Array:
+        X = _array(X)
+        if X.dtype.kind == "f":
+            X = X.astype(self.optimizer.parameters[0].dtype, copy=False)
+        if X.ndim == 0 or len(X) == 0:
+            raise ValueError(f"there are no rows to work on: X has shape {X.shape}")
+        return X
+
+    def _prepared(self, X: Any, y: Any) -> tuple[Array, Array]:
+        X, y = self._inputs(X), _array(y)
+        if y.dtype.kind == "f":
+            y = y.astype(self.optimizer.parameters[0].dtype, copy=False)
+        if y.ndim == 0 or len(X) != len(y):
+            raise ValueError(f"X has {len(X)} rows and y has shape {y.shape}: each row needs one target")
+        return X, y
+
+    def _share(self, generator: np.random.Generator) -> None:
+        """Dropout draws from the same generator as the batches, so that one seed fixes everything."""
+        for module in self.model.modules():
+            if isinstance(module, nn.Dropout):
+                module.generator = generator
+
+
+def _saved(figure: Any, path: Any) -> Any:
+    if path is not None:
+        figure.savefig(path, dpi=150)
+    return figure
+
+
+def _array(value: Any) -> Array:
+    return value.data if isinstance(value, Tensor) else np.asarray(value)
+
+
+def _not_finite(loss: Tensor, epoch: int, batch: int) -> str:
+    first = nan.first_not_finite(loss)
+    told = "; " + nan.told(first) if first is not None else ""
+    return (
+        f"the loss is {loss.item()} in epoch {epoch}, batch {batch}, and training has stopped{told}. "
+        "Usual cures: a smaller learning rate, clip_norm=1.0, standardised inputs"
+    )
+
+
+_BINARY = (nn.BCE, nn.SigmoidBCE, losses.binary_cross_entropy, losses.sigmoid_binary_cross_entropy)
+_SIGMOID = (nn.SigmoidBCE, losses.sigmoid_binary_cross_entropy)
+_SOFTMAX = (nn.SoftmaxCrossEntropy, losses.softmax_cross_entropy)
+_CLASSES = (*_SOFTMAX, nn.CrossEntropy, losses.cross_entropy)
+
+
+def _is(loss: Any, *kinds: Any) -> bool:
+    """Whether the loss is one of these functions, or a module of one of these classes."""
+    return any(loss is kind or (isinstance(kind, type) and isinstance(loss, kind)) for kind in kinds)
+
+
+def _task(loss: Any, y: Array | None = None) -> str:
+    """What the targets are: "classes" (of several), "binary" (0 or 1 for each output) or "numbers"."""
+    if _is(loss, *_BINARY):
+        return "binary"
+    if _is(loss, *_CLASSES):
+        return "classes"
+    one_hot = y is not None and y.ndim == 2 and y.shape[1] > 1 and bool(((y == 0) | (y == 1)).all())
+    return "classes" if one_hot and bool((y.sum(axis=1) == 1).all()) else "numbers"  # type: ignore[union-attr]
+
+
+def _chosen(scores: Array, task: str, loss: Any) -> Array:
+    """The class that the scores are for."""
+    if task == "classes":
+        return scores.argmax(axis=-1)
+    chosen = (scores > _threshold(loss)).astype(np.int64)
+    return chosen.reshape(-1) if chosen.ndim == 2 and chosen.shape[1] == 1 else chosen
+
+
+def _threshold(loss: Any) -> float:
+    """Above it, a binary score says yes: the logit 0 is the probability a half."""
+    return 0.0 if _is(loss, *_SIGMOID) else 0.5
+
+
+class _Total:
+    """Sums the loss and the right answers over batches of different sizes."""
+
+    def __init__(self, task: str, loss: Any) -> None:
+        self.task, self.threshold = task, _threshold(loss)
+        self.loss, self.right, self.answers, self.rows = 0.0, 0, 0, 0
+
+    def add(self, loss: Any, predictions: Any, y: Array) -> None:
+        self.loss += _number(loss) * len(y)
+        self.rows += len(y)
+        if self.task != "numbers":
+            scores = _array(predictions)
+            if self.task == "classes":
+                right = scores.argmax(axis=-1) == (y if y.ndim < scores.ndim else y.argmax(axis=-1))
+            else:
+                right = (scores > self.threshold) == (y > 0.5)
+            self.right += int(right.sum())
+            self.answers += right.size
+
+    def figures(self) -> dict[str, float]:
+        accuracy = {"accuracy": self.right / self.answers} if self.answers else {}
+        return {"loss": self.loss / self.rows, **accuracy}
+
+
+class _Best:
+    """Remembers the parameters of the best epoch, and tells when too many have passed without a better one."""
+
+    def __init__(self, model: nn.Module, patience: int | None) -> None:
+        self.model, self.patience = model, patience
+        self.loss, self.waited = math.inf, 0
+        self.state: dict[str, Array] | None = None
+
+    def exhausted(self, row: dict[str, float]) -> bool:
+        if self.patience is None:
+            return False
+        loss = row.get("val_loss", row["loss"])
+        if loss < self.loss:
+            self.loss, self.waited, self.state = loss, 0, self.model.state()
+        else:
+            self.waited += 1
+        return self.waited >= self.patience
+
+    def restore(self) -> None:
+        if self.state is not None:
+            self.model.restore(self.state)
+
+
+def _number(loss: Any) -> float:
+    array = _array(loss)
+    if array.size != 1:
+        raise ValueError(f'the loss has shape {array.shape}, and training needs one number: use reduction="mean"')
+    return float(array.item())
+
+
+def _check_options(epochs: int, patience: int | None, clip_norm: float | None) -> None:
+    if isinstance(epochs, bool) or not isinstance(epochs, (int, np.integer)) or epochs < 1:
+        raise ValueError(f"fit: epochs={epochs!r} must be a positive integer")
+    if patience is not None and patience < 1:
+        raise ValueError(f"fit: patience={patience!r} must be at least 1")
+    if clip_norm is not None and not clip_norm > 0:
+        raise ValueError(f"fit: clip_norm={clip_norm!r} must be positive")
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Inside, the model is in evaluation mode; after, each module is in the mode that it had."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+@contextmanager
+def _interrupts() -> Iterator[threading.Event]:
+    """Inside, a first Ctrl-C only sets the event, so that no parameter is left half updated; a second one raises."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():  # signals reach the main thread only
+        yield event
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if event.is_set():
+            raise KeyboardInterrupt
+        event.set()
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield event
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _bar(shown: bool, epochs: int) -> Iterator[Callable[[dict[str, float]], None]]:
+    """A progress bar over the epochs with the latest figures beside it; or nothing."""
+    if not shown:
+        yield lambda row: None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (TextColumn("epoch"), MofNCompleteColumn(), BarColumn(bar_width=12), TextColumn("{task.description}"))
+    with Progress(*columns) as progress:
+        task = progress.add_task("", total=epochs)
+
+        def advance(row: dict[str, float]) -> None:
+            figures = [
+                f"{name} {row[name]:.4f}" + (f" (val {row[f'val_{name}']:.4f})" if f"val_{name}" in row else "")
+                for name in ("loss", "accuracy")
+                if name in row
+            ]
+            progress.update(task, advance=1, description="  ".join(figures))
+
+        yield advance

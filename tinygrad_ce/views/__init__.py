@@ -1,0 +1,1 @@
+"""What a person looks at: text, plots, and the search for the first NaN. Everything reads the one recorded graph."""

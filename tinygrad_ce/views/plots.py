@@ -1,0 +1,108 @@
+"""Pictures of a training run, with matplotlib: its history, the confusion matrix, the decision boundary."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinygrad_ce.core import Array
+
+# Paul Tol's "bright" scheme: told apart by colour-blind eyes (https://personal.sron.nl/~pault/).
+COLOURS = ("#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377", "#BBBBBB")
+
+
+def _figure(width: float, height: float) -> Any:
+    """A figure that belongs to no window and no global state; ImportError says what to install."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ImportError('pictures need matplotlib: pip install "tinygrad_ce[plot]"') from None
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def history_figure(history: Any) -> Any:
+    """The loss of each epoch, and the accuracy where there is one; dashed for the validation data."""
+    panels = ["loss"] + (["accuracy"] if "accuracy" in history.columns else [])
+    figure = _figure(5.2 * len(panels), 3.8)
+    for axes, name in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True):
+        axes.plot(history["epoch"], history[name], color=COLOURS[0], label="training")
+        if f"val_{name}" in history.columns:
+            axes.plot(history["epoch"], history[f"val_{name}"], color=COLOURS[1], ls="--", label="validation")
+        axes.set(xlabel="epoch", title=name)
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False)
+        if len(history) == 1:
+            for line in axes.lines:
+                line.set_marker("o")
+    return figure
+
+
+def confusion_matrix(labels: Array, predicted: Array, classes: int) -> Array:
+    """(classes, classes) counts: row = the true class, column = the predicted one.
+
+    >>> confusion_matrix(np.array([0, 1, 1]), np.array([0, 1, 0]), 2)
+    array([[1, 0],
+           [1, 1]])
+    """
+    labels, predicted = np.asarray(labels), np.asarray(predicted)
+    if labels.shape != predicted.shape or labels.ndim != 1:
+        raise ValueError(f"confusion_matrix: labels {labels.shape} and predictions {predicted.shape} must be two (N,)")
+    matrix = np.zeros((classes, classes), int)
+    np.add.at(matrix, (labels, predicted), 1)
+    return matrix
+
+
+def confusion_figure(matrix: Array, class_names: Any) -> Any:
+    """The confusion matrix as a picture, with the counts in the cells."""
+    classes = len(matrix)
+    side = 2.4 + 0.45 * classes
+    figure = _figure(side + 0.6, side)
+    axes = figure.subplots()
+    share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    for i, j in np.ndindex(matrix.shape):
+        if matrix[i, j]:
+            axes.text(j, i, str(matrix[i, j]), ha="center", va="center", color="white" if share[i, j] > 0.5 else "black")
+    names = [str(name) for name in class_names]
+    axes.set_xticks(range(classes), names, rotation=45 if max(map(len, names)) > 2 else 0, ha="right")
+    if max(map(len, names)) <= 2:
+        axes.set_xticks(range(classes), names)
+    axes.set_yticks(range(classes), names)
+    axes.set(xlabel="predicted", ylabel="true", title="confusion matrix")
+    return figure
+
+
+def boundary_figure(predict: Any, X: Array, y: Array, class_names: Any, title: str = "decision boundary") -> Any:
+    """What the model would answer everywhere around 2-D data, with the data on top.
+
+    predict: from (N, 2) points to class probabilities (N, C). X: (N, 2). y: (N,) class indices.
+    """
+    figure = _figure(5.4, 4.8)
+    axes = figure.subplots()
+    low, high = X.min(axis=0), X.max(axis=0)
+    margin = 0.08 * np.maximum(high - low, 1e-9)
+    low, high = low - margin, high + margin
+    grid = [np.linspace(a, b, 300) for a, b in zip(low, high, strict=True)]
+    points = np.stack(np.meshgrid(*grid), axis=-1).reshape(-1, 2).astype(X.dtype)
+    chosen = predict(points)
+    winner, certainty = chosen.argmax(axis=1), chosen.max(axis=1)
+    colours = np.array([_rgb(COLOURS[c % len(COLOURS)]) for c in range(chosen.shape[1])])
+    strength = (0.12 + 0.38 * (certainty - 1 / chosen.shape[1]) / (1 - 1 / chosen.shape[1]))[:, None]
+    image = (1 - strength) + strength * colours[winner]
+    axes.imshow(
+        image.reshape(300, 300, 3), origin="lower", extent=(low[0], high[0], low[1], high[1]), aspect="auto",
+        interpolation="bilinear",
+    )  # fmt: skip
+    axes.contour(*grid, winner.reshape(300, 300), levels=np.arange(chosen.shape[1] - 1) + 0.5, colors="0.3", linewidths=1)
+    for c, name in enumerate(class_names):
+        axes.scatter(
+            *X[y == c].T, s=14, color=COLOURS[c % len(COLOURS)], edgecolor="white", linewidth=0.4, label=str(name)
+        )
+    axes.set(title=title, xlim=(low[0], high[0]), ylim=(low[1], high[1]))
+    axes.legend(title="class", framealpha=0.9, loc="best")
+    return figure
+
+
+def _rgb(colour: str) -> tuple[float, ...]:
+    return tuple(int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
