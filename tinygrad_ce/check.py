@@ -1,8 +1,8 @@
-"""gradcheck: is the derivative that the rules compute the one that the function has? First and second order, in float64.
+"""gradcheck: is the derivative that the rules compute the one that the function has? In float64, to second order.
 
 A directional derivative tests all elements at once: for a random direction u and a random weighting v of the outputs,
-(f(x + h u) - f(x - h u)) / 2h, weighted by v, must equal (the pullback of v) times u. Only where that fails, every single
-element is computed both ways and shown.
+(f(x + h u) - f(x - h u)) / 2h, weighted by v, must equal (the pullback of v) times u. Only where that fails, every
+single element is computed both ways and shown.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Mismatch:
 
 @dataclass(frozen=True)
 class Report:
-    """What gradcheck found: `ok`, the largest relative difference of the projections, and the elements that are wrong."""
+    """What gradcheck found: `ok`, the largest relative difference of the projections, and every wrong element."""
 
     order: int
     largest_difference: float
@@ -54,13 +54,13 @@ class Report:
         lines = [f"gradcheck, {orders} derivatives, in float64: " + ("right" if self.ok else "WRONG")]
         lines += [f"  {note}" for note in self.notes]
         if self.ok:
-            return "\n".join([*lines, f"  largest relative difference of the projections: {self.largest_difference:.1e}"])
+            return "\n".join(
+                [*lines, f"  largest relative difference of the projections: {self.largest_difference:.1e}"]
+            )
         lines.append(f"  {'input':<24} {'index':<14} {'analytic':>14} {'numerical':>14} {'relative':>9}")
         for m in self.mismatches:
             index = str(list(m.index)) if m.index else "-"
-            lines.append(
-                f"  {m.argument:<24} {index:<14} {m.analytic:>14.6g} {m.numerical:>14.6g} {m.relative:>9.1e}"
-            )
+            lines.append(f"  {m.argument:<24} {index:<14} {m.analytic:>14.6g} {m.numerical:>14.6g} {m.relative:>9.1e}")
         return "\n".join(lines)
 
 
@@ -156,7 +156,8 @@ class _Call:
     def must_repeat(self, point: Sequence[Array]) -> None:
         if not np.array_equal(self.value(point), self.value(point), equal_nan=True):
             raise ValueError(
-                "gradcheck: f gives another value for the same inputs; switch its randomness off (model.eval() for dropout)"
+                "gradcheck: f gives another value for the same inputs; switch its randomness off (for dropout: "
+                "model.eval())"
             )
 
     def slope(self, directions: Sequence[Array]) -> _Call:
@@ -176,7 +177,8 @@ class _Slope(_Call):
         weights = np.cos(np.arange(out.size, dtype=float)).reshape(out.shape)  # any fixed weighting of the outputs
         shares = gradients((out * weights).sum(), tensors, create_graph=True)
         terms = [ops.reduce_sum(share * u) for share, u in zip(shares, self.directions, strict=True)]
-        return ops.reduce_sum(ops.stack(*terms))
+        total: Tensor = ops.reduce_sum(ops.stack(*terms))
+        return total
 
     def value(self, point: Sequence[Array]) -> Array:
         return self.of_tensors(self.tensors(point)).data
@@ -247,7 +249,9 @@ def _table(
         for index in np.ndindex(x.shape):
             unit = np.zeros(x.shape)
             unit[index] = 1
-            everything.append(Mismatch(labels[i], index, float(analytic[i][index]), _numerical(call, point, i, unit, v)))
+            everything.append(
+                Mismatch(labels[i], index, float(analytic[i][index]), _numerical(call, point, i, unit, v))
+            )
     wrong = [
         m
         for m in everything

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import typer
@@ -45,7 +45,7 @@ LOSSES = {
     "bce": tg.nn.BCE,
     "mse": tg.nn.MSE,
 }
-OPTIMIZERS = {
+OPTIMIZERS: dict[str, Callable[..., tg.optim.Optimizer]] = {
     "adam": tg.optim.Adam,
     "adamw": tg.optim.AdamW,
     "sgd": tg.optim.SGD,
@@ -131,7 +131,9 @@ def train(
     batch_size: BatchSize = 32,
     seed: Seed = 0,
     dtype: Dtype = "float32",
-    out: Annotated[Path | None, typer.Option(help="write history.png, boundary.png (2-D data) and run.json here")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="write history.png, boundary.png (2-D data) and run.json here")
+    ] = None,
 ) -> None:
     """Train a network on three quarters of the data, and measure it on the rest."""
     settings = Settings(data, target, hidden, activation, loss, optimizer, lr, epochs, batch_size, seed, dtype)
@@ -152,11 +154,14 @@ def train(
         console.print("stopped by Ctrl-C before the first epoch had ended: there is nothing to show")
         raise typer.Exit(130)
     figures = {
-        name: run.trainer.evaluate(part.X, run.targets(part)) for name, part in (("train", run.train), ("test", run.test))
+        name: run.trainer.evaluate(part.X, run.targets(part))
+        for name, part in (("train", run.train), ("test", run.test))
     }
     show_figures(run, figures, history)
     if folder is not None:
-        folder.write({"history.png": history.plot, "boundary.png": _boundary(run), "run.json": _json(run, figures, history)})
+        folder.write(
+            {"history.png": history.plot, "boundary.png": _boundary(run), "run.json": _json(run, figures, history)}
+        )
         console.print(f"wrote {', '.join(folder.written)} to {out}", highlight=False)
 
 
@@ -172,11 +177,15 @@ def check(
     seed: Seed = 0,
 ) -> None:
     """Compare every derivative of the network that `train` would train with numerical ones, to second order."""
-    run = prepared(Settings(data, target, hidden, activation, loss, "sgd", 0.1, 1, _positive(rows, "rows"), seed, "float64"))
+    run = prepared(
+        Settings(data, target, hidden, activation, loss, "sgd", 0.1, 1, _positive(rows, "rows"), seed, "float64")
+    )
     part = run.train.take(np.arange(min(rows, len(run.train))))
     report = checks.gradcheck_model(run.model, run.trainer.loss, part.X, run.targets(part), seed=seed)
     names = ", ".join(name for name, _ in run.model.named_parameters())
-    console.print(f"{loss} of {run.model!r}\non {len(part)} rows of {run.train.name}; parameters: {names}", highlight=False)
+    console.print(
+        f"{loss} of {run.model!r}\non {len(part)} rows of {run.train.name}; parameters: {names}", highlight=False
+    )
     console.print(str(report), markup=False, highlight=False)
 
 
@@ -222,7 +231,8 @@ def prepared(settings: Settings) -> Run:
     train, test = train.astype(settings.dtype), test.astype(settings.dtype)
     if settings.loss in ("bce", "sigmoid-bce") and train.n_classes != 2:
         raise ValueError(
-            f"--loss {settings.loss} is for two classes, and {whole.name} has {train.n_classes}: use softmax-cross-entropy"
+            f"--loss {settings.loss} is for two classes, and {whole.name} has {train.n_classes}: "
+            "use softmax-cross-entropy"
         )
     tg.seed(settings.seed)
     model = network(train.n_features, hidden, train.n_classes, settings.activation, settings.loss)
@@ -257,12 +267,16 @@ def show_data(run: Run) -> None:
     table.add_section()
     table.add_row("all", str(len(run.train)), str(len(run.test)))
     console.print(table)
-    console.print(f"{run.train.n_features} features, standardised with the training part's mean and deviation", highlight=False)
+    console.print(
+        f"{run.train.n_features} features, standardised with the training part's mean and deviation", highlight=False
+    )
 
 
 def show_figures(run: Run, figures: dict[str, dict[str, float]], history: tg.History) -> None:
     """The final table, and how training ended if not by its last epoch."""
-    table = Table(title=f"after {len(history)} epochs" + ("" if history.stopped == "finished" else f" ({history.stopped})"))
+    table = Table(
+        title=f"after {len(history)} epochs" + ("" if history.stopped == "finished" else f" ({history.stopped})")
+    )
     table.add_column("part")
     for name in figures["test"]:
         table.add_column(name, justify="right")
@@ -363,7 +377,9 @@ def _version(shown: bool) -> None:
 
 @app.callback()
 def _options(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")
+    ] = False,
 ) -> None:
     """Train toy networks, inspect every gradient, and check that it is right."""
 
@@ -371,4 +387,3 @@ def _options(
 def main() -> None:
     """Run the command line."""
     app()
-

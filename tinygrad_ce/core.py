@@ -52,7 +52,10 @@ class Tensor:
     array([2., 4.])
     """
 
-    __slots__ = ("data", "grad", "requires_grad", "name", "op", "inputs", "values", "params", "number", "place", "__weakref__")
+    __slots__ = (
+        *("__weakref__", "data", "edges", "grad", "inputs", "name", "number"),
+        *("op", "params", "place", "requires_grad", "values"),
+    )
 
     data: Array
     grad: Array | None
@@ -61,6 +64,7 @@ class Tensor:
     op: Primitive | None  # None for a leaf: a tensor that the user made
     inputs: tuple[Any, ...]  # what `op` was called with: tensors, arrays, Python numbers
     values: Sequence[Any]  # the same, with the array of each tensor: what the rules will see
+    edges: Sequence[tuple[Tensor, int]]  # the inputs that want a gradient, each with its position
     params: Mapping[str, Any]  # its static parameters
     place: str | None  # the line of the user's code that made it, where the primitive asks for it to be kept
     number: int  # tensors are numbered as they are born, so every input is older than its output
@@ -76,8 +80,13 @@ class Tensor:
                 f"only floating-point tensors have gradients, and this one has dtype {array.dtype}: "
                 "write 1.0 instead of 1, or convert with np.asarray(data, dtype=float)"
             )
-        _fill(self, array.copy() if requires_grad else array, requires_grad)
+        self.data = array.copy() if requires_grad else array
+        self.grad = self.op = self.place = None
+        self.requires_grad = requires_grad
         self.name = name
+        self.inputs = self.values = self.edges = ()
+        self.params = _NO_PARAMS
+        self.number = _next_number()
 
     # ---- what it is
 
@@ -129,7 +138,7 @@ class Tensor:
         """The only element as a Python number. ValueError if there are more, or none."""
         if self.size != 1:
             raise ValueError(f"item() needs exactly one element; {self.label} has shape {self.shape}")
-        return self.data.item()  # type: ignore[no-any-return]
+        return self.data.item()
 
     def __float__(self) -> float:
         return float(self.item())
@@ -174,101 +183,51 @@ class Tensor:
 
         backward(self, gradient)
 
-    # ---- NumPy's operators: each is one primitive
+    # fmt: off
+    # ---- NumPy's operators and methods: each is one primitive
 
-    def __add__(self, other: Any) -> Tensor:
-        return ops.add(self, other)
+    def __add__(self, other: Any) -> Tensor: return ops.add(self, other)
+    def __radd__(self, other: Any) -> Tensor: return ops.add(other, self)
+    def __sub__(self, other: Any) -> Tensor: return ops.sub(self, other)
+    def __rsub__(self, other: Any) -> Tensor: return ops.sub(other, self)
+    def __mul__(self, other: Any) -> Tensor: return ops.mul(self, other)
+    def __rmul__(self, other: Any) -> Tensor: return ops.mul(other, self)
+    def __truediv__(self, other: Any) -> Tensor: return ops.div(self, other)
+    def __rtruediv__(self, other: Any) -> Tensor: return ops.div(other, self)
+    def __pow__(self, exponent: Any) -> Tensor: return ops.power(self, exponent)
+    def __rpow__(self, base: Any) -> Tensor: return ops.power(base, self)
+    def __matmul__(self, other: Any) -> Tensor: return ops.matmul(self, other)
+    def __rmatmul__(self, other: Any) -> Tensor: return ops.matmul(other, self)
+    def __neg__(self) -> Tensor: return ops.neg(self)
+    def __pos__(self) -> Tensor: return self
+    def __abs__(self) -> Tensor: return ops.absolute(self)
 
-    def __radd__(self, other: Any) -> Tensor:
-        return ops.add(other, self)
-
-    def __sub__(self, other: Any) -> Tensor:
-        return ops.sub(self, other)
-
-    def __rsub__(self, other: Any) -> Tensor:
-        return ops.sub(other, self)
-
-    def __mul__(self, other: Any) -> Tensor:
-        return ops.mul(self, other)
-
-    def __rmul__(self, other: Any) -> Tensor:
-        return ops.mul(other, self)
-
-    def __truediv__(self, other: Any) -> Tensor:
-        return ops.div(self, other)
-
-    def __rtruediv__(self, other: Any) -> Tensor:
-        return ops.div(other, self)
-
-    def __pow__(self, exponent: Any) -> Tensor:
-        return ops.power(self, exponent)
-
-    def __rpow__(self, base: Any) -> Tensor:
-        return ops.power(base, self)
-
-    def __matmul__(self, other: Any) -> Tensor:
-        return ops.matmul(self, other)
-
-    def __rmatmul__(self, other: Any) -> Tensor:
-        return ops.matmul(other, self)
-
-    def __neg__(self) -> Tensor:
-        return ops.neg(self)
-
-    def __pos__(self) -> Tensor:
-        return self
-
-    def __abs__(self) -> Tensor:
-        return ops.absolute(self)
-
-    def __gt__(self, other: Any) -> Tensor:
-        return ops.greater(self, other)
-
-    def __ge__(self, other: Any) -> Tensor:
-        return ops.greater_equal(self, other)
-
-    def __lt__(self, other: Any) -> Tensor:
-        return ops.less(self, other)
-
-    def __le__(self, other: Any) -> Tensor:
-        return ops.less_equal(self, other)
-
-    def __eq__(self, other: Any) -> Tensor:  # type: ignore[override]
-        return ops.equal(self, other)
-
-    def __ne__(self, other: Any) -> Tensor:  # type: ignore[override]
-        return ops.not_equal(self, other)
-
+    def __gt__(self, other: Any) -> Tensor: return ops.greater(self, other)
+    def __ge__(self, other: Any) -> Tensor: return ops.greater_equal(self, other)
+    def __lt__(self, other: Any) -> Tensor: return ops.less(self, other)
+    def __le__(self, other: Any) -> Tensor: return ops.less_equal(self, other)
+    def __eq__(self, other: Any) -> Tensor: return ops.equal(self, other)  # type: ignore[override]
+    def __ne__(self, other: Any) -> Tensor: return ops.not_equal(self, other)  # type: ignore[override]
     __hash__ = object.__hash__
+    def __invert__(self) -> Tensor: return ops.logical_not(self)
+    def __and__(self, other: Any) -> Tensor: return ops.logical_and(self, other)
+    def __or__(self, other: Any) -> Tensor: return ops.logical_or(self, other)
 
-    def __invert__(self) -> Tensor:
-        return ops.logical_not(self)
-
-    def __and__(self, other: Any) -> Tensor:
-        return ops.logical_and(self, other)
-
-    def __or__(self, other: Any) -> Tensor:
-        return ops.logical_or(self, other)
-
-    def __getitem__(self, index: Any) -> Tensor:
-        return ops.index(self, index)
-
-    def __setitem__(self, index: Any, value: Any) -> NoReturn:
-        raise TypeError(
-            f"{self.label} is part of a graph, and backward will need the values it has now, so it cannot be written "
-            "to: build a new tensor with where(mask, new, t) or concatenate(...); to fill a leaf before use, write "
-            "to t.data[...]"
-        )
-
-    # ---- NumPy's methods
+    def exp(self) -> Tensor: return ops.exp(self)
+    def log(self) -> Tensor: return ops.log(self)
+    def sqrt(self) -> Tensor: return ops.sqrt(self)
+    def tanh(self) -> Tensor: return ops.tanh(self)
+    def sigmoid(self) -> Tensor: return ops.sigmoid(self)
+    def relu(self) -> Tensor: return ops.relu(self)
+    def astype(self, dtype: Any) -> Tensor: return ops.astype(self, dtype=np.dtype(dtype))
+    def squeeze(self, axis: Any = None) -> Tensor: return ops.squeeze(self, axis=axis)
+    def argmax(self, axis: int | None = None) -> Tensor: return ops.argmax(self, axis=axis)
 
     @property
-    def T(self) -> Tensor:
-        return ops.transpose(self)
-
+    def T(self) -> Tensor: return ops.transpose(self)
     @property
-    def mT(self) -> Tensor:
-        return ops.swapaxes(self, -1, -2)
+    def mT(self) -> Tensor: return ops.swapaxes(self, -1, -2)
+    # fmt: on
 
     def sum(self, axis: Any = None, keepdims: bool = False) -> Tensor:
         return ops.reduce_sum(self, axis=axis, keepdims=keepdims)
@@ -285,38 +244,21 @@ class Tensor:
     def var(self, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
         return ops.variance(self, axis=axis, ddof=ddof, keepdims=keepdims)
 
-    def argmax(self, axis: int | None = None) -> Tensor:
-        return ops.argmax(self, axis=axis)
-
     def reshape(self, *shape: Any) -> Tensor:
         return ops.reshape(self, shape=shape[0] if len(shape) == 1 else shape)
 
     def transpose(self, *axes: Any) -> Tensor:
         return ops.transpose(self, axes=(axes[0] if len(axes) == 1 else axes) or None)
 
-    def squeeze(self, axis: Any = None) -> Tensor:
-        return ops.squeeze(self, axis=axis)
+    def __getitem__(self, index: Any) -> Tensor:
+        return ops.index(self, index)
 
-    def astype(self, dtype: Any) -> Tensor:
-        return ops.astype(self, dtype=np.dtype(dtype))
-
-    def exp(self) -> Tensor:
-        return ops.exp(self)
-
-    def log(self) -> Tensor:
-        return ops.log(self)
-
-    def sqrt(self) -> Tensor:
-        return ops.sqrt(self)
-
-    def tanh(self) -> Tensor:
-        return ops.tanh(self)
-
-    def sigmoid(self) -> Tensor:
-        return ops.sigmoid(self)
-
-    def relu(self) -> Tensor:
-        return ops.relu(self)
+    def __setitem__(self, index: Any, value: Any) -> NoReturn:
+        raise TypeError(
+            f"{self.label} is part of a graph, and backward will need the values it has now, so it cannot be written "
+            "to: build a new tensor with where(mask, new, t) or concatenate(...); to fill a leaf before use, write "
+            "to t.data[...]"
+        )
 
     # ---- NumPy's own functions, called on a Tensor
 
@@ -343,17 +285,20 @@ def _no_rule(name: str) -> str:
     )
 
 
-def _fill(tensor: Tensor, data: Any, requires_grad: bool) -> None:
-    """Give a new tensor its slots; the shorter road that results of primitives take past `__init__`."""
-    tensor.data = data if type(data) is np.ndarray else np.asarray(data)
-    tensor.grad = None
-    tensor.requires_grad = requires_grad
-    tensor.name = None
-    tensor.op = None
-    tensor.inputs = tensor.values = ()
-    tensor.params = _NO_PARAMS
-    tensor.place = None
+def _made(
+    data: Any, op: Primitive | None = None, inputs: tuple[Any, ...] = (), params: Mapping[str, Any] = _NO_PARAMS
+) -> Tensor:
+    """A new tensor by the shorter road past `__init__`: what primitives answer with."""
+    tensor = Tensor.__new__(Tensor)
+    tensor.data = data if type(data) is np.ndarray else np.asarray(data)  # NumPy makes scalars of 0-d arrays
+    tensor.op = op
+    tensor.inputs = inputs
+    tensor.params = params
     tensor.number = _next_number()
+    tensor.grad = tensor.name = tensor.place = None
+    tensor.requires_grad = False
+    tensor.values = tensor.edges = ()
+    return tensor
 
 
 def written(op: Primitive, inputs: tuple[Any, ...]) -> str:
@@ -422,39 +367,33 @@ class Primitive:
         return f"<primitive {self.name}>"
 
     def __call__(self, *inputs: Any, **params: Any) -> Any:
-        for value in inputs:
-            if isinstance(value, Tensor):
-                return self._on_tensors(inputs, params)
         try:
-            return self.compute(*inputs, **params)
-        except (ValueError, TypeError, IndexError, AttributeError) as error:
-            return self._again_on_arrays(error, inputs, params)
-
-    def _on_tensors(self, inputs: tuple[Any, ...], params: dict[str, Any]) -> Any:
-        values = []
-        tracked = False
-        for value in inputs:
-            if isinstance(value, Tensor):
-                tracked = tracked or value.requires_grad
-                value = value.data
-            values.append(value)
-        if params:
-            self._refuse_arrays(params)
-        try:
+            for value in inputs:
+                if isinstance(value, Tensor):
+                    break
+            else:  # only arrays: nothing to record
+                return self.compute(*inputs, **params)
+            values = []
+            edges = []
+            for position, value in enumerate(inputs):
+                if isinstance(value, Tensor):
+                    if value.requires_grad and not (self.has_constants and self.rule(position) is constant):
+                        edges.append((value, position))
+                    value = value.data
+                values.append(value)
+            if params:
+                self._refuse_arrays(params)
             data = self.compute(*values, **params)
         except (ValueError, TypeError, IndexError, AttributeError) as error:
             return self._again_on_arrays(error, inputs, params)
-        result = Tensor.__new__(Tensor)
-        if tracked and recording.enabled and (not self.has_constants or self._leads_back(inputs)):
-            _fill(result, data, True)
-            result.op = self
-            result.inputs = inputs
-            result.values = values
-            result.params = {**self.defaults, **params} if params else self.defaults
-            if self.keeps_place:
-                result.place = users_line()[0]
-        else:
-            _fill(result, data, False)
+        if not edges or not recording.enabled:
+            return _made(data)
+        result = _made(data, self, inputs, {**self.defaults, **params} if params else self.defaults)
+        result.requires_grad = True
+        result.values = values
+        result.edges = edges
+        if self.keeps_place:
+            result.place = users_line()[0]
         return result
 
     def _again_on_arrays(self, error: Exception, inputs: tuple[Any, ...], params: dict[str, Any]) -> Any:
@@ -495,19 +434,12 @@ class Primitive:
         self.diagnosis = function
         return function
 
-    def rules_of(self, inputs: tuple[Any, ...]) -> Sequence[Rule]:
-        """One rule for each of these inputs; those of `*arrays` share theirs, and each is told its position."""
-        if self.starred is None:
-            return self.rules
-        *own, shared = self.rules
-        starred = range(len(own), len(inputs))
-        return own + [shared if shared is constant else partial(shared, position=i) for i in starred]
-
-    def _leads_back(self, inputs: tuple[Any, ...]) -> bool:
-        return any(
-            isinstance(x, Tensor) and x.requires_grad and rule is not constant
-            for x, rule in zip(inputs, self.rules_of(inputs), strict=True)
-        )
+    def rule(self, position: int) -> Rule:
+        """The rule of the input at this position; those of `*arrays` share one, and it is told which is meant."""
+        if self.starred is None or position < len(self.rules) - 1:
+            return self.rules[position]
+        shared = self.rules[-1]
+        return shared if shared is constant else partial(shared, position=position)
 
     def _position(self, argument: str) -> int:
         if argument not in self.arguments:
@@ -542,6 +474,7 @@ class Primitive:
         """Numba costs a fifth of a second to import, so the kernel is looked up when it is first needed."""
         from tinygrad_ce import kernels
 
+        assert self.kernel is not None
         self.compute = kernels.lookup(self.kernel, self.body)
         return self.compute(*values, **params)
 

@@ -26,7 +26,7 @@ Seed = int | np.random.Generator | None
 
 FEW_ROWS = 20  # in so short a file, values that are all different prove nothing
 MOST_CATEGORIES = 1000  # a text column with more values would become a matrix too wide to learn from
-MISSING = ("", "NA", "N/A", "NaN", "nan", "NULL", "null", "None")
+MISSING = ("", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NAN", "NULL", "null", "None")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -459,6 +459,9 @@ def _features(table: _Table, target: str) -> tuple[Array, tuple[str, ...], NDArr
 def _parsed(table: _Table, name: str) -> Array:
     """The column as numbers, NaN for each text that is none; infinite ones are refused in a column of numbers."""
     values: Array = _extra("pandas").to_numeric(table.frame[name], errors="coerce").to_numpy()
+    if not np.issubdtype(values.dtype, np.integer):
+        # pandas before 3 is off by an ulp here and there, and takes 1e999 for a text.
+        values = np.array([_float(text) for text in table.frame[name]])
     infinite = np.isinf(values)
     if infinite.any() and not np.isnan(values).any():
         row = int(np.argmax(infinite))
@@ -467,6 +470,13 @@ def _parsed(table: _Table, name: str) -> Array:
             f"({infinite.sum()} such in the column); write a finite number"
         )
     return values
+
+
+def _float(text: str) -> float:
+    try:
+        return math.nan if "_" in text else float(text)  # Python reads 1_000 as a thousand; a CSV means a text
+    except ValueError:
+        return math.nan
 
 
 def _first_text(table: _Table, name: str, values: Array) -> str:
@@ -696,9 +706,10 @@ def _amount(where: str, name: str, value: Any, *, below: float = math.inf) -> fl
     allowed = f"it must be a number of at least 0 and less than {below}"
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{where}: {name} is {value!r}; {allowed}")
-    if not 0 <= value < below:  # false for NaN too
+    amount = float(value)
+    if not 0 <= amount < below:  # so that NaN is refused too
         raise ValueError(f"{where}: {name} is {value}; {allowed}")
-    return float(value)
+    return amount
 
 
 def _generator(where: str, seed: Any) -> np.random.Generator:

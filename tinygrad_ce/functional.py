@@ -44,8 +44,8 @@ def value_and_grad(f: Callable[..., Any], argnums: Positions = 0) -> Callable[..
         out = _result(f(*arguments), f)
         if out.size != 1:
             raise ValueError(
-                f"grad: {_called(f)} returns shape {out.shape}, and only a single number has a gradient: reduce it with "
-                ".sum() or .mean(), or use jacobian"
+                f"grad: {_called(f)} returns shape {out.shape}, and only a single number has a gradient: reduce it "
+                "with .sum() or .mean(), or use jacobian"
             )
         return _closed(out, nested), _closed(_pull(out, wrt, None, nested, argnums), nested)
 
@@ -71,8 +71,8 @@ def vjp(f: Callable[..., Any], *inputs: Any) -> tuple[Any, Callable[[Any], Any]]
 def jvp(f: Callable[..., Any], inputs: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
     """`f(*inputs)`, and the change of its result when the inputs move along `tangents`: (the Jacobian times them).
 
-    Forward mode out of reverse mode: the pullback is linear in g, and the gradient of a linear function is its transpose
-    (J. Townsend, "A new trick for calculating Jacobian vector products", 2017).
+    Forward mode out of reverse mode: the pullback is linear in g, and the gradient of a linear function is its
+    transpose (J. Townsend, "A new trick for calculating Jacobian vector products", 2017).
 
     >>> jvp(lambda x: x * x, [np.array([1.0, 2.0])], [np.array([1.0, 10.0])])
     (array([1., 4.]), array([ 2., 40.]))

@@ -15,6 +15,7 @@ import numpy as np
 
 from tinygrad_ce.core import Array
 
+numba: Any
 try:
     import numba
 except ImportError:  # a platform without Numba still has the bodies
@@ -32,7 +33,7 @@ def jit(loop: Callable[..., Any]) -> Callable[..., Any]:
         return numba.njit(**options)(loop)  # type: ignore[no-any-return]
 
 
-def lookup(name: str | None, body: Callable[..., Any]) -> Callable[..., Any]:
+def lookup(name: str, body: Callable[..., Any]) -> Callable[..., Any]:
     """The kernel of this name where its first argument is float32, float64 or int64; for every other dtype, and where
     Numba is absent, the body."""
     if numba is None:
@@ -40,10 +41,8 @@ def lookup(name: str | None, body: Callable[..., Any]) -> Callable[..., Any]:
         return body
     kernel = globals()[name]
 
-    def compute(first: Any, *rest: Any, **params: Any) -> Any:
-        if first.dtype.char in "fdlq":
-            return kernel(first, *rest, **params)
-        return body(first, *rest, **params)
+    def compute(*values: Any, **params: Any) -> Any:
+        return (kernel if values[0].dtype.char in "fdlq" else body)(*values, **params)
 
     return compute
 
@@ -56,17 +55,19 @@ def warn_once() -> None:
     global _warned
     if not _warned:
         _warned = True
-        warnings.warn("Numba is not installed: losses and optimizers run on NumPy, slower", RuntimeWarning, stacklevel=2)
+        warnings.warn(
+            "Numba is not installed: losses and optimizers run on NumPy, slower", RuntimeWarning, stacklevel=2
+        )
 
 
 # ---- softmax cross-entropy with class indices
 
 
 def xent(z: Array, y: Array, *, smoothing: float = 0.0, reduction: str = "none") -> Array:
-    z = np.ascontiguousarray(z)
+    z, y = np.ascontiguousarray(z), np.ascontiguousarray(y)
     loss = np.empty(len(z), z.dtype)
     total = _xent(z, y, smoothing, loss)
-    return z.dtype.type(total / len(z)) if reduction == "mean" else loss  # type: ignore[no-any-return]
+    return z.dtype.type(total / len(z)) if reduction == "mean" else loss
 
 
 @jit
@@ -108,8 +109,8 @@ def _above_top(z):
 
 
 def xent_grad(upstream: Array, z: Array, y: Array, *, smoothing: float = 0.0, reduction: str = "none") -> Array:
-    z = np.ascontiguousarray(z)
-    slope = np.empty_like(z)
+    z, y = np.ascontiguousarray(z), np.ascontiguousarray(y)
+    slope = np.empty(z.shape, z.dtype)
     share = 1 / len(z) if reduction == "mean" else 1.0
     _xent_grad(np.ascontiguousarray(upstream).reshape(-1), share, z, y, smoothing, slope)
     return slope
@@ -166,7 +167,7 @@ def _soft_xent(z, q, loss):
 
 def soft_xent_grad(upstream: Array, z: Array, q: Array) -> Array:
     z = np.ascontiguousarray(z)
-    slope = np.empty_like(z)
+    slope = np.empty(z.shape, z.dtype)
     _soft_xent_grad(np.ascontiguousarray(upstream), z, np.ascontiguousarray(q), slope)
     return slope
 
@@ -205,14 +206,14 @@ def _soft_xent_grad(upstream, z, q, slope):
 
 def sigmoid_xent(z: Array, y: Array, w: Any) -> Array:
     z = np.ascontiguousarray(z)
-    loss = np.empty_like(z)
+    loss = np.empty(z.shape, z.dtype)
     _sigmoid_xent(z.ravel(), np.ascontiguousarray(y).ravel(), _weights(w, z), loss.ravel())
     return loss
 
 
 def sigmoid_xent_grad(upstream: Array, z: Array, y: Array, w: Any) -> Array:
     z = np.ascontiguousarray(z)
-    slope = np.empty_like(z)
+    slope = np.empty(z.shape, z.dtype)
     flat = np.ascontiguousarray(upstream).ravel()
     _sigmoid_xent_grad(flat, z.ravel(), np.ascontiguousarray(y).ravel(), _weights(w, z), slope.ravel())
     return slope
@@ -259,7 +260,8 @@ def _sigmoid_xent_grad(upstream, z, y, w, slope):
 
 
 def first_bad_label(y: Array, *, classes: int, ignored: int) -> int:
-    return int(_first_bad_label(y, classes, ignored))
+    row: int = _first_bad_label(np.ascontiguousarray(y), classes, ignored)
+    return row
 
 
 @jit
@@ -270,12 +272,14 @@ def _first_bad_label(y, classes, ignored):
     return -1
 
 
-# ---- optimizers: each updates one flat parameter and its state in place, in one pass. The numbers are turned to the
-# parameter's own dtype first, as NumPy does with Python numbers: a float32 parameter is updated in float32.
+# ---- optimizers: each updates one parameter and its state in place, in one pass. The arrays are contiguous, so they are
+# one row of numbers whatever their shape. The settings are turned to the parameter's own dtype first, as NumPy does with
+# Python numbers: a float32 parameter is updated in float32.
 
 
 @jit
 def sgd(p, g, lr, weight_decay):
+    p, g = p.reshape(-1), g.reshape(-1)
     dtype = p.dtype.type
     lr, weight_decay = dtype(lr), dtype(weight_decay)
     for i in range(len(p)):
@@ -284,6 +288,7 @@ def sgd(p, g, lr, weight_decay):
 
 @jit
 def sgd_momentum(p, g, velocity, lr, momentum, nesterov, weight_decay):
+    p, g, velocity = p.reshape(-1), g.reshape(-1), velocity.reshape(-1)
     dtype = p.dtype.type
     lr, momentum, weight_decay = dtype(lr), dtype(momentum), dtype(weight_decay)
     for i in range(len(p)):
@@ -294,6 +299,7 @@ def sgd_momentum(p, g, velocity, lr, momentum, nesterov, weight_decay):
 
 @jit
 def adam(p, g, mean, square, rate, beta1, beta2, correction2, eps, added_decay, taken_decay):
+    p, g, mean, square = p.reshape(-1), g.reshape(-1), mean.reshape(-1), square.reshape(-1)
     dtype = p.dtype.type
     keep1, keep2, new1, new2 = dtype(beta1), dtype(beta2), dtype(1 - beta1), dtype(1 - beta2)
     rate, correction2, eps = dtype(rate), dtype(correction2), dtype(eps)
@@ -308,6 +314,7 @@ def adam(p, g, mean, square, rate, beta1, beta2, correction2, eps, added_decay, 
 
 @jit
 def rmsprop(p, g, square, lr, decay, eps, weight_decay):
+    p, g, square = p.reshape(-1), g.reshape(-1), square.reshape(-1)
     dtype = p.dtype.type
     keep, new = dtype(decay), dtype(1 - decay)
     lr, eps, weight_decay = dtype(lr), dtype(eps), dtype(weight_decay)

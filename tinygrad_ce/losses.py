@@ -161,8 +161,8 @@ def binary_cross_entropy(
 def mse(predictions: Any, targets: Any, *, weight: Any = None, reduction: str = "mean") -> Any:
     """(prediction - target)**2, element by element.
 
-    predictions, targets: the same shape. weight: multiplies each element's loss. reduction: "mean" over all elements, "sum"
-    or "none". Raises ValueError for differing shapes.
+    predictions, targets: the same shape. weight: multiplies each element's loss.
+    reduction: "mean" over all elements, "sum" or "none". Raises ValueError for differing shapes.
 
     >>> mse(np.array([1.0, 2.0]), np.array([1.0, 4.0])).item()
     2.0
@@ -213,16 +213,14 @@ def _rows(
 
 def _are_plain_labels(values: Any, targets: Any, axis: int) -> bool:
     """Whether these are (N, C) values and N int64 labels, as in most training steps: nothing needs to be converted."""
-    shape = values.data.shape
+    data = values.data
     return (
         type(targets) is np.ndarray
         and targets.dtype == np.int64
-        and len(shape) == 2
-        and targets.shape == shape[:1]
-        and shape[0] > 0
-        and shape[1] > 0
+        and data.ndim == 2
+        and targets.shape == data.shape[:1]
+        and data.size > 0
         and axis in (-1, 1)
-        and targets.flags.c_contiguous
     )
 
 
@@ -254,8 +252,8 @@ def _hard_rows(
     targets = targets.data if isinstance(targets, Tensor) else targets
     if targets.shape != shape:
         raise ValueError(
-            f"{name}: values of shape {values.shape} (classes along axis {axis}) take class indices of shape {shape}, or "
-            f"soft labels of shape {values.shape}; these targets have shape {targets.shape}"
+            f"{name}: values of shape {values.shape} (classes along axis {axis}) take class indices of shape {shape}, "
+            f"or soft labels of shape {values.shape}; these targets have shape {targets.shape}"
             + (": write targets.ravel()" if targets.shape in ((*shape, 1), (1, *shape)) else "")
         )
     if targets.dtype.kind not in "iu":
@@ -429,7 +427,7 @@ def _array(x: Any, dtype: Any) -> Array:
 def _floating(values: Any, name: str, what: str) -> Any:
     if not isinstance(values, Tensor):
         values = Tensor(values)
-    if values.dtype.kind != "f":
+    if values.data.dtype.kind != "f":
         raise TypeError(f"{name}: {what} must be floating-point numbers, and these have dtype {values.dtype}")
     return values
 
@@ -447,7 +445,7 @@ def _clipped(p: Any, eps: float, name: str) -> Any:
     return ops.clip(p, low=eps, high=1 - eps) if eps else p
 
 
-_SHAPING = ("reshape", "transpose", "squeeze", "expand_dims", "getitem", "identity", "astype")
+_SHAPING = {ops.reshape, ops.transpose, ops.squeeze, ops.expand_dims, ops.getitem, ops.identity, ops.astype}
 
 
 def _made_by(x: Any, op: Any) -> bool:
@@ -457,16 +455,18 @@ def _made_by(x: Any, op: Any) -> bool:
 def _warn_squashed_twice(values: Any, op: Any, name: str, other: str) -> None:
     """Warn if the "logits" are an output of the very function that this loss applies, through any change of shape."""
     maker = values
-    while isinstance(maker, Tensor) and maker.op is not None and maker.op.name in _SHAPING:
+    while maker.op in _SHAPING and isinstance(maker.inputs[0], Tensor):
         maker = maker.inputs[0]
-    if not _made_by(maker, op):
+    if maker.op is not op:
         return
-    if op is ops.softmax:  # of two rows that differ by 1 at most, the best is exp(1) against exp(0) for each other class
+    if (
+        op is ops.softmax
+    ):  # of two rows that differ by 1 at most, the best is exp(1) against exp(0) for each other class
         best = math.e / (math.e + maker.shape[maker.params["axis"]] - 1)
     else:
         best = 1 / (1 + math.exp(-1))
     warn(
-        f"{op.name} is applied twice: at {maker.place}, and again by {name} at {users_line()[0]}; with logits between 0 and "
-        f"1, the best probability that can be reached is {best:.3f}. Use {other} for probabilities, or leave the first "
-        f"{op.name} out"
+        f"{op.name} is applied twice: at {maker.place}, and again by {name} at {users_line()[0]}; with logits between "
+        f"0 and 1, the best probability that can be reached is {best:.3f}. Use {other} for probabilities, or leave the "
+        f"first {op.name} out"
     )

@@ -107,7 +107,7 @@ def where(condition: Any, x: Any, y: Any) -> Any:
 
 @implements(np.clip)
 def clip(a: Any, a_min: Any = None, a_max: Any = None) -> Any:
-    if all(bound is None or np.ndim(bound) == 0 and not isinstance(bound, Tensor) for bound in (a_min, a_max)):
+    if all(bound is None or (np.ndim(bound) == 0 and not isinstance(bound, Tensor)) for bound in (a_min, a_max)):
         return ops.clip(a, low=a_min, high=a_max)
     if a_min is not None:
         a = ops.maximum(a, a_min)

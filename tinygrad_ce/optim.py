@@ -59,14 +59,14 @@ class Optimizer:
         """Update every parameter that has a gradient; one without is left as it is."""
         from tinygrad_ce import kernels  # brings Numba in, so not before it is needed
 
-        lr, step = self.lr, self.steps + 1
+        lr, step = self.schedule(self.steps), self.steps + 1
+        compiled = kernels.numba is not None
         for i, parameter in enumerate(self.parameters):
-            grad = parameter.grad
+            grad, data = parameter.grad, parameter.data
             if grad is None:
                 continue
-            data = parameter.data
-            if kernels.numba is not None and data.dtype.char in "fd" and grad.dtype == data.dtype:
-                self.update_in_place(kernels, data.reshape(-1), grad.reshape(-1), self.state[i], lr, step)
+            if compiled and data.dtype.char in "fd" and data.dtype == grad.dtype and grad.flags.c_contiguous:
+                self.update_in_place(kernels, data, grad, self.state[i], lr, step)
             else:
                 new, self.state[i] = self.update(data, grad, self.state[i], lr, step)
                 data[...] = new
@@ -81,7 +81,7 @@ class Optimizer:
         raise NotImplementedError
 
     def update_in_place(self, kernels: Any, param: Array, grad: Array, state: State, lr: float, step: int) -> None:
-        """The same arithmetic by a kernel, written into flat `param` and `state`."""
+        """The same arithmetic by a kernel, written into `param` and `state`."""
         raise NotImplementedError
 
 
@@ -124,7 +124,7 @@ class SGD(Optimizer):
         if not self.momentum:
             kernels.sgd(param, grad, lr, self.weight_decay)
         else:
-            velocity = state[0].reshape(-1)
+            velocity = state[0]
             kernels.sgd_momentum(param, grad, velocity, lr, self.momentum, self.nesterov, self.weight_decay)
 
 
@@ -167,7 +167,7 @@ class Adam(Optimizer):
         return new, (mean, square)
 
     def update_in_place(self, kernels: Any, param: Array, grad: Array, state: State, lr: float, step: int) -> None:
-        mean, square = (array.reshape(-1) for array in state)
+        mean, square = state
         decay = self.weight_decay
         added, taken = (0.0, lr * decay) if self.decoupled else (decay, 0.0)
         correction1, correction2 = 1 - self.betas[0] ** step, 1 - self.betas[1] ** step
@@ -224,7 +224,7 @@ class RMSprop(Optimizer):
         return param - lr * grad / (square**0.5 + self.eps), (square,)
 
     def update_in_place(self, kernels: Any, param: Array, grad: Array, state: State, lr: float, step: int) -> None:
-        kernels.rmsprop(param, grad, state[0].reshape(-1), lr, self.decay, self.eps, self.weight_decay)
+        kernels.rmsprop(param, grad, state[0], lr, self.decay, self.eps, self.weight_decay)
 
 
 def clip_grad_norm(parameters: Sequence[Tensor], max_norm: float) -> float:

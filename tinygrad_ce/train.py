@@ -128,7 +128,8 @@ class Trainer:
                     row |= {f"val_{name}": value for name, value in self.evaluate(*validation).items()}
                 history.append(row)
                 advance(row)
-                if any([callback(self, row) is True for callback in callbacks]):
+                answers = [callback(self, row) for callback in callbacks]
+                if True in answers:
                     history.stopped = "callback"
                     break
                 if best.exhausted(row):
@@ -166,7 +167,7 @@ class Trainer:
         total = _Total(self.task, self.loss)
         with _evaluating(self.model):
             for batch, targets in data.batches(X, y, batch_size, shuffle=False):
-                # Recorded, so that a loss finds the softmax behind its probabilities and stays as stable as in training.
+                # Recorded, so that a loss finds the softmax behind its probabilities, and is as stable as in training.
                 predictions = self.model(batch)
                 total.add(self.loss(predictions, targets), predictions, targets)
         return total.figures()
@@ -189,7 +190,7 @@ class Trainer:
         return scores
 
     def confusion_matrix(self, X: Any, y: Any) -> Array:
-        """(classes, classes) counts: row = the true class, column = the answer. ValueError where there are no classes."""
+        """(classes, classes) counts: row = the true class, column = the answer. ValueError if there are no classes."""
         if self.task == "numbers":
             raise ValueError("confusion_matrix: this model was not trained on classes")
         y = _array(y)
@@ -222,10 +223,10 @@ class Trainer:
             ]
         return np.concatenate(parts)
 
-    def _inputs(self, X: Any) -> Array:
-        X = _array(X)
+    def _inputs(self, inputs: Any) -> Array:
+        X = _array(inputs)
         if X.dtype.kind == "f":
-            X = X.astype(self.optimizer.parameters[0].dtype, copy=False)
+            X = np.asarray(X, dtype=self.optimizer.parameters[0].dtype)
         if X.ndim == 0 or len(X) == 0:
             raise ValueError(f"there are no rows to work on: X has shape {X.shape}")
         return X
@@ -233,7 +234,7 @@ class Trainer:
     def _prepared(self, X: Any, y: Any) -> tuple[Array, Array]:
         X, y = self._inputs(X), _array(y)
         if y.dtype.kind == "f":
-            y = y.astype(self.optimizer.parameters[0].dtype, copy=False)
+            y = np.asarray(y, self.optimizer.parameters[0].dtype)
         if y.ndim == 0 or len(X) != len(y):
             raise ValueError(f"X has {len(X)} rows and y has shape {y.shape}: each row needs one target")
         return X, y
@@ -252,7 +253,8 @@ def _saved(figure: Any, path: Any) -> Any:
 
 
 def _array(value: Any) -> Array:
-    return value.data if isinstance(value, Tensor) else np.asarray(value)
+    array: Array = value.data if isinstance(value, Tensor) else np.asarray(value)
+    return array
 
 
 def _not_finite(loss: Tensor, epoch: int, batch: int) -> str:
@@ -288,8 +290,9 @@ def _task(loss: Any, y: Array | None = None) -> str:
 def _chosen(scores: Array, task: str, loss: Any) -> Array:
     """The class that the scores are for."""
     if task == "classes":
-        return scores.argmax(axis=-1)
-    chosen = (scores > _threshold(loss)).astype(np.int64)
+        classes: Array = np.argmax(scores, axis=-1)
+        return classes
+    chosen: Array = (scores > _threshold(loss)).astype(np.int64)
     return chosen.reshape(-1) if chosen.ndim == 2 and chosen.shape[1] == 1 else chosen
 
 

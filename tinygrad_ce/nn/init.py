@@ -56,7 +56,7 @@ def he_normal(n_in: int, n_out: int) -> Array:
 
 
 def zeros(n_in: int, n_out: int) -> Array:
-    """(n_in, n_out) zeros: enough for a network without hidden layers, and a trap for any other (all units stay equal)."""
+    """(n_in, n_out) zeros: enough where there is no hidden layer, and a trap elsewhere: all units stay equal."""
     return np.zeros((n_in, n_out))
 
 

@@ -152,8 +152,8 @@ class Dropout(Module):
 class BatchNorm(Module):
     """Each feature shifted and scaled to mean 0 and variance 1 over the batch, then by a learnt shift and scale.
 
-    n_features: the size of the last axis. momentum: how far the running averages, which evaluation uses, follow each batch.
-    eps: added to the variance. Raises ValueError for a batch of one row in training, whose variance is 0.
+    n_features: the size of the last axis. momentum: how far the running averages, which evaluation uses, follow each
+    batch. eps: added to the variance. Raises ValueError for a batch of one row in training, whose variance is 0.
     Source: S. Ioffe, C. Szegedy, "Batch normalization", 2015.
     """
 
@@ -226,7 +226,9 @@ class Embedding(Module):
     def forward(self, x: Any) -> Any:
         words = _data(x) if isinstance(x, Tensor) else np.asarray(x)
         if words.dtype.kind not in "iu":
-            raise TypeError(f"Embedding: words must be integers, and these have dtype {words.dtype}: cast with .astype(int)")
+            raise TypeError(
+                f"Embedding: words must be integers, and these have dtype {words.dtype}: cast with .astype(int)"
+            )
         outside = (words < 0) | (words >= self.n_words)
         if outside.any():
             raise IndexError(f"Embedding: word {words[outside][0]} is outside 0 to {self.n_words - 1}")

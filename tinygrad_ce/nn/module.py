@@ -16,8 +16,8 @@ from tinygrad_ce.core import Array, Tensor
 class Module:
     """The base of all layers and models: write `__init__` with parameters as attributes, and `forward`.
 
-    An attribute is a parameter if it is a Tensor with requires_grad=True. Modules and parameters may also stand in lists
-    and dicts. A parameter is named by its path from the outermost module it was put into: `layers.0.W`.
+    An attribute is a parameter if it is a Tensor with requires_grad=True. Modules and parameters may also stand in
+    lists and dicts. A parameter is named by its path from the outermost module it was put into: `layers.0.W`.
 
     >>> class Line(Module):
     ...     def __init__(self): self.slope = Tensor(2.0, requires_grad=True)
@@ -72,7 +72,7 @@ class Module:
         return self
 
     def astype(self, dtype: Any) -> Module:
-        """Turn the parameters and the other floating-point arrays of all modules to dtype, in place. Returns the module.
+        """Turn the parameters and other floating-point arrays of all modules to dtype, in place. Returns the module.
 
         Gradients are dropped. Make the optimizer after this call: its state has the parameters' dtype.
         """
@@ -126,8 +126,8 @@ class Module:
     def summary(self, example: Any = None) -> str:
         """A table of the layers: what each one is, the shape it gives, its number of parameters.
 
-        example: a batch to run through the model (in evaluation mode); one row is made up where the first layer tells its
-        input size. Without either, the shapes are left open.
+        example: a batch to run through the model (in evaluation mode); one row is made up where the first layer tells
+        its input size. Without either, the shapes are left open.
         """
         return _summary(self, example)
 

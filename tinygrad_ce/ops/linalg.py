@@ -50,20 +50,19 @@ def _inner_sizes(left_name: str, left: Any, right_name: str, right: Any) -> str 
 
 @primitive(broadcasts=True)
 def affine(x, W, b):
-    return x @ W + b
+    return np.dot(x, W) + b  # the product that @ gives too, and NumPy reaches it faster when the matrices are small
 
 
 @affine.vjp("x")
 def affine_x(g, out, x, W, b):
-    return g @ W.T
+    return np.dot(g, W.T)
 
 
 @affine.vjp("W")
 def affine_W(g, out, x, W, b):
-    if x.ndim == 2:
-        return x.T @ g
-    rows = reshape(x, shape=(-1, x.shape[-1]))
-    return rows.T @ reshape(g, shape=(-1, g.shape[-1]))
+    if x.ndim != 2:
+        x, g = reshape(x, shape=(-1, x.shape[-1])), reshape(g, shape=(-1, g.shape[-1]))
+    return np.dot(x.T, g)
 
 
 @affine.vjp("b")

@@ -39,7 +39,7 @@ def _above_top(z: Any) -> tuple[Any, Any, Any]:
 
 @primitive(kernel="xent")
 def xent(z, y, *, smoothing=0.0, reduction="none"):
-    """-log softmax(z)[y] of each row, or their mean; with smoothing, of the label mixed with the uniform distribution."""
+    """-log softmax(z)[y] of each row, or their mean; with smoothing, of the label mixed with 1 / C for every class."""
     _, gaps, rest = _above_top(z)
     loss = gaps[np.arange(len(y)), y] * (1 - smoothing) + rest
     if smoothing:

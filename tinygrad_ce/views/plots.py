@@ -63,7 +63,9 @@ def confusion_figure(matrix: Array, class_names: Any) -> Any:
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     for i, j in np.ndindex(matrix.shape):
         if matrix[i, j]:
-            axes.text(j, i, str(matrix[i, j]), ha="center", va="center", color="white" if share[i, j] > 0.5 else "black")
+            axes.text(
+                j, i, str(matrix[i, j]), ha="center", va="center", color="white" if share[i, j] > 0.5 else "black"
+            )
     names = [str(name) for name in class_names]
     axes.set_xticks(range(classes), names, rotation=45 if max(map(len, names)) > 2 else 0, ha="right")
     if max(map(len, names)) <= 2:
@@ -94,7 +96,9 @@ def boundary_figure(predict: Any, X: Array, y: Array, class_names: Any, title: s
         image.reshape(300, 300, 3), origin="lower", extent=(low[0], high[0], low[1], high[1]), aspect="auto",
         interpolation="bilinear",
     )  # fmt: skip
-    axes.contour(*grid, winner.reshape(300, 300), levels=np.arange(chosen.shape[1] - 1) + 0.5, colors="0.3", linewidths=1)
+    axes.contour(
+        *grid, winner.reshape(300, 300), levels=np.arange(chosen.shape[1] - 1) + 0.5, colors="0.3", linewidths=1
+    )
     for c, name in enumerate(class_names):
         axes.scatter(
             *X[y == c].T, s=14, color=COLOURS[c % len(COLOURS)], edgecolor="white", linewidth=0.4, label=str(name)

@@ -12,7 +12,7 @@ _BARS = " ▁▂▃▄▅▆▇█"
 
 
 def histogram(values: Array, bins: int = 12) -> str:
-    """The distribution of the values as one line of bars between their smallest and their largest; '' if none is finite.
+    """The distribution of the values as one line of bars between smallest and largest; '' if none is finite.
 
     >>> histogram(np.array([0.0, 1.0, 1.0]), bins=2)
     '▄█'

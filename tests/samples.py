@@ -1,0 +1,466 @@
+"""Inputs for every primitive: what the generic tests of the engine walk over; a primitive without any fails there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from tinygrad_ce.core import REGISTRY, Primitive
+from tinygrad_ce.ops.indexing import HERE
+
+rng = np.random.default_rng(20240607)
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One call of a primitive: `op(*inputs, **params)`.
+
+    smooth: False at a kink, or where a derivative means nothing: the numerical checks go around it.
+    constant: the positions of floating-point inputs that are declared to have no gradient.
+    """
+
+    inputs: tuple[Any, ...]
+    params: dict[str, Any]
+    smooth: bool = True
+    constant: tuple[int, ...] = ()
+
+    @property
+    def wrt(self) -> list[int]:
+        """The positions of the inputs that have a gradient."""
+        return [i for i, x in enumerate(self.inputs) if is_floating(x) and i not in self.constant]
+
+    def with_arrays(self, change: Callable[[np.ndarray], np.ndarray]) -> Sample:
+        """The same call with every floating-point array changed."""
+        return replace(self, inputs=tuple(change(x) if is_floating(x) else x for x in self.inputs))
+
+
+def is_floating(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype.kind == "f"
+
+
+def float32(x: np.ndarray) -> np.ndarray:
+    return x.astype(np.float32)
+
+
+def strided(x: np.ndarray) -> np.ndarray:
+    """The same numbers, contiguous along no axis: every other element of a larger array, walked backwards."""
+    if x.ndim == 0:
+        return x
+    larger = np.full([2 * n + 1 for n in x.shape], np.nan, x.dtype)
+    view = larger[tuple(slice(2 * n - 1, None, -2) for n in x.shape)] if x.size else larger[(slice(0, 0),) * x.ndim]
+    view = view.reshape(x.shape) if x.size == 0 else view
+    view[...] = x
+    return view
+
+
+def spread(*shape: int, shift: float = 0.37) -> np.ndarray:
+    """Distinct numbers between -2 and 2, none of them near 0 and no two near each other, in random order."""
+    n = int(np.prod(shape))
+    return rng.permutation((np.arange(n) - n // 2 + shift) * 4 / max(n, 1)).reshape(shape)
+
+
+def positive(*shape: int) -> np.ndarray:
+    """Distinct numbers between 0.3 and 2.5, in random order."""
+    return rng.permutation(np.linspace(0.3, 2.5, int(np.prod(shape)))).reshape(shape)
+
+
+def distribution(*shape: int) -> np.ndarray:
+    rows = positive(*shape)
+    return rows / rows.sum(axis=-1, keepdims=True)
+
+
+def S(*inputs: Any, smooth: bool = True, constant: tuple[int, ...] = (), **params: Any) -> Sample:
+    return Sample(inputs, params, smooth, constant)
+
+
+def of_shapes(make: Callable[..., np.ndarray], **params: Any) -> list[Sample]:
+    """One input in the shapes that elementwise functions must take: a matrix, a 0-d array, no elements, three axes."""
+    return [S(make(*shape), **params) for shape in ((2, 3), (), (0, 3), (2, 1, 4))]
+
+
+def pairs(make: Callable[..., np.ndarray], other: Callable[..., np.ndarray] | None = None) -> list[Sample]:
+    """Two inputs of equal shapes, and of shapes that broadcast in every way, also against 0-d arrays and numbers."""
+    other = other or (lambda *shape: make(*shape, shift=0.61) if make is spread else make(*shape))
+    shapes = [
+        ((2, 3), (2, 3)),
+        ((2, 3), (3,)),
+        ((3,), (2, 3)),
+        ((2, 1), (1, 4)),
+        ((), (2, 2)),
+        ((2, 2), ()),
+        ((), ()),
+        ((3, 1, 2), (4, 1)),
+        ((0, 3), (3,)),
+        ((1, 3), (0, 3)),
+        ((1,), (2, 1, 1)),
+    ]
+    both = [S(make(*a), other(*b)) for a, b in shapes]
+    return [*both, S(make(2, 3), 1.7), S(1.7, other(2, 3))]
+
+
+def comparison() -> list[Sample]:
+    """Booleans come out: no input has a gradient."""
+    inputs = [(spread(2, 3), spread(3)), (np.array([1.0, 2.0]), np.array([1.0, 3.0])), (np.array([1, 0]), 1)]
+    return [S(*both, smooth=False, constant=(0, 1)) for both in inputs]
+
+
+def reductions(make: Callable[..., np.ndarray], empty: bool = True) -> list[Sample]:
+    """All the ways to name axes; with `empty`, also a sum over no elements, where that is a number."""
+    samples = [
+        S(make(2, 3)),
+        S(make(2, 3), axis=0),
+        S(make(2, 3), axis=-1, keepdims=True),
+        S(make(2, 3), keepdims=True),
+        S(make(2, 3, 4), axis=(0, -1)),
+        S(make(2, 3, 4), axis=(2, 0), keepdims=True),
+        S(make(2, 3, 4), axis=1),
+        S(make()),
+        S(make(1, 1), axis=1),
+        S(make(0, 3), axis=1),
+    ]
+    return [*samples, S(make(0, 3), axis=0), S(make(0, 3))] if empty else samples
+
+
+def soft(make: Callable[..., np.ndarray]) -> list[Sample]:
+    """What softmax and its logarithm take."""
+    return [
+        S(make(2, 3)),
+        S(make(2, 3), axis=0),
+        S(make(2, 3, 4), axis=1),
+        S(make(4)),
+        S(make(0, 3)),
+        S(make(3, 1)),
+        S(np.array([[800.0, 799.0, 10.0], [-800.0, -801.0, -802.0]])),
+    ]
+
+
+labels = np.array([2, 0, 1, 2])
+ignoring = np.array([2, -1, 1, -1])
+
+
+def class_losses(*first: Callable[[], np.ndarray]) -> list[Sample]:
+    """Logits and class indices, after an upstream gradient where there is one."""
+
+    def inputs(upstream: Callable[[], np.ndarray], y: np.ndarray) -> tuple[Any, ...]:
+        return (*([upstream()] if first else []), spread(4, 3), y)
+
+    def row() -> np.ndarray:
+        return spread(4)
+
+    return [
+        S(*inputs(row, labels)),
+        S(*inputs(row, labels), smoothing=0.1),
+        S(*inputs(row, ignoring), smoothing=0.1),
+        S(*inputs(row, ignoring)),
+        S(*inputs(spread, labels), reduction="mean"),
+        S(*inputs(spread, labels), reduction="mean", smoothing=0.2),
+        S(*([spread(1)] if first else []), spread(1, 2), np.array([1])),
+        S(*([spread(0)] if first else []), np.zeros((0, 3)), np.zeros(0, int)),
+    ]
+
+
+def binary_losses(upstream: bool) -> list[Sample]:
+    """Logits, targets and weights of one shape, after an upstream gradient where there is one."""
+    shapes: list[tuple[int, ...]] = [(4,), (2, 3), (), (0,)]
+    weights: list[Any] = [1.0, positive(2, 3), 2.5, 1.0]
+    samples = []
+    for shape, w in zip(shapes, weights, strict=True):
+        first = (spread(*shape),) if upstream else ()
+        y = np.asarray(positive(*shape) / 3)
+        samples.append(S(*first, spread(*shape), y, w, constant=(len(first) + 2,)))
+    return samples
+
+
+def matmuls() -> list[Sample]:
+    shapes = [
+        ((2, 3), (3, 4)),
+        ((3,), (3,)),
+        ((3,), (3, 2)),
+        ((2, 3), (3,)),
+        ((2, 1, 3, 4), (5, 4, 2)),
+        ((4,), (2, 4, 3)),
+        ((2, 3, 4), (4,)),
+        ((1, 2, 3), (4, 3, 2)),
+        ((2, 3), (5, 3, 2)),
+        ((0, 3), (3, 2)),
+        ((2, 0), (0, 3)),
+    ]
+    return [S(spread(*a), spread(*b)) for a, b in shapes]
+
+
+def affines() -> list[Sample]:
+    shapes = [
+        ((4, 3), (3, 2), (2,)),
+        ((2, 4, 3), (3, 2), (2,)),
+        ((3,), (3, 2), (2,)),
+        ((4, 3), (3, 2), (1,)),
+        ((4, 3), (3, 2), ()),
+        ((4, 3), (3, 2), (4, 2)),
+        ((4, 3), (3, 2), (4, 1)),
+        ((1, 3), (3, 1), (1,)),
+        ((0, 3), (3, 2), (2,)),
+    ]
+    return [S(spread(*x), spread(*w), spread(*b)) for x, w, b in shapes]
+
+
+def contractions() -> list[Sample]:
+    calls: list[tuple[str, tuple[tuple[int, ...], ...]]] = [
+        ("ij,jk->ik", ((2, 3), (3, 4))),
+        ("ij->ji", ((2, 3),)),
+        ("ij->", ((2, 3),)),
+        ("ij->j", ((2, 3),)),
+        ("i,j->ij", ((2,), (3,))),
+        ("ij,ij->i", ((2, 3), (2, 3))),
+        ("bij,bjk->bik", ((2, 2, 3), (2, 3, 2))),
+        ("ij,jk,kl->il", ((2, 3), (3, 2), (2, 2))),
+        ("ij,k->k", ((2, 3), (4,))),
+        (",ij->ij", ((), (2, 3))),
+        ("i,i->", ((3,), (3,))),
+        ("ij,ij->ij", ((1, 3), (2, 3))),
+        ("ij,jk->ik", ((0, 3), (3, 2))),
+    ]
+    return [S(*(spread(*shape) for shape in shapes), subscripts=text) for text, shapes in calls]
+
+
+rows = np.array([1, 0, 1, 1])
+mask = np.array([[True, False, True], [False, False, True]])
+
+SAMPLES: dict[str, list[Sample]] = {
+    # ---- arithmetic
+    "add": pairs(spread),
+    "sub": pairs(spread),
+    "mul": pairs(spread),
+    "div": pairs(spread, positive),
+    "neg": of_shapes(spread),
+    "constant_power": [
+        *of_shapes(spread, exponent=2),
+        *of_shapes(positive, exponent=0.5),
+        S(spread(2, 3), exponent=3),
+        S(spread(3), exponent=-1),
+        S(positive(3), exponent=-1.5),
+        S(spread(3), exponent=1),
+        S(spread(3), exponent=0),
+        S(np.array([0.0, 1.0]), exponent=1),
+        S(np.array([0.0, 1.0]), exponent=3),
+        S(np.array([0.0, -1.0]), exponent=0),
+        S(spread(3), exponent=True),
+    ],
+    "general_power": [
+        *pairs(positive, spread),
+        S(positive(4), np.array([0.0, 1.0, 2.0, -1.0])),
+        S(spread(3), 0.0, constant=(1,)),
+        S(np.array([0.0, 2.0, -3.0]), 2.0),
+        S(np.array([0.0, 2.0]), np.array([2.0, 3.0]), smooth=False),
+        S(np.array([0.0, 0.0]), np.array([0.0, 1.0]), smooth=False),
+    ],
+    "greater": comparison(),
+    "greater_equal": comparison(),
+    "less": comparison(),
+    "less_equal": comparison(),
+    "equal": comparison(),
+    "not_equal": comparison(),
+    "logical_and": comparison(),
+    "logical_or": comparison(),
+    "logical_not": [
+        S(mask, smooth=False),
+        S(np.array(True), smooth=False),
+        S(spread(3), smooth=False, constant=(0,)),
+    ],
+    # ---- elementwise
+    "identity": of_shapes(spread),
+    "exp": of_shapes(spread),
+    "log": of_shapes(positive),
+    "log1p": [*of_shapes(positive), S(np.array([-0.5, 1e-9, 0.0]))],
+    "expm1": [*of_shapes(spread), S(np.array([1e-9, 0.0]))],
+    "sqrt": of_shapes(positive),
+    "absolute": [*of_shapes(spread), S(np.array([0.0, -0.0, 1.0]), smooth=False)],
+    "sign": [*of_shapes(spread), S(np.array([0.0, -0.0, 1.0]), smooth=False)],
+    "sin": of_shapes(spread),
+    "cos": of_shapes(spread),
+    "tanh": [*of_shapes(spread), S(np.array([0.0, 30.0, -30.0]))],
+    "sigmoid": [*of_shapes(spread), S(np.array([0.0, 30.0, -30.0, 800.0, -800.0]))],
+    "relu": [*of_shapes(spread), S(np.array([0.0, -0.0, 1.0]), smooth=False)],
+    "softplus": [*of_shapes(spread), S(np.array([0.0, 30.0, -30.0, 800.0, -800.0]))],
+    "maximum": [*pairs(spread), S(np.array([1.0, 2.0]), np.array([1.0, 1.0]), smooth=False)],
+    "minimum": [*pairs(spread), S(np.array([1.0, 2.0]), np.array([1.0, 1.0]), smooth=False)],
+    "where": [
+        S(mask, spread(2, 3), spread(2, 3)),
+        S(mask, spread(3), spread(2, 1)),
+        S(mask, spread(), 0.0),
+        S(mask, 0.0, spread(2, 3)),
+        S(np.array(True), spread(2), spread(2)),
+        S(mask[0], spread(2, 3), spread()),
+        S(np.zeros((0, 3), bool), spread(3), spread(0, 3)),
+        S(np.array([1.0, 0.0]), spread(2), spread(2), constant=(0,)),
+    ],
+    "clip": [
+        *of_shapes(spread, low=-1.05, high=0.93),
+        S(spread(2, 3), low=0.01),
+        S(spread(2, 3), high=0.01),
+        S(np.array([0.0, 1.0, 0.5]), low=0.0, high=1.0, smooth=False),
+    ],
+    "astype": [
+        *of_shapes(spread, dtype=np.dtype(np.float64)),
+        S(spread(2, 3), dtype=np.dtype(np.float32), smooth=False),
+        S(np.array([1, 2]), dtype=np.dtype(np.float64)),
+        S(spread(2, 3), dtype=np.dtype(np.int64), smooth=False, constant=(0,)),
+    ],
+    "xlogy": [*pairs(spread, positive), S(np.array([0.0, 2.0]), np.array([1.5, 2.0]), smooth=False)],
+    "xlog1py": [*pairs(spread, positive), S(np.array([0.0, 2.0]), np.array([1.5, 2.0]), smooth=False)],
+    "xdivy": [*pairs(spread, positive), S(np.array([0.0, 2.0]), np.array([1.5, 2.0]), smooth=False)],
+    # ---- indexing
+    "getitem": [
+        S(spread(4, 3), pattern=(1,)),
+        S(spread(4, 3), pattern=(-1, 2)),
+        S(spread(4, 3), pattern=(slice(None, None, -2),)),
+        S(spread(4, 3), pattern=(..., None, 1)),
+        S(spread(4, 3), pattern=(slice(1, 1),)),
+        S(spread(), pattern=()),
+        S(spread(), pattern=(None,)),
+        S(spread(2, 3), rows, pattern=(HERE,)),
+        S(spread(2, 3), mask, pattern=(HERE,)),
+        S(spread(2, 3), mask[0], pattern=(slice(None), HERE)),
+        S(spread(2, 3), rows, np.array([0, 2, 0, 0]), pattern=(HERE, HERE)),
+        S(spread(2, 4, 3), rows, np.array([[0], [-1]]), pattern=(HERE, slice(1, 3), HERE)),
+        S(spread(2, 3), np.zeros(0, int), pattern=(HERE,)),
+        S(spread(2, 3), np.array(1), pattern=(HERE,)),
+        S(spread(2, 4, 3), rows, pattern=(None, 1, HERE)),
+    ],
+    "scatter_add": [
+        S(spread(3), pattern=(1,), shape=(4, 3)),
+        S(spread(), pattern=(-1, 2), shape=(4, 3)),
+        S(spread(2, 3), pattern=(slice(None, None, -2),), shape=(4, 3)),
+        S(spread(4, 1), pattern=(..., None, 1), shape=(4, 3)),
+        S(spread(4, 3), rows, pattern=(HERE,), shape=(2, 3)),
+        S(spread(3), mask, pattern=(HERE,), shape=(2, 3)),
+        S(spread(4), rows, np.array([0, 2, 0, 0]), pattern=(HERE, HERE), shape=(2, 3)),
+        S(spread(0, 3), np.zeros(0, int), pattern=(HERE,), shape=(2, 3)),
+    ],
+    "pick": [S(spread(4, 3), labels), S(spread(1, 1), np.array([0])), S(np.zeros((0, 3)), np.zeros(0, int))],
+    "place": [
+        S(spread(4), labels, classes=3),
+        S(spread(1), np.array([0]), classes=1),
+        S(np.zeros(0), np.zeros(0, int), classes=3),
+    ],
+    # ---- products of matrices
+    "matmul": matmuls(),
+    "affine": affines(),
+    "contract": contractions(),
+    # ---- losses
+    "xent": class_losses(),
+    "xent_grad": class_losses(spread),
+    "soft_xent": [
+        S(spread(4, 3), distribution(4, 3)),
+        S(spread(4, 3), 1.7 * distribution(4, 3)),
+        S(spread(2, 3), np.array([[0.0, 1.0, 0.0], [0.25, 0.0, 0.75]]), smooth=False),
+        S(spread(1, 1), np.array([[1.0]])),
+        S(np.zeros((0, 3)), np.zeros((0, 3))),
+    ],
+    "soft_xent_grad": [
+        S(spread(4), spread(4, 3), distribution(4, 3)),
+        S(spread(4), spread(4, 3), 1.7 * distribution(4, 3)),
+        S(spread(2), spread(2, 3), np.array([[0.0, 1.0, 0.0], [0.25, 0.0, 0.75]])),
+        S(np.zeros(0), np.zeros((0, 3)), np.zeros((0, 3))),
+    ],
+    "sigmoid_xent": binary_losses(upstream=False),
+    "sigmoid_xent_grad": binary_losses(upstream=True),
+    "first_bad_label": [
+        S(labels, classes=3, ignored=0),
+        S(labels, classes=2, ignored=0),
+        S(ignoring, classes=3, ignored=-1),
+        S(ignoring, classes=3, ignored=2),
+        S(np.zeros(0, int), classes=3, ignored=0),
+    ],
+    # ---- reductions
+    "reduce_sum": reductions(spread),
+    "reduce_mean": reductions(spread, empty=False),
+    "reduce_max": [
+        *reductions(spread, empty=False),
+        S(np.array([[1.0, 1.0, 0.0], [2.0, 3.0, 3.0]]), axis=1, smooth=False),
+    ],
+    "reduce_min": [
+        *reductions(spread, empty=False),
+        S(np.array([[1.0, 1.0, 2.0], [2.0, 2.0, 2.0]]), axis=1, smooth=False),
+    ],
+    "variance": [
+        *reductions(spread, empty=False),
+        S(spread(4, 3), axis=0, ddof=1),
+        S(spread(4, 3), ddof=2, keepdims=True),
+    ],
+    "argmax": [
+        S(spread(2, 3), smooth=False, constant=(0,)),
+        S(spread(2, 3), axis=1, smooth=False, constant=(0,)),
+        S(spread(2, 3), axis=-2, smooth=False, constant=(0,)),
+    ],
+    "logsumexp": [
+        *reductions(spread, empty=False),
+        S(np.array([[800.0, 799.0], [-800.0, -801.0]]), axis=1),
+        S(np.array([1.0, 1.0, 1.0])),
+        S(np.array([0.0, -np.inf]), smooth=False),
+    ],
+    "softmax": soft(spread),
+    "log_softmax": soft(spread),
+    # ---- shape
+    "reshape": [
+        S(spread(2, 3), shape=(3, 2)),
+        S(spread(2, 3), shape=(-1,)),
+        S(spread(2, 3), shape=6),
+        S(spread(1, 1), shape=()),
+        S(spread(), shape=(1, 1)),
+        S(spread(0, 3), shape=(3, 0, 2)),
+    ],
+    "transpose": [
+        S(spread(2, 3)),
+        S(spread(2, 3, 4), axes=(2, 0, 1)),
+        S(spread(2, 3, 4), axes=(-1, 0, -2)),
+        S(spread(2, 3, 4), axes=(1, 2, 0)),
+        S(spread()),
+        S(spread(3)),
+        S(spread(0, 3), axes=(1, 0)),
+    ],
+    "expand_dims": [
+        S(spread(2, 3), axis=0),
+        S(spread(2, 3), axis=-1),
+        S(spread(2, 3), axis=(0, -1)),
+        S(spread(), axis=0),
+        S(spread(0), axis=1),
+    ],
+    "squeeze": [
+        S(spread(2, 1, 3, 1)),
+        S(spread(2, 1, 3, 1), axis=1),
+        S(spread(2, 1, 3, 1), axis=(-1, 1)),
+        S(spread(1)),
+        S(spread(2)),
+        S(spread(0, 1)),
+    ],
+    "broadcast_to": [
+        S(spread(3), shape=(2, 3)),
+        S(spread(2, 1), shape=(2, 3)),
+        S(spread(), shape=(2, 2)),
+        S(spread(2, 3), shape=(2, 3)),
+        S(spread(1, 3), shape=(0, 3)),
+        S(spread(), shape=()),
+    ],
+    "concatenate": [
+        S(spread(2, 3), spread(1, 3)),
+        S(spread(2, 3), spread(2, 1), spread(2, 2), axis=1),
+        S(spread(2, 3), spread(2, 0), axis=-1),
+        S(spread(3)),
+        S(spread(2, 1, 2), spread(2, 2, 2), axis=-2),
+    ],
+    "stack": [
+        S(spread(2, 3), spread(2, 3)),
+        S(spread(2, 3), spread(2, 3), spread(2, 3), axis=-1),
+        S(spread(3), spread(3), axis=1),
+        S(spread(), spread()),
+        S(spread(2), axis=-2),
+    ],
+}
+
+
+def primitives() -> dict[str, Primitive]:
+    """The primitives of the package; a test that registers one of its own does not add to them."""
+    return {name: op for name, op in REGISTRY.items() if op.body.__module__.startswith("tinygrad_ce.ops")}
