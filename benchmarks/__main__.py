@@ -1,6 +1,6 @@
 """Run every benchmark, each in a process of its own with the same number of threads for everybody.
 
-    python -m benchmarks [--threads 1] [names...]
+python -m benchmarks [--threads 1] [names...]
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ NAMES = ("import_time", "eager_step", "training")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", choices=[*NAMES, []], default=[], help=f"of {', '.join(NAMES)}; all if none")
+    parser.add_argument("names", nargs="*", metavar="name", help=f"of {', '.join(NAMES)}; all if none is given")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     threads = str(arguments.threads)
-    pinned = {name: threads for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+    pinned = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), threads)
+    if unknown := set(arguments.names) - set(NAMES):
+        parser.error(f"there is no benchmark {', '.join(unknown)}; there are {', '.join(NAMES)}")
     for name in arguments.names or NAMES:
         print(f"\n== {name}, {threads} thread{'s' if threads != '1' else ''}", flush=True)
         subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], env=os.environ | pinned, check=True)

@@ -5,6 +5,7 @@ Goals: 3 times faster than PyTorch eager, 2 times MyGrad, 8 times autograd.
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -19,9 +20,7 @@ LR = 0.1
 GENERATOR = np.random.default_rng(0)
 X = GENERATOR.normal(size=(32, SIZES[0])).astype(np.float32)
 Y = GENERATOR.integers(0, SIZES[-1], 32)
-WEIGHTS = [
-    (GENERATOR.normal(size=(m, n)) / np.sqrt(m)).astype(np.float32) for m, n in zip(SIZES, SIZES[1:], strict=False)
-]
+WEIGHTS = [(GENERATOR.normal(size=(m, n)) / np.sqrt(m)).astype(np.float32) for m, n in itertools.pairwise(SIZES)]
 
 
 def tinygrad_ce() -> Contender:

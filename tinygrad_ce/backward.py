@@ -69,7 +69,7 @@ def gradients(of: Tensor, wrt: Sequence[Tensor] | Tensor, create_graph: bool = F
         seed = _seed(of, gradient)
         for tensor, g in pulled_back(of, Tensor(seed) if create_graph else seed, leading_to(wanted, of), create_graph):
             if tensor.number in wanted:
-                found[tensor.number] = g
+                found[tensor.number] = g if create_graph else np.asarray(g)
     zero = (lambda t: Tensor(np.zeros_like(t.data))) if create_graph else (lambda t: np.zeros_like(t.data))
     answers = [found[t.number] if t.number in found else zero(t) for t in tensors]
     return answers[0] if isinstance(wrt, Tensor) else answers

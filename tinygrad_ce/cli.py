@@ -126,8 +126,8 @@ def train(
     activation: ActivationName = "tanh",
     loss: LossName = "softmax-cross-entropy",
     optimizer: OptimizerName = "adam",
-    lr: Rate = 0.005,
-    epochs: Epochs = 60,
+    lr: Rate = 0.01,
+    epochs: Epochs = 100,
     batch_size: BatchSize = 32,
     seed: Seed = 0,
     dtype: Dtype = "float32",
@@ -198,7 +198,7 @@ def gradients(
     activation: ActivationName = "tanh",
     loss: LossName = "softmax-cross-entropy",
     optimizer: OptimizerName = "adam",
-    lr: Rate = 0.005,
+    lr: Rate = 0.01,
     epochs: Annotated[int, typer.Option(help="train so many epochs first")] = 0,
     batch_size: BatchSize = 32,
     seed: Seed = 0,
@@ -267,9 +267,9 @@ def show_data(run: Run) -> None:
     table.add_section()
     table.add_row("all", str(len(run.train)), str(len(run.test)))
     console.print(table)
-    console.print(
-        f"{run.train.n_features} features, standardised with the training part's mean and deviation", highlight=False
-    )
+    scaled = int(run.train.numeric.sum())
+    scaling = f", {scaled} of them standardised with the training part's mean and deviation" if scaled else ""
+    console.print(f"{run.train.n_features} features{scaling}", highlight=False)
 
 
 def show_figures(run: Run, figures: dict[str, dict[str, float]], history: tg.History) -> None:

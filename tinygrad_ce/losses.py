@@ -39,7 +39,7 @@ def softmax_cross_entropy(
     Raises TypeError and ValueError that say which row is wrong, and what to write.
 
     >>> softmax_cross_entropy(np.array([[2.0, 1.0, 0.1]]), np.array([0])).item()
-    0.41702...
+    0.41703...
 
     Source: C. Bishop, "Pattern Recognition and Machine Learning", eq. 4.108; smoothing: Szegedy et al., 2015.
     """
