@@ -267,9 +267,10 @@ def show_data(run: Run) -> None:
     table.add_section()
     table.add_row("all", str(len(run.train)), str(len(run.test)))
     console.print(table)
-    scaled = int(run.train.numeric.sum())
-    scaling = f", {scaled} of them standardised with the training part's mean and deviation" if scaled else ""
-    console.print(f"{run.train.n_features} features{scaling}", highlight=False)
+    scaled, features = int(run.train.numeric.sum()), run.train.n_features
+    how = "standardised with the training part's mean and deviation"
+    scaling = "" if not scaled else f", {how}" if scaled == features else f", {scaled} of them {how}"
+    console.print(f"{features} features{scaling}", highlight=False)
 
 
 def show_figures(run: Run, figures: dict[str, dict[str, float]], history: tg.History) -> None:
@@ -316,7 +317,8 @@ def _boundary(run: Run) -> Callable[[Path], Any] | None:
     if run.train.n_features != 2:
         return None
     X, y = np.concatenate([run.train.X, run.test.X]), np.concatenate([run.train.y, run.test.y])
-    return lambda path: run.trainer.plot_boundary(X, y, run.train.class_names, path)
+    names = [f"{name}, standardised" for name in run.train.feature_names]
+    return lambda path: run.trainer.plot_boundary(X, y, run.train.class_names, path, names)
 
 
 def _json(run: Run, figures: dict[str, dict[str, float]], history: tg.History) -> Callable[[Path], Any]:

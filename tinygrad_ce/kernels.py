@@ -272,8 +272,8 @@ def _first_bad_label(y, classes, ignored):
     return -1
 
 
-# ---- optimizers: each updates one parameter and its state in place, in one pass. The arrays are contiguous, so whatever
-# their shape, they are one row of numbers. The settings are turned to the parameter's own dtype first, as NumPy does
+# ---- optimizers: each updates one parameter and its state in place, in one pass. The arrays are contiguous: one row
+# of numbers, whatever their shape. The settings are turned to the parameter's own dtype first, as NumPy does
 # with Python numbers: a float32 parameter is updated in float32.
 
 

@@ -204,7 +204,14 @@ class Trainer:
         matrix = self.confusion_matrix(X, y)
         return _saved(plots.confusion_figure(matrix, class_names or range(len(matrix))), path)
 
-    def plot_boundary(self, X: Any, y: Any, class_names: Sequence[Any] | None = None, path: Any = None) -> Any:
+    def plot_boundary(
+        self,
+        X: Any,
+        y: Any,
+        class_names: Sequence[Any] | None = None,
+        path: Any = None,
+        feature_names: Sequence[str] = ("x1", "x2"),
+    ) -> Any:
         """The answers everywhere around 2-D data as a matplotlib Figure; with a path, also saved there.
 
         y: class indices. ValueError for data with another number of features than 2.
@@ -213,7 +220,8 @@ class Trainer:
         if X.ndim != 2 or X.shape[1] != 2:
             raise ValueError(f"a decision boundary needs data with 2 features, and these have shape {X.shape}")
         classes = self.probabilities(X[:1]).shape[1]
-        return _saved(plots.boundary_figure(self.probabilities, X, y, class_names or range(classes)), path)
+        names = class_names or range(classes)
+        return _saved(plots.boundary_figure(self.probabilities, X, y, names, feature_names), path)
 
     def _scores(self, X: Any, batch_size: int) -> Array:
         X = self._inputs(X)

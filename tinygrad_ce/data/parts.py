@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_ce.data.checks import Seed, amount_of, whole_number, generator_from, several
+from tinygrad_ce.data.checks import Seed, amount_of, generator_from, several, whole_number
 from tinygrad_ce.data.dataset import Array, Dataset, check_dataset
 
 

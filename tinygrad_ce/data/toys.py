@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_ce.data.checks import Seed, amount_of, whole_number, generator_from
+from tinygrad_ce.data.checks import Seed, amount_of, generator_from, whole_number
 from tinygrad_ce.data.dataset import Array, Dataset
 
 

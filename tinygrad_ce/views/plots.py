@@ -56,8 +56,8 @@ def confusion_matrix(labels: Array, predicted: Array, classes: int) -> Array:
 def confusion_figure(matrix: Array, class_names: Any) -> Any:
     """The confusion matrix as a picture, with the counts in the cells."""
     classes = len(matrix)
-    side = 2.4 + 0.45 * classes
-    figure = _figure(side + 0.6, side)
+    side = 2.2 + 0.36 * classes
+    figure = _figure(side, side)
     axes = figure.subplots()
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
@@ -67,16 +67,15 @@ def confusion_figure(matrix: Array, class_names: Any) -> Any:
                 j, i, str(matrix[i, j]), ha="center", va="center", color="white" if share[i, j] > 0.5 else "black"
             )
     names = [str(name) for name in class_names]
-    axes.set_xticks(range(classes), names, rotation=45 if max(map(len, names)) > 2 else 0, ha="right")
-    if max(map(len, names)) <= 2:
-        axes.set_xticks(range(classes), names)
+    slanted = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if max(map(len, names)) > 2 else {}
+    axes.set_xticks(range(classes), names, **slanted)
     axes.set_yticks(range(classes), names)
     axes.set(xlabel="predicted", ylabel="true", title="confusion matrix")
     return figure
 
 
-def boundary_figure(predict: Any, X: Array, y: Array, class_names: Any, title: str = "decision boundary") -> Any:
-    """What the model would answer everywhere around 2-D data, with the data on top.
+def boundary_figure(predict: Any, X: Array, y: Array, class_names: Any, feature_names: Any = ("x1", "x2")) -> Any:
+    """What the model would answer everywhere around 2-D data, with the data on top; paler where it is less sure.
 
     predict: from (N, 2) points to class probabilities (N, C). X: (N, 2). y: (N,) class indices.
     """
@@ -87,23 +86,24 @@ def boundary_figure(predict: Any, X: Array, y: Array, class_names: Any, title: s
     low, high = low - margin, high + margin
     grid = [np.linspace(a, b, 300) for a, b in zip(low, high, strict=True)]
     points = np.stack(np.meshgrid(*grid), axis=-1).reshape(-1, 2).astype(X.dtype)
-    chosen = predict(points)
-    winner, certainty = chosen.argmax(axis=1), chosen.max(axis=1)
-    colours = np.array([_rgb(COLOURS[c % len(COLOURS)]) for c in range(chosen.shape[1])])
-    strength = (0.12 + 0.38 * (certainty - 1 / chosen.shape[1]) / (1 - 1 / chosen.shape[1]))[:, None]
-    image = (1 - strength) + strength * colours[winner]
-    axes.imshow(
-        image.reshape(300, 300, 3), origin="lower", extent=(low[0], high[0], low[1], high[1]), aspect="auto",
-        interpolation="bilinear",
-    )  # fmt: skip
-    axes.contour(
-        *grid, winner.reshape(300, 300), levels=np.arange(chosen.shape[1] - 1) + 0.5, colors="0.3", linewidths=1
-    )
+    p = predict(points)
+    classes = p.shape[1]
+    colours = np.array([_rgb(COLOURS[c % len(COLOURS)]) for c in range(classes)])
+    certainty = (p.max(axis=1, keepdims=True) - 1 / classes) / (1 - 1 / classes)
+    strength = 0.12 + 0.38 * certainty
+    image = (1 - strength) + strength * colours[p.argmax(axis=1)]
+    extent = (low[0], high[0], low[1], high[1])
+    axes.imshow(image.reshape(300, 300, 3), origin="lower", extent=extent, aspect="auto", interpolation="bilinear")
+    for c in range(classes):  # the line along which class c is as probable as the best of the others
+        lead = p[:, c] - np.delete(p, c, axis=1).max(axis=1)
+        if lead.min() < 0 < lead.max():
+            axes.contour(*grid, lead.reshape(300, 300), levels=[0.0], colors="0.3", linewidths=1)
     for c, name in enumerate(class_names):
         axes.scatter(
             *X[y == c].T, s=14, color=COLOURS[c % len(COLOURS)], edgecolor="white", linewidth=0.4, label=str(name)
         )
-    axes.set(title=title, xlim=(low[0], high[0]), ylim=(low[1], high[1]))
+    axes.set(title="decision boundary", xlim=extent[:2], ylim=extent[2:])
+    axes.set(xlabel=feature_names[0], ylabel=feature_names[1])
     axes.legend(title="class", framealpha=0.9, loc="best")
     return figure
 
