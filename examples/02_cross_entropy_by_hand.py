@@ -21,7 +21,7 @@ for prediction in ([0.1, 0.5, 0.1, 0.1, 0.2], [0.1, 0.6, 0.1, 0.1, 0.1]):
     loss = cross_entropy(q, p)
     loss.backward()
     by_hand = -np.sum(p * np.log(prediction))
-    print(f"   q = {prediction}: by hand -log 0.1 = {by_hand:.6f}, engine {loss.item():.6f}, dH/dq = {q.grad + 0.0}")
+    print(f"   q = {prediction}: by hand -log 0.1 = {by_hand:.6f}, engine {loss.item():.6f}, dH/dq = {q.grad}")
     assert_allclose([by_hand, loss.item()], -np.log(0.1))
     assert_allclose(q.grad, -p / prediction)
 print("   The loss is the same: only the true class counts. The gradient says so too: it is 0 at every other class.")

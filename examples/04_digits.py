@@ -10,17 +10,16 @@ import numpy as np
 
 import tinygrad_ce as tg
 
-print("1. Data: 8 x 8 grey values. The first picture, which is a", end=" ")
+print("1. Data: 8 x 8 grey values from 0 to 1. The first picture, which is a", end=" ")
 data = tg.data.digits()
 print(f"{data.class_names[data.y[0]]}:")
 for row in data.X[0].reshape(8, 8):
-    print("   " + "".join(" .:*#"[int(value) // 4] * 2 for value in row))
+    print("   " + "".join(" .:*#"[int(4 * value)] * 2 for value in row))
 
 print("\n2. Three parts: to learn from, to decide when to stop, and to be asked only once, at the end")
 rest, test = tg.data.split(data, test=0.2, seed=0)
 train, validation = tg.data.split(rest, test=0.15, seed=0)
 print(f"   train {len(train)}, validation {len(validation)}, test {len(test)}")
-X_train, X_validation, X_test = (part.X / 16 for part in (train, validation, test))  # grey values from 0 to 1
 
 print("\n3. Model: ten logits. In training, Dropout silences hidden units at random: none may be relied on too much")
 tg.seed(0)
@@ -40,18 +39,20 @@ np.testing.assert_allclose(at_best, -np.sum(target * np.log(target)))
 
 print("\n5. Train until the validation loss has not improved for 10 epochs, then go back to the best epoch")
 trainer = tg.Trainer(model, loss, tg.optim.Adam(model.parameters(), lr=3e-3))
-history = trainer.fit(X_train, train.y, epochs=300, validation=(X_validation, validation.y), patience=10, seed=0)
+history = trainer.fit(
+    train.X, train.y, epochs=300, batch_size=32, validation=(validation.X, validation.y), patience=10, seed=0
+)
 best = int(np.argmin(history["val_loss"]))
 for epoch in (0, 1, 4, 19, best, len(history) - 1):
     figures = "   ".join(f"{name} {history[name][epoch]:.4f}" for name in ("loss", "val_loss", "val_accuracy"))
     print(f"   epoch {epoch + 1:3}   {figures}{'   <- best' if epoch == best else ''}")
 assert history.stopped == "early"
 assert len(history) == best + 1 + 10
-np.testing.assert_allclose(trainer.evaluate(X_validation, validation.y)["loss"], history["val_loss"][best])
+np.testing.assert_allclose(trainer.evaluate(validation.X, validation.y)["loss"], history["val_loss"][best])
 
 print("\n6. The test part, for the first and only time")
-accuracy = trainer.evaluate(X_test, test.y)["accuracy"]
-matrix = trainer.confusion_matrix(X_test, test.y)
+accuracy = trainer.evaluate(test.X, test.y)["accuracy"]
+matrix = trainer.confusion_matrix(test.X, test.y)
 print(f"   accuracy {accuracy:.4f}: {np.trace(matrix)} of {len(test)} digits")
 assert accuracy >= 0.97
 np.testing.assert_allclose(accuracy, np.trace(matrix) / matrix.sum())
@@ -69,6 +70,6 @@ assert mistakes.sum() == len(test) - np.trace(matrix)
 folder = Path(sys.argv[1] if len(sys.argv) > 1 else "pictures")
 folder.mkdir(parents=True, exist_ok=True)
 history.plot(folder / "04_digits_history.png")
-trainer.plot_confusion(X_test, test.y, data.class_names, folder / "04_digits_confusion.png")
+trainer.plot_confusion(test.X, test.y, data.class_names, folder / "04_digits_confusion.png")
 print(f"   wrote {folder / '04_digits_history.png'}")
 print(f"   wrote {folder / '04_digits_confusion.png'}")

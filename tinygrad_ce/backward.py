@@ -65,9 +65,11 @@ def gradients(of: Tensor, wrt: Sequence[Tensor] | Tensor, create_graph: bool = F
             raise ValueError(f"gradients: {label} did not ask for gradients: make it with requires_grad=True")
     found: dict[int, Any] = {}
     wanted = {tensor.number for tensor in tensors}
+    if not isinstance(of, Tensor):
+        raise TypeError(f"gradients: the first argument is {type(of).__name__}; only a Tensor has a history")
     if of.requires_grad:
-        seed = _seed(of, gradient)
-        for tensor, g in pulled_back(of, Tensor(seed) if create_graph else seed, leading_to(wanted, of), create_graph):
+        seed = _seed(of, gradient, create_graph)
+        for tensor, g in pulled_back(of, seed, leading_to(wanted, of), create_graph):
             if tensor.number in wanted:
                 found[tensor.number] = g if create_graph else np.asarray(g)
     zero = (lambda t: Tensor(np.zeros_like(t.data))) if create_graph else (lambda t: np.zeros_like(t.data))
@@ -153,7 +155,8 @@ def _ones(n: int, dtype: np.dtype[Any]) -> Array:
     return np.ones(n, dtype)
 
 
-def _seed(of: Tensor, gradient: Any) -> Array:
+def _seed(of: Tensor, gradient: Any, create_graph: bool = False) -> Any:
+    """What is upstream of the first tensor: ones, or the gradient that was given, with its history if that is wanted."""
     if not of.requires_grad:
         raise ValueError(
             f"{of.label} has no history to go back through: none of its inputs has requires_grad=True, or it was made "
@@ -165,8 +168,11 @@ def _seed(of: Tensor, gradient: Any) -> Array:
                 f"backward starts at a single number, and {of.label} has shape {of.shape}: reduce it with .mean() or "
                 ".sum(), or say what is upstream with gradient="
             )
-        return np.array(1, of.dtype).reshape(of.shape)
-    seed = np.array(gradient.data if isinstance(gradient, Tensor) else gradient, dtype=of.dtype)
+        gradient = np.array(1, of.dtype).reshape(of.shape)
+    if create_graph:
+        seed = gradient if isinstance(gradient, Tensor) else Tensor(np.array(gradient, of.dtype))
+    else:
+        seed = np.array(gradient.data if isinstance(gradient, Tensor) else gradient, of.dtype)
     if seed.shape != of.shape:
         raise ValueError(f"gradient= has shape {seed.shape}, and {of.label} has shape {of.shape}")
     return seed

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce import ops
-from tinygrad_ce.backward import gradients, no_grad
+from tinygrad_ce.backward import gradients
 from tinygrad_ce.core import Array, Tensor
 
+ROUNDING = 64 * float(np.finfo(float).eps)  # of a function value, a few operations long, relative to it
 STEP = 1e-6  # near the cube root of the rounding error, where central differences in float64 are best
 
 
@@ -77,7 +78,7 @@ def gradcheck(
     *inputs: Any,
     order: int = 2,
     rtol: float = 1e-4,
-    atol: float = 1e-6,
+    atol: float = 0.0,
     seed: int = 0,
     names: Sequence[str] | None = None,
 ) -> Report:
@@ -85,7 +86,8 @@ def gradcheck(
 
     f: a function of tensors that returns a tensor of any shape. inputs: arrays or tensors; those of floating point are
     checked, in float64 whatever they come as; integers and booleans are passed on as they are.
-    order: 1, or 2 to check the derivatives of the derivatives too. rtol, atol: how much may differ.
+    order: 1, or 2 to check the derivatives of the derivatives too. rtol, atol: how much may differ, beside the rounding
+    of the numerical derivative itself.
     seed: of the random directions. names: what the inputs are called in the table.
     Choose inputs away from kinks: at relu(0) there is no numerical derivative to compare with.
     Raises TypeError if nothing is there to be checked, ValueError if two calls of `f` differ (dropout, say).
@@ -96,6 +98,10 @@ def gradcheck(
     """
     if order not in (1, 2):
         raise ValueError(f"gradcheck: order={order} must be 1 or 2")
+    if not (rtol >= 0 and atol >= 0):
+        raise ValueError(f"gradcheck: rtol={rtol} and atol={atol} must not be negative")
+    if names is not None and len(names) != len(inputs):
+        raise ValueError(f"gradcheck: {len(names)} names for {len(inputs)} inputs")
     values, checked, notes = _in_float64(inputs)
     labels = [names[i] if names else f"input {i}" for i in checked]
     call = _Call(f, values, checked)
@@ -141,12 +147,12 @@ class _Call:
             arguments[i] = tensor
         out = self.f(*arguments)
         if not isinstance(out, Tensor):
-            raise TypeError(f"gradcheck: f returns {type(out).__name__}; it must return one Tensor")
+            hint = " (does every branch of it return?)" if out is None else ""
+            raise TypeError(f"gradcheck: f returns {type(out).__name__}; it must return one Tensor{hint}")
         return out
 
     def value(self, point: Sequence[Array]) -> Array:
-        with no_grad():
-            return self.of_tensors(self.tensors(point)).data
+        return self.of_tensors(self.tensors(point)).data  # recorded: f may itself take gradients
 
     def pulled_back(self, point: Sequence[Array], v: Array) -> list[Array]:
         tensors = self.tensors(point)
@@ -180,9 +186,6 @@ class _Slope(_Call):
         total: Tensor = ops.reduce_sum(ops.stack(*terms))
         return total
 
-    def value(self, point: Sequence[Array]) -> Array:
-        return self.of_tensors(self.tensors(point)).data
-
 
 def _in_float64(inputs: Sequence[Any]) -> tuple[list[Any], list[int], list[str]]:
     values, checked, notes = [], [], []
@@ -210,11 +213,13 @@ def _compare(
     atol: float,
 ) -> float:
     """Projected derivatives both ways; the largest relative difference, or GradcheckError with all elements."""
-    v = generator.normal(size=call.value(point).shape)
+    out = call.value(point)
+    v = generator.normal(size=out.shape) if out.size > 1 else np.ones(out.shape)  # one output: its own derivative
+    atol = atol + ROUNDING * float(np.abs(v * out).sum()) / STEP
     analytic = call.pulled_back(point, v)
     largest = 0.0
     for i, x in enumerate(point):
-        u = generator.normal(size=x.shape)
+        u = generator.normal(size=x.shape) * np.maximum(1, np.abs(x))  # large inputs take large steps
         numerical = _numerical(call, point, i, u, v)
         projected = float(np.vdot(analytic[i], u))
         difference = abs(projected - numerical)
@@ -248,10 +253,9 @@ def _table(
     for i, x in enumerate(point):
         for index in np.ndindex(x.shape):
             unit = np.zeros(x.shape)
-            unit[index] = 1
-            everything.append(
-                Mismatch(labels[i], index, float(analytic[i][index]), _numerical(call, point, i, unit, v))
-            )
+            unit[index] = step = max(1.0, abs(float(x[index])))
+            numerical = _numerical(call, point, i, unit, v) / step
+            everything.append(Mismatch(labels[i], index, float(analytic[i][index]), numerical))
     wrong = [
         m
         for m in everything
@@ -259,5 +263,6 @@ def _table(
     ]
     shown = wrong or sorted(everything, key=lambda m: -abs(m.analytic - m.numerical))[:10]
     which = "the first derivatives are wrong" if order == 1 else "the first derivatives are right, the second are wrong"
-    notes = [*notes, f"{which}; each number is a derivative of the outputs, weighted at random (seed)"]
+    weighted = "the outputs, weighted at random and added up" if v.size > 1 else "the output"
+    notes = [*notes, f"{which}; each number is a derivative of {weighted}"]
     return Report(order, max(m.relative for m in shown), tuple(notes), tuple(shown))

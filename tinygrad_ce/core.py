@@ -209,9 +209,11 @@ class Tensor:
     def __eq__(self, other: Any) -> Tensor: return ops.equal(self, other)  # type: ignore[override]
     def __ne__(self, other: Any) -> Tensor: return ops.not_equal(self, other)  # type: ignore[override]
     __hash__ = object.__hash__
-    def __invert__(self) -> Tensor: return ops.logical_not(self)
-    def __and__(self, other: Any) -> Tensor: return ops.logical_and(self, other)
-    def __or__(self, other: Any) -> Tensor: return ops.logical_or(self, other)
+    def __invert__(self) -> Tensor: return ops.logical_not(_mask(self))
+    def __and__(self, other: Any) -> Tensor: return ops.logical_and(_mask(self), _mask(other))
+    def __or__(self, other: Any) -> Tensor: return ops.logical_or(_mask(self), _mask(other))
+    def __rand__(self, other: Any) -> Tensor: return ops.logical_and(_mask(other), _mask(self))
+    def __ror__(self, other: Any) -> Tensor: return ops.logical_or(_mask(other), _mask(self))
 
     def exp(self) -> Tensor: return ops.exp(self)
     def log(self) -> Tensor: return ops.log(self)
@@ -248,7 +250,7 @@ class Tensor:
         return ops.reshape(self, shape=shape[0] if len(shape) == 1 else shape)
 
     def transpose(self, *axes: Any) -> Tensor:
-        return ops.transpose(self, axes=(axes[0] if len(axes) == 1 else axes) or None)
+        return ops.transpose(self, axes=axes[0] if len(axes) == 1 else axes or None)
 
     def __getitem__(self, index: Any) -> Tensor:
         return ops.index(self, index)
@@ -274,8 +276,16 @@ class Tensor:
     def __array_function__(self, function: Any, types: Any, inputs: Any, options: Any) -> Any:
         ours = NUMPY_FUNCTIONS.get(function)
         if ours is None:
-            raise TypeError(_no_rule(f"np.{function.__name__}"))
+            raise TypeError(_no_rule(f"{function.__module__}.{function.__name__}".replace("numpy", "np", 1)))
         return ours(*inputs, **options)
+
+
+def _mask(value: Any) -> Any:
+    if np.asarray(value.data if isinstance(value, Tensor) else value).dtype != bool:
+        raise TypeError(
+            f"&, | and ~ combine masks, as in (t > 0) & (t < 1), and {_shown(value)} is no mask of booleans"
+        )
+    return value
 
 
 def _no_rule(name: str) -> str:
@@ -283,22 +293,6 @@ def _no_rule(name: str) -> str:
         f"{name} has no derivative rule here: use one of tinygrad_ce.ops ({len(REGISTRY)} primitives), write your own "
         "with @primitive (examples/06_your_own_primitive.py), or call it on t.data if no gradient is wanted"
     )
-
-
-def _made(
-    data: Any, op: Primitive | None = None, inputs: tuple[Any, ...] = (), params: Mapping[str, Any] = _NO_PARAMS
-) -> Tensor:
-    """A new tensor by the shorter road past `__init__`: what primitives answer with."""
-    tensor = Tensor.__new__(Tensor)
-    tensor.data = data if type(data) is np.ndarray else np.asarray(data)  # NumPy makes scalars of 0-d arrays
-    tensor.op = op
-    tensor.inputs = inputs
-    tensor.params = params
-    tensor.number = _next_number()
-    tensor.grad = tensor.name = tensor.place = None
-    tensor.requires_grad = False
-    tensor.values = tensor.edges = ()
-    return tensor
 
 
 def written(op: Primitive, inputs: tuple[Any, ...]) -> str:
@@ -326,6 +320,7 @@ def _missing(op: Primitive, argument: str, *_: Any, **__: Any) -> NoReturn:
 
 
 REGISTRY: dict[str, Primitive] = {}
+_NOT_PLAIN = (Tensor, list, tuple)
 
 
 class Primitive:
@@ -367,11 +362,13 @@ class Primitive:
         return f"<primitive {self.name}>"
 
     def __call__(self, *inputs: Any, **params: Any) -> Any:
+        if params:
+            self._refuse_arrays(params)
         try:
             for value in inputs:
-                if isinstance(value, Tensor):
+                if isinstance(value, _NOT_PLAIN):
                     break
-            else:  # only arrays: nothing to record
+            else:  # only arrays and numbers: nothing to record
                 return self.compute(*inputs, **params)
             values = []
             edges = []
@@ -380,27 +377,43 @@ class Primitive:
                     if value.requires_grad and not (self.has_constants and self.rule(position) is constant):
                         edges.append((value, position))
                     value = value.data
+                elif isinstance(value, (list, tuple)):
+                    break
                 values.append(value)
-            if params:
-                self._refuse_arrays(params)
-            data = self.compute(*values, **params)
+            else:
+                return self._recorded(self.compute(*values, **params), inputs, values, edges, params)
         except (ValueError, TypeError, IndexError, AttributeError) as error:
-            return self._again_on_arrays(error, inputs, params)
-        if not edges or not recording.enabled:
-            return _made(data)
-        result = _made(data, self, inputs, {**self.defaults, **params} if params else self.defaults)
-        result.requires_grad = True
-        result.values = values
-        result.edges = edges
-        if self.keeps_place:
-            result.place = users_line()[0]
-        return result
+            raise self._explained(error, inputs) from error
+        return self(*(np.asarray(v) if isinstance(v, (list, tuple)) else v for v in inputs), **params)
 
-    def _again_on_arrays(self, error: Exception, inputs: tuple[Any, ...], params: dict[str, Any]) -> Any:
-        """Lists and other sequences are taken for arrays; for anything else the error is told again, in our words."""
-        if any(isinstance(value, (list, tuple)) for value in inputs):
-            return self(*(np.asarray(v) if isinstance(v, (list, tuple)) else v for v in inputs), **params)
-        raise self._explained(error, inputs) from error
+    def _recorded(
+        self,
+        data: Any,
+        inputs: tuple[Any, ...],
+        values: Sequence[Any],
+        edges: Sequence[tuple[Tensor, int]],
+        params: Mapping[str, Any],
+    ) -> Tensor:
+        """The result as a Tensor, with its history if one of the inputs wants a gradient and the result can have one."""
+        result = Tensor.__new__(Tensor)
+        result.data = data if type(data) is np.ndarray else np.asarray(data)  # NumPy makes scalars of 0-d arrays
+        result.number = _next_number()
+        result.grad = result.name = result.place = None
+        if edges and recording.enabled and result.data.dtype.kind == "f":
+            result.requires_grad = True
+            result.op = self
+            result.inputs = inputs
+            result.values = values
+            result.edges = edges
+            result.params = {**self.defaults, **params} if params else self.defaults
+            if self.keeps_place:
+                result.place = users_line()[0]
+        else:
+            result.requires_grad = False
+            result.op = None
+            result.inputs = result.values = result.edges = ()
+            result.params = _NO_PARAMS
+        return result
 
     def vjp(self, argument: str) -> Callable[[Rule], Rule]:
         """Register the rule of one argument: `rule(g, out, *inputs, **params)` returns g times d out / d argument."""
@@ -449,6 +462,8 @@ class Primitive:
     def _refuse_arrays(self, params: dict[str, Any]) -> None:
         for name, value in params.items():
             if isinstance(value, (Tensor, np.ndarray)):
+                if name in self.arguments:
+                    raise TypeError(f"{self.name}: {name} is a value; pass it by its position, without {name}=")
                 raise TypeError(
                     f"{self.name}: {name}= is a static parameter (it is printed as a literal) and cannot be "
                     f"{'a Tensor' if isinstance(value, Tensor) else 'an array'}; pass a Python value"

@@ -1,11 +1,14 @@
 """Functions of functions: grad, value_and_grad, vjp, jvp, jacobian, hessian, hvp; they nest to any order.
 
-All take a function of tensors that returns a tensor, and give back a function of arrays (or of tensors, where they are
-nested: what comes in as an array goes out as one).
+All take a function of tensors that returns a tensor, and give back a function of arrays. Arrays in, arrays out; where a
+Tensor that asks for gradients goes in, or where one derivative is taken inside another, Tensors come out, and can be
+differentiated again.
 """
 
 from __future__ import annotations
 
+import operator
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -40,14 +43,14 @@ def value_and_grad(f: Callable[..., Any], argnums: Positions = 0) -> Callable[..
     """
 
     def both(*inputs: Any) -> tuple[Any, Any]:
-        arguments, wrt, nested = _opened(inputs, argnums)
-        out = _result(f(*arguments), f)
-        if out.size != 1:
+        call = _Call(f, inputs, argnums)
+        if call.out.size != 1:
             raise ValueError(
-                f"grad: {_called(f)} returns shape {out.shape}, and only a single number has a gradient: reduce it "
+                f"grad: {_called(f)} returns shape {call.out.shape}, and only a single number has a gradient: reduce it "
                 "with .sum() or .mean(), or use jacobian"
             )
-        return _closed(out, nested), _closed(_pull(out, wrt, None, nested, argnums), nested)
+        shares = call.pulled(None)
+        return call.closed(call.out), call.closed(shares if isinstance(argnums, Sequence) else shares[0])
 
     return both
 
@@ -59,13 +62,13 @@ def vjp(f: Callable[..., Any], *inputs: Any) -> tuple[Any, Callable[[Any], Any]]
     >>> pull(np.array([1.0, 10.0]))
     [array([ 2., 40.])]
     """
-    arguments, wrt, nested = _opened(inputs, tuple(range(len(inputs))))
-    out = _result(f(*arguments), f)
+    call = _Call(f, inputs, range(len(inputs)))
 
     def pull(g: Any) -> Any:
-        return _closed(_pull(out, wrt, g, nested or isinstance(g, Tensor), ()), nested or isinstance(g, Tensor))
+        call.nested = call.nested or isinstance(g, Tensor) or _depth.value > 0
+        return call.closed(call.pulled(g))
 
-    return _closed(out, nested), pull
+    return call.closed(call.out), pull
 
 
 def jvp(f: Callable[..., Any], inputs: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
@@ -82,18 +85,14 @@ def jvp(f: Callable[..., Any], inputs: Sequence[Any], tangents: Sequence[Any]) -
     for i, (x, t) in enumerate(zip(inputs, tangents, strict=True)):
         if np.shape(x) != np.shape(t):
             raise ValueError(f"jvp: input {i} has shape {np.shape(x)}, and its tangent has shape {np.shape(t)}")
-    arguments, wrt, nested = _opened(inputs, tuple(range(len(inputs))))
-    nested = nested or any(isinstance(t, Tensor) for t in tangents)
-    out = _result(f(*arguments), f)
-    if not out.requires_grad:
-        return _closed(out, nested), np.zeros_like(out.data)
-    g = Tensor(np.zeros_like(out.data), requires_grad=True)
-    pulled = ops.identity(g) * out  # linear in g: its gradients are the pullback of g
-    shares = gradients(pulled.sum(), wrt, create_graph=True)
-    moved = sum((ops.reduce_sum(share * t) for share, t in zip(shares, tangents, strict=True)), start=Tensor(0.0))
-    if not moved.requires_grad:
-        return _closed(out, nested), np.zeros_like(out.data)
-    return _closed(out, nested), gradients(moved, g, create_graph=nested)
+    call = _Call(f, inputs, range(len(inputs)))
+    call.nested = call.nested or any(isinstance(t, Tensor) for t in tangents)
+    g = Tensor(np.zeros_like(call.out.data), requires_grad=True)
+    linear = gradients(call.out, call.wrt, create_graph=True, gradient=g)  # the pullback of g
+    moved = Tensor(0.0)
+    for share, tangent in zip(linear, tangents, strict=True):
+        moved = moved + ops.reduce_sum(share * tangent)
+    return call.closed(call.out), gradients(moved, g, create_graph=call.nested)
 
 
 def jacobian(f: Callable[..., Any], argnum: int = 0) -> Callable[..., Any]:
@@ -105,17 +104,15 @@ def jacobian(f: Callable[..., Any], argnum: int = 0) -> Callable[..., Any]:
     """
 
     def matrix(*inputs: Any) -> Any:
-        arguments, wrt, nested = _opened(inputs, argnum)
-        out = _result(f(*arguments), f)
+        call = _Call(f, inputs, [argnum])
+        out, (x,) = call.out, call.wrt
         rows = []
         for i in range(out.size):
             unit = np.zeros(out.size, out.dtype)
             unit[i] = 1
-            rows.append(_pull(out, wrt, unit.reshape(out.shape), nested, argnum))
-        shape = out.shape + wrt[0].shape
-        if not rows:
-            return np.zeros(shape, wrt[0].dtype)
-        return ops.reshape(ops.stack(*rows), shape=shape)
+            rows += call.pulled(unit.reshape(out.shape))
+        shape = out.shape + x.shape
+        return ops.reshape(ops.stack(*rows), shape=shape) if rows else call.closed(Tensor(np.zeros(shape, x.dtype)))
 
     return matrix
 
@@ -141,29 +138,54 @@ def hvp(f: Callable[..., Any], x: Any, v: Any) -> Any:
     return grad(lambda inner: ops.reduce_sum(grad(f)(inner) * v))(x)
 
 
-def _opened(inputs: Sequence[Any], argnums: Positions) -> tuple[list[Any], list[Tensor], bool]:
-    """The arguments, with fresh tensors at argnums; those; and whether we are inside another derivative.
+class _Depth(threading.local):
+    """How many derivatives are being taken around this one, in this thread."""
+
+    value = 0
+
+
+_depth = _Depth()
+
+
+class _Call:
+    """One call of f with fresh tensors at argnums: its result, and what is needed to pull a gradient back through it.
 
     A tensor that was passed in gets a new number: the function may also reach it by another road (a closure), and that
     road is no part of this derivative.
     """
-    positions = [argnums] if isinstance(argnums, int) else list(argnums)
-    arguments = list(inputs)
-    nested = any(isinstance(x, Tensor) and x.requires_grad for x in inputs)
-    for i in positions:
-        if not -len(inputs) <= i < len(inputs):
-            raise ValueError(f"argnums={i}: the function was called with {len(inputs)} arguments")
-        x = inputs[i]
-        if isinstance(x, Tensor) and x.requires_grad:
-            arguments[i] = ops.identity(x)
-        else:
-            arguments[i] = Tensor(x.data if isinstance(x, Tensor) else x, requires_grad=True)
-    return arguments, [arguments[i] for i in positions], nested
+
+    def __init__(self, f: Callable[..., Any], inputs: Sequence[Any], argnums: Positions) -> None:
+        positions = [operator.index(i) for i in (argnums if isinstance(argnums, Sequence) else [argnums])]
+        arguments = list(inputs)
+        self.nested = _depth.value > 0 or any(isinstance(x, Tensor) and x.requires_grad for x in inputs)
+        for i in positions:
+            if not -len(inputs) <= i < len(inputs):
+                raise ValueError(f"argnums={i}: the function was called with {len(inputs)} arguments")
+            arguments[i] = _opened(inputs[i])
+        self.wrt = [arguments[i] for i in positions]
+        _depth.value += 1
+        try:
+            self.out = _result(f(*arguments), f)
+        finally:
+            _depth.value -= 1
+
+    def pulled(self, g: Any) -> list[Any]:
+        """The gradient g of the result, pulled back to each tensor of `wrt`."""
+        shares: list[Any] = gradients(self.out, self.wrt, create_graph=self.nested, gradient=g)
+        return shares
+
+    def closed(self, value: Any) -> Any:
+        """What leaves: arrays from the outermost derivative, Tensors from those inside."""
+        if isinstance(value, list):
+            return [self.closed(v) for v in value]
+        return value.data if isinstance(value, Tensor) and not self.nested else value
 
 
-def _pull(out: Tensor, wrt: list[Tensor], g: Any, nested: bool, argnums: Any) -> Any:
-    shares = gradients(out, wrt, create_graph=nested, gradient=g)
-    return shares[0] if isinstance(argnums, int) else shares
+def _opened(x: Any) -> Tensor:
+    if isinstance(x, Tensor) and x.requires_grad:
+        opened: Tensor = ops.identity(x)
+        return opened
+    return Tensor(x.data if isinstance(x, Tensor) else x, requires_grad=True)
 
 
 def _result(out: Any, f: Callable[..., Any]) -> Tensor:
@@ -171,14 +193,11 @@ def _result(out: Any, f: Callable[..., Any]) -> Tensor:
         return out
     if isinstance(out, (int, float, np.ndarray, np.generic)):
         return Tensor(out)  # a constant function
-    raise TypeError(f"{_called(f)} returns {type(out).__name__}; it must return one Tensor")
+    raise TypeError(
+        f"{_called(f)} returns {type(out).__name__}; it must return one Tensor"
+        + (" (does every branch of it return?)" if out is None else "")
+    )
 
 
 def _called(f: Callable[..., Any]) -> str:
     return getattr(f, "__name__", repr(f))
-
-
-def _closed(value: Any, nested: bool) -> Any:
-    if isinstance(value, list):
-        return [_closed(v, nested) for v in value]
-    return value.data if isinstance(value, Tensor) and not nested else value

@@ -205,18 +205,19 @@ def _soft_xent_grad(upstream, z, q, slope):
 
 
 def sigmoid_xent(z: Array, y: Array, w: Any) -> Array:
-    z = np.ascontiguousarray(z)
     loss = np.empty(z.shape, z.dtype)
-    _sigmoid_xent(z.ravel(), np.ascontiguousarray(y).ravel(), _weights(w, z), loss.ravel())
+    _sigmoid_xent(_flat(z), _flat(y), _weights(w, z), loss.reshape(-1))
     return loss
 
 
 def sigmoid_xent_grad(upstream: Array, z: Array, y: Array, w: Any) -> Array:
-    z = np.ascontiguousarray(z)
     slope = np.empty(z.shape, z.dtype)
-    flat = np.ascontiguousarray(upstream).ravel()
-    _sigmoid_xent_grad(flat, z.ravel(), np.ascontiguousarray(y).ravel(), _weights(w, z), slope.ravel())
+    _sigmoid_xent_grad(_flat(upstream), _flat(z), _flat(y), _weights(w, z), slope.reshape(-1))
     return slope
+
+
+def _flat(array: Array) -> Array:
+    return np.ascontiguousarray(array).reshape(-1)
 
 
 def _weights(w: Any, z: Array) -> Array:

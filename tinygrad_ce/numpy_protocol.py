@@ -5,6 +5,7 @@ A NumPy function that is not listed raises, and says what to use: silently leavi
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,12 @@ import numpy as np
 
 from tinygrad_ce import ops
 from tinygrad_ce.core import NUMPY_FUNCTIONS, NUMPY_UFUNCS, Tensor
+
+
+def _spread(a: Any, b: Any) -> tuple[Any, Any]:
+    shape = np.broadcast_shapes(np.shape(a), np.shape(b))
+    return ops.broadcast_to(a, shape=shape), ops.broadcast_to(b, shape=shape)
+
 
 NUMPY_UFUNCS.update(
     {
@@ -34,7 +41,7 @@ NUMPY_UFUNCS.update(
         np.log1p: ops.log1p,
         np.log2: lambda x: ops.log(x) / float(np.log(2)),
         np.log10: lambda x: ops.log(x) / float(np.log(10)),
-        np.logaddexp: lambda a, b: ops.maximum(a, b) + ops.softplus(-ops.absolute(a - b)),
+        np.logaddexp: lambda a, b: ops.logsumexp(ops.stack(*_spread(a, b)), axis=0),
         np.sqrt: ops.sqrt,
         np.sin: ops.sin,
         np.cos: ops.cos,
@@ -55,9 +62,9 @@ NUMPY_UFUNCS.update(
         np.logical_and: ops.logical_and,
         np.logical_or: ops.logical_or,
         np.logical_not: ops.logical_not,
-        np.bitwise_and: ops.logical_and,
-        np.bitwise_or: ops.logical_or,
-        np.invert: ops.logical_not,
+        np.bitwise_and: lambda a, b: b & a if isinstance(b, Tensor) else a & b,  # `array & t` comes here
+        np.bitwise_or: lambda a, b: b | a if isinstance(b, Tensor) else a | b,
+        np.invert: operator.invert,
     }
 )
 
@@ -116,7 +123,13 @@ def clip(a: Any, a_min: Any = None, a_max: Any = None) -> Any:
 
 @implements(np.dot)
 def dot(a: Any, b: Any) -> Any:
-    return ops.mul(a, b) if np.ndim(a) == 0 or np.ndim(b) == 0 else ops.matmul(a, b)
+    if np.ndim(a) == 0 or np.ndim(b) == 0:
+        return ops.mul(a, b)
+    if np.ndim(b) > 2:
+        raise ValueError(
+            f"np.dot: b has shape {np.shape(b)}; with more than two axes, say with np.einsum what is meant"
+        )
+    return ops.matmul(a, b)
 
 
 @implements(np.outer)
@@ -131,6 +144,8 @@ def einsum(subscripts: str, *operands: Any) -> Any:
 
 @implements(np.trace)
 def trace(a: Any) -> Any:
+    if a.ndim != 2:
+        raise ValueError(f"np.trace: a has shape {a.shape}, and a trace needs a matrix")
     return ops.reduce_sum(a * np.eye(*a.shape, dtype=a.dtype))
 
 

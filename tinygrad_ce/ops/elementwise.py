@@ -220,8 +220,14 @@ def astype_x(g, out, x, *, dtype):
 # ---- x log y and its kin: 0 log 0 = 0, by continuity; the names are SciPy's
 
 
+def _alike(x, y):
+    """y as an array of the dtype that x and y have together: the logarithm of a Python number would be a float64."""
+    return np.asarray(y, np.result_type(x, y))
+
+
 @primitive(broadcasts=True)
 def xlogy(x, y):
+    y = _alike(x, y)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(x == 0, np.where(np.isnan(y), y, 0), x * np.log(y))
 
@@ -238,6 +244,7 @@ def xlogy_y(g, out, x, y):
 
 @primitive(broadcasts=True)
 def xlog1py(x, y):
+    y = _alike(x, y)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(x == 0, np.where(np.isnan(y), y, 0), x * np.log1p(y))
 
@@ -255,6 +262,7 @@ def xlog1py_y(g, out, x, y):
 @primitive(broadcasts=True)
 def xdivy(x, y):
     """x / y, and 0 where x is 0: the slope of x log y."""
+    y = _alike(x, y)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(x == 0, np.where(np.isnan(y), y, 0), x / y)
 

@@ -52,7 +52,7 @@ def getitem(x, *indices, pattern):
 
 
 @getitem.vjp("x")
-def getitem_x(g, out, x, *indices, pattern, position):
+def getitem_x(g, out, x, *indices, pattern):
     return scatter_add(g, *indices, pattern=pattern, shape=x.shape)
 
 
@@ -71,7 +71,7 @@ def scatter_add(values, *indices, pattern, shape):
 
 
 @scatter_add.vjp("values")
-def scatter_add_values(g, out, values, *indices, pattern, shape, position):
+def scatter_add_values(g, out, values, *indices, pattern, shape):
     return getitem(g, *indices, pattern=pattern)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.core import primitive
-from tinygrad_ce.ops.shape import expand_dims, reshape, swapaxes
+from tinygrad_ce.ops.shape import broadcast_to, expand_dims, reshape, swapaxes
 
 
 @primitive(broadcasts=True)
@@ -60,7 +60,8 @@ def affine_x(g, out, x, W, b):
 
 @affine.vjp("W")
 def affine_W(g, out, x, W, b):
-    if x.ndim != 2:
+    if x.ndim != 2 or len(x) != len(g):  # more axes, or rows that b repeated
+        x = broadcast_to(x, shape=g.shape[:-1] + x.shape[-1:])
         x, g = reshape(x, shape=(-1, x.shape[-1])), reshape(g, shape=(-1, g.shape[-1]))
     return np.dot(x.T, g)
 
@@ -81,6 +82,8 @@ def affine_diagnosis(x: Any, W: Any, b: Any) -> str | None:
 
 def einsum(subscripts: str, *operands: Any) -> Any:
     """np.einsum, differentiable. An ellipsis is written out; a letter may not repeat within one operand."""
+    if not isinstance(subscripts, str):
+        raise TypeError('einsum: the subscripts must be a string such as "ij,jk->ik"; lists of axes are not taken')
     inputs, arrow, output = subscripts.replace(" ", "").partition("->")
     terms = inputs.split(",")
     if len(terms) != len(operands):
@@ -90,6 +93,8 @@ def einsum(subscripts: str, *operands: Any) -> Any:
     longest = spare[: max(hidden)]
     written_out = [t.replace("...", "".join(longest[len(longest) - n :])) for t, n in zip(terms, hidden, strict=True)]
     letters = sorted(set("".join(written_out)) - set(longest))
+    if arrow and longest and "..." not in output:
+        raise ValueError(f"einsum: {subscripts!r} has an ellipsis in its inputs, and its output needs one too")
     if arrow:
         output = output.replace("...", "".join(longest))
     else:

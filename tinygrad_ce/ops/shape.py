@@ -32,17 +32,25 @@ def transpose_x(g, out, x, *, axes):
     return transpose(g, axes=tuple(sorted(range(x.ndim), key=[a % x.ndim for a in axes].__getitem__)))
 
 
+def axis_from(axis: int, ndim: int) -> int:
+    """The axis as a number from 0. IndexError if there is no such axis."""
+    if not -ndim <= axis < ndim:
+        raise IndexError(f"axis {axis} is outside an array of {ndim} axes")
+    return axis % ndim
+
+
 def swapaxes(x: Any, first: int, second: int) -> Any:
     """x with two axes exchanged."""
     axes = list(range(x.ndim))
-    axes[first], axes[second] = axes[second], axes[first]
+    first, second = axis_from(first, x.ndim), axis_from(second, x.ndim)
+    axes[first], axes[second] = second, first
     return transpose(x, axes=tuple(axes))
 
 
 def moveaxis(x: Any, source: int, destination: int) -> Any:
     """x with one axis moved to another place, the others in their order."""
     axes = list(range(x.ndim))
-    axes.insert(destination % x.ndim, axes.pop(source))
+    axes.insert(axis_from(destination, x.ndim), axes.pop(axis_from(source, x.ndim)))
     return transpose(x, axes=tuple(axes))
 
 
@@ -68,7 +76,7 @@ def squeeze_x(g, out, x, *, axis):
 
 @primitive(broadcasts=True)
 def broadcast_to(x, *, shape):
-    return x + np.zeros(shape, x.dtype)
+    return np.broadcast_to(x, shape)
 
 
 @broadcast_to.vjp("x")
@@ -83,6 +91,9 @@ def concatenate(*arrays, axis=0):
 
 @concatenate.vjp("arrays")
 def concatenate_arrays(g, out, *arrays, axis, position):
+    if axis is None:  # NumPy joins them flat
+        start = sum(array.size for array in arrays[:position])
+        return reshape(g[start : start + arrays[position].size], shape=arrays[position].shape)
     axis = axis % g.ndim
     start = sum(array.shape[axis] for array in arrays[:position])
     stop = start + arrays[position].shape[axis]
