@@ -1,4 +1,4 @@
-"""The losses against exact values (mpmath), independent formulas (SciPy) and the edge table of the design's section 6."""
+"""The losses against exact values (mpmath), independent formulas (SciPy) and the edge table of the design."""
 
 import warnings
 from functools import partial
@@ -242,7 +242,9 @@ def test_every_row_ignored_gives_zero_and_one_warning(way, loss, x, options):
 
 
 @pytest.mark.parametrize(("loss", "x"), FORMS)
-@pytest.mark.parametrize(("row", "words"), [([1.2, -0.2, 0.0], "1"), ([0.2, 0.2, 0.2], "0.6"), ([0.5, NAN, 0.5], "nan")])
+@pytest.mark.parametrize(
+    ("row", "words"), [([1.2, -0.2, 0.0], "1"), ([0.2, 0.2, 0.2], "0.6"), ([0.5, NAN, 0.5], "nan")]
+)
 def test_soft_labels_that_are_no_distribution_name_the_row_and_its_sum(way, loss, x, row, words):
     soft = one_hot(LABELS, 3)
     soft[2] = row
@@ -574,7 +576,9 @@ def test_the_examples_of_the_course():
     np.testing.assert_allclose(value.data, [2.30258509, 0.69314718], atol=1e-8)
 
 
-@pytest.mark.parametrize("targets", [LABELS, LABELS.astype("u1"), LABELS.tolist(), tg.Tensor(LABELS), one_hot(LABELS, 3)])
+@pytest.mark.parametrize(
+    "targets", [LABELS, LABELS.astype("u1"), LABELS.tolist(), tg.Tensor(LABELS), one_hot(LABELS, 3)]
+)
 def test_targets_come_in_many_forms(way, targets):
     expected = -scipy.special.log_softmax(LOGITS, axis=1)[np.arange(4), LABELS]
     for layout in (np.ascontiguousarray, np.asfortranarray, lambda z: np.repeat(z, 2, axis=1)[:, ::2]):
@@ -687,8 +691,9 @@ def test_softmax_of_two_is_sigmoid_of_their_difference(z, labels):
 
 
 @quick
-@given(finite(-800, 800, 6), finite(0, 1, 6))
+@given(finite(-800, 800, 6), hnp.arrays(np.int64, 6, elements=st.integers(0, 64)))
 def test_the_other_answer_is_the_other_sign(z, y):
+    y = y / 64  # so that 1 - y is exact
     loss, slope = per_row(sigmoid_binary_cross_entropy, z, y)
     mirrored, mirrored_slope = per_row(sigmoid_binary_cross_entropy, -z, 1 - y)
     np.testing.assert_allclose(mirrored, loss, rtol=1e-13, atol=1e-300)
@@ -763,7 +768,14 @@ def test_second_derivatives_with_respect_to_soft_targets_too(way):
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"weight": WEIGHTS}, {"label_smoothing": 0.1}, {"reduction": "none"}, {"ignore_index": 2}, {"reduction": "sum"}],
+    [
+        {},
+        {"weight": WEIGHTS},
+        {"label_smoothing": 0.1},
+        {"reduction": "none"},
+        {"ignore_index": 2},
+        {"reduction": "sum"},
+    ],
     ids=str,
 )
 def test_the_fused_and_the_textbook_graph_agree(way, options):
@@ -822,8 +834,6 @@ SHAPINGS = [
     lambda p: tg.ops.swapaxes(p, 0, 1).T,
     lambda p: tg.ops.moveaxis(tg.ops.moveaxis(p, 0, 1), 0, 1),
     lambda p: p.astype(np.float32),
-    lambda p: tg.ops.concatenate(p, axis=0),
-    lambda p: tg.ops.broadcast_to(p, shape=(4, 3)),
 ]
 
 

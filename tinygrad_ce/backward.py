@@ -21,7 +21,14 @@ def no_grad() -> Iterator[None]:
     >>> with no_grad(): print((x * x).requires_grad)
     False
     """
-    before, recording.enabled = recording.enabled, False
+    with recorded(False):
+        yield
+
+
+@contextmanager
+def recorded(enabled: bool) -> Iterator[None]:
+    """Inside, recording is on or off, whatever it was before (in this thread)."""
+    before, recording.enabled = recording.enabled, enabled
     try:
         yield
     finally:
@@ -52,7 +59,7 @@ def gradients(of: Tensor, wrt: Sequence[Tensor] | Tensor, create_graph: bool = F
     and one that `of` does not depend on has gradient zero.
     create_graph: answer with Tensors that can be differentiated again, instead of with arrays.
     gradient: what is upstream of `of`, in its shape; 1 if `of` is a single number.
-    Raises ValueError if a tensor did not ask for gradients.
+    Raises ValueError if a tensor did not ask for gradients, or `of` has no history.
 
     >>> x = Tensor(3.0, requires_grad=True)
     >>> first = gradients(x * x * x, x, create_graph=True); gradients(first, x)
@@ -67,8 +74,8 @@ def gradients(of: Tensor, wrt: Sequence[Tensor] | Tensor, create_graph: bool = F
     wanted = {tensor.number for tensor in tensors}
     if not isinstance(of, Tensor):
         raise TypeError(f"gradients: the first argument is {type(of).__name__}; only a Tensor has a history")
-    if of.requires_grad:
-        seed = _seed(of, gradient, create_graph)
+    seed = _seed(of, gradient, create_graph)
+    with recorded(create_graph):
         for tensor, g in pulled_back(of, seed, leading_to(wanted, of), create_graph):
             if tensor.number in wanted:
                 found[tensor.number] = g if create_graph else np.asarray(g)
@@ -125,7 +132,7 @@ def pulled_back(
             if number in needed:
                 rule = op.rules[position] if op.starred is None else op.rule(position)
                 share = rule(g, out, *values, **params) if params else rule(g, out, *values)
-                if share.shape != x.data.shape:
+                if getattr(share, "shape", None) != x.data.shape:
                     share = unbroadcast(op, position, share, x.data.shape)
                 if share.dtype != x.data.dtype:
                     share = astype(share, dtype=x.data.dtype)
@@ -136,12 +143,15 @@ def pulled_back(
 
 def unbroadcast(op: Primitive, position: int, share: Any, shape: tuple[int, ...]) -> Any:
     """Sum a share over the axes along which its input was repeated: each repetition has contributed."""
+    argument = op.arguments[min(position, len(op.arguments) - 1)]
+    if not isinstance(share, (Tensor, np.ndarray, np.generic)):
+        hint = ": does it return?" if share is None else ""
+        raise TypeError(f"{op.name}: the rule for `{argument}` answered {share!r}, which is no gradient{hint}")
     extra = share.ndim - len(shape)
     if op.broadcasts and extra == 1 and share.shape[1:] == shape and share.ndim == 2 and isinstance(share, np.ndarray):
         return np.dot(_ones(len(share), share.dtype), share)  # the sum over the rows, three times faster than np.sum
     fits = op.broadcasts and extra >= 0
     if not fits or any(n not in (1, m) for n, m in zip(shape, share.shape[extra:], strict=True)):
-        argument = op.arguments[min(position, len(op.arguments) - 1)]
         raise ValueError(
             f"{op.name}: the rule for `{argument}` answered shape {share.shape}, and `{argument}` has shape {shape}"
             + ("" if op.broadcasts else f"; if {op.name} broadcasts, declare it with @primitive(broadcasts=True)")
@@ -156,7 +166,7 @@ def _ones(n: int, dtype: np.dtype[Any]) -> Array:
 
 
 def _seed(of: Tensor, gradient: Any, create_graph: bool = False) -> Any:
-    """What is upstream of the first tensor: ones, or the gradient that was given, with its history if that is wanted."""
+    """What is upstream of the first tensor: 1, or the gradient that was given (with its history if that is wanted)."""
     if not of.requires_grad:
         raise ValueError(
             f"{of.label} has no history to go back through: none of its inputs has requires_grad=True, or it was made "
@@ -169,10 +179,10 @@ def _seed(of: Tensor, gradient: Any, create_graph: bool = False) -> Any:
                 ".sum(), or say what is upstream with gradient="
             )
         gradient = np.array(1, of.dtype).reshape(of.shape)
-    if create_graph:
-        seed = gradient if isinstance(gradient, Tensor) else Tensor(np.array(gradient, of.dtype))
+    if create_graph and isinstance(gradient, Tensor):
+        seed: Any = gradient
     else:
         seed = np.array(gradient.data if isinstance(gradient, Tensor) else gradient, of.dtype)
     if seed.shape != of.shape:
         raise ValueError(f"gradient= has shape {seed.shape}, and {of.label} has shape {of.shape}")
-    return seed
+    return Tensor(seed) if create_graph and not isinstance(seed, Tensor) else seed

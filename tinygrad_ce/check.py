@@ -77,7 +77,7 @@ def gradcheck(
     f: Callable[..., Any],
     *inputs: Any,
     order: int = 2,
-    rtol: float = 1e-4,
+    rtol: float = 1e-5,
     atol: float = 0.0,
     seed: int = 0,
     names: Sequence[str] | None = None,

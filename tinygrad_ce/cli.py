@@ -219,7 +219,8 @@ def gradients(
     cost.backward()
     when = f"after {epochs} epochs" if epochs else "before training"
     title = f"{run.train.name}, {len(y)} rows, {when}: loss {cost.item():.6f}"
-    console.print(text.gradient_table(run.model.named_parameters(), title))
+    bars = text.BARS if console.encoding.startswith("utf") else text.ASCII_BARS
+    console.print(text.gradient_table(run.model.named_parameters(), title, bars))
 
 
 def prepared(settings: Settings) -> Run:
@@ -294,16 +295,17 @@ class _Folder:
             import matplotlib  # noqa: F401
         except ImportError:
             raise ImportError('--out draws pictures with matplotlib: pip install "tinygrad_ce[plot]"') from None
-        if path.exists() and not path.is_dir():
-            raise NotADirectoryError(f"--out {path} is a file; name a folder")
-        path.mkdir(parents=True, exist_ok=True)
-        if not os.access(path, os.W_OK):
-            raise PermissionError(f"--out {path} cannot be written to")
+        existing = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
+        if not existing.is_dir():
+            raise NotADirectoryError(f"--out {path}: {existing} is a file; name a folder")
+        if not os.access(existing, os.W_OK):
+            raise PermissionError(f"--out {path}: {existing} cannot be written to")
         self.path = path
         self.written: list[str] = []
 
     def write(self, files: dict[str, Callable[[Path], Any] | None]) -> None:
         """Make every file beside the folder first, and move them in when all are whole."""
+        self.path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self.path, prefix=".writing-") as draft:
             made = {name: make for name, make in files.items() if make is not None}
             for name, make in made.items():

@@ -154,6 +154,9 @@ class Tensor:
             )
         return bool(self.data)
 
+    def __format__(self, form: str) -> str:
+        return format(self.item(), form) if form else str(self)
+
     def __len__(self) -> int:
         if self.ndim == 0:
             raise TypeError(f"{self.label} is a single number (shape ()) and has no length")
@@ -338,7 +341,7 @@ class Primitive:
     def __init__(
         self, body: Callable[..., Any], broadcasts: bool = False, kernel: str | None = None, keeps_place: bool = False
     ) -> None:
-        self.name = body.__name__
+        self.name = getattr(body, "__name__", repr(body))
         self.body = body
         self.broadcasts = broadcasts
         self.kernel = kernel
@@ -346,6 +349,14 @@ class Primitive:
         self.compute: Callable[..., Any] = body if kernel is None else self._first_call
         self.__doc__ = body.__doc__
         self.__wrapped__ = body
+        if not inspect.isfunction(body):
+            raise TypeError(f"primitive: {body!r} is no function written in Python; wrap it: def name(x): return ...")
+        if body.__defaults__:
+            raise TypeError(f"primitive {self.name}: values have no defaults; a static parameter has: (x, *, k=3)")
+        ours = (__package__ or "") + "."
+        older = REGISTRY.get(self.name)
+        if older is not None and older.body.__module__.startswith(ours) and not body.__module__.startswith(ours):
+            raise ValueError(f"primitive {self.name}: tinygrad_ce has one of this name; choose another")
         code = body.__code__
         self.arguments = code.co_varnames[: code.co_argcount]
         self.starred: str | None = None
@@ -394,12 +405,15 @@ class Primitive:
         edges: Sequence[tuple[Tensor, int]],
         params: Mapping[str, Any],
     ) -> Tensor:
-        """The result as a Tensor, with its history if one of the inputs wants a gradient and the result can have one."""
+        """The result as a Tensor; with its history, if an input wants a gradient and the result can have one."""
         result = Tensor.__new__(Tensor)
         result.data = data if type(data) is np.ndarray else np.asarray(data)  # NumPy makes scalars of 0-d arrays
         result.number = _next_number()
         result.grad = result.name = result.place = None
-        if edges and recording.enabled and result.data.dtype.kind == "f":
+        kind = result.data.dtype.kind
+        if kind not in "fiub":
+            raise TypeError(f"{self.name}: the result has dtype {result.data.dtype}, and tensors hold real numbers")
+        if edges and recording.enabled and kind == "f":
             result.requires_grad = True
             result.op = self
             result.inputs = inputs
@@ -420,12 +434,12 @@ class Primitive:
         position = self._position(argument)
 
         def register(rule: Rule) -> Rule:
-            expected = ("g", "out", *self.arguments)
             code = rule.__code__
-            starred = code.co_argcount + code.co_kwonlyargcount
-            given = code.co_varnames[: code.co_argcount] + (
-                (code.co_varnames[starred],) if code.co_flags & inspect.CO_VARARGS else ()
-            )
+            given = code.co_varnames[: code.co_argcount]
+            if code.co_flags & inspect.CO_VARARGS:
+                given += ("*" + code.co_varnames[code.co_argcount + code.co_kwonlyargcount],)
+            starred = () if self.starred is None else ("*" + self.starred,)
+            expected = ("g", "out", *self.arguments[: len(self.arguments) - len(starred)], *starred)
             if given != expected:
                 raise TypeError(
                     f"the rule {rule.__name__} of {self.name} takes ({', '.join(given)}), "

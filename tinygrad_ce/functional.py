@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce import ops
-from tinygrad_ce.backward import gradients
+from tinygrad_ce.backward import gradients, recorded
 from tinygrad_ce.core import Tensor
 
 Positions = int | Sequence[int]
@@ -46,8 +46,8 @@ def value_and_grad(f: Callable[..., Any], argnums: Positions = 0) -> Callable[..
         call = _Call(f, inputs, argnums)
         if call.out.size != 1:
             raise ValueError(
-                f"grad: {_called(f)} returns shape {call.out.shape}, and only a single number has a gradient: reduce it "
-                "with .sum() or .mean(), or use jacobian"
+                f"grad: {_called(f)} returns shape {call.out.shape}, and only a single number has a gradient: "
+                "reduce it with .sum() or .mean(), or use jacobian"
             )
         shares = call.pulled(None)
         return call.closed(call.out), call.closed(shares if isinstance(argnums, Sequence) else shares[0])
@@ -65,8 +65,8 @@ def vjp(f: Callable[..., Any], *inputs: Any) -> tuple[Any, Callable[[Any], Any]]
     call = _Call(f, inputs, range(len(inputs)))
 
     def pull(g: Any) -> Any:
-        call.nested = call.nested or isinstance(g, Tensor) or _depth.value > 0
-        return call.closed(call.pulled(g))
+        nested = call.nested or isinstance(g, Tensor) or _depth.value > 0
+        return call.pulled(g, nested)
 
     return call.closed(call.out), pull
 
@@ -80,6 +80,8 @@ def jvp(f: Callable[..., Any], inputs: Sequence[Any], tangents: Sequence[Any]) -
     >>> jvp(lambda x: x * x, [np.array([1.0, 2.0])], [np.array([1.0, 10.0])])
     (array([1., 4.]), array([ 2., 40.]))
     """
+    if not isinstance(inputs, (list, tuple)) or not isinstance(tangents, (list, tuple)):
+        raise TypeError("jvp: inputs and tangents are lists, one entry for each argument: jvp(f, [x], [v])")
     if len(inputs) != len(tangents):
         raise ValueError(f"jvp: {len(inputs)} inputs and {len(tangents)} tangents; each input needs one")
     for i, (x, t) in enumerate(zip(inputs, tangents, strict=True)):
@@ -88,11 +90,19 @@ def jvp(f: Callable[..., Any], inputs: Sequence[Any], tangents: Sequence[Any]) -
     call = _Call(f, inputs, range(len(inputs)))
     call.nested = call.nested or any(isinstance(t, Tensor) for t in tangents)
     g = Tensor(np.zeros_like(call.out.data), requires_grad=True)
-    linear = gradients(call.out, call.wrt, create_graph=True, gradient=g)  # the pullback of g
-    moved = Tensor(0.0)
-    for share, tangent in zip(linear, tangents, strict=True):
-        moved = moved + ops.reduce_sum(share * tangent)
+    with recorded(True):
+        moved = _moved(call, g, tangents)
     return call.closed(call.out), gradients(moved, g, create_graph=call.nested)
+
+
+def _moved(call: _Call, g: Tensor, tangents: Sequence[Any]) -> Any:
+    """g . (the Jacobian times the tangents), as a function of g."""
+    moved = ops.reduce_sum(g * 0)
+    if call.out.requires_grad:
+        linear = gradients(call.out, call.wrt, create_graph=True, gradient=g)  # the pullback of g
+        for share, tangent in zip(linear, tangents, strict=True):
+            moved = moved + ops.reduce_sum(share * tangent)
+    return moved
 
 
 def jacobian(f: Callable[..., Any], argnum: int = 0) -> Callable[..., Any]:
@@ -165,13 +175,18 @@ class _Call:
         self.wrt = [arguments[i] for i in positions]
         _depth.value += 1
         try:
-            self.out = _result(f(*arguments), f)
+            with recorded(True):  # also inside no_grad(): a derivative cannot do without
+                self.out = _result(f(*arguments), f)
         finally:
             _depth.value -= 1
 
-    def pulled(self, g: Any) -> list[Any]:
+    def pulled(self, g: Any, nested: bool | None = None) -> list[Any]:
         """The gradient g of the result, pulled back to each tensor of `wrt`."""
-        shares: list[Any] = gradients(self.out, self.wrt, create_graph=self.nested, gradient=g)
+        nested = self.nested if nested is None else nested
+        if not self.out.requires_grad:  # a constant function
+            zeros = [np.zeros_like(x.data) for x in self.wrt]
+            return [Tensor(zero) for zero in zeros] if nested else zeros
+        shares: list[Any] = gradients(self.out, self.wrt, create_graph=nested, gradient=g)
         return shares
 
     def closed(self, value: Any) -> Any:

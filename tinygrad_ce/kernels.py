@@ -12,9 +12,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from tinygrad_ce.core import Array
-
+Array = npt.NDArray[Any]
 numba: Any
 try:
     import numba
@@ -34,8 +34,7 @@ def jit(loop: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def lookup(name: str, body: Callable[..., Any]) -> Callable[..., Any]:
-    """The kernel of this name where its first argument is float32, float64 or int64; for every other dtype, and where
-    Numba is absent, the body."""
+    """The kernel of this name where its first argument is float32, float64 or int64, and otherwise the body."""
     if numba is None:
         warn_once()
         return body
@@ -63,8 +62,16 @@ def warn_once() -> None:
 # ---- softmax cross-entropy with class indices
 
 
+def _same(shape: tuple[int, ...], *arrays: Array) -> None:
+    """The loops trust their arrays to be alike."""
+    for array in arrays:
+        if array.shape != shape:
+            raise ValueError(f"shapes {shape} and {array.shape} differ")
+
+
 def xent(z: Array, y: Array, *, smoothing: float = 0.0, reduction: str = "none") -> Array:
     z, y = np.ascontiguousarray(z), np.ascontiguousarray(y)
+    _same(z.shape[:1], y)
     loss = np.empty(len(z), z.dtype)
     total = _xent(z, y, smoothing, loss)
     return z.dtype.type(total / len(z)) if reduction == "mean" else loss
@@ -79,13 +86,16 @@ def _xent(z, y, smoothing, loss):
         if y[i] < 0:
             loss[i] = 0
             continue
+        if y[i] >= classes:  # `losses` refuses it with words; here at least nothing is read that is not ours
+            loss[i] = total = np.nan
+            continue
         top, rest = _above_top(z[i])
         row = (1 - smoothing) * (top - z[i, y[i]]) + rest
         if smoothing != 0:
             gaps = 0.0
             for c in range(classes):
-                gaps += top - z[i, c]
-            row += smoothing / classes * gaps
+                gaps += smoothing / classes * (top - z[i, c])
+            row += gaps
         loss[i] = row
         total += row
     return total
@@ -104,12 +114,30 @@ def _above_top(z):
     others = 0.0
     for c in range(len(z)):
         if c != at:
-            others += math.exp(z[c] - top)
+            others += _exp_below(z[c], top)
     return top, math.log1p(others)
+
+
+@jit
+def _exp_below(x, top):
+    """exp(x - top) with all its digits: what rounding the difference has cost is put back as a factor 1 + error.
+
+    Source of the error of a difference: D. Knuth, "The Art of Computer Programming", vol. 2, section 4.2.2, theorem B.
+    """
+    x = np.float64(x)
+    difference = x - top
+    if difference == -np.inf:
+        return 0.0
+    back = difference - x
+    error = (x - (difference - back)) - (top + back)
+    return math.exp(difference) * (1 + error)
 
 
 def xent_grad(upstream: Array, z: Array, y: Array, *, smoothing: float = 0.0, reduction: str = "none") -> Array:
     z, y = np.ascontiguousarray(z), np.ascontiguousarray(y)
+    _same(z.shape[:1], y)
+    if upstream.shape != (() if reduction == "mean" else z.shape[:1]):
+        raise ValueError(f"upstream has shape {upstream.shape}")
     slope = np.empty(z.shape, z.dtype)
     share = 1 / len(z) if reduction == "mean" else 1.0
     _xent_grad(np.ascontiguousarray(upstream).reshape(-1), share, z, y, smoothing, slope)
@@ -123,8 +151,8 @@ def _xent_grad(upstream, share, z, y, smoothing, slope):
     uniform = smoothing / classes
     for i in range(rows):
         label = y[i]
-        if label < 0:
-            slope[i] = 0
+        if label < 0 or label >= classes:
+            slope[i] = 0 if label < 0 else np.nan
             continue
         top = np.float64(z[i, 0])
         for c in range(1, classes):
@@ -133,11 +161,11 @@ def _xent_grad(upstream, share, z, y, smoothing, slope):
         others = 0.0
         for c in range(classes):
             if c != label:
-                others += math.exp(z[i, c] - top)
-        total = others + math.exp(z[i, label] - top)
+                others += _exp_below(z[i, c], top)
+        total = others + _exp_below(z[i, label], top)
         g = np.float64(upstream[i * step]) * share
         for c in range(classes):
-            slope[i, c] = g * (math.exp(z[i, c] - top) / total - uniform)
+            slope[i, c] = g * (_exp_below(z[i, c], top) / total - uniform)
         slope[i, label] = g * (smoothing - uniform - others / total)
 
 
@@ -146,6 +174,7 @@ def _xent_grad(upstream, share, z, y, smoothing, slope):
 
 def soft_xent(z: Array, q: Array) -> Array:
     z = np.ascontiguousarray(z)
+    _same(z.shape, q)
     loss = np.empty(len(z), z.dtype)
     _soft_xent(z, np.ascontiguousarray(q), loss)
     return loss
@@ -162,11 +191,13 @@ def _soft_xent(z, q, loss):
             if q[i, c] != 0:  # a class that is not wanted may have logit -inf
                 mass += q[i, c]
                 gaps += q[i, c] * (top - z[i, c])
-        loss[i] = gaps + mass * rest
+        loss[i] = gaps + mass * rest if mass != 0 else 0.0  # a row without weight counts for nothing
 
 
 def soft_xent_grad(upstream: Array, z: Array, q: Array) -> Array:
     z = np.ascontiguousarray(z)
+    _same(z.shape, q)
+    _same(z.shape[:1], upstream)
     slope = np.empty(z.shape, z.dtype)
     _soft_xent_grad(np.ascontiguousarray(upstream), z, np.ascontiguousarray(q), slope)
     return slope
@@ -182,17 +213,20 @@ def _soft_xent_grad(upstream, z, q, slope):
             mass += q[i, c]
             if z[i, c] > top:
                 top = np.float64(z[i, c])
+        if mass == 0:
+            slope[i] = 0
+            continue
         total = 0.0
         big = -1
         for c in range(classes):
-            total += math.exp(z[i, c] - top)
+            total += _exp_below(z[i, c], top)
             if 2 * q[i, c] > mass:
                 big = c
         g = np.float64(upstream[i])
         rest_e = 0.0
         rest_q = 0.0
         for c in range(classes):
-            e = math.exp(z[i, c] - top)
+            e = _exp_below(z[i, c], top)
             slope[i, c] = g * (mass * (e / total) - q[i, c])
             if c != big:
                 rest_e += e
@@ -205,12 +239,14 @@ def _soft_xent_grad(upstream, z, q, slope):
 
 
 def sigmoid_xent(z: Array, y: Array, w: Any) -> Array:
+    _same(z.shape, y)
     loss = np.empty(z.shape, z.dtype)
     _sigmoid_xent(_flat(z), _flat(y), _weights(w, z), loss.reshape(-1))
     return loss
 
 
 def sigmoid_xent_grad(upstream: Array, z: Array, y: Array, w: Any) -> Array:
+    _same(z.shape, y, upstream)
     slope = np.empty(z.shape, z.dtype)
     _sigmoid_xent_grad(_flat(upstream), _flat(z), _flat(y), _weights(w, z), slope.reshape(-1))
     return slope
@@ -236,7 +272,7 @@ def _sigmoid_xent(z, y, w, loss):
             continue
         rest = math.log1p(math.exp(-abs(x)))
         value = 0.0
-        if y[i] != 0:
+        if y[i] != 0 and w[i * step] != 0:
             value += w[i * step] * y[i] * (max(-x, 0.0) + rest)
         if y[i] != 1:
             value += (1 - np.float64(y[i])) * (max(x, 0.0) + rest)
@@ -276,6 +312,17 @@ def _first_bad_label(y, classes, ignored):
 # ---- optimizers: each updates one parameter and its state in place, in one pass. The arrays are contiguous: one row
 # of numbers, whatever their shape. The settings are turned to the parameter's own dtype first, as NumPy does
 # with Python numbers: a float32 parameter is updated in float32.
+
+
+def takes(param: Array, grad: Array) -> bool:
+    """Whether the loops below can update this parameter: float32 or float64, contiguous, with a gradient alike."""
+    return (
+        numba is not None
+        and param.dtype.char in "fd"
+        and param.dtype == grad.dtype
+        and param.flags.c_contiguous
+        and grad.flags.c_contiguous
+    )
 
 
 @jit

@@ -71,9 +71,10 @@ def cross_entropy(
     """-sum target log probability: the cross-entropy H(target, probability) of each row.
 
     probabilities: rows that are not negative and sum to 1; otherwise as `softmax_cross_entropy`.
-    eps: clips the probabilities to [eps, 1 - eps]; without it, probability 0 of the true class has loss inf.
-    fused: where a softmax made the probabilities, differentiate through its logits; with False, through log and softmax
-    one by one, so that the gradient at the probabilities can be looked at.
+    eps: clips the probabilities to [eps, 1 - eps], beyond which their gradient is 0; without it, probability 0 of the
+    true class has loss inf.
+    fused: where a softmax made the probabilities (with recording on), differentiate through its logits. With False,
+    through log and softmax one by one, so that the gradient at the probabilities can be looked at.
     Raises ValueError if the rows are no probabilities.
 
     >>> cross_entropy(np.array([[0.1, 0.5, 0.1, 0.1, 0.2]]), np.array([0])).item()
@@ -83,6 +84,7 @@ def cross_entropy(
     """
     name = "cross_entropy"
     p = _floating(probabilities, name, "probabilities")
+    _check_axis(name, axis, p)
     options = {"weight": weight, "label_smoothing": label_smoothing, "ignore_index": ignore_index, "axis": axis}
     if fused and not eps and _made_by(p, ops.softmax) and p.params["axis"] % p.ndim == axis % p.ndim:
         return softmax_cross_entropy(p.inputs[0], targets, reduction=reduction, **options)
@@ -90,11 +92,12 @@ def cross_entropy(
     rows = _rows(name, p, targets, reduction=reduction, **options)
     p = _clipped(rows.values, eps, name)
     if rows.labels is None:
-        return _reduced(-ops.reduce_sum(ops.xlogy(rows.soft, p), axis=-1), rows, reduction)
-    # An ignored row stands here with label 0 and weight 0: its term is 0 log p = 0.
-    weights = np.where(rows.labels < 0, 0, 1).astype(p.dtype)
-    picked = ops.pick(p, np.maximum(rows.labels, 0))
-    loss = -((1 - label_smoothing) * ops.xlogy(weights, picked))
+        return _reduced(0 - ops.reduce_sum(ops.xlogy(rows.soft, p), axis=-1), rows, reduction)  # 0 - 0 is no -0
+    ignored = rows.labels < 0
+    p = ops.where(ignored[:, None], 1, p)  # whatever is in an ignored row, its terms are 0 log 1 = 0
+    weights = np.where(ignored, 0, 1).astype(p.dtype)
+    weights = np.where(np.isnan(p.data).any(axis=-1), np.nan, weights)  # a NaN spoils its row, whichever class it is in
+    loss = 0 - ((1 - label_smoothing) * ops.xlogy(weights, ops.pick(p, np.maximum(rows.labels, 0))))
     if label_smoothing:
         uniform = (weights * label_smoothing / p.shape[-1])[:, None]
         loss = loss - ops.reduce_sum(ops.xlogy(np.broadcast_to(uniform, p.shape), p), axis=-1)
@@ -154,7 +157,7 @@ def binary_cross_entropy(
         )
     y, weight, pos_weight = _binary_arguments(name, p, targets, weight, pos_weight, reduction)
     p = _clipped(p, eps, name)
-    loss = -(ops.xlogy(pos_weight * y, p) + ops.xlog1py(1 - y, -p))
+    loss = 0 - (ops.xlogy(pos_weight * y, p) + ops.xlog1py(1 - y, -p))
     return _reduced_elements(loss, weight, reduction)
 
 
@@ -197,8 +200,9 @@ def _rows(
     reduction: str,
     axis: int,
 ) -> _Rows:
-    if values.ndim == 0 or not -values.ndim <= axis < values.ndim:
-        raise ValueError(f"{name}: axis={axis} is not an axis of shape {values.shape}")
+    _check_axis(name, axis, values)
+    if ignore_index is not None and not isinstance(ignore_index, (int, np.integer)):
+        raise TypeError(f"{name}: ignore_index={ignore_index!r} must be an integer")
     _check_reduction(name, reduction, values)
     _check_smoothing(name, label_smoothing)
     axis %= values.ndim
@@ -220,13 +224,23 @@ def _are_plain_labels(values: Any, targets: Any, axis: int) -> bool:
         and data.ndim == 2
         and targets.shape == data.shape[:1]
         and data.size > 0
+        and type(axis) is int
         and axis in (-1, 1)
     )
 
 
 def _check_smoothing(name: str, label_smoothing: float) -> None:
+    if not isinstance(label_smoothing, (int, float)):
+        raise TypeError(f"{name}: label_smoothing={label_smoothing!r} must be a number")
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"{name}: label_smoothing={label_smoothing} must lie in [0, 1]")
+
+
+def _check_axis(name: str, axis: Any, values: Any) -> None:
+    if not isinstance(axis, (int, np.integer)):
+        raise TypeError(f"{name}: axis={axis!r} must be an integer")
+    if not -values.ndim <= axis < values.ndim:
+        raise ValueError(f"{name}: axis={axis} is not an axis of shape {values.shape}")
 
 
 def _as_rows(x: Any, axis: int) -> Any:
@@ -279,6 +293,7 @@ def _hard_rows(
     row_weights = (labels >= 0).astype(rows.dtype)
     if weight is not None:
         row_weights *= _class_weights(name, weight, classes, rows.dtype)[labels]
+        labels = np.where(row_weights == 0, -1, labels)  # inf * 0 is not 0
     total = float(row_weights.sum(dtype=np.float64)) or 1.0
     return _Rows(rows, labels, None, row_weights, total, shape)
 
@@ -303,8 +318,12 @@ def _class_weights(name: str, weight: Any, classes: int, dtype: Any) -> Array:
     weights = np.asarray(weight, dtype)
     if weights.shape != (classes,):
         raise ValueError(f"{name}: weight= has shape {weights.shape}, and {classes} classes need shape ({classes},)")
-    if not (weights >= 0).all():
-        raise ValueError(f"{name}: weight= must not be negative or NaN, and class {int(np.argmin(weights))} is")
+    bad = ~((weights >= 0) & (weights < np.inf))
+    if bad.any():
+        raise ValueError(
+            f"{name}: weight= must not be negative, NaN or infinite, and of class {int(np.argmax(bad))} it is "
+            f"{weights[np.argmax(bad)]:g}"
+        )
     return weights
 
 
@@ -399,8 +418,8 @@ def _broadcast(name: str, argument: str, weight: Any, values: Any) -> Any:
     if weight is None:
         return None
     array = _array(weight, values.dtype)
-    if not (array >= 0).all():
-        raise ValueError(f"{name}: {argument}= must not be negative or NaN")
+    if not ((array >= 0) & (array < np.inf)).all():
+        raise ValueError(f"{name}: {argument}= must not be negative, NaN or infinite")
     try:
         return np.broadcast_to(array, values.shape)
     except ValueError:
@@ -411,7 +430,7 @@ def _broadcast(name: str, argument: str, weight: Any, values: Any) -> Any:
 
 def _reduced_elements(losses: Any, weight: Any, reduction: str) -> Any:
     if weight is not None:
-        losses = losses * weight
+        losses = ops.where(weight == 0, 0, losses) * weight  # inf * 0 is not 0
     if reduction == "none":
         return losses
     return ops.reduce_mean(losses) if reduction == "mean" else ops.reduce_sum(losses)

@@ -16,6 +16,11 @@ from tinygrad_ce.core import NUMPY_FUNCTIONS, NUMPY_UFUNCS, Tensor
 
 
 def _spread(a: Any, b: Any) -> tuple[Any, Any]:
+    """Both in the shape that they have together; a Python number in the other's dtype."""
+    if np.isscalar(a):
+        a = np.asarray(a, np.result_type(a, b.dtype))
+    if np.isscalar(b):
+        b = np.asarray(b, np.result_type(a.dtype, b))
     shape = np.broadcast_shapes(np.shape(a), np.shape(b))
     return ops.broadcast_to(a, shape=shape), ops.broadcast_to(b, shape=shape)
 

@@ -26,6 +26,11 @@ class Optimizer:
     """
 
     def __init__(self, parameters: Iterable[Tensor], lr: float | Schedule) -> None:
+        if not isinstance(parameters, Iterable) or isinstance(parameters, Tensor):
+            kind = type(parameters).__name__
+            raise TypeError(
+                f"{type(self).__name__}: parameters is {kind}; it must be a list, as model.parameters() gives"
+            )
         self.parameters = list(parameters)
         if not self.parameters:
             raise ValueError(f"{type(self).__name__}: there are no parameters to learn")
@@ -44,7 +49,10 @@ class Optimizer:
     @property
     def lr(self) -> float:
         """The learning rate of the coming step. Setting it makes it constant."""
-        return self.schedule(self.steps)
+        rate = self.schedule(self.steps)
+        if not (isinstance(rate, (int, float)) and 0 <= rate < math.inf):
+            raise ValueError(f"{type(self).__name__}: the schedule gave lr={rate!r} for step {self.steps}")
+        return rate
 
     @lr.setter
     def lr(self, value: float | Schedule) -> None:
@@ -59,13 +67,14 @@ class Optimizer:
         """Update every parameter that has a gradient; one without is left as it is."""
         from tinygrad_ce import kernels  # brings Numba in, so not before it is needed
 
-        lr, step = self.schedule(self.steps), self.steps + 1
-        compiled = kernels.numba is not None
+        lr, step = self.lr, self.steps + 1
         for i, parameter in enumerate(self.parameters):
             grad, data = parameter.grad, parameter.data
             if grad is None:
                 continue
-            if compiled and data.dtype.char in "fd" and data.dtype == grad.dtype and grad.flags.c_contiguous:
+            if grad.shape != data.shape:
+                raise ValueError(f"{parameter.label} has shape {data.shape}, and its gradient has shape {grad.shape}")
+            if kernels.takes(data, grad):
                 self.update_in_place(kernels, data, grad, self.state[i], lr, step)
             else:
                 new, self.state[i] = self.update(data, grad, self.state[i], lr, step)
@@ -146,6 +155,8 @@ class Adam(Optimizer):
         weight_decay: float = 0.0,
     ) -> None:
         name = type(self).__name__
+        if not isinstance(betas, Sequence) or len(betas) != 2:
+            raise ValueError(f"{name}: betas={betas!r} must be two numbers, as in (0.9, 0.999)")
         _in_range(name, 0, 1, beta1=betas[0], beta2=betas[1])
         _not_negative(name, eps=eps, weight_decay=weight_decay)
         self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
@@ -227,20 +238,27 @@ class RMSprop(Optimizer):
         kernels.rmsprop(param, grad, state[0], lr, self.decay, self.eps, self.weight_decay)
 
 
-def clip_grad_norm(parameters: Sequence[Tensor], max_norm: float) -> float:
+def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
     """Scale all gradients down together so that their joint norm is at most max_norm; returns the norm before.
 
     Source: R. Pascanu, T. Mikolov, Y. Bengio, "On the difficulty of training recurrent neural networks", 2013.
     """
-    if not max_norm > 0:
-        raise ValueError(f"clip_grad_norm: max_norm={max_norm} must be positive")
-    grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    norm = math.sqrt(sum(float(np.vdot(grad, grad)) for grad in grads))
+    _positive("clip_grad_norm", max_norm=max_norm)
+    holders = [parameter for parameter in parameters if parameter.grad is not None]
+    # hypot scales before it squares: exploded gradients, which this is for, would overflow.
+    norm = math.hypot(*(_norm(parameter.grad) for parameter in holders))
     if norm > max_norm:
-        for parameter in parameters:
-            if parameter.grad is not None:
-                parameter.grad = parameter.grad * (max_norm / norm)
+        for parameter in holders:
+            parameter.grad = np.asarray(parameter.grad / norm * max_norm, parameter.dtype)  # type: ignore[operator]
     return norm
+
+
+def _norm(grad: Any) -> float:
+    wide = grad.astype(np.float64, copy=False)
+    largest = float(np.abs(wide).max()) if grad.size else 0.0
+    if not 0 < largest < math.inf:
+        return largest
+    return largest * float(np.linalg.norm((wide / largest).reshape(-1)))
 
 
 # ---- schedules: functions of the step number, from 0

@@ -23,7 +23,7 @@ Callback = Callable[["Trainer", dict[str, float]], Any]
 
 
 class NotFiniteError(FloatingPointError):
-    """The loss became NaN or infinite: training has stopped before the parameters were touched by it."""
+    """A loss or a gradient became NaN or infinite: training has stopped before the parameters were touched by it."""
 
 
 class History:
@@ -111,11 +111,13 @@ class Trainer:
         """
         X, y = self._prepared(X, y)
         if validation is not None:
+            if not isinstance(validation, (tuple, list)) or len(validation) != 2:
+                raise ValueError("fit: validation must be a pair (X, y)")
             validation = self._prepared(*validation)
         _check_options(epochs, patience, clip_norm)
         self.task = _task(self.loss, y)
-        callbacks = [callbacks] if callable(callbacks) else list(callbacks)
-        generator = np.random.default_rng(seed)
+        callbacks = _callbacks(callbacks)
+        generator = _generator(seed)
         self._share(generator)
         history, best = History(), _Best(self.model, patience)
         with _interrupts() as interrupted, _bar(progress, epochs) as advance:
@@ -129,12 +131,13 @@ class Trainer:
                 history.append(row)
                 advance(row)
                 answers = [callback(self, row) for callback in callbacks]
-                if True in answers:
+                if any(answer is True for answer in answers):
                     history.stopped = "callback"
                     break
                 if best.exhausted(row):
                     history.stopped = "early"
                     break
+        self._share(None)
         if history.stopped != "interrupted":
             best.restore()
         return history
@@ -150,9 +153,12 @@ class Trainer:
             self.optimizer.zero_grad()
             predictions = self.model(X)
             loss = self.loss(predictions, y)
+            if not isinstance(loss, Tensor):
+                raise TypeError(f"fit: the loss answered with {type(loss).__name__}; it must answer with a Tensor")
             if not math.isfinite(_number(loss)):
                 raise NotFiniteError(_not_finite(loss, epoch, number))
             loss.backward()
+            self._check_gradients(epoch, number)
             if clip_norm is not None:
                 clip_grad_norm(self.optimizer.parameters, clip_norm)
             self.optimizer.step()
@@ -160,6 +166,17 @@ class Trainer:
             if interrupted.is_set():
                 break
         return {"epoch": epoch, **total.figures(), "lr": lr}
+
+    def _check_gradients(self, epoch: int, batch: int) -> None:
+        """Raise before a gradient that is not finite spoils the parameters."""
+        for parameter in self.optimizer.parameters:
+            grad = parameter.grad
+            # The sum of squares is the fastest look; it may overflow, so a second look decides.
+            if grad is not None and not math.isfinite(np.vdot(grad, grad)) and not np.isfinite(grad).all():
+                raise NotFiniteError(
+                    f"the loss is finite, but the gradient of {parameter.label} is not, in epoch {epoch}, batch "
+                    f"{batch}; training has stopped. Usual causes: sqrt or log at 0, a division by 0, 0 * inf in where"
+                )
 
     def evaluate(self, X: Any, y: Any, batch_size: int = 1024) -> dict[str, float]:
         """The loss, and the accuracy where the targets are classes; in evaluation mode, nothing is learnt."""
@@ -183,7 +200,7 @@ class Trainer:
         if _is(self.loss, *_SIGMOID):
             scores = ops.sigmoid(scores)
         elif _is(self.loss, *_SOFTMAX):
-            scores = ops.softmax(scores)
+            scores = ops.softmax(scores, axis=_axis(self.loss))
         if self.task == "binary":
             scores = scores.reshape(-1, 1)
             return np.concatenate([1 - scores, scores], axis=1)
@@ -197,12 +214,15 @@ class Trainer:
         labels = y.argmax(axis=-1) if self.task == "classes" and y.ndim == 2 else y.reshape(-1).astype(np.int64)
         scores = self._scores(X, 1024)
         classes = scores.shape[-1] if self.task == "classes" else 2
-        return plots.confusion_matrix(labels, _chosen(scores, self.task, self.loss).reshape(-1), classes)
+        predicted = _chosen(scores, self.task, self.loss).reshape(-1)
+        if labels.shape == predicted.shape and (ignored := _ignored(self.loss)) is not None:
+            labels, predicted = labels[labels != ignored], predicted[labels != ignored]
+        return plots.confusion_matrix(labels, predicted, classes)
 
     def plot_confusion(self, X: Any, y: Any, class_names: Sequence[Any] | None = None, path: Any = None) -> Any:
         """The confusion matrix as a matplotlib Figure; with a path, also saved there."""
         matrix = self.confusion_matrix(X, y)
-        return _saved(plots.confusion_figure(matrix, class_names or range(len(matrix))), path)
+        return _saved(plots.confusion_figure(matrix, _names(class_names, len(matrix))), path)
 
     def plot_boundary(
         self,
@@ -219,8 +239,11 @@ class Trainer:
         X, y = self._inputs(X), _array(y).reshape(-1)
         if X.ndim != 2 or X.shape[1] != 2:
             raise ValueError(f"a decision boundary needs data with 2 features, and these have shape {X.shape}")
-        classes = self.probabilities(X[:1]).shape[1]
-        names = class_names or range(classes)
+        if self.task == "numbers":
+            raise ValueError("a decision boundary lies between classes, and this model was not trained on classes")
+        if len(X) != len(y):
+            raise ValueError(f"X has {len(X)} rows and y has {len(y)}: each row needs one class")
+        names = _names(class_names, self.probabilities(X[:1]).shape[1])
         return _saved(plots.boundary_figure(self.probabilities, X, y, names, feature_names), path)
 
     def _scores(self, X: Any, batch_size: int) -> Array:
@@ -233,6 +256,8 @@ class Trainer:
 
     def _inputs(self, inputs: Any) -> Array:
         X = _array(inputs)
+        if X.ndim and X.dtype.kind not in "fiub":
+            raise TypeError(f"X must hold real numbers, and has dtype {X.dtype}")
         if X.dtype.kind == "f":
             X = np.asarray(X, dtype=self.optimizer.parameters[0].dtype)
         if X.ndim == 0 or len(X) == 0:
@@ -247,8 +272,8 @@ class Trainer:
             raise ValueError(f"X has {len(X)} rows and y has shape {y.shape}: each row needs one target")
         return X, y
 
-    def _share(self, generator: np.random.Generator) -> None:
-        """Dropout draws from the same generator as the batches, so that one seed fixes everything."""
+    def _share(self, generator: np.random.Generator | None) -> None:
+        """While training, dropout draws from the generator of the batches, so that one seed fixes everything."""
         for module in self.model.modules():
             if isinstance(module, nn.Dropout):
                 module.generator = generator
@@ -298,10 +323,44 @@ def _task(loss: Any, y: Array | None = None) -> str:
 def _chosen(scores: Array, task: str, loss: Any) -> Array:
     """The class that the scores are for."""
     if task == "classes":
-        classes: Array = np.argmax(scores, axis=-1)
+        classes: Array = np.argmax(scores, axis=_axis(loss))
         return classes
     chosen: Array = (scores > _threshold(loss)).astype(np.int64)
     return chosen.reshape(-1) if chosen.ndim == 2 and chosen.shape[1] == 1 else chosen
+
+
+def _ignored(loss: Any) -> int | None:
+    """The class index whose rows the loss leaves out."""
+    index: int | None = getattr(loss, "options", {}).get("ignore_index")
+    return index
+
+
+def _axis(loss: Any) -> int:
+    """Along which axis the loss has its classes."""
+    axis: int = getattr(loss, "options", {}).get("axis", -1)
+    return axis
+
+
+def _names(class_names: Sequence[Any] | None, classes: int) -> Sequence[Any]:
+    if class_names is None:
+        return range(classes)
+    if len(class_names) != classes:
+        raise ValueError(f"class_names has {len(class_names)} names, and there are {classes} classes")
+    return class_names
+
+
+def _callbacks(callbacks: Any) -> list[Callback]:
+    listed = [callbacks] if callable(callbacks) else callbacks
+    if not isinstance(listed, Sequence) or not all(callable(callback) for callback in listed):
+        raise TypeError(f"fit: callbacks={callbacks!r} must be a function, or a list of functions")
+    return list(listed)
+
+
+def _generator(seed: Any) -> np.random.Generator:
+    try:
+        return np.random.default_rng(seed)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"fit: seed={seed!r} must be a whole number that is not negative, or None") from None
 
 
 def _threshold(loss: Any) -> float:
@@ -313,24 +372,25 @@ class _Total:
     """Sums the loss and the right answers over batches of different sizes."""
 
     def __init__(self, task: str, loss: Any) -> None:
-        self.task, self.threshold = task, _threshold(loss)
+        self.task, self.threshold, self.ignored, self.axis = task, _threshold(loss), _ignored(loss), _axis(loss)
         self.loss, self.right, self.answers, self.rows = 0.0, 0, 0, 0
 
     def add(self, loss: Any, predictions: Any, y: Array) -> None:
-        self.loss += _number(loss) * len(y)
-        self.rows += len(y)
+        rows = len(y) if self.ignored is None else int((y != self.ignored).sum())
+        self.loss += _number(loss) * rows
+        self.rows += rows
         if self.task != "numbers":
             scores = _array(predictions)
             if self.task == "classes":
-                right = scores.argmax(axis=-1) == (y if y.ndim < scores.ndim else y.argmax(axis=-1))
+                right = scores.argmax(axis=self.axis) == (y if y.ndim < scores.ndim else y.argmax(axis=self.axis))
             else:
                 right = (scores > self.threshold) == (y > 0.5)
-            self.right += int(right.sum())
-            self.answers += right.size
+            self.right += int(right.sum())  # an ignored row's label is no class, so no answer to it is right
+            self.answers += right.size if self.ignored is None else rows
 
     def figures(self) -> dict[str, float]:
         accuracy = {"accuracy": self.right / self.answers} if self.answers else {}
-        return {"loss": self.loss / self.rows, **accuracy}
+        return {"loss": self.loss / max(self.rows, 1), **accuracy}
 
 
 class _Best:
@@ -366,10 +426,10 @@ def _number(loss: Any) -> float:
 def _check_options(epochs: int, patience: int | None, clip_norm: float | None) -> None:
     if isinstance(epochs, bool) or not isinstance(epochs, (int, np.integer)) or epochs < 1:
         raise ValueError(f"fit: epochs={epochs!r} must be a positive integer")
-    if patience is not None and patience < 1:
-        raise ValueError(f"fit: patience={patience!r} must be at least 1")
-    if clip_norm is not None and not clip_norm > 0:
-        raise ValueError(f"fit: clip_norm={clip_norm!r} must be positive")
+    if patience is not None and not (isinstance(patience, (int, np.integer)) and patience >= 1):
+        raise ValueError(f"fit: patience={patience!r} must be a whole number of at least 1")
+    if clip_norm is not None and not (isinstance(clip_norm, (int, float)) and clip_norm > 0):
+        raise ValueError(f"fit: clip_norm={clip_norm!r} must be a positive number")
 
 
 @contextmanager

@@ -45,11 +45,13 @@ def generator_from(where: str, seed: Any) -> np.random.Generator:
 
 
 def closest(name: str, names: Iterable[str]) -> str:
+    """A question that proposes the most similar name; '' if none is similar."""
     found = difflib.get_close_matches(name, list(names), n=1)
     return f" did you mean {found[0]!r}?" if found else ""
 
 
 def several(n: int, one: str, many: str = "") -> str:
+    """A number with its noun: "1 row", "2 rows"."""
     return f"{n} {one if n == 1 else many or one + 's'}"
 
 

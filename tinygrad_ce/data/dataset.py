@@ -112,5 +112,6 @@ def _check_classes(y: Array, class_names: tuple[str, ...]) -> None:
 
 
 def check_dataset(where: str, name: str, value: Any) -> None:
+    """Raise TypeError for what is no Dataset."""
     if not isinstance(value, Dataset):
         raise TypeError(f"{where}: {name} is a {type(value).__name__}; it must be a Dataset")

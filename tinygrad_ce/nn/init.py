@@ -72,7 +72,10 @@ INITIALIZERS: dict[str, Callable[[int, int], Array]] = {
 def initial(how: str | Callable[[int, int], Array], n_in: int, n_out: int) -> Array:
     """Weights by the name of an initializer, or by a function of the two sizes. ValueError for an unknown name."""
     if callable(how):
-        return np.asarray(how(n_in, n_out), dtype=float)
+        weights = np.asarray(how(n_in, n_out), dtype=float)
+        if weights.shape != (n_in, n_out):
+            raise ValueError(f"init: the function gave shape {weights.shape}, and the weights have ({n_in}, {n_out})")
+        return weights
     if how not in INITIALIZERS:
         raise ValueError(f"init={how!r} is unknown; there are {', '.join(INITIALIZERS)}, or pass a function of sizes")
     return INITIALIZERS[how](n_in, n_out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,11 @@ def _positive(layer: str, **sizes: Any) -> None:
     for name, size in sizes.items():
         if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 1:
             raise ValueError(f"{layer}: {name}={size!r} must be a positive integer")
+
+
+def _check_eps(layer: str, eps: float) -> None:
+    if not 0 <= eps < math.inf:
+        raise ValueError(f"{layer}: eps={eps} must be a number that is not negative")
 
 
 class Sequential(Module):
@@ -122,7 +128,7 @@ class Flatten(_Activation):
     """(N, ...) to (N, all the rest)."""
 
     def forward(self, x: Any) -> Any:
-        return ops.reshape(x, shape=(x.shape[0], -1))
+        return ops.reshape(x, shape=(x.shape[0], math.prod(x.shape[1:])))
 
 
 class Dropout(Module):
@@ -139,6 +145,8 @@ class Dropout(Module):
         self.generator: np.random.Generator | None = None
 
     def forward(self, x: Any) -> Any:
+        if x.dtype.kind != "f":
+            raise TypeError(f"Dropout: x must be floating-point numbers, and has dtype {x.dtype}")
         if not self.training or self.rate == 0:
             return x
         generator = self.generator or init.generator()
@@ -159,6 +167,9 @@ class BatchNorm(Module):
 
     def __init__(self, n_features: int, momentum: float = 0.1, eps: float = 1e-5) -> None:
         _positive("BatchNorm", n_features=n_features)
+        _check_eps("BatchNorm", eps)
+        if not 0 <= momentum <= 1:
+            raise ValueError(f"BatchNorm: momentum={momentum} must lie in [0, 1]")
         self.n_features, self.momentum, self.eps = n_features, momentum, eps
         self.scale = Tensor(np.ones(n_features), requires_grad=True)
         self.shift = Tensor(np.zeros(n_features), requires_grad=True)
@@ -198,6 +209,7 @@ class LayerNorm(Module):
 
     def __init__(self, n_features: int, eps: float = 1e-5) -> None:
         _positive("LayerNorm", n_features=n_features)
+        _check_eps("LayerNorm", eps)
         self.n_features, self.eps = n_features, eps
         self.scale = Tensor(np.ones(n_features), requires_grad=True)
         self.shift = Tensor(np.zeros(n_features), requires_grad=True)

@@ -28,18 +28,20 @@ class Module:
 
     training = True
 
-    def forward(self, *inputs: Any) -> Any:
+    def forward(self, *inputs: Any, **options: Any) -> Any:
         """What the module computes. Every module writes its own."""
         raise NotImplementedError(f"{type(self).__name__} has no forward: write def forward(self, x)")
 
-    def __call__(self, *inputs: Any) -> Any:
-        return self.forward(*inputs)
+    def __call__(self, *inputs: Any, **options: Any) -> Any:
+        return self.forward(*inputs, **options)
 
     def __setattr__(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
         if isinstance(value, (Tensor, Module, list, tuple, dict)):
+            named: set[int] = set()
             for path, parameter in _walk(value, name, Tensor):
-                if parameter.requires_grad:
+                if parameter.requires_grad and parameter.number not in named:  # a shared one by its first path
+                    named.add(parameter.number)
                     parameter.name = path
 
     def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
@@ -159,11 +161,12 @@ def _substituted(value: Any, new: dict[int, Tensor]) -> Any:
 
 
 def _summary(model: Module, example: Any) -> str:
+    from rich import box
     from rich.console import Console
     from rich.table import Table
 
     shapes = _output_shapes(model, example)
-    table = Table("layer", "output shape", title=type(model).__name__)
+    table = Table("layer", "output shape", box=box.MARKDOWN)  # plain ASCII: it can be pasted and printed anywhere
     table.add_column("parameters", justify="right")
     for path, module in _walk(model, "", Module):
         inner = [m for m in module.modules() if m is not module]
@@ -175,23 +178,28 @@ def _summary(model: Module, example: Any) -> str:
     table.add_row("all", "", f"{sum(p.size for p in model.parameters()):,}")
     text = StringIO()
     Console(file=text, width=100, color_system=None).print(table)
-    return text.getvalue().rstrip()
+    return f"{type(model).__name__}\n{text.getvalue().strip()}"
 
 
 def _output_shapes(model: Module, example: Any) -> dict[int, str]:
     """By id of the module, the shape that it gives; {} where there is no example and none can be made up."""
+    made_up = False
     if example is None:
         sizes = [getattr(module, "n_in", None) for module in model.modules() if vars(module).get("n_in")]
         if not sizes:
             return {}
         dtype = next((p.dtype for p in model.parameters()), np.dtype(float))
         example = np.zeros((1, sizes[0]), dtype)
+        made_up = True
     shapes: dict[int, str] = {}
     modes = {id(module): module.training for module in model.modules()}
     model.eval()
     try:
         with no_grad():
             _Watched(shapes).run(model, example)
+    except (ValueError, TypeError, IndexError):
+        if not made_up:  # a made-up row need not suit the model (an Embedding wants integers)
+            raise
     finally:
         for module in model.modules():
             module.training = modes[id(module)]
@@ -215,8 +223,8 @@ class _Watched:
                 module.__dict__.pop("forward", None)
 
     def noting(self, module: Module, forward: Callable[..., Any]) -> Callable[..., Any]:
-        def noted(*inputs: Any) -> Any:
-            out = forward(*inputs)
+        def noted(*inputs: Any, **options: Any) -> Any:
+            out = forward(*inputs, **options)
             self.shapes[id(module)] = str(("N", *out.shape[1:])).replace("'", "")
             return out
 

@@ -96,7 +96,7 @@ def constant_power(x, *, exponent):
 @constant_power.vjp("x")
 def constant_power_x(g, out, x, *, exponent):
     if exponent == 0:
-        return g * 0
+        return where(False, g, 0)  # not g * 0, which is NaN where g is infinite
     if exponent == 2:  # what one would write
         return g * 2 * x
     return g * exponent * constant_power(x, exponent=exponent - 1)
@@ -109,8 +109,9 @@ def general_power(base, exponent):
 
 @general_power.vjp("base")
 def general_power_base(g, out, base, exponent):
-    # Where the exponent is 0 the slope is 0, also at base 0, where 0 * 0**-1 would be 0 * inf.
-    return g * exponent * base ** where(exponent == 0, 1, exponent - 1)
+    # At exponent 0 the slope is 0, also at base 0, where 0 * 0**-1 would be 0 * inf.
+    safe = where(base == 0, where(exponent == 0, 1, base), base)
+    return g * exponent * safe ** (exponent - 1)
 
 
 @general_power.vjp("exponent")

@@ -50,6 +50,8 @@ def _inner_sizes(left_name: str, left: Any, right_name: str, right: Any) -> str 
 
 @primitive(broadcasts=True)
 def affine(x, W, b):
+    if W.ndim != 2 or x.ndim == 0:
+        raise ValueError("W must be a matrix, and x rows")
     return np.dot(x, W) + b  # the product that @ gives too, and NumPy reaches it faster when the matrices are small
 
 

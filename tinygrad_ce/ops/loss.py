@@ -43,7 +43,7 @@ def xent(z, y, *, smoothing=0.0, reduction="none"):
     _, gaps, rest = _above_top(z)
     loss = gaps[np.arange(len(y)), y] * (1 - smoothing) + rest
     if smoothing:
-        loss = loss + np.sum(gaps, axis=-1) * (smoothing / z.shape[-1])
+        loss = loss + np.sum(gaps * (smoothing / z.shape[-1]), axis=-1)
     loss = np.where(y < 0, 0, loss).astype(z.dtype, copy=False)
     return loss.mean() if reduction == "mean" else loss
 
@@ -100,7 +100,8 @@ def soft_xent(z, q):
     """-sum q log softmax(z) of each row; q is a distribution, or a distribution times weights."""
     _, gaps, rest = _above_top(z)
     with np.errstate(invalid="ignore"):
-        return np.sum(np.where(q == 0, 0, q * gaps), axis=-1) + np.sum(q, axis=-1) * rest
+        loss = np.sum(np.where(q == 0, 0, q * gaps), axis=-1) + np.sum(q, axis=-1) * rest
+    return np.where(np.sum(q, axis=-1) == 0, 0, loss)  # a row without weight counts for nothing
 
 
 @soft_xent.vjp("z")
@@ -124,7 +125,7 @@ def soft_xent_grad(upstream, z, q):
     big = 2 * q > mass  # at most one class of a row; there mass * p - q would cancel, so both are taken from the rest
     rest_q, rest_e = (np.sum(np.where(big, 0, v), axis=-1, keepdims=True) for v in (q, e))
     slope = np.where(big, rest_q - mass * rest_e / total, mass * e / total - q)
-    return upstream[:, None] * slope
+    return np.where(mass == 0, 0, upstream[:, None] * slope)
 
 
 @soft_xent_grad.vjp("upstream")
@@ -147,9 +148,9 @@ def soft_xent_grad_q(g, out, upstream, z, q):
 def sigmoid_xent(z, y, w):
     """-(w y log p + (1 - y) log(1 - p)) with p = sigmoid(z); two terms of one sign, so nothing cancels."""
     with np.errstate(invalid="ignore"):  # 0 * inf, where the term is 0
-        positive = np.where(y == 0, 0, w * y * softplus(-z))
+        positive = np.where(w * y == 0, 0, w * y * softplus(-z))
         negative = np.where(y == 1, 0, (1 - y) * softplus(z))
-    return np.where(z == np.inf, np.nan, positive + negative)
+    return np.where(np.isnan(z) | (z == np.inf), np.nan, positive + negative)
 
 
 @sigmoid_xent.vjp("z")

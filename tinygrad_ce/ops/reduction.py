@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.core import primitive
-from tinygrad_ce.ops.arithmetic import equal
+from tinygrad_ce.ops.arithmetic import equal, logical_or, not_equal
 from tinygrad_ce.ops.elementwise import astype, exp, where
 from tinygrad_ce.ops.shape import broadcast_to, reshape
 
@@ -88,7 +88,7 @@ def reduce_min_x(g, out, x, *, axis, keepdims):
 
 def share_between_ties(g: Any, out: Any, x: Any, axis: Any, keepdims: bool) -> Any:
     """The gradient of a maximum or minimum: equally to all elements that reach it."""
-    chosen = equal(x, kept(out, x, axis, keepdims))
+    chosen = logical_or(equal(x, kept(out, x, axis, keepdims)), not_equal(x, x))  # a NaN is what was chosen, too
     ties = reduce_sum(astype(chosen, dtype=x.dtype), axis=axis, keepdims=keepdims)
     return where(chosen, kept(g / ties, x, axis, keepdims), 0)
 
@@ -117,7 +117,7 @@ def logsumexp(x, *, axis=None, keepdims=False):
 
 @logsumexp.vjp("x")
 def logsumexp_x(g, out, x, *, axis, keepdims):
-    return kept(g, x, axis, keepdims) * exp(x - kept(out, x, axis, keepdims))
+    return kept(g, x, axis, keepdims) * softmax(x, axis=axis)
 
 
 @primitive(keeps_place=True)
@@ -135,7 +135,8 @@ def softmax_x(g, out, x, *, axis):
 @primitive
 def log_softmax(x, *, axis=-1):
     with np.errstate(invalid="ignore"):
-        return x - logsumexp(x, axis=axis, keepdims=True)
+        below_top = x - np.max(x, axis=axis, keepdims=True)  # so that no digit is lost to a common shift
+    return below_top - logsumexp(below_top, axis=axis, keepdims=True)
 
 
 @log_softmax.vjp("x")

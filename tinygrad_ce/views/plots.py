@@ -48,6 +48,8 @@ def confusion_matrix(labels: Array, predicted: Array, classes: int) -> Array:
     labels, predicted = np.asarray(labels), np.asarray(predicted)
     if labels.shape != predicted.shape or labels.ndim != 1:
         raise ValueError(f"confusion_matrix: labels {labels.shape} and predictions {predicted.shape} must be two (N,)")
+    if labels.size and not (labels.min() >= 0 and labels.max() < classes):
+        raise ValueError(f"confusion_matrix: labels must be class indices from 0 to {classes - 1}")
     matrix = np.zeros((classes, classes), int)
     np.add.at(matrix, (labels, predicted), 1)
     return matrix

@@ -8,10 +8,11 @@ import numpy as np
 
 from tinygrad_ce.core import Array
 
-_BARS = " ▁▂▃▄▅▆▇█"
+BARS = " ▁▂▃▄▅▆▇█"
+ASCII_BARS = " .:-=+*#@"  # for terminals that know no more
 
 
-def histogram(values: Array, bins: int = 12) -> str:
+def histogram(values: Array, bins: int = 12, bars: str = BARS) -> str:
     """The distribution of the values as one line of bars between smallest and largest; '' if none is finite.
 
     >>> histogram(np.array([0.0, 1.0, 1.0]), bins=2)
@@ -22,13 +23,13 @@ def histogram(values: Array, bins: int = 12) -> str:
         return ""
     low, high = float(finite.min()), float(finite.max())
     if low == high:
-        return "█"
+        return bars[-1]
     counts, _ = np.histogram(finite.astype(np.float64), bins=bins, range=(low, high))
-    heights = np.ceil(counts / counts.max() * (len(_BARS) - 1)).astype(int)
-    return "".join(_BARS[height] for height in heights)
+    heights = np.ceil(counts / counts.max() * (len(bars) - 1)).astype(int)
+    return "".join(bars[height] for height in heights)
 
 
-def gradient_table(named: Any, title: str) -> Any:
+def gradient_table(named: Any, title: str, bars: str = BARS) -> Any:
     """A rich table with a row for each named parameter's gradient: shape, norm, min, max, histogram."""
     from rich.table import Table
 
@@ -45,5 +46,5 @@ def gradient_table(named: Any, title: str) -> Any:
             continue
         norm = np.linalg.norm(grad.ravel())
         low, high = (f"{grad.min():.3g}", f"{grad.max():.3g}") if grad.size else ("", "")
-        table.add_row(name, str(parameter.shape), f"{norm:.3g}", low, high, histogram(grad))
+        table.add_row(name, str(parameter.shape), f"{norm:.3g}", low, high, histogram(grad, bars=bars))
     return table

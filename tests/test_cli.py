@@ -1,0 +1,358 @@
+"""The command tinygrad-ce, end to end: what it prints, what it writes, and what it refuses without leaving a trace."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import tinygrad_ce as tg
+from tinygrad_ce import cli
+
+PNG = b"\x89PNG"
+
+
+def run(*arguments):
+    """The exit code, and all that was printed, as one line of words."""
+    result = CliRunner().invoke(cli.app, [str(a) for a in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, " ".join(result.output.split())
+
+
+def refused(*arguments):
+    code, said = run(*arguments)
+    assert code != 0
+    assert "Traceback" not in said
+    return said
+
+
+def files(folder):
+    return sorted(path.name for path in folder.iterdir()) if folder.exists() else None
+
+
+@pytest.fixture
+def csv(tmp_path):
+    """Sixty rows with a number, a text column and two classes, which the text column tells apart."""
+    generator = np.random.default_rng(0)
+    lines = ["length,colour,kind"]
+    for i in range(60):
+        yes = i % 2 == 0
+        lines.append(f"{generator.normal(3 if yes else 0):.3f},{('red', 'green')[yes]},{('no', 'yes')[yes]}")
+    path = tmp_path / "table.csv"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+# ---- train
+
+
+def test_train_prints_and_writes_everything(tmp_path):
+    out = tmp_path / "new" / "folder"
+    code, said = run("train", "moons", "--epochs", 3, "--hidden", "8,4", "--seed", 7, "--lr", 0.005, "--out", out)
+    assert code == 0
+    for words in ("moons", "Dense(2, 8)", "Dense(8, 4)", "training rows", "accuracy", "test", "run.json"):
+        assert words in said
+    assert files(out) == ["boundary.png", "history.png", "run.json"]
+    assert (out / "history.png").read_bytes().startswith(PNG)
+    assert (out / "boundary.png").read_bytes().startswith(PNG)
+    record = json.loads((out / "run.json").read_text())
+    assert record["settings"] == {
+        "data": "moons", "target": None, "hidden": "8,4", "activation": "tanh", "loss": "softmax-cross-entropy",
+        "optimizer": "adam", "lr": 0.005, "epochs": 3, "batch_size": 32, "seed": 7, "dtype": "float32",
+    }  # fmt: skip
+    assert record["history"]["epoch"] == [1, 2, 3]
+    assert set(record["figures"]) == {"train", "test"}
+    assert set(record["figures"]["test"]) == {"loss", "accuracy"}
+    assert record["figures"]["test"]["loss"] == pytest.approx(record["history"]["val_loss"][-1])
+    assert record["parameters"] == 2 * 8 + 8 + 8 * 4 + 4 + 4 * 2 + 2
+    assert record["versions"]["tinygrad_ce"] == tg.__version__
+    assert {"numpy", "numba", "python"} <= set(record["versions"])
+
+
+def test_the_same_settings_give_the_same_figures(tmp_path):
+    for name in ("a", "b"):
+        assert run("train", "iris", "--epochs", 2, "--out", tmp_path / name)[0] == 0
+    records = [json.loads((tmp_path / name / "run.json").read_text()) for name in ("a", "b")]
+    assert records[0] == records[1]
+    assert files(tmp_path / "a") == ["history.png", "run.json"]  # iris has 4 features: no boundary
+
+
+def test_a_second_run_replaces_the_files_of_the_first(tmp_path):
+    run("train", "moons", "--epochs", 1, "--out", tmp_path)
+    (tmp_path / "mine.txt").write_text("kept")
+    assert run("train", "moons", "--epochs", 2, "--out", tmp_path)[0] == 0
+    assert json.loads((tmp_path / "run.json").read_text())["settings"]["epochs"] == 2
+    assert files(tmp_path) == ["boundary.png", "history.png", "mine.txt", "run.json"]
+
+
+@pytest.mark.parametrize(("name", "least"), [("digits", 0.97), ("spirals", 0.98), ("moons", 0.98)])
+def test_default_settings_reach_the_promised_accuracy(tmp_path, name, least):
+    assert run("train", name, "--out", tmp_path)[0] == 0
+    assert json.loads((tmp_path / "run.json").read_text())["figures"]["test"]["accuracy"] >= least
+
+
+@pytest.mark.parametrize("loss", ["softmax-cross-entropy", "cross-entropy", "sigmoid-bce", "bce", "mse"])
+def test_every_loss_trains(tmp_path, loss):
+    code, _ = run("train", "moons", "--epochs", 8, "--loss", loss, "--hidden", "16", "--lr", 0.02, "--out", tmp_path)
+    assert code == 0
+    assert json.loads((tmp_path / "run.json").read_text())["figures"]["test"]["accuracy"] > 0.75
+    assert "boundary.png" in files(tmp_path)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd", "momentum", "rmsprop"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_every_optimizer_trains_in_both_precisions(optimizer, dtype):
+    assert run("train", "blobs", "--epochs", 1, "--optimizer", optimizer, "--dtype", dtype, "--hidden", "4")[0] == 0
+
+
+@pytest.mark.parametrize("activation", ["tanh", "sigmoid", "relu", "softplus"])
+def test_every_activation_trains(activation):
+    assert run("train", "xor", "--epochs", 1, "--activation", activation, "--hidden", "4")[0] == 0
+
+
+def test_a_network_without_hidden_layers():
+    code, said = run("train", "iris", "--epochs", 1, "--hidden", "")
+    assert code == 0
+    assert "Dense(4, 3)" in said
+
+
+def test_a_csv_with_a_text_column_trains(csv, tmp_path):
+    out = tmp_path / "out"
+    code, said = run("train", csv, "--target", "kind", "--epochs", 30, "--out", out)
+    assert code == 0
+    assert "no" in said
+    record = json.loads((out / "run.json").read_text())
+    assert record["data"]["features"] == ["length", "colour=green", "colour=red"]
+    assert record["data"]["classes"] == ["no", "yes"]
+    assert record["figures"]["test"]["accuracy"] == 1.0
+    assert record["settings"]["data"] == str(csv)
+    assert record["settings"]["target"] == "kind"
+
+
+# ---- check and gradients
+
+
+@pytest.mark.parametrize("loss", ["softmax-cross-entropy", "cross-entropy", "sigmoid-bce", "bce", "mse"])
+def test_check_compares_the_derivatives_of_the_very_model(loss):
+    code, said = run("check", "moons", "--hidden", "5,3", "--loss", loss, "--rows", 8)
+    assert code == 0
+    for words in ("first and second derivatives", "right", "Dense(2, 5)", "layers.0.W", "8 rows", loss):
+        assert words in said
+
+
+def test_check_of_a_csv(csv):
+    code, said = run("check", csv, "--target", "kind", "--hidden", "3", "--activation", "sigmoid")
+    assert code == 0
+    assert "right" in said
+
+
+def test_check_fails_aloud_where_a_rule_is_wrong(monkeypatch):
+    monkeypatch.setattr(tg.ops.tanh, "rules", [lambda g, out, x: g * (1 - out)])
+    said = refused("check", "moons", "--hidden", "3")
+    assert "WRONG" in said
+    assert "layers.0.W" in said
+
+
+def test_gradients_prints_every_parameter():
+    code, said = run("gradients", "moons", "--hidden", "6", "--seed", 3)
+    assert code == 0
+    for words in (
+        "layers.0.W",
+        "(2, 6)",
+        "layers.0.b",
+        "(6,)",
+        "layers.2.W",
+        "(6, 2)",
+        "norm",
+        "min",
+        "max",
+        "32 rows",
+    ):
+        assert words in said
+    assert re.search("[▁▂▃▄▅▆▇█]", said)
+    assert said == run("gradients", "moons", "--hidden", "6", "--seed", 3)[1]
+
+
+def test_gradients_are_those_of_the_batch(monkeypatch):
+    shown = {}
+    real = cli.text.gradient_table
+
+    def noting(named, title, bars):
+        named = list(named)
+        shown.update({name: p.grad.copy() for name, p in named}, title=title)
+        return real(named, title, bars)
+
+    monkeypatch.setattr(cli.text, "gradient_table", noting)
+    assert run("gradients", "moons", "--hidden", "", "--dtype", "float64", "--seed", 0, "--batch-size", 1000)[0] == 0
+    train, _ = tg.data.standardize(*tg.data.split(tg.data.moons(seed=0), seed=0))
+    tg.seed(0)
+    layer = tg.nn.Dense(2, 2)
+    z = train.X @ layer.W.data
+    p = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+    error = (p - np.eye(2)[train.y]) / len(train)
+    np.testing.assert_allclose(shown["layers.0.W"], train.X.T @ error, rtol=1e-10)
+    np.testing.assert_allclose(shown["layers.0.b"], error.sum(axis=0), atol=1e-14)
+    loss = -np.log(p[np.arange(len(p)), train.y]).mean()
+    assert f"{loss:.6f}" in shown["title"]
+
+
+def test_gradients_after_some_training():
+    code, said = run("gradients", "moons", "--hidden", "4", "--epochs", 2)
+    assert code == 0
+    assert "after 2 epochs" in said
+
+
+def test_version():
+    assert run("--version") == (0, f"tinygrad_ce {tg.__version__}")
+
+
+# ---- refusals
+
+
+def test_an_unknown_data_set_is_answered_with_the_nearest_name():
+    said = refused("train", "moon")
+    assert "moon" in said
+    assert "did you mean 'moons'" in said
+
+
+BAD = {
+    "lr negative": (["moons", "--lr", "-1"], "lr"),
+    "lr zero": (["moons", "--lr", "0"], "lr"),
+    "lr nan": (["moons", "--lr", "nan"], "lr"),
+    "lr text": (["moons", "--lr", "fast"], "lr"),
+    "hidden text": (["moons", "--hidden", "16,x"], "--hidden '16,x'"),
+    "hidden zero": (["moons", "--hidden", "16,0"], "--hidden '16,0'"),
+    "hidden negative": (["moons", "--hidden=-3"], "--hidden '-3'"),
+    "hidden comma": (["moons", "--hidden", "16,"], "--hidden '16,'"),
+    "epochs": (["moons", "--epochs", "0"], "epochs"),
+    "batch size": (["moons", "--batch-size", "0"], "--batch-size 0"),
+    "seed": (["moons", "--seed", "-1"], "seed"),
+    "bce of three": (["iris", "--loss", "bce"], "two classes, and iris has 3"),
+    "sigmoid-bce of three": (["iris", "--loss", "sigmoid-bce"], "two classes, and iris has 3"),
+    "activation": (["moons", "--activation", "gelu"], "gelu"),
+    "loss": (["moons", "--loss", "hinge"], "hinge"),
+    "optimizer": (["moons", "--optimizer", "lion"], "lion"),
+    "dtype": (["moons", "--dtype", "int8"], "int8"),
+    "target of a built-in": (["moons", "--target", "y"], "--target"),
+    "no such file": (["nowhere.csv", "--target", "y"], "nowhere.csv"),
+}
+
+
+@pytest.mark.parametrize("which", BAD)
+def test_a_refused_training_says_why_and_leaves_no_files(which, tmp_path):
+    arguments, words = BAD[which]
+    out = tmp_path / "out"
+    assert words in refused("train", *arguments, "--out", out)
+    assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "arguments", "words"),
+    [
+        ("a,kind\n1,x\n2,y\n", [], "--target"),
+        ("a,kind\n1,x\n2,y\n", ["--target", "sort"], "no column 'sort'"),
+        ("a,kind\n1,x\n,y\n", ["--target", "kind"], "line 3, column 'a'"),
+        ("a,kind\n1,x\n2,x\n", ["--target", "kind"], "only one class"),
+        ("a,kind\n", ["--target", "kind"], "no rows"),
+        ("", ["--target", "kind"], "empty"),
+        ("a,kind\n1,x\n2\n", ["--target", "kind"], "line 3"),
+    ],
+    ids=["no target", "other target", "missing", "one class", "no rows", "empty", "ragged"],
+)
+def test_a_refused_csv_says_where_and_leaves_no_files(content, arguments, words, tmp_path):
+    path, out = tmp_path / "bad.csv", tmp_path / "out"
+    path.write_text(content)
+    assert words in refused("train", path, *arguments, "--out", out)
+    assert files(tmp_path) == ["bad.csv"]
+
+
+@pytest.mark.parametrize("command", ["check", "gradients"])
+@pytest.mark.parametrize("which", ["hidden text", "bce of three", "activation", "no such file"])
+def test_the_other_commands_refuse_the_same(command, which):
+    arguments, words = BAD[which]
+    assert words in refused(command, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [(["check", "moons", "--rows", "0"], "--rows 0"), (["gradients", "moons", "--epochs", "-1"], "--epochs -1")],
+    ids=["rows", "epochs"],
+)
+def test_their_own_options_are_checked_too(arguments, words):
+    assert words in refused(*arguments)
+
+
+def test_out_that_is_a_file_is_refused(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("mine")
+    assert "is a file" in refused("train", "moons", "--epochs", 1, "--out", path)
+    assert "file" in refused("train", "moons", "--epochs", 1, "--out", path / "below")
+    assert path.read_text() == "mine"
+
+
+def test_out_that_cannot_be_written_is_refused_before_training(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode, **_: mode != os.W_OK)
+    monkeypatch.setattr(tg.Trainer, "fit", lambda *_, **__: pytest.fail("trained before the folder was checked"))
+    assert "cannot be written" in refused("train", "moons", "--epochs", 1, "--out", tmp_path)
+    assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize("broken", ["history_figure", "boundary_figure"])
+@pytest.mark.parametrize("existing", [False, True])
+def test_nothing_is_half_written_where_drawing_fails(tmp_path, monkeypatch, broken, existing):
+    out = tmp_path / "out"
+    if existing:
+        assert run("train", "moons", "--epochs", 1, "--out", out)[0] == 0
+        before = {path.name: path.read_bytes() for path in out.iterdir()}
+
+    def fails(*_, **__):
+        raise ValueError("the pen is empty")
+
+    monkeypatch.setattr(tg.views.plots, broken, fails)
+    assert "the pen is empty" in refused("train", "moons", "--epochs", 2, "--out", out)
+    if existing:
+        assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    else:
+        assert not files(out)
+
+
+def test_a_training_that_diverges_ends_with_a_message_and_no_files(tmp_path, monkeypatch):
+    def diverging(self, *_, **__):
+        raise tg.NotFiniteError("the loss is nan in epoch 2, batch 3")
+
+    monkeypatch.setattr(tg.Trainer, "fit", diverging)
+    assert "epoch 2, batch 3" in refused("train", "moons", "--out", tmp_path / "out")
+    assert files(tmp_path) == []
+
+
+# ---- as a program
+
+
+def program(*arguments, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "tinygrad_ce", *arguments], capture_output=True, text=True, check=False, **options
+    )
+
+
+def test_as_a_program_its_messages_go_where_they_belong(tmp_path):
+    bad = program("train", "moon", cwd=tmp_path)
+    assert bad.returncode == 1
+    assert bad.stdout == ""
+    assert "did you mean" in bad.stderr
+    assert "Traceback" not in bad.stderr
+    good = program("train", "moons", "--epochs", "1", "--hidden", "4", "--out", "here", cwd=tmp_path)
+    assert good.returncode == 0
+    assert good.stderr == ""
+    assert files(tmp_path / "here") == ["boundary.png", "history.png", "run.json"]
+
+
+@pytest.mark.parametrize("arguments", [("gradients", "moons"), ("train", "moons", "--epochs", "1")])
+def test_it_prints_where_the_terminal_knows_only_ascii(arguments, tmp_path):
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "LC_ALL": "C", "PYTHONUTF8": "0"}
+    result = program(*arguments, "--hidden", "4", cwd=tmp_path, env=environment)
+    assert result.returncode == 0, result.stderr[-500:]

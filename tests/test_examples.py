@@ -1,0 +1,227 @@
+"""Each example runs as a user would start it, with warnings as errors; its printed numbers are computed here again."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from math import exp, log
+from pathlib import Path
+
+import matplotlib.image
+import numpy as np
+import pytest
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+NAMES = sorted(path.name for path in EXAMPLES.glob("*.py"))
+NUMBER = re.compile(r"(?<![\w.])[-+]?\d+(?:\.\d*)?(?:e[-+]?\d+)?")
+
+
+class Printed:
+    """What an example has printed, and the pictures that it says it wrote."""
+
+    def __init__(self, text: str, folder: Path) -> None:
+        self.text = text
+        self.pictures = [folder / name for name in re.findall(r"^ *wrote (.+)$", text, re.MULTILINE)]
+
+    def after(self, *labels: str) -> list[float]:
+        """The numbers on the rest of the line after these labels, which follow each other in the text."""
+        rest = self.text
+        for label in labels:
+            assert label in rest, f"{label!r} is not printed in:\n{rest}"
+            rest = rest.split(label, 1)[1]
+        return [float(number) for number in NUMBER.findall(rest.split("\n", 1)[0])]
+
+    def lines(self, label: str) -> list[list[float]]:
+        """The numbers on each line that has the label, after it."""
+        tails = (line.split(label, 1)[1] for line in self.text.splitlines() if label in line)
+        return [[float(number) for number in NUMBER.findall(tail)] for tail in tails]
+
+
+def run(name: str, folder: Path, *arguments: str) -> Printed:
+    """Run an example in a folder of its own; any warning, exception or word on stderr fails the test."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(EXAMPLES / name), *arguments],
+        cwd=folder,
+        env=os.environ | {"MPLBACKEND": "Agg", "PYTHONUTF8": "1"},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return Printed(done.stdout, folder)
+
+
+def sigmoid(z):
+    return 1 / (1 + np.exp(-np.asarray(z)))
+
+
+def assert_pictures(printed: Printed, *names: str) -> None:
+    """These pictures and no others were written to the default folder, and something is drawn on them."""
+    assert [path.name for path in printed.pictures] == list(names)
+    assert sorted(path.name for path in printed.pictures[0].parent.iterdir()) == sorted(names)
+    for path in printed.pictures:
+        pixels = matplotlib.image.imread(path)
+        assert min(pixels.shape[:2]) >= 400
+        assert len(np.unique(pixels.reshape(-1, pixels.shape[2]), axis=0)) > 20
+
+
+def test_one_neuron(tmp_path):
+    printed = run("01_one_neuron.py", tmp_path)
+    x, y, w, b = 2.0, 1.0, -0.5, 0.3
+    p = sigmoid(w * x + b)
+    slope = 2 * (p - y) * p * (1 - p)
+    assert printed.after("loss = (p - y)^2", "=") == [pytest.approx((p - y) ** 2, abs=1e-6)]
+    assert printed.after("w.grad =") == pytest.approx([slope * x] * 2, abs=1e-6)
+    assert printed.after("b.grad =") == pytest.approx([slope] * 2, abs=1e-6)
+    assert printed.after("(loss(w + h) - loss(w - h)) / 2h =") == pytest.approx([slope * x] * 2, abs=1e-6)
+    assert "gradcheck, first and second derivatives, in float64: right" in printed.text
+    new = sigmoid((w - 0.5 * slope * x) * x + b - 0.5 * slope)
+    assert printed.after("the loss falls from") == pytest.approx([(p - y) ** 2, (new - y) ** 2], abs=1e-6)
+    assert not printed.pictures
+
+
+def test_cross_entropy_by_hand(tmp_path):
+    printed = run("02_cross_entropy_by_hand.py", tmp_path)
+    for prediction in ("[0.1, 0.5, 0.1, 0.1, 0.2]", "[0.1, 0.6, 0.1, 0.1, 0.1]"):
+        assert printed.after(prediction, "-log 0.1 =") == [2.302585, 2.302585, -10, 0, 0, 0, 0]
+    assert printed.after("the loss of each example") == [2.30258509, 0.69314718]
+    assert printed.after("likelihood = 0.1 * 0.5 =") == [0.05]
+    assert printed.after("-log likelihood =") == [pytest.approx(2.302585 + 0.693147, abs=2e-6)]
+    assert printed.after("cost = mean of the losses =") == [pytest.approx((2.302585 + 0.693147) / 2, abs=2e-6)]
+    soft = -(0.8 * log(0.1) + 0.1 * log(0.3) + 0.1 * log(0.6) + 0.25 * log(0.3) + 0.75 * log(0.5)) / 2
+    for way, cost in (("index ", 1.497866), ("one-hot ", 1.497866), ("soft ", soft)):
+        assert printed.after(f"   {way}", "] ", "cost ") == [pytest.approx(cost, abs=1e-6)]
+    binary = -(log(0.9) + log(0.8) + log(0.4) + log(0.4)) / 4
+    assert printed.after("p = [0.9 0.2 0.6 0.4]: by hand") == pytest.approx([binary] * 2, abs=1e-6)
+    slopes = sigmoid([-2.0, 0.5, 3.0]) - [1, 0, 1]
+    for way in ("p - y   ", "one rule, of the logit", "two rules, log after sigmoid", "numerically"):
+        assert printed.after("5.", way) == pytest.approx(slopes, abs=1e-6)
+    assert printed.after("w: analytic / numerical =")[0] == pytest.approx(1 / 3, abs=1e-6)
+    assert printed.after("b: analytic / numerical =")[0] == pytest.approx(-1, abs=1e-6)
+    assert printed.after("sigmoid(wx + b) =")[0] == pytest.approx(sigmoid(0.5), abs=1e-6)
+    assert printed.after("sigmoid(wx - b) =")[0] == pytest.approx(sigmoid(1.9), abs=1e-6)
+    assert "for y = 0 None instead of 2.302585" in printed.text
+    assert "gradcheck: f returns NoneType" in printed.text
+    assert_pictures(printed, "02_binary_cross_entropy.png")
+
+
+def test_moons(tmp_path):
+    printed = run("03_moons.py", tmp_path)
+    losses = [loss for _, loss in printed.lines("   epoch")]
+    assert len(losses) == 7
+    assert losses == sorted(losses, reverse=True)
+    assert 0.3 < losses[0] < log(2)
+    assert losses[-1] < 0.02
+    accuracy, right, points = printed.after("test accuracy")
+    assert accuracy >= 0.98
+    assert (points, accuracy) == (150, round(right / points, 4))
+    assert printed.after("between the two ways:") == [0]
+    assert_pictures(printed, "03_moons_boundary.png")
+
+
+def test_digits(tmp_path):
+    printed = run("04_digits.py", tmp_path)
+    ink = [line.rstrip() for line in printed.text.splitlines()[1:9]]
+    assert ink[0].strip() == "..**::"
+    assert ink[3].split() == ["..**", "::::"]  # the left and the right side of a 0
+    assert printed.after("   train") == [1222, 216, 359]
+    best_possible = -0.91 * log(0.91) - 0.09 * log(0.01)
+    assert printed.after("cost log 10 =")[0] == pytest.approx(log(10), abs=1e-4)
+    assert printed.after("H(target) =") == [pytest.approx(best_possible, abs=1e-4)]
+    losses = [row[1] for row in printed.lines("   epoch")]
+    assert len(losses) == 6
+    assert log(10) > losses[0] > losses[-1] > best_possible
+    accuracy, right, digits = printed.after("accuracy ", "accuracy ", "6. ", "accuracy ")
+    assert accuracy >= 0.97
+    assert (digits, accuracy) == (359, round(right / digits, 4))
+    table = printed.text.split("column: the answer\n")[1].splitlines()[1:11]
+    matrix = np.array([[int(cell) if cell != "." else 0 for cell in line.split()[1:]] for line in table])
+    assert matrix.shape == (10, 10)
+    assert (matrix.sum(), np.trace(matrix)) == (359, right)
+    a, b, times = map(int, printed.after("the most confused pair is"))
+    together = matrix + matrix.T
+    assert times == together[a, b] == together[~np.eye(10, dtype=bool)].max()
+    assert_pictures(printed, "04_digits_history.png", "04_digits_confusion.png")
+
+
+def test_second_derivatives(tmp_path):
+    printed = run("05_second_derivatives.py", tmp_path)
+    assert printed.after("x^3 at x = 3: value") == [27, 3, 2, 27, 6, 18]
+    curvatures = np.array(printed.lines("eigenvalues ")[1:]).reshape(4, 3)
+    assert (curvatures >= 0).all()
+    assert (curvatures <= 2).all()
+    assert (curvatures[:, -1] > 0.01).all()
+    smallest, largest = np.array(printed.lines("smallest eigenvalue")).T
+    assert len(smallest) == 4
+    assert (smallest < -0.01).all()
+    assert (largest > 0.01).all()
+    trained, twin, half_way = printed.after("the trained network costs")
+    assert trained == twin < 0.05 < 1 < half_way
+    assert printed.after("v' H v = ", "v' H v = ")[0] < -1
+    assert_pictures(printed, "05_convex_or_not.png")
+
+
+def test_your_own_primitive(tmp_path):
+    printed = run("06_your_own_primitive.py", tmp_path)
+    x = np.array([-2.0, 0.0, 1.0, 3.0])
+    s = sigmoid(x)
+    assert printed.after("swish([-2.  0.  1.  3.]) =") == pytest.approx(x * s, abs=1e-6)
+    assert "swish has no derivative rule for `x`: write @swish.vjp('x')" in printed.text
+    assert printed.after("engine  ") == pytest.approx(s + x * s * (1 - s), abs=1e-6)
+    s1 = 1 / (1 + exp(-1))
+    assert printed.after("swish''(1) =")[0] == pytest.approx(s1 * (1 - s1) * (3 - 2 * s1), abs=1e-6)
+    wrong, right = s, s + x * s * (1 - s)
+    rows = np.array(printed.lines("x                        ["))
+    assert rows[:, 0].tolist() == [0, 2, 3]
+    assert rows[:, 1] / rows[:, 2] == pytest.approx((wrong / right)[[0, 2, 3]], rel=1e-4)
+    errors = [error for _, error in printed.lines("   step")]
+    assert errors == sorted(errors, reverse=True)
+    assert errors[-1] < 1e-3
+    assert not printed.pictures
+
+
+def test_why_cross_entropy(tmp_path):
+    printed = run("07_why_cross_entropy.py", tmp_path)
+    first = {}
+    for name, slope in (("squared error", lambda p: (p - 1) * p * (1 - p)), ("cross-entropy", lambda p: p - 1)):
+        rows, w, b = [], -4.0, -3.0
+        for _ in range(2001):
+            p = float(sigmoid(w + b))
+            loss = -log(p) if name == "cross-entropy" else (p - 1) ** 2 / 2
+            rows.append((p, loss, slope(p)))
+            w, b = w - 0.5 * slope(p), b - 0.5 * slope(p)
+        for step in (0, 1, 10, 100, 1000, 2000):
+            assert printed.after("3. ", f"\n   {name}\n", f"step {step:4}") == pytest.approx(rows[step], abs=2e-6)
+        first[name] = next(step for step, (p, _, _) in enumerate(rows) if p > 0.5)
+    assert printed.after("(p > 1/2) after") == [first["cross-entropy"], first["squared error"]]
+    assert_pictures(printed, "07_gradients_and_losses.png")
+
+
+def test_the_pictures_go_to_the_folder_that_is_named(tmp_path):
+    printed = run("02_cross_entropy_by_hand.py", tmp_path, "my/own folder")
+    assert printed.pictures == [tmp_path / "my/own folder/02_binary_cross_entropy.png"]
+    assert [path.name for path in tmp_path.iterdir()] == ["my"]
+    assert printed.pictures[0].stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_is_short_and_says_what_it_teaches(name):
+    text = (EXAMPLES / name).read_text(encoding="utf-8")
+    docstring = ast.get_docstring(ast.parse(text))
+    assert docstring is not None
+    assert docstring.startswith("Learn ")
+    assert f"Run it: python examples/{name}" in docstring
+    assert 40 <= sum(bool(line.strip()) for line in text.splitlines()) <= 120
+
+
+def test_each_example_is_tested_and_stands_in_the_readme():
+    here = Path(__file__).read_text(encoding="utf-8")
+    readme = (EXAMPLES / "README.md").read_text(encoding="utf-8")
+    assert len(NAMES) == 7
+    for name in NAMES:
+        assert f'run("{name}", tmp_path)' in here
+        assert f"[{name}]({name})" in readme

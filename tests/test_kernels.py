@@ -1,0 +1,294 @@
+"""Every Numba kernel equals the NumPy body of its name, and the package gets along without Numba or its cache."""
+
+import os
+import subprocess
+import sys
+import textwrap
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+import tinygrad_ce as tg
+from tinygrad_ce import kernels
+from tinygrad_ce.core import REGISTRY
+
+rng = np.random.default_rng(7)
+WITH_KERNEL = sorted(name for name, op in REGISTRY.items() if op.kernel is not None)
+
+
+def strided(x):
+    """The same numbers, contiguous along no axis."""
+    larger = np.zeros([2 * n for n in x.shape], x.dtype)
+    larger[tuple(slice(None, None, 2) for _ in x.shape)] = x
+    return larger[tuple(slice(None, None, 2) for _ in x.shape)]
+
+
+def both(name, *inputs, **params):
+    """The kernel's answer and the body's; a body may say that 0 * inf or an overflow has happened on its way."""
+    op = REGISTRY[name]
+    with np.errstate(all="ignore"):
+        slow = op.body(*inputs, **params)
+    return getattr(kernels, op.kernel)(*inputs, **params), slow
+
+
+def assert_same(name, inputs, params=None, scale=0.0):
+    before = [np.array(x, copy=True) for x in inputs]
+    fast, slow = both(name, *inputs, **(params or {}))
+    dtype = np.asarray(inputs[0]).dtype
+    precision = np.finfo(dtype).eps
+    assert np.asarray(fast).dtype == np.asarray(slow).dtype
+    assert np.shape(fast) == np.shape(slow)
+    # A float32 body rounds at every step, a kernel once: what it loses grows with the gap between two logits.
+    np.testing.assert_allclose(fast, slow, rtol=(64 + 2 * scale) * precision, atol=8 * precision * max(scale, 1))
+    for x, old in zip(inputs, before, strict=True):
+        np.testing.assert_array_equal(x, old)
+
+
+def test_the_kernels_are_those_of_the_losses():
+    assert WITH_KERNEL == [
+        "first_bad_label", "sigmoid_xent", "sigmoid_xent_grad", "soft_xent", "soft_xent_grad", "xent", "xent_grad",
+    ]  # fmt: skip
+
+
+LOGITS = {
+    "random": rng.normal(size=(7, 5)) * 3,
+    "one class": rng.normal(size=(4, 1)),
+    "one row": rng.normal(size=(1, 6)),
+    "no rows": np.zeros((0, 3)),
+    "many": rng.normal(size=(40, 300)),
+    "ties": np.zeros((3, 4)),
+    "confident": rng.normal(size=(6, 4)) + 60 * np.eye(4)[[0, 1, 2, 3, 0, 1]],
+    "huge": rng.normal(size=(6, 4)) + 1e30 * np.eye(4)[[0, 1, 2, 3, 0, 1]],
+    "-inf": np.where(np.eye(4, dtype=bool)[[0, 1, 2, 3]], -np.inf, rng.normal(size=(4, 4))),
+    "all -inf": np.full((2, 3), -np.inf),
+    "nan": np.where(np.eye(3, dtype=bool), np.nan, 1.0),
+    "inf": np.where(np.eye(3, dtype=bool), np.inf, 1.0),
+    "two inf": np.array([[np.inf, np.inf, 0.0], [np.inf, -np.inf, 0.0]]),
+}
+shapes = pytest.mark.parametrize("which", LOGITS)
+dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
+layouts = pytest.mark.parametrize("layout", [np.ascontiguousarray, np.asfortranarray, strided])
+
+
+def logits(which, dtype, layout):
+    z = LOGITS[which].astype(dtype)
+    return layout(z), 60.0 if which in ("confident", "huge") else 10.0
+
+
+@shapes
+@dtypes
+@layouts
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 1.0])
+@pytest.mark.parametrize("ignored", [False, True])
+def test_xent_and_its_gradient(which, dtype, layout, smoothing, ignored):
+    z, scale = logits(which, dtype, layout)
+    y = np.arange(len(z)) % z.shape[1]
+    if ignored:
+        y[::2] = -1
+    params = {"smoothing": smoothing}
+    assert_same("xent", (z, y), params, scale)
+    upstream = np.linspace(-1, 2, len(z)).astype(dtype)
+    assert_same("xent_grad", (upstream, z, y), params, scale)
+    if len(z):
+        params["reduction"] = "mean"
+        assert_same("xent", (z, y), params, scale)
+        assert_same("xent_grad", (np.array(0.7, dtype), z, y), params, scale)
+
+
+@shapes
+@dtypes
+@layouts
+@pytest.mark.parametrize("targets", ["one-hot", "soft", "weighted", "nothing"])
+def test_soft_xent_and_its_gradient(which, dtype, layout, targets):
+    z, scale = logits(which, dtype, layout)
+    n, classes = z.shape
+    q = {
+        "one-hot": np.eye(classes)[np.arange(n) % classes],
+        "soft": np.random.default_rng(0).dirichlet(np.ones(classes), n).reshape(n, classes),
+        "weighted": np.eye(classes)[np.arange(n) % classes] * 3.5,
+        "nothing": np.zeros((n, classes)),
+    }[targets]
+    q = layout(q.astype(dtype))
+    assert_same("soft_xent", (z, q), scale=scale)
+    assert_same("soft_xent_grad", (layout(np.linspace(-1, 2, n).astype(dtype)), z, q), scale=scale)
+
+
+BINARY = np.array([0.0, 1e-300, 0.3, -2, 30, -30, 40, -100, 710, -750, 1e4, -1e30, np.inf, -np.inf, np.nan, 5])
+
+
+@dtypes
+@layouts
+@pytest.mark.parametrize("y", [0.0, 1.0, 0.5, 0.1])
+@pytest.mark.parametrize("w", [None, 1.0, 2.5, 0.0, "each"])
+@pytest.mark.parametrize("shape", [(16,), (4, 4), (2, 2, 4), (1, 16)])
+def test_sigmoid_xent_and_its_gradient(dtype, layout, y, w, shape):
+    z = layout(BINARY.astype(dtype).reshape(shape))
+    targets = layout(np.full(shape, y, dtype))
+    if w is None:
+        w = 1.0
+    elif w == "each":
+        w = layout(np.linspace(0.5, 2, 16).astype(dtype).reshape(shape))
+    inputs = (z, targets, w)
+    assert_same("sigmoid_xent", inputs)
+    upstream = layout(np.linspace(-1, 2, 16).astype(dtype).reshape(shape))
+    assert_same("sigmoid_xent_grad", (upstream, *inputs))
+
+
+@pytest.mark.parametrize("y", [[], [0], [3], [-1], [0, 1, 2], [0, 9, -9], [0, 255, 1], [2, 2, -1, 3]])
+@pytest.mark.parametrize("ignored", [0, -1, 255])
+def test_first_bad_label(y, ignored):
+    y = np.array(y, np.int64)
+    expected = next((i for i, v in enumerate(y) if not (0 <= v < 3 or v == ignored)), -1)
+    assert both("first_bad_label", y, classes=3, ignored=ignored) == (expected, expected)
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (7,), (3, 4), (0,), (2, 0)])
+@dtypes
+@pytest.mark.parametrize(
+    ("make", "options"),
+    [
+        (tg.optim.SGD, {}),
+        (tg.optim.SGD, {"weight_decay": 0.1}),
+        (tg.optim.SGD, {"momentum": 0.9}),
+        (tg.optim.SGD, {"momentum": 0.9, "weight_decay": 0.1}),
+        (tg.optim.SGD, {"momentum": 0.9, "nesterov": True, "weight_decay": 0.1}),
+        (tg.optim.Adam, {}),
+        (tg.optim.Adam, {"betas": (0.0, 0.5), "weight_decay": 0.1, "eps": 1e-3}),
+        (tg.optim.AdamW, {}),
+        (tg.optim.AdamW, {"weight_decay": 0.0}),
+        (tg.optim.RMSprop, {}),
+        (tg.optim.RMSprop, {"decay": 0.5, "weight_decay": 0.1}),
+    ],
+)
+def test_optimizer_kernels_do_what_update_says(shape, dtype, make, options):
+    generator = np.random.default_rng(1)
+    parameter = tg.Tensor(generator.normal(size=shape).astype(dtype), requires_grad=True)
+    optimizer = make([parameter], lr=tg.optim.Cosine(0.1, steps=40), **options)
+    param = parameter.data.copy()
+    state = optimizer.initial_state(param)
+    held = parameter.data
+    for step in range(1, 31):
+        grad = np.asarray(generator.normal(size=shape)).astype(dtype)
+        lr = optimizer.lr
+        parameter.grad = grad.copy()
+        optimizer.step()
+        param, state = optimizer.update(param, grad, state, lr, step)
+        np.testing.assert_array_equal(parameter.grad, grad)
+    assert parameter.data is held
+    assert parameter.data.dtype == np.asarray(param).dtype == dtype
+    np.testing.assert_allclose(parameter.data, param, rtol=300 * np.finfo(dtype).eps, atol=30 * np.finfo(dtype).eps)
+    for ours, theirs in zip(optimizer.state[0], state, strict=True):
+        assert ours.dtype == dtype
+        np.testing.assert_allclose(ours, theirs, rtol=300 * np.finfo(dtype).eps, atol=30 * np.finfo(dtype).eps)
+
+
+def test_a_parameter_that_is_not_contiguous_is_updated_too():
+    for make in (tg.optim.SGD, tg.optim.Adam, tg.optim.RMSprop):
+        parameter = tg.Tensor(np.zeros((2, 3)), requires_grad=True)
+        parameter.data = np.zeros((3, 2)).T  # as a user who loads weights of another layout would
+        optimizer = make([parameter], lr=0.1)
+        parameter.grad = np.ones((2, 3))
+        optimizer.step()
+        assert (parameter.data < 0).all(), make
+
+
+# ---- around Numba, each in a process of its own
+
+
+def python(code, **environment):
+    """What a fresh interpreter prints; its warnings too."""
+    result = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_importing_the_package_imports_nothing_heavy():
+    loaded = python(
+        """
+        import sys, tinygrad_ce
+        names = ("numba", "llvmlite", "scipy", "rich", "matplotlib", "pandas", "sklearn", "typer")
+        print([name for name in names if name in sys.modules])
+        """
+    )
+    assert loaded.strip() == "[]"
+
+
+WORK = """
+    import sys, warnings
+    {before}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        import numpy as np, tinygrad_ce as tg
+        tg.seed(0)
+        X, y = tg.data.moons(40).X, tg.data.moons(40).y
+        for loss, targets, n_out in (
+            (tg.nn.SoftmaxCrossEntropy(), y, 2),
+            (tg.nn.SoftmaxCrossEntropy(label_smoothing=0.1), y, 2),
+            (tg.nn.SoftmaxCrossEntropy(), np.eye(2)[y], 2),
+            (tg.nn.SigmoidBCE(), y[:, None], 1),
+        ):
+            for make in (tg.optim.SGD, tg.optim.Adam, tg.optim.AdamW, tg.optim.RMSprop):
+                model = tg.nn.Sequential(tg.nn.Dense(2, 4), tg.nn.Tanh(), tg.nn.Dense(4, n_out))
+                trainer = tg.Trainer(model, loss, make(model.parameters(), lr=0.05))
+                trainer.fit(X, targets, epochs=2, seed=0)
+                print(*(f"{{p.data.sum():.9f}}" for p in model.parameters()))
+    print([str(w.message) for w in caught])
+    """
+
+
+def test_without_numba_everything_works_with_one_warning():
+    *numbers, told = python(WORK.format(before="sys.modules['numba'] = None")).strip().splitlines()
+    *expected, nothing = python(WORK.format(before="")).strip().splitlines()
+    assert nothing == "[]"
+    assert told.count("Numba") == 1
+    assert len(eval(told)) == 1
+    for ours, theirs in zip(numbers, expected, strict=True):
+        np.testing.assert_allclose(np.array(ours.split(), float), np.array(theirs.split(), float), atol=1e-7)
+
+
+def test_without_a_cache_directory_kernels_are_compiled_anew(tmp_path):
+    """Numba raises where it finds no place for its cache: no locators at all stand for a read-only disk."""
+    out = python(
+        """
+        import warnings
+        warnings.simplefilter("error")
+        from numba.core import caching
+        caching.CacheImpl._locator_classes = []
+        import numpy as np
+        from tinygrad_ce import kernels
+        print(kernels.xent(np.zeros((2, 3)), np.array([0, 1])))
+        """
+    )
+    assert out.strip() == "[1.09861229 1.09861229]"
+
+
+@pytest.mark.skipif(os.name != "posix" or not hasattr(os, "geteuid"), reason="permissions are those of POSIX")
+def test_a_home_that_cannot_be_written_is_no_obstacle(tmp_path):
+    """A file where the cache directory should be: it cannot be made, whoever we are."""
+    blocked = tmp_path / "blocked"
+    blocked.write_text("")
+    out = python(
+        """
+        import numpy as np
+        from tinygrad_ce import kernels
+        print(kernels.xent(np.zeros((2, 3)), np.array([0, 1])))
+        """,
+        NUMBA_CACHE_DIR=str(blocked / "cache"),
+        HOME=str(blocked),
+    )
+    assert out.strip() == "[1.09861229 1.09861229]"
+
+
+def test_threads_may_call_a_kernel_at_the_same_time():
+    z, y = rng.normal(size=(64, 10)), rng.integers(0, 10, 64)
+    expected = kernels.xent_grad(np.ones(64), z, y)
+    with ThreadPoolExecutor(4) as pool:
+        for answer in pool.map(lambda _: kernels.xent_grad(np.ones(64), z, y), range(40)):
+            np.testing.assert_array_equal(answer, expected)
