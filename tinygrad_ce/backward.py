@@ -128,30 +128,36 @@ def pulled_back(
         values, out = (tensor.inputs, tensor) if create_graph else (tensor.values, tensor.data)
         params = tensor.params
         for x, position in tensor.edges:
-            number = x.number
+            number, data = x.number, x.data
             if number in needed:
                 rule = op.rules[position] if op.starred is None else op.rule(position)
                 share = rule(g, out, *values, **params) if params else rule(g, out, *values)
-                if getattr(share, "shape", None) != x.data.shape:
-                    share = unbroadcast(op, position, share, x.data.shape)
-                if share.dtype != x.data.dtype:
-                    share = astype(share, dtype=x.data.dtype)
+                try:
+                    fits = share.shape == data.shape
+                except AttributeError:
+                    raise TypeError(_no_gradient(op, position, share)) from None
+                if not fits:
+                    share = unbroadcast(op, position, share, data.shape)
+                if share.dtype != data.dtype:
+                    share = astype(share, dtype=data.dtype)
                 if not create_graph and (share is g or share.base is not None):
                     share = share.copy()  # every gradient has its own memory: whoever writes to one changes no other
                 arriving[number] = arriving[number] + share if number in arriving else share
 
 
+def _no_gradient(op: Primitive, position: int, share: Any) -> str:
+    hint = ": does it return?" if share is None else ""
+    return f"{op.name}: the rule for `{op.argument(position)}` answered {share!r}, which is no gradient{hint}"
+
+
 def unbroadcast(op: Primitive, position: int, share: Any, shape: tuple[int, ...]) -> Any:
     """Sum a share over the axes along which its input was repeated: each repetition has contributed."""
-    argument = op.arguments[min(position, len(op.arguments) - 1)]
-    if not isinstance(share, (Tensor, np.ndarray, np.generic)):
-        hint = ": does it return?" if share is None else ""
-        raise TypeError(f"{op.name}: the rule for `{argument}` answered {share!r}, which is no gradient{hint}")
     extra = share.ndim - len(shape)
     if op.broadcasts and extra == 1 and share.shape[1:] == shape and share.ndim == 2 and isinstance(share, np.ndarray):
         return np.dot(_ones(len(share), share.dtype), share)  # the sum over the rows, three times faster than np.sum
     fits = op.broadcasts and extra >= 0
     if not fits or any(n not in (1, m) for n, m in zip(shape, share.shape[extra:], strict=True)):
+        argument = op.argument(position)
         raise ValueError(
             f"{op.name}: the rule for `{argument}` answered shape {share.shape}, and `{argument}` has shape {shape}"
             + ("" if op.broadcasts else f"; if {op.name} broadcasts, declare it with @primitive(broadcasts=True)")

@@ -468,6 +468,10 @@ class Primitive:
         shared = self.rules[-1]
         return shared if shared is constant else partial(shared, position=position)
 
+    def argument(self, position: int) -> str:
+        """What the input at this position is called."""
+        return self.arguments[min(position, len(self.arguments) - 1)]
+
     def _position(self, argument: str) -> int:
         if argument not in self.arguments:
             raise ValueError(f"{self.name} has no argument `{argument}`; it has {', '.join(self.arguments)}")

@@ -62,16 +62,16 @@ def warn_once() -> None:
 # ---- softmax cross-entropy with class indices
 
 
-def _same(shape: tuple[int, ...], *arrays: Array) -> None:
+def _same(shape: tuple[int, ...], *others: tuple[int, ...]) -> None:
     """The loops trust their arrays to be alike."""
-    for array in arrays:
-        if array.shape != shape:
-            raise ValueError(f"shapes {shape} and {array.shape} differ")
+    for other in others:
+        if other != shape:
+            raise ValueError(f"shapes {shape} and {other} differ")
 
 
 def xent(z: Array, y: Array, *, smoothing: float = 0.0, reduction: str = "none") -> Array:
     z, y = np.ascontiguousarray(z), np.ascontiguousarray(y)
-    _same(z.shape[:1], y)
+    _same(z.shape[:1], y.shape)
     loss = np.empty(len(z), z.dtype)
     total = _xent(z, y, smoothing, loss)
     return z.dtype.type(total / len(z)) if reduction == "mean" else loss
@@ -135,7 +135,7 @@ def _exp_below(x, top):
 
 def xent_grad(upstream: Array, z: Array, y: Array, *, smoothing: float = 0.0, reduction: str = "none") -> Array:
     z, y = np.ascontiguousarray(z), np.ascontiguousarray(y)
-    _same(z.shape[:1], y)
+    _same(z.shape[:1], y.shape)
     if upstream.shape != (() if reduction == "mean" else z.shape[:1]):
         raise ValueError(f"upstream has shape {upstream.shape}")
     slope = np.empty(z.shape, z.dtype)
@@ -174,7 +174,7 @@ def _xent_grad(upstream, share, z, y, smoothing, slope):
 
 def soft_xent(z: Array, q: Array) -> Array:
     z = np.ascontiguousarray(z)
-    _same(z.shape, q)
+    _same(z.shape, q.shape)
     loss = np.empty(len(z), z.dtype)
     _soft_xent(z, np.ascontiguousarray(q), loss)
     return loss
@@ -196,8 +196,8 @@ def _soft_xent(z, q, loss):
 
 def soft_xent_grad(upstream: Array, z: Array, q: Array) -> Array:
     z = np.ascontiguousarray(z)
-    _same(z.shape, q)
-    _same(z.shape[:1], upstream)
+    _same(z.shape, q.shape)
+    _same(z.shape[:1], upstream.shape)
     slope = np.empty(z.shape, z.dtype)
     _soft_xent_grad(np.ascontiguousarray(upstream), z, np.ascontiguousarray(q), slope)
     return slope
@@ -239,14 +239,14 @@ def _soft_xent_grad(upstream, z, q, slope):
 
 
 def sigmoid_xent(z: Array, y: Array, w: Any) -> Array:
-    _same(z.shape, y)
+    _same(z.shape, y.shape)
     loss = np.empty(z.shape, z.dtype)
     _sigmoid_xent(_flat(z), _flat(y), _weights(w, z), loss.reshape(-1))
     return loss
 
 
 def sigmoid_xent_grad(upstream: Array, z: Array, y: Array, w: Any) -> Array:
-    _same(z.shape, y, upstream)
+    _same(z.shape, y.shape, upstream.shape)
     slope = np.empty(z.shape, z.dtype)
     _sigmoid_xent_grad(_flat(upstream), _flat(z), _flat(y), _weights(w, z), slope.reshape(-1))
     return slope

@@ -74,7 +74,7 @@ class Optimizer:
                 continue
             if grad.shape != data.shape:
                 raise ValueError(f"{parameter.label} has shape {data.shape}, and its gradient has shape {grad.shape}")
-            if kernels.takes(data, grad):
+            if kernels.takes(data, grad):  # a loop in place, or the definition
                 self.update_in_place(kernels, data, grad, self.state[i], lr, step)
             else:
                 new, self.state[i] = self.update(data, grad, self.state[i], lr, step)
