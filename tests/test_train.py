@@ -252,7 +252,7 @@ def test_pictures_take_class_names(names):
     run = trainer()
     labels = [label.get_text() for label in run.plot_confusion(X, Y, names).axes[0].get_xticklabels()]
     assert labels == ["no", "yes"]
-    legend = run.plot_boundary(X, Y, names).axes[0].get_legend()
+    (legend,) = run.plot_boundary(X, Y, names).legends
     assert [text.get_text() for text in legend.get_texts()] == ["no", "yes"]
 
 
@@ -602,3 +602,12 @@ def test_the_progress_bar_shows_the_figures(capsys):
 def test_without_progress_nothing_is_printed(capsys):
     trainer().fit(X, Y, epochs=2)
     assert capsys.readouterr().out == ""
+
+
+def test_long_names_and_dollars_stay_labels():
+    names = ["a rather long name of a class, the first", "$\\frac$ price in $"]
+    legend = trainer().plot_boundary(X, Y, names).legends[0]
+    first, second = (text.get_text() for text in legend.get_texts())
+    assert len(first) <= 22
+    assert (first[:8], first[-5:]) == ("a rather", "first")
+    assert second.count(r"\$") == second.count("$") == 3

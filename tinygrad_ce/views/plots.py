@@ -12,6 +12,18 @@ from tinygrad_ce.core import Array
 COLOURS = ("#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377", "#BBBBBB")
 
 
+MARKERS = ("o", "^", "s", "D", "v", "P", "X")  # where there are more classes than colours
+
+
+def _short(name: Any, longest: int = 22) -> str:
+    """A name as a label: no longer than there is room for, and with no $ that matplotlib would take for mathematics."""
+    text = str(name)
+    if len(text) > longest:  # long names often differ at their ends
+        half = (longest - 1) // 2
+        text = f"{text[:half]}…{text[-half:]}"
+    return text.replace("$", r"\$")
+
+
 def _figure(width: float, height: float) -> Any:
     """A figure that belongs to no window and no global state; ImportError says what to install."""
     try:
@@ -68,7 +80,7 @@ def confusion_figure(matrix: Array, class_names: Any) -> Any:
             axes.text(
                 j, i, str(matrix[i, j]), ha="center", va="center", color="white" if share[i, j] > 0.5 else "black"
             )
-    names = [str(name) for name in class_names]
+    names = [_short(name) for name in class_names]
     slanted = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if max(map(len, names)) > 2 else {}
     axes.set_xticks(range(classes), names, **slanted)
     axes.set_yticks(range(classes), names)
@@ -81,7 +93,7 @@ def boundary_figure(predict: Any, X: Array, y: Array, class_names: Any, feature_
 
     predict: from (N, 2) points to class probabilities (N, C). X: (N, 2). y: (N,) class indices.
     """
-    figure = _figure(5.4, 4.8)
+    figure = _figure(6.4, 4.8)
     axes = figure.subplots()
     low, high = X.min(axis=0), X.max(axis=0)
     margin = 0.08 * np.maximum(high - low, 1e-9)
@@ -101,12 +113,11 @@ def boundary_figure(predict: Any, X: Array, y: Array, class_names: Any, feature_
         if lead.min() < 0 < lead.max():
             axes.contour(*grid, lead.reshape(300, 300), levels=[0.0], colors="0.3", linewidths=1)
     for c, name in enumerate(class_names):
-        axes.scatter(
-            *X[y == c].T, s=14, color=COLOURS[c % len(COLOURS)], edgecolor="white", linewidth=0.4, label=str(name)
-        )
+        look = {"color": COLOURS[c % len(COLOURS)], "marker": MARKERS[c // len(COLOURS) % len(MARKERS)]}
+        axes.scatter(*X[y == c].T, s=14, edgecolor="white", linewidth=0.4, label=_short(name), **look)
     axes.set(title="decision boundary", xlim=extent[:2], ylim=extent[2:])
-    axes.set(xlabel=feature_names[0], ylabel=feature_names[1])
-    axes.legend(title="class", framealpha=0.9, loc="best")
+    axes.set(xlabel=_short(feature_names[0], 48), ylabel=_short(feature_names[1], 48))
+    figure.legend(title="class", loc="outside right upper", frameon=False)
     return figure
 
 
