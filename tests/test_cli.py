@@ -356,3 +356,17 @@ def test_it_prints_where_the_terminal_knows_only_ascii(arguments, tmp_path):
     environment = {**os.environ, "PYTHONIOENCODING": "ascii", "LC_ALL": "C", "PYTHONUTF8": "0"}
     result = program(*arguments, "--hidden", "4", cwd=tmp_path, env=environment)
     assert result.returncode == 0, result.stderr[-500:]
+
+
+def test_markup_in_the_users_names_is_text(tmp_path):
+    path = tmp_path / "odd.csv"
+    rows = [f"{i},{i * i},{['[/nope]', '[red]x[/red]', ':smile:'][i % 3]}" for i in range(30)]
+    path.write_text("\n".join(["a,b,kind", *rows]) + "\n")
+    code, out = run("train", path, "--target", "kind", "--epochs", 1)[:2]
+    assert code == 0
+    assert all(name in out for name in ("[/nope]", "[red]x[/red]", ":smile:"))
+
+
+@pytest.mark.parametrize("hidden", ["4,4", "1,4", "2,2"])
+def test_relus_without_living_inputs_do_not_fail_the_check(hidden):
+    assert run("check", "moons", "--activation", "relu", "--hidden", hidden)[0] == 0

@@ -611,3 +611,15 @@ def test_long_names_and_dollars_stay_labels():
     assert len(first) <= 22
     assert (first[:8], first[-5:]) == ("a rather", "first")
     assert second.count(r"\$") == second.count("$") == 3
+
+
+def test_a_last_step_that_diverges_is_seen():
+    model = nn.Dense(2, 1)
+    run = Trainer(model, nn.MSE(), optim.SGD(model.parameters(), lr=1e308))
+    with np.errstate(all="ignore"), pytest.raises(NotFiniteError, match="is no longer finite at the end of epoch 1"):
+        run.fit(X * 1e3, X[:, :1], epochs=1, batch_size=50)
+
+
+def test_a_boundary_refuses_labels_that_are_no_classes():
+    with pytest.raises(ValueError, match="class indices"):
+        trainer().plot_boundary(X, Y + 7)

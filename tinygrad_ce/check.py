@@ -264,5 +264,8 @@ def _table(
     shown = wrong or sorted(everything, key=lambda m: -abs(m.analytic - m.numerical))[:10]
     which = "the first derivatives are wrong" if order == 1 else "the first derivatives are right, the second are wrong"
     weighted = "the outputs, weighted at random and added up" if v.size > 1 else "the output"
-    notes = [*notes, f"{which}; each number is a derivative of {weighted}"]
+    notes = [
+        *notes,
+        f"{which} (or an input sits on a kink, as relu has at 0); each number is a derivative of {weighted}",
+    ]
     return Report(order, max(m.relative for m in shown), tuple(notes), tuple(shown))

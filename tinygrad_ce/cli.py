@@ -29,8 +29,9 @@ from tinygrad_ce.views import text
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__, rich_markup_mode=None
 )
-console = Console()
-errors = Console(stderr=True)
+# No markup, no emoji: names of classes and files are the user's, and are shown as they are.
+console = Console(markup=False, emoji=False)
+errors = Console(stderr=True, markup=False, emoji=False)
 
 Activation = Literal["tanh", "sigmoid", "relu", "softplus"]
 Loss = Literal["softmax-cross-entropy", "cross-entropy", "sigmoid-bce", "bce", "mse"]
@@ -109,9 +110,9 @@ def told(command: Callable[..., None]) -> Callable[..., None]:
     def wrapped(*args: Any, **kwargs: Any) -> None:
         try:
             command(*args, **kwargs)
-        except (ValueError, TypeError, OSError, ImportError, ArithmeticError, AssertionError) as error:
-            errors.print(f"[bold red]error:[/] {type(error).__name__ if not str(error) else ''}", end="")
-            errors.print(str(error), markup=False, highlight=False, soft_wrap=True)
+        except (ValueError, TypeError, OSError, ImportError, ArithmeticError, AssertionError, MemoryError) as error:
+            errors.print("error:", style="bold red", end=" ")
+            errors.print(str(error) or type(error).__name__, highlight=False, soft_wrap=True)
             raise typer.Exit(1) from None
 
     return wrapped
@@ -181,10 +182,16 @@ def check(
         Settings(data, target, hidden, activation, loss, "sgd", 0.1, 1, _positive(rows, "rows"), seed, "float64")
     )
     part = run.train.take(np.arange(min(rows, len(run.train))))
+    generator = np.random.default_rng(seed)
+    for parameter in run.model.parameters():  # zero biases put a relu whose inputs are all dead exactly on its kink
+        if parameter.ndim == 1:
+            parameter.data += 0.1 * generator.normal(size=parameter.shape)
     report = checks.gradcheck_model(run.model, run.trainer.loss, part.X, run.targets(part), seed=seed)
     names = ", ".join(name for name, _ in run.model.named_parameters())
     console.print(
-        f"{loss} of {run.model!r}\non {len(part)} rows of {run.train.name}; parameters: {names}", highlight=False
+        f"{loss} of {run.model!r}\non {len(part)} rows of {run.train.name}; parameters: {names}\n"
+        "(biases are moved a little off zero, so that no relu sits on its kink)",
+        highlight=False,
     )
     console.print(str(report), markup=False, highlight=False)
 
@@ -341,7 +348,7 @@ def _json(run: Run, figures: dict[str, dict[str, float]], history: tg.History) -
         "history": history.columns,
         "versions": {"tinygrad_ce": tg.__version__, "python": platform.python_version(), **packages},
     }
-    return lambda path: path.write_text(json.dumps(content, indent=2) + "\n")
+    return lambda path: path.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
 def _loaded(settings: Settings) -> datasets.Dataset:

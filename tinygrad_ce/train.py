@@ -23,7 +23,10 @@ Callback = Callable[["Trainer", dict[str, float]], Any]
 
 
 class NotFiniteError(FloatingPointError):
-    """A loss or a gradient became NaN or infinite: training has stopped before the parameters were touched by it."""
+    """A loss, a gradient or (at the end of an epoch) a parameter became NaN or infinite, and training has stopped.
+
+    Of the first two, the parameters were not touched.
+    """
 
 
 class History:
@@ -165,6 +168,12 @@ class Trainer:
             total.add(loss, predictions, y)
             if interrupted.is_set():
                 break
+        for parameter in self.optimizer.parameters:
+            if not np.isfinite(parameter.data).all():
+                raise NotFiniteError(
+                    f"{parameter.label} is no longer finite at the end of epoch {epoch}, and training has stopped: "
+                    "take a smaller learning rate, or clip_norm=1.0"
+                )
         return {"epoch": epoch, **total.figures(), "lr": lr}
 
     def _check_gradients(self, epoch: int, batch: int) -> None:
@@ -244,6 +253,8 @@ class Trainer:
         if len(X) != len(y):
             raise ValueError(f"X has {len(X)} rows and y has {len(y)}: each row needs one class")
         names = _names(class_names, self.probabilities(X[:1]).shape[1])
+        if (y.dtype.kind not in "iub" and not (y == np.round(y)).all()) or y.min() < 0 or y.max() >= len(names):
+            raise ValueError(f"plot_boundary: y must be class indices from 0 to {len(names) - 1}")
         return _saved(plots.boundary_figure(self.probabilities, X, y, names, feature_names), path)
 
     def _scores(self, X: Any, batch_size: int) -> Array:
