@@ -141,7 +141,7 @@ def train(
     folder = _Folder(out) if out is not None else None
     run = prepared(settings)
     show_data(run)
-    console.print(run.model.summary(), markup=False, highlight=False)
+    console.print(run.model.summary(), highlight=False)
     history = run.trainer.fit(
         run.train.X,
         run.targets(run.train),
@@ -193,7 +193,7 @@ def check(
         "(biases are moved a little off zero, so that no relu sits on its kink)",
         highlight=False,
     )
-    console.print(str(report), markup=False, highlight=False)
+    console.print(str(report), highlight=False)
 
 
 @app.command()

@@ -49,8 +49,6 @@ def softmax_cross_entropy(
     if reduction == "mean" and weight is None and ignore_index is None and _are_plain_labels(logits, targets, axis):
         _check_smoothing(name, label_smoothing)
         _check_labels(name, targets, logits.data.shape[1], None)
-        if not label_smoothing:
-            return ops.xent(logits, targets, reduction="mean")
         return ops.xent(logits, targets, smoothing=label_smoothing, reduction="mean")
     rows = _rows(name, logits, targets, weight, label_smoothing, ignore_index, reduction, axis)
     if rows.labels is None:
