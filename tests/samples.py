@@ -144,33 +144,62 @@ ignoring = np.array([2, -1, 1, -1])
 def class_losses(*first: Callable[[], np.ndarray]) -> list[Sample]:
     """Logits and class indices, after an upstream gradient where there is one."""
 
-    def inputs(upstream: Callable[[], np.ndarray], y: np.ndarray) -> tuple[Any, ...]:
-        return (*([upstream()] if first else []), spread(4, 3), y)
+    def inputs(upstream: Callable[[], np.ndarray], y: np.ndarray, w: Any = 1.0) -> tuple[Any, ...]:
+        return (*([upstream()] if first else []), spread(4, 3), y, w)
 
     def row() -> np.ndarray:
         return spread(4)
 
+    weights = np.array([0.5, 0.0, 2.0])
+    w = (3 if first else 2,)  # the position of the weights, which are constant
     return [
         S(*inputs(row, labels)),
         S(*inputs(row, labels), smoothing=0.1),
         S(*inputs(row, ignoring), smoothing=0.1),
         S(*inputs(row, ignoring)),
+        S(*inputs(row, labels, weights), constant=w),
+        S(*inputs(row, ignoring, weights), constant=w, smoothing=0.3),
         S(*inputs(spread, labels), reduction="mean"),
         S(*inputs(spread, labels), reduction="mean", smoothing=0.2),
-        S(*([spread(1)] if first else []), spread(1, 2), np.array([1])),
-        S(*([spread(0)] if first else []), np.zeros((0, 3)), np.zeros(0, int)),
+        S(*inputs(spread, ignoring, weights), constant=w, reduction="sum", smoothing=0.2),
+        S(*([spread(1)] if first else []), spread(1, 2), np.array([1]), 2.0),
+        S(*([spread(0)] if first else []), np.zeros((0, 3)), np.zeros(0, int), 1.0),
+    ]
+
+
+def soft_losses(*first: Callable[[], np.ndarray]) -> list[Sample]:
+    """Logits, soft targets and weights of the classes, after an upstream gradient where there is one."""
+    weights = np.array([0.5, 0.0, 2.0])
+    rough = np.array([[0.0, 1.0, 0.0], [0.25, 0.0, 0.75]])
+
+    def inputs(n: int, q: np.ndarray, w: Any, reduced: bool = False) -> tuple[Any, ...]:
+        return (*([spread() if reduced else spread(n)] if first else []), spread(n, q.shape[1]), q, w)
+
+    w = (3 if first else 2,)
+    return [
+        S(*inputs(4, distribution(4, 3), 1.0)),
+        S(*inputs(4, distribution(4, 3), 1.7)),
+        S(*inputs(4, distribution(4, 3), weights), constant=w, smoothing=0.2),
+        S(*inputs(4, distribution(4, 3), 1.0, True), reduction="mean"),
+        S(*inputs(4, distribution(4, 3), weights, True), constant=w, reduction="sum", smoothing=0.1),
+        S(*inputs(2, rough, 1.0), smooth=bool(first)),
+        S(*inputs(1, np.array([[1.0]]), 1.0)),
+        S(*inputs(0, np.zeros((0, 3)), 1.0)),
     ]
 
 
 def binary_losses(upstream: bool) -> list[Sample]:
-    """Logits, targets and weights of one shape, after an upstream gradient where there is one."""
-    shapes: list[tuple[int, ...]] = [(4,), (2, 3), (), (0,)]
-    weights: list[Any] = [1.0, positive(2, 3), 2.5, 1.0]
+    """Logits, targets and two weights of one shape, after an upstream gradient where there is one."""
+    shapes: list[tuple[int, ...]] = [(4,), (2, 3), (), (0,), (2, 3), (3,)]
+    weights: list[Any] = [1.0, positive(2, 3), 2.5, 1.0, 1.0, positive(3)]
+    each: list[Any] = [1.0, positive(2, 3), 0.5, 1.0, positive(2, 3), 1.0]
+    reductions = ["none", "none", "none", "none", "mean", "sum"]
     samples = []
-    for shape, w in zip(shapes, weights, strict=True):
-        first = (spread(*shape),) if upstream else ()
+    for shape, w, weight, reduction in zip(shapes, weights, each, reductions, strict=True):
+        first = (spread(*shape) if reduction == "none" else spread(),) if upstream else ()
         y = np.asarray(positive(*shape) / 3)
-        samples.append(S(*first, spread(*shape), y, w, constant=(len(first) + 2,)))
+        constant = (len(first) + 2, len(first) + 3)
+        samples.append(S(*first, spread(*shape), y, w, weight, constant=constant, reduction=reduction))
     return samples
 
 
@@ -352,19 +381,13 @@ SAMPLES: dict[str, list[Sample]] = {
     # ---- losses
     "xent": class_losses(),
     "xent_grad": class_losses(spread),
-    "soft_xent": [
-        S(spread(4, 3), distribution(4, 3)),
-        S(spread(4, 3), 1.7 * distribution(4, 3)),
-        S(spread(2, 3), np.array([[0.0, 1.0, 0.0], [0.25, 0.0, 0.75]]), smooth=False),
-        S(spread(1, 1), np.array([[1.0]])),
-        S(np.zeros((0, 3)), np.zeros((0, 3))),
+    "target_mass": [
+        S(spread(4, 3), labels, 1.0, constant=(0,)),
+        S(spread(4, 3), ignoring, np.array([0.5, 0.0, 2.0]), constant=(0, 2), smoothing=0.3),
+        S(np.zeros((0, 3)), np.zeros(0, int), 1.0, constant=(0,)),
     ],
-    "soft_xent_grad": [
-        S(spread(4), spread(4, 3), distribution(4, 3)),
-        S(spread(4), spread(4, 3), 1.7 * distribution(4, 3)),
-        S(spread(2), spread(2, 3), np.array([[0.0, 1.0, 0.0], [0.25, 0.0, 0.75]])),
-        S(np.zeros(0), np.zeros((0, 3)), np.zeros((0, 3))),
-    ],
+    "soft_xent": soft_losses(),
+    "soft_xent_grad": soft_losses(spread),
     "sigmoid_xent": binary_losses(upstream=False),
     "sigmoid_xent_grad": binary_losses(upstream=True),
     "first_bad_label": [

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import textwrap
 from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 
 import numpy as np
 import pytest
@@ -45,10 +46,13 @@ def assert_same(name, inputs, params=None, scale=0.0):
         np.testing.assert_array_equal(x, old)
 
 
-def test_the_kernels_are_those_of_the_losses():
+def test_the_kernels_are_these():
     assert WITH_KERNEL == [
-        "first_bad_label", "sigmoid_xent", "sigmoid_xent_grad", "soft_xent", "soft_xent_grad", "xent", "xent_grad",
+        "first_bad_label", "log_softmax", "logsumexp", "sigmoid", "sigmoid_xent", "sigmoid_xent_grad", "soft_xent",
+        "soft_xent_grad", "softmax", "softplus", "tanh", "xent", "xent_grad",
     ]  # fmt: skip
+    together = {name: op.with_gradient for name, op in REGISTRY.items() if op.with_gradient is not None}
+    assert together == {name: f"{name}_with_gradient" for name in ("xent", "soft_xent", "sigmoid_xent")}
 
 
 LOGITS = {
@@ -76,63 +80,114 @@ def logits(which, dtype, layout):
     return layout(z), 60.0 if which in ("confident", "huge") else 10.0
 
 
+CLASS_WEIGHTS = ["none", "all", "each"]
+
+
+def class_weights(which, classes, dtype):
+    if which == "each":
+        return np.linspace(0, 2, classes).astype(dtype)
+    return 1.0 if which == "none" else 2.5
+
+
+def assert_losses_same(name, z, targets, weights, params, scale):
+    """Each row's loss, the reduced ones, the gradients of both, and the loss and gradient in one go."""
+    values = (z, targets, *weights)
+    shape = z.shape if name == "sigmoid_xent" else z.shape[:1]
+    assert_same(name, values, params, scale)
+    upstream = np.linspace(-1, 2, int(np.prod(shape))).reshape(shape).astype(z.dtype)
+    assert_same(f"{name}_grad", (upstream, *values), params, scale)
+    assert getattr(kernels, f"{name}_with_gradient")(*values, **params) is NotImplemented
+    for reduction in ("mean", "sum"):
+        if len(z) == 0:
+            continue
+        params = {**params, "reduction": reduction}
+        assert_same(name, values, params, scale * (len(z) if reduction == "sum" else 1))
+        assert_same(f"{name}_grad", (np.array(0.7, z.dtype), *values), params, scale)
+        loss, slope = getattr(kernels, f"{name}_with_gradient")(*values, **params)
+        np.testing.assert_array_equal(loss, getattr(kernels, name)(*values, **params))
+        one = np.array(1, z.dtype)
+        np.testing.assert_array_equal(slope, getattr(kernels, f"{name}_grad")(one, *values, **params))
+
+
 @shapes
 @dtypes
 @layouts
-@pytest.mark.parametrize("smoothing", [0.0, 0.1, 1.0])
-@pytest.mark.parametrize("ignored", [False, True])
-def test_xent_and_its_gradient(which, dtype, layout, smoothing, ignored):
+def test_xent_and_its_gradient(which, dtype, layout):
     z, scale = logits(which, dtype, layout)
     y = np.arange(len(z)) % z.shape[1]
-    if ignored:
-        y[::2] = -1
-    params = {"smoothing": smoothing}
-    assert_same("xent", (z, y), params, scale)
-    upstream = np.linspace(-1, 2, len(z)).astype(dtype)
-    assert_same("xent_grad", (upstream, z, y), params, scale)
-    if len(z):
-        params["reduction"] = "mean"
-        assert_same("xent", (z, y), params, scale)
-        assert_same("xent_grad", (np.array(0.7, dtype), z, y), params, scale)
+    ignoring = np.where(np.arange(len(z)) % 2 == 0, -1, y)
+    for labels, weights, smoothing in product((y, ignoring), CLASS_WEIGHTS, (0.0, 0.1, 1.0)):
+        w = class_weights(weights, z.shape[1], dtype)
+        assert_losses_same("xent", z, labels, (w,), {"smoothing": smoothing}, scale)
 
 
 @shapes
 @dtypes
 @layouts
-@pytest.mark.parametrize("targets", ["one-hot", "soft", "weighted", "nothing"])
-def test_soft_xent_and_its_gradient(which, dtype, layout, targets):
+def test_soft_xent_and_its_gradient(which, dtype, layout):
     z, scale = logits(which, dtype, layout)
     n, classes = z.shape
-    q = {
+    targets = {
         "one-hot": np.eye(classes)[np.arange(n) % classes],
         "soft": np.random.default_rng(0).dirichlet(np.ones(classes), n).reshape(n, classes),
-        "weighted": np.eye(classes)[np.arange(n) % classes] * 3.5,
         "nothing": np.zeros((n, classes)),
-    }[targets]
-    q = layout(q.astype(dtype))
-    assert_same("soft_xent", (z, q), scale=scale)
-    assert_same("soft_xent_grad", (layout(np.linspace(-1, 2, n).astype(dtype)), z, q), scale=scale)
+    }
+    for q, weights, smoothing in product(targets.values(), CLASS_WEIGHTS, (0.0, 0.1)):
+        w = class_weights(weights, classes, dtype)
+        assert_losses_same("soft_xent", z, layout(q.astype(dtype)), (w,), {"smoothing": smoothing}, scale)
 
 
-BINARY = np.array([0.0, 1e-300, 0.3, -2, 30, -30, 40, -100, 710, -750, 1e4, -1e30, np.inf, -np.inf, np.nan, 5])
+BINARY = np.array([0.0, 1e-300, 0.3, -2, 30, -30, 40, -100, 710, -750, 1e4, -1e30, -np.inf, 5])
+SPOILED = np.array([np.inf, np.nan, 1.0, np.inf])
 
 
 @dtypes
 @layouts
-@pytest.mark.parametrize("y", [0.0, 1.0, 0.5, 0.1])
-@pytest.mark.parametrize("w", [None, 1.0, 2.5, 0.0, "each"])
-@pytest.mark.parametrize("shape", [(16,), (4, 4), (2, 2, 4), (1, 16)])
-def test_sigmoid_xent_and_its_gradient(dtype, layout, y, w, shape):
-    z = layout(BINARY.astype(dtype).reshape(shape))
-    targets = layout(np.full(shape, y, dtype))
-    if w is None:
-        w = 1.0
-    elif w == "each":
-        w = layout(np.linspace(0.5, 2, 16).astype(dtype).reshape(shape))
-    inputs = (z, targets, w)
-    assert_same("sigmoid_xent", inputs)
-    upstream = layout(np.linspace(-1, 2, 16).astype(dtype).reshape(shape))
-    assert_same("sigmoid_xent_grad", (upstream, *inputs))
+@pytest.mark.parametrize("z", [BINARY, SPOILED, BINARY.reshape(2, 7), BINARY.reshape(1, 14), BINARY[:0]])
+def test_sigmoid_xent_and_its_gradient(dtype, layout, z):
+    z = layout(z.astype(dtype))
+
+    def each(start):
+        return layout(np.linspace(start, 2, z.size).astype(dtype).reshape(z.shape))
+
+    for y, w, weight in product((0.0, 1.0, 0.5, 0.1), (1.0, 2.5, 0.0, each(0.5)), (1.0, 0.0, each(0.0))):
+        assert_losses_same("sigmoid_xent", z, layout(np.full(z.shape, y, dtype)), (w, weight), {}, 0.0)
+
+
+def test_a_long_loss_is_the_sum_of_its_blocks():
+    z = rng.normal(size=5000)
+    y = (rng.random(5000) < 0.5).astype(float)
+    assert_losses_same("sigmoid_xent", z, y, (1.0, rng.random(5000)), {}, 0.0)
+
+
+LONG = {
+    "softmax": (60.0, {"axis": -1}), "log_softmax": (60.0, {"axis": -1}), "logsumexp": (60.0, {"axis": -1}),
+    "tanh": (3.0, {}), "sigmoid": (60.0, {}), "softplus": (60.0, {}),
+}  # fmt: skip
+
+
+@dtypes
+@pytest.mark.parametrize("name", LONG)
+@pytest.mark.parametrize("shape", [(500, 3), (7, 300), (4, 3, 50), (1, 1), (1, 2000)])
+def test_functions_of_long_arrays(name, dtype, shape):
+    scale, params = LONG[name]
+    x = rng.uniform(-scale, scale, shape).astype(dtype)
+    x[0, 0] = 0
+    assert_same(name, (x,), params, scale)
+    special = np.resize(np.array([0, -0.0, np.inf, -np.inf, np.nan, 1, -1e30, 1e30], dtype), (4, 8))
+    special[:, 1:] = special[:, 1:][:, ::-1]
+    assert_same(name, (special,), params, scale)
+
+
+def test_a_softmax_along_another_axis_is_left_to_the_body():
+    x = np.zeros((3, 4))
+    for name in ("softmax", "log_softmax", "logsumexp"):
+        assert getattr(kernels, name)(x, axis=0) is NotImplemented
+        assert getattr(kernels, name)(x, axis=2) is NotImplemented
+    assert kernels.logsumexp(x) is NotImplemented
+    assert kernels.logsumexp(x, axis=-1, keepdims=True).shape == (3, 1)
+    with pytest.raises(IndexError, match="axis 2"):
+        tg.ops.softmax(np.zeros((100, 100)), axis=2)
 
 
 @pytest.mark.parametrize("y", [[], [0], [3], [-1], [0, 1, 2], [0, 9, -9], [0, 255, 1], [2, 2, -1, 3]])
@@ -263,7 +318,7 @@ def test_without_a_cache_directory_kernels_are_compiled_anew(tmp_path):
         caching.CacheImpl._locator_classes = []
         import numpy as np
         from tinygrad_ce import kernels
-        print(kernels.xent(np.zeros((2, 3)), np.array([0, 1])))
+        print(kernels.xent(np.zeros((2, 3)), np.array([0, 1]), 1.0))
         """
     )
     assert out.strip() == "[1.09861229 1.09861229]"
@@ -278,7 +333,7 @@ def test_a_home_that_cannot_be_written_is_no_obstacle(tmp_path):
         """
         import numpy as np
         from tinygrad_ce import kernels
-        print(kernels.xent(np.zeros((2, 3)), np.array([0, 1])))
+        print(kernels.xent(np.zeros((2, 3)), np.array([0, 1]), 1.0))
         """,
         NUMBA_CACHE_DIR=str(blocked / "cache"),
         HOME=str(blocked),
@@ -288,7 +343,7 @@ def test_a_home_that_cannot_be_written_is_no_obstacle(tmp_path):
 
 def test_threads_may_call_a_kernel_at_the_same_time():
     z, y = rng.normal(size=(64, 10)), rng.integers(0, 10, 64)
-    expected = kernels.xent_grad(np.ones(64), z, y)
+    expected = kernels.xent_grad(np.ones(64), z, y, 1.0)
     with ThreadPoolExecutor(4) as pool:
-        for answer in pool.map(lambda _: kernels.xent_grad(np.ones(64), z, y), range(40)):
+        for answer in pool.map(lambda _: kernels.xent_grad(np.ones(64), z, y, 1.0), range(40)):
             np.testing.assert_array_equal(answer, expected)

@@ -24,6 +24,11 @@ from tinygrad_ce.losses import (
 
 LOSS_OPS = ("first_bad_label", "xent", "xent_grad", "soft_xent", "soft_xent_grad", "sigmoid_xent", "sigmoid_xent_grad")
 INF, NAN = np.inf, np.nan
+# Shapes with one class, and logits that happen to sum to 1, are tried on purpose; the warnings have tests of their own.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*one class along axis"),
+    pytest.mark.filterwarnings("ignore:.*look like its output already"),
+]
 LABELS = np.array([2, 0, 1, 2])
 LOGITS = np.array([[1.0, 2.0, 0.5], [0.3, -1.2, 2.0], [0.0, 0.0, 0.0], [-3.0, 1.5, 4.0]])
 PROBABILITIES = scipy.special.softmax(LOGITS, axis=1)
@@ -827,6 +832,9 @@ def caught_from(function):
 
 SHAPINGS = [
     lambda p: p,
+    lambda p: tg.ops.broadcast_to(tg.ops.expand_dims(p, axis=0), shape=(2, 4, 3))[1],
+    lambda p: tg.ops.concatenate(p[:2], p[2:], axis=0),
+    lambda p: tg.ops.stack(p, p)[0],
     lambda p: p.reshape(2, 2, 3).reshape(4, 3),
     lambda p: p.T.T,
     lambda p: p[:4],
@@ -851,7 +859,10 @@ def test_softmax_applied_twice_names_both_places(shaped):
     (message,) = caught_from(twice)
     assert "softmax is applied twice" in message
     assert f"test_losses.py:{here['first']}," in message
-    assert f"test_losses.py:{here['second']};" in message
+    assert f"test_losses.py:{here['second']}." in message
+    assert "0.576" in message  # e / (e + 2)
+    assert "0.551" in message  # -log of it
+    assert "cross_entropy(..., targets)" in message
 
 
 def line():
@@ -875,13 +886,38 @@ def test_sigmoid_applied_twice_is_told_too():
         lambda z: cross_entropy(tg.ops.softmax(z), LABELS, fused=False),
         lambda z: binary_cross_entropy(tg.ops.sigmoid(z), np.zeros((4, 3))),
         lambda z: softmax_cross_entropy(tg.ops.log_softmax(z), LABELS),
-        lambda z: softmax_cross_entropy(tg.ops.softmax(z) @ np.eye(3), LABELS),
-        lambda z: softmax_cross_entropy(tg.ops.sigmoid(z), LABELS),
+        lambda z: softmax_cross_entropy(2 * tg.ops.softmax(z), LABELS),
+        lambda z: softmax_cross_entropy(tg.ops.concatenate(tg.ops.softmax(z)[:2], z[2:], axis=0), LABELS),
+        lambda z: softmax_cross_entropy(tg.ops.where(z > 0, tg.ops.softmax(z), z), LABELS),
         lambda z: mse(tg.ops.softmax(z), one_hot(LABELS, 3)),
     ],
 )
 def test_right_uses_are_not_warned_about(right):
     assert caught_from(lambda: right(tg.Tensor(LOGITS, requires_grad=True))) == []
+
+
+OTHER_MISUSES = {
+    "these logits look like its output already": lambda z: softmax_cross_entropy(PROBABILITIES, LABELS),
+    "sum to 1. With logits between 0 and 1": lambda z: softmax_cross_entropy(PROBABILITIES.T, LABELS, axis=0),
+    "not negative and sum to 1": lambda z: softmax_cross_entropy(tg.ops.softmax(z) @ np.eye(3), LABELS),
+    "softmax is applied to the output of a sigmoid": lambda z: softmax_cross_entropy(tg.ops.sigmoid(z), LABELS),
+    "sigmoid is applied to the output of a softmax": lambda z: sigmoid_binary_cross_entropy(
+        tg.ops.softmax(z), one_hot(LABELS, 3)
+    ),
+    "the softmax of one number is always 1": lambda z: softmax_cross_entropy(z[:, :1], np.zeros(4, int)),
+    "(4, 1) has one class along axis": lambda z: cross_entropy(tg.ops.softmax(z[:, :1]), np.zeros(4, int)),
+    "write sigmoid_binary_cross_entropy(logits": lambda z: cross_entropy(np.ones((4, 1)), np.zeros(4, int)),
+}
+
+
+@pytest.mark.parametrize("told", OTHER_MISUSES)
+def test_other_misuses_are_told_at_the_users_line(told):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        OTHER_MISUSES[told](tg.Tensor(LOGITS, requires_grad=True))
+    (warning,) = caught
+    assert told in str(warning.message)
+    assert warning.filename == __file__
 
 
 def test_no_loss_writes_to_its_arguments(way):

@@ -140,32 +140,51 @@ def scattered(values: Any, *arrays: Any, pattern: Any, shape: Any) -> np.ndarray
     return np.bincount(np.ravel(cells), np.ravel(values), minlength=size).reshape(shape)
 
 
-def mixed(y: np.ndarray, classes: int, smoothing: float) -> np.ndarray:
-    """One-hot rows, mixed with the uniform distribution; zeros for an ignored row."""
+def mixed(y: np.ndarray, w: Any, classes: int, smoothing: float) -> np.ndarray:
+    """One-hot rows, mixed with the uniform distribution, times the classes' weights; zeros for an ignored row."""
     onehot = np.eye(classes)[np.maximum(y, 0)] * (1 - smoothing) + smoothing / classes
-    return onehot * (y >= 0)[:, None]
+    return onehot * w * (y >= 0)[:, None]
 
 
-def cross_entropy(z: Any, y: Any, smoothing: float = 0.0, reduction: str = "none") -> Any:
-    rows = -np.sum(mixed(y, z.shape[1], smoothing) * scipy.special.log_softmax(z, axis=1), axis=1)
-    return np.mean(rows) if reduction == "mean" else rows
+def reduced(losses: Any, reduction: str) -> Any:
+    return {"none": lambda x: x, "mean": np.mean, "sum": np.sum}[reduction](losses)
 
 
-def cross_entropy_slope(upstream: Any, z: Any, y: Any, smoothing: float = 0.0, reduction: str = "none") -> Any:
-    rows = (scipy.special.softmax(z, axis=1) - mixed(y, z.shape[1], smoothing)) * (y >= 0)[:, None]
-    return rows * (upstream / len(y) if reduction == "mean" else upstream[:, None])
+def times_upstream(upstream: Any, slopes: Any, count: int, reduction: str) -> Any:
+    if reduction == "none":
+        return np.reshape(upstream, np.shape(upstream) + (1,) * (slopes.ndim - np.ndim(upstream))) * slopes
+    return upstream * slopes / (count if reduction == "mean" else 1)
 
 
-def soft_cross_entropy_slope(upstream: Any, z: Any, q: Any) -> Any:
-    return upstream[:, None] * (scipy.special.softmax(z, axis=1) * q.sum(axis=1, keepdims=True) - q)
+def cross_entropy(z: Any, y: Any, w: Any, smoothing: float = 0.0, reduction: str = "none") -> Any:
+    return soft_cross_entropy(z, mixed(y, w, z.shape[1], smoothing), 1.0, 0.0, reduction)
 
 
-def binary_cross_entropy(z: Any, y: Any, w: Any) -> Any:
-    return -(w * y * scipy.special.log_expit(z) + (1 - y) * scipy.special.log_expit(-z))
+def cross_entropy_slope(upstream: Any, z: Any, y: Any, w: Any, smoothing: float = 0.0, reduction: str = "none") -> Any:
+    return soft_cross_entropy_slope(upstream, z, mixed(y, w, z.shape[1], smoothing), 1.0, 0.0, reduction)
 
 
-def binary_cross_entropy_slope(upstream: Any, z: Any, y: Any, w: Any) -> Any:
-    return upstream * (scipy.special.expit(z) * (1 - y) - scipy.special.expit(-z) * w * y)
+def soft_cross_entropy(z: Any, q: Any, w: Any, smoothing: float = 0.0, reduction: str = "none") -> Any:
+    target = (q * (1 - smoothing) + smoothing / z.shape[1]) * w
+    return reduced(-np.sum(scipy.special.log_softmax(z, axis=1) * target, axis=1), reduction)
+
+
+def soft_cross_entropy_slope(
+    upstream: Any, z: Any, q: Any, w: Any, smoothing: float = 0.0, reduction: str = "none"
+) -> Any:
+    target = (q * (1 - smoothing) + smoothing / z.shape[1]) * w
+    slopes = scipy.special.softmax(z, axis=1) * target.sum(axis=1, keepdims=True) - target
+    return times_upstream(upstream, slopes, len(z), reduction)
+
+
+def binary_cross_entropy(z: Any, y: Any, w: Any, weight: Any, reduction: str = "none") -> Any:
+    losses = -weight * (w * y * scipy.special.log_expit(z) + (1 - y) * scipy.special.log_expit(-z))
+    return reduced(losses, reduction)
+
+
+def binary_cross_entropy_slope(upstream: Any, z: Any, y: Any, w: Any, weight: Any, reduction: str = "none") -> Any:
+    slopes = weight * (scipy.special.expit(z) * (1 - y) - scipy.special.expit(-z) * w * y)
+    return times_upstream(upstream, slopes, z.size, reduction)
 
 
 def bad_row(y: np.ndarray, classes: int, ignored: int) -> int:
@@ -234,7 +253,7 @@ ORACLES: dict[str, Callable[..., Any]] = {
     "sigmoid_xent_grad": binary_cross_entropy_slope,
     "sign": np.sign,
     "sin": np.sin,
-    "soft_xent": lambda z, q: -np.sum(scipy.special.log_softmax(z, axis=1) * q, axis=1),
+    "soft_xent": soft_cross_entropy,
     "soft_xent_grad": soft_cross_entropy_slope,
     "softmax": lambda x, axis=-1: scipy.special.softmax(x, axis),
     "softplus": lambda x: np.logaddexp(0, x),
@@ -247,6 +266,7 @@ ORACLES: dict[str, Callable[..., Any]] = {
     "variance": sum_of_squares,
     "where": np.where,
     "xdivy": lambda x, y: np.where(np.equal(x, 0), 0, np.divide(x, y)),
+    "target_mass": lambda z, y, w, smoothing=0.0: mixed(y, w, z.shape[1], smoothing).sum(axis=1),
     "xent": cross_entropy,
     "xent_grad": cross_entropy_slope,
     "xlog1py": scipy.special.xlog1py,

@@ -12,6 +12,7 @@ from tinygrad_ce.backward import gradients, no_grad
 from tinygrad_ce.core import Primitive, Tensor, primitive
 from tinygrad_ce.functional import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from tinygrad_ce.nn.init import seed
+from tinygrad_ce.threads import get_num_threads, set_num_threads
 from tinygrad_ce.train import History, NotFiniteError, Trainer
 
 __version__ = "0.1.0"
@@ -25,6 +26,7 @@ __all__ = [
     "check",
     "core",
     "data",
+    "get_num_threads",
     "grad",
     "gradients",
     "hessian",
@@ -39,6 +41,7 @@ __all__ = [
     "optim",
     "primitive",
     "seed",
+    "set_num_threads",
     "value_and_grad",
     "vjp",
 ]

@@ -130,8 +130,13 @@ def pulled_back(
         for x, position in tensor.edges:
             number, data = x.number, x.data
             if number in needed:
-                rule = op.rules[position] if op.starred is None else op.rule(position)
-                share = rule(g, out, *values, **params) if params else rule(g, out, *values)
+                if tensor.ready is not None and position == 0 and not create_graph:
+                    share, tensor.ready = tensor.ready, None  # once: whoever gets it may write to it
+                    if g != 1:
+                        share *= g
+                else:
+                    rule = op.rules[position] if op.starred is None else op.rule(position)
+                    share = rule(g, out, *values, **params) if params else rule(g, out, *values)
                 try:
                     fits = share.shape == data.shape
                 except AttributeError:

@@ -54,7 +54,7 @@ class Tensor:
 
     __slots__ = (
         *("__weakref__", "data", "edges", "grad", "inputs", "name", "number"),
-        *("op", "params", "place", "requires_grad", "values"),
+        *("op", "params", "place", "ready", "requires_grad", "values"),
     )
 
     data: Array
@@ -66,6 +66,7 @@ class Tensor:
     values: Sequence[Any]  # the same, with the array of each tensor: what the rules will see
     edges: Sequence[tuple[Tensor, int]]  # the inputs that want a gradient, each with its position
     params: Mapping[str, Any]  # its static parameters
+    ready: Array | None  # the gradient of the first input for upstream 1, where the kernel has computed it on its way
     place: str | None  # the line of the user's code that made it, where the primitive asks for it to be kept
     number: int  # tensors are numbered as they are born, so every input is older than its output
 
@@ -81,7 +82,7 @@ class Tensor:
                 "write 1.0 instead of 1, or convert with np.asarray(data, dtype=float)"
             )
         self.data = array.copy() if requires_grad else array
-        self.grad = self.op = self.place = None
+        self.grad = self.op = self.place = self.ready = None
         self.requires_grad = requires_grad
         self.name = name
         self.inputs = self.values = self.edges = ()
@@ -333,18 +334,30 @@ class Primitive:
     argument (`*arrays`) stands for any number of inputs, and its rule is told which one by `position=`.
     broadcasts: a share of the gradient may be summed back to the input's shape.
     kernel: the name of a Numba loop in `kernels.py` that computes the same on arrays.
+    kernel_from: how many elements the first array has at least, for the loop to be worth its compilation.
+    with_gradient: the name of a loop that computes a reduced value and the gradient of the first input in one go. The
+    first `backward()` on arrays takes that gradient, times what is upstream; the rule remains its definition.
     keeps_place: its results remember the line of the user's code that asked for them, for a later warning.
 
     Make one with `@primitive`; examples/06_your_own_primitive.py shows how.
     """
 
     def __init__(
-        self, body: Callable[..., Any], broadcasts: bool = False, kernel: str | None = None, keeps_place: bool = False
+        self,
+        body: Callable[..., Any],
+        broadcasts: bool = False,
+        kernel: str | None = None,
+        kernel_from: int = 0,
+        with_gradient: str | None = None,
+        keeps_place: bool = False,
     ) -> None:
         self.name = getattr(body, "__name__", repr(body))
         self.body = body
         self.broadcasts = broadcasts
         self.kernel = kernel
+        self.kernel_from = kernel_from
+        self.with_gradient = with_gradient
+        self.together: Callable[..., Any] | None = None if with_gradient is None else self._first_call_together
         self.keeps_place = keeps_place
         self.compute: Callable[..., Any] = body if kernel is None else self._first_call
         self.__doc__ = body.__doc__
@@ -392,6 +405,12 @@ class Primitive:
                     break
                 values.append(value)
             else:
+                if self.together is not None and edges and edges[0][1] == 0 and recording.enabled:
+                    both = self.together(*values, **params)
+                    if both is not NotImplemented:
+                        result = self._recorded(both[0], inputs, values, edges, params)
+                        result.ready = both[1]
+                        return result
                 return self._recorded(self.compute(*values, **params), inputs, values, edges, params)
         except (ValueError, TypeError, IndexError, AttributeError) as error:
             raise self._explained(error, inputs) from error
@@ -409,7 +428,7 @@ class Primitive:
         result = Tensor.__new__(Tensor)
         result.data = data if type(data) is np.ndarray else np.asarray(data)  # NumPy makes scalars of 0-d arrays
         result.number = _next_number()
-        result.grad = result.name = result.place = None
+        result.grad = result.name = result.place = result.ready = None
         kind = result.data.dtype.kind
         if kind not in "fiub":
             raise TypeError(f"{self.name}: the result has dtype {result.data.dtype}, and tensors hold real numbers")
@@ -505,24 +524,27 @@ class Primitive:
 
     def _first_call(self, *values: Any, **params: Any) -> Any:
         """Numba costs a fifth of a second to import, so the kernel is looked up when it is first needed."""
+        if np.size(values[0]) < self.kernel_from:
+            return self.body(*values, **params)
         from tinygrad_ce import kernels
 
         assert self.kernel is not None
-        self.compute = kernels.lookup(self.kernel, self.body)
+        self.compute = kernels.lookup(self.kernel, self.body, self.kernel_from)
         return self.compute(*values, **params)
 
+    def _first_call_together(self, *values: Any, **params: Any) -> Any:
+        from tinygrad_ce import kernels
 
-def primitive(
-    body: Callable[..., Any] | None = None,
-    *,
-    broadcasts: bool = False,
-    kernel: str | None = None,
-    keeps_place: bool = False,
-) -> Any:
+        assert self.with_gradient is not None
+        self.together = kernels.lookup(self.with_gradient, lambda *_, **__: NotImplemented)
+        return self.together(*values, **params)
+
+
+def primitive(body: Callable[..., Any] | None = None, **options: Any) -> Any:
     """Make a Primitive of a function: `@primitive`, or with options `@primitive(broadcasts=True, kernel="name")`."""
     if body is None:
-        return lambda function: Primitive(function, broadcasts, kernel, keeps_place)
-    return Primitive(body, broadcasts, kernel, keeps_place)
+        return lambda function: Primitive(function, **options)
+    return Primitive(body, **options)
 
 
 _PACKAGE = os.path.dirname(__file__) + os.sep

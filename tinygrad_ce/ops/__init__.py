@@ -16,7 +16,7 @@ from tinygrad_ce.ops.linalg import (
     affine, contract, einsum, matmul,
 )
 from tinygrad_ce.ops.loss import (
-    first_bad_label, sigmoid_xent, sigmoid_xent_grad, soft_xent, soft_xent_grad, xent, xent_grad,
+    first_bad_label, sigmoid_xent, sigmoid_xent_grad, soft_xent, soft_xent_grad, target_mass, xent, xent_grad,
 )
 from tinygrad_ce.ops.reduction import (
     argmax, log_softmax, logsumexp, reduce_max, reduce_mean, reduce_min, reduce_sum, softmax, variance,
@@ -33,5 +33,6 @@ __all__ = [
     "moveaxis", "mul", "neg", "not_equal", "pick", "place", "power", "reduce_max", "reduce_mean", "reduce_min",
     "reduce_sum", "relu", "reshape", "scatter_add", "sigmoid", "sigmoid_xent", "sigmoid_xent_grad", "sign", "sin",
     "soft_xent", "soft_xent_grad", "softmax", "softplus", "sqrt", "squeeze", "stack", "sub", "swapaxes", "tanh",
+    "target_mass",
     "transpose", "variance", "where", "xdivy", "xent", "xent_grad", "xlog1py", "xlogy",
 ]

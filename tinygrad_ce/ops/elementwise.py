@@ -6,6 +6,8 @@ import numpy as np
 
 from tinygrad_ce.core import primitive
 
+LARGE = 4096  # elements; for fewer, NumPy is as fast, and no toy network waits for a compiler
+
 
 @primitive
 def identity(x):
@@ -108,7 +110,7 @@ def cos_x(g, out, x):
     return -(g * sin(x))
 
 
-@primitive
+@primitive(kernel="tanh", kernel_from=LARGE)
 def tanh(x):
     return np.tanh(x)
 
@@ -118,7 +120,7 @@ def tanh_x(g, out, x):
     return g * (1 - out * out)
 
 
-@primitive(keeps_place=True)
+@primitive(kernel="sigmoid", kernel_from=LARGE, keeps_place=True)
 def sigmoid(x):
     e = np.exp(-np.abs(x))  # never overflows, and keeps its digits on the left, where 1 / (1 + exp(-x)) does too
     return np.where(x >= 0, 1, e) / (1 + e)
@@ -139,7 +141,7 @@ def relu_x(g, out, x):
     return where(x > 0, g, 0)  # 0 at the kink
 
 
-@primitive
+@primitive(kernel="softplus", kernel_from=LARGE)
 def softplus(x):
     return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
 

@@ -1,7 +1,7 @@
 """The cross-entropies of logits, each as one primitive with its gradient as another, so that both can be one loop.
 
 z: logits, shape (N, C), or any shape for the sigmoid form. y: class indices (N,), -1 for a row that is ignored.
-Their bodies say in NumPy what the kernels of the same name compute; the losses' arguments are checked in `losses.py`.
+Their bodies say in NumPy what the kernels of the same name compute; the losses' arguments are checked in `losses/`.
 """
 
 from __future__ import annotations
@@ -37,29 +37,69 @@ def _above_top(z: Any) -> tuple[Any, Any, Any]:
     return top[..., 0], gaps, np.where(top[..., 0] == np.inf, np.nan, rest)
 
 
-@primitive(kernel="xent")
-def xent(z, y, *, smoothing=0.0, reduction="none"):
-    """-log softmax(z)[y] of each row, or their mean; with smoothing, of the label mixed with 1 / C for every class."""
+@primitive(kernel="xent", with_gradient="xent_with_gradient")
+def xent(z, y, w, *, smoothing=0.0, reduction="none"):
+    """-sum target log softmax(z) of each row; the target: (1 - smoothing) w[y] at y, and smoothing w / C everywhere."""
     _, gaps, rest = _above_top(z)
-    loss = gaps[np.arange(len(y)), y] * (1 - smoothing) + rest
-    if smoothing:
-        loss = loss + np.sum(gaps * (smoothing / z.shape[-1]), axis=-1)
-    loss = np.where(y < 0, 0, loss).astype(z.dtype, copy=False)
-    return loss.mean() if reduction == "mean" else loss
+    w = np.broadcast_to(np.asarray(w, z.dtype), z.shape[-1:])
+    own, uniform = np.where(y < 0, 0, w[y] * (1 - smoothing)), w * (smoothing / z.shape[-1])
+    with np.errstate(invalid="ignore"):  # 0 * inf, where the term is 0
+        gap = np.where(own == 0, 0, own * gaps[np.arange(len(y)), y])
+        loss = gap + target_mass(z, y, w, smoothing=smoothing) * rest
+        if smoothing:
+            loss = loss + np.sum(np.where(uniform == 0, 0, uniform * gaps), axis=-1)
+    loss = np.where(target_mass(z, y, w, smoothing=smoothing) == 0, 0, loss).astype(z.dtype, copy=False)
+    return _reduced(loss, reduction)
+
+
+@primitive
+def target_mass(z, y, w, *, smoothing=0.0):
+    """The sum of each row's target: what the row counts for. 1 without weights, 0 for a row that is ignored."""
+    w = np.broadcast_to(np.asarray(w, z.dtype), z.shape[-1:])
+    return np.where(y < 0, 0, w[y] * (1 - smoothing) + np.sum(w) * (smoothing / z.shape[-1])).astype(z.dtype)
+
+
+target_mass.constant_in("z", "y", "w")
+
+
+def _reduced(loss: Any, reduction: str) -> Any:
+    """The losses of all rows as one, if that is wanted."""
+    if reduction == "none":
+        return loss
+    return loss.mean() if reduction == "mean" else loss.sum()
+
+
+def _spread(g: Any, count: int, reduction: str) -> Any:
+    """The gradient of a reduced loss at the loss of each of so many rows or elements, before it is broadcast."""
+    return g / count if reduction == "mean" else g
+
+
+def _collected(shares: Any, reduction: str) -> Any:
+    """The other way round: the shares of all rows or elements, for an upstream that was spread."""
+    if reduction == "none":
+        return shares
+    return reduce_mean(shares) if reduction == "mean" else reduce_sum(shares)
+
+
+def _rows_of(g: Any, z: Any, reduction: str) -> Any:
+    """What is upstream of each row, in a shape that broadcasts against z."""
+    return expand_dims(g, axis=-1) if reduction == "none" else _spread(g, z.shape[0], reduction)
 
 
 @xent.vjp("z")
-def xent_z(g, out, z, y, *, smoothing, reduction):
-    return xent_grad(g, z, y, smoothing=smoothing, reduction=reduction)
+def xent_z(g, out, z, y, w, *, smoothing, reduction):
+    return xent_grad(g, z, y, w, smoothing=smoothing, reduction=reduction)
 
 
-xent.constant_in("y")
+xent.constant_in("y", "w")
 
 
 @primitive(kernel="xent_grad")
-def xent_grad(upstream, z, y, *, smoothing=0.0, reduction="none"):
-    """upstream times (softmax(z) - target): at the label that is minus the sum of the others, which cannot cancel."""
-    rows = np.arange(len(y))
+def xent_grad(upstream, z, y, w, *, smoothing=0.0, reduction="none"):
+    """upstream times (mass softmax(z) - target): at the label minus the sum of the others, which cannot cancel."""
+    rows, classes = np.arange(len(y)), z.shape[-1]
+    w = np.broadcast_to(np.asarray(w, z.dtype), (classes,))
+    mass = target_mass(z, y, w, smoothing=smoothing)
     top = np.max(z, axis=-1, keepdims=True)
     with np.errstate(invalid="ignore"):
         e = np.exp(z - top)
@@ -67,26 +107,25 @@ def xent_grad(upstream, z, y, *, smoothing=0.0, reduction="none"):
     e[rows, y] = 0
     others = np.sum(e, axis=-1)
     total = others + true
-    slope = e / total[:, None] - smoothing / z.shape[-1]
-    slope[rows, y] = smoothing * (1 - 1 / z.shape[-1]) - others / total
-    slope = np.where((y < 0)[:, None], 0, slope).astype(z.dtype, copy=False)
-    return slope * (upstream / len(z) if reduction == "mean" else upstream[:, None])
+    slope = mass[:, None] * e / total[:, None] - w * (smoothing / classes)
+    slope[rows, y] = (np.sum(w) - w[y]) * (smoothing / classes) - mass * (others / total)
+    slope = np.where((mass == 0)[:, None], 0, slope).astype(z.dtype, copy=False)
+    return slope * _rows_of(upstream, z, reduction)
 
 
 @xent_grad.vjp("upstream")
-def xent_grad_upstream(g, out, upstream, z, y, *, smoothing, reduction):
+def xent_grad_upstream(g, out, upstream, z, y, w, *, smoothing, reduction):
     ones = np.ones(z.shape[0], z.dtype)
-    rows = reduce_sum(g * xent_grad(ones, z, y, smoothing=smoothing), axis=-1)
-    return reduce_mean(rows) if reduction == "mean" else rows
+    return _collected(reduce_sum(g * xent_grad(ones, z, y, w, smoothing=smoothing), axis=-1), reduction)
 
 
 @xent_grad.vjp("z")
-def xent_grad_z(g, out, upstream, z, y, *, smoothing, reduction):
-    weight = upstream / z.shape[0] if reduction == "mean" else expand_dims(upstream, axis=-1)
-    return _softmax_curvature(where(expand_dims(y, axis=-1) < 0, 0, g * weight), z)
+def xent_grad_z(g, out, upstream, z, y, w, *, smoothing, reduction):
+    mass = expand_dims(target_mass(z, y, w, smoothing=smoothing), axis=-1)
+    return _softmax_curvature(where(mass == 0, 0, g * _rows_of(upstream, z, reduction) * mass), z)
 
 
-xent_grad.constant_in("y")
+xent_grad.constant_in("y", "w")
 
 
 def _softmax_curvature(v: Any, z: Any) -> Any:
@@ -95,97 +134,117 @@ def _softmax_curvature(v: Any, z: Any) -> Any:
     return p * (v - reduce_sum(p * v, axis=-1, keepdims=True))
 
 
-@primitive(kernel="soft_xent")
-def soft_xent(z, q):
-    """-sum q log softmax(z) of each row; q is a distribution, or a distribution times weights."""
+def _soft_target(q: Any, w: Any, smoothing: float, classes: int) -> Any:
+    """The soft labels q, mixed with the same for every class, times the weights of the classes."""
+    return (q * (1 - smoothing) + smoothing / classes) * w
+
+
+@primitive(kernel="soft_xent", with_gradient="soft_xent_with_gradient")
+def soft_xent(z, q, w, *, smoothing=0.0, reduction="none"):
+    """-sum target log softmax(z) of each row, where the target is made of soft labels q."""
+    target = _soft_target(q, w, smoothing, z.shape[-1])
     _, gaps, rest = _above_top(z)
     with np.errstate(invalid="ignore"):
-        loss = np.sum(np.where(q == 0, 0, q * gaps), axis=-1) + np.sum(q, axis=-1) * rest
-    return np.where(np.sum(q, axis=-1) == 0, 0, loss)  # a row without weight counts for nothing
+        loss = np.sum(np.where(target == 0, 0, target * gaps), axis=-1) + np.sum(target, axis=-1) * rest
+    loss = np.where(np.sum(target, axis=-1) == 0, 0, loss)  # a row without weight counts for nothing
+    return _reduced(loss.astype(z.dtype, copy=False), reduction)
 
 
 @soft_xent.vjp("z")
-def soft_xent_z(g, out, z, q):
-    return soft_xent_grad(g, z, q)
+def soft_xent_z(g, out, z, q, w, *, smoothing, reduction):
+    return soft_xent_grad(g, z, q, w, smoothing=smoothing, reduction=reduction)
 
 
 @soft_xent.vjp("q")
-def soft_xent_q(g, out, z, q):
-    return -(expand_dims(g, axis=-1) * log_softmax(z))
+def soft_xent_q(g, out, z, q, w, *, smoothing, reduction):
+    return -(_rows_of(g, z, reduction) * log_softmax(z)) * (w * (1 - smoothing))
+
+
+soft_xent.constant_in("w")
 
 
 @primitive(kernel="soft_xent_grad")
-def soft_xent_grad(upstream, z, q):
-    """upstream times (softmax(z) sum(q) - q)."""
+def soft_xent_grad(upstream, z, q, w, *, smoothing=0.0, reduction="none"):
+    """upstream times (softmax(z) sum(target) - target)."""
+    target = _soft_target(q, w, smoothing, z.shape[-1])
     top = np.max(z, axis=-1, keepdims=True)
     with np.errstate(invalid="ignore"):
         e = np.exp(z - top)
     total = np.sum(e, axis=-1, keepdims=True)
-    mass = np.sum(q, axis=-1, keepdims=True)
-    big = 2 * q > mass  # at most one class of a row; there mass * p - q would cancel, so both are taken from the rest
-    rest_q, rest_e = (np.sum(np.where(big, 0, v), axis=-1, keepdims=True) for v in (q, e))
-    slope = np.where(big, rest_q - mass * rest_e / total, mass * e / total - q)
-    return np.where(mass == 0, 0, upstream[:, None] * slope)
+    mass = np.sum(target, axis=-1, keepdims=True)
+    # At a class with more than half of the mass mass * p - target would cancel: there both are taken from the rest.
+    big = 2 * target > mass
+    rest, rest_e = (np.sum(np.where(big, 0, v), axis=-1, keepdims=True) for v in (target, e))
+    slope = np.where(big, rest - mass * rest_e / total, mass * e / total - target)
+    return np.where(mass == 0, 0, _rows_of(upstream, z, reduction) * slope).astype(z.dtype, copy=False)
 
 
 @soft_xent_grad.vjp("upstream")
-def soft_xent_grad_upstream(g, out, upstream, z, q):
-    return reduce_sum(g * soft_xent_grad(np.ones(upstream.shape, upstream.dtype), z, q), axis=-1)
+def soft_xent_grad_upstream(g, out, upstream, z, q, w, *, smoothing, reduction):
+    ones = np.ones(z.shape[0], z.dtype)
+    return _collected(reduce_sum(g * soft_xent_grad(ones, z, q, w, smoothing=smoothing), axis=-1), reduction)
 
 
 @soft_xent_grad.vjp("z")
-def soft_xent_grad_z(g, out, upstream, z, q):
-    mass = reduce_sum(q, axis=-1, keepdims=True)
-    return _softmax_curvature(g * mass * expand_dims(upstream, axis=-1), z)
+def soft_xent_grad_z(g, out, upstream, z, q, w, *, smoothing, reduction):
+    mass = reduce_sum(_soft_target(q, w, smoothing, z.shape[-1]), axis=-1, keepdims=True)
+    return _softmax_curvature(g * mass * _rows_of(upstream, z, reduction), z)
 
 
 @soft_xent_grad.vjp("q")
-def soft_xent_grad_q(g, out, upstream, z, q):
-    return expand_dims(upstream, axis=-1) * (reduce_sum(g * softmax(z), axis=-1, keepdims=True) - g)
+def soft_xent_grad_q(g, out, upstream, z, q, w, *, smoothing, reduction):
+    along = reduce_sum(g * softmax(z), axis=-1, keepdims=True)
+    return _rows_of(upstream, z, reduction) * (along - g) * (w * (1 - smoothing))
 
 
-@primitive(kernel="sigmoid_xent")
-def sigmoid_xent(z, y, w):
-    """-(w y log p + (1 - y) log(1 - p)) with p = sigmoid(z); two terms of one sign, so nothing cancels."""
+soft_xent_grad.constant_in("w")
+
+
+@primitive(kernel="sigmoid_xent", with_gradient="sigmoid_xent_with_gradient")
+def sigmoid_xent(z, y, w, weight, *, reduction="none"):
+    """-weight (w y log p + (1 - y) log(1 - p)) with p = sigmoid(z); two terms of one sign, so nothing cancels."""
     with np.errstate(invalid="ignore"):  # 0 * inf, where the term is 0
         positive = np.where(w * y == 0, 0, w * y * softplus(-z))
         negative = np.where(y == 1, 0, (1 - y) * softplus(z))
-    return np.where(np.isnan(z) | (z == np.inf), np.nan, positive + negative)
+        loss = np.where(np.isnan(z) | (z == np.inf), np.nan, positive + negative)
+        loss = np.where(np.equal(weight, 0), 0, weight * loss)
+    return _reduced(loss.astype(z.dtype, copy=False), reduction)
 
 
 @sigmoid_xent.vjp("z")
-def sigmoid_xent_z(g, out, z, y, w):
-    return sigmoid_xent_grad(g, z, y, w)
+def sigmoid_xent_z(g, out, z, y, w, weight, *, reduction):
+    return sigmoid_xent_grad(g, z, y, w, weight, reduction=reduction)
 
 
 @sigmoid_xent.vjp("y")
-def sigmoid_xent_y(g, out, z, y, w):
-    return g * (w * softplus(-z) - softplus(z))
+def sigmoid_xent_y(g, out, z, y, w, weight, *, reduction):
+    return _spread(g, z.size, reduction) * weight * (w * softplus(-z) - softplus(z))
 
 
-sigmoid_xent.constant_in("w")
+sigmoid_xent.constant_in("w", "weight")
 
 
 @primitive(kernel="sigmoid_xent_grad")
-def sigmoid_xent_grad(upstream, z, y, w):
-    """upstream times ((1 - y) sigmoid(z) - w y sigmoid(-z)), which for w = 1 is p - y without its cancellation."""
-    slope = (1 - y) * sigmoid(z) - w * y * sigmoid(-z)
-    return upstream * np.where(z == np.inf, np.nan, slope)
+def sigmoid_xent_grad(upstream, z, y, w, weight, *, reduction="none"):
+    """upstream weight ((1 - y) sigmoid(z) - w y sigmoid(-z)): for w = 1 that is p - y without its cancellation."""
+    slope = np.where(z == np.inf, np.nan, (1 - y) * sigmoid(z) - w * y * sigmoid(-z))
+    slope = np.where(np.equal(weight, 0), 0, weight * slope * _spread(upstream, z.size, reduction))
+    return slope.astype(z.dtype, copy=False)
 
 
 @sigmoid_xent_grad.vjp("upstream")
-def sigmoid_xent_grad_upstream(g, out, upstream, z, y, w):
-    return g * sigmoid_xent_grad(np.ones(upstream.shape, upstream.dtype), z, y, w)
+def sigmoid_xent_grad_upstream(g, out, upstream, z, y, w, weight, *, reduction):
+    return _collected(g * sigmoid_xent_grad(np.ones(z.shape, z.dtype), z, y, w, weight), reduction)
 
 
 @sigmoid_xent_grad.vjp("z")
-def sigmoid_xent_grad_z(g, out, upstream, z, y, w):
-    return g * upstream * ((1 - y) + w * y) * sigmoid(z) * sigmoid(-z)
+def sigmoid_xent_grad_z(g, out, upstream, z, y, w, weight, *, reduction):
+    return g * _spread(upstream, z.size, reduction) * weight * ((1 - y) + w * y) * sigmoid(z) * sigmoid(-z)
 
 
 @sigmoid_xent_grad.vjp("y")
-def sigmoid_xent_grad_y(g, out, upstream, z, y, w):
-    return -(g * upstream * (sigmoid(z) + w * sigmoid(-z)))
+def sigmoid_xent_grad_y(g, out, upstream, z, y, w, weight, *, reduction):
+    return -(g * _spread(upstream, z.size, reduction) * weight * (sigmoid(z) + w * sigmoid(-z)))
 
 
-sigmoid_xent_grad.constant_in("w")
+sigmoid_xent_grad.constant_in("w", "weight")

@@ -1,0 +1,65 @@
+"""The private directory in which compiled code is kept between runs.
+
+What lies there is executed, so nobody else may write there: its mode is 0700, and a directory that belongs to somebody
+else is not used.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import warnings
+from pathlib import Path
+
+VARIABLE = "TINYGRAD_CE_CACHE"
+
+
+def directory() -> Path | None:
+    """Where compiled code is kept; None, after one warning, if there is no place that only we can write to.
+
+    $TINYGRAD_CE_CACHE if it is set, else the user's cache directory as the system has it (~/.cache/tinygrad_ce).
+    """
+    global _found
+    if isinstance(_found, bool):
+        _found = _made()
+    return _found
+
+
+_found: Path | bool | None = False  # not looked for yet
+
+
+def _made() -> Path | None:
+    try:
+        chosen = os.environ.get(VARIABLE)
+        if chosen:
+            path = Path(chosen).expanduser()
+        else:
+            from platformdirs import user_cache_path  # imported here: most runs of the package need no kernel
+
+            path = user_cache_path("tinygrad_ce", appauthor=False)
+        path = path.absolute()
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_private(path)
+        probe = path / f".probe-{os.getpid()}"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except (OSError, RuntimeError) as error:
+        warnings.warn(
+            f"compiled code is not kept between runs, and every run will compile it again: {error}. Set {VARIABLE} to "
+            "a directory of your own that can be written to",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return None
+    return path
+
+
+def _make_private(path: Path) -> None:
+    """Shut the directory to others. OSError if it is not ours to shut."""
+    if not hasattr(os, "geteuid"):  # Windows: a user's profile is private already
+        return
+    status = path.stat()
+    if status.st_uid != os.geteuid():
+        raise PermissionError(f"{path} belongs to another user")
+    if stat.S_IMODE(status.st_mode) != 0o700:
+        path.chmod(0o700)

@@ -1,0 +1,275 @@
+"""The arguments of the losses, checked in the words of a teacher and brought into the form that the primitives take."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tinygrad_ce import ops
+from tinygrad_ce.core import Array, Tensor, warn
+
+REDUCTIONS = ("mean", "sum", "none")
+
+# ---- of the losses over classes
+
+
+class Rows(NamedTuple):
+    """A loss's arguments as (N, C) rows."""
+
+    values: Any  # logits or probabilities, (N, C)
+    labels: Array | None  # class indices (N,), -1 where the row is ignored; None where the targets are soft
+    soft: Any  # target distributions (N, C), where there are no labels
+    weight: Any  # (C,) weights of the classes, or 1.0
+    total: float  # what a mean divides by
+    shape: tuple[int, ...]  # of the losses with reduction="none"
+
+
+def rows_of_classes(
+    name: str,
+    values: Any,
+    targets: Any,
+    weight: Any,
+    label_smoothing: float,
+    ignore_index: int | None,
+    reduction: str,
+    axis: int,
+) -> Rows:
+    """The arguments of a loss over classes as rows, all of them checked."""
+    check_axis(name, axis, values)
+    if ignore_index is not None and not isinstance(ignore_index, (int, np.integer)):
+        raise TypeError(f"{name}: ignore_index={ignore_index!r} must be an integer")
+    check_reduction(name, reduction, values)
+    check_smoothing(name, label_smoothing)
+    axis %= values.ndim
+    if values.shape[axis] == 0:
+        raise ValueError(f"{name}: shape {values.shape} has no classes along axis {axis}")
+    shape = values.shape[:axis] + values.shape[axis + 1 :]
+    targets = targets if isinstance(targets, Tensor) else np.asarray(targets)
+    if targets.shape == values.shape and not (targets.dtype.kind in "iu" and targets.shape == shape):
+        return _soft_rows(name, values, targets, weight, ignore_index, axis, shape)
+    return _hard_rows(name, values, targets, weight, ignore_index, axis, shape)
+
+
+def are_plain_labels(values: Any, targets: Any, axis: int) -> bool:
+    """Whether these are (N, C) values and N int64 labels, as in most training steps: nothing needs to be converted."""
+    data = values.data
+    return (
+        type(targets) is np.ndarray
+        and targets.dtype == np.int64
+        and data.ndim == 2
+        and targets.shape == data.shape[:1]
+        and data.size > 0
+        and type(axis) is int
+        and axis in (-1, 1)
+    )
+
+
+def check_smoothing(name: str, label_smoothing: float) -> None:
+    """Raise for a label smoothing that is no number in [0, 1]."""
+    if not isinstance(label_smoothing, (int, float)):
+        raise TypeError(f"{name}: label_smoothing={label_smoothing!r} must be a number")
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"{name}: label_smoothing={label_smoothing} must lie in [0, 1]")
+
+
+def check_axis(name: str, axis: Any, values: Any) -> None:
+    """Raise for an axis that the values do not have."""
+    if not isinstance(axis, (int, np.integer)):
+        raise TypeError(f"{name}: axis={axis!r} must be an integer")
+    if not -values.ndim <= axis < values.ndim:
+        raise ValueError(f"{name}: axis={axis} is not an axis of shape {values.shape}")
+
+
+def _as_rows(x: Any, axis: int) -> Any:
+    """x with the classes in the last axis of two."""
+    if x.ndim == 2 and axis == 1:
+        return x
+    if axis != x.ndim - 1:
+        x = ops.moveaxis(x, axis, x.ndim - 1)
+    return ops.reshape(x, shape=(-1, x.shape[-1]))
+
+
+def _hard_rows(
+    name: str,
+    values: Any,
+    targets: Any,
+    weight: Any,
+    ignore_index: int | None,
+    axis: int,
+    shape: tuple[int, ...],
+) -> Rows:
+    classes = values.shape[axis]
+    targets = targets.data if isinstance(targets, Tensor) else targets
+    if targets.shape != shape:
+        raise ValueError(
+            f"{name}: values of shape {values.shape} (classes along axis {axis}) take class indices of shape {shape}, "
+            f"or soft labels of shape {values.shape}; these targets have shape {targets.shape}"
+            + (": write targets.ravel()" if targets.shape in ((*shape, 1), (1, *shape)) else "")
+        )
+    if targets.dtype.kind not in "iu":
+        raise TypeError(
+            f"{name}: class indices must be integers, and these have dtype {targets.dtype}: cast them with "
+            f".astype(int), or pass one-hot rows of shape {values.shape}"
+        )
+    labels = np.ascontiguousarray(targets, dtype=np.int64).reshape(-1)
+    ignored = check_labels(name, labels, classes, ignore_index)
+    rows = _as_rows(values, axis)
+    if ignored:
+        labels = np.where(labels == ignore_index, -1, labels)
+        if (labels < 0).all():
+            warn(f"{name}: every row has the ignored index {ignore_index}; the loss is 0")
+    if weight is None:
+        return Rows(rows, labels, None, 1.0, int(np.count_nonzero(labels >= 0)) or 1, shape)
+    weights = _class_weights(name, weight, classes, rows.dtype)
+    total = float(np.where(labels < 0, 0, weights[labels]).sum(dtype=np.float64)) or 1.0
+    return Rows(rows, labels, None, weights, total, shape)
+
+
+def check_labels(name: str, labels: Array, classes: int, ignore_index: int | None) -> bool:
+    """Raise for a label that is no class; tell whether any row is ignored."""
+    if ignore_index is None:
+        row = ops.first_bad_label(labels, classes=classes, ignored=0)
+        if row < 0:
+            return False
+    else:
+        row = ops.first_bad_label(labels, classes=classes, ignored=ignore_index)
+        if row < 0:
+            return bool((labels == ignore_index).any())
+    hint = "; to leave rows out, say so with ignore_index=-1" if labels[row] == -1 else ""
+    raise ValueError(
+        f"{name}: the label in row {row} is {labels[row]}, and there are {classes} classes, 0 to {classes - 1}{hint}"
+    )
+
+
+def _class_weights(name: str, weight: Any, classes: int, dtype: Any) -> Array:
+    weights = np.asarray(weight, dtype)
+    if weights.shape != (classes,):
+        raise ValueError(f"{name}: weight= has shape {weights.shape}, and {classes} classes need shape ({classes},)")
+    bad = ~((weights >= 0) & (weights < np.inf))
+    if bad.any():
+        raise ValueError(
+            f"{name}: weight= must not be negative, NaN or infinite, and of class {int(np.argmax(bad))} it is "
+            f"{weights[np.argmax(bad)]:g}"
+        )
+    return weights
+
+
+def _soft_rows(
+    name: str,
+    values: Any,
+    targets: Any,
+    weight: Any,
+    ignore_index: int | None,
+    axis: int,
+    shape: tuple[int, ...],
+) -> Rows:
+    if ignore_index is not None:
+        raise ValueError(f"{name}: ignore_index= needs class indices; give soft labels of an ignored row no weight")
+    soft = targets if isinstance(targets, Tensor) and targets.requires_grad else array_of(targets, values.dtype)
+    rows, soft = _as_rows(values, axis), _as_rows(soft, axis)
+    _check_soft_labels(name, soft.data if isinstance(soft, Tensor) else soft)
+    weights = 1.0 if weight is None else _class_weights(name, weight, rows.shape[1], rows.dtype)
+    return Rows(rows, None, soft, weights, rows.shape[0], shape)
+
+
+def _check_soft_labels(name: str, soft: Array) -> None:
+    sums = soft.sum(axis=-1)
+    tolerance = 1e-3 if soft.dtype.itemsize < 8 else 1e-6
+    bad = (soft < 0).any(axis=-1) | ~(np.abs(sums - 1) <= tolerance)
+    if bad.any():
+        row = int(np.argmax(bad))
+        negative = f"its smallest is {soft[row].min():g}, and it" if (soft[row] < 0).any() else "it"
+        raise ValueError(
+            f"{name}: soft labels must not be negative and must sum to 1; row {row} is wrong: {negative} sums to "
+            f"{sums[row]:g}"
+        )
+
+
+def check_probabilities(p: Array, axis: int) -> None:
+    """Raise for the first row that is no probability distribution."""
+    sums = p.sum(axis=axis)
+    tolerance = 1e-3 if p.dtype.itemsize < 8 else 1e-6
+    # A NaN passes: it will be NaN in its row's loss, which tells more than a refusal of the batch.
+    bad = (np.abs(sums - 1) > tolerance) | (p < 0).any(axis=axis) | (p > 1 + tolerance).any(axis=axis)
+    if bad.any():
+        at = tuple(int(i) for i in np.argwhere(bad)[0]) if bad.ndim else ()
+        where = f"row {at[0] if len(at) == 1 else at}" if at else "the row"
+        raise ValueError(
+            f"cross_entropy: {where} is no probability distribution (it sums to {sums[at]:g}); "
+            "these look like logits: use softmax_cross_entropy"
+        )
+
+
+# ---- of the losses over elements
+
+
+def binary_arguments(
+    name: str, values: Any, targets: Any, weight: Any, pos_weight: Any, reduction: str
+) -> tuple[Any, Any, Any]:
+    """The targets, and the weights of the elements and of the positive ones (1.0 where there are none)."""
+    check_reduction(name, reduction, values)
+    y = same_shape(name, values, "logits" if "sigmoid" in name else "probabilities", targets)
+    data = y.data if isinstance(y, Tensor) else y
+    if data.size and not (data.min() >= 0 and data.max() <= 1):
+        at = tuple(int(i) for i in np.argwhere(~((data >= 0) & (data <= 1)))[0])
+        raise ValueError(f"{name}: targets must lie in [0, 1], and the one at {at} is {data[at]:g}")
+    return y, broadcast(name, "weight", weight, values), broadcast(name, "pos_weight", pos_weight, values)
+
+
+def same_shape(name: str, values: Any, what: str, targets: Any) -> Any:
+    """The targets as values' dtype. Raises for another shape: (N, 1) against (N,) would silently become (N, N)."""
+    y = targets if isinstance(targets, Tensor) and targets.requires_grad else array_of(targets, values.dtype)
+    if y.shape != values.shape:
+        hint = ""
+        if values.size == y.size:
+            hint = f": write targets.reshape({values.shape})"
+        raise ValueError(f"{name}: {what} have shape {values.shape} and targets have shape {y.shape}{hint}")
+    return y
+
+
+def broadcast(name: str, argument: str, weight: Any, values: Any) -> Any:
+    """Weights in the shape of the values; 1.0 where there are none."""
+    if weight is None:
+        return 1.0
+    array = array_of(weight, values.dtype)
+    if not ((array >= 0) & (array < np.inf)).all():
+        raise ValueError(f"{name}: {argument}= must not be negative, NaN or infinite")
+    try:
+        return np.broadcast_to(array, values.shape)
+    except ValueError:
+        raise ValueError(
+            f"{name}: {argument}= has shape {array.shape}, which does not broadcast to {values.shape}"
+        ) from None
+
+
+# ---- of all
+
+
+def array_of(x: Any, dtype: Any) -> Array:
+    """The array of a tensor, or of anything else, in this dtype."""
+    return np.asarray(x.data if isinstance(x, Tensor) else x, dtype=dtype)
+
+
+def floating(values: Any, name: str, what: str) -> Any:
+    """The values as a Tensor of floating-point numbers."""
+    if not isinstance(values, Tensor):
+        values = Tensor(values)
+    if values.data.dtype.kind != "f":
+        raise TypeError(f"{name}: {what} must be floating-point numbers, and these have dtype {values.dtype}")
+    return values
+
+
+def check_reduction(name: str, reduction: str, values: Any) -> None:
+    """Raise for a reduction of another name, and for the mean of nothing."""
+    if reduction not in REDUCTIONS:
+        raise ValueError(f'{name}: reduction={reduction!r} must be "mean", "sum" or "none"')
+    if reduction == "mean" and values.size == 0:
+        raise ValueError(f'{name}: the mean of an empty batch (shape {values.shape}) is 0 / 0; use reduction="sum"')
+
+
+def clipped(p: Any, eps: float, name: str) -> Any:
+    """The probabilities between eps and 1 - eps; as they are for eps=0."""
+    if not 0 <= eps < 0.5:
+        raise ValueError(f"{name}: eps={eps} must lie in [0, 0.5)")
+    return ops.clip(p, low=eps, high=1 - eps) if eps else p
