@@ -10,7 +10,10 @@ import os
 import subprocess
 import sys
 
-NAMES = ("import_time", "eager_step", "cross_entropy", "training")
+NAMES = (
+    *("import_time", "first_use", "eager_step", "cross_entropy", "activations", "adam", "memory"),
+    *("accuracy", "training"),
+)
 
 
 def main() -> None:

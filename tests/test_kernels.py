@@ -154,6 +154,18 @@ def test_sigmoid_xent_and_its_gradient(dtype, layout, z):
         assert_losses_same("sigmoid_xent", z, layout(np.full(z.shape, y, dtype)), (w, weight), {}, 0.0)
 
 
+@dtypes
+@pytest.mark.parametrize("shape", [(3,), (1, 3), (4, 1), (1, 1), (3, 4, 3), ()])
+def test_weights_of_the_last_axes_are_repeated(dtype, shape):
+    z, y, weight = (rng.random((3, 4, 3)).astype(dtype) for _ in range(3))
+    w = rng.random(shape).astype(dtype)
+    assert_losses_same("sigmoid_xent", z, y, (w, weight), {}, 0.0)
+    assert_losses_same("sigmoid_xent", z, y, (weight, w), {}, 0.0)
+    long = rng.normal(size=(700, 3)).astype(dtype)
+    if len(shape) == 1:
+        assert_losses_same("sigmoid_xent", long, (long > 0).astype(dtype), (w, 1.0), {}, 0.0)
+
+
 def test_a_long_loss_is_the_sum_of_its_blocks():
     z = rng.normal(size=5000)
     y = (rng.random(5000) < 0.5).astype(float)

@@ -820,6 +820,53 @@ def test_without_fusing_the_gradient_at_the_probabilities_can_be_looked_at():
     np.testing.assert_allclose(z.grad, PROBABILITIES - one_hot(LABELS, 3), rtol=1e-12, atol=1e-15)
 
 
+# ---- the gradient that the kernel computes on the way to the loss
+
+
+def three_losses():
+    soft = np.full((4, 3), 1 / 3)
+    return [
+        (lambda z: softmax_cross_entropy(z, LABELS)),
+        (lambda z: softmax_cross_entropy(z, LABELS, weight=[1, 2, 0.5], ignore_index=0)),
+        (lambda z: softmax_cross_entropy(z, soft, label_smoothing=0.1)),
+        (lambda z: sigmoid_binary_cross_entropy(z, soft, reduction="sum", pos_weight=2.0)),
+    ]
+
+
+@pytest.mark.parametrize("loss", three_losses())
+def test_backward_can_be_called_again_whatever_was_done_to_the_first_gradient(loss, way):
+    z = tg.Tensor(LOGITS, requires_grad=True)
+    cost = loss(z * 1)
+    expected = tg.gradients(cost, z, create_graph=True).data.copy()
+    logits = cost.inputs[0] if cost.op.name.endswith("xent") else cost.inputs[0].inputs[0]
+    for _ in range(3):
+        z.grad = None
+        cost.backward()
+        np.testing.assert_allclose(z.grad, expected, rtol=1e-14, atol=1e-17)
+        np.testing.assert_allclose(logits.grad, expected, rtol=1e-14, atol=1e-17)
+        logits.grad[:] = 7
+        z.grad[:] = 8
+
+
+@pytest.mark.parametrize("loss", three_losses())
+def test_what_is_upstream_of_the_loss_reaches_the_gradient(loss, way):
+    z = tg.Tensor(LOGITS, requires_grad=True)
+    once = tg.gradients(loss(z), z)
+    for cost in (3 * loss(z), loss(z) + loss(z) + loss(z)):
+        np.testing.assert_allclose(tg.gradients(cost, z), 3 * once, rtol=1e-14)
+    cost = loss(z)
+    np.testing.assert_allclose(tg.gradients(cost, z, gradient=-2.0), -2 * once, rtol=1e-14)
+    np.testing.assert_allclose(tg.gradients(cost, z), once, rtol=1e-14)
+    np.testing.assert_array_equal(tg.gradients(loss(z) * 0, z), np.zeros((4, 3)))
+
+
+def test_without_recording_no_gradient_is_computed(way):
+    with tg.no_grad():
+        cost = softmax_cross_entropy(tg.Tensor(LOGITS, requires_grad=True), LABELS)
+    assert cost.ready is None
+    assert softmax_cross_entropy(LOGITS, LABELS).ready is None
+
+
 # ---- the softmax that was applied twice
 
 

@@ -8,6 +8,7 @@ Loops do no checks: `losses/` has made them.
 from __future__ import annotations
 
 import math
+import threading
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -405,7 +406,8 @@ def _tops(panel, ranks, top):
 @jit
 def _column_exponentials(panel, top, total):
     """Turn each number of a column into exp(number - top of the column), and add them up."""
-    total[:] = 0
+    for k in range(len(total)):
+        total[k] = 0
     for c in range(len(panel)):
         row = panel[c]
         for k in range(len(row)):
@@ -414,8 +416,23 @@ def _column_exponentials(panel, top, total):
             total[k] += np.float64(e)
 
 
-def _lanes(rows: int) -> int:
-    return min(LANES, (rows + 15) // 16 * 16)  # whole vectors
+_of_this_thread = threading.local()
+
+
+def _scratch(classes: int, rows: int, dtype: Any) -> tuple[Array, Array, Array, Array]:
+    """For each row of a panel: its logits, its top and its true logit; the rank of the top; the label; four numbers.
+
+    They are made in Python, and once in a thread: Numba would take half a second to compile np.empty and its like.
+    """
+    lanes = min(LANES, (rows + 15) // 16 * 16)  # whole vectors
+    made = _of_this_thread.__dict__.setdefault("scratch", {})
+    key = (classes, lanes, dtype.char)
+    if key not in made:
+        whole = np.int32 if dtype.itemsize == 4 else np.int64
+        panel = np.zeros((classes + 2, lanes), dtype)
+        made[key] = (panel, np.zeros(lanes, whole), np.zeros(lanes, np.int64), np.zeros((4, lanes)))
+    found: tuple[Array, Array, Array, Array] = made[key]
+    return found
 
 
 def _same(shape: tuple[int, ...], *others: tuple[int, ...]) -> None:
@@ -464,7 +481,7 @@ def _xent(z: Array, y: Array, w: Any, smoothing: float, reduction: str, upstream
         rows = slice(start, stop)
         g, d = (upstream if len(upstream) == 1 else upstream[rows]), (slope[rows] if len(slope) else slope)
         if few:
-            _xent_few(z[rows], y[rows], w, g, share, _lanes(stop - start), loss[rows], d)
+            _xent_few(z[rows], y[rows], w, g, share, *_scratch(z.shape[1], stop - start, z.dtype), loss[rows], d)
         else:
             _xent_many(z[rows], y[rows], w, smoothing, g, share, loss[rows], d)
 
@@ -473,10 +490,15 @@ def _xent(z: Array, y: Array, w: Any, smoothing: float, reduction: str, upstream
 
 
 def _row_of(w: Any, shape: tuple[int, ...], z: Array, full: bool = False) -> Any:
-    """Weights in the dtype of z: one for all, or (if there are more, or it is wanted) one for each."""
+    """Weights in the dtype of z, flat: one for all, those of the last axes (again and again), or one for each."""
     w = np.asarray(w, z.dtype)
-    if w.size == 1 and not full:
-        return w.reshape(1)
+    if not full:
+        if w.size == 1:
+            return w.reshape(1)
+        while w.ndim and w.shape[0] == 1:
+            w = w[0]
+        if w.shape == shape[len(shape) - w.ndim :]:
+            return np.ascontiguousarray(w).reshape(-1)
     return np.ascontiguousarray(np.broadcast_to(w, shape)).reshape(-1)
 
 
@@ -498,13 +520,14 @@ def _reduced(loss: Array, reduction: str) -> Any:
 
 
 @jit
-def _xent_few(z, y, w, upstream, share, lanes, loss, slope):
+def _xent_few(z, y, w, upstream, share, panel, ranks, label, numbers, loss, slope):
     """Fill the loss of each row and, if there is room for it, the gradient."""
     rows, classes = z.shape
-    panel = np.zeros((classes, lanes), z.dtype)
-    top, true, label = np.empty(lanes, z.dtype), np.empty((1, lanes), z.dtype), np.zeros(lanes, np.int64)
-    gap, others, chosen = np.empty(lanes), np.empty(lanes), np.empty(lanes)
-    g, ranks = np.full(lanes, np.float64(upstream[0]) * share * w[0]), np.full(lanes, rank(z[0, 0]))
+    lanes = len(label)
+    top, true, panel = panel[classes], panel[classes + 1 :], panel[:classes]
+    gap, others, chosen, g = numbers[0], numbers[1], numbers[2], numbers[3]
+    for k in range(lanes):
+        g[k] = np.float64(upstream[0]) * share * w[0]
     for first in range(0, rows, lanes):
         here = min(lanes, rows - first)
         _into(z, first, panel)
@@ -720,8 +743,9 @@ def _sigmoid_xent(z: Array, y: Array, w: Any, weight: Any, reduction: str, upstr
 
     def work(start: int, stop: int) -> None:
         part = slice(start, stop)
-        several = [array if len(array) <= 1 else array[part] for array in (w, weight, upstream, loss, flat)]
-        _sigmoid_xent_blocks(z[part], y[part], *several, share, sums[start // BLOCK : -(-stop // BLOCK)])
+        three = (array if len(array) <= 1 else array[part] for array in (upstream, loss, flat))
+        blocks = sums[start // BLOCK : -(-stop // BLOCK)]
+        _sigmoid_xent_blocks(z[part], y[part], w, weight, start, *three, share, blocks)
 
     in_parts(work, count, _seconds(count, 2.5, z), step=BLOCK)
     if reduction == "none":
@@ -730,20 +754,27 @@ def _sigmoid_xent(z: Array, y: Array, w: Any, weight: Any, reduction: str, upstr
 
 
 @jit
-def _sigmoid_xent_blocks(z, y, w, weight, upstream, loss, slope, share, sums):
+def _sigmoid_xent_blocks(z, y, w, weight, start, upstream, loss, slope, share, sums):
     """Fill the losses and the gradient, where there is room for them, and the sum of the losses of each block."""
     losses, slopes = np.empty(BLOCK, z.dtype), np.empty(BLOCK, z.dtype)
-    several_w, several_weights = np.full(BLOCK, w[0]), np.full(BLOCK, weight[0])
-    several_upstream = np.full(BLOCK, upstream[0] * z.dtype.type(share))
+    several_w, several_weights = np.empty(BLOCK, z.dtype), np.empty(BLOCK, z.dtype)
+    _repeated(w, 0, several_w)
+    _repeated(weight, 0, several_weights)
+    several_upstream = np.empty(BLOCK, z.dtype)
+    several_upstream[:] = upstream[0] * z.dtype.type(share)
     for b in range(len(sums)):
         first = b * BLOCK
         here = min(BLOCK, len(z) - first)
         stop = first + here
+        if len(w) > 1:
+            _repeated(w, start + first, several_w)
+        if len(weight) > 1:
+            _repeated(weight, start + first, several_weights)
         _sigmoid_xent_block(
             z[first:stop],
             y[first:stop],
-            w[first:stop] if len(w) > 1 else several_w[:here],
-            weight[first:stop] if len(weight) > 1 else several_weights[:here],
+            several_w[:here],
+            several_weights[:here],
             upstream[first:stop] if len(upstream) > 1 else several_upstream[:here],
             losses[:here],
             slopes[:here],
@@ -753,6 +784,15 @@ def _sigmoid_xent_blocks(z, y, w, weight, upstream, loss, slope, share, sums):
             loss[first:stop] = losses[:here]
         if len(slope) > 0:
             slope[first:stop] = slopes[:here]
+
+
+@jit
+def _repeated(row, first, out):
+    """The numbers of a row, again and again, from this place on."""
+    k = first % len(row)
+    for i in range(len(out)):
+        out[i] = row[k]
+        k = k + 1 if k + 1 < len(row) else 0
 
 
 @jit
@@ -786,7 +826,8 @@ def softmax(x: Array, *, axis: int = -1) -> Any:
 
     def work(start: int, stop: int) -> None:
         if few:
-            _softmax_few(rows[start:stop], _lanes(stop - start), out[start:stop])
+            panel, ranks, _, numbers = _scratch(rows.shape[1], stop - start, x.dtype)
+            _softmax_few(rows[start:stop], panel, ranks, numbers, out[start:stop])
         else:
             _softmax_many(rows[start:stop], out[start:stop])
 
@@ -799,16 +840,17 @@ def _along_rows(x: Array, axis: Any) -> bool:
 
 
 @jit
-def _softmax_few(z, lanes, out):
-    panel, top, total = np.zeros((z.shape[1], lanes), z.dtype), np.empty(lanes, z.dtype), np.empty(lanes)
-    ranks = np.full(lanes, rank(z[0, 0]))
-    for first in range(0, len(z), lanes):
+def _softmax_few(z, panel, ranks, numbers, out):
+    rows, classes = z.shape
+    lanes = len(ranks)
+    top, panel, total = panel[classes], panel[:classes], numbers[0]
+    for first in range(0, rows, lanes):
         _into(z, first, panel)
         _tops(panel, ranks, top)
         _column_exponentials(panel, top, total)
         for k in range(lanes):
             top[k] = 1 / total[k]
-        for c in range(len(panel)):
+        for c in range(classes):
             for k in range(lanes):
                 panel[c, k] *= top[k]
         _out_of(panel, first, out)

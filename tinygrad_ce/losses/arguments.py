@@ -229,18 +229,19 @@ def same_shape(name: str, values: Any, what: str, targets: Any) -> Any:
 
 
 def broadcast(name: str, argument: str, weight: Any, values: Any) -> Any:
-    """Weights in the shape of the values; 1.0 where there are none."""
+    """Weights that broadcast against the values; 1.0 where there are none."""
     if weight is None:
         return 1.0
     array = array_of(weight, values.dtype)
     if not ((array >= 0) & (array < np.inf)).all():
         raise ValueError(f"{name}: {argument}= must not be negative, NaN or infinite")
     try:
-        return np.broadcast_to(array, values.shape)
+        np.broadcast_to(array, values.shape)
     except ValueError:
         raise ValueError(
             f"{name}: {argument}= has shape {array.shape}, which does not broadcast to {values.shape}"
         ) from None
+    return array
 
 
 # ---- of all
