@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinygrad_ce import cache
-from tinygrad_ce.threads import in_parts
+from tinygrad_ce.threads import STEP, in_parts
 
 Array = npt.NDArray[Any]
 numba: Any
@@ -141,13 +141,19 @@ def either(condition: Any, yes: Any, no: Any) -> Any:
 
 
 def rank(x: Any) -> Any:
-    """A whole number that orders as x does, so that a maximum can be taken in any order (NaN is first or last)."""
-    return x
+    """A whole number that orders as x does, so that a maximum can be taken in any order (NaN is first or last).
+
+    Floats of one sign order as their bits do; the bits of the negative ones are flipped.
+    """
+    whole = np.int32 if x.dtype.itemsize == 4 else np.int64
+    bits = x.view(whole)
+    return bits if bits >= 0 else bits ^ np.iinfo(whole).max
 
 
 def ranked(rank: Any) -> Any:
     """The number of this rank."""
-    return rank
+    bits = rank if rank >= 0 else rank ^ np.iinfo(rank.dtype).max
+    return bits.view(np.float32 if rank.dtype.itemsize == 4 else np.float64)
 
 
 if numba is not None:
@@ -205,7 +211,7 @@ if numba is not None:
         _, whole, digits, _ = _kinds(x)
         sign, others = (31, whole(2**31 - 1)) if digits == 23 else (63, whole(2**63 - 1))
 
-        def body(x):  # floats of one sign order as their bits do; those of the negative ones are flipped
+        def body(x):
             bits = _bits(x)
             return whole(bits ^ (whole(bits >> sign) & others))
 
@@ -337,6 +343,7 @@ if numba is not None:
 VECTOR = 64  # elements that a buffer's length is a multiple of: four vectors of 16 float32
 LANES = 128  # rows in a panel
 FEW = 48  # classes; up to here a panel is faster
+SHORT = 20_000  # elements that are never worth another thread
 
 
 @jit
@@ -424,7 +431,7 @@ def _scratch(classes: int, rows: int, dtype: Any) -> tuple[Array, Array, Array, 
 
     They are made in Python, and once in a thread: Numba would take half a second to compile np.empty and its like.
     """
-    lanes = min(LANES, (rows + 15) // 16 * 16)  # whole vectors
+    lanes = min(LANES, -(-max(rows, 1) // 16) * 16)  # whole vectors
     made = _of_this_thread.__dict__.setdefault("scratch", {})
     key = (classes, lanes, dtype.char)
     if key not in made:
@@ -477,16 +484,28 @@ def _xent(z: Array, y: Array, w: Any, smoothing: float, reduction: str, upstream
     loss = np.empty(len(z), z.dtype)
     few = z.shape[1] <= FEW and smoothing == 0 and len(w) == 1
 
-    def work(start: int, stop: int) -> None:
-        rows = slice(start, stop)
-        g, d = (upstream if len(upstream) == 1 else upstream[rows]), (slope[rows] if len(slope) else slope)
+    def loop(z: Array, y: Array, upstream: Array, loss: Array, slope: Array) -> None:
         if few:
-            _xent_few(z[rows], y[rows], w, g, share, *_scratch(z.shape[1], stop - start, z.dtype), loss[rows], d)
+            _xent_few(z, y, w, upstream, share, *_scratch(z.shape[1], len(z), z.dtype), loss, slope)
         else:
-            _xent_many(z[rows], y[rows], w, smoothing, g, share, loss[rows], d)
+            _xent_many(z, y, w, smoothing, upstream, share, loss, slope)
 
-    in_parts(work, len(z), _seconds(z.size, 3.0 if few else 1.0, z), step=LANES if few else 1)
+    _by_rows(loop, (z, y, upstream, loss, slope), 3.0 if few else 1.0, step=LANES if few else 1)
     return _reduced(loss, reduction)
+
+
+def _by_rows(loop: Callable[..., None], arrays: tuple[Array, ...], nanoseconds: float, step: int) -> None:
+    """Call the loop with the arrays, or in several threads with some of their rows (of those that have as many)."""
+    rows = len(arrays[0])
+    if arrays[0].size < SHORT:
+        if rows > 0:
+            loop(*arrays)
+        return
+
+    def work(start: int, stop: int) -> None:
+        loop(*(array[start:stop] if len(array) == rows else array for array in arrays))
+
+    in_parts(work, rows, _seconds(arrays[0].size, nanoseconds, arrays[0]), step)
 
 
 def _row_of(w: Any, shape: tuple[int, ...], z: Array, full: bool = False) -> Any:
@@ -655,12 +674,10 @@ def _soft_xent(z: Array, q: Array, w: Any, smoothing: float, reduction: str, ups
     share = 1 / max(len(z), 1) if reduction == "mean" else 1.0
     loss = np.empty(len(z), z.dtype)
 
-    def work(start: int, stop: int) -> None:
-        rows = slice(start, stop)
-        g, d = (upstream if len(upstream) == 1 else upstream[rows]), (slope[rows] if len(slope) else slope)
-        _soft_xent_rows(z[rows], q[rows], w, smoothing, g, share, loss[rows], d)
+    def loop(z: Array, q: Array, upstream: Array, loss: Array, slope: Array) -> None:
+        _soft_xent_rows(z, q, w, smoothing, upstream, share, loss, slope)
 
-    in_parts(work, len(z), _seconds(z.size, 2.0, z), step=1)
+    _by_rows(loop, (z, q, upstream, loss, slope), 2.0, step=1)
     return _reduced(loss, reduction)
 
 
@@ -824,14 +841,14 @@ def softmax(x: Array, *, axis: int = -1) -> Any:
     out = np.empty(rows.shape, x.dtype)
     few = rows.shape[1] <= FEW
 
-    def work(start: int, stop: int) -> None:
+    def loop(rows: Array, out: Array) -> None:
         if few:
-            panel, ranks, _, numbers = _scratch(rows.shape[1], stop - start, x.dtype)
-            _softmax_few(rows[start:stop], panel, ranks, numbers, out[start:stop])
+            panel, ranks, _, numbers = _scratch(rows.shape[1], len(rows), x.dtype)
+            _softmax_few(rows, panel, ranks, numbers, out)
         else:
-            _softmax_many(rows[start:stop], out[start:stop])
+            _softmax_many(rows, out)
 
-    in_parts(work, len(rows), _seconds(x.size, 2.0 if few else 1.0, x), step=LANES if few else 1)
+    _by_rows(loop, (rows, out), 2.0 if few else 1.0, step=LANES if few else 1)
     return out.reshape(x.shape)
 
 
@@ -869,12 +886,7 @@ def log_softmax(x: Array, *, axis: int = -1) -> Any:
         return NotImplemented
     rows = np.ascontiguousarray(x).reshape(-1, x.shape[-1])
     out = np.empty(rows.shape, x.dtype)
-    nothing = np.empty(0, x.dtype)
-
-    def work(start: int, stop: int) -> None:
-        _log_softmax(rows[start:stop], nothing, out[start:stop])
-
-    in_parts(work, len(rows), _seconds(x.size, 2.0, x), step=1)
+    _by_rows(_log_softmax, (rows, np.empty(0, x.dtype), out), 2.0, step=1)
     return out.reshape(x.shape)
 
 
@@ -882,12 +894,8 @@ def logsumexp(x: Array, *, axis: Any = None, keepdims: bool = False) -> Any:
     if not _along_rows(x, axis):
         return NotImplemented
     rows = np.ascontiguousarray(x).reshape(-1, x.shape[-1])
-    sums, nothing = np.empty(len(rows), x.dtype), np.empty((0, x.shape[-1]), x.dtype)
-
-    def work(start: int, stop: int) -> None:
-        _log_softmax(rows[start:stop], sums[start:stop], nothing)
-
-    in_parts(work, len(rows), _seconds(x.size, 2.0, x), step=1)
+    sums = np.empty(len(rows), x.dtype)
+    _by_rows(_log_softmax, (rows, sums, np.empty((0, x.shape[-1]), x.dtype)), 2.0, step=1)
     return sums.reshape(*x.shape[:-1], 1) if keepdims else sums.reshape(x.shape[:-1])
 
 
@@ -924,15 +932,10 @@ def softplus(x: Array) -> Array:
     return _one_by_one(_softplus, x, 1.3)
 
 
-def _one_by_one(loop: Callable[[Array, Array], Any], x: Array, nanoseconds: float) -> Array:
+def _one_by_one(loop: Callable[..., Any], x: Array, nanoseconds: float) -> Array:
     x = np.ascontiguousarray(x)
     out = np.empty(x.shape, x.dtype)
-    before, after = x.reshape(-1), out.reshape(-1)
-
-    def work(start: int, stop: int) -> None:
-        loop(before[start:stop], after[start:stop])
-
-    in_parts(work, x.size, _seconds(x.size, nanoseconds, x))
+    _by_rows(loop, (x.reshape(-1), out.reshape(-1)), nanoseconds, step=STEP)
     return out
 
 
@@ -1001,16 +1004,11 @@ def rmsprop(*arguments: Any) -> None:
 
 def _update(loop: Callable[..., None], arrays: int, arguments: tuple[Any, ...]) -> None:
     """Call the loop; for a long parameter, in several threads. The first so many arguments are arrays."""
-    size = arguments[0].size
-    if size < 100_000:
+    if arguments[0].size < SHORT:
         loop(*arguments)
         return
-    flat = [array.reshape(-1) for array in arguments[:arrays]]
-
-    def work(start: int, stop: int) -> None:
-        loop(*(array[start:stop] for array in flat), *arguments[arrays:])
-
-    in_parts(work, size, _seconds(size, 0.4 * arrays, arguments[0]))
+    flat = tuple(array.reshape(-1) for array in arguments[:arrays])
+    _by_rows(lambda *parts: loop(*parts, *arguments[arrays:]), flat, 0.4 * arrays, step=STEP)
 
 
 @jit

@@ -92,7 +92,7 @@ def warn_of_one_class(values: Any, name: str, axis: int) -> None:
 
 def _are_distributions(z: Any, axis: int) -> bool:
     """Whether all rows are not negative and sum to 1. Real logits fail at the first number or two, without NumPy."""
-    if z.size == 0 or z.shape[axis] == 1:
+    if z.size == 0 or not 0 <= z.item(0) <= 1 or z.shape[axis] == 1:
         return False
     first = z[0] if z.ndim == 2 and axis in (-1, 1) else np.moveaxis(z, axis, -1).reshape(-1, z.shape[axis])[0]
     for value in first[:8].tolist():
