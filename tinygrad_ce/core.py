@@ -524,7 +524,7 @@ class Primitive:
 
     def _first_call(self, *values: Any, **params: Any) -> Any:
         """Numba costs a fifth of a second to import, so the kernel is looked up when it is first needed."""
-        if np.size(values[0]) < self.kernel_from:
+        if getattr(values[0], "size", 1) < self.kernel_from:
             return self.body(*values, **params)
         from tinygrad_ce import kernels
 

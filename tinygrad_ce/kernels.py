@@ -423,30 +423,30 @@ def _column_exponentials(panel, top, total):
             total[k] += np.float64(e)
 
 
-_of_this_thread = threading.local()
+class _Scratch(threading.local):
+    """What a panel needs, made once in a thread, and in Python: Numba would take half a second to compile np.empty."""
+
+    def __init__(self) -> None:
+        self.made: dict[Any, tuple[Array, Array, Array, Array]] = {}
+
+    def __call__(self, classes: int, rows: int, dtype: Any) -> tuple[Array, Array, Array, Array]:
+        """For each row: its logits, its top and its true logit; the rank of the top; the label; four numbers."""
+        lanes = LANES if rows >= LANES else (rows + 15) // 16 * 16 or 16  # whole vectors
+        key = (classes, lanes, dtype.char)
+        if key not in self.made:
+            whole = np.int32 if dtype.itemsize == 4 else np.int64
+            panel = np.zeros((classes + 2, lanes), dtype)
+            self.made[key] = (panel, np.zeros(lanes, whole), np.zeros(lanes, np.int64), np.zeros((4, lanes)))
+        return self.made[key]
 
 
-def _scratch(classes: int, rows: int, dtype: Any) -> tuple[Array, Array, Array, Array]:
-    """For each row of a panel: its logits, its top and its true logit; the rank of the top; the label; four numbers.
-
-    They are made in Python, and once in a thread: Numba would take half a second to compile np.empty and its like.
-    """
-    lanes = min(LANES, -(-max(rows, 1) // 16) * 16)  # whole vectors
-    made = _of_this_thread.__dict__.setdefault("scratch", {})
-    key = (classes, lanes, dtype.char)
-    if key not in made:
-        whole = np.int32 if dtype.itemsize == 4 else np.int64
-        panel = np.zeros((classes + 2, lanes), dtype)
-        made[key] = (panel, np.zeros(lanes, whole), np.zeros(lanes, np.int64), np.zeros((4, lanes)))
-    found: tuple[Array, Array, Array, Array] = made[key]
-    return found
+_scratch = _Scratch()
 
 
-def _same(shape: tuple[int, ...], *others: tuple[int, ...]) -> None:
+def _same(shape: tuple[int, ...], other: tuple[int, ...]) -> None:
     """The loops trust their arrays to be alike."""
-    for other in others:
-        if other != shape:
-            raise ValueError(f"shapes {shape} and {other} differ")
+    if other != shape:
+        raise ValueError(f"shapes {shape} and {other} differ")
 
 
 def _seconds(count: int, nanoseconds: float, z: Array) -> float:
@@ -480,13 +480,17 @@ def _xent(z: Array, y: Array, w: Any, smoothing: float, reduction: str, upstream
     z, y = np.ascontiguousarray(z), np.ascontiguousarray(y)
     _same(z.shape[:1], y.shape)
     w, upstream = _row_of(w, z.shape[1:], z, smoothing != 0), _upstream(upstream, reduction, z.shape[:1], z)
-    share = 1 / max(len(z), 1) if reduction == "mean" else 1.0
-    loss = np.empty(len(z), z.dtype)
-    few = z.shape[1] <= FEW and smoothing == 0 and len(w) == 1
+    rows, classes = z.shape
+    share = 1 / rows if reduction == "mean" and rows else 1.0
+    loss = np.empty(rows, z.dtype)
+    few = classes <= FEW and smoothing == 0 and len(w) == 1
+    if few and 0 < z.size < SHORT:  # the batches of toy networks, without ceremony
+        _xent_few(z, y, w, upstream, share, *_scratch(classes, rows, z.dtype), loss, slope)
+        return _reduced(loss, reduction)
 
     def loop(z: Array, y: Array, upstream: Array, loss: Array, slope: Array) -> None:
         if few:
-            _xent_few(z, y, w, upstream, share, *_scratch(z.shape[1], len(z), z.dtype), loss, slope)
+            _xent_few(z, y, w, upstream, share, *_scratch(classes, len(z), z.dtype), loss, slope)
         else:
             _xent_many(z, y, w, smoothing, upstream, share, loss, slope)
 
@@ -510,6 +514,8 @@ def _by_rows(loop: Callable[..., None], arrays: tuple[Array, ...], nanoseconds: 
 
 def _row_of(w: Any, shape: tuple[int, ...], z: Array, full: bool = False) -> Any:
     """Weights in the dtype of z, flat: one for all, those of the last axes (again and again), or one for each."""
+    if type(w) is float and w == 1 and not full:
+        return _ONES[z.dtype.char]
     w = np.asarray(w, z.dtype)
     if not full:
         if w.size == 1:
@@ -521,12 +527,12 @@ def _row_of(w: Any, shape: tuple[int, ...], z: Array, full: bool = False) -> Any
     return np.ascontiguousarray(np.broadcast_to(w, shape)).reshape(-1)
 
 
-_ONE = {np.dtype(np.float32): np.ones(1, np.float32), np.dtype(np.float64): np.ones(1)}
+_ONES = {"f": np.ones(1, np.float32), "d": np.ones(1)}
 
 
 def _upstream(upstream: Any, reduction: str, shape: tuple[int, ...], z: Array) -> Any:
     if upstream is None:
-        return _ONE[z.dtype]
+        return _ONES[z.dtype.char]
     _same(np.shape(upstream), shape if reduction == "none" else ())
     return np.ascontiguousarray(upstream, z.dtype).reshape(-1)
 
@@ -986,27 +992,24 @@ def takes(param: Array, grad: Array) -> bool:
     )
 
 
-def sgd(*arguments: Any) -> None:
-    _update(_sgd, 2, arguments)
+def sgd(p: Array, *rest: Any) -> None:
+    _sgd(p, *rest) if p.size < SHORT else _update(_sgd, 2, (p, *rest))
 
 
-def sgd_momentum(*arguments: Any) -> None:
-    _update(_sgd_momentum, 3, arguments)
+def sgd_momentum(p: Array, *rest: Any) -> None:
+    _sgd_momentum(p, *rest) if p.size < SHORT else _update(_sgd_momentum, 3, (p, *rest))
 
 
-def adam(*arguments: Any) -> None:
-    _update(_adam, 4, arguments)
+def adam(p: Array, *rest: Any) -> None:
+    _adam(p, *rest) if p.size < SHORT else _update(_adam, 4, (p, *rest))
 
 
-def rmsprop(*arguments: Any) -> None:
-    _update(_rmsprop, 3, arguments)
+def rmsprop(p: Array, *rest: Any) -> None:
+    _rmsprop(p, *rest) if p.size < SHORT else _update(_rmsprop, 3, (p, *rest))
 
 
 def _update(loop: Callable[..., None], arrays: int, arguments: tuple[Any, ...]) -> None:
-    """Call the loop; for a long parameter, in several threads. The first so many arguments are arrays."""
-    if arguments[0].size < SHORT:
-        loop(*arguments)
-        return
+    """Call the loop for a long parameter, in several threads; the first so many arguments are arrays."""
     flat = tuple(array.reshape(-1) for array in arguments[:arrays])
     _by_rows(lambda *parts: loop(*parts, *arguments[arrays:]), flat, 0.4 * arrays, step=STEP)
 

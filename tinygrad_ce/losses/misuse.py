@@ -44,7 +44,7 @@ def warn_of_squashed(logits: Any, name: str, other: str, axis: int | None) -> No
     """Warn if the "logits" are probabilities already, or if there is one class only. axis: of the classes, if any."""
     if axis is not None:
         warn_of_one_class(logits, name, axis)
-    maker = squashed(logits) if logits.op is not None else None
+    maker = squashed(logits) if logits.op in MOVING or logits.op in SQUASHING else None
     classes = None if axis is None else logits.shape[axis]
     if maker is None:
         if axis is not None and _are_distributions(logits.data, axis):
