@@ -12,6 +12,7 @@ from tinygrad_ce.backward import gradients, no_grad
 from tinygrad_ce.core import Primitive, Tensor, primitive
 from tinygrad_ce.functional import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from tinygrad_ce.nn.init import seed
+from tinygrad_ce.program import source
 from tinygrad_ce.threads import get_num_threads, set_num_threads
 from tinygrad_ce.train import History, NotFiniteError, Trainer
 
@@ -42,6 +43,7 @@ __all__ = [
     "primitive",
     "seed",
     "set_num_threads",
+    "source",
     "value_and_grad",
     "vjp",
 ]

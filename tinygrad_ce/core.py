@@ -24,9 +24,10 @@ Rule: TypeAlias = Callable[..., Any]
 
 
 class _Recording(threading.local):
-    """Whether this thread writes down how its tensors are made (`no_grad` switches it off)."""
+    """Whether this thread writes down how its tensors are made (`no_grad` switches it off), and who else is told."""
 
     enabled = True
+    listener: Callable[..., None] | None = None  # called with (op, inputs, params, result), by `program`
 
 
 recording = _Recording()
@@ -446,6 +447,8 @@ class Primitive:
             result.op = None
             result.inputs = result.values = result.edges = ()
             result.params = _NO_PARAMS
+        if recording.listener is not None:
+            recording.listener(self, inputs, params, result)
         return result
 
     def vjp(self, argument: str) -> Callable[[Rule], Rule]:

@@ -110,7 +110,7 @@ def cos_x(g, out, x):
     return -(g * sin(x))
 
 
-@primitive(kernel="tanh", kernel_from=LARGE)
+@primitive(kernel="tanh", kernel_from=500_000)  # NumPy's own, so only threads can gain
 def tanh(x):
     return np.tanh(x)
 

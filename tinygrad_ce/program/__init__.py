@@ -1,0 +1,6 @@
+"""The graph as a program: recorded, simplified, and printed as the NumPy that one would write by hand."""
+
+from tinygrad_ce.program.printed import source
+from tinygrad_ce.program.straight import Instruction, Program, Value
+
+__all__ = ["Instruction", "Program", "Value", "source"]

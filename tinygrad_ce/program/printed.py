@@ -1,0 +1,239 @@
+"""A program as standalone NumPy: one line for each operation and each rule, as one would write it by hand.
+
+What is printed is the primitives' own bodies: a body that is one expression stands in the line itself, with the
+program's names in place of the arguments; a longer one becomes a function above the step. There are no templates.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from collections import Counter
+from collections.abc import Mapping
+from functools import cache
+from types import BuiltinFunctionType, FunctionType, ModuleType
+from typing import Any
+
+import numpy as np
+
+from tinygrad_ce.core import Primitive, Tensor
+from tinygrad_ce.program.recorded import of_loss
+from tinygrad_ce.program.simplified import simplified
+from tinygrad_ce.program.straight import Instruction, Program, Value
+
+WIDEST = 70  # characters of an expression into which another one is still folded
+
+
+def source(loss: Tensor) -> str:
+    """The forward and backward pass of a loss that has been computed, as standalone NumPy.
+
+    The text defines `step`, a function of the tensors and arrays that went in, which returns the loss and the gradient
+    of every leaf. Names are those of the tensors (`layers.0.W` becomes `W0`); the shapes are comments.
+    Raises TypeError and ValueError if the loss is no single number with a history.
+
+    >>> x = Tensor(np.array([1.0, 2.0]), requires_grad=True, name="x")
+    >>> print(source((x * x).sum()))
+    import numpy as np
+    <BLANKLINE>
+    <BLANKLINE>
+    def step(x):
+        # forward
+        t1 = x * x                         # (2,)
+        loss = t1.sum()                    # ()
+    <BLANKLINE>
+        # backward
+        d_t1 = np.broadcast_to(1.0, (2,))  # (2,)
+        t_3 = d_t1 * x                     # (2,)
+        d_x = t_3 + t_3                    # (2,)
+        return loss, d_x
+    """
+    return simplified(of_loss(loss)).source
+
+
+def as_numpy(program: Program) -> str:
+    """The text of a program."""
+    writer = _Text(program)
+    lines = writer.lines()
+    helpers = [writer.helpers[name] for name in writer.helpers]
+    arguments = ", ".join(value.name for value in program.inputs)
+    head = [
+        *sorted(writer.imports),
+        "import numpy as np",
+        "",
+        "",
+        *(line for text in helpers for line in (*text.splitlines(), "", "")),
+    ]
+    answer = ", ".join(writer.shown(value) for value in program.outputs.values())
+    return "\n".join([*head, f"def step({arguments}):", *lines, f"    return {answer}"])
+
+
+class _Text:
+    """Turns instructions into lines, and collects the functions that they need."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.helpers: dict[str, str] = {}
+        self.imports: set[str] = set()
+        self.folded: dict[Value, ast.expr] = {}
+        self.uses = Counter(x for i in program.instructions for x in i.inputs if isinstance(x, Value))
+        self.uses.update(program.outputs.values())
+
+    def lines(self) -> list[str]:
+        """The lines of the step, with shapes as comments that stand in one column."""
+        rows: list[tuple[str, str]] = []
+        section = None
+        for i in self.program.instructions:
+            if i.section != section:
+                section = i.section
+                rows += [("", ""), (f"# {section}", "")] if rows else [(f"# {section}", "")]
+            expression = self.expression(i)
+            if self.can_fold(i, expression):
+                self.folded[i.result] = expression
+            else:
+                rows.append((f"{self.named(i.result)} = {ast.unparse(expression)}", f"# {i.result.shape}"))
+        width = min(WIDEST, max((len(text) for text, comment in rows if comment), default=0))
+        return [
+            f"    {text:<{width}}  {comment}".rstrip() if comment else f"    {text}".rstrip() for text, comment in rows
+        ]
+
+    def named(self, value: Value) -> str:
+        if value.name.startswith("_"):
+            value.name = f"t{value.name}"
+        return value.name
+
+    def can_fold(self, i: Instruction, expression: ast.expr) -> bool:
+        """Whether this is a step on the way inside a rule, short enough to stand inside the next line."""
+        passing = i.result.name.startswith("_") and self.uses[i.result] == 1
+        return passing and i.result not in self.program.outputs.values() and len(ast.unparse(expression)) < WIDEST // 2
+
+    def shown(self, value: Any) -> str:
+        return ast.unparse(self.node(value))
+
+    def node(self, value: Any) -> ast.expr:
+        """What stands for a value in an expression."""
+        if not isinstance(value, Value):
+            return literal(value)
+        if value in self.folded:
+            return self.folded[value]
+        if value.role == "constant":
+            number = literal(value.example.flat[0].item())
+            if value.example.ndim == 0:  # a Python number stands for a float64
+                return number if value.example.dtype.itemsize == 8 else literal(value.example[()])
+            shape, dtype = literal(value.shape), literal(value.example.dtype)
+            return ast.Call(ast.parse("np.full", mode="eval").body, [shape, number, dtype], [])
+        return ast.Name(value.name)
+
+    def expression(self, i: Instruction) -> ast.expr:
+        """The call of an instruction, or its body where that is one expression."""
+        body = _parsed(i.op.body)
+        names = {name: self.node(x) for name, x in zip(i.op.arguments, i.inputs, strict=False)}
+        if i.op.starred is not None:
+            first = len(i.op.arguments) - 1
+            names[i.op.starred] = ast.Tuple([self.node(x) for x in i.inputs[first:]])
+        single = _single_expression(body)
+        if single is not None:
+            self.need(i.op.body, of=single)
+            given = names | {name: literal(value) for name, value in i.params.items()}
+            line: ast.expr = _Substituted(given).visit(_copied(single))
+            return line
+        self.need(i.op.body)
+        defaults = i.op.defaults
+        options = [ast.keyword(k, literal(v)) for k, v in i.params.items() if k not in defaults or defaults[k] != v]
+        return ast.Call(ast.Name(i.op.name), [self.node(x) for x in i.inputs], options)
+
+    def need(self, function: Any, of: ast.expr | None = None) -> None:
+        """Put a function above the step, and before it what it calls; or only what one expression of it calls."""
+        tree = _parsed(function)
+        if of is None and tree.name in self.helpers:
+            return
+        for node in ast.walk(of or tree):
+            if isinstance(node, ast.Name) and node.id in function.__globals__:
+                self.need_global(node.id, function.__globals__[node.id])
+        if of is None:
+            self.helpers[tree.name] = ast.unparse(tree)
+
+    def need_global(self, name: str, value: Any) -> None:
+        if isinstance(value, Primitive):
+            self.need(value.body)
+        elif isinstance(value, FunctionType):
+            self.need(value)
+        elif isinstance(value, BuiltinFunctionType):
+            self.imports.add(f"from {value.__module__} import {name}")
+        elif not isinstance(value, (ModuleType, type)) and name not in self.helpers and not name.startswith("__"):
+            kind = type(value)
+            if kind.__module__.startswith("tinygrad_ce"):  # a marker, such as the one for index arrays in a pattern
+                self.helpers[name] = f'{name} = "{name}"  # stands for the next index array'
+
+
+class _Substituted(ast.NodeTransformer):
+    """An expression with other expressions in place of some names."""
+
+    def __init__(self, names: Mapping[str, ast.expr]) -> None:
+        self.names = names
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        return self.names.get(node.id, node)
+
+    def visit_Call(self, node: ast.Call) -> ast.expr:
+        arguments: list[ast.expr] = []
+        for argument in node.args:
+            starred = isinstance(argument, ast.Starred) and isinstance(argument.value, ast.Name)
+            given = self.names.get(argument.value.id) if starred else None  # type: ignore[attr-defined]
+            arguments += given.elts if isinstance(given, ast.Tuple) else [argument]
+        node.args = arguments
+        self.generic_visit(node)
+        for k in node.keywords:
+            if k.arg == "axis" and isinstance(k.value, ast.Tuple) and len(k.value.elts) == 1:
+                k.value = k.value.elts[0]
+        # What is NumPy's default need not be said.
+        node.keywords = [k for k in node.keywords if (k.arg, ast.unparse(k.value)) not in _DEFAULTS]
+        if ast.unparse(node.func) == "np.transpose" and ast.unparse(node.args[1]) == "None":
+            return ast.Attribute(node.args[0], "T")
+        return node
+
+
+_DEFAULTS = {("axis", "None"), ("keepdims", "False"), ("ddof", "0")}
+
+
+def literal(value: Any) -> ast.expr:
+    """A Python value as it is written in a program."""
+    if isinstance(value, np.dtype):
+        text = f"np.dtype({value.str!r})" if value.kind not in "fiu" else f"np.{value.name}"
+    elif isinstance(value, tuple):
+        return ast.Tuple([literal(v) for v in value])
+    elif isinstance(value, slice):
+        return ast.Call(ast.Name("slice"), [literal(v) for v in (value.start, value.stop, value.step)], [])
+    elif isinstance(value, float) and not np.isfinite(value):
+        text = {"inf": "np.inf", "-inf": "-np.inf", "nan": "np.nan"}[str(value)]
+    elif isinstance(value, np.generic):
+        text = f"np.{value.dtype.name}({value.item()!r})"
+    elif value is Ellipsis:
+        text = "..."
+    else:
+        text = repr(value)
+    return ast.parse(text, mode="eval").body
+
+
+@cache
+def _parsed(function: Any) -> ast.FunctionDef:
+    """The definition of a function, without decorators, annotations and docstring."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
+    assert isinstance(tree, ast.FunctionDef)
+    tree.decorator_list, tree.returns = [], None
+    for argument in (*tree.args.args, *tree.args.kwonlyargs, *filter(None, (tree.args.vararg, tree.args.kwarg))):
+        argument.annotation = None
+    if ast.get_docstring(tree) is not None and len(tree.body) > 1:
+        tree.body = tree.body[1:]
+    return tree
+
+
+def _single_expression(tree: ast.FunctionDef) -> ast.expr | None:
+    """What a function returns, if that is all that it does (besides refusing arguments)."""
+    *before, last = tree.body
+    guards = all(isinstance(s, ast.If) and all(isinstance(b, ast.Raise) for b in s.body) for s in before)
+    return last.value if guards and isinstance(last, ast.Return) else None
+
+
+def _copied(node: ast.expr) -> ast.expr:
+    return ast.parse(ast.unparse(node), mode="eval").body

@@ -1,0 +1,152 @@
+"""From a loss that has been computed to the program that computes it and its gradients.
+
+The forward instructions are the graph. The backward ones are what the rules do when they run on Tensors: every
+primitive that they call is written down.
+"""
+
+from __future__ import annotations
+
+import keyword
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from tinygrad_ce.backward import pulled_back, reachable, recorded
+from tinygrad_ce.core import REGISTRY, Array, Primitive, Tensor, recording
+from tinygrad_ce.program.straight import Instruction, Program, Value
+
+LETTERS = {
+    **dict.fromkeys(("affine", "matmul", "contract"), "z"),
+    **dict.fromkeys(("tanh", "sigmoid", "relu", "softplus"), "h"),
+    "softmax": "p",
+}  # what results are called where nobody has named them
+
+
+def of_loss(loss: Tensor) -> Program:
+    """The forward and backward pass of a loss. ValueError if it has no history."""
+    if not isinstance(loss, Tensor):
+        raise TypeError(f"source: the loss is {type(loss).__name__}; only a Tensor has a history")
+    if loss.op is None or not loss.requires_grad:
+        raise ValueError(
+            f"{loss.label} has no history to print: none of its inputs has requires_grad=True, or it was made inside "
+            "no_grad()"
+        )
+    if loss.size != 1:
+        raise ValueError(f"source: a loss is a single number, and {loss.label} has shape {loss.shape}: reduce it first")
+    graph = reachable(loss)
+    writer = _Writer()
+    for number in sorted(graph):
+        tensor = graph[number]
+        if tensor.op is not None:
+            name = "loss" if tensor is loss else None
+            writer.write(tensor.op, tensor.inputs, tensor.params, tensor, "forward", name)
+    outputs = {"loss": writer.values[id(loss)]}
+    seed = Tensor(np.ones_like(loss.data))
+    writer.remember(seed, Value("_seed", seed.data, "constant"))
+    with recorded(True), listening(writer):
+        for tensor, g in pulled_back(loss, seed, graph, create_graph=True):
+            gradient, wanted = writer.of(g), f"d_{writer.of(tensor).name}"
+            if gradient.role == "result" and gradient.name.startswith("_"):
+                gradient.name = wanted
+            if tensor.op is None:
+                outputs[wanted] = gradient
+    names = ["loss", *(f"d_{x.name}" for x in writer.inputs)]
+    in_order = {name: outputs[name] for name in names if name in outputs}
+    return Program(writer.inputs, writer.instructions, in_order)
+
+
+@contextmanager
+def listening(writer: _Writer) -> Iterator[None]:
+    """Inside, every primitive that is called with a Tensor is written down."""
+    before = recording.listener
+    recording.listener = writer.listen
+    try:
+        yield
+    finally:
+        recording.listener = before
+
+
+class _Writer:
+    """Writes instructions down, and gives names to what they work on."""
+
+    def __init__(self) -> None:
+        self.values: dict[int, Value] = {}
+        self.inputs: list[Value] = []
+        self.instructions: list[Instruction] = []
+        self.taken = {"np", "step", "loss", *REGISTRY}  # REGISTRY: some primitives become functions above the step
+        self.kept: list[Any] = []  # so that no id is given out twice
+
+    def listen(self, op: Primitive, inputs: tuple[Any, ...], params: Mapping[str, Any], result: Tensor) -> None:
+        self.write(op, inputs, params, result, "backward", f"_{len(self.instructions)}")
+
+    def write(
+        self,
+        op: Primitive,
+        inputs: tuple[Any, ...],
+        params: Mapping[str, Any],
+        result: Tensor,
+        section: str,
+        name: str | None = None,
+    ) -> None:
+        names = [op.argument(i) for i in range(len(inputs))]
+        values = tuple(self.value(x, argument, section) for x, argument in zip(inputs, names, strict=True))
+        if name is None:
+            name = self.free(tidy(result.name)) if result.name else self.numbered(LETTERS.get(op.name, "t"))
+        made = Value(name, result.data)
+        self.remember(result, made)
+        self.instructions.append(Instruction(op, values, {**op.defaults, **params}, made, section))
+
+    def of(self, tensor: Tensor) -> Value:
+        """The value that stands for this tensor, which is a new input if it is not known."""
+        value = self.value(tensor, "x", "forward")
+        assert isinstance(value, Value)
+        return value
+
+    def value(self, x: Any, argument: str, section: str) -> Any:
+        """What stands for an input of an instruction: a Value, or a Python number."""
+        if not isinstance(x, (Tensor, np.ndarray)):
+            return x.item() if isinstance(x, np.generic) and type(x.item()) is not int else x
+        if id(x) in self.values:
+            return self.values[id(x)]
+        array = x.data if isinstance(x, Tensor) else x
+        if section == "backward" and array.size and (array == array.flat[0]).all():
+            made = Value(f"_constant{len(self.kept)}", array, "constant")  # a rule has made it up, of shapes alone
+        else:
+            named = x.name if isinstance(x, Tensor) else None
+            name = self.free(tidy(named)) if named else self.free(argument) if argument != "x" else self.free("x")
+            made = Value(name, array, "input")
+            self.inputs.append(made)
+        self.remember(x, made)
+        return made
+
+    def remember(self, x: Tensor | Array, value: Value) -> None:
+        self.values[id(x)] = value
+        self.kept.append(x)
+
+    def free(self, name: str) -> str:
+        """This name, or with a number behind it if it is taken."""
+        candidate, n = name, 1
+        while candidate in self.taken:
+            n += 1
+            candidate = f"{name}_{n}"
+        self.taken.add(candidate)
+        return candidate
+
+    def numbered(self, letter: str) -> str:
+        n = 1
+        while f"{letter}{n}" in self.taken:
+            n += 1
+        self.taken.add(f"{letter}{n}")
+        return f"{letter}{n}"
+
+
+def tidy(name: str) -> str:
+    """A name that can stand in a program: `layers.0.W` becomes `W0`."""
+    parts = re.findall(r"[A-Za-z_]\w*|\d+", name)
+    words, numbers = [p for p in parts if not p.isdigit()], [p for p in parts if p.isdigit()]
+    text = (words[-1].lstrip("_") if words else "") or "x"
+    text += "_".join(numbers)
+    return text + "_" if keyword.iskeyword(text) else text

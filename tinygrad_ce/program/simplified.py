@@ -1,0 +1,74 @@
+"""Passes: small functions from program to program, each of which leaves what it computes as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tinygrad_ce import ops
+from tinygrad_ce.program.straight import Instruction, Program, Value
+
+
+def simplified(program: Program) -> Program:
+    """The program after all passes."""
+    for run in (without_idle, with_equals_shared, without_unused):
+        program = run(program)
+    return program
+
+
+def _rewritten(program: Program, decide: Callable[[Instruction], Any]) -> Program:
+    """Every instruction for which `decide` answers with a Value is left out, and that value stands for its result."""
+    instead: dict[Value, Value] = {}
+    kept = []
+    for i in program.instructions:
+        inputs = tuple(instead.get(x, x) if isinstance(x, Value) else x for x in i.inputs)
+        i = Instruction(i.op, inputs, i.params, i.result, i.section)
+        other = decide(i)
+        if other is None:
+            kept.append(i)
+        else:
+            instead[i.result] = other
+    outputs = {name: instead.get(value, value) for name, value in program.outputs.items()}
+    return Program(program.inputs, kept, outputs)
+
+
+def without_idle(program: Program) -> Program:
+    """Without the instructions that hand on what they get: a reshape to the same shape, a cast to the same dtype."""
+
+    def decide(i: Instruction) -> Value | None:
+        x = i.inputs[0] if i.inputs else None
+        if i.op not in (ops.reshape, ops.identity, ops.astype, ops.broadcast_to) or not isinstance(x, Value):
+            return None
+        if x.shape != i.result.shape or x.example.dtype != i.result.example.dtype:
+            return None
+        if x.name.startswith("_") and not i.result.name.startswith("_"):
+            x.name = i.result.name  # the gradient that somebody will ask for
+        return x
+
+    return _rewritten(program, decide)
+
+
+def with_equals_shared(program: Program) -> Program:
+    """With each expression computed once: an equal one later stands for the first."""
+    seen: dict[Any, Value] = {}
+
+    def decide(i: Instruction) -> Value | None:
+        inputs = tuple(id(x) if isinstance(x, Value) else (type(x), x) for x in i.inputs)
+        key = (i.op.name, inputs, repr(sorted(i.params.items(), key=lambda item: item[0])))
+        if key in seen:
+            return seen[key]
+        seen[key] = i.result
+        return None
+
+    return _rewritten(program, decide)
+
+
+def without_unused(program: Program) -> Program:
+    """Without the instructions, and the inputs, that no output needs."""
+    needed = set(program.outputs.values())
+    kept = []
+    for i in reversed(program.instructions):
+        if i.result in needed:
+            kept.append(i)
+            needed.update(x for x in i.inputs if isinstance(x, Value))
+    return Program([x for x in program.inputs if x in needed], kept[::-1], program.outputs)
