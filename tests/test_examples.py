@@ -225,3 +225,15 @@ def test_each_example_is_tested_and_stands_in_the_readme():
     for name in NAMES:
         assert f'run("{name}", tmp_path)' in here
         assert f"[{name}]({name})" in readme
+
+
+def test_printed_backprop(tmp_path):
+    printed = run("08_printed_backprop.py", tmp_path)
+    text = printed.text[printed.text.index("def step(") :]
+    assert "d_b2 = d_z2.sum(axis=0)" in text
+    assert "d_W2 = t8.T @ d_z2" in text
+    printed_loss, engines = printed.after("2. It is a program", "\n   loss ")[:2]
+    assert printed_loss == engines
+    assert sum(printed.after("gradient of the last bias: [")) == pytest.approx(0, abs=1e-5)  # p and y both sum to 1
+    right, wrong = printed.after("gradient of the first weights: ["), printed.after("it would be           [")
+    assert np.abs(np.subtract(right, wrong)).max() > 1e-3
