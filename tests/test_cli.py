@@ -158,6 +158,22 @@ def test_check_fails_aloud_where_a_rule_is_wrong(monkeypatch):
     assert "layers.0.W" in said
 
 
+def test_source_prints_a_program_that_runs_on_numpy_alone():
+    arguments = ["source", "moons", "--hidden", "6", "--batch-size", "16", "--dtype", "float64"]
+    said = CliRunner().invoke(cli.app, arguments).output
+    assert "    d_W0 = x.T @ d_z1 " in said
+    namespace = {}
+    exec(said, namespace)
+    generator = np.random.default_rng(0)
+    x, y = generator.normal(size=(16, 2)), generator.integers(0, 2, 16)
+    W0, b0, W2, b2 = (generator.normal(size=shape) for shape in ((2, 6), 6, (6, 2), 2))
+    loss, d_W0, *_ = namespace["step"](x, W0, b0, W2, b2, y)
+    nudged = W0.copy()
+    nudged[1, 3] += 1e-6
+    higher = namespace["step"](x, nudged, b0, W2, b2, y)[0]
+    assert (higher - loss) / 1e-6 == pytest.approx(d_W0[1, 3], rel=1e-4, abs=1e-8)
+
+
 def test_gradients_prints_every_parameter():
     code, said = run("gradients", "moons", "--hidden", "6", "--seed", 3)
     assert code == 0
@@ -271,7 +287,7 @@ def test_a_refused_csv_says_where_and_leaves_no_files(content, arguments, words,
     assert files(tmp_path) == ["bad.csv"]
 
 
-@pytest.mark.parametrize("command", ["check", "gradients"])
+@pytest.mark.parametrize("command", ["check", "gradients", "source"])
 @pytest.mark.parametrize("which", ["hidden text", "bce of three", "activation", "no such file"])
 def test_the_other_commands_refuse_the_same(command, which):
     arguments, words = BAD[which]

@@ -21,7 +21,7 @@ FLOORS = {
     "backward": 3, "numpy_protocol": 3,
     "functional": 4, "losses": 4, "nn": 4, "optim": 4, "check": 4,
     "program": 5, "views": 5,
-    "train": 6, "storage": 6,
+    "train": 6, "storage": 6, "warmup": 6,
     "cli": 7, "__init__": 7, "__main__": 7,
 }  # fmt: skip
 LAZILY = {("core", "backward"), ("core", "kernels"), ("ops", "kernels"), ("optim", "kernels")}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -32,17 +33,15 @@ def _made() -> Path | None:
     try:
         chosen = os.environ.get(VARIABLE)
         if chosen:
-            path = Path(chosen).expanduser()
+            path = Path(chosen)
         else:
             from platformdirs import user_cache_path  # imported here: most runs of the package need no kernel
 
             path = user_cache_path("tinygrad_ce", appauthor=False)
-        path = path.absolute()
+        path = path.expanduser().absolute()  # RuntimeError if nobody knows where home is
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         _make_private(path)
-        probe = path / f".probe-{os.getpid()}"
-        probe.write_bytes(b"")
-        probe.unlink()
+        tempfile.TemporaryFile(dir=path).close()  # can it be written to?
     except (OSError, RuntimeError) as error:
         warnings.warn(
             f"compiled code is not kept between runs, and every run will compile it again: {error}. Set {VARIABLE} to "
@@ -55,11 +54,13 @@ def _made() -> Path | None:
 
 
 def _make_private(path: Path) -> None:
-    """Shut the directory to others. OSError if it is not ours to shut."""
+    """Shut the directory to others. OSError if it is not ours to shut, or if others may have left something there."""
     if not hasattr(os, "geteuid"):  # Windows: a user's profile is private already
         return
     status = path.stat()
     if status.st_uid != os.geteuid():
         raise PermissionError(f"{path} belongs to another user")
+    if status.st_mode & stat.S_ISVTX or (status.st_mode & 0o022 and any(path.iterdir())):  # such as /tmp
+        raise PermissionError(f"{path} is shared with others, who can write there")
     if stat.S_IMODE(status.st_mode) != 0o700:
         path.chmod(0o700)

@@ -10,6 +10,7 @@ import os
 import platform
 import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,11 +19,13 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import typer
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 import tinygrad_ce as tg
 from tinygrad_ce import check as checks
 from tinygrad_ce import data as datasets
+from tinygrad_ce import warmup as ahead
 from tinygrad_ce.core import Array
 from tinygrad_ce.views import text
 
@@ -228,6 +231,60 @@ def gradients(
     title = f"{run.train.name}, {len(y)} rows, {when}: loss {cost.item():.6f}"
     bars = text.BARS if console.encoding.startswith("utf") else text.ASCII_BARS
     console.print(text.gradient_table(run.model.named_parameters(), title, bars))
+
+
+@app.command()
+@told
+def source(
+    data: DataName,
+    target: Target = None,
+    hidden: Hidden = "64,64",
+    activation: ActivationName = "tanh",
+    loss: LossName = "softmax-cross-entropy",
+    batch_size: BatchSize = 32,
+    seed: Seed = 0,
+    dtype: Dtype = "float32",
+) -> None:
+    """Print the forward and backward pass of the network for one batch, as NumPy that runs on its own."""
+    run = prepared(Settings(data, target, hidden, activation, loss, "sgd", 0.01, 0, batch_size, seed, dtype))
+    X, y = next(datasets.batches(run.train.X, run.targets(run.train), batch_size, seed=seed))
+    run.model.train()
+    typer.echo(tg.source(run.trainer.loss(run.model(tg.Tensor(X, name="x")), y)))
+
+
+@app.command()
+@told
+def warmup() -> None:
+    """Compile every kernel now, so that no training waits for it."""
+    from tinygrad_ce import kernels  # brings Numba in, so not with the other commands
+
+    if not ahead.loops():
+        why = "Numba is not installed" if kernels.numba is None else "NUMBA_DISABLE_JIT is set"
+        console.print(f"{why}: there is nothing to compile", highlight=False)
+        return
+    kept = ahead.kept_in()
+    if kept is None:
+        raise OSError("nothing was kept: there is no directory for compiled code that only you can write to")
+    start = time.perf_counter()
+    calls = ahead.kernels_to_compile()
+    columns = (TextColumn("compiling"), MofNCompleteColumn(), BarColumn(bar_width=12), TextColumn("{task.description}"))
+    new = 0
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("", total=len(calls))
+        for name, call in calls:
+            progress.update(task, description=name, refresh=True)
+            before = ahead.compilations()
+            call()
+            new += ahead.compilations() > before
+            progress.advance(task)
+    if new == 0:
+        said = f"all {len(calls)} kernels were there"
+    elif new == len(calls):
+        said = f"compiled {new} kernels"
+    else:
+        said = f"compiled {new} of {len(calls)} kernels; the others were there"
+    seconds = time.perf_counter() - start
+    console.print(f"{said} ({seconds:.1f} s); they are kept in {kept}", highlight=False, soft_wrap=True)
 
 
 def prepared(settings: Settings) -> Run:

@@ -6,10 +6,12 @@ the results are the same, bit for bit, however many threads there are.
 
 from __future__ import annotations
 
+import operator
 import os
 import threading
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import pairwise
 
 # What a thread costs to wake (about 50 us here) must be small against what it saves.
@@ -31,8 +33,9 @@ def set_num_threads(n: int) -> None:
     2
     """
     global _threads
-    if isinstance(n, bool) or not isinstance(n, int):
+    if isinstance(n, bool) or not hasattr(n, "__index__"):
         raise TypeError(f"set_num_threads({n!r}): the number of threads is an integer")
+    n = operator.index(n)  # NumPy's integers are integers too
     if n < 1:
         raise ValueError(f"set_num_threads({n}): at least one thread does the work")
     with _lock:
@@ -48,7 +51,7 @@ def get_num_threads() -> int:
 def _of_the_environment() -> int:
     # OpenMP allows a list, one number for each level of nesting: the first is ours.
     said = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    if said.isdigit() and int(said) > 0:
+    if said.isdecimal() and int(said) > 0:
         return int(said)
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
@@ -67,17 +70,40 @@ def in_parts(work: Callable[[int, int], None], count: int, seconds: float, step:
         work(0, count)
         return
     share = -(-count // (threads * step)) * step
-    cuts = [*range(0, count, share), count]
-    with _lock:
-        pool = _started()
-        others = [pool.submit(work, start, stop) for start, stop in pairwise(cuts[1:])]
+    parts = deque(pairwise([*range(0, count, share), count]))
+
+    def take() -> None:
+        """Do parts until none is left: whoever is free takes the next."""
+        while True:
+            try:
+                start, stop = parts.popleft()
+            except IndexError:
+                return
+            work(start, stop)
+
+    helpers = _helpers(take, len(parts) - 1)
     try:
-        work(cuts[0], cuts[1])
+        take()
     finally:
-        for other in others:
-            other.exception()  # waits
-    for other in others:
-        other.result()
+        parts.clear()  # after an exception nobody begins another
+        begun = [helper for helper in helpers if not helper.cancel()]
+        for helper in begun:
+            helper.exception()  # waits
+    for helper in begun:
+        helper.result()
+
+
+def _helpers(take: Callable[[], None], count: int) -> list[Future[None]]:
+    """So many threads that call take; fewer where there are no more to be had."""
+    helpers: list[Future[None]] = []
+    with _lock:
+        try:
+            pool = _started()
+            for _ in range(count):
+                helpers.append(pool.submit(take))
+        except RuntimeError:  # the system gives no more threads, or the interpreter is ending
+            _stop()  # which waits for those that have begun; what they leave, the caller does
+    return helpers
 
 
 def _started() -> ThreadPoolExecutor:

@@ -96,7 +96,7 @@ xent.constant_in("y", "w")
 
 @primitive(kernel="xent_grad")
 def xent_grad(upstream, z, y, w, *, smoothing=0.0, reduction="none"):
-    """upstream times (mass softmax(z) - target): at the label minus the sum of the others, which cannot cancel."""
+    """upstream times (mass softmax(z) - target); at a label with most of the mass, from the others: no cancelling."""
     rows, classes = np.arange(len(y)), z.shape[-1]
     w = np.broadcast_to(np.asarray(w, z.dtype), (classes,))
     mass = target_mass(z, y, w, smoothing=smoothing)
@@ -107,8 +107,10 @@ def xent_grad(upstream, z, y, w, *, smoothing=0.0, reduction="none"):
     e[rows, y] = 0
     others = np.sum(e, axis=-1)
     total = others + true
-    slope = mass[:, None] * e / total[:, None] - w * (smoothing / classes)
-    slope[rows, y] = (np.sum(w) - w[y]) * (smoothing / classes) - mass * (others / total)
+    uniform = w * (smoothing / classes)
+    slope = mass[:, None] * e / total[:, None] - uniform
+    target, rest = w[y] * (1 - smoothing) + uniform[y], np.sum(uniform) - uniform[y]
+    slope[rows, y] = np.where(2 * target > mass, rest - mass * (others / total), mass * (true / total) - target)
     slope = np.where((mass == 0)[:, None], 0, slope).astype(z.dtype, copy=False)
     return slope * _rows_of(upstream, z, reduction)
 

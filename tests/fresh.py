@@ -1,0 +1,24 @@
+"""Code run in a fresh interpreter, for what happens once in a process: imports, caches, threads, forks."""
+
+import os
+import subprocess
+import sys
+import textwrap
+
+
+def ran(code, **environment):
+    """The finished process; a variable of the environment that is None is taken away."""
+    variables = {**os.environ, **{name: str(value) for name, value in environment.items()}}
+    for name, value in environment.items():
+        if value is None:
+            del variables[name]
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, env=variables, check=False
+    )
+
+
+def printed(code, **environment):
+    """The words that the code prints; it must not fail."""
+    process = ran(code, **environment)
+    assert process.returncode == 0, process.stderr
+    return process.stdout.split()
