@@ -266,6 +266,12 @@ def test_the_parts_run_in_so_many_threads_at_the_same_time():
 # ---- what goes wrong
 
 
+def compute():
+    """Takes longer than raising an exception, and lets other threads do so."""
+    for _ in range(500_000):
+        pass
+
+
 @pytest.mark.parametrize("bad", [0, 1, 2])
 @pytest.mark.parametrize("kind", [ValueError, KeyboardInterrupt])
 def test_an_exception_of_any_part_is_raised_when_all_parts_have_ended(bad, kind):
@@ -279,7 +285,8 @@ def test_an_exception_of_any_part_is_raised_when_all_parts_have_ended(bad, kind)
             raised.set()
             raise kind(f"part {start}")
         raised.wait(GUARD)
-        ended.append(sum(range(300_000)))  # takes longer than raising
+        compute()
+        ended.append(start)
 
     with pytest.raises(kind, match=f"part {bad}"):
         threads.in_parts(work, 3, 1.0, step=1)
@@ -320,13 +327,19 @@ def test_there_too_an_exception_is_raised_when_all_parts_have_ended(only):
     tg.set_num_threads(5)
     only(1)
     here, failed, begun, ended = threading.get_ident(), [], [], []
+    another = threading.Event()
 
     def work(start, stop):
         if threading.get_ident() != here and not failed:
             failed.append(start)
             raise ValueError("part")
         begun.append(start)
-        ended.append(sum(range(300_000)))
+        if threading.get_ident() == here:
+            another.wait(2)  # for a part that the other thread begins after its exception, if it begins one
+        else:
+            another.set()
+            compute()
+        ended.append(start)
 
     with pytest.raises(ValueError, match="part"):
         threads.in_parts(work, 5, 1.0, step=1)
