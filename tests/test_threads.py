@@ -327,7 +327,7 @@ def test_there_too_an_exception_is_raised_when_all_parts_have_ended(only):
     tg.set_num_threads(5)
     only(1)
     here, failed, begun, ended = threading.get_ident(), [], [], []
-    another = threading.Event()
+    another, returned = threading.Event(), threading.Event()
 
     def work(start, stop):
         if threading.get_ident() != here and not failed:
@@ -336,14 +336,15 @@ def test_there_too_an_exception_is_raised_when_all_parts_have_ended(only):
         begun.append(start)
         if threading.get_ident() == here:
             another.wait(2)  # for a part that the other thread begins after its exception, if it begins one
-        else:
+        elif not another.is_set():
             another.set()
-            compute()
+            returned.wait(0.5)  # in vain, because nothing returns before this part has ended
         ended.append(start)
 
     with pytest.raises(ValueError, match="part"):
         threads.in_parts(work, 5, 1.0, step=1)
     assert len(begun) == len(ended)
+    returned.set()
 
 
 # ---- the life of a process
