@@ -129,11 +129,11 @@ def _hard_rows(
 def check_labels(name: str, labels: Array, classes: int, ignore_index: int | None) -> bool:
     """Raise for a label that is no class; tell whether any row is ignored."""
     if ignore_index is None:
-        row = ops.first_bad_label(labels, classes=classes, ignored=0)
+        row = ops.first_bad_label.compute(labels, classes=classes, ignored=0)
         if row < 0:
             return False
     else:
-        row = ops.first_bad_label(labels, classes=classes, ignored=ignore_index)
+        row = ops.first_bad_label.compute(labels, classes=classes, ignored=ignore_index)
         if row < 0:
             return bool((labels == ignore_index).any())
     hint = "; to leave rows out, say so with ignore_index=-1" if labels[row] == -1 else ""
