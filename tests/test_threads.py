@@ -298,17 +298,19 @@ def test_an_exception_of_any_part_is_raised_when_all_parts_have_ended(bad, kind)
 
 @pytest.fixture
 def only(monkeypatch):
-    """Let the system give so many more threads and then none."""
+    """Let the system give so many more threads and then none; the event tells that one was refused."""
 
     def limit(available):
-        real, started = threading.Thread.start, count(1)
+        real, started, refused = threading.Thread.start, count(1), threading.Event()
 
         def start(thread):
             if next(started) > available:
+                refused.set()
                 raise RuntimeError("can't start new thread")
             real(thread)
 
         monkeypatch.setattr(threading.Thread, "start", start)
+        return refused
 
     return limit
 
@@ -325,12 +327,13 @@ def test_where_the_system_gives_no_more_threads_those_that_are_there_do_all(avai
 
 def test_there_too_an_exception_is_raised_when_all_parts_have_ended(only):
     tg.set_num_threads(5)
-    only(1)
+    refused = only(1)
     here, failed, begun, ended = threading.get_ident(), [], [], []
     another, returned = threading.Event(), threading.Event()
 
     def work(start, stop):
         if threading.get_ident() != here and not failed:
+            refused.wait(GUARD)
             failed.append(start)
             raise ValueError("part")
         begun.append(start)

@@ -53,19 +53,15 @@ def softmax_cross_entropy(
         return ops.xent(logits, targets, 1.0, smoothing=label_smoothing, reduction=reduction)
     rows = arguments.rows_of_classes(name, logits, targets, weight, label_smoothing, ignore_index, reduction, axis)
     misuse.warn_of_squashed(logits, name, "cross_entropy", axis)
-    # A mean is divided by what counts: by N where every row does, which the kernel does on its way.
-    plain_mean = reduction == "mean" and rows.total == rows.values.shape[0]
-    options = {
-        "smoothing": label_smoothing,
-        "reduction": "sum" if reduction == "mean" and not plain_mean else reduction,
-    }
+    weights = rows.weight
+    if reduction == "mean" and rows.total != rows.values.shape[0]:  # divided by what counts: the weights bring it along
+        weights, reduction = weights / rows.total, "sum"
+    options = {"smoothing": label_smoothing, "reduction": reduction}
     if rows.labels is None:
-        loss = ops.soft_xent(rows.values, rows.soft, rows.weight, **options)
+        loss = ops.soft_xent(rows.values, rows.soft, weights, **options)
     else:
-        loss = ops.xent(rows.values, rows.labels, rows.weight, **options)
-    if reduction == "none":
-        return loss if loss.shape == rows.shape else ops.reshape(loss, shape=rows.shape)
-    return loss if plain_mean or reduction == "sum" else loss / rows.total
+        loss = ops.xent(rows.values, rows.labels, weights, **options)
+    return ops.reshape(loss, shape=rows.shape) if reduction == "none" and loss.shape != rows.shape else loss
 
 
 def cross_entropy(
