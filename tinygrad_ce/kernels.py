@@ -547,7 +547,7 @@ def _row_of(w: Any, shape: tuple[int, ...], z: Array, full: bool = False) -> Any
             w = w[0]
         if w.shape == shape[len(shape) - w.ndim :]:
             return np.ascontiguousarray(w).reshape(-1)
-    return np.ascontiguousarray(np.broadcast_to(w, shape)).reshape(-1)
+    return np.array(np.broadcast_to(w, shape)).reshape(-1)  # a copy: Numba compiles anew for what is read only
 
 
 _ONES = {"f": np.ones(1, np.float32), "d": np.ones(1)}
