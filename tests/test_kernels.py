@@ -353,6 +353,17 @@ def test_a_home_that_cannot_be_written_is_no_obstacle(tmp_path):
     assert out.strip() == "[1.09861229 1.09861229]"
 
 
+def test_what_the_loops_do_not_take_is_left_to_the_bodies():
+    for dtype in ("int64", "int32", ">f8", ">f4", "float16"):
+        long, short = np.ones(30_000, dtype), np.ones(3, dtype)
+        for op in (tg.ops.sigmoid, tg.ops.softplus, tg.ops.softmax):
+            x, y = (long, short) if op is not tg.ops.softmax else (long.reshape(-1, 3), short.reshape(-1, 3))
+            np.testing.assert_allclose(op(x)[:1], op(y)[:1], rtol=1e-3)
+        if dtype[0] in ">f":
+            loss = tg.losses.softmax_cross_entropy(np.zeros((2, 3), dtype), np.array([0, 1]))
+            assert loss.item() == pytest.approx(np.log(3), rel=1e-3)
+
+
 def test_threads_may_call_a_kernel_at_the_same_time():
     z, y = rng.normal(size=(64, 10)), rng.integers(0, 10, 64)
     expected = kernels.xent_grad(np.ones(64), z, y, 1.0)

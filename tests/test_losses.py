@@ -967,6 +967,24 @@ def test_other_misuses_are_told_at_the_users_line(told):
     assert warning.filename == __file__
 
 
+@pytest.mark.filterwarnings("default")
+def test_in_a_loop_a_warning_is_shown_once():
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        for _ in range(5):
+            softmax_cross_entropy(tg.ops.softmax(tg.Tensor(LOGITS, requires_grad=True)), LABELS)
+    assert len(caught) == 1
+
+
+def test_the_warning_names_the_loss_that_was_called_and_advice_that_works():
+    z = tg.Tensor(LOGITS, requires_grad=True)
+    (message,) = caught_from(lambda: cross_entropy(tg.ops.softmax(z[:, :1]), np.zeros(4, int)))
+    assert message.startswith("cross_entropy: ")
+    (message,) = caught_from(lambda: softmax_cross_entropy(tg.ops.softmax(z, axis=0), LABELS))
+    assert "Write cross_entropy" not in message
+    assert caught_from(lambda: softmax_cross_entropy(np.array([[0.5, 0.5]]), np.array([0]))) == []
+
+
 def test_no_loss_writes_to_its_arguments(way):
     for loss in ALL:
         x, y = PROBABILITIES.copy(), one_hot(LABELS, 3)

@@ -137,6 +137,22 @@ def test_names_of_the_user_are_kept_and_never_clash():
     assert answers["loss"] == 8
 
 
+def test_a_name_that_looks_like_a_gradient_is_not_overwritten():
+    """The local gradient of x is not called d_x where the user has a d_x."""
+    a, d_x, x, t1 = (
+        tg.Tensor(v, requires_grad=True, name=name) for v, name in ((2.0, "a"), (5.0, "d_x"), (3.0, "x"), (0.5, "t1"))
+    )
+    cost = np.tanh(a * d_x * x * t1 / 30)
+    assert_printed_equals_eager(cost, {"a": a, "d_x": d_x, "x": x})
+
+
+def test_what_a_loss_has_prepared_is_said():
+    z = tg.Tensor(np.random.default_rng(0).normal(size=(8, 4)), requires_grad=True, name="z")
+    assert "prepared" not in tg.source(tg.losses.softmax_cross_entropy(z, Y))
+    assert "# y: as the loss has prepared" in tg.source(tg.losses.softmax_cross_entropy(z, Y, ignore_index=1))
+    assert "# y, w: as the loss has prepared" in tg.source(tg.losses.softmax_cross_entropy(z, Y, weight=[1, 2, 3, 4]))
+
+
 def test_a_gradient_that_is_another_one_or_a_constant_is_answered_too():
     x = tg.Tensor([1.0, 2.0], requires_grad=True, name="x")
     y = tg.Tensor([3.0, 4.0], requires_grad=True, name="y")

@@ -553,20 +553,27 @@ def primitive(body: Callable[..., Any] | None = None, **options: Any) -> Any:
 _PACKAGE = os.path.dirname(__file__) + os.sep
 
 
-def users_line() -> tuple[str, str, int]:
-    """Where we were called from, outside this package: "train.py:12", the whole file name, and the line number."""
+def _users_frame() -> FrameType:
+    """The innermost call that is not of this package."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         frame = frame.f_back
     assert frame is not None
+    return frame
+
+
+def users_line() -> tuple[str, str, int]:
+    """Where we were called from, outside this package: "train.py:12", the whole file name, and the line number."""
+    frame = _users_frame()
     file, line = frame.f_code.co_filename, frame.f_lineno
     return f"{os.path.basename(file)}:{line}", file, line
 
 
 def warn(message: str) -> None:
-    """A UserWarning at the line of the user's code that called us."""
-    _, file, line = users_line()
-    warnings.warn_explicit(message, UserWarning, file, line)
+    """A UserWarning at the line of the user's code that called us; by Python's default it is shown there once."""
+    frame = _users_frame()
+    registry = frame.f_globals.setdefault("__warningregistry__", {})
+    warnings.warn_explicit(message, UserWarning, frame.f_code.co_filename, frame.f_lineno, registry=registry)
 
 
 from tinygrad_ce import ops  # noqa: E402  (the operators above call the primitives, which are made with this file)

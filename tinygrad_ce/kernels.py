@@ -56,9 +56,11 @@ def lookup(name: str, body: Callable[..., Any], above: int = 0) -> Callable[...,
         warn_once()
         return body
     kernel = globals()[name]
+    kinds = "lq" if name == "first_bad_label" else "fd"  # int64; float32 and float64
 
     def compute(*values: Any, **params: Any) -> Any:
-        if values[0].dtype.char in "fdlq" and values[0].size >= above:  # float32, float64, int64
+        dtype = values[0].dtype
+        if dtype.char in kinds and dtype.isnative and values[0].size >= above:
             out = kernel(*values, **params)
             if out is not NotImplemented:
                 return out

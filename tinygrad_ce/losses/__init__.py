@@ -32,7 +32,8 @@ def softmax_cross_entropy(
 
     logits: shape (N, C), or any shape with the classes along `axis`.
     targets: class indices (N,), integers; or one-hot rows or soft labels in the shape of the logits.
-    weight: (C,) non-negative weights per class; a mean is then divided by the weights of the rows, as in PyTorch.
+    weight: (C,) non-negative weights per class; as in PyTorch, a mean is then divided by the weights of the labels, and
+    by N where the targets are rows.
     label_smoothing: in [0, 1]; the target becomes (1 - s) target + s / C.
     ignore_index: rows with this class index count for nothing. All ignored: loss 0 and one warning.
     reduction: "mean" over the rows (the cost), "sum", or "none" (one loss for each row).
@@ -43,7 +44,21 @@ def softmax_cross_entropy(
 
     Source: C. Bishop, "Pattern Recognition and Machine Learning", eq. 4.108; smoothing: Szegedy et al., 2015.
     """
-    name = "softmax_cross_entropy"
+    options = {"weight": weight, "label_smoothing": label_smoothing, "ignore_index": ignore_index, "axis": axis}
+    return _of_logits("softmax_cross_entropy", logits, targets, reduction=reduction, **options)
+
+
+def _of_logits(
+    name: str,
+    logits: Any,
+    targets: Any,
+    weight: Any,
+    label_smoothing: float,
+    ignore_index: int | None,
+    reduction: str,
+    axis: int,
+) -> Any:
+    """The cross-entropy of the softmax of logits; name is what the user has called."""
     logits = arguments.floating(logits, name, "logits")
     if weight is None and ignore_index is None and arguments.are_plain_labels(logits, targets, axis):
         arguments.check_reduction(name, reduction, logits)
@@ -95,7 +110,7 @@ def cross_entropy(
     arguments.check_axis(name, axis, p)
     options = {"weight": weight, "label_smoothing": label_smoothing, "ignore_index": ignore_index, "axis": axis}
     if fused and not eps and _made_by(p, ops.softmax) and p.params["axis"] % p.ndim == axis % p.ndim:
-        return softmax_cross_entropy(p.inputs[0], targets, reduction=reduction, **options)
+        return _of_logits(name, p.inputs[0], targets, reduction=reduction, **options)
     arguments.check_probabilities(p.data, axis)
     rows = arguments.rows_of_classes(name, p, targets, reduction=reduction, **options)
     misuse.warn_of_one_class(p, name, axis)

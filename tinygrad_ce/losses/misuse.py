@@ -47,7 +47,7 @@ def warn_of_squashed(logits: Any, name: str, other: str, axis: int | None) -> No
     maker = squashed(logits) if logits.op in MOVING or logits.op in SQUASHING else None
     classes = None if axis is None else logits.shape[axis]
     if maker is None:
-        if axis is not None and _are_distributions(logits.data, axis):
+        if axis is not None and logits.size > 2 * logits.shape[axis] and _are_distributions(logits.data, axis):
             warn(
                 f"{name} applies a softmax itself, and these logits look like its output already: in every row they "
                 f"are not negative and sum to 1. {_best(classes)}. Write {other}(probabilities, targets), or pass what "
@@ -57,11 +57,14 @@ def warn_of_squashed(logits: Any, name: str, other: str, axis: int | None) -> No
     assert maker.op is not None
     ours, theirs = "sigmoid" if axis is None else "softmax", maker.op.name
     what = f"{ours} is applied twice" if theirs == ours else f"{ours} is applied to the output of a {theirs}"
-    source = maker.inputs[0].label if isinstance(maker.inputs[0], Tensor) else "its input"
-    instead = f"Write {other}(..., targets), which takes probabilities, or " if theirs == ours else "Write "
+    source = maker.inputs[0].name if isinstance(maker.inputs[0], Tensor) else None
+    instead = f"pass {source or 'what it was applied to'} to {name}, without the {theirs}"
+    if theirs == ours and (axis is None or _are_distributions(logits.data, axis)):
+        instead = f"write {other}(..., targets), which takes probabilities, or {instead}"
+    # The text is the same in every step of a loop, so that Python shows it once.
     warn(
         f"{what}: at {maker.place}, and again by {name} at {users_line()[0]}. {_best(classes)}. "
-        f"{instead}{name}({source}, targets), without the {theirs}"
+        f"{instead[0].upper()}{instead[1:]}"
     )
 
 

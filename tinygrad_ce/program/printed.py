@@ -29,7 +29,8 @@ def source(loss: Tensor) -> str:
     """The forward and backward pass of a loss that has been computed, as standalone NumPy.
 
     The text defines `step`, a function of the tensors and arrays that went in, which returns the loss and the gradient
-    of every leaf. Names are those of the tensors (`layers.0.W` becomes `W0`); the shapes are comments.
+    of every leaf. Names are those of the tensors (`layers.0.W` becomes `W0`); the shapes are comments. Targets and
+    weights are inputs as the loss has prepared them: flat, with -1 in ignored rows, weights divided by their sum.
     Raises TypeError and ValueError if the loss is no single number with a history.
 
     >>> x = Tensor(np.array([1.0, 2.0]), requires_grad=True, name="x")
@@ -65,7 +66,17 @@ def as_numpy(program: Program) -> str:
         *(line for text in helpers for line in (*text.splitlines(), "", "")),
     ]
     answer = ", ".join(writer.shown(value) for value in program.outputs.values())
-    return "\n".join([*head, f"def step({arguments}):", *lines, f"    return {answer}"])
+    return "\n".join([*head, f"def step({arguments}):", *_prepared(program), *lines, f"    return {answer}"])
+
+
+def _prepared(program: Program) -> list[str]:
+    """A comment where a loss has changed its labels or weights before the first operation."""
+    arrays = [x for x in program.inputs if x.prepared]
+    changed = [x for x in arrays if x.name.startswith("w") or (x.example.dtype.kind == "i" and (x.example < 0).any())]
+    if not changed:
+        return []
+    names = ", ".join(x.name for x in arrays)
+    return [f"    # {names}: as the loss has prepared them: flat, -1 in ignored rows, weights over their sum"]
 
 
 class _Text:
@@ -78,6 +89,7 @@ class _Text:
         self.folded: dict[Value, ast.expr] = {}
         self.uses = Counter(x for i in program.instructions for x in i.inputs if isinstance(x, Value))
         self.uses.update(program.outputs.values())
+        self.names = {x.name for x in program.inputs} | {i.result.name for i in program.instructions}
 
     def lines(self) -> list[str]:
         """The lines of the step, with shapes as comments that stand in one column."""
@@ -99,7 +111,10 @@ class _Text:
 
     def named(self, value: Value) -> str:
         if value.name.startswith("_"):
-            value.name = f"t{value.name}"
+            name = f"t{value.name}"
+            while name in self.names:
+                name += "_"
+            value.name = name
         return value.name
 
     def can_fold(self, i: Instruction, expression: ast.expr) -> bool:

@@ -50,7 +50,7 @@ def of_loss(loss: Tensor) -> Program:
         for tensor, g in pulled_back(loss, seed, graph, create_graph=True):
             gradient, wanted = writer.of(g), f"d_{writer.of(tensor).name}"
             if gradient.role == "result" and gradient.name.startswith("_"):
-                gradient.name = wanted
+                gradient.name = writer.free(wanted)
             if tensor.op is None:
                 outputs[wanted] = gradient
     names = ["loss", *(f"d_{x.name}" for x in writer.inputs)]
@@ -117,7 +117,7 @@ class _Writer:
         else:
             named = x.name if isinstance(x, Tensor) else None
             name = self.free(tidy(named)) if named else self.free(argument) if argument != "x" else self.free("x")
-            made = Value(name, array, "input")
+            made = Value(name, array, "input", prepared=not isinstance(x, Tensor))
             self.inputs.append(made)
         self.remember(x, made)
         return made

@@ -15,11 +15,13 @@ class Value:
 
     role: "input" (data, parameters: whatever the program is called with), "constant" (a number, or an array with one
     number everywhere, that a rule made up) or "result" (of an instruction).
+    prepared: an input that is no tensor of the user's, but an array as a loss has passed it on.
     """
 
     name: str
     example: Array
     role: str = "result"
+    prepared: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
