@@ -17,8 +17,13 @@ def ran(code, **environment):
     )
 
 
-def printed(code, **environment):
-    """The words that the code prints; it must not fail."""
+def said(code, **environment):
+    """All that the code prints; it must not fail."""
     process = ran(code, **environment)
     assert process.returncode == 0, process.stderr
-    return process.stdout.split()
+    return process.stdout
+
+
+def printed(code, **environment):
+    """The words that the code prints; it must not fail."""
+    return said(code, **environment).split()

@@ -1,14 +1,12 @@
 """Every Numba kernel equals the NumPy body of its name, and the package gets along without Numba or its cache."""
 
 import os
-import subprocess
-import sys
-import textwrap
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 
 import numpy as np
 import pytest
+from fresh import said
 
 import tinygrad_ce as tg
 from tinygrad_ce import kernels
@@ -263,21 +261,8 @@ def test_a_parameter_that_is_not_contiguous_is_updated_too():
 # ---- around Numba, each in a process of its own
 
 
-def python(code, **environment):
-    """What a fresh interpreter prints; its warnings too."""
-    result = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, **environment},
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
-    return result.stdout
-
-
 def test_importing_the_package_imports_nothing_heavy():
-    loaded = python(
+    loaded = said(
         """
         import sys, tinygrad_ce
         names = ("numba", "llvmlite", "scipy", "rich", "matplotlib", "pandas", "sklearn", "typer")
@@ -311,8 +296,8 @@ WORK = """
 
 
 def test_without_numba_everything_works_with_one_warning():
-    *numbers, told = python(WORK.format(before="sys.modules['numba'] = None")).strip().splitlines()
-    *expected, nothing = python(WORK.format(before="")).strip().splitlines()
+    *numbers, told = said(WORK.format(before="sys.modules['numba'] = None")).strip().splitlines()
+    *expected, nothing = said(WORK.format(before="")).strip().splitlines()
     assert nothing == "[]"
     assert told.count("Numba") == 1
     assert len(eval(told)) == 1
@@ -322,7 +307,7 @@ def test_without_numba_everything_works_with_one_warning():
 
 def test_without_a_cache_directory_kernels_are_compiled_anew(tmp_path):
     """Numba raises where it finds no place for its cache: no locators at all stand for a read-only disk."""
-    out = python(
+    out = said(
         """
         import warnings
         warnings.simplefilter("error")
@@ -341,7 +326,7 @@ def test_a_home_that_cannot_be_written_is_no_obstacle(tmp_path):
     """A file where the cache directory should be: it cannot be made, whoever we are."""
     blocked = tmp_path / "blocked"
     blocked.write_text("")
-    out = python(
+    out = said(
         """
         import numpy as np
         from tinygrad_ce import kernels

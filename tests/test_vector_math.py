@@ -1,13 +1,11 @@
 """exp and log1p of the kernels: their errors against mpmath, their corners as in C, and vector instructions."""
 
-import os
 import platform
-import subprocess
-import sys
 
 import mpmath
 import numpy as np
 import pytest
+from fresh import printed
 
 numba = pytest.importorskip("numba")
 
@@ -171,12 +169,6 @@ for dtype, suffix in ((np.float32, "p[sd]"), (np.float64, "pd")):
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="the pattern is of x86 instructions")
 def test_the_hot_loops_are_vectorised(tmp_path):
     """In a process with an empty cache: only fresh machine code can be inspected."""
-    out = subprocess.run(
-        [sys.executable, "-c", COUNT_PACKED],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, "TINYGRAD_CE_CACHE": str(tmp_path)},
-    ).stdout
-    counts = dict(zip([(name, bits) for bits in (32, 64) for name in HOT], map(int, out.split()), strict=True))
+    words = printed(COUNT_PACKED, TINYGRAD_CE_CACHE=tmp_path)
+    counts = dict(zip([(name, bits) for bits in (32, 64) for name in HOT], map(int, words), strict=True))
     assert {loop: count for loop, count in counts.items() if count < 3} == {}

@@ -221,14 +221,12 @@ def gradients(
     targets = run.targets(run.train)
     if epochs:
         run.trainer.fit(run.train.X, targets, epochs=epochs, batch_size=batch_size, progress=True, seed=seed)
-    X, y = next(datasets.batches(run.train.X, targets, batch_size, seed=seed))
-    run.model.train()
-    cost = run.trainer.loss(run.model(X), y)
+    cost, rows = loss_of_first_batch(run, batch_size, seed)
     for parameter in run.model.parameters():
         parameter.grad = None
     cost.backward()
     when = f"after {epochs} epochs" if epochs else "before training"
-    title = f"{run.train.name}, {len(y)} rows, {when}: loss {cost.item():.6f}"
+    title = f"{run.train.name}, {rows} rows, {when}: loss {cost.item():.6f}"
     bars = text.BARS if console.encoding.startswith("utf") else text.ASCII_BARS
     console.print(text.gradient_table(run.model.named_parameters(), title, bars))
 
@@ -247,9 +245,8 @@ def source(
 ) -> None:
     """Print the forward and backward pass of the network for one batch, as NumPy that runs on its own."""
     run = prepared(Settings(data, target, hidden, activation, loss, "sgd", 0.01, 0, batch_size, seed, dtype))
-    X, y = next(datasets.batches(run.train.X, run.targets(run.train), batch_size, seed=seed))
-    run.model.train()
-    typer.echo(tg.source(run.trainer.loss(run.model(tg.Tensor(X, name="x")), y)))
+    cost, _ = loss_of_first_batch(run, batch_size, seed)
+    typer.echo(tg.source(cost))
 
 
 @app.command()
@@ -285,6 +282,13 @@ def warmup() -> None:
         said = f"compiled {new} of {len(calls)} kernels; the others were there"
     seconds = time.perf_counter() - start
     console.print(f"{said} ({seconds:.1f} s); they are kept in {kept}", highlight=False, soft_wrap=True)
+
+
+def loss_of_first_batch(run: Run, batch_size: int, seed: int) -> tuple[tg.Tensor, int]:
+    """The loss of the first batch that training would see, and how many rows it has."""
+    X, y = next(datasets.batches(run.train.X, run.targets(run.train), batch_size, seed=seed))
+    run.model.train()
+    return run.trainer.loss(run.model(tg.Tensor(X, name="x")), y), len(y)
 
 
 def prepared(settings: Settings) -> Run:

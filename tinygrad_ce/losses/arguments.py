@@ -128,14 +128,9 @@ def _hard_rows(
 
 def check_labels(name: str, labels: Array, classes: int, ignore_index: int | None) -> bool:
     """Raise for a label that is no class; tell whether any row is ignored."""
-    if ignore_index is None:
-        row = ops.first_bad_label.compute(labels, classes=classes, ignored=0)
-        if row < 0:
-            return False
-    else:
-        row = ops.first_bad_label.compute(labels, classes=classes, ignored=ignore_index)
-        if row < 0:
-            return bool((labels == ignore_index).any())
+    row = ops.first_bad_label.compute(labels, classes=classes, ignored=0 if ignore_index is None else ignore_index)
+    if row < 0:
+        return ignore_index is not None and bool((labels == ignore_index).any())
     hint = "; to leave rows out, say so with ignore_index=-1" if labels[row] == -1 else ""
     raise ValueError(
         f"{name}: the label in row {row} is {labels[row]}, and there are {classes} classes, 0 to {classes - 1}{hint}"
@@ -173,9 +168,14 @@ def _soft_rows(
     return Rows(rows, None, soft, weights, rows.shape[0], shape)
 
 
+def sum_tolerance(dtype: np.dtype[Any]) -> float:
+    """How far from 1 the sum of a distribution of this dtype may be."""
+    return 1e-3 if dtype.itemsize < 8 else 1e-6
+
+
 def _check_soft_labels(name: str, soft: Array) -> None:
     sums = soft.sum(axis=-1)
-    tolerance = 1e-3 if soft.dtype.itemsize < 8 else 1e-6
+    tolerance = sum_tolerance(soft.dtype)
     bad = (soft < 0).any(axis=-1) | ~(np.abs(sums - 1) <= tolerance)
     if bad.any():
         row = int(np.argmax(bad))
@@ -189,7 +189,7 @@ def _check_soft_labels(name: str, soft: Array) -> None:
 def check_probabilities(p: Array, axis: int) -> None:
     """Raise for the first row that is no probability distribution."""
     sums = p.sum(axis=axis)
-    tolerance = 1e-3 if p.dtype.itemsize < 8 else 1e-6
+    tolerance = sum_tolerance(p.dtype)
     # A NaN passes: it will be NaN in its row's loss, which tells more than a refusal of the batch.
     bad = (np.abs(sums - 1) > tolerance) | (p < 0).any(axis=axis) | (p > 1 + tolerance).any(axis=axis)
     if bad.any():

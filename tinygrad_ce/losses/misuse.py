@@ -13,6 +13,7 @@ import numpy as np
 
 from tinygrad_ce import ops
 from tinygrad_ce.core import Tensor, users_line, warn
+from tinygrad_ce.losses.arguments import sum_tolerance
 
 MOVING = {
     *(ops.reshape, ops.transpose, ops.swapaxes, ops.moveaxis, ops.squeeze, ops.expand_dims, ops.broadcast_to),
@@ -101,5 +102,5 @@ def _are_distributions(z: Any, axis: int) -> bool:
     for value in first[:8].tolist():
         if not 0 <= value <= 1:
             return False
-    close = 1e-3 if z.dtype.itemsize < 8 else 1e-6
+    close = sum_tolerance(z.dtype)
     return abs(float(first.sum()) - 1) < close and bool((z >= 0).all() and (abs(z.sum(axis=axis) - 1) < close).all())
