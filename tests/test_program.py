@@ -149,7 +149,7 @@ def test_a_name_that_looks_like_a_gradient_is_not_overwritten():
 def test_what_a_loss_has_prepared_is_said():
     z = tg.Tensor(np.random.default_rng(0).normal(size=(8, 4)), requires_grad=True, name="z")
     assert "prepared" not in tg.source(tg.losses.softmax_cross_entropy(z, Y))
-    assert "# y: as the loss has prepared" in tg.source(tg.losses.softmax_cross_entropy(z, Y, ignore_index=1))
+    assert "# y, w: as the loss has prepared" in tg.source(tg.losses.softmax_cross_entropy(z, Y, ignore_index=1))
     assert "# y, w: as the loss has prepared" in tg.source(tg.losses.softmax_cross_entropy(z, Y, weight=[1, 2, 3, 4]))
 
 

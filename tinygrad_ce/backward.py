@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.core import Array, Primitive, Tensor, recording
+from tinygrad_ce.core import Array, Primitive, Tensor
 from tinygrad_ce.ops import astype
+from tinygrad_ce.tape import recording
 
 
 @contextmanager
@@ -46,7 +47,10 @@ def backward(of: Tensor, gradient: Any = None) -> None:
     >>> backward((x * x).sum()); x.grad
     array([6.])
     """
-    for tensor, g in pulled_back(of, _seed(of, gradient), reachable(of)):
+    if recording.listener is not None:
+        recording.listener.backward(of, gradient)  # a program is being written down
+        return
+    for tensor, g in pulled_back(of, seed_of(of, gradient), reachable(of)):
         if tensor.op is None and tensor.grad is not None:
             g = tensor.grad + g
         tensor.grad = g if type(g) is np.ndarray else np.asarray(g)  # NumPy makes scalars of 0-d arrays
@@ -74,7 +78,7 @@ def gradients(of: Tensor, wrt: Sequence[Tensor] | Tensor, create_graph: bool = F
     wanted = {tensor.number for tensor in tensors}
     if not isinstance(of, Tensor):
         raise TypeError(f"gradients: the first argument is {type(of).__name__}; only a Tensor has a history")
-    seed = _seed(of, gradient, create_graph)
+    seed = seed_of(of, gradient, create_graph)
     with recorded(create_graph):
         for tensor, g in pulled_back(of, seed, leading_to(wanted, of), create_graph):
             if tensor.number in wanted:
@@ -176,7 +180,7 @@ def _ones(n: int, dtype: np.dtype[Any]) -> Array:
     return np.ones(n, dtype)
 
 
-def _seed(of: Tensor, gradient: Any, create_graph: bool = False) -> Any:
+def seed_of(of: Tensor, gradient: Any, create_graph: bool = False) -> Any:
     """What is upstream of the first tensor: 1, or the gradient that was given (with its history if that is wanted)."""
     if not of.requires_grad:
         raise ValueError(

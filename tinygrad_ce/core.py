@@ -9,7 +9,6 @@ import inspect
 import itertools
 import os
 import sys
-import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -19,20 +18,20 @@ from typing import Any, NoReturn, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from tinygrad_ce.tape import recording
+
 Array: TypeAlias = npt.NDArray[Any]
 Rule: TypeAlias = Callable[..., Any]
 
 
-class _Recording(threading.local):
-    """Whether this thread writes down how its tensors are made (`no_grad` switches it off), and who else is told."""
-
-    enabled = True
-    listener: Callable[..., None] | None = None  # called with (op, inputs, params, result), by `program`
-
-
-recording = _Recording()
 _next_number = itertools.count(1).__next__
 _NO_PARAMS: Mapping[str, Any] = {}
+
+
+def plain(x: Any) -> Any:
+    """The array of a tensor; while a program is written the tensor itself, so that it is heard what becomes of it."""
+    return x.data if isinstance(x, Tensor) and recording.listener is None else x
+
 
 # What np.exp(t), np.sum(t)... run on a Tensor. `numpy_protocol.py` fills both tables.
 NUMPY_UFUNCS: dict[Any, Callable[..., Any]] = {}
@@ -140,6 +139,8 @@ class Tensor:
         """The only element as a Python number. ValueError if there are more, or none."""
         if self.size != 1:
             raise ValueError(f"item() needs exactly one element; {self.label} has shape {self.shape}")
+        if recording.listener is not None:
+            recording.listener.refuse(self, "`if`, float() and item() need")
         return self.data.item()
 
     def __float__(self) -> float:
@@ -154,7 +155,7 @@ class Tensor:
                 f"the truth of {self.size} elements is ambiguous ({self.label} has shape {self.shape}): "
                 "use (t > 0).all() on t.data, or where(t > 0, ..., ...) to choose element by element"
             )
-        return bool(self.data)
+        return bool(self.item())
 
     def __format__(self, form: str) -> str:
         return format(self.item(), form) if form else str(self)
@@ -173,6 +174,8 @@ class Tensor:
                 f"turning {self.label} into an array would lose its gradient: write {self.name or 't'}.data if that "
                 "is what you want, or use a function of tinygrad_ce.ops"
             )
+        if recording.listener is not None:
+            recording.listener.refuse(self, "a NumPy array needs")
         return np.array(self.data, dtype=dtype, copy=copy)
 
     def __reduce__(self) -> Any:  # copy.deepcopy and pickle: a new tensor, with a number of its own
@@ -448,7 +451,7 @@ class Primitive:
             result.inputs = result.values = result.edges = ()
             result.params = _NO_PARAMS
         if recording.listener is not None:
-            recording.listener(self, inputs, params, result)
+            recording.listener.called(self, inputs, params, result)
         return result
 
     def vjp(self, argument: str) -> Callable[[Rule], Rule]:

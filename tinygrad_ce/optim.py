@@ -6,13 +6,17 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
+from tinygrad_ce import ops
 from tinygrad_ce.core import Array, Tensor
+from tinygrad_ce.tape import recording
 
 Schedule = Callable[[int], float]
 State = tuple[Any, ...]
@@ -24,6 +28,8 @@ class Optimizer:
     parameters: tensors with requires_grad=True. lr: a number, or a schedule: a function of the step number from 0.
     Raises ValueError for no parameters or a learning rate that is not positive, TypeError for what is no parameter.
     """
+
+    remembers: tuple[str, ...] = ()  # the names of what `state` holds of each parameter
 
     def __init__(self, parameters: Iterable[Tensor], lr: float | Schedule) -> None:
         if not isinstance(parameters, Iterable) or isinstance(parameters, Tensor):
@@ -65,6 +71,9 @@ class Optimizer:
 
     def step(self) -> None:
         """Update every parameter that has a gradient; one without is left as it is."""
+        if recording.listener is not None:
+            recording.listener.updated(self)  # a program is being written down
+            return
         from tinygrad_ce import kernels  # brings Numba in, so not before it is needed
 
         lr, step = self.lr, self.steps + 1
@@ -101,6 +110,8 @@ class SGD(Optimizer):
     weight_decay: adds weight_decay * param to the gradient.
     Source: I. Sutskever et al., "On the importance of initialization and momentum in deep learning", 2013.
     """
+
+    remembers = ("velocity",)
 
     def __init__(
         self,
@@ -145,6 +156,7 @@ class Adam(Optimizer):
     """
 
     decoupled = False
+    remembers = ("mean", "square")
 
     def __init__(
         self,
@@ -212,6 +224,8 @@ class RMSprop(Optimizer):
     Source: G. Hinton, "Neural networks for machine learning", lecture 6e, 2012.
     """
 
+    remembers = ("square",)
+
     def __init__(
         self,
         parameters: Iterable[Tensor],
@@ -245,12 +259,25 @@ def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
     """
     _positive("clip_grad_norm", max_norm=max_norm)
     holders = [parameter for parameter in parameters if parameter.grad is not None]
+    if recording.listener is not None:
+        recording.listener.clipped(holders, max_norm)  # a program is being written down
+        return math.nan
     # hypot scales before it squares: exploded gradients, which this is for, would overflow.
     norm = math.hypot(*(_norm(parameter.grad) for parameter in holders))
     if norm > max_norm:
         for parameter in holders:
             parameter.grad = np.asarray(parameter.grad / norm * max_norm, parameter.dtype)  # type: ignore[operator]
     return norm
+
+
+def clipped(grads: Sequence[Any], max_norm: float) -> list[Any]:
+    """What `clip_grad_norm` does, as a function of the gradients, written with operators; norms below 1e154.
+
+    Sums of squares are taken in float64, where those of exploded float32 gradients do not overflow.
+    """
+    squares = [ops.reduce_sum(ops.astype(g, dtype=np.dtype(float)) ** 2) for g in grads]
+    factor = ops.minimum(max_norm / ops.sqrt(functools.reduce(operator.add, squares)), 1)
+    return [g * ops.astype(factor, dtype=g.dtype) for g in grads]
 
 
 def _norm(grad: Any) -> float:

@@ -14,6 +14,7 @@ import numpy as np
 from tinygrad_ce import ops
 from tinygrad_ce.core import Tensor
 from tinygrad_ce.losses import arguments, misuse
+from tinygrad_ce.tape import held
 
 __all__ = ["binary_cross_entropy", "cross_entropy", "mse", "sigmoid_binary_cross_entropy", "softmax_cross_entropy"]
 
@@ -69,8 +70,8 @@ def _of_logits(
     rows = arguments.rows_of_classes(name, logits, targets, weight, label_smoothing, ignore_index, reduction, axis)
     misuse.warn_of_squashed(logits, name, "cross_entropy", axis)
     weights = rows.weight
-    if reduction == "mean" and rows.total != rows.values.shape[0]:  # divided by what counts: the weights bring it along
-        weights, reduction = weights / rows.total, "sum"
+    if reduction == "mean" and rows.total is not None:  # divided by what counts: the weights bring it along
+        weights, reduction = ops.astype(weights / rows.total, dtype=rows.values.dtype), "sum"
     options = {"smoothing": label_smoothing, "reduction": reduction}
     if rows.labels is None:
         loss = ops.soft_xent(rows.values, rows.soft, weights, **options)
@@ -117,16 +118,19 @@ def cross_entropy(
     p = arguments.clipped(rows.values, eps, name)
     target, classes = rows.soft, p.shape[-1]
     if rows.labels is not None:
-        target = (rows.labels[:, None] == np.arange(classes)).astype(p.dtype)
+        ignored = ops.expand_dims(ops.less(rows.labels, 0), axis=-1)
+        labels = ops.where(ops.less(rows.labels, 0), 0, rows.labels)
+        target = ops.place(held(np.ones(p.shape[:1], p.dtype), "ones"), labels, classes=classes)
     target = ((1 - label_smoothing) * target + label_smoothing / classes) * rows.weight
     if rows.labels is not None:  # whatever is in an ignored row, its terms are 0 log 1 = 0
-        ignored = (rows.labels < 0)[:, None]
-        target, p = np.where(ignored, 0, target).astype(p.dtype), ops.where(ignored, 1, p)
+        target, p = ops.where(ignored, 0, target), ops.where(ignored, 1, p)
     loss = 0 - ops.reduce_sum(ops.xlogy(target, p), axis=-1)  # 0 - 0 is no -0
     if reduction == "none":
         return loss if loss.shape == rows.shape else ops.reshape(loss, shape=rows.shape)
     total = ops.reduce_sum(loss)
-    return total / rows.total if reduction == "mean" else total
+    if reduction == "mean":
+        return total / (p.shape[0] if rows.total is None else ops.astype(rows.total, dtype=p.dtype))
+    return total
 
 
 def sigmoid_binary_cross_entropy(

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygrad_ce import ops
-from tinygrad_ce.core import Array, Tensor, warn
+from tinygrad_ce.core import Array, Tensor, plain, warn
+from tinygrad_ce.tape import held, recording
 
 REDUCTIONS = ("mean", "sum", "none")
 
@@ -18,10 +19,10 @@ class Rows(NamedTuple):
     """A loss's arguments as (N, C) rows."""
 
     values: Any  # logits or probabilities, (N, C)
-    labels: Array | None  # class indices (N,), -1 where the row is ignored; None where the targets are soft
+    labels: Any  # class indices (N,), -1 where the row is ignored; None where the targets are soft
     soft: Any  # target distributions (N, C), where there are no labels
     weight: Any  # (C,) weights of the classes, or 1.0
-    total: float  # what a mean divides by
+    total: Any  # what a mean divides by, if not by the number of rows
     shape: tuple[int, ...]  # of the losses with reduction="none"
 
 
@@ -100,7 +101,7 @@ def _hard_rows(
     shape: tuple[int, ...],
 ) -> Rows:
     classes = values.shape[axis]
-    targets = targets.data if isinstance(targets, Tensor) else targets
+    targets = plain(targets)
     if targets.shape != shape:
         raise ValueError(
             f"{name}: values of shape {values.shape} (classes along axis {axis}) take class indices of shape {shape}, "
@@ -112,33 +113,41 @@ def _hard_rows(
             f"{name}: class indices must be integers, and these have dtype {targets.dtype}: cast them with "
             f".astype(int), or pass one-hot rows of shape {values.shape}"
         )
-    labels = np.ascontiguousarray(targets, dtype=np.int64).reshape(-1)
-    ignored = check_labels(name, labels, classes, ignore_index)
+    labels = targets if targets.dtype == np.int64 else ops.astype(targets, dtype=np.dtype(np.int64))
+    labels = labels if labels.ndim == 1 else ops.reshape(labels, shape=(-1,))
+    ignored = check_labels(name, data_of(labels), classes, ignore_index)
     rows = _as_rows(values, axis)
     if ignored:
-        labels = np.where(labels == ignore_index, -1, labels)
-        if (labels < 0).all():
+        if (data_of(labels) == ignore_index).all():
             warn(f"{name}: every row has the ignored index {ignore_index}; the loss is 0")
-    if weight is None:
-        return Rows(rows, labels, None, 1.0, int(np.count_nonzero(labels >= 0)) or 1, shape)
-    weights = _class_weights(name, weight, classes, rows.dtype)
-    total = float(np.where(labels < 0, 0, weights[labels]).sum(dtype=np.float64)) or 1.0
-    return Rows(rows, labels, None, weights, total, shape)
+        labels = ops.where(ops.equal(labels, ignore_index), -1, labels)
+    weights = 1.0 if weight is None else _class_weights(name, weight, classes, rows.dtype)
+    return Rows(rows, labels, None, weights, _counting(labels, weights, ignored), shape)
+
+
+def _counting(labels: Any, weights: Any, ignored: bool) -> Any:
+    """What a mean divides by: the rows, or the weights of their labels, without the ignored ones. None: all rows."""
+    if not ignored and isinstance(weights, float):
+        return None
+    each = 1.0 if isinstance(weights, float) else ops.index(ops.astype(weights, dtype=np.dtype(float)), labels)
+    total = ops.reduce_sum(ops.where(ops.less(labels, 0), 0, each))
+    return ops.where(ops.equal(total, 0), 1, total)
 
 
 def check_labels(name: str, labels: Array, classes: int, ignore_index: int | None) -> bool:
     """Raise for a label that is no class; tell whether any row is ignored."""
     row = ops.first_bad_label.compute(labels, classes=classes, ignored=0 if ignore_index is None else ignore_index)
     if row < 0:
-        return ignore_index is not None and bool((labels == ignore_index).any())
+        some = recording.listener is not None or bool((labels == ignore_index).any())  # of other data there may be
+        return ignore_index is not None and some
     hint = "; to leave rows out, say so with ignore_index=-1" if labels[row] == -1 else ""
     raise ValueError(
         f"{name}: the label in row {row} is {labels[row]}, and there are {classes} classes, 0 to {classes - 1}{hint}"
     )
 
 
-def _class_weights(name: str, weight: Any, classes: int, dtype: Any) -> Array:
-    weights = np.asarray(weight, dtype)
+def _class_weights(name: str, weight: Any, classes: int, dtype: Any) -> Any:
+    weights: Any = np.asarray(weight, dtype)
     if weights.shape != (classes,):
         raise ValueError(f"{name}: weight= has shape {weights.shape}, and {classes} classes need shape ({classes},)")
     bad = ~((weights >= 0) & (weights < np.inf))
@@ -147,7 +156,7 @@ def _class_weights(name: str, weight: Any, classes: int, dtype: Any) -> Array:
             f"{name}: weight= must not be negative, NaN or infinite, and of class {int(np.argmax(bad))} it is "
             f"{weights[np.argmax(bad)]:g}"
         )
-    return weights
+    return held(weights, "weight")
 
 
 def _soft_rows(
@@ -161,11 +170,11 @@ def _soft_rows(
 ) -> Rows:
     if ignore_index is not None:
         raise ValueError(f"{name}: ignore_index= needs class indices; give soft labels of an ignored row no weight")
-    soft = targets if isinstance(targets, Tensor) and targets.requires_grad else array_of(targets, values.dtype)
+    soft = _alike(targets, values.dtype)
     rows, soft = _as_rows(values, axis), _as_rows(soft, axis)
-    _check_soft_labels(name, soft.data if isinstance(soft, Tensor) else soft)
+    _check_soft_labels(name, data_of(soft))
     weights = 1.0 if weight is None else _class_weights(name, weight, rows.shape[1], rows.dtype)
-    return Rows(rows, None, soft, weights, rows.shape[0], shape)
+    return Rows(rows, None, soft, weights, None, shape)
 
 
 def sum_tolerance(dtype: np.dtype[Any]) -> float:
@@ -210,7 +219,7 @@ def binary_arguments(
     """The targets, and the weights of the elements and of the positive ones (1.0 where there are none)."""
     check_reduction(name, reduction, values)
     y = same_shape(name, values, "logits" if "sigmoid" in name else "probabilities", targets)
-    data = y.data if isinstance(y, Tensor) else y
+    data = data_of(y)
     if data.size and not (data.min() >= 0 and data.max() <= 1):
         at = tuple(int(i) for i in np.argwhere(~((data >= 0) & (data <= 1)))[0])
         raise ValueError(f"{name}: targets must lie in [0, 1], and the one at {at} is {data[at]:g}")
@@ -219,7 +228,7 @@ def binary_arguments(
 
 def same_shape(name: str, values: Any, what: str, targets: Any) -> Any:
     """The targets as values' dtype. Raises for another shape: (N, 1) against (N,) would silently become (N, N)."""
-    y = targets if isinstance(targets, Tensor) and targets.requires_grad else array_of(targets, values.dtype)
+    y = _alike(targets, values.dtype)
     if y.shape != values.shape:
         hint = ""
         if values.size == y.size:
@@ -241,10 +250,23 @@ def broadcast(name: str, argument: str, weight: Any, values: Any) -> Any:
         raise ValueError(
             f"{name}: {argument}= has shape {array.shape}, which does not broadcast to {values.shape}"
         ) from None
-    return array
+    return held(array, argument)
 
 
 # ---- of all
+
+
+def data_of(x: Any) -> Array:
+    """The array of a tensor, or the array itself: for looking at its numbers."""
+    array: Array = x.data if isinstance(x, Tensor) else x
+    return array
+
+
+def _alike(targets: Any, dtype: Any) -> Any:
+    """Targets in the dtype of the values; as a tensor where somebody wants to know what becomes of it."""
+    if isinstance(targets, Tensor) and (targets.requires_grad or recording.listener is not None):
+        return targets if targets.requires_grad or targets.dtype == dtype else ops.astype(targets, dtype=dtype)
+    return array_of(targets, dtype)
 
 
 def array_of(x: Any, dtype: Any) -> Array:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from tinygrad_ce import losses, ops
-from tinygrad_ce.core import Array, Tensor
+from tinygrad_ce.core import Array, Tensor, plain
 from tinygrad_ce.nn import init
 from tinygrad_ce.nn.module import Module
+from tinygrad_ce.tape import recording
 
 
 def _positive(layer: str, **sizes: Any) -> None:
@@ -149,9 +151,17 @@ class Dropout(Module):
             raise TypeError(f"Dropout: x must be floating-point numbers, and has dtype {x.dtype}")
         if not self.training or self.rate == 0:
             return x
+        draw = partial(self.mask, x.shape, x.dtype)
+        if recording.listener is not None:  # a program is being written down
+            return x * recording.listener.drawn(draw, np.ones(x.shape, x.dtype), "mask")
+        return x * draw()
+
+    def mask(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+        """What a tensor is multiplied with: 0 with probability `rate`, else 1 / (1 - rate)."""
         generator = self.generator or init.generator()
-        kept = generator.random(x.shape, dtype=np.float32) >= self.rate
-        return x * (kept.astype(x.dtype) / x.dtype.type(1 - self.rate))
+        kept = generator.random(shape, dtype=np.float32) >= self.rate
+        mask: Array = kept.astype(dtype) / dtype.type(1 - self.rate)
+        return mask
 
     def __repr__(self) -> str:
         return f"Dropout({self.rate})"
@@ -179,7 +189,7 @@ class BatchNorm(Module):
     def forward(self, x: Any) -> Any:
         _check_features(self, x)
         if not self.training:
-            mean, variance = self.running_mean, self.running_variance
+            mean, variance = kept(self, "running_mean"), kept(self, "running_variance")
         else:
             axes = tuple(range(x.ndim - 1))
             rows = x.size // self.n_features
@@ -188,13 +198,14 @@ class BatchNorm(Module):
                     "BatchNorm: a batch of one row has no variance; use larger batches in training, or model.eval()"
                 )
             mean, variance = ops.reduce_mean(x, axis=axes), ops.variance(x, axis=axes)
-            self._follow(_data(mean), _data(variance) * rows / (rows - 1))
+            self._follow(mean, variance, rows)
         return (x - mean) / ops.sqrt(variance + self.eps) * self.scale + self.shift
 
-    def _follow(self, mean: Array, variance: Array) -> None:
+    def _follow(self, mean: Any, variance: Any, rows: int) -> None:
         """Move the running averages; the variance with rows - 1, which is unbiased."""
-        self.running_mean = self.running_mean + self.momentum * (mean - self.running_mean)
-        self.running_variance = self.running_variance + self.momentum * (variance - self.running_variance)
+        for name, new in (("running_mean", plain(mean)), ("running_variance", plain(variance) * (rows / (rows - 1)))):
+            old = kept(self, name)
+            becomes(self, name, old + self.momentum * (new - old))
 
     def __repr__(self) -> str:
         return f"BatchNorm({self.n_features})"
@@ -248,6 +259,21 @@ class Embedding(Module):
 
     def __repr__(self) -> str:
         return f"Embedding({self.n_words}, {self.n_out})"
+
+
+def kept(layer: Module, attribute: str) -> Any:
+    """An array that a layer keeps from step to step."""
+    if recording.listener is not None:
+        return recording.listener.kept(layer, attribute)  # a program is being written down
+    return getattr(layer, attribute)
+
+
+def becomes(layer: Module, attribute: str, new: Any) -> None:
+    """What the layer keeps from now on."""
+    if recording.listener is not None:
+        recording.listener.becomes(layer, attribute, new)
+    else:
+        setattr(layer, attribute, new)
 
 
 def _data(x: Any) -> Array:

@@ -2,5 +2,6 @@
 
 from tinygrad_ce.program.printed import source
 from tinygrad_ce.program.straight import Instruction, Program, Value
+from tinygrad_ce.program.traced import TraceError, trace
 
-__all__ = ["Instruction", "Program", "Value", "source"]
+__all__ = ["Instruction", "Program", "TraceError", "Value", "source", "trace"]

@@ -20,7 +20,7 @@ import numpy as np
 from tinygrad_ce.core import Primitive, Tensor
 from tinygrad_ce.program.recorded import of_loss
 from tinygrad_ce.program.simplified import simplified
-from tinygrad_ce.program.straight import Instruction, Program, Value
+from tinygrad_ce.program.straight import Instruction, Number, Program, Value
 
 WIDEST = 70  # characters of an expression into which another one is still folded
 
@@ -57,7 +57,7 @@ def as_numpy(program: Program) -> str:
     writer = _Text(program)
     lines = writer.lines()
     helpers = [writer.helpers[name] for name in writer.helpers]
-    arguments = ", ".join(value.name for value in program.inputs)
+    arguments = ", ".join([*(value.name for value in program.inputs), *program.numbers])
     head = [
         *sorted(writer.imports),
         "import numpy as np",
@@ -65,8 +65,9 @@ def as_numpy(program: Program) -> str:
         "",
         *(line for text in helpers for line in (*text.splitlines(), "", "")),
     ]
-    answer = ", ".join(writer.shown(value) for value in program.outputs.values())
-    return "\n".join([*head, f"def step({arguments}):", *_prepared(program), *lines, f"    return {answer}"])
+    answers = [*program.outputs.values(), *program.updates.values()]
+    answer = ", ".join(writer.shown(value) for value in answers)
+    return "\n".join([*head, f"def step({arguments}):", *_prepared(program), *lines, f"    return {answer}".rstrip()])
 
 
 def _prepared(program: Program) -> list[str]:
@@ -89,6 +90,7 @@ class _Text:
         self.folded: dict[Value, ast.expr] = {}
         self.uses = Counter(x for i in program.instructions for x in i.inputs if isinstance(x, Value))
         self.uses.update(program.outputs.values())
+        self.uses.update(program.updates.values())
         self.names = {x.name for x in program.inputs} | {i.result.name for i in program.instructions}
 
     def lines(self) -> list[str]:
@@ -120,7 +122,8 @@ class _Text:
     def can_fold(self, i: Instruction, expression: ast.expr) -> bool:
         """Whether this is a step on the way inside a rule, short enough to stand inside the next line."""
         passing = i.result.name.startswith("_") and self.uses[i.result] == 1
-        return passing and i.result not in self.program.outputs.values() and len(ast.unparse(expression)) < WIDEST // 2
+        asked_for = (*self.program.outputs.values(), *self.program.updates.values())
+        return passing and i.result not in asked_for and len(ast.unparse(expression)) < WIDEST // 2
 
     def shown(self, value: Any) -> str:
         return ast.unparse(self.node(value))
@@ -213,7 +216,9 @@ _DEFAULTS = {("axis", "None"), ("keepdims", "False"), ("ddof", "0")}
 
 def literal(value: Any) -> ast.expr:
     """A Python value as it is written in a program."""
-    if isinstance(value, np.dtype):
+    if isinstance(value, Number):
+        text = value.text
+    elif isinstance(value, np.dtype):
         text = f"np.dtype({value.str!r})" if value.kind not in "fiu" else f"np.{value.name}"
     elif isinstance(value, tuple):
         return ast.Tuple([literal(v) for v in value])

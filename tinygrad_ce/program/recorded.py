@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.backward import pulled_back, reachable, recorded
-from tinygrad_ce.core import REGISTRY, Array, Primitive, Tensor, recording
+from tinygrad_ce.core import REGISTRY, Array, Primitive, Tensor
 from tinygrad_ce.program.straight import Instruction, Program, Value
+from tinygrad_ce.tape import Listener, recording
 
 LETTERS = {
     **dict.fromkeys(("affine", "matmul", "contract"), "z"),
@@ -37,7 +38,7 @@ def of_loss(loss: Tensor) -> Program:
     if loss.size != 1:
         raise ValueError(f"source: a loss is a single number, and {loss.label} has shape {loss.shape}: reduce it first")
     graph = reachable(loss)
-    writer = _Writer()
+    writer = Writer()
     for number in sorted(graph):
         tensor = graph[number]
         if tensor.op is not None:
@@ -46,41 +47,42 @@ def of_loss(loss: Tensor) -> Program:
     outputs = {"loss": writer.values[id(loss)]}
     seed = Tensor(np.ones_like(loss.data))
     writer.remember(seed, Value("_seed", seed.data, "constant"))
-    with recorded(True), listening(writer):
+    writer.section = "backward"
+    with recorded(False), listening(writer):
         for tensor, g in pulled_back(loss, seed, graph, create_graph=True):
-            gradient, wanted = writer.of(g), f"d_{writer.of(tensor).name}"
-            if gradient.role == "result" and gradient.name.startswith("_"):
-                gradient.name = writer.free(wanted)
+            name, gradient = writer.gradient(tensor, g)
             if tensor.op is None:
-                outputs[wanted] = gradient
+                outputs[name] = gradient
     names = ["loss", *(f"d_{x.name}" for x in writer.inputs)]
     in_order = {name: outputs[name] for name in names if name in outputs}
     return Program(writer.inputs, writer.instructions, in_order)
 
 
 @contextmanager
-def listening(writer: _Writer) -> Iterator[None]:
-    """Inside, every primitive that is called with a Tensor is written down."""
+def listening(writer: Writer) -> Iterator[None]:
+    """Inside, the writer hears every primitive that is called with a Tensor, and what else `core.Listener` lists."""
     before = recording.listener
-    recording.listener = writer.listen
+    recording.listener = writer
     try:
         yield
     finally:
         recording.listener = before
 
 
-class _Writer:
+class Writer(Listener):
     """Writes instructions down, and gives names to what they work on."""
 
     def __init__(self) -> None:
-        self.values: dict[int, Value] = {}
+        self.values: dict[int, Value] = {}  # by the id of a tensor or an array
         self.inputs: list[Value] = []
         self.instructions: list[Instruction] = []
         self.taken = {"np", "step", "loss", *REGISTRY}  # REGISTRY: some primitives become functions above the step
-        self.kept: list[Any] = []  # so that no id is given out twice
+        self.alive: list[Any] = []  # so that no id is given out twice
+        self.section = "forward"
 
-    def listen(self, op: Primitive, inputs: tuple[Any, ...], params: Mapping[str, Any], result: Tensor) -> None:
-        self.write(op, inputs, params, result, "backward", f"_{len(self.instructions)}")
+    def called(self, op: Primitive, inputs: tuple[Any, ...], params: Mapping[str, Any], result: Tensor) -> None:
+        passing = self.section != "forward"  # a step on the way inside a rule
+        self.write(op, inputs, params, result, self.section, f"_{len(self.instructions)}" if passing else None)
 
     def write(
         self,
@@ -91,40 +93,65 @@ class _Writer:
         section: str,
         name: str | None = None,
     ) -> None:
+        """Write one instruction down; its result gets this name, or the tensor's own, or a letter and a number."""
         names = [op.argument(i) for i in range(len(inputs))]
-        values = tuple(self.value(x, argument, section) for x, argument in zip(inputs, names, strict=True))
+        values = tuple(self.value(x, argument) for x, argument in zip(inputs, names, strict=True))
         if name is None:
             name = self.free(tidy(result.name)) if result.name else self.numbered(LETTERS.get(op.name, "t"))
         made = Value(name, result.data)
         self.remember(result, made)
         self.instructions.append(Instruction(op, values, {**op.defaults, **params}, made, section))
 
+    def gradient(self, tensor: Tensor, g: Tensor) -> tuple[str, Value]:
+        """What the gradient of a tensor is called, and its value."""
+        gradient, wanted = self.of(g), f"d_{self.of(tensor).name}"
+        if gradient.role == "result" and gradient.name.startswith("_"):
+            gradient.name = self.free(wanted)
+        return wanted, gradient
+
     def of(self, tensor: Tensor) -> Value:
         """The value that stands for this tensor, which is a new input if it is not known."""
-        value = self.value(tensor, "x", "forward")
+        value = self.value(tensor, "x")
         assert isinstance(value, Value)
         return value
 
-    def value(self, x: Any, argument: str, section: str) -> Any:
+    def value(self, x: Any, argument: str) -> Any:
         """What stands for an input of an instruction: a Value, or a Python number."""
         if not isinstance(x, (Tensor, np.ndarray)):
-            return x.item() if isinstance(x, np.generic) and type(x.item()) is not int else x
-        if id(x) in self.values:
-            return self.values[id(x)]
+            return self.number(x)
         array = x.data if isinstance(x, Tensor) else x
-        if section == "backward" and array.size and (array == array.flat[0]).all():
-            made = Value(f"_constant{len(self.kept)}", array, "constant")  # a rule has made it up, of shapes alone
-        else:
-            named = x.name if isinstance(x, Tensor) else None
-            name = self.free(tidy(named)) if named else self.free(argument) if argument != "x" else self.free("x")
-            made = Value(name, array, "input", prepared=not isinstance(x, Tensor))
-            self.inputs.append(made)
-        self.remember(x, made)
-        return made
+        for known in (id(x), id(array)):
+            if known in self.values:
+                return self.values[known]
+        if self.section == "backward" and array.size and (array == array.flat[0]).all():
+            made = Value(f"_constant{len(self.alive)}", array, "constant")  # a rule has made it up, of shapes alone
+            self.remember(x, made)
+            return made
+        return self.unknown(x, argument)
+
+    def number(self, x: Any) -> Any:
+        """A number as it will be printed."""
+        return x.item() if isinstance(x, np.generic) and type(x.item()) is not int else x
+
+    def unknown(self, x: Any, argument: str) -> Value:
+        """An array that no instruction has made is an input."""
+        name = x.name if isinstance(x, Tensor) and x.name else argument
+        array = x.data if isinstance(x, Tensor) else x
+        return self.input(x, Value(self.free(tidy(name)), array, "input", prepared=not isinstance(x, Tensor)))
+
+    def input(self, x: Tensor | Array, value: Value) -> Value:
+        """Add an input of the program."""
+        self.inputs.append(value)
+        self.remember(x, value)
+        return value
 
     def remember(self, x: Tensor | Array, value: Value) -> None:
+        """From now on this value stands for the tensor or array."""
         self.values[id(x)] = value
-        self.kept.append(x)
+        self.alive.append(x)
+        if isinstance(x, Tensor):
+            self.values[id(x.data)] = value
+            self.alive.append(x.data)
 
     def free(self, name: str) -> str:
         """This name, or with a number behind it if it is taken."""
@@ -136,6 +163,7 @@ class _Writer:
         return candidate
 
     def numbered(self, letter: str) -> str:
+        """The letter with the first number that makes it a new name."""
         n = 1
         while f"{letter}{n}" in self.taken:
             n += 1

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from tinygrad_ce import ops
-from tinygrad_ce.program.straight import Instruction, Program, Value
+from tinygrad_ce.program.straight import Instruction, Number, Program, Value
 
 
 def simplified(program: Program) -> Program:
     """The program after all passes."""
-    for run in (without_idle, with_equals_shared, without_unused):
+    for run in (without_idle, with_constants_folded, with_equals_shared, without_unused):
         program = run(program)
     return program
 
@@ -29,7 +31,8 @@ def _rewritten(program: Program, decide: Callable[[Instruction], Any]) -> Progra
         else:
             instead[i.result] = other
     outputs = {name: instead.get(value, value) for name, value in program.outputs.items()}
-    return Program(program.inputs, kept, outputs)
+    updates = {old: instead.get(new, new) for old, new in program.updates.items()}
+    return replace(program, instructions=kept, outputs=outputs, updates=updates)
 
 
 def without_idle(program: Program) -> Program:
@@ -48,12 +51,27 @@ def without_idle(program: Program) -> Program:
     return _rewritten(program, decide)
 
 
+def with_constants_folded(program: Program) -> Program:
+    """With single numbers that are made of constants alone as constants."""
+
+    def decide(i: Instruction) -> Value | None:
+        constants = all(
+            x.role == "constant" if isinstance(x, Value) else isinstance(x, (int, float)) and not isinstance(x, Number)
+            for x in i.inputs
+        )
+        if not constants or i.result.shape != () or i.result in program.outputs.values():
+            return None
+        return Value(i.result.name, i.result.example, "constant")
+
+    return _rewritten(program, decide)
+
+
 def with_equals_shared(program: Program) -> Program:
     """With each expression computed once: an equal one later stands for the first."""
     seen: dict[Any, Value] = {}
 
     def decide(i: Instruction) -> Value | None:
-        inputs = tuple(id(x) if isinstance(x, Value) else (type(x), x) for x in i.inputs)
+        inputs = tuple(id(x) if isinstance(x, Value) else (type(x), getattr(x, "text", x)) for x in i.inputs)
         key = (i.op.name, inputs, repr(sorted(i.params.items(), key=lambda item: item[0])))
         if key in seen:
             return seen[key]
@@ -64,11 +82,14 @@ def with_equals_shared(program: Program) -> Program:
 
 
 def without_unused(program: Program) -> Program:
-    """Without the instructions, and the inputs, that no output needs."""
-    needed = set(program.outputs.values())
+    """Without the instructions, and the kept and fixed arrays and numbers, that no output needs."""
+    needed = {*program.outputs.values(), *program.updates.values()}
     kept = []
     for i in reversed(program.instructions):
         if i.result in needed:
             kept.append(i)
             needed.update(x for x in i.inputs if isinstance(x, Value))
-    return Program([x for x in program.inputs if x in needed], kept[::-1], program.outputs)
+    inputs = [x for x in program.inputs if x in needed or x in program.updates or x.role in ("input", "drawn")]
+    texts = " ".join(x.text for i in kept for x in i.inputs if isinstance(x, Number))
+    numbers = {name: read for name, read in program.numbers.items() if re.search(rf"\b{name}\b", texts)}
+    return replace(program, inputs=inputs, instructions=kept[::-1], numbers=numbers)

@@ -2,19 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import ast
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tinygrad_ce.core import Array, Primitive
+import numpy as np
+
+from tinygrad_ce.core import Array, Primitive, Tensor
+
+
+class Number(float):
+    """A number that each step is given anew (the learning rate), or that is computed from such numbers.
+
+    text: how it is computed. Arrays take it for the plain number that it is.
+    """
+
+    text: str
+
+    def __new__(cls, value: float, text: str) -> Number:
+        number = super().__new__(cls, value)
+        number.text = text
+        return number
+
+    def _with(self, sign: str, other: Any, compute: Callable[[float, float], float], swapped: bool = False) -> Any:
+        if not isinstance(other, (int, float)):
+            return NotImplemented
+        left, right = (other, self) if swapped else (self, other)
+        shown = [f"({x.text})" if isinstance(x, Number) else repr(x) for x in (left, right)]
+        return Number(compute(float(left), float(right)), ast.unparse(ast.parse(f" {sign} ".join(shown), mode="eval")))
+
+    # fmt: off
+    def __add__(self, other: Any) -> Any: return self._with("+", other, float.__add__)
+    def __radd__(self, other: Any) -> Any: return self._with("+", other, float.__add__, True)
+    def __sub__(self, other: Any) -> Any: return self._with("-", other, float.__sub__)
+    def __rsub__(self, other: Any) -> Any: return self._with("-", other, float.__sub__, True)
+    def __mul__(self, other: Any) -> Any: return self._with("*", other, float.__mul__)
+    def __rmul__(self, other: Any) -> Any: return self._with("*", other, float.__mul__, True)
+    def __truediv__(self, other: Any) -> Any: return self._with("/", other, float.__truediv__)
+    def __rtruediv__(self, other: Any) -> Any: return self._with("/", other, float.__truediv__, True)
+    def __pow__(self, other: Any) -> Any: return self._with("**", other, float.__pow__)  # type: ignore[override]
+    def __rpow__(self, other: Any) -> Any: return self._with("**", other, float.__pow__, True)  # type: ignore[override]
+    # fmt: on
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        plain = (float(x) if isinstance(x, Number) else x for x in inputs)
+        return getattr(ufunc, method)(*plain, **options)
+
+
+@dataclass(frozen=True)
+class Home:
+    """Where a value lives between two steps: how to read it there, and how to write it back."""
+
+    read: Callable[[], Array]
+    write: Callable[[Array], None]
 
 
 @dataclass(eq=False)
 class Value:
     """An array of the program: its name, and what it was when the program was recorded.
 
-    role: "input" (data, parameters: whatever the program is called with), "constant" (a number, or an array with one
-    number everywhere, that a rule made up) or "result" (of an instruction).
+    role: "input" (data), "kept" (a parameter, an optimizer's memory, a running average: it lives in its `home`),
+    "drawn" (random numbers, made anew by `draw` for each step), "fixed" (an array that belongs to a loss),
+    "constant" (a number, or an array with one number everywhere, that a rule made up) or "result" (of an instruction).
     prepared: an input that is no tensor of the user's, but an array as a loss has passed it on.
     """
 
@@ -22,17 +72,23 @@ class Value:
     example: Array
     role: str = "result"
     prepared: bool = False
+    home: Home | None = None
+    draw: Callable[[], Array] | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
         return self.example.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.example.dtype
 
 
 @dataclass(eq=False)
 class Instruction:
     """result = op(*inputs, **params); inputs are values or Python numbers.
 
-    section: "forward" or "backward".
+    section: "forward", "backward" or "update".
     """
 
     op: Primitive
@@ -47,11 +103,25 @@ class Program:
     """Instructions in the order in which they run.
 
     outputs: what it answers with, by name; two names may stand for one value.
+    updates: what becomes of the kept inputs: the value that each has after the step.
+    numbers: what each step is given besides arrays, by name, and where it comes from (a learning rate, a step count).
+    optimizers: those whose step is part of the program; each step of it counts as one of theirs.
+    fixed: what tracing has fixed, in words.
     """
 
     inputs: list[Value]
     instructions: list[Instruction]
     outputs: dict[str, Value] = field(default_factory=dict)
+    updates: dict[Value, Value] = field(default_factory=dict)
+    numbers: dict[str, Callable[[], float]] = field(default_factory=dict)
+    optimizers: list[Any] = field(default_factory=list)
+    fixed: list[str] = field(default_factory=list)
+    single: bool = True  # whether the step answers with one thing, not with a tuple
+
+    @property
+    def arguments(self) -> list[Value]:
+        """The inputs that whoever runs the program has to pass."""
+        return [x for x in self.inputs if x.role == "input"]
 
     @property
     def source(self) -> str:
@@ -59,6 +129,65 @@ class Program:
         from tinygrad_ce.program.printed import as_numpy
 
         return as_numpy(self)
+
+    def run(self, *arrays: Any) -> Any:
+        """One step, one primitive after the other: the results, and the parameters and their like are updated.
+
+        Raises TypeError and ValueError for arrays of another number, shape or dtype than it was traced with.
+        """
+        known: dict[Value, Any] = dict(self.given(arrays))
+        numbers = {name: read() for name, read in self.numbers.items()}
+
+        def of(x: Any) -> Any:
+            if isinstance(x, Number):
+                return eval(x.text, {}, dict(numbers))
+            if not isinstance(x, Value):
+                return x
+            return x.example if x.role == "constant" else known[x]
+
+        for i in self.instructions:
+            known[i.result] = np.asarray(i.op.compute(*map(of, i.inputs), **i.params))
+        answers = tuple(np.array(of(value)) for value in self.outputs.values())
+        for kept, new in [(kept, np.array(of(new))) for kept, new in self.updates.items()]:
+            assert kept.home is not None
+            kept.home.write(new)
+        for optimizer in self.optimizers:
+            optimizer.steps += 1
+        return self.answer(answers)
+
+    def answer(self, answers: tuple[Array, ...]) -> Any:
+        """What the step returned: one array, several, or nothing."""
+        if not answers:
+            return None
+        return answers[0] if self.single else answers
+
+    def given(self, arrays: tuple[Any, ...]) -> Iterator[tuple[Value, Array]]:
+        """Each input with its array: as passed, read where it is kept, or drawn."""
+        checked = iter(self.checked(arrays))
+        for x in self.inputs:
+            if x.role == "input":
+                yield x, next(checked)
+            elif x.home is not None:
+                yield x, x.home.read()
+            else:
+                yield x, x.draw() if x.draw is not None else x.example
+
+    def checked(self, arrays: tuple[Any, ...]) -> list[Array]:
+        """The arrays that were passed, if they are what the program was traced with."""
+        expected = self.arguments
+        names = ", ".join(x.name for x in expected)
+        if len(arrays) != len(expected):
+            raise TypeError(f"this program takes {len(expected)} arrays ({names}), and {len(arrays)} were passed")
+        found = []
+        for x, given in zip(expected, arrays, strict=True):
+            array = given.data if isinstance(given, Tensor) else np.asarray(given)
+            if array.shape != x.shape or array.dtype != x.dtype:
+                raise ValueError(
+                    f"{x.name} has shape {array.shape} and dtype {array.dtype}; the program was traced with shape "
+                    f"{x.shape} and dtype {x.dtype}: trace again with such an array, or use tg.compile, which does"
+                )
+            found.append(array)
+        return found
 
     def __str__(self) -> str:
         return self.source

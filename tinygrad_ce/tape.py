@@ -1,0 +1,63 @@
+"""Whether this thread writes down how its tensors are made, and who listens while a step runs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+
+class Listener:
+    """Whoever writes a program down while a step runs (`program/traced.py`): what the engine tells and asks it."""
+
+    def called(self, op: Any, inputs: tuple[Any, ...], params: Mapping[str, Any], result: Any) -> None:
+        """A primitive was called with a Tensor, and this is its result."""
+
+    def refuse(self, tensor: Any, asked: str) -> None:
+        """Somebody asks for the numbers of a tensor. They differ from step to step: may raise."""
+
+    def backward(self, of: Any, gradient: Any) -> None:
+        """`of.backward(gradient)` is wanted, by rules that run on Tensors."""
+        raise RuntimeError("backward() inside of a derivative rule")
+
+    def updated(self, optimizer: Any) -> None:
+        """`optimizer.step()` is wanted, by its definition."""
+        raise RuntimeError("an optimizer's step() inside of a derivative rule")
+
+    def clipped(self, parameters: Sequence[Any], max_norm: float) -> None:
+        """`clip_grad_norm(parameters, max_norm)` is wanted."""
+        raise RuntimeError("clip_grad_norm() inside of a derivative rule")
+
+    def drawn(self, draw: Callable[[], npt.NDArray[Any]], example: npt.NDArray[Any], name: str) -> Any:
+        """Random numbers are wanted: new ones in each step."""
+        return draw()
+
+    def held(self, array: Any, name: str) -> Any:
+        """A fixed array that belongs to a loss or layer."""
+        return array
+
+    def kept(self, owner: Any, attribute: str) -> Any:
+        """An array that a layer keeps from step to step."""
+        return getattr(owner, attribute)
+
+    def becomes(self, owner: Any, attribute: str, new: Any) -> None:
+        """What that array will be after the step."""
+        setattr(owner, attribute, np.array(new.data))
+
+
+class _Recording(threading.local):
+    """`enabled`: whether histories are kept (`no_grad` switches it off)."""
+
+    enabled = True
+    listener: Listener | None = None
+
+
+recording = _Recording()
+
+
+def held(array: Any, name: str) -> Any:
+    """An array that a loss or layer has made of its own settings: while a program is written, part of that program."""
+    return array if recording.listener is None else recording.listener.held(array, name)
