@@ -353,6 +353,11 @@ def _buffer(classes, like):
     return np.empty((classes + VECTOR - 1) // VECTOR * VECTOR, like.dtype)
 
 
+def _row(classes: int, dtype: Any) -> Array:
+    """The same from Python."""
+    return np.empty(-(-classes // VECTOR) * VECTOR, dtype)
+
+
 @jit
 def _copied(row, buffer):
     """Copy a row into the buffer, and return its largest number."""
@@ -448,6 +453,11 @@ def _column_exponentials(panel, top, part, total):
             total[k] += part[k]
 
 
+def lanes_for(rows: int) -> int:
+    """How many rows a panel takes: whole vectors."""
+    return LANES if rows >= LANES else (rows + 15) // 16 * 16 or 16
+
+
 class _Scratch(threading.local):
     """What a panel needs, made once in a thread, and in Python: Numba would take half a second to compile np.empty."""
 
@@ -456,7 +466,7 @@ class _Scratch(threading.local):
 
     def __call__(self, classes: int, rows: int, dtype: Any) -> tuple[Array, Array, Array, Array]:
         """For each row: its logits, its top and its true logit; the rank of the top; the label; five numbers."""
-        lanes = LANES if rows >= LANES else (rows + 15) // 16 * 16 or 16  # whole vectors
+        lanes = lanes_for(rows)
         key = (classes, lanes, dtype.char)
         if key not in self.made:
             whole = np.int32 if dtype.itemsize == 4 else np.int64
@@ -517,7 +527,7 @@ def _xent(z: Array, y: Array, w: Any, smoothing: float, reduction: str, upstream
         if few:
             _xent_few(z, y, w, upstream, share, *_scratch(classes, len(z), z.dtype), loss, slope)
         else:
-            _xent_many(z, y, w, smoothing, upstream, share, loss, slope)
+            _xent_many(z, y, w, smoothing, upstream, share, _row(classes, z.dtype), loss, slope)
 
     _by_rows(loop, (z, y, upstream, loss, slope), 3.0 if few else 1.0, step=LANES if few else 1)
     return _reduced(loss, reduction)
@@ -619,10 +629,9 @@ def _xent_few(z, y, w, upstream, share, panel, ranks, label, numbers, loss, slop
 
 
 @jit
-def _xent_many(z, y, w, smoothing, upstream, share, loss, slope):
+def _xent_many(z, y, w, smoothing, upstream, share, buffer, loss, slope):
     """Fill the loss of each row and, if there is room for it, the gradient."""
     rows, classes = z.shape
-    buffer = _buffer(classes, z)
     step, weigh = 0 if len(upstream) == 1 else 1, 0 if len(w) == 1 else 1
     uniform = smoothing / classes  # of the label's weight, for every class
     weight = _sum(w) if weigh else np.float64(w[0]) * classes
@@ -718,17 +727,17 @@ def _soft_xent(z: Array, q: Array, w: Any, smoothing: float, reduction: str, ups
     loss = np.empty(len(z), z.dtype)
 
     def loop(z: Array, q: Array, upstream: Array, loss: Array, slope: Array) -> None:
-        _soft_xent_rows(z, q, w, smoothing, upstream, share, loss, slope)
+        room = _row(z.shape[1], z.dtype), np.empty(z.shape[1], z.dtype)
+        _soft_xent_rows(z, q, w, smoothing, upstream, share, *room, loss, slope)
 
     _by_rows(loop, (z, q, upstream, loss, slope), 2.0, step=1)
     return _reduced(loss, reduction)
 
 
 @jit
-def _soft_xent_rows(z, q, w, smoothing, upstream, share, loss, slope):
+def _soft_xent_rows(z, q, w, smoothing, upstream, share, buffer, target, loss, slope):
     """Fill the loss of each row and, if there is room for it, the gradient."""
     rows, classes = z.shape
-    buffer, target = _buffer(classes, z), np.empty(classes, z.dtype)
     step = 0 if len(upstream) == 1 else 1
     keep, uniform = z.dtype.type(1 - smoothing), z.dtype.type(smoothing / classes)
     for i in range(rows):
@@ -804,7 +813,8 @@ def _sigmoid_xent(z: Array, y: Array, w: Any, weight: Any, reduction: str, upstr
         part = slice(start, stop)
         three = (array if len(array) <= 1 else array[part] for array in (upstream, loss, flat))
         blocks = sums[start // BLOCK : -(-stop // BLOCK)]
-        _sigmoid_xent_blocks(z[part], y[part], w, weight, start, *three, share, blocks)
+        space = np.empty((5, BLOCK), z.dtype)
+        _sigmoid_xent_blocks(z[part], y[part], w, weight, start, *three, share, blocks, space)
 
     in_parts(work, count, _seconds(count, 2.5, z), step=BLOCK)
     if reduction == "none":
@@ -813,13 +823,11 @@ def _sigmoid_xent(z: Array, y: Array, w: Any, weight: Any, reduction: str, upstr
 
 
 @jit
-def _sigmoid_xent_blocks(z, y, w, weight, start, upstream, loss, slope, share, sums):
+def _sigmoid_xent_blocks(z, y, w, weight, start, upstream, loss, slope, share, sums, space):
     """Fill the losses and the gradient, where there is room for them, and the sum of the losses of each block."""
-    losses, slopes = np.empty(BLOCK, z.dtype), np.empty(BLOCK, z.dtype)
-    several_w, several_weights = np.empty(BLOCK, z.dtype), np.empty(BLOCK, z.dtype)
+    losses, slopes, several_w, several_weights, several_upstream = space[0], space[1], space[2], space[3], space[4]
     _repeated(w, 0, several_w)
     _repeated(weight, 0, several_weights)
-    several_upstream = np.empty(BLOCK, z.dtype)
     several_upstream[:] = upstream[0] * z.dtype.type(share)
     for b in range(len(sums)):
         first = b * BLOCK

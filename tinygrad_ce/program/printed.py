@@ -70,6 +70,18 @@ def as_numpy(program: Program) -> str:
     return "\n".join([*head, f"def step({arguments}):", *_prepared(program), *lines, f"    return {answer}".rstrip()])
 
 
+def lines_of(program: Program) -> dict[Instruction, str]:
+    """The printed line in which each instruction stands, without its shape."""
+    writer = _Text(program)
+    writer.lines()
+    reader = {x: i for i in program.instructions for x in i.inputs if isinstance(x, Value)}
+    lines: dict[Instruction, str] = {}
+    for i in reversed(program.instructions):
+        folded = i.result in writer.folded
+        lines[i] = lines[reader[i.result]] if folded else writer.written[i.result]
+    return lines
+
+
 def _prepared(program: Program) -> list[str]:
     """A comment where a loss has changed its labels or weights before the first operation."""
     arrays = [x for x in program.inputs if x.prepared]
@@ -88,6 +100,7 @@ class _Text:
         self.helpers: dict[str, str] = {}
         self.imports: set[str] = set()
         self.folded: dict[Value, ast.expr] = {}
+        self.written: dict[Value, str] = {}
         self.uses = Counter(x for i in program.instructions for x in i.inputs if isinstance(x, Value))
         self.uses.update(program.outputs.values())
         self.uses.update(program.updates.values())
@@ -105,7 +118,8 @@ class _Text:
             if self.can_fold(i, expression):
                 self.folded[i.result] = expression
             else:
-                rows.append((f"{self.named(i.result)} = {ast.unparse(expression)}", f"# {i.result.shape}"))
+                self.written[i.result] = f"{self.named(i.result)} = {ast.unparse(expression)}"
+                rows.append((self.written[i.result], f"# {i.result.shape}"))
         width = min(WIDEST, max((len(text) for text, comment in rows if comment), default=0))
         return [
             f"    {text:<{width}}  {comment}".rstrip() if comment else f"    {text}".rstrip() for text, comment in rows

@@ -55,7 +55,7 @@ def of_loss(loss: Tensor) -> Program:
                 outputs[name] = gradient
     names = ["loss", *(f"d_{x.name}" for x in writer.inputs)]
     in_order = {name: outputs[name] for name in names if name in outputs}
-    return Program(writer.inputs, writer.instructions, in_order)
+    return Program(writer.inputs, writer.instructions, in_order, single=False)
 
 
 @contextmanager

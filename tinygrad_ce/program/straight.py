@@ -46,6 +46,8 @@ class Number(float):
     # fmt: on
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        if not all(isinstance(x, (int, float, np.ndarray, np.generic)) for x in inputs):
+            return NotImplemented  # arrays that write down what is done to them want the number itself
         plain = (float(x) if isinstance(x, Number) else x for x in inputs)
         return getattr(ufunc, method)(*plain, **options)
 
@@ -129,6 +131,20 @@ class Program:
         from tinygrad_ce.program.printed import as_numpy
 
         return as_numpy(self)
+
+    @property
+    def lowered(self) -> str:
+        """The program as loops, which Numba compiles: each with the printed line that it computes."""
+        from tinygrad_ce.program.compiled import lowered
+
+        return lowered(self).text
+
+    @property
+    def memory(self) -> str:
+        """How many bytes the compiled program needs for its arrays, and what for."""
+        from tinygrad_ce.program.compiled import lowered
+
+        return lowered(self).memory
 
     def run(self, *arrays: Any) -> Any:
         """One step, one primitive after the other: the results, and the parameters and their like are updated.

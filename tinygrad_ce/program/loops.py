@@ -1,0 +1,551 @@
+"""From array operations to loops: what is fused, what is kept in memory and where, and the text that Numba compiles.
+
+Element-by-element operations are not kept, they stand inside the loops that need them; sums run in the loops that
+make what they add; matrix products, losses and results are kept. Every buffer is one row of numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tinygrad_ce.core import Array
+from tinygrad_ce.program import loss_calls
+from tinygrad_ce.program.arrays import CannotLower, Node, Written, body_of, in_order, node_of
+from tinygrad_ce.program.straight import Instruction, Program, Value
+
+Index = tuple[tuple[int | None, int, int], ...]  # for each axis of a buffer: the loop along it, the first, the step
+
+KEPT_KINDS = {"reduce", "dot", "add_at", "join", "loss", "slope"}
+HEAVY = {"exp": 10, "tanh": 10, "log": 10, "log1p": 10, "expm1": 10, "power": 10, "sin": 10, "cos": 10}
+HEAVY |= {"divide": 4, "sqrt": 4}
+LONGEST = 100  # no expression costs more: it would not be read, and Python would not parse it
+SMALL_PRODUCT = 100_000  # multiplications; a call of the BLAS costs more than such loops
+ALIGNMENT = 64  # bytes: a line of the cache
+WORTH_KEEPING = 8  # the cost of an element that is rather read from memory twice than computed twice
+DTYPES = {
+    "f4": "np.float32",
+    "f8": "np.float64",
+    "i8": "np.int64",
+    "i4": "np.int32",
+    "u1": "np.uint8",
+    "b1": "np.bool_",
+}
+
+
+@dataclass(eq=False)
+class Buffer:
+    """Memory of a node: `role` says whose it is ("temporary", "kept", "input", "fixed", "drawn", "output", "work")."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    role: str
+    value: Value | None = None
+    content: Array | None = None  # of a fixed one
+    offset: int = 0  # of a temporary one, in the memory that all of them share
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def bytes(self) -> int:
+        return self.size * self.dtype.itemsize
+
+
+@dataclass(eq=False)
+class Statement:
+    """Fills one buffer, in loops over a domain, or by a call.
+
+    index: where in the target an element goes. reads: which nodes are read from memory, and where (None: anywhere).
+    """
+
+    node: Node
+    target: Buffer
+    domain: tuple[int, ...]
+    index: Index
+    kind: str  # "map", "reduce", "add_at" or "call"
+    reads: dict[Node, set[Index | None]] = field(default_factory=dict)
+    lines: list[str] = field(default_factory=list)  # of a call
+    writes: set[Buffer] = field(default_factory=set)
+    last: bool = False  # an update, or what needs one
+
+
+@dataclass(eq=False)
+class Loop:
+    """Statements with one domain, in one nest of loops; or one call."""
+
+    domain: tuple[int, ...]
+    statements: list[Statement]
+    last: bool
+
+    @property
+    def called(self) -> bool:
+        return self.statements[0].kind == "call"
+
+
+@dataclass
+class Lowered:
+    """The text of a program's loops, and the buffers that they work on, in the order of the arguments."""
+
+    text: str
+    buffers: list[Buffer]
+    views: list[View]
+    outputs: dict[str, tuple[Buffer, tuple[int, ...]]]  # where it lies, and its shape
+    numbers: list[str]  # what each step is given besides arrays, as formulas
+    total: int  # bytes of the memory that the temporaries share
+    batched: bool
+
+    @property
+    def memory(self) -> str:
+        """How many bytes the arrays need, and what for."""
+        rows = []
+        for role, what in ROLES.items():
+            of_role = [b for b in self.buffers if b.role == role]
+            if not of_role:
+                continue
+            size = self.total if role == "temporary" else sum(b.bytes for b in of_role)
+            names = ", ".join(b.name for b in of_role[:8]) + (", ..." if len(of_role) > 8 else "")
+            rows.append(f"{size:>12,} bytes  {what}: {names}")
+        apart = sum(b.bytes for b in self.buffers if b.role == "temporary")
+        total = self.total + sum(b.bytes for b in self.buffers if b.role != "temporary")
+        shared = (
+            f" ({apart:,} if they did not share memory, as their lives do not overlap)" if apart > self.total else ""
+        )
+        return "\n".join([f"{total:,} bytes, allocated once", *rows]) + shared
+
+
+ROLES = {
+    "kept": "parameters and what else lives from step to step",
+    "input": "the batch",
+    "drawn": "random numbers",
+    "fixed": "fixed arrays",
+    "work": "workspace of the losses",
+    "temporary": "what is computed on the way",
+}
+
+
+@dataclass(frozen=True)
+class View:
+    """A buffer under another name and shape, for those who want matrices."""
+
+    name: str
+    buffer: Buffer
+    shape: tuple[int, ...]
+    transposed: bool
+
+
+def dtype_text(dtype: np.dtype[Any]) -> str:
+    """The dtype as it is written in the loops."""
+    text = DTYPES.get(dtype.str[1:])
+    if text is None:
+        raise CannotLower(f"arrays of dtype {dtype} have no loops here")
+    return text
+
+
+def identity(shape: Sequence[int]) -> Index:
+    """Each element of an array of this shape, in its place."""
+    return tuple((k, 0, 1) for k in range(len(shape)))
+
+
+def through(node: Node, index: Index) -> Index:
+    """Where a view's input is read, if the view is read at this index."""
+    places = []
+    for axis, first, step in node.detail:
+        if axis is None:
+            places.append((None, first, 0))
+        else:
+            outer, start, stride = index[axis]
+            places.append((outer, first + step * start, step * stride))
+    return tuple(places)
+
+
+def transposed(node: Node) -> bool:
+    """Whether this is a matrix whose transpose is what lies in memory."""
+    return node.kind == "view" and node.detail == ((1, 0, 1), (0, 0, 1)) and len(node.inputs[0].shape) == 2
+
+
+class Lowering:
+    """Turns one program into loops. batched: the inputs hold many batches, of which each step takes one."""
+
+    def __init__(self, program: Program, batched: bool = False) -> None:
+        self.program, self.batched = program, batched
+        self.nodes: dict[Value, Node] = {}
+        self.separate: set[Node] = set()  # updates that cannot be written where the old value is
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget every plan."""
+        self.buffers: dict[Node, Buffer] = {}
+        self.answers: dict[str, Buffer] = {}
+        self.all_buffers: list[Buffer] = []
+        self.views: dict[tuple[Buffer, tuple[int, ...], bool], View] = {}
+        self.names = {"np", "s", "order", "first", "steps", "numbers", "run", *"ijklmnopq"}
+        self.imports: set[str] = set()
+        self.statements: list[Statement] = []
+
+    def lowered(self) -> Lowered:
+        """The loops of the program. CannotLower if an operation has none."""
+        self.write_down()
+        self.plan()
+        while late := self.overwritten():
+            self.separate |= late
+            self.plan()
+        loops = self.fused()
+        total = self.placed(loops)
+        from tinygrad_ce.program.loop_text import LoopText
+
+        text, numbers = LoopText(self, loops).text()
+        outputs = {name: (self.answers[name], v.shape) for name, v in self.program.outputs.items()}
+        return Lowered(text, self.all_buffers, list(self.views.values()), outputs, numbers, total, self.batched)
+
+    # ---- from instructions to nodes
+
+    def write_down(self) -> None:
+        """Every value's node, by running the bodies on arrays that only write down."""
+        for x in self.program.inputs:
+            dtype_text(x.dtype)
+            self.nodes[x] = Node("given", x.shape, x.dtype, detail=x)
+        for i in self.program.instructions:
+            inputs = [Written(self.node(x)) if isinstance(x, Value) else x for x in i.inputs]
+            try:
+                node = loss_calls.node(i, inputs) if i.op in loss_calls.KERNELS else None
+                if node is None:
+                    node = node_of(body_of(i.op.body)(*inputs, **i.params))
+            except CannotLower as error:
+                raise CannotLower(f"{i.op.name}: {error}") from None
+            if node.shape != i.result.shape or node.dtype != i.result.dtype:
+                raise CannotLower(f"{i.op.name}: loops would give {node.shape} {node.dtype}, its body another array")
+            self.nodes[i.result] = node
+            waiting = [node]
+            while waiting:
+                node = waiting.pop()
+                if node.source is None and node.kind != "given":
+                    node.source = i
+                    waiting.extend(x for x in node.inputs if isinstance(x, Node))
+
+    def node(self, value: Value) -> Node:
+        """The node of a value."""
+        if value not in self.nodes:
+            assert value.role == "constant"
+            self.nodes[value] = node_of(value.example)
+        return self.nodes[value]
+
+    # ---- which nodes are kept in memory
+
+    def needed(self) -> list[Node]:
+        """All nodes that an output or update needs, oldest first."""
+        found: dict[int, Node] = {}
+        waiting = [self.node(v) for v in (*self.program.outputs.values(), *self.program.updates.values())]
+        waiting += [node for node in self.nodes.values() if node.kind == "given"]
+        while waiting:
+            node = waiting.pop()
+            if node.number not in found:
+                found[node.number] = node
+                waiting.extend(x for x in node.inputs if isinstance(x, Node))
+        return [found[n] for n in sorted(found)]
+
+    def kept(self, nodes: list[Node]) -> set[Node]:
+        """The nodes that get a buffer."""
+        kept = {node for node in nodes if node.kind in KEPT_KINDS}
+        kept |= {self.node(v) for v in (*self.program.outputs.values(), *self.program.updates.values())}
+        readers = Counter(x for node in nodes for x in node.inputs if isinstance(x, Node))
+        repeated: set[Node] = set()  # read again and again along an axis
+        for node in nodes:
+            if node.kind == "dot":
+                kept.update(x.inputs[0] if transposed(x) else x for x in node.inputs)
+            elif node.kind in ("loss", "slope", "reshape"):
+                kept.update(node.inputs)
+            elif node.kind == "take":
+                kept.add(node.inputs[0])
+            elif node.kind == "view" and node.size > node.inputs[0].size:
+                repeated.add(node.inputs[0])
+        cost: dict[Node, int] = {}
+        for node in nodes:
+            own = HEAVY.get(node.detail, 1) if node.kind == "map" else int(node.kind == "take")
+            cost[node] = own + sum(0 if x in kept else cost[x] for x in node.inputs if isinstance(x, Node))
+            many = readers[node] > 1 and cost[node] >= WORTH_KEEPING
+            if node.kind in ("map", "take") and (many or (node in repeated and cost[node] > 1) or cost[node] > LONGEST):
+                kept.add(node)
+        kept |= {node for node in nodes if node.kind in ("given", "reshape", "numbers")}
+        return kept | {node.inputs[0] for node in kept if in_order(node)}
+
+    # ---- statements
+
+    def plan(self) -> None:
+        """The statements that fill every buffer, in an order in which each finds what it reads."""
+        self.begin()
+        nodes = self.needed()
+        kept = self.kept(nodes)
+        updates = {self.node(new): old for old, new in self.program.updates.items()}
+        after: set[Node] = set()  # updates and what needs them come last
+        for node in nodes:
+            if node in updates or any(x in after for x in node.inputs):
+                after.add(node)
+        slopes = [node for node in nodes if node.kind == "slope"]
+        for node in [n for n in nodes if n not in after] + [n for n in nodes if n in after]:
+            if node in kept and node not in self.buffers:
+                self.fill(node, updates.get(node), node in after, slopes)
+        for name, value in self.program.outputs.items():
+            self.answer(name, self.node(value))
+        for old, new in self.program.updates.items():
+            home, source = self.buffers[self.nodes[old]], self.node(new)
+            if self.buffers[source] is not home:
+                copy = Statement(source, home, source.shape, identity(source.shape), "map", last=True)
+                copy.reads = {source: {identity(source.shape)}}
+                self.add(copy)
+
+    def answer(self, name: str, node: Node) -> None:
+        """Where an output lies: of what will be overwritten by an update a copy is made first."""
+        origin = node
+        while origin.kind == "reshape" or in_order(origin):
+            origin = origin.inputs[0]
+        self.answers[name] = self.buffers[node]
+        if origin.kind == "given" and self.buffers[node].role == "kept":
+            copy = self.answers[name] = self.buffer(name, node.shape, node.dtype, "temporary")
+            statement = Statement(origin, copy, origin.shape, identity(origin.shape), "map")
+            statement.reads = {origin: {identity(origin.shape)}}
+            statement.writes.add(copy)
+            self.statements.insert(0, statement)
+
+    def add(self, statement: Statement) -> None:
+        statement.writes.add(statement.target)
+        self.statements.append(statement)
+
+    def fill(self, node: Node, update: Value | None, last: bool, slopes: list[Node]) -> None:
+        """Give a node its buffer, and add the statement that fills it."""
+        if node.kind == "given":
+            value: Value = node.detail
+            role = "kept" if value.role == "kept" else value.role
+            content = np.ascontiguousarray(value.example) if role == "fixed" else None
+            self.buffers[node] = self.buffer(value.name, node.shape, node.dtype, role, value=value, content=content)
+        elif node.kind in ("numbers", "full"):
+            content = node.detail if node.kind == "numbers" else np.full(node.shape, node.detail, node.dtype)
+            self.buffers[node] = self.buffer("fixed", node.shape, node.dtype, "fixed", content=content)
+        elif node.kind == "reshape" or in_order(node):
+            self.buffers[node] = self.buffers[node.inputs[0]]
+        elif node.kind in ("loss", "slope"):
+            loss_calls.call(self, node, slopes, last)
+        else:
+            in_place = update is not None and node.kind == "map" and node not in self.separate
+            home = self.buffers[self.nodes[update]] if update is not None and in_place else None
+            if home is None or any(home in s.writes for s in self.statements):
+                home = self.buffer(self.name_for(node), node.shape, node.dtype, "temporary")
+            self.buffers[node] = home
+            FILL.get(node.kind, Lowering.elementwise)(self, node, home, last)
+
+    def buffer(self, name: str, shape: Sequence[int], dtype: Any, role: str, **more: Any) -> Buffer:
+        """A new buffer; numbers are added to its name until it is a new one."""
+        made = Buffer(self.free(name), tuple(shape), np.dtype(dtype), role, **more)
+        dtype_text(made.dtype)
+        self.all_buffers.append(made)
+        return made
+
+    def free(self, name: str) -> str:
+        """This name, or with a number behind it if it is taken."""
+        name = name.lstrip("_")
+        name = name if name.isidentifier() else f"t_{name}"
+        candidate, n = name, 1
+        while candidate in self.names:
+            n += 1
+            candidate = f"{name}_{n}"
+        self.names.add(candidate)
+        return candidate
+
+    def name_for(self, node: Node) -> str:
+        source: Instruction | None = node.source
+        if source is None:
+            return "t"
+        made = self.nodes[source.result]
+        whole = made is node or (in_order(made) and made.inputs[0] is node)
+        return source.result.name if whole else f"{source.result.name}_part"
+
+    def elementwise(self, node: Node, target: Buffer, last: bool) -> None:
+        """One element after the other."""
+        statement = Statement(node, target, node.shape, identity(node.shape), "map", last=last)
+        self.note(node, identity(node.shape), statement.reads, whole=True)
+        self.add(statement)
+
+    def reduction(self, node: Node, target: Buffer, last: bool) -> None:
+        """Sums and maxima; but for sums over the first axes, the axes that go are the innermost loops."""
+        x, (name, axes) = node.inputs[0], node.detail
+        order = list(range(len(x.shape)))
+        if name != "sum":
+            order = [k for k in order if k not in axes] + [k for k in order if k in axes]
+        domain = tuple(x.shape[k] for k in order)
+        index = tuple((None, 0, 0) if k in axes else (order.index(k), 0, 1) for k in range(len(x.shape)))
+        statement = Statement(node, target, domain, index, "reduce", last=last)
+        self.note(x, tuple((order.index(k), 0, 1) for k in range(len(x.shape))), statement.reads)
+        self.add(statement)
+
+    def addition(self, node: Node, target: Buffer, last: bool) -> None:
+        """Zeros, with elements added at places."""
+        values = node.inputs[0]
+        statement = Statement(node, target, values.shape, (), "add_at", last=last)
+        for x in node.inputs:
+            self.note(x, identity(values.shape), statement.reads)
+        self.add(statement)
+
+    def joined(self, node: Node, target: Buffer, last: bool) -> None:
+        """Several arrays, one behind the other."""
+        start = 0
+        for x in node.inputs:
+            index = tuple((k, start if k == node.detail else 0, 1) for k in range(len(node.shape)))
+            statement = Statement(x, target, x.shape, index, "map", last=last)
+            self.note(x, identity(x.shape), statement.reads)
+            self.add(statement)
+            start += x.shape[node.detail]
+
+    def product(self, node: Node, target: Buffer, last: bool) -> None:
+        """A product of two matrices: of small ones by loops of known sizes, of large ones by the BLAS."""
+        turned = [transposed(x) for x in node.inputs]
+        sources = [x.inputs[0] if turn else x for x, turn in zip(node.inputs, turned, strict=True)]
+        (rows, inner), columns = node.inputs[0].shape, node.shape[1]
+        statement = Statement(node, target, (), (), "call", last=last)
+        statement.reads = {x: {None} for x in sources}
+        a, b = (self.buffers[x] for x in sources)
+        if node.dtype.kind != "f" or any(x.dtype != node.dtype for x in sources):
+            raise CannotLower("a product of integers")
+        if 0 in (rows, inner, columns):
+            statement.lines = [f"{target.name}[:] = 0"]
+        elif rows * inner * columns <= SMALL_PRODUCT:
+            self.imports.add("multiply")
+            sizes = f"{rows}, {inner}, {columns}, {turned[0]}, {turned[1]}"
+            statement.lines = [f"multiply({target.name}, {a.name}, {b.name}, {sizes})"]
+        else:
+            left = self.view(a, sources[0].shape, turned[0])
+            right = self.view(b, sources[1].shape, turned[1])
+            statement.lines = [f"np.dot({left}, {right}, {self.view(target, node.shape)})"]
+        self.add(statement)
+
+    def view(self, buffer: Buffer, shape: tuple[int, ...], turned: bool = False) -> str:
+        """The name under which the loops see a buffer as a matrix."""
+        key = (buffer, shape, turned)
+        if key not in self.views:
+            self.views[key] = View(self.free(f"{buffer.name}_{'T' if turned else 'rows'}"), buffer, shape, turned)
+        return self.views[key].name
+
+    def note(self, x: Any, index: Index, reads: dict[Node, set[Index | None]], whole: bool = False) -> None:
+        """Which buffers, and where, the expression of x reads; whole: of what fills x's own buffer."""
+        if not isinstance(x, Node) or x.kind in ("full", "position"):
+            return
+        if not whole and x in self.buffers:
+            same = self.buffers[x].shape == x.shape
+            reads.setdefault(x, set()).add(index if same else None)
+        elif x.kind == "view":
+            self.note(x.inputs[0], through(x, index), reads)
+        elif x.kind == "take":
+            reads.setdefault(x.inputs[0], set()).add(None)  # anywhere
+            for each in x.inputs[1:]:
+                self.note(each, index, reads)
+        elif x.kind == "map":
+            for each in x.inputs:
+                self.note(each, index, reads)
+        else:
+            raise AssertionError(f"{x.kind} has no buffer")
+
+    def overwritten(self) -> set[Node]:
+        """Updates after which somebody still reads the old value (or somebody else's element of it)."""
+        late: set[Node] = set()
+        for k, s in enumerate(self.statements):
+            for old, new in self.program.updates.items():
+                given, node = self.nodes[old], self.node(new)
+                if given not in s.reads or self.buffers.get(node) is not self.buffers[given] or node is given:
+                    continue
+                writer = next(
+                    n for n, w in enumerate(self.statements) if w.node is node and w.target is self.buffers[given]
+                )
+                beside = s.reads[given] != {identity(given.shape)}
+                if writer < k or (writer == k and beside):
+                    late.add(node)
+        return late
+
+    # ---- fusion
+
+    def fused(self) -> list[Loop]:
+        """The statements in as few nests of loops as possible."""
+        loops: list[Loop] = []
+        for s in self.statements:
+            written = [k for k, loop in enumerate(loops) if self.before(loop, s)]
+            start = max(written, default=-1)
+            joined = False
+            if s.kind != "call":
+                for k in range(max(start, 0), len(loops)):
+                    if self.can_join(s, loops, k):
+                        loops[k].statements.append(s)
+                        joined = True
+                        break
+            if not joined:
+                loops.append(Loop(s.domain, [s], s.last))
+        return loops
+
+    def before(self, loop: Loop, s: Statement) -> bool:
+        """Whether the loop must not come after the statement: it writes what s reads, or reads what s writes."""
+        read = {self.buffers[x] for x in s.reads}
+        for other in loop.statements:
+            if other.writes & (read | s.writes) or {self.buffers[x] for x in other.reads} & s.writes:
+                return True
+        return False
+
+    def can_join(self, s: Statement, loops: list[Loop], k: int) -> bool:
+        """Whether the statement can run inside the loop, element by element with what is there."""
+        loop = loops[k]
+        if loop.called or loop.domain != s.domain or loop.last != s.last or s.kind == "add_at" or not s.domain:
+            return False
+        here = identity(s.domain)
+        for other in loop.statements:
+            if other.kind == "add_at":
+                return False
+            for node, places in s.reads.items():
+                if self.buffers[node] in other.writes and (
+                    other.node is not node or other.kind == "reduce" or places != {here}
+                ):
+                    return False  # the element that the other has just made is all that it can have
+            for node, places in other.reads.items():
+                if self.buffers[node] in s.writes and (s.kind == "reduce" or places != {here}):
+                    return False
+            if other.writes & s.writes:
+                return False
+        return True
+
+    # ---- memory
+
+    def placed(self, loops: list[Loop]) -> int:
+        """Give every temporary buffer its place in memory that they share; the bytes of it."""
+        temporary = [b for b in self.all_buffers if b.role == "temporary"]
+        lives: dict[Buffer, tuple[int, int]] = {}
+        for k, loop in enumerate(loops):
+            for s in loop.statements:
+                for b in (*s.writes, *(self.buffers[x] for x in s.reads)):
+                    lives[b] = (lives.get(b, (k, k))[0], k)
+        for b in self.answers.values():
+            lives[b] = (lives.get(b, (0, 0))[0], len(loops))
+        taken: list[Buffer] = []
+        for b in sorted(temporary, key=lambda b: (-b.bytes, b.name)):
+            first, last = lives.get(b, (0, len(loops)))
+            others = sorted(
+                (o.offset, o.offset + o.bytes) for o in taken if lives[o][0] <= last and first <= lives[o][1]
+            )
+            offset = 0
+            for start, stop in others:
+                if offset + b.bytes <= start:
+                    break
+                offset = max(offset, -(-stop // ALIGNMENT) * ALIGNMENT)
+            b.offset = offset
+            lives[b] = (first, last)
+            taken.append(b)
+        return max((b.offset + b.bytes for b in taken), default=0)
+
+
+FILL = {
+    "reduce": Lowering.reduction,
+    "add_at": Lowering.addition,
+    "join": Lowering.joined,
+    "dot": Lowering.product,
+}
