@@ -55,14 +55,24 @@ class Optimizer:
     @property
     def lr(self) -> float:
         """The learning rate of the coming step. Setting it makes it constant."""
-        rate = self.schedule(self.steps)
-        if not (isinstance(rate, (int, float)) and 0 <= rate < math.inf):
-            raise ValueError(f"{type(self).__name__}: the schedule gave lr={rate!r} for step {self.steps}")
-        return rate
+        return self.rate(self.steps)
 
     @lr.setter
     def lr(self, value: float | Schedule) -> None:
         self.schedule = value if callable(value) else Constant(value)
+
+    def rates(self, count: int) -> Array:
+        """The learning rates of so many coming steps."""
+        if type(self.schedule) is Constant:
+            return np.full(count, self.schedule.rate)
+        return np.array([self.rate(self.steps + k) for k in range(count)], float)
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step, counted from 0. ValueError if the schedule gives no rate."""
+        rate = self.schedule(step)
+        if not (isinstance(rate, (int, float)) and 0 <= rate < math.inf):
+            raise ValueError(f"{type(self).__name__}: the schedule gave lr={rate!r} for step {step}")
+        return rate
 
     def zero_grad(self) -> None:
         """Forget the gradients, so that the next backward starts anew."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 import signal
+import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -15,10 +18,14 @@ import numpy as np
 
 from tinygrad_ce import data, losses, nn, ops
 from tinygrad_ce.backward import no_grad
-from tinygrad_ce.core import Array, Tensor
+from tinygrad_ce.core import Array, Tensor, warn
 from tinygrad_ce.optim import Optimizer, clip_grad_norm
+from tinygrad_ce.program import CannotLower, TraceError
+from tinygrad_ce.program.epochs import Epochs, can_compile
+from tinygrad_ce.tape import recording
 from tinygrad_ce.views import nan, plots
 
+REPAYS = 30_000  # steps: from here on, the seconds of compiling are less than what they save
 Callback = Callable[["Trainer", dict[str, float]], Any]
 
 
@@ -34,11 +41,13 @@ class History:
 
     columns: epoch, loss, lr, and where they apply accuracy, val_loss, val_accuracy.
     stopped: why training ended: "finished", "early" (no improvement), "interrupted" (Ctrl-C) or "callback".
+    compiled: whether whole epochs ran as one compiled function.
     """
 
     def __init__(self) -> None:
         self.columns: dict[str, list[float]] = {}
         self.stopped = "finished"
+        self.compiled = False
 
     def append(self, row: dict[str, float]) -> None:
         """Add the figures of one epoch."""
@@ -98,6 +107,7 @@ class Trainer:
         patience: int | None = None,
         clip_norm: float | None = None,
         callbacks: Callback | Sequence[Callback] = (),
+        compile: bool | str = "auto",
         progress: bool = False,
         seed: int | None = None,
     ) -> History:
@@ -107,7 +117,11 @@ class Trainer:
         validation: (X, y) that are only measured. patience: stop when the validation loss (or the training loss, where
         there is none) has not improved for so many epochs, and go back to the parameters that were best.
         clip_norm: the largest joint norm of the gradients. callbacks: called after each epoch with the trainer and the
-        epoch's figures; one that returns True ends the training. progress: a bar in the terminal.
+        epoch's figures; one that returns True ends the training.
+        compile: whether whole epochs become one compiled function: True, False, or "auto": if there are so many steps
+        that they repay the seconds of compiling, which then says so in one line. Parameters and figures are the same, to
+        rounding. What cannot be compiled runs step by step, after a warning that says why.
+        progress: a bar in the terminal.
         seed: of the order of the batches and of dropout; the same seed gives the same parameters, bit for bit.
         Ctrl-C ends after the current batch and keeps what was learnt; History.stopped says so.
         Raises NotFiniteError if a loss is NaN or infinite, ValueError for data or options that do not fit.
@@ -123,12 +137,16 @@ class Trainer:
         generator = _generator(seed)
         self._share(generator)
         history, best = History(), _Best(self.model, patience)
+        run = partial(self._step, clip_norm)
+        watched = validation is not None or bool(callbacks) or patience is not None
         with _interrupts() as interrupted, _bar(progress, epochs) as advance:
-            for epoch in range(1, epochs + 1):
-                row = self._epoch(epoch, data.batches(X, y, batch_size, seed=generator), clip_norm, interrupted)
-                if interrupted.is_set():
-                    history.stopped = "interrupted"
-                    break
+            loops = self._loops(compile, run, X, y, epochs, batch_size, generator)
+            history.compiled = loops is not None
+            if loops is None:
+                rows = self._eager_epochs(run, X, y, epochs, batch_size, generator, interrupted)
+            else:
+                rows = self._compiled_epochs(loops, y, epochs, watched, interrupted)
+            for row in rows:
                 if validation is not None:
                     row |= {f"val_{name}": value for name, value in self.evaluate(*validation).items()}
                 history.append(row)
@@ -140,41 +158,138 @@ class Trainer:
                 if best.exhausted(row):
                     history.stopped = "early"
                     break
+            if interrupted.is_set() and history.stopped == "finished" and len(history) < epochs:
+                history.stopped = "interrupted"
         self._share(None)
         if history.stopped != "interrupted":
             best.restore()
         return history
 
-    def _epoch(
-        self, epoch: int, batches: Iterator[tuple[Array, Array]], clip_norm: float | None, interrupted: threading.Event
-    ) -> dict[str, float]:
-        """One pass over the data: this is the loop."""
-        self.model.train()
-        lr = self.optimizer.lr
-        total = _Total(self.task, self.loss)
-        for number, (X, y) in enumerate(batches, start=1):
-            self.optimizer.zero_grad()
-            predictions = self.model(X)
-            loss = self.loss(predictions, y)
-            if not isinstance(loss, Tensor):
-                raise TypeError(f"fit: the loss answered with {type(loss).__name__}; it must answer with a Tensor")
-            if not math.isfinite(_number(loss)):
-                raise NotFiniteError(_not_finite(loss, epoch, number))
-            loss.backward()
+    def _eager_epochs(
+        self,
+        run: Callable[..., tuple[Tensor, Any]],
+        X: Array,
+        y: Array,
+        epochs: int,
+        batch_size: int,
+        generator: np.random.Generator,
+        interrupted: threading.Event,
+    ) -> Iterator[dict[str, float]]:
+        """One pass over the data after the other: this is the loop. The figures of each."""
+        for epoch in range(1, epochs + 1):
+            self.model.train()
+            lr = self.optimizer.lr
+            total = _Total(self.task, self.loss)
+            for number, (rows, targets) in enumerate(data.batches(X, y, batch_size, seed=generator), start=1):
+                loss, predictions = run(rows, targets, epoch, number)
+                total.add(loss, predictions, targets)
+                if interrupted.is_set():
+                    return
+            for parameter in self.optimizer.parameters:
+                if not np.isfinite(parameter.data).all():
+                    raise NotFiniteError(
+                        f"{parameter.label} is no longer finite at the end of epoch {epoch}, and training has stopped: "
+                        "take a smaller learning rate, or clip_norm=1.0"
+                    )
+            yield {"epoch": epoch, **total.figures(), "lr": lr}
+
+    def _step(
+        self, clip_norm: float | None, X: Array, y: Array, epoch: int, number: int
+    ) -> tuple[Tensor, Any]:
+        """One step on one batch: the loss and the predictions before it."""
+        self.optimizer.zero_grad()
+        predictions = self.model(X)
+        loss = self.loss(predictions, y)
+        if not isinstance(loss, Tensor):
+            raise TypeError(f"fit: the loss answered with {type(loss).__name__}; it must answer with a Tensor")
+        traced = recording.listener is not None  # then nothing is looked at: numbers differ from step to step
+        if not traced and not math.isfinite(_number(loss)):
+            raise NotFiniteError(_not_finite(loss, epoch, number))
+        loss.backward()
+        if not traced:
             self._check_gradients(epoch, number)
-            if clip_norm is not None:
-                clip_grad_norm(self.optimizer.parameters, clip_norm)
-            self.optimizer.step()
-            total.add(loss, predictions, y)
-            if interrupted.is_set():
-                break
-        for parameter in self.optimizer.parameters:
-            if not np.isfinite(parameter.data).all():
-                raise NotFiniteError(
-                    f"{parameter.label} is no longer finite at the end of epoch {epoch}, and training has stopped: "
-                    "take a smaller learning rate, or clip_norm=1.0"
-                )
-        return {"epoch": epoch, **total.figures(), "lr": lr}
+        if clip_norm is not None:
+            clip_grad_norm(self.optimizer.parameters, clip_norm)
+        self.optimizer.step()
+        return loss, predictions
+
+    # ---- the same, compiled
+
+    def _loops(
+        self,
+        compile: Any,
+        run: Callable[..., tuple[Tensor, Any]],
+        X: Array,
+        y: Array,
+        epochs: int,
+        batch_size: int,
+        generator: np.random.Generator,
+    ) -> Epochs | None:
+        """Whole epochs as a compiled function; None if they are to run step by step."""
+        if compile is not True and compile is not False and compile != "auto":
+            raise ValueError(f'fit: compile={compile!r} must be True, False or "auto"')
+        per_epoch = -(-len(X) // batch_size)
+        if compile is False or (compile == "auto" and (per_epoch * epochs < REPAYS or not can_compile())):
+            return None
+
+        def eager(rows: Array, targets: Array, done: int) -> tuple[Tensor, Any]:
+            return run(rows, targets, done // per_epoch + 1, done % per_epoch + 1)
+
+        self.model.train()
+        try:
+            if not can_compile():
+                raise CannotLower("Numba is not there")
+            loops = Epochs(lambda rows, targets: run(rows, targets, 1, 1), X, y, batch_size, generator, eager)
+        except (TraceError, CannotLower, RuntimeError, TypeError, ValueError, IndexError) as error:
+            warn(f"this training runs step by step, because the step cannot be compiled: {_first_line(error)}")
+            return None
+        if not self._accepted(loops, y):
+            return None
+        if compile == "auto":
+            print(f"compiled: {per_epoch * epochs:,} steps repay it (compile=False for step by step)", file=sys.stderr)
+        return loops
+
+    def _accepted(self, loops: Epochs, y: Array) -> bool:
+        """Whether the loss takes all targets. Compiled loops do not look; the eager loop will say what is wrong."""
+        program = loops.whole.compiled.program
+        predictions = list(program.outputs.values())[1].example
+        if predictions.ndim == 0 or len(predictions) != loops.batch:
+            return True
+        with no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                self.loss(Tensor(np.resize(predictions, (len(y), *predictions.shape[1:]))), y)
+            except (ValueError, TypeError, IndexError):
+                return False
+        return True
+
+    def _compiled_epochs(
+        self, loops: Epochs, y: Array, epochs: int, watched: bool, interrupted: threading.Event
+    ) -> Iterator[dict[str, float]]:
+        """The figures of each epoch; parameters are put back after each if somebody watches, else at the end."""
+        per_epoch, first = loops.steps_of_epoch(), self.optimizer.steps
+        epoch, seen = 1, 0
+        total = _Total(self.task, self.loss)
+        try:
+            for together in [1] * epochs if watched else [epochs]:
+                self.model.train()
+                for part in loops.run(together):
+                    done = 0
+                    while done < len(part.losses):
+                        stop = min(len(part.losses), done + per_epoch - seen)
+                        these = slice(done, stop)
+                        total.add_many(part.losses[these], part.predictions[these], y[part.rows[these]])
+                        seen, done = seen + stop - done, stop
+                        if seen == per_epoch:
+                            lr = self.optimizer.rate(first + (epoch - 1) * per_epoch)
+                            if watched:
+                                loops.put_back()
+                            yield {"epoch": epoch, **total.figures(), "lr": lr}
+                            epoch, seen, total = epoch + 1, 0, _Total(self.task, self.loss)
+                    if interrupted.is_set():
+                        return
+        finally:
+            loops.put_back()
 
     def _check_gradients(self, epoch: int, batch: int) -> None:
         """Raise before a gradient that is not finite spoils the parameters."""
@@ -290,6 +405,10 @@ class Trainer:
                 module.generator = generator
 
 
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
 def _saved(figure: Any, path: Any) -> Any:
     if path is not None:
         figure.savefig(path, dpi=150)
@@ -387,11 +506,28 @@ class _Total:
         self.loss, self.right, self.answers, self.rows = 0.0, 0, 0, 0
 
     def add(self, loss: Any, predictions: Any, y: Array) -> None:
+        """One batch."""
         rows = len(y) if self.ignored is None else int((y != self.ignored).sum())
         self.loss += _number(loss) * rows
         self.rows += rows
+        self._count(_array(predictions), y, rows)
+
+    def add_many(self, losses: Array, predictions: Array, y: Array) -> None:
+        """Several batches of one size, each a row."""
+        if predictions.ndim < 2 or predictions.shape[1] != y.shape[1]:
+            for batch in zip(losses, predictions, y, strict=True):
+                self.add(*batch)
+            return
+        if self.ignored is None:
+            rows = np.full(len(y), y.shape[1])
+        else:
+            rows = (y != self.ignored).reshape(len(y), -1).sum(axis=1)
+        self.loss += float(losses.astype(np.float64) @ rows)
+        self.rows += int(rows.sum())
+        self._count(predictions.reshape(-1, *predictions.shape[2:]), y.reshape(-1, *y.shape[2:]), int(rows.sum()))
+
+    def _count(self, scores: Array, y: Array, rows: int) -> None:
         if self.task != "numbers":
-            scores = _array(predictions)
             if self.task == "classes":
                 right = scores.argmax(axis=self.axis) == (y if y.ndim < scores.ndim else y.argmax(axis=self.axis))
             else:

@@ -1,7 +1,8 @@
 """The graph as a program: recorded, simplified, and printed as the NumPy that one would write by hand."""
 
+from tinygrad_ce.program.arrays import CannotLower
 from tinygrad_ce.program.printed import source
 from tinygrad_ce.program.straight import Instruction, Program, Value
 from tinygrad_ce.program.traced import TraceError, trace
 
-__all__ = ["Instruction", "Program", "TraceError", "Value", "source", "trace"]
+__all__ = ["CannotLower", "Instruction", "Program", "TraceError", "Value", "source", "trace"]

@@ -17,7 +17,7 @@ import numpy as np
 from tinygrad_ce import cache
 from tinygrad_ce.core import Array
 from tinygrad_ce.program.loops import Buffer, Lowered, Lowering
-from tinygrad_ce.program.straight import Program
+from tinygrad_ce.program.straight import Program, Value
 
 
 def lowered(program: Program, batched: bool = False) -> Lowered:
@@ -35,65 +35,86 @@ class Compiled:
         self.program = program
         self.plan = lowered(program, batched)
         self.function = function_of(self.plan.text)
+        buffers = self.plan.buffers
+        self.inputs = [b for b in buffers if b.role == "input"]
+        self.drawn = [b.value for b in buffers if b.role == "drawn" and b.value is not None]
+        self.kept = [(b, b.value) for b in buffers if b.role == "kept" and b.value is not None]
+        self.arrays = {b: _aligned(b.bytes).view(b.dtype) for b in buffers if b.role not in ("temporary", "kept")}
         memory = _aligned(self.plan.total)
-        self.arrays: dict[Buffer, Array] = {}
-        for b in self.plan.buffers:
-            if b.role == "temporary":
-                self.arrays[b] = memory[b.offset : b.offset + b.bytes].view(b.dtype)
-            else:
-                self.arrays[b] = _aligned(b.bytes).view(b.dtype)
-                if b.content is not None:
-                    self.arrays[b][:] = b.content.reshape(-1)
-        views = []
-        for v in self.plan.views:
-            matrix = self.arrays[v.buffer].reshape(v.shape)
-            views.append(matrix.T if v.transposed else matrix)
-        self.fixed = (*self.arrays.values(), *views)
-        self.inputs = [b for b in self.plan.buffers if b.role == "input"]
-        self.drawn = [b for b in self.plan.buffers if b.role == "drawn"]
-        self.kept = [b for b in self.plan.buffers if b.role == "kept" and b.value is not None]
+        self.arrays |= {b: _part(memory, b.offset, b) for b in buffers if b.role == "temporary"}
+        starts = np.cumsum([0, *(-(-b.bytes // 64) * 64 for b, _ in self.kept)])
+        self.kept_memory = _aligned(int(starts[-1]))  # in one piece, so that it is copied and looked through at once
+        self.arrays |= {b: _part(self.kept_memory, at, b) for at, (b, _) in zip(starts, self.kept, strict=False)}
+        for b in buffers:
+            if b.content is not None:
+                self.arrays[b][:] = b.content.reshape(-1)
+        matrices = [(self.arrays[v.buffer].reshape(v.shape), v.transposed) for v in self.plan.views]
+        self.fixed = (*(self.arrays[b] for b in buffers), *(m.T if turned else m for m, turned in matrices))
         self.formulas = [compile(text, "<number>", "eval") for text in self.plan.numbers]
+
+    def prepare(self) -> None:
+        """Have Numba compile the loops now, by a call that makes no step."""
+        whole = []
+        if self.plan.batched:
+            kinds = [b.dtype for b in self.plan.buffers if b.role in ("input", "drawn")]
+            kinds += [b.dtype for b in dict.fromkeys(b for b, _ in self.plan.outputs.values())]
+            whole = [np.empty(0, kind) for kind in kinds]
+        self.function(np.empty(0, np.int64), 0, np.empty(0), *whole, *self.fixed)
 
     def step(self, *arrays: Any) -> Any:
         """One step on one batch."""
-        for (_, array), b in zip(zip(self.inputs, self.program.checked(arrays), strict=True), self.inputs, strict=True):
+        for array, b in zip(self.program.checked(arrays), self.inputs, strict=True):
             self.arrays[b][:] = array.reshape(-1)
-        for b in self.drawn:
-            assert b.value is not None and b.value.draw is not None
-            self.arrays[b][:] = b.value.draw().reshape(-1)
+        for b in self.plan.buffers:
+            if b.role == "drawn":
+                self.arrays[b][:] = drawn(b.value)
         self.fetch()
         self.function(np.empty(0, np.int64), 1, self.numbers(1), *self.fixed)
         answers = tuple(self.arrays[b].reshape(shape).copy() for b, shape in self.plan.outputs.values())
-        self.put_back(1)
+        self.put_back()
+        for optimizer in self.program.optimizers:
+            optimizer.steps += 1
         return self.program.answer(answers)
 
     def fetch(self) -> None:
         """Copy what lives from step to step from where it lives."""
-        for b in self.kept:
-            assert b.value is not None and b.value.home is not None
-            self.arrays[b][:] = b.value.home.read().reshape(-1)
+        for b, value in self.kept:
+            assert value.home is not None
+            self.arrays[b][:] = value.home.read().reshape(-1)
 
-    def put_back(self, steps: int) -> None:
-        """Copy it back, and count the steps."""
-        for b in self.kept:
-            assert b.value is not None and b.value.home is not None
-            if b.value in self.program.updates:
-                b.value.home.write(self.arrays[b].reshape(b.shape))
-        for optimizer in self.program.optimizers:
-            optimizer.steps += steps
+    def put_back(self) -> None:
+        """Copy it back."""
+        for b, value in self.kept:
+            assert value.home is not None
+            if value in self.program.updates:
+                value.home.write(self.arrays[b].reshape(b.shape))
 
     def numbers(self, steps: int) -> Array:
         """What each of the coming steps is given besides arrays, one row after the other."""
+        given = {name: read(steps) for name, read in self.program.numbers.items()} if self.formulas else {}
         rows = np.empty((steps, len(self.formulas)))
-        before = [optimizer.steps for optimizer in self.program.optimizers]
-        for k in range(steps):
-            given = {name: read() for name, read in self.program.numbers.items()}
-            rows[k] = [eval(formula, {}, given) for formula in self.formulas]
-            for optimizer in self.program.optimizers:
-                optimizer.steps += 1
-        for optimizer, count in zip(self.program.optimizers, before, strict=True):
-            optimizer.steps = count
+        for k, formula in enumerate(self.formulas):
+            rows[:, k] = eval(formula, {}, given)
         return rows.reshape(-1)
+
+    def finite(self) -> bool:
+        """Whether all that lives from step to step is finite."""
+        kinds = {b.dtype for b, _ in self.kept}
+        if len(kinds) == 1:
+            return bool(np.isfinite(self.kept_memory.view(kinds.pop())).all())
+        return all(bool(np.isfinite(self.arrays[b]).all()) for b, _ in self.kept)
+
+
+def drawn(value: Value | None) -> Array:
+    """New random numbers."""
+    assert value is not None
+    assert value.draw is not None
+    return value.draw().reshape(-1)
+
+
+def _part(memory: Array, start: int, buffer: Buffer) -> Array:
+    part: Array = memory[start : start + buffer.bytes].view(buffer.dtype)
+    return part
 
 
 def _aligned(size: int) -> Array:

@@ -106,7 +106,8 @@ class Program:
 
     outputs: what it answers with, by name; two names may stand for one value.
     updates: what becomes of the kept inputs: the value that each has after the step.
-    numbers: what each step is given besides arrays, by name, and where it comes from (a learning rate, a step count).
+    numbers: what each step is given besides arrays, by name (a learning rate, a step count): a function that gives
+    the numbers of so many coming steps.
     optimizers: those whose step is part of the program; each step of it counts as one of theirs.
     fixed: what tracing has fixed, in words.
     """
@@ -115,7 +116,7 @@ class Program:
     instructions: list[Instruction]
     outputs: dict[str, Value] = field(default_factory=dict)
     updates: dict[Value, Value] = field(default_factory=dict)
-    numbers: dict[str, Callable[[], float]] = field(default_factory=dict)
+    numbers: dict[str, Callable[[int], Array]] = field(default_factory=dict)
     optimizers: list[Any] = field(default_factory=list)
     fixed: list[str] = field(default_factory=list)
     single: bool = True  # whether the step answers with one thing, not with a tuple
@@ -152,7 +153,7 @@ class Program:
         Raises TypeError and ValueError for arrays of another number, shape or dtype than it was traced with.
         """
         known: dict[Value, Any] = dict(self.given(arrays))
-        numbers = {name: read() for name, read in self.numbers.items()}
+        numbers = {name: read(1)[0].item() for name, read in self.numbers.items()}
 
         def of(x: Any) -> Any:
             if isinstance(x, Number):

@@ -85,7 +85,7 @@ class Tracer(Writer):
     def __init__(self) -> None:
         super().__init__()
         self.updates: dict[Value, Value] = {}
-        self.numbers: dict[str, Callable[[], float]] = {}
+        self.numbers: dict[str, Callable[[int], Array]] = {}
         self.optimizers: list[Any] = []
         self.notes: dict[str, None] = {}
         self.homes: dict[tuple[int, str], Tensor] = {}  # by owner and attribute, what layers and optimizers keep
@@ -246,7 +246,7 @@ class Tracer(Writer):
         self.section = "update"
         self.optimizers.append(optimizer)
         lr, step = Number(optimizer.lr, self.free("lr")), Number(optimizer.steps + 1, self.free("t"))
-        self.numbers |= {lr.text: lambda: optimizer.lr, step.text: lambda: optimizer.steps + 1}
+        self.numbers |= {lr.text: optimizer.rates, step.text: lambda count: optimizer.steps + 1 + np.arange(count)}
         with recorded(False):
             for i, parameter in enumerate(optimizer.parameters):
                 if parameter.grad is None:

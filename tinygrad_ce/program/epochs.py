@@ -1,0 +1,161 @@
+"""Whole epochs of a compiled step: the loop over the batches is compiled too.
+
+Parameters are copied into the program's buffers, and back where somebody can look. If anything is not finite after
+some steps, they are undone, and the same batches are given to the eager loop, which knows what to say.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tinygrad_ce.core import Array
+from tinygrad_ce.program.compiled import Compiled, drawn
+from tinygrad_ce.program.traced import trace
+
+PATIENCE = 0.05  # seconds of compiled steps after which Ctrl-C and the progress bar get their turn
+
+
+def can_compile() -> bool:
+    """Whether Numba is there to compile loops."""
+    from tinygrad_ce import kernels  # brings Numba in, so not before it is needed
+
+    return kernels.numba is not None
+
+
+@dataclass
+class Steps:
+    """What some steps gave: the rows of each (steps, batch), the losses (steps,) and predictions (steps, batch, ...)."""
+
+    rows: Array
+    losses: Array
+    predictions: Array
+
+
+class Epochs:
+    """A step on all rows of some data, batch after batch.
+
+    step: gives a loss and predictions; see `trace`. X, y: the data. The short last batch has a program of its own.
+    eager: makes one step on one batch, after so many others.
+    Raises TraceError and CannotLower if the step cannot be compiled.
+    """
+
+    def __init__(
+        self,
+        step: Callable[..., Any],
+        X: Array,
+        y: Array,
+        batch_size: int,
+        generator: np.random.Generator,
+        eager: Callable[[Array, Array, int], tuple[Any, Any]],
+    ) -> None:
+        self.eager = eager
+        self.steps = 0
+        self.data = (np.ascontiguousarray(X), np.ascontiguousarray(y))
+        self.generator = generator
+        self.batch = min(batch_size, len(X))
+        self.whole = _Batches(step, self.data, self.batch)
+        rest = len(X) % self.batch
+        self.short = _Batches(step, self.data, rest) if rest else None
+        self.speed = 1e-4  # seconds for a step, until it is measured
+        self.stale = True  # whether somebody may have changed the parameters
+
+    def steps_of_epoch(self) -> int:
+        """How many batches the data make."""
+        return -(-len(self.data[0]) // self.batch)
+
+    def run(self, epochs: int) -> Iterator[Steps]:
+        """Some epochs, in portions of about `PATIENCE` seconds; between them nothing is copied back."""
+        full = len(self.data[0]) // self.batch * self.batch
+        per_call = max(1, int(PATIENCE / self.speed))
+        together = 1 if self.short is not None or self.whole.compiled.drawn else max(1, per_call * self.batch // full)
+        while epochs > 0:
+            taken = min(together, epochs)
+            orders = [self.generator.permutation(len(self.data[0])) for _ in range(taken)]
+            order = orders[0] if taken == 1 else np.concatenate(orders)
+            steps = (full if taken == 1 else len(order)) // self.batch
+            for first in range(0, steps, per_call):
+                rows = order[first * self.batch : min(first + per_call, steps) * self.batch]
+                yield self.some(self.whole, rows)
+            if self.short is not None:
+                yield self.some(self.short, order[full:])
+            epochs -= taken
+
+    def some(self, batches: _Batches, rows: Array) -> Steps:
+        """Steps on these rows."""
+        self.hand_over(batches)
+        start = time.perf_counter()
+        state = self.generator.bit_generator.state if batches.compiled.drawn else None
+        done = batches.run(rows)
+        if done is None:
+            if state is not None:
+                self.generator.bit_generator.state = state
+            done = self.replayed(rows.reshape(-1, batches.size))
+        else:
+            self.speed = max((time.perf_counter() - start) / len(done.losses), 1e-7)
+        self.steps += len(done.losses)
+        return done
+
+    def replayed(self, rows: Array) -> Steps:
+        """The same steps in the eager loop, which explains what is not finite."""
+        self.put_back()
+        X, y = self.data
+        answers = [self.eager(X[batch], y[batch], self.steps + k) for k, batch in enumerate(rows)]
+        losses, predictions = (np.stack([np.asarray(a[k].data) for a in answers]) for k in (0, 1))
+        return Steps(rows, losses.reshape(-1), predictions)
+
+    def hand_over(self, batches: _Batches) -> None:
+        """Give the parameters to the program whose turn it is."""
+        other = self.short if batches is self.whole else self.whole
+        if self.stale:
+            batches.compiled.fetch()
+        elif other is not None and other.newest:
+            other.put_back()
+            batches.compiled.fetch()
+        self.stale = False
+
+    def put_back(self) -> None:
+        """Write the parameters where they live: somebody may look at them, and change them."""
+        for batches in (self.whole, self.short):
+            if batches is not None:
+                batches.put_back()
+        self.stale = True
+
+
+class _Batches:
+    """The program for batches of one size."""
+
+    def __init__(self, step: Callable[..., Any], data: tuple[Array, Array], size: int) -> None:
+        self.compiled = Compiled(trace(step, *(array[:size] for array in data)), batched=True)
+        self.compiled.prepare()
+        self.size = size
+        self.all = tuple(array.reshape(-1) for array in data)
+        self.newest = False  # whether the parameters in its buffers are newer than where they live
+
+    def run(self, rows: Array) -> Steps | None:
+        """Steps on these rows; None if something is not finite after them."""
+        compiled = self.compiled
+        steps = len(rows) // self.size
+        masks = [[drawn(value) for value in compiled.drawn] for _ in range(steps if compiled.drawn else 0)]
+        random = [np.concatenate(each) for each in zip(*masks, strict=True)]
+        (loss, _), (scores, shape) = compiled.plan.outputs.values()
+        losses, predictions = np.empty(steps, loss.dtype), np.empty(steps * scores.size, scores.dtype)
+        before = compiled.kept_memory.copy()
+        numbers = compiled.numbers(steps)
+        compiled.function(rows, steps, numbers, *self.all, *random, losses, predictions, *compiled.fixed)
+        if not (np.isfinite(losses).all() and compiled.finite()):
+            compiled.kept_memory[:] = before
+            return None
+        self.newest = True
+        for optimizer in compiled.program.optimizers:
+            optimizer.steps += steps
+        return Steps(rows.reshape(steps, self.size), losses, predictions.reshape(steps, *shape))
+
+    def put_back(self) -> None:
+        if self.newest:
+            self.compiled.put_back()
+            self.newest = False
