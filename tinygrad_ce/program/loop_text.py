@@ -206,7 +206,7 @@ class LoopText:
         return self.numbers[k] if self.numbers[k].isidentifier() else f"number_{k}"
 
 
-OURS = {"multiply", "exp_any"}
+OURS = {"add_rows", "exp_any", "multiply"}
 
 
 class _Nest:

@@ -193,6 +193,7 @@ class Lowering:
     def lowered(self) -> Lowered:
         """The loops of the program. CannotLower if an operation has none."""
         self.write_down()
+        self.with_bias()
         self.plan()
         while late := self.overwritten():
             self.separate |= late
@@ -230,6 +231,21 @@ class Lowering:
                     node.source = i
                     waiting.extend(x for x in node.inputs if isinstance(x, Node))
 
+    def with_bias(self) -> None:
+        """Let a product start from the row that is added to it."""
+        nodes = self.needed()
+        readers = Counter(x for node in nodes for x in node.inputs if isinstance(x, Node))
+        asked_for = set(self.nodes.values())
+        for node in nodes:
+            if node.kind != "map" or node.detail != "add" or len(node.shape) != 2:
+                continue
+            product, row = node.inputs
+            if not isinstance(product, Node) or not isinstance(row, Node) or product.kind != "dot":
+                continue
+            added = row.kind == "view" and row.detail == ((1, 0, 1),) and row.inputs[0].dtype == node.dtype
+            if added and len(product.inputs) == 2 and readers[product] == 1 and product not in asked_for:
+                node.kind, node.detail, node.inputs = "dot", None, (*product.inputs, row.inputs[0])
+
     def node(self, value: Value) -> Node:
         """The node of a value."""
         if value not in self.nodes:
@@ -259,7 +275,8 @@ class Lowering:
         repeated: set[Node] = set()  # read again and again along an axis
         for node in nodes:
             if node.kind == "dot":
-                kept.update(x.inputs[0] if transposed(x) else x for x in node.inputs)
+                kept.update(x.inputs[0] if transposed(x) else x for x in node.inputs[:2])
+                kept.update(node.inputs[2:])
             elif node.kind in ("loss", "slope", "reshape"):
                 kept.update(node.inputs)
             elif node.kind == "take":
@@ -375,6 +392,14 @@ class Lowering:
     def reduction(self, node: Node, target: Buffer, last: bool) -> None:
         """Sums and maxima; but for sums over the first axes, the axes that go are the innermost loops."""
         x, (name, axes) = node.inputs[0], node.detail
+        if name == "sum" and x in self.buffers and node.dtype.kind == "f" and axes == tuple(range(len(axes))) and 0 < len(axes) < len(x.shape):
+            rows, columns = math.prod(x.shape[: len(axes)]), math.prod(x.shape[len(axes) :])
+            if rows * columns and self.buffers[x].shape:
+                self.imports.add("add_rows")
+                statement = Statement(node, target, (), (), "call", {x: {None}}, last=last)
+                statement.lines = [f"add_rows({target.name}, {self.buffers[x].name}, {rows}, {columns})"]
+                self.add(statement)
+                return
         order = list(range(len(x.shape)))
         if name != "sum":
             order = [k for k in order if k not in axes] + [k for k in order if k in axes]
@@ -404,25 +429,34 @@ class Lowering:
 
     def product(self, node: Node, target: Buffer, last: bool) -> None:
         """A product of two matrices: of small ones by loops of known sizes, of large ones by the BLAS."""
-        turned = [transposed(x) for x in node.inputs]
-        sources = [x.inputs[0] if turn else x for x, turn in zip(node.inputs, turned, strict=True)]
+        turned = [transposed(x) for x in node.inputs[:2]]
+        sources = [x.inputs[0] if turn else x for x, turn in zip(node.inputs[:2], turned, strict=True)]
+        bias = [self.buffers[x] for x in node.inputs[2:]]
         (rows, inner), columns = node.inputs[0].shape, node.shape[1]
         statement = Statement(node, target, (), (), "call", last=last)
-        statement.reads = {x: {None} for x in sources}
+        statement.reads = {x: {None} for x in (*sources, *node.inputs[2:])}
         a, b = (self.buffers[x] for x in sources)
         if node.dtype.kind != "f" or any(x.dtype != node.dtype for x in sources):
             raise CannotLower("a product of integers")
         if 0 in (rows, inner, columns):
-            statement.lines = [f"{target.name}[:] = 0"]
+            statement.lines = [f"{target.name}[:] = 0", *self.added(target, bias, rows, columns)]
         elif rows * inner * columns <= SMALL_PRODUCT:
             self.imports.add("multiply")
+            start = bias[0].name if bias else None
             sizes = f"{rows}, {inner}, {columns}, {turned[0]}, {turned[1]}"
-            statement.lines = [f"multiply({target.name}, {a.name}, {b.name}, {sizes})"]
+            statement.lines = [f"multiply({target.name}, {start}, {a.name}, {b.name}, {sizes})"]
         else:
             left = self.view(a, sources[0].shape, turned[0])
             right = self.view(b, sources[1].shape, turned[1])
             statement.lines = [f"np.dot({left}, {right}, {self.view(target, node.shape)})"]
+            statement.lines += self.added(target, bias, rows, columns)
         self.add(statement)
+
+    def added(self, target: Buffer, bias: list[Buffer], rows: int, columns: int) -> list[str]:
+        """A row added to all rows of a product."""
+        place = f"{target.name}[{columns} * i + j]"
+        lines = [f"for i in range({rows}):", f"    for j in range({columns}):"]
+        return [*lines, f"        {place} += {bias[0].name}[j]"] if bias else []
 
     def view(self, buffer: Buffer, shape: tuple[int, ...], turned: bool = False) -> str:
         """The name under which the loops see a buffer as a matrix."""

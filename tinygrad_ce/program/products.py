@@ -36,36 +36,60 @@ def _exp_any(x: Any) -> Any:
     return body
 
 
-def multiply(out: Any, a: Any, b: Any, rows: int, inner: int, columns: int, turned_a: bool, turned_b: bool) -> None:
-    """out = a @ b for arrays that are rows of numbers; `turned` matrices lie in memory as their transposes."""
+def multiply(
+    out: Any, start: Any, a: Any, b: Any, rows: int, inner: int, columns: int, turned_a: bool, turned_b: bool
+) -> None:
+    """out = start + a @ b for arrays that are rows of numbers; `turned` matrices lie in memory as their transposes.
+
+    start: a row that is added to each row of the product, or None.
+    """
     left = a.reshape(inner, rows).T if turned_a else a.reshape(rows, inner)
     right = b.reshape(columns, inner).T if turned_b else b.reshape(inner, columns)
-    out.reshape(rows, columns)[...] = left @ right
+    out.reshape(rows, columns)[...] = left @ right + (0 if start is None else start)
+
+
+def add_rows(out: Any, x: Any, rows: int, columns: int) -> None:
+    """out = the sum of the rows of x."""
+    out[...] = x.reshape(rows, columns).sum(axis=0)
 
 
 @overload(multiply, prefer_literal=True, strict=False, jit_options=INLINE)
-def _multiply(out: Any, a: Any, b: Any, rows: Any, inner: Any, columns: Any, turned_a: Any, turned_b: Any) -> Any:
+def _multiply(
+    out: Any, start: Any, a: Any, b: Any, rows: Any, inner: Any, columns: Any, turned_a: Any, turned_b: Any
+) -> Any:
     sizes = (rows, inner, columns, turned_a, turned_b)
     if not all(isinstance(t, types.Literal) for t in sizes):
         return None
     sized = _of_sizes(*(t.literal_value for t in sizes))
-    return lambda out, a, b, rows, inner, columns, turned_a, turned_b: sized(out, a, b)
+    if isinstance(start, types.NoneType):
+        return lambda out, start, a, b, rows, inner, columns, turned_a, turned_b: sized(out, None, a, b)
+    return lambda out, start, a, b, rows, inner, columns, turned_a, turned_b: sized(out, start, a, b)
+
+
+@overload(add_rows, prefer_literal=True, strict=False, jit_options=INLINE)
+def _add_rows(out: Any, x: Any, rows: Any, columns: Any) -> Any:
+    if not all(isinstance(t, types.Literal) for t in (rows, columns)):
+        return None
+    sized = _of_sizes(1, rows.literal_value, columns.literal_value, False, False)
+    return lambda out, x, rows, columns: sized(out, None, None, x)
 
 
 def _of_sizes(*sizes: Any) -> Any:
-    """The instructions for matrices of these sizes."""
+    """The instructions for matrices of these sizes; without a, those for rows of ones."""
 
-    def typed(context: Any, out: Any, a: Any, b: Any) -> Any:
+    def typed(context: Any, out: Any, start: Any, a: Any, b: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             pointers = [
-                context.make_array(kind)(context, builder, value).data
+                None
+                if isinstance(kind, types.NoneType)
+                else context.make_array(kind)(context, builder, value).data
                 for kind, value in zip(signature.args, arguments, strict=True)
             ]
             real = context.get_value_type(out.dtype)
             _Product(builder, real, out.dtype.bitwidth // 8, *pointers, *sizes).write()
             return context.get_dummy_value()
 
-        return types.void(out, a, b), generate
+        return types.void(out, start, a, b), generate
 
     return intrinsic(typed)
 
@@ -73,9 +97,9 @@ def _of_sizes(*sizes: Any) -> Any:
 class _Product:
     """Writes the instructions of one product: blocks of rows times vectors of columns, whose sums stay in registers."""
 
-    def __init__(self, builder: Any, real: Any, size: int, out: Any, a: Any, b: Any, *sizes: Any) -> None:
+    def __init__(self, builder: Any, real: Any, size: int, out: Any, start: Any, a: Any, b: Any, *sizes: Any) -> None:
         self.builder, self.real, self.size = builder, real, size
-        self.out, self.a, self.b = out, a, b
+        self.out, self.start, self.a, self.b = out, start, a, b
         self.rows, self.inner, self.columns, self.turned_a, self.turned_b = sizes
 
     def write(self) -> None:
@@ -117,13 +141,18 @@ class _Product:
             for start, width in group:
                 kind = ir.VectorType(self.real, width)
                 sums[r, start] = cgutils.alloca_once(builder, kind)
-                builder.store(ir.Constant(kind, [0.0] * width), sums[r, start])
+                zero = ir.Constant(kind, [0.0] * width)
+                builder.store(zero if self.start is None else self.vector(self.start, start, width), sums[r, start])
         with cgutils.for_range(builder, self.whole(self.inner)) as loop:
             k = loop.index
             row = builder.gep(self.b, [builder.mul(k, self.whole(self.columns))])
             vectors = {start: self.vector(row, start, width) for start, width in group}
             for r in range(high):
                 i = builder.add(first, self.whole(r))
+                if self.a is None:
+                    for start, _ in group:
+                        builder.store(builder.fadd(builder.load(sums[r, start]), vectors[start]), sums[r, start])
+                    continue
                 if self.turned_a:
                     place = builder.add(builder.mul(k, self.whole(self.rows)), i)
                 else:
