@@ -7,7 +7,7 @@ import importlib.util
 import os
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache as remembered
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,37 @@ from tinygrad_ce.program.straight import Program, Value
 
 
 def lowered(program: Program, batched: bool = False) -> Lowered:
-    """The loops of a program. CannotLower if an operation has none."""
-    return Lowering(program, batched).lowered()
+    """The loops of a program. CannotLower if an operation has none. Programs that are alike share them."""
+    key = (batched, *_structure(program))
+    if key not in _lowered:
+        if len(_lowered) > 100:
+            _lowered.clear()
+        _lowered[key] = Lowering(program, batched).lowered()
+    return _lowered[key]
+
+
+_lowered: dict[Any, Lowered] = {}
+
+
+def _structure(program: Program) -> Iterator[Any]:
+    """All that the loops depend on."""
+    known = {x: f"input {k}" for k, x in enumerate(program.inputs)}
+    for x in program.inputs:
+        yield x.name, x.role, x.shape, x.dtype
+    for k, i in enumerate(program.instructions):
+        known[i.result] = f"result {k}"
+        yield i.op, i.section, i.result.name, i.result.shape, i.result.dtype, repr(sorted(i.params.items()))
+        for x in i.inputs:
+            if not isinstance(x, Value):
+                yield getattr(x, "text", repr(x))
+            elif x.role == "constant":
+                yield x.shape, x.dtype, x.example.tobytes()
+            else:
+                yield known[x]
+    for name, value in program.outputs.items():
+        yield name, known.get(value, value.example.tobytes())
+    for old, new in program.updates.items():
+        yield known[old], known.get(new, new.example.tobytes())
 
 
 class Compiled:
@@ -37,8 +66,10 @@ class Compiled:
         self.function = function_of(self.plan.text)
         buffers = self.plan.buffers
         self.inputs = [b for b in buffers if b.role == "input"]
-        self.drawn = [b.value for b in buffers if b.role == "drawn" and b.value is not None]
-        self.kept = [(b, b.value) for b in buffers if b.role == "kept" and b.value is not None]
+        mine = dict(zip(self.plan.inputs, program.inputs, strict=True))
+        values = {b: mine[b.value] for b in buffers if b.value is not None}
+        self.drawn = [(b, values[b]) for b in buffers if b.role == "drawn"]
+        self.kept = [(b, values[b]) for b in buffers if b.role == "kept"]
         self.arrays = {b: _aligned(b.bytes).view(b.dtype) for b in buffers if b.role not in ("temporary", "kept")}
         memory = _aligned(self.plan.total)
         self.arrays |= {b: _part(memory, b.offset, b) for b in buffers if b.role == "temporary"}
@@ -46,8 +77,9 @@ class Compiled:
         self.kept_memory = _aligned(int(starts[-1]))  # in one piece, so that it is copied and looked through at once
         self.arrays |= {b: _part(self.kept_memory, at, b) for at, (b, _) in zip(starts, self.kept, strict=False)}
         for b in buffers:
-            if b.content is not None:
-                self.arrays[b][:] = b.content.reshape(-1)
+            if b.role == "fixed":
+                content = values[b].example if b in values else b.content
+                self.arrays[b][:] = np.asarray(content).reshape(-1)
         matrices = [(self.arrays[v.buffer].reshape(v.shape), v.transposed) for v in self.plan.views]
         self.fixed = (*(self.arrays[b] for b in buffers), *(m.T if turned else m for m, turned in matrices))
         self.formulas = [compile(text, "<number>", "eval") for text in self.plan.numbers]
@@ -65,9 +97,8 @@ class Compiled:
         """One step on one batch."""
         for array, b in zip(self.program.checked(arrays), self.inputs, strict=True):
             self.arrays[b][:] = array.reshape(-1)
-        for b in self.plan.buffers:
-            if b.role == "drawn":
-                self.arrays[b][:] = drawn(b.value)
+        for b, value in self.drawn:
+            self.arrays[b][:] = drawn(value)
         self.fetch()
         self.function(np.empty(0, np.int64), 1, self.numbers(1), *self.fixed)
         answers = tuple(self.arrays[b].reshape(shape).copy() for b, shape in self.plan.outputs.values())
@@ -105,9 +136,8 @@ class Compiled:
         return all(bool(np.isfinite(self.arrays[b]).all()) for b, _ in self.kept)
 
 
-def drawn(value: Value | None) -> Array:
+def drawn(value: Value) -> Array:
     """New random numbers."""
-    assert value is not None
     assert value.draw is not None
     return value.draw().reshape(-1)
 

@@ -140,7 +140,7 @@ class _Batches:
         """Steps on these rows; None if something is not finite after them."""
         compiled = self.compiled
         steps = len(rows) // self.size
-        masks = [[drawn(value) for value in compiled.drawn] for _ in range(steps if compiled.drawn else 0)]
+        masks = [[drawn(value) for _, value in compiled.drawn] for _ in range(steps if compiled.drawn else 0)]
         random = [np.concatenate(each) for each in zip(*masks, strict=True)]
         (loss, _), (scores, shape) = compiled.plan.outputs.values()
         losses, predictions = np.empty(steps, loss.dtype), np.empty(steps * scores.size, scores.dtype)

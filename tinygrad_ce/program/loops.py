@@ -101,6 +101,7 @@ class Lowered:
     numbers: list[str]  # what each step is given besides arrays, as formulas
     total: int  # bytes of the memory that the temporaries share
     batched: bool
+    inputs: list[Value]  # of the program that was lowered: those of another one like it take their places in order
 
     @property
     def memory(self) -> str:
@@ -204,7 +205,7 @@ class Lowering:
 
         text, numbers = LoopText(self, loops).text()
         outputs = {name: (self.answers[name], v.shape) for name, v in self.program.outputs.items()}
-        return Lowered(text, self.all_buffers, list(self.views.values()), outputs, numbers, total, self.batched)
+        return Lowered(text, self.all_buffers, list(self.views.values()), outputs, numbers, total, self.batched, self.program.inputs)
 
     # ---- from instructions to nodes
 

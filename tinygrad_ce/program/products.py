@@ -5,11 +5,12 @@ This file brings Numba in; only generated loops import it.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import types
+from numba import config, types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
@@ -36,7 +37,7 @@ def _exp_any(x: Any) -> Any:
     return body
 
 
-def multiply(
+def multiplied(
     out: Any, start: Any, a: Any, b: Any, rows: int, inner: int, columns: int, turned_a: bool, turned_b: bool
 ) -> None:
     """out = start + a @ b for arrays that are rows of numbers; `turned` matrices lie in memory as their transposes.
@@ -48,50 +49,38 @@ def multiply(
     out.reshape(rows, columns)[...] = left @ right + (0 if start is None else start)
 
 
-def add_rows(out: Any, x: Any, rows: int, columns: int) -> None:
+def rows_added(out: Any, x: Any, rows: int, columns: int) -> None:
     """out = the sum of the rows of x."""
     out[...] = x.reshape(rows, columns).sum(axis=0)
 
 
-@overload(multiply, prefer_literal=True, strict=False, jit_options=INLINE)
 def _multiply(
-    out: Any, start: Any, a: Any, b: Any, rows: Any, inner: Any, columns: Any, turned_a: Any, turned_b: Any
+    context: Any, out: Any, start: Any, a: Any, b: Any, rows: Any, inner: Any, columns: Any, turned_a: Any, turned_b: Any
 ) -> Any:
-    sizes = (rows, inner, columns, turned_a, turned_b)
-    if not all(isinstance(t, types.Literal) for t in sizes):
-        return None
-    sized = _of_sizes(*(t.literal_value for t in sizes))
-    if isinstance(start, types.NoneType):
-        return lambda out, start, a, b, rows, inner, columns, turned_a, turned_b: sized(out, None, a, b)
-    return lambda out, start, a, b, rows, inner, columns, turned_a, turned_b: sized(out, start, a, b)
+    sizes = [t.literal_value for t in (rows, inner, columns, turned_a, turned_b)]
+    signature = types.void(out, start, a, b, rows, inner, columns, turned_a, turned_b)
+    return signature, partial(_write_product, sizes, 4)
 
 
-@overload(add_rows, prefer_literal=True, strict=False, jit_options=INLINE)
-def _add_rows(out: Any, x: Any, rows: Any, columns: Any) -> Any:
-    if not all(isinstance(t, types.Literal) for t in (rows, columns)):
-        return None
-    sized = _of_sizes(1, rows.literal_value, columns.literal_value, False, False)
-    return lambda out, x, rows, columns: sized(out, None, None, x)
+def _add_rows(context: Any, out: Any, x: Any, rows: Any, columns: Any) -> Any:
+    sizes = [1, rows.literal_value, columns.literal_value, False, False]
+    return types.void(out, x, rows, columns), partial(_write_product, sizes, 2)
 
 
-def _of_sizes(*sizes: Any) -> Any:
-    """The instructions for matrices of these sizes; without a, those for rows of ones."""
+def _write_product(sizes: Any, arrays: int, context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    pointers = [
+        None if isinstance(kind, types.NoneType) else context.make_array(kind)(context, builder, value).data
+        for kind, value in zip(signature.args[:arrays], arguments[:arrays], strict=True)
+    ]
+    if arrays == 2:  # without a: rows of ones
+        pointers[1:1] = [None, None]
+    real = signature.args[0].dtype
+    _Product(builder, context.get_value_type(real), real.bitwidth // 8, *pointers, *sizes).write()
+    return context.get_dummy_value()
 
-    def typed(context: Any, out: Any, start: Any, a: Any, b: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            pointers = [
-                None
-                if isinstance(kind, types.NoneType)
-                else context.make_array(kind)(context, builder, value).data
-                for kind, value in zip(signature.args, arguments, strict=True)
-            ]
-            real = context.get_value_type(out.dtype)
-            _Product(builder, real, out.dtype.bitwidth // 8, *pointers, *sizes).write()
-            return context.get_dummy_value()
 
-        return types.void(out, start, a, b), generate
-
-    return intrinsic(typed)
+multiply: Any = multiplied if config.DISABLE_JIT else intrinsic(prefer_literal=True)(_multiply)
+add_rows: Any = rows_added if config.DISABLE_JIT else intrinsic(prefer_literal=True)(_add_rows)
 
 
 class _Product:
