@@ -17,7 +17,9 @@ from numba.extending import intrinsic, overload
 from tinygrad_ce.kernels import INLINE, either, exp_of
 
 BYTES = 64  # of the widest vector registers; a processor with narrower ones takes two
-REGISTERS = 16  # sums that are kept in registers at a time
+VECTORS = 4  # of columns at a time
+HIGH = {1: 8, 2: 6, 3: 5, 4: 4}  # rows at a time, for so many vectors: their sums fit into 32 registers
+TERMS = 1024  # of a sum at a time
 
 
 def exp_any(x: Any) -> Any:
@@ -84,79 +86,148 @@ add_rows: Any = rows_added if config.DISABLE_JIT else intrinsic(prefer_literal=T
 
 
 class _Product:
-    """Writes the instructions of one product: blocks of rows times vectors of columns, whose sums stay in registers."""
+    """Writes the instructions of one product.
+
+    Some rows times some vectors of columns at a time: their sums stay in registers. Of long products some terms at a
+    time, so that the part of b that is used again and again stays in the nearest cache.
+    Source: K. Goto, R. van de Geijn, "Anatomy of high-performance matrix multiplication", 2008.
+    """
 
     def __init__(self, builder: Any, real: Any, size: int, out: Any, start: Any, a: Any, b: Any, *sizes: Any) -> None:
         self.builder, self.real, self.size = builder, real, size
         self.out, self.start, self.a, self.b = out, start, a, b
         self.rows, self.inner, self.columns, self.turned_a, self.turned_b = sizes
+        self.lanes = BYTES // size
 
     def write(self) -> None:
         """All blocks."""
-        if self.turned_b:
-            self.b = self.straightened()
-        lanes = BYTES // self.size
-        chunks = [(first, min(lanes, self.columns - first)) for first in range(0, self.columns, lanes)]
-        for k in range(0, len(chunks), 4):
-            group = chunks[k : k + 4]
-            high = max(1, REGISTERS // len(group) if len(group) > 1 else 8)
-            whole = self.rows // high
-            if whole:
-                with cgutils.for_range(self.builder, self.whole(whole)) as loop:
-                    self.block(self.builder.mul(loop.index, self.whole(high)), high, group)
-            if self.rows % high:
-                self.block(self.whole(whole * high), self.rows % high, group)
+        self.in_parts = self.inner > TERMS + TERMS // 2  # then the sums of the first parts wait in `out`
+        if self.in_parts:
+            self.begin()
+        wide = VECTORS * self.lanes
+        self.repeated(self.columns // wide, wide, lambda first: self.some_columns(first, wide))
+        if self.columns % wide:
+            self.some_columns(self.whole(self.columns // wide * wide), self.columns % wide)
 
-    def whole(self, n: int) -> Any:
-        return ir.Constant(ir.IntType(64), n)
+    def repeated(self, times: int, step: int, work: Any) -> None:
+        """Work at 0, step, 2 step...: by a loop, or without one."""
+        if times == 1:
+            work(self.whole(0))
+        elif times > 1:
+            with cgutils.for_range(self.builder, self.whole(times)) as loop:
+                work(self.builder.mul(loop.index, self.whole(step)))
 
-    def straightened(self) -> Any:
-        """b as it would lie if it were not turned: vectors are made of neighbours."""
-        space = cgutils.alloca_once(self.builder, ir.ArrayType(self.real, self.inner * self.columns))
-        space = self.builder.bitcast(space, self.real.as_pointer())
-        with cgutils.for_range(self.builder, self.whole(self.inner)) as k:
+    def begin(self) -> None:
+        """Fill the product with what it starts from."""
+        with cgutils.for_range(self.builder, self.whole(self.rows)) as i:
+            row = self.at(self.out, i.index, self.columns)
             with cgutils.for_range(self.builder, self.whole(self.columns)) as j:
-                source = self.builder.add(self.builder.mul(j.index, self.whole(self.inner)), k.index)
-                target = self.builder.add(self.builder.mul(k.index, self.whole(self.columns)), j.index)
-                number = self.builder.load(self.builder.gep(self.b, [source]))
-                self.builder.store(number, self.builder.gep(space, [target]))
-        return space
+                zero = ir.Constant(self.real, 0.0)
+                value = zero if self.start is None else self.builder.load(self.builder.gep(self.start, [j.index]))
+                self.builder.store(value, self.builder.gep(row, [j.index]))
 
-    def block(self, first: Any, high: int, group: list[tuple[int, int]]) -> None:
-        """Some rows and some vectors of columns of the product."""
+    def some_columns(self, column: Any, wide: int) -> None:
+        """These columns of the product."""
+        terms = TERMS if self.in_parts else self.inner
+        self.repeated(self.inner // terms, terms, lambda k: self.some_terms(column, wide, k, terms))
+        if self.inner % terms:
+            self.some_terms(column, wide, self.whole(self.inner // terms * terms), self.inner % terms)
+
+    def some_terms(self, column: Any, wide: int, k: Any, terms: int) -> None:
+        """Some terms of the sums of these columns."""
+        if self.turned_b:
+            panel, stride = self.straightened(column, wide, k, terms), wide
+        else:
+            panel, stride = self.builder.gep(self.at(self.b, k, self.columns), [column]), self.columns
+        chunks = [(first, min(self.lanes, wide - first)) for first in range(0, wide, self.lanes)]
+        high = HIGH[len(chunks)]
+        self.repeated(
+            self.rows // high, high, lambda i: self.block(i, high, column, chunks, panel, stride, k, terms)
+        )
+        if self.rows % high:
+            first = self.whole(self.rows // high * high)
+            self.block(first, self.rows % high, column, chunks, panel, stride, k, terms)
+
+    def block(
+        self, first: Any, high: int, column: Any, chunks: Any, panel: Any, stride: int, k: Any, terms: int
+    ) -> None:
+        """Some terms of some rows and columns."""
         builder = self.builder
+        places = [builder.gep(self.at(self.out, builder.add(first, self.whole(r)), self.columns), [column]) for r in range(high)]
         sums = {}
         for r in range(high):
-            for start, width in group:
+            for start, width in chunks:
                 kind = ir.VectorType(self.real, width)
                 sums[r, start] = cgutils.alloca_once(builder, kind)
-                zero = ir.Constant(kind, [0.0] * width)
-                builder.store(zero if self.start is None else self.vector(self.start, start, width), sums[r, start])
-        with cgutils.for_range(builder, self.whole(self.inner)) as loop:
-            k = loop.index
-            row = builder.gep(self.b, [builder.mul(k, self.whole(self.columns))])
-            vectors = {start: self.vector(row, start, width) for start, width in group}
-            for r in range(high):
-                i = builder.add(first, self.whole(r))
-                if self.a is None:
-                    for start, _ in group:
-                        builder.store(builder.fadd(builder.load(sums[r, start]), vectors[start]), sums[r, start])
-                    continue
-                if self.turned_a:
-                    place = builder.add(builder.mul(k, self.whole(self.rows)), i)
+                if self.in_parts:
+                    begin = self.vector(places[r], start, width)
+                elif self.start is not None:
+                    begin = self.vector(builder.gep(self.start, [column]), start, width)
                 else:
-                    place = builder.add(builder.mul(i, self.whole(self.inner)), k)
-                number = builder.load(builder.gep(self.a, [place]))
-                for start, width in group:
-                    product = builder.fmul(self.repeated(number, width), vectors[start], flags=("contract",))
-                    total = builder.fadd(builder.load(sums[r, start]), product, flags=("contract",))
-                    builder.store(total, sums[r, start])
+                    begin = ir.Constant(kind, [0.0] * width)
+                builder.store(begin, sums[r, start])
+        with cgutils.for_range(builder, self.whole(terms)) as loop:
+            row = self.at(panel, loop.index, stride)
+            vectors = {start: self.vector(row, start, width) for start, width in chunks}
+            term = builder.add(k, loop.index)
+            for r in range(high):
+                number = None
+                if self.a is not None:
+                    i = builder.add(first, self.whole(r))
+                    place = builder.gep(self.at(self.a, term, self.rows), [i])
+                    if not self.turned_a:
+                        place = builder.gep(self.at(self.a, i, self.inner), [term])
+                    number = builder.load(place)
+                for start, width in chunks:
+                    total = builder.load(sums[r, start])
+                    product = vectors[start]
+                    if number is not None:
+                        product = builder.fmul(self.spread(number, width), product, flags=("contract",))
+                    builder.store(builder.fadd(total, product, flags=("contract",)), sums[r, start])
         for r in range(high):
-            place = builder.mul(builder.add(first, self.whole(r)), self.whole(self.columns))
-            for start, width in group:
-                target = builder.gep(self.out, [builder.add(place, self.whole(start))])
-                target = builder.bitcast(target, ir.VectorType(self.real, width).as_pointer())
-                builder.store(builder.load(sums[r, start]), target, align=self.size)
+            for start, width in chunks:
+                self.put(builder.load(sums[r, start]), places[r], start)
+
+    def straightened(self, column: Any, wide: int, k: Any, terms: int) -> Any:
+        """The part of b that is needed, as it would lie if b were not turned: blocks are turned in registers."""
+        builder, lanes = self.builder, self.lanes
+        space = cgutils.alloca_once(builder, ir.ArrayType(self.real, terms * wide))
+        space = builder.bitcast(space, self.real.as_pointer())
+
+        def source(j: Any) -> Any:
+            return builder.gep(self.at(self.b, builder.add(column, j), self.inner), [k])
+
+        def turned(j: Any, k_first: Any) -> None:
+            rows = [
+                self.vector(builder.gep(source(builder.add(j, self.whole(r))), [k_first]), 0, lanes) for r in range(lanes)
+            ]
+            for r, vector in enumerate(_transposed(builder, rows, lanes)):
+                self.put(vector, builder.gep(self.at(space, builder.add(k_first, self.whole(r)), wide), [j]), 0)
+
+        def one_by_one(j_range: tuple[int, int], k_range: tuple[int, int]) -> None:
+            if j_range[0] == j_range[1] or k_range[0] == k_range[1]:
+                return
+            with cgutils.for_range(builder, self.whole(j_range[1]), self.whole(j_range[0])) as j:
+                row = source(j.index)
+                with cgutils.for_range(builder, self.whole(k_range[1]), self.whole(k_range[0])) as kk:
+                    number = builder.load(builder.gep(row, [kk.index]))
+                    builder.store(number, builder.gep(self.at(space, kk.index, wide), [j.index]))
+
+        whole_j, whole_k = wide // lanes * lanes, terms // lanes * lanes
+        self.repeated(
+            wide // lanes, lanes, lambda j: self.repeated(terms // lanes, lanes, lambda k_first: turned(j, k_first))
+        )
+        one_by_one((0, whole_j), (whole_k, terms))
+        one_by_one((whole_j, wide), (0, terms))
+        return space
+
+    def whole(self, n: int) -> Any:
+        """A whole number."""
+        return ir.Constant(ir.IntType(64), n)
+
+    def at(self, pointer: Any, row: Any, stride: int) -> Any:
+        """Where a row begins."""
+        return self.builder.gep(pointer, [self.builder.mul(row, self.whole(stride))])
 
     def vector(self, row: Any, start: int, width: int) -> Any:
         """Neighbours of a row."""
@@ -164,9 +235,30 @@ class _Product:
         place = self.builder.bitcast(self.builder.gep(row, [self.whole(start)]), kind.as_pointer())
         return self.builder.load(place, align=self.size)
 
-    def repeated(self, number: Any, width: int) -> Any:
+    def put(self, vector: Any, row: Any, start: int) -> None:
+        """Store neighbours of a row."""
+        place = self.builder.bitcast(self.builder.gep(row, [self.whole(start)]), vector.type.as_pointer())
+        self.builder.store(vector, place, align=self.size)
+
+    def spread(self, number: Any, width: int) -> Any:
         """A vector of one number."""
         kind = ir.VectorType(self.real, width)
         one = self.builder.insert_element(ir.Constant(kind, ir.Undefined), number, ir.Constant(ir.IntType(32), 0))
-        mask = ir.Constant(ir.VectorType(ir.IntType(32), width), [0] * width)
-        return self.builder.shuffle_vector(one, ir.Constant(kind, ir.Undefined), mask)
+        return self.builder.shuffle_vector(one, ir.Constant(kind, ir.Undefined), _mask([0] * width))
+
+
+def _mask(places: list[int]) -> Any:
+    return ir.Constant(ir.VectorType(ir.IntType(32), len(places)), places)
+
+
+def _transposed(builder: Any, rows: list[Any], n: int) -> list[Any]:
+    """n vectors of n numbers, turned: blocks of s x s change places with their neighbours, for s = 1, 2, 4..."""
+    s = 1
+    while s < n:
+        for r in range(n):
+            if not r & s:
+                a, b = rows[r], rows[r + s]
+                rows[r] = builder.shuffle_vector(a, b, _mask([n + c - s if c & s else c for c in range(n)]))
+                rows[r + s] = builder.shuffle_vector(a, b, _mask([n + c if c & s else c + s for c in range(n)]))
+        s *= 2
+    return rows
