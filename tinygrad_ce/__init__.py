@@ -12,7 +12,7 @@ from tinygrad_ce.backward import gradients, no_grad
 from tinygrad_ce.core import Primitive, Tensor, primitive
 from tinygrad_ce.functional import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from tinygrad_ce.nn.init import seed
-from tinygrad_ce.program import Program, TraceError, source, trace
+from tinygrad_ce.program import Program, TraceError, compile, source, trace
 from tinygrad_ce.threads import get_num_threads, set_num_threads
 from tinygrad_ce.train import History, NotFiniteError, Trainer
 
@@ -27,6 +27,7 @@ __all__ = [
     "TraceError",
     "Trainer",
     "check",
+    "compile",
     "core",
     "data",
     "get_num_threads",

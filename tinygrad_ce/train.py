@@ -193,9 +193,7 @@ class Trainer:
                     )
             yield {"epoch": epoch, **total.figures(), "lr": lr}
 
-    def _step(
-        self, clip_norm: float | None, X: Array, y: Array, epoch: int, number: int
-    ) -> tuple[Tensor, Any]:
+    def _step(self, clip_norm: float | None, X: Array, y: Array, epoch: int, number: int) -> tuple[Tensor, Any]:
         """One step on one batch: the loss and the predictions before it."""
         self.optimizer.zero_grad()
         predictions = self.model(X)

@@ -1,23 +1,19 @@
-"""From loops to a function that runs: the file that Numba compiles, its buffers, and who calls it with what."""
+"""From loops to a function that runs: its buffers, and who calls it with what."""
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
-import os
-import sys
-import tempfile
+import builtins
 from collections.abc import Callable, Iterator
-from functools import cache as remembered
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tinygrad_ce import cache
-from tinygrad_ce.core import Array
+from tinygrad_ce.core import Array, Tensor, warn
+from tinygrad_ce.program import files
+from tinygrad_ce.program.arrays import CannotLower
 from tinygrad_ce.program.loops import Buffer, Lowered, Lowering
 from tinygrad_ce.program.straight import Program, Value
+from tinygrad_ce.program.traced import trace
 
 
 def lowered(program: Program, batched: bool = False) -> Lowered:
@@ -63,7 +59,7 @@ class Compiled:
     def __init__(self, program: Program, batched: bool = False) -> None:
         self.program = program
         self.plan = lowered(program, batched)
-        self.function = function_of(self.plan.text)
+        self.name, self.function = files.function_of(self.plan.text)
         buffers = self.plan.buffers
         self.inputs = [b for b in buffers if b.role == "input"]
         mine = dict(zip(self.plan.inputs, program.inputs, strict=True))
@@ -82,7 +78,7 @@ class Compiled:
                 self.arrays[b][:] = np.asarray(content).reshape(-1)
         matrices = [(self.arrays[v.buffer].reshape(v.shape), v.transposed) for v in self.plan.views]
         self.fixed = (*(self.arrays[b] for b in buffers), *(m.T if turned else m for m, turned in matrices))
-        self.formulas = [compile(text, "<number>", "eval") for text in self.plan.numbers]
+        self.formulas = [builtins.compile(text, "<number>", "eval") for text in self.plan.numbers]
 
     def prepare(self) -> None:
         """Have Numba compile the loops now, by a call that makes no step."""
@@ -92,6 +88,7 @@ class Compiled:
             kinds += [b.dtype for b in dict.fromkeys(b for b, _ in self.plan.outputs.values())]
             whole = [np.empty(0, kind) for kind in kinds]
         self.function(np.empty(0, np.int64), 0, np.empty(0), *whole, *self.fixed)
+        files.seal(self.name)
 
     def step(self, *arrays: Any) -> Any:
         """One step on one batch."""
@@ -101,6 +98,7 @@ class Compiled:
             self.arrays[b][:] = drawn(value)
         self.fetch()
         self.function(np.empty(0, np.int64), 1, self.numbers(1), *self.fixed)
+        files.seal(self.name)
         answers = tuple(self.arrays[b].reshape(shape).copy() for b, shape in self.plan.outputs.values())
         self.put_back()
         for optimizer in self.program.optimizers:
@@ -111,7 +109,13 @@ class Compiled:
         """Copy what lives from step to step from where it lives."""
         for b, value in self.kept:
             assert value.home is not None
-            self.arrays[b][:] = value.home.read().reshape(-1)
+            array = value.home.read()
+            if array.shape != value.shape or array.dtype != value.dtype:
+                raise ValueError(
+                    f"{value.name} has shape {array.shape} and dtype {array.dtype} now, and the step was compiled for "
+                    f"{value.shape} and {value.dtype}: compile it again"
+                )
+            self.arrays[b][:] = array.reshape(-1)
 
     def put_back(self) -> None:
         """Copy it back."""
@@ -154,39 +158,41 @@ def _aligned(size: int) -> Array:
     return memory[start : start + size]
 
 
-# ---- files
+class CompiledStep:
+    """What `tg.compile` gives: the step, traced and compiled for each set of shapes that it meets."""
+
+    def __init__(self, step: Callable[..., Any]) -> None:
+        self.step = step
+        self.programs: dict[Any, Compiled | Program] = {}
+
+    def __call__(self, *arrays: Any) -> Any:
+        given = [x.data if isinstance(x, Tensor) else np.asarray(x) for x in arrays]
+        key = tuple((x.shape, x.dtype) for x in given)
+        if key not in self.programs:
+            self.programs[key] = self._compiled(given)
+        program = self.programs[key]
+        return program.step(*given) if isinstance(program, Compiled) else program.run(*given)
+
+    def _compiled(self, arrays: list[Array]) -> Compiled | Program:
+        program = trace(self.step, *arrays)
+        try:
+            return Compiled(program)
+        except (CannotLower, ImportError) as error:
+            warn(f"this step runs as NumPy, because it cannot be compiled: {error}")
+            return program
 
 
-@remembered
-def function_of(text: str) -> Callable[..., Any]:
-    """The compiled function of some generated text."""
-    directory = cache.directory()
-    name = f"step_{hashlib.sha256((text + _versions()).encode()).hexdigest()[:20]}"
-    if directory is None:
-        directory = Path(tempfile.mkdtemp(prefix="tinygrad_ce_"))
-    folder = directory / "programs"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    path = folder / f"{name}.py"
-    if not path.exists() or path.read_text() != text:
-        with tempfile.NamedTemporaryFile("w", dir=folder, delete=False) as file:
-            file.write(text)
-        os.replace(file.name, path)
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    function: Callable[..., Any] = module.run
-    return function
+def compile(step: Callable[..., Any]) -> CompiledStep:
+    """A step of one's own as one compiled function, which gives arrays and updates the parameters as the step does.
 
+    step: as for `tg.trace`. It is traced at the first call, and again for arrays of other shapes or dtypes; what tracing
+    fixes (the mode of the layers) stays as it was then. What cannot be compiled runs as NumPy, after a warning.
+    Raises TraceError for what a program cannot hold.
 
-@remembered
-def _versions() -> str:
-    """What the machine code depends on besides the text."""
-    import numba
-
-    from tinygrad_ce import kernels
-    from tinygrad_ce.program import products
-
-    sources = [Path(module.__file__ or "").read_text() for module in (kernels, products)]
-    return "".join([numba.__version__, *sources])
+    >>> w = Tensor([1.0, 2.0], requires_grad=True, name="w")
+    >>> compile(lambda x: (x * w).sum())([3.0, 4.0])
+    array(11.)
+    """
+    if not callable(step):
+        raise TypeError(f"compile: the step is {type(step).__name__}, which cannot be called")
+    return CompiledStep(step)

@@ -113,17 +113,9 @@ class LoopText:
         lines = ["# ---- the batch"]
         for b in self.plan.all_buffers:
             if b.role == "input":
-                rows = b.shape[0]
-                width = b.size // max(rows, 1)
-                if width == 1:
-                    lines += [f"for i in range({rows}):", f"    {b.name}[i] = {b.name}_all[order[{rows} * s + i]]"]
-                else:
-                    lines += [
-                        f"for i in range({rows}):",
-                        f"    row = {width} * order[{rows} * s + i]",
-                        f"    for j in range({width}):",
-                        f"        {b.name}[{width} * i + j] = {b.name}_all[row + j]",
-                    ]
+                rows, width = b.shape[0], math.prod(b.shape[1:])
+                self.imports.add("take_rows")
+                lines.append(f"take_rows({b.name}, {b.name}_all, order, {rows} * s, {rows}, {width})")
             elif b.role == "drawn":
                 lines += [f"for i in range({b.size}):", f"    {b.name}[i] = {b.name}_all[{b.size} * s + i]"]
         return lines
@@ -206,7 +198,7 @@ class LoopText:
         return self.numbers[k] if self.numbers[k].isidentifier() else f"number_{k}"
 
 
-OURS = {"add_rows", "exp_any", "multiply"}
+OURS = {"add_rows", "exp_any", "multiply", "take_rows"}
 
 
 class _Nest:

@@ -205,7 +205,16 @@ class Lowering:
 
         text, numbers = LoopText(self, loops).text()
         outputs = {name: (self.answers[name], v.shape) for name, v in self.program.outputs.items()}
-        return Lowered(text, self.all_buffers, list(self.views.values()), outputs, numbers, total, self.batched, self.program.inputs)
+        return Lowered(
+            text,
+            self.all_buffers,
+            list(self.views.values()),
+            outputs,
+            numbers,
+            total,
+            self.batched,
+            self.program.inputs,
+        )
 
     # ---- from instructions to nodes
 
@@ -393,7 +402,13 @@ class Lowering:
     def reduction(self, node: Node, target: Buffer, last: bool) -> None:
         """Sums and maxima; but for sums over the first axes, the axes that go are the innermost loops."""
         x, (name, axes) = node.inputs[0], node.detail
-        if name == "sum" and x in self.buffers and node.dtype.kind == "f" and axes == tuple(range(len(axes))) and 0 < len(axes) < len(x.shape):
+        if (
+            name == "sum"
+            and x in self.buffers
+            and node.dtype.kind == "f"
+            and axes == tuple(range(len(axes)))
+            and 0 < len(axes) < len(x.shape)
+        ):
             rows, columns = math.prod(x.shape[: len(axes)]), math.prod(x.shape[len(axes) :])
             if rows * columns and self.buffers[x].shape:
                 self.imports.add("add_rows")

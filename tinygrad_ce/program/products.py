@@ -56,8 +56,22 @@ def rows_added(out: Any, x: Any, rows: int, columns: int) -> None:
     out[...] = x.reshape(rows, columns).sum(axis=0)
 
 
+def rows_taken(out: Any, source: Any, order: Any, first: int, rows: int, width: int) -> None:
+    """out = the rows of source that order tells, from the first of them on."""
+    out.reshape(rows, width)[...] = source.reshape(-1, width)[order[first : first + rows]]
+
+
 def _multiply(
-    context: Any, out: Any, start: Any, a: Any, b: Any, rows: Any, inner: Any, columns: Any, turned_a: Any, turned_b: Any
+    context: Any,
+    out: Any,
+    start: Any,
+    a: Any,
+    b: Any,
+    rows: Any,
+    inner: Any,
+    columns: Any,
+    turned_a: Any,
+    turned_b: Any,
 ) -> Any:
     sizes = [t.literal_value for t in (rows, inner, columns, turned_a, turned_b)]
     signature = types.void(out, start, a, b, rows, inner, columns, turned_a, turned_b)
@@ -67,6 +81,24 @@ def _multiply(
 def _add_rows(context: Any, out: Any, x: Any, rows: Any, columns: Any) -> Any:
     sizes = [1, rows.literal_value, columns.literal_value, False, False]
     return types.void(out, x, rows, columns), partial(_write_product, sizes, 2)
+
+
+def _take_rows(context: Any, out: Any, source: Any, order: Any, first: Any, rows: Any, width: Any) -> Any:
+    high, wide = rows.literal_value, width.literal_value
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        target, origin, places = (
+            context.make_array(kind)(context, builder, value).data
+            for kind, value in zip(signature.args[:3], arguments[:3], strict=True)
+        )
+        long, size = ir.Constant(ir.IntType(64), wide), context.get_abi_sizeof(context.get_data_type(out.dtype))
+        with cgutils.for_range(builder, ir.Constant(ir.IntType(64), high)) as loop:
+            row = builder.load(builder.gep(places, [builder.add(arguments[3], loop.index)]))
+            to = builder.gep(target, [builder.mul(loop.index, long)])
+            cgutils.raw_memcpy(builder, to, builder.gep(origin, [builder.mul(row, long)]), long, size)
+        return context.get_dummy_value()
+
+    return types.void(out, source, order, types.int64, rows, width), generate
 
 
 def _write_product(sizes: Any, arrays: int, context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -82,6 +114,7 @@ def _write_product(sizes: Any, arrays: int, context: Any, builder: Any, signatur
 
 
 multiply: Any = multiplied if config.DISABLE_JIT else intrinsic(prefer_literal=True)(_multiply)
+take_rows: Any = rows_taken if config.DISABLE_JIT else intrinsic(prefer_literal=True)(_take_rows)
 add_rows: Any = rows_added if config.DISABLE_JIT else intrinsic(prefer_literal=True)(_add_rows)
 
 
@@ -141,9 +174,7 @@ class _Product:
             panel, stride = self.builder.gep(self.at(self.b, k, self.columns), [column]), self.columns
         chunks = [(first, min(self.lanes, wide - first)) for first in range(0, wide, self.lanes)]
         high = HIGH[len(chunks)]
-        self.repeated(
-            self.rows // high, high, lambda i: self.block(i, high, column, chunks, panel, stride, k, terms)
-        )
+        self.repeated(self.rows // high, high, lambda i: self.block(i, high, column, chunks, panel, stride, k, terms))
         if self.rows % high:
             first = self.whole(self.rows // high * high)
             self.block(first, self.rows % high, column, chunks, panel, stride, k, terms)
@@ -153,7 +184,10 @@ class _Product:
     ) -> None:
         """Some terms of some rows and columns."""
         builder = self.builder
-        places = [builder.gep(self.at(self.out, builder.add(first, self.whole(r)), self.columns), [column]) for r in range(high)]
+        places = [
+            builder.gep(self.at(self.out, builder.add(first, self.whole(r)), self.columns), [column])
+            for r in range(high)
+        ]
         sums = {}
         for r in range(high):
             for start, width in chunks:
@@ -199,7 +233,8 @@ class _Product:
 
         def turned(j: Any, k_first: Any) -> None:
             rows = [
-                self.vector(builder.gep(source(builder.add(j, self.whole(r))), [k_first]), 0, lanes) for r in range(lanes)
+                self.vector(builder.gep(source(builder.add(j, self.whole(r))), [k_first]), 0, lanes)
+                for r in range(lanes)
             ]
             for r, vector in enumerate(_transposed(builder, rows, lanes)):
                 self.put(vector, builder.gep(self.at(space, builder.add(k_first, self.whole(r)), wide), [j]), 0)

@@ -1,0 +1,178 @@
+"""The files of compiled programs: named by their content, checked before machine code is loaded, the oldest removed.
+
+The text of a program is made anew each time, and what lies on disk is used only if it is that text. The machine code
+that Numba keeps beside it is used only if it is, byte for byte, what was there when we had compiled it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache as remembered
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from tinygrad_ce import cache
+
+LIMIT = 100_000_000  # bytes of all programs together
+
+
+@dataclass(frozen=True)
+class Kept:
+    """One program on disk: its name, its files, their bytes, and when it was last used (seconds since 1970)."""
+
+    name: str
+    files: tuple[Path, ...]
+    bytes: int
+    used: float
+
+
+def function_of(text: str) -> tuple[str, Callable[..., Any]]:
+    """The function `run` of some generated text, and the name under which it is kept."""
+    name = f"step_{hashlib.sha256((text + _versions()).encode()).hexdigest()[:20]}"
+    if name not in _loaded:
+        directory = cache.directory()
+        module = _from_text(name, text) if directory is None else _from_file(directory, name, text)
+        _loaded[name] = module.run
+    return name, _loaded[name]
+
+
+_loaded: dict[str, Callable[..., Any]] = {}
+
+
+def _from_text(name: str, text: str) -> ModuleType:
+    """A module without a file: there is no directory for it."""
+    module = ModuleType(name)
+    exec(compile(text, f"<{name}>", "exec"), module.__dict__)
+    return module
+
+
+def _from_file(directory: Path, name: str, text: str) -> ModuleType:
+    folder = directory / "programs"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    path = folder / f"{name}.py"
+    if not _is(path, text):
+        _remove(directory, name)  # machine code of another text, if any
+        _write(path, text)
+    elif not _sealed(directory, name):
+        for file in _machine_code(directory, name):
+            file.unlink(missing_ok=True)
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _is(path: Path, text: str) -> bool:
+    try:
+        return path.read_bytes() == text.encode()
+    except OSError:
+        return False
+
+
+def _write(path: Path, text: str) -> None:
+    """All at once, so that nobody reads half of it."""
+    with tempfile.NamedTemporaryFile("wb", dir=path.parent, delete=False) as file:
+        file.write(text.encode())
+    os.replace(file.name, path)
+
+
+def _machine_code(directory: Path, name: str) -> list[Path]:
+    """The files that Numba keeps for a program: beside it, or where index-checked code lies."""
+    return sorted([*directory.glob(f"programs_*/{name}.*"), *directory.glob(f"boundscheck/programs_*/{name}.*")])
+
+
+def _sums(directory: Path, name: str) -> dict[str, str]:
+    return {
+        str(file.relative_to(directory)): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in _machine_code(directory, name)
+    }
+
+
+def _sealed(directory: Path, name: str) -> bool:
+    """Whether the machine code is what was sealed; counts as a use."""
+    seal = directory / "programs" / f"{name}.json"
+    try:
+        same: bool = json.loads(seal.read_text()) == _sums(directory, name)
+        os.utime(seal)
+    except (OSError, ValueError):
+        return False
+    return same
+
+
+def seal(name: str) -> None:
+    """Write down what the machine code is, now that it has been made; remove the oldest programs if there are many."""
+    directory = cache.directory()
+    if directory is None or name in _sealed_now or not (directory / "programs" / f"{name}.py").exists():
+        return
+    _sealed_now.add(name)
+    try:
+        if not _sealed(directory, name):
+            _write(directory / "programs" / f"{name}.json", json.dumps(_sums(directory, name)))
+        _trim(directory, name)
+    except OSError:  # a full disk: it will be compiled again
+        return
+
+
+_sealed_now: set[str] = set()
+
+
+def _trim(directory: Path, but: str) -> None:
+    programs = [p for p in listing() if p.name != but]
+    total = sum(p.bytes for p in listing())
+    for program in sorted(programs, key=lambda p: p.used):
+        if total <= LIMIT:
+            return
+        _remove(directory, program.name)
+        total -= program.bytes
+
+
+def _remove(directory: Path, name: str) -> None:
+    folder = directory / "programs"
+    for file in (*_machine_code(directory, name), folder / f"{name}.json", folder / f"{name}.py"):
+        file.unlink(missing_ok=True)
+
+
+def listing() -> list[Kept]:
+    """The programs on disk, the last used first."""
+    directory = cache.directory()
+    if directory is None:
+        return []
+    found = []
+    for path in (directory / "programs").glob("step_*.py"):
+        seal = path.with_suffix(".json")
+        files = [path, *([seal] if seal.exists() else []), *_machine_code(directory, path.stem)]
+        used = (seal if seal.exists() else path).stat().st_mtime
+        found.append(Kept(path.stem, tuple(files), sum(file.stat().st_size for file in files), used))
+    return sorted(found, key=lambda p: -p.used)
+
+
+def clear() -> int:
+    """Remove all programs from disk; how many there were."""
+    directory, programs = cache.directory(), listing()
+    for program in programs:
+        assert directory is not None
+        _remove(directory, program.name)
+    return len(programs)
+
+
+@remembered
+def _versions() -> str:
+    """What the machine code depends on besides the text."""
+    import numba
+
+    from tinygrad_ce import kernels
+    from tinygrad_ce.program import products
+
+    sources = [Path(module.__file__ or "").read_text() for module in (kernels, products)]
+    return "".join([numba.__version__, *sources])
