@@ -23,10 +23,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 import tinygrad_ce as tg
+from tinygrad_ce import cache as places
 from tinygrad_ce import check as checks
 from tinygrad_ce import data as datasets
 from tinygrad_ce import warmup as ahead
 from tinygrad_ce.core import Array
+from tinygrad_ce.program import files
 from tinygrad_ce.views import text
 
 app = typer.Typer(
@@ -135,6 +137,13 @@ def train(
     batch_size: BatchSize = 32,
     seed: Seed = 0,
     dtype: Dtype = "float32",
+    compiled: Annotated[
+        bool | None,
+        typer.Option(
+            "--compile/--no-compile",
+            help="whole epochs as one compiled function; without the option, if so many steps repay it",
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="write history.png, boundary.png (2-D data) and run.json here")
     ] = None,
@@ -151,6 +160,7 @@ def train(
         epochs=epochs,
         batch_size=batch_size,
         validation=(run.test.X, run.targets(run.test)),
+        compile="auto" if compiled is None else compiled,
         progress=True,
         seed=seed,
     )
@@ -239,14 +249,43 @@ def source(
     hidden: Hidden = "64,64",
     activation: ActivationName = "tanh",
     loss: LossName = "softmax-cross-entropy",
+    optimizer: OptimizerName = "adam",
+    lr: Rate = 0.01,
     batch_size: BatchSize = 32,
     seed: Seed = 0,
     dtype: Dtype = "float32",
+    lowered: Annotated[bool, typer.Option("--lowered", help="the loops that are compiled, instead of NumPy")] = False,
 ) -> None:
-    """Print the forward and backward pass of the network for one batch, as NumPy that runs on its own."""
-    run = prepared(Settings(data, target, hidden, activation, loss, "sgd", 0.01, 0, batch_size, seed, dtype))
-    cost, _ = loss_of_first_batch(run, batch_size, seed)
-    typer.echo(tg.source(cost))
+    """Print one training step of the network, with the optimizer's update, as NumPy that runs on its own."""
+    run = prepared(Settings(data, target, hidden, activation, loss, optimizer, lr, 0, batch_size, seed, dtype))
+    program = program_of_first_batch(run, batch_size, seed)
+    typer.echo(program.lowered if lowered else program.source)
+
+
+@app.command()
+@told
+def cache(
+    clear: Annotated[bool, typer.Option("--clear", help="remove them")] = False,
+) -> None:
+    """List the compiled training steps that are kept on disk, or remove them."""
+    folder = places.directory()
+    if folder is None:
+        raise OSError("nothing is kept: there is no directory for compiled code that only you can write to")
+    if clear:
+        count = files.clear()
+        console.print(f"removed {count} compiled steps from {folder}", highlight=False, soft_wrap=True)
+        return
+    kept = files.listing()
+    table = Table("step", "last used", title=f"{len(kept)} compiled steps")
+    table.add_column("kB", justify="right")
+    for program in kept:
+        used = time.strftime("%Y-%m-%d %H:%M", time.localtime(program.used))
+        table.add_row(program.name.removeprefix("step_"), used, f"{program.bytes / 1000:,.0f}")
+    if kept:
+        console.print(table)
+    total = sum(program.bytes for program in kept) / 1e6
+    said = f"{total:.1f} MB in {folder}; beyond {files.LIMIT / 1e6:.0f} MB the oldest are removed"
+    console.print(said, highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -282,6 +321,21 @@ def warmup() -> None:
         said = f"compiled {new} of {len(calls)} kernels; the others were there"
     seconds = time.perf_counter() - start
     console.print(f"{said} ({seconds:.1f} s); they are kept in {kept}", highlight=False, soft_wrap=True)
+
+
+def program_of_first_batch(run: Run, batch_size: int, seed: int) -> tg.Program:
+    """The training step, traced on the first batch that training would see."""
+    X, y = next(datasets.batches(run.train.X, run.targets(run.train), batch_size, seed=seed))
+    model, loss, optimizer = run.model.train(), run.trainer.loss, run.trainer.optimizer
+
+    def step(x: Any, y: Any) -> Any:
+        optimizer.zero_grad()
+        cost = loss(model(x), y)
+        cost.backward()
+        optimizer.step()
+        return cost
+
+    return tg.trace(step, X, y)
 
 
 def loss_of_first_batch(run: Run, batch_size: int, seed: int) -> tuple[tg.Tensor, int]:

@@ -119,8 +119,8 @@ class Trainer:
         clip_norm: the largest joint norm of the gradients. callbacks: called after each epoch with the trainer and the
         epoch's figures; one that returns True ends the training.
         compile: whether whole epochs become one compiled function: True, False, or "auto": if there are so many steps
-        that they repay the seconds of compiling, which then says so in one line. Parameters and figures are the same, to
-        rounding. What cannot be compiled runs step by step, after a warning that says why.
+        that they repay the seconds of compiling, which it then says in one line. Parameters and figures are the same,
+        to rounding. What cannot be compiled runs step by step, after a warning that says why.
         progress: a bar in the terminal.
         seed: of the order of the batches and of dropout; the same seed gives the same parameters, bit for bit.
         Ctrl-C ends after the current batch and keeps what was learnt; History.stopped says so.

@@ -1,4 +1,4 @@
-"""From primitives to array operations: a primitive's own body is run on arrays that only write down what is done to them.
+"""From primitives to array operations: a body is run on arrays that only write down what is done to them.
 
 So the loops that are compiled come from the same bodies that run and are printed. What NumPy functions a body may use
 to be compiled is listed here; a body that uses another one raises `CannotLower`.
@@ -30,14 +30,16 @@ class CannotLower(NotImplementedError):
 class Node:
     """An array of the program, by the operation that makes it.
 
-    kind: "given" (a parameter, data: detail is its Value), "full" (one number everywhere: detail), "numbers" (a fixed
-    array: detail), "map" (element by element: detail is the NumPy function's name), "view" (the same elements at other
-    places: detail has, for each axis of the input, the axis of this array that runs along it, the first and the step),
-    "reshape" (the same elements in the same order), "reduce" (detail: function and axes, all kept with length 1),
-    "dot" (of two matrices), "einsum" (detail: subscripts), "take" (detail: for each axis of inputs[0] a position in
-    inputs, whose elements are indices, or the axis of this array that runs along it, the first and the step), "add_at" (zeros, with elements of
-    inputs[0] added at such places), "join" (detail: axis), "position" (detail: the axis whose index the elements are),
-    "loss" (a kernel's loss: detail is the instruction) and "slope" (its gradient).
+    kind, and what `detail` is:
+    "given", a parameter or data: its Value. "full", one number everywhere: that. "numbers", a fixed array: that.
+    "map", element by element: the name of NumPy's function.
+    "view", the same elements at other places: for each axis of the input, the axis of this array that runs along it (or
+    None), the first and the step. "reshape", the same elements in the same order.
+    "reduce": the function, and the axes, which are kept with length 1. "dot", of two matrices and perhaps a row.
+    "take", elements at places that indices tell: for each axis of inputs[0], ("at", k) if inputs[k] tells, or ("axis",
+    the axis of this array that runs along it, the first, the step). "add_at", zeros, with inputs[0] added at places.
+    "join", one behind the other: the axis. "position", an element's own index: along which axis.
+    "loss", a kernel's loss, and "slope", its gradient: the kernel and its options.
     """
 
     __slots__ = ("detail", "dtype", "inputs", "kind", "number", "shape", "source")
@@ -83,9 +85,10 @@ def mapped(name: str, *inputs: Any, dtype: Any = None) -> Written:
 def _times_one(a: Any, b: Any) -> Node | None:
     """The other factor, if one is 1 and nothing else changes."""
     for one, other in ((a, b), (b, a)):
-        if isinstance(one, Node) and isinstance(other, Node) and one.kind == "full" and one.detail == 1:
-            if one.dtype == other.dtype and np.broadcast_shapes(one.shape, other.shape) == other.shape:
-                return other
+        if not isinstance(one, Node) or not isinstance(other, Node) or one.kind != "full" or one.detail != 1:
+            continue
+        if one.dtype == other.dtype and np.broadcast_shapes(one.shape, other.shape) == other.shape:
+            return other
     return None
 
 

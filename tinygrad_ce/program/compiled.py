@@ -183,10 +183,10 @@ class CompiledStep:
 
 
 def compile(step: Callable[..., Any]) -> CompiledStep:
-    """A step of one's own as one compiled function, which gives arrays and updates the parameters as the step does.
+    """A step of one's own as one compiled function, which gives arrays and updates parameters as the step does.
 
-    step: as for `tg.trace`. It is traced at the first call, and again for arrays of other shapes or dtypes; what tracing
-    fixes (the mode of the layers) stays as it was then. What cannot be compiled runs as NumPy, after a warning.
+    step: as for `tg.trace`. It is traced at the first call, and again for arrays of other shapes or dtypes; what
+    tracing fixes (the mode of the layers) stays as it was then. What cannot be compiled runs as NumPy, after a warning.
     Raises TraceError for what a program cannot hold.
 
     >>> w = Tensor([1.0, 2.0], requires_grad=True, name="w")

@@ -29,7 +29,7 @@ def can_compile() -> bool:
 
 @dataclass
 class Steps:
-    """What some steps gave: the rows of each (steps, batch), the losses (steps,) and predictions (steps, batch, ...)."""
+    """What some steps gave: the rows of each (steps, batch), losses (steps,) and predictions (steps, batch, ...)."""
 
     rows: Array
     losses: Array

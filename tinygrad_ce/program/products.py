@@ -1,4 +1,4 @@
-"""What compiled steps need besides the kernels: products of small matrices whose sizes are known, and exp of any number.
+"""What compiled steps need besides the kernels: products of matrices whose sizes are known, and exp of any number.
 
 This file brings Numba in; only generated loops import it.
 """
@@ -16,6 +16,7 @@ from numba.extending import intrinsic, overload
 
 from tinygrad_ce.kernels import INLINE, either, exp_of
 
+PLAIN = bool(vars(config)["DISABLE_JIT"])  # whether all loops run as Python
 BYTES = 64  # of the widest vector registers; a processor with narrower ones takes two
 VECTORS = 4  # of columns at a time
 HIGH = {1: 8, 2: 6, 3: 5, 4: 4}  # rows at a time, for so many vectors: their sums fit into 32 registers
@@ -113,9 +114,9 @@ def _write_product(sizes: Any, arrays: int, context: Any, builder: Any, signatur
     return context.get_dummy_value()
 
 
-multiply: Any = multiplied if config.DISABLE_JIT else intrinsic(prefer_literal=True)(_multiply)
-take_rows: Any = rows_taken if config.DISABLE_JIT else intrinsic(prefer_literal=True)(_take_rows)
-add_rows: Any = rows_added if config.DISABLE_JIT else intrinsic(prefer_literal=True)(_add_rows)
+multiply: Any = multiplied if PLAIN else intrinsic(prefer_literal=True)(_multiply)
+take_rows: Any = rows_taken if PLAIN else intrinsic(prefer_literal=True)(_take_rows)
+add_rows: Any = rows_added if PLAIN else intrinsic(prefer_literal=True)(_add_rows)
 
 
 class _Product:
@@ -219,7 +220,7 @@ class _Product:
                         product = builder.fmul(self.spread(number, width), product, flags=("contract",))
                     builder.store(builder.fadd(total, product, flags=("contract",)), sums[r, start])
         for r in range(high):
-            for start, width in chunks:
+            for start, _ in chunks:
                 self.put(builder.load(sums[r, start]), places[r], start)
 
     def straightened(self, column: Any, wide: int, k: Any, terms: int) -> Any:
