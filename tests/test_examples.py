@@ -221,7 +221,7 @@ def test_it_is_short_and_says_what_it_teaches(name):
 def test_each_example_is_tested_and_stands_in_the_readme():
     here = Path(__file__).read_text(encoding="utf-8")
     readme = (EXAMPLES / "README.md").read_text(encoding="utf-8")
-    assert len(NAMES) == 8
+    assert len(NAMES) == 9
     for name in NAMES:
         assert f'run("{name}", tmp_path)' in here
         assert f"[{name}]({name})" in readme
@@ -237,3 +237,15 @@ def test_printed_backprop(tmp_path):
     assert sum(printed.after("gradient of the last bias: [")) == pytest.approx(0, abs=1e-5)  # p and y both sum to 1
     right, wrong = printed.after("gradient of the first weights: ["), printed.after("it would be           [")
     assert np.abs(np.subtract(right, wrong)).max() > 1e-3
+
+
+def test_one_graph(tmp_path):
+    printed = run("09_one_graph.py", tmp_path)
+    assert "    W0 = W0 - lr * d_W0" in printed.text
+    assert "# d_z1 = d_h1 * (1 - h1 * h1)\n   for i in range(256):" in printed.text
+    first, last = printed.after("2. Twenty steps", "\n   the loss goes from ")[:2]
+    assert last < first / 2
+    assert printed.after("step by step: ") == printed.after("compiled:  ")
+    sizes = [int(size.replace(",", "")) for size in re.findall(r"^ +([\d,]+) bytes ", printed.text, re.MULTILINE)]
+    total, *parts = sizes
+    assert total == sum(parts)

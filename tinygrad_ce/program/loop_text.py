@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import math
 import textwrap
 from collections import Counter
@@ -56,6 +57,7 @@ class LoopText:
         self.imports = set(plan.imports)
         self.literals: dict[str, str] = {}  # by their text, the names of constants
         self.numbers: list[str] = []
+        self.locals = 0
         self.printed = lines_of(plan.program)
 
     def text(self) -> tuple[str, list[str]]:
@@ -186,8 +188,14 @@ class LoopText:
         )
         text = f"{dtype_text(dtype)}({shown})"
         if text not in self.literals:
-            self.literals[text] = self.plan.free("c1")
+            self.literals[text] = self.plan.free(f"c{len(self.literals) + 1}")
         return self.literals[text]
+
+    def local(self) -> str:
+        """A new name for a number inside of a loop."""
+        self.locals += 1
+        name = f"v{self.locals}"
+        return name if name not in self.plan.names else self.local()
 
     def number(self, text: str) -> int:
         if text not in self.numbers:
@@ -229,7 +237,7 @@ class _Nest:
                 value = self.value(s.node, here, whole=self.is_whole(s))
                 if s.node in self.plan.buffers and self.is_whole(s):
                     self.known[(s.node, here)] = value = self.local(value)  # others read what it will be
-                ends.append(f"{self.at(s.target, s.target.shape, s.index)} = {value}")
+                ends.append(f"{self.at(s.target, s.target.shape, s.index)} = {_plain(value)}")
         body = [*self.inner, *ends]
         lines: list[str] = list(before[0])
         for k in range(depth):
@@ -264,17 +272,17 @@ class _Nest:
         if not innermost:  # added up in memory, row by row
             target = s.target
             before[0] += [f"for i in range({target.size}):", f"    {target.name}[i] = {self.text.literal(0, dtype)}"]
-            self.inner.append(f"{place} += {value}")
+            self.inner.append(f"{place} += {_plain(value)}")
             return
         at = len(self.domain) - gone
-        total = f"{name}_{self.plan.free('v')}"
+        total = f"{name}_{self.text.local()}"
         if name == "sum":
             wide = np.dtype(float) if dtype.kind == "f" and at == 0 else dtype
             before[at].append(f"{total} = {self.text.literal(0, wide)}")
             if dtype.kind == "f":
                 self.text.imports.add("plus")
                 value = value if wide == dtype else f"np.float64({value})"
-                self.inner.append(f"{total} = plus({total}, {value})")
+                self.inner.append(_plain(f"{total} = plus({total}, {value})"))
             else:
                 self.inner.append(f"{total} += {value}")
             result = total if wide == dtype else f"{dtype_text(dtype)}({total})"
@@ -314,7 +322,7 @@ class _Nest:
         before[0] += [f"for i in range({target.size}):", f"    {target.name}[i] = {self.text.literal(0, target.dtype)}"]
         value = self.value(s.node.inputs[0], here)
         place = self.gathered(s.node.inputs, target.shape, s.node.detail, here)
-        self.inner.append(f"{target.name}[{place}] += {value}")
+        self.inner.append(_plain(f"{target.name}[{place}] += {value}"))
 
     def gathered(self, inputs: Any, shape: tuple[int, ...], places: Any, index: Index) -> str:
         """The place of an element that indices tell; negative ones count from the end."""
@@ -351,8 +359,8 @@ class _Nest:
         """A name for a value."""
         if value.isidentifier():
             return value
-        name = self.plan.free("v1")
-        self.inner.append(f"{name} = {value}")
+        name = self.text.local()
+        self.inner.append(f"{name} = {_plain(value)}")
         return name
 
     def value(self, x: Any, index: Index, whole: bool = False) -> str:
@@ -483,6 +491,11 @@ class _Nest:
         if start or not terms:
             terms.insert(0, str(start))
         return f"{buffer.name}[{' + '.join(terms)}]"
+
+
+def _plain(text: str) -> str:
+    """Without the brackets that Python does not need."""
+    return ast.unparse(ast.parse(text))
 
 
 def _inside(text: str) -> str:
