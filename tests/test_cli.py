@@ -159,7 +159,7 @@ def test_check_fails_aloud_where_a_rule_is_wrong(monkeypatch):
 
 
 def test_source_prints_a_program_that_runs_on_numpy_alone():
-    arguments = ["source", "moons", "--hidden", "6", "--batch-size", "16", "--dtype", "float64"]
+    arguments = ["source", "moons", "--hidden", "6", "--batch-size", "16", "--dtype", "float64", "--optimizer", "sgd"]
     said = CliRunner().invoke(cli.app, arguments).output
     assert "    d_W0 = x.T @ d_z1 " in said
     namespace = {}
@@ -167,11 +167,42 @@ def test_source_prints_a_program_that_runs_on_numpy_alone():
     generator = np.random.default_rng(0)
     x, y = generator.normal(size=(16, 2)), generator.integers(0, 2, 16)
     W0, b0, W2, b2 = (generator.normal(size=shape) for shape in ((2, 6), 6, (6, 2), 2))
-    loss, d_W0, *_ = namespace["step"](x, W0, b0, W2, b2, y)
+    loss, updated, *_ = namespace["step"](x, y, W0, b0, W2, b2, 1.0)
+    d_W0 = W0 - updated  # for a learning rate of 1
     nudged = W0.copy()
     nudged[1, 3] += 1e-6
-    higher = namespace["step"](x, nudged, b0, W2, b2, y)[0]
+    higher = namespace["step"](x, y, nudged, b0, W2, b2, 1.0)[0]
     assert (higher - loss) / 1e-6 == pytest.approx(d_W0[1, 3], rel=1e-4, abs=1e-8)
+
+
+def test_source_prints_the_loops_too():
+    said = CliRunner().invoke(cli.app, ["source", "moons", "--hidden", "6", "--lowered"]).output
+    assert "# h1 = np.tanh(z1)" in said
+    assert "for s in range(steps):" in said
+    compile(said, "loops", "exec")
+
+
+def test_cache_lists_and_clears_compiled_steps(tmp_path, monkeypatch):
+    monkeypatch.setattr("tinygrad_ce.cache._found", tmp_path)
+    monkeypatch.setattr("tinygrad_ce.program.files._loaded", {})
+    w = tg.Tensor([1.0, 2.0], requires_grad=True, name="w")
+    tg.compile(lambda x: (x * w).sum())([3.0, 4.0])
+    code, said = run("cache")
+    assert code == 0
+    assert "1 compiled step" in said
+    assert str(tmp_path) in said.replace("\n", "")
+    code, said = run("cache", "--clear")
+    assert code == 0
+    assert "removed 1 compiled step" in said
+    assert not list(tmp_path.rglob("step_*"))
+    assert "0 compiled steps" not in run("cache")[1]
+
+
+def test_cache_without_a_directory_says_so(monkeypatch):
+    monkeypatch.setattr("tinygrad_ce.cache._found", None)
+    code, said = run("cache")
+    assert code == 1
+    assert "nothing is kept" in said
 
 
 def test_gradients_prints_every_parameter():

@@ -246,6 +246,6 @@ def test_one_graph(tmp_path):
     first, last = printed.after("2. Twenty steps", "\n   the loss goes from ")[:2]
     assert last < first / 2
     assert printed.after("step by step: ") == printed.after("compiled:  ")
-    sizes = [int(size.replace(",", "")) for size in re.findall(r"^ +([\d,]+) bytes ", printed.text, re.MULTILINE)]
+    sizes = [int(size.replace(",", "")) for size in re.findall(r"^ +([\d,]+) bytes", printed.text, re.MULTILINE)]
     total, *parts = sizes
     assert total == sum(parts)

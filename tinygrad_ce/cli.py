@@ -273,10 +273,10 @@ def cache(
         raise OSError("nothing is kept: there is no directory for compiled code that only you can write to")
     if clear:
         count = files.clear()
-        console.print(f"removed {count} compiled steps from {folder}", highlight=False, soft_wrap=True)
+        console.print(f"removed {_several(count)} from {folder}", highlight=False, soft_wrap=True)
         return
     kept = files.listing()
-    table = Table("step", "last used", title=f"{len(kept)} compiled steps")
+    table = Table("step", "last used", title=_several(len(kept)))
     table.add_column("kB", justify="right")
     for program in kept:
         used = time.strftime("%Y-%m-%d %H:%M", time.localtime(program.used))
@@ -321,6 +321,10 @@ def warmup() -> None:
         said = f"compiled {new} of {len(calls)} kernels; the others were there"
     seconds = time.perf_counter() - start
     console.print(f"{said} ({seconds:.1f} s); they are kept in {kept}", highlight=False, soft_wrap=True)
+
+
+def _several(count: int) -> str:
+    return f"{count} compiled step{'' if count == 1 else 's'}"
 
 
 def program_of_first_batch(run: Run, batch_size: int, seed: int) -> tg.Program:

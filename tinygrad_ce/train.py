@@ -19,6 +19,7 @@ import numpy as np
 from tinygrad_ce import data, losses, nn, ops
 from tinygrad_ce.backward import no_grad
 from tinygrad_ce.core import Array, Tensor, warn
+from tinygrad_ce.data.checks import whole_number
 from tinygrad_ce.optim import Optimizer, clip_grad_norm
 from tinygrad_ce.program import CannotLower, TraceError
 from tinygrad_ce.program.epochs import Epochs, can_compile
@@ -132,6 +133,7 @@ class Trainer:
                 raise ValueError("fit: validation must be a pair (X, y)")
             validation = self._prepared(*validation)
         _check_options(epochs, patience, clip_norm)
+        batch_size = whole_number("fit", "batch_size", batch_size, least=1)
         self.task = _task(self.loss, y)
         callbacks = _callbacks(callbacks)
         generator = _generator(seed)

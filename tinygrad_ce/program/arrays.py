@@ -54,6 +54,7 @@ class Node:
 
     @property
     def size(self) -> int:
+        """How many elements it has."""
         return math.prod(self.shape)
 
 

@@ -123,6 +123,7 @@ class LoopText:
         return lines
 
     def handed_out(self) -> list[str]:
+        """Copies of the outputs, a row for each step."""
         lines = []
         for b in self.answers():
             if b.size == 1:
@@ -159,6 +160,7 @@ class LoopText:
         return True
 
     def only_maps(self, s: Statement) -> bool:
+        """Whether all that is not read from memory is computed element by element."""
         waiting = [s.node]
         while waiting:
             node = waiting.pop()
@@ -198,11 +200,13 @@ class LoopText:
         return name if name not in self.plan.names else self.local()
 
     def number(self, text: str) -> int:
+        """The place of a formula among the numbers that each step is given."""
         if text not in self.numbers:
             self.numbers.append(text)
         return self.numbers.index(text)
 
     def number_name(self, k: int) -> str:
+        """What such a number is called in the loops."""
         return self.numbers[k] if self.numbers[k].isidentifier() else f"number_{k}"
 
 

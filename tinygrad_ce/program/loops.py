@@ -52,10 +52,12 @@ class Buffer:
 
     @property
     def size(self) -> int:
+        """How many elements it has."""
         return math.prod(self.shape)
 
     @property
     def bytes(self) -> int:
+        """How much memory it takes."""
         return self.size * self.dtype.itemsize
 
 
@@ -87,6 +89,7 @@ class Loop:
 
     @property
     def called(self) -> bool:
+        """Whether it is a call."""
         return self.statements[0].kind == "call"
 
 
@@ -342,6 +345,7 @@ class Lowering:
             self.statements.insert(0, statement)
 
     def add(self, statement: Statement) -> None:
+        """One more statement."""
         statement.writes.add(statement.target)
         self.statements.append(statement)
 
@@ -386,6 +390,7 @@ class Lowering:
         return candidate
 
     def name_for(self, node: Node) -> str:
+        """What the buffer of a node is called: as the result that it is, or is a part of."""
         source: Instruction | None = node.source
         if source is None:
             return "t"
