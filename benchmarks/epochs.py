@@ -258,7 +258,7 @@ def compare(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--torch-compile", action="store_true", help="also PyTorch's step through torch.compile")
-    parser.add_argument("--seconds", type=float, default=0.1, help="of a timed call, at most")
+    parser.add_argument("--seconds", type=float, default=0.3, help="of a timed call, at most")
     parser.add_argument("--rounds", type=int, default=9)
     arguments = parser.parse_args()
     print(__doc__.rstrip())  # type: ignore[union-attr]

@@ -81,13 +81,19 @@ class Compiled:
         self.formulas = [builtins.compile(text, "<number>", "eval") for text in self.plan.numbers]
 
     def prepare(self) -> None:
-        """Have Numba compile the loops now, by a call that makes no step."""
+        """Have Numba compile the loops now, by a call that makes no step. CannotLower if it refuses."""
         whole = []
         if self.plan.batched:
             kinds = [b.dtype for b in self.plan.buffers if b.role in ("input", "drawn")]
             kinds += [b.dtype for b in dict.fromkeys(b for b, _ in self.plan.outputs.values())]
             whole = [np.empty(0, kind) for kind in kinds]
-        self.function(np.empty(0, np.int64), 0, np.empty(0), *whole, *self.fixed)
+        try:
+            self.function(np.empty(0, np.int64), 0, np.empty(0), *whole, *self.fixed)
+        except Exception as error:  # whatever Numba says of a text that it cannot compile
+            if not type(error).__module__.startswith("numba."):
+                raise
+            said = str(error).strip().splitlines()
+            raise CannotLower(f"Numba refuses its loops: {said[0] if said else type(error).__name__}") from error
         files.seal(self.name)
 
     def step(self, *arrays: Any) -> Any:
@@ -98,7 +104,6 @@ class Compiled:
             self.arrays[b][:] = drawn(value)
         self.fetch()
         self.function(np.empty(0, np.int64), 1, self.numbers(1), *self.fixed)
-        files.seal(self.name)
         answers = tuple(self.arrays[b].reshape(shape).copy() for b, shape in self.plan.outputs.values())
         self.put_back()
         for optimizer in self.program.optimizers:
@@ -176,7 +181,9 @@ class CompiledStep:
     def _compiled(self, arrays: list[Array]) -> Compiled | Program:
         program = trace(self.step, *arrays)
         try:
-            return Compiled(program)
+            compiled = Compiled(program)
+            compiled.prepare()
+            return compiled
         except (CannotLower, ImportError) as error:
             warn(f"this step runs as NumPy, because it cannot be compiled: {error}")
             return program
