@@ -26,30 +26,42 @@ def first_bad_label(y, *, classes, ignored):
 first_bad_label.constant_in("y")
 
 
-def _above_top(z: Any) -> tuple[Any, Any, Any]:
-    """The largest logit of each row, the gaps up to it, and log(sum(exp(z))) - top, each with all its digits."""
+def _soft_loss(z: Any, target: Any, reduction: str) -> Any:
+    """-sum target log softmax(z) of each row, from the gaps up to the largest logit, with all its digits."""
     top = np.max(z, axis=-1, keepdims=True)
     with np.errstate(invalid="ignore"):
         gaps = top - z
         e = np.exp(-gaps)
-    e[np.arange(len(z)), np.argmax(z, axis=-1)] = 0  # exactly 1, which log1p adds
-    rest = np.log1p(np.sum(e, axis=-1))
-    return top[..., 0], gaps, np.where(top[..., 0] == np.inf, np.nan, rest)
+        e[np.arange(len(z)), np.argmax(z, axis=-1)] = 0  # exactly 1, which log1p adds
+        rest = np.where(top[:, 0] == np.inf, np.nan, np.log1p(np.sum(e, axis=-1)))  # log(sum(exp(z))) - top
+        loss = np.sum(np.where(target == 0, 0, target * gaps), axis=-1) + np.sum(target, axis=-1) * rest
+    loss = np.where(np.sum(target, axis=-1) == 0, 0, loss)  # a row without weight counts for nothing
+    return _reduced(loss.astype(z.dtype, copy=False), reduction)
+
+
+def _soft_slope(z: Any, target: Any) -> Any:
+    """softmax(z) sum(target) - target; at a class with most of the target from the others, so that nothing cancels."""
+    with np.errstate(invalid="ignore"):
+        e = np.exp(z - np.max(z, axis=-1, keepdims=True))
+    total, mass = np.sum(e, axis=-1, keepdims=True), np.sum(target, axis=-1, keepdims=True)
+    big = 2 * target > mass
+    rest, others = np.where(big, 0, target), np.where(big, 0, e)
+    rest, others = np.sum(rest, axis=-1, keepdims=True), np.sum(others, axis=-1, keepdims=True)
+    slope = np.where(big, rest - mass * others / total, mass * e / total - target)
+    return np.where(mass == 0, 0, slope).astype(z.dtype, copy=False)
+
+
+def _hard_target(z: Any, y: Any, w: Any, smoothing: float) -> Any:
+    """The target of each row: 1 - smoothing at its label and smoothing / C everywhere, times w; zeros for label -1."""
+    classes = z.shape[-1]
+    own, counts = y[:, None] == np.arange(classes), y[:, None] >= 0
+    return ((own * (1 - smoothing) + counts * (smoothing / classes)) * w).astype(z.dtype)
 
 
 @primitive(kernel="xent", with_gradient="xent_with_gradient")
 def xent(z, y, w, *, smoothing=0.0, reduction="none"):
     """-sum target log softmax(z) of each row; the target: (1 - smoothing) w[y] at y, and smoothing w / C everywhere."""
-    _, gaps, rest = _above_top(z)
-    w = np.broadcast_to(np.asarray(w, z.dtype), z.shape[-1:])
-    own, uniform = np.where(y < 0, 0, w[y] * (1 - smoothing)), w * (smoothing / z.shape[-1])
-    with np.errstate(invalid="ignore"):  # 0 * inf, where the term is 0
-        gap = np.where(own == 0, 0, own * gaps[np.arange(len(y)), y])
-        loss = gap + target_mass(z, y, w, smoothing=smoothing) * rest
-        if smoothing:
-            loss = loss + np.sum(np.where(uniform == 0, 0, uniform * gaps), axis=-1)
-    loss = np.where(target_mass(z, y, w, smoothing=smoothing) == 0, 0, loss).astype(z.dtype, copy=False)
-    return _reduced(loss, reduction)
+    return _soft_loss(z, _hard_target(z, y, w, smoothing), reduction)
 
 
 @primitive
@@ -96,23 +108,8 @@ xent.constant_in("y", "w")
 
 @primitive(kernel="xent_grad")
 def xent_grad(upstream, z, y, w, *, smoothing=0.0, reduction="none"):
-    """upstream times (mass softmax(z) - target); at a label with most of the mass, from the others: no cancelling."""
-    rows, classes = np.arange(len(y)), z.shape[-1]
-    w = np.broadcast_to(np.asarray(w, z.dtype), (classes,))
-    mass = target_mass(z, y, w, smoothing=smoothing)
-    top = np.max(z, axis=-1, keepdims=True)
-    with np.errstate(invalid="ignore"):
-        e = np.exp(z - top)
-    true = e[rows, y]
-    e[rows, y] = 0
-    others = np.sum(e, axis=-1)
-    total = others + true
-    uniform = w * (smoothing / classes)
-    slope = mass[:, None] * e / total[:, None] - uniform
-    target, rest = w[y] * (1 - smoothing) + uniform[y], np.sum(uniform) - uniform[y]
-    slope[rows, y] = np.where(2 * target > mass, rest - mass * (others / total), mass * (true / total) - target)
-    slope = np.where((mass == 0)[:, None], 0, slope).astype(z.dtype, copy=False)
-    return slope * _rows_of(upstream, z, reduction)
+    """upstream times (softmax(z) sum(target) - target)."""
+    return _soft_slope(z, _hard_target(z, y, w, smoothing)) * _rows_of(upstream, z, reduction)
 
 
 @xent_grad.vjp("upstream")
@@ -144,12 +141,7 @@ def _soft_target(q: Any, w: Any, smoothing: float, classes: int) -> Any:
 @primitive(kernel="soft_xent", with_gradient="soft_xent_with_gradient")
 def soft_xent(z, q, w, *, smoothing=0.0, reduction="none"):
     """-sum target log softmax(z) of each row, where the target is made of soft labels q."""
-    target = _soft_target(q, w, smoothing, z.shape[-1])
-    _, gaps, rest = _above_top(z)
-    with np.errstate(invalid="ignore"):
-        loss = np.sum(np.where(target == 0, 0, target * gaps), axis=-1) + np.sum(target, axis=-1) * rest
-    loss = np.where(np.sum(target, axis=-1) == 0, 0, loss)  # a row without weight counts for nothing
-    return _reduced(loss.astype(z.dtype, copy=False), reduction)
+    return _soft_loss(z, _soft_target(q, w, smoothing, z.shape[-1]), reduction)
 
 
 @soft_xent.vjp("z")
@@ -168,17 +160,7 @@ soft_xent.constant_in("w")
 @primitive(kernel="soft_xent_grad")
 def soft_xent_grad(upstream, z, q, w, *, smoothing=0.0, reduction="none"):
     """upstream times (softmax(z) sum(target) - target)."""
-    target = _soft_target(q, w, smoothing, z.shape[-1])
-    top = np.max(z, axis=-1, keepdims=True)
-    with np.errstate(invalid="ignore"):
-        e = np.exp(z - top)
-    total = np.sum(e, axis=-1, keepdims=True)
-    mass = np.sum(target, axis=-1, keepdims=True)
-    # At a class with more than half of the mass mass * p - target would cancel: there both are taken from the rest.
-    big = 2 * target > mass
-    rest, rest_e = (np.sum(np.where(big, 0, v), axis=-1, keepdims=True) for v in (target, e))
-    slope = np.where(big, rest - mass * rest_e / total, mass * e / total - target)
-    return np.where(mass == 0, 0, _rows_of(upstream, z, reduction) * slope).astype(z.dtype, copy=False)
+    return _soft_slope(z, _soft_target(q, w, smoothing, z.shape[-1])) * _rows_of(upstream, z, reduction)
 
 
 @soft_xent_grad.vjp("upstream")
