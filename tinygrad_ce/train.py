@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,10 +21,11 @@ from tinygrad_ce.backward import no_grad
 from tinygrad_ce.core import Array, Tensor, warn
 from tinygrad_ce.data.checks import whole_number
 from tinygrad_ce.optim import Optimizer, clip_grad_norm
-from tinygrad_ce.program import CannotLower, TraceError
-from tinygrad_ce.program.epochs import Epochs, can_compile
 from tinygrad_ce.tape import recording
 from tinygrad_ce.views import nan, plots
+
+if TYPE_CHECKING:
+    from tinygrad_ce.program.epochs import Epochs
 
 REPAYS = 30_000  # steps: from here on, the seconds of compiling are less than what they save
 Callback = Callable[["Trainer", dict[str, float]], Any]
@@ -229,7 +230,12 @@ class Trainer:
         if compile is not True and compile is not False and compile != "auto":
             raise ValueError(f'fit: compile={compile!r} must be True, False or "auto"')
         per_epoch = -(-len(X) // batch_size)
-        if compile is False or (compile == "auto" and (per_epoch * epochs < REPAYS or not can_compile())):
+        if compile is False or (compile == "auto" and per_epoch * epochs < REPAYS):
+            return None
+        from tinygrad_ce.program import CannotLower  # not before it is needed
+        from tinygrad_ce.program.epochs import Epochs, can_compile
+
+        if compile == "auto" and not can_compile():
             return None
 
         def eager(rows: Array, targets: Array, done: int) -> tuple[Tensor, Any]:
@@ -240,7 +246,7 @@ class Trainer:
             if not can_compile():
                 raise CannotLower("Numba is not there")
             loops = Epochs(lambda rows, targets: run(rows, targets, 1, 1), X, y, batch_size, generator, eager)
-        except (TraceError, CannotLower, RuntimeError, TypeError, ValueError, IndexError) as error:
+        except (RuntimeError, TypeError, ValueError, IndexError) as error:
             warn(f"this training runs step by step, because the step cannot be compiled: {_first_line(error)}")
             return None
         if not self._accepted(loops, y):
