@@ -61,7 +61,7 @@ class Epochs:
         self.whole = _Batches(step, self.data, self.batch)
         rest = len(X) % self.batch
         self.short = _Batches(step, self.data, rest) if rest else None
-        self.speed = 1e-4  # seconds for a step, until it is measured
+        self.speed = 2e-3  # seconds for a step, until it is measured
         self.stale = True  # whether somebody may have changed the parameters
 
     def steps_of_epoch(self) -> int:
@@ -71,19 +71,23 @@ class Epochs:
     def run(self, epochs: int) -> Iterator[Steps]:
         """Some epochs, in portions of about `PATIENCE` seconds; between them nothing is copied back."""
         full = len(self.data[0]) // self.batch * self.batch
-        per_call = max(1, int(PATIENCE / self.speed))
-        together = 1 if self.short is not None or self.whole.compiled.drawn else max(1, per_call * self.batch // full)
+        alone = self.short is not None or bool(self.whole.compiled.drawn)
         while epochs > 0:
-            taken = min(together, epochs)
+            taken = 1 if alone else min(epochs, max(1, self.portion() * self.batch // full))
             orders = [self.generator.permutation(len(self.data[0])) for _ in range(taken)]
             order = orders[0] if taken == 1 else np.concatenate(orders)
-            steps = (full if taken == 1 else len(order)) // self.batch
-            for first in range(0, steps, per_call):
-                rows = order[first * self.batch : min(first + per_call, steps) * self.batch]
-                yield self.some(self.whole, rows)
+            first, end = 0, full * taken
+            while first < end:
+                last = min(end, first + self.portion() * self.batch)
+                yield self.some(self.whole, order[first:last])
+                first = last
             if self.short is not None:
                 yield self.some(self.short, order[full:])
             epochs -= taken
+
+    def portion(self) -> int:
+        """How many steps are made at a time."""
+        return max(1, int(PATIENCE / self.speed))
 
     def some(self, batches: _Batches, rows: Array) -> Steps:
         """Steps on these rows."""
