@@ -11,7 +11,7 @@ import numpy as np
 
 from tinygrad_ce.core import Array, Primitive, Tensor
 from tinygrad_ce.ops import astype
-from tinygrad_ce.tape import recording
+from tinygrad_ce.tape import deriving, recording
 
 
 @contextmanager
@@ -79,7 +79,7 @@ def gradients(of: Tensor, wrt: Sequence[Tensor] | Tensor, create_graph: bool = F
     if not isinstance(of, Tensor):
         raise TypeError(f"gradients: the first argument is {type(of).__name__}; only a Tensor has a history")
     seed = seed_of(of, gradient, create_graph)
-    with recorded(create_graph):
+    with recorded(create_graph), deriving():
         for tensor, g in pulled_back(of, seed, leading_to(wanted, of), create_graph):
             if tensor.number in wanted:
                 found[tensor.number] = g if create_graph else np.asarray(g)

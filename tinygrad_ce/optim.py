@@ -135,7 +135,7 @@ class SGD(Optimizer):
         _not_negative("SGD", weight_decay=weight_decay)
         if nesterov and not momentum:
             raise ValueError("SGD: nesterov=True looks ahead along the momentum, which is 0: pass momentum=0.9")
-        self.momentum, self.nesterov, self.weight_decay = momentum, nesterov, weight_decay
+        self.momentum, self.nesterov, self.weight_decay = float(momentum), nesterov, float(weight_decay)
         super().__init__(parameters, lr)
 
     def initial_state(self, data: Array) -> State:
@@ -181,7 +181,8 @@ class Adam(Optimizer):
             raise ValueError(f"{name}: betas={betas!r} must be two numbers, as in (0.9, 0.999)")
         _in_range(name, 0, 1, beta1=betas[0], beta2=betas[1])
         _not_negative(name, eps=eps, weight_decay=weight_decay)
-        self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
+        self.betas = float(betas[0]), float(betas[1])
+        self.eps, self.weight_decay = float(eps), float(weight_decay)
         super().__init__(parameters, lr)
 
     def initial_state(self, data: Array) -> State:
@@ -246,7 +247,7 @@ class RMSprop(Optimizer):
     ) -> None:
         _in_range("RMSprop", 0, 1, decay=decay)
         _not_negative("RMSprop", eps=eps, weight_decay=weight_decay)
-        self.decay, self.eps, self.weight_decay = decay, eps, weight_decay
+        self.decay, self.eps, self.weight_decay = float(decay), float(eps), float(weight_decay)
         super().__init__(parameters, lr)
 
     def initial_state(self, data: Array) -> State:
@@ -270,8 +271,8 @@ def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
     _positive("clip_grad_norm", max_norm=max_norm)
     holders = [parameter for parameter in parameters if parameter.grad is not None]
     if recording.listener is not None:
-        recording.listener.clipped(holders, max_norm)  # a program is being written down
-        return math.nan
+        norm: float = recording.listener.clipped(holders, max_norm)  # a program is being written down
+        return norm
     # hypot scales before it squares: exploded gradients, which this is for, would overflow.
     norm = math.hypot(*(_norm(parameter.grad) for parameter in holders))
     if norm > max_norm:
@@ -280,14 +281,15 @@ def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
     return norm
 
 
-def clipped(grads: Sequence[Any], max_norm: float) -> list[Any]:
-    """What `clip_grad_norm` does, as a function of the gradients, written with operators; norms below 1e154.
+def clipped(grads: Sequence[Any], max_norm: float) -> tuple[Any, list[Any]]:
+    """What `clip_grad_norm` does, as a function of the gradients, written with operators: the norm, and the new ones.
 
-    Sums of squares are taken in float64, where those of exploded float32 gradients do not overflow.
+    Sums of squares are taken in float64, where those of exploded float32 gradients do not overflow (norms to 1e154).
     """
     squares = [ops.reduce_sum(ops.astype(g, dtype=np.dtype(float)) ** 2) for g in grads]
-    factor = ops.minimum(max_norm / ops.sqrt(functools.reduce(operator.add, squares)), 1)
-    return [g * ops.astype(factor, dtype=g.dtype) for g in grads]
+    norm = ops.sqrt(functools.reduce(operator.add, squares))
+    factor = max_norm / ops.maximum(norm, max_norm)
+    return norm, [g * ops.astype(factor, dtype=g.dtype) for g in grads]
 
 
 def _norm(grad: Any) -> float:

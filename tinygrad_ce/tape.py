@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ import numpy.typing as npt
 
 class Listener:
     """Whoever writes a program down while a step runs (`program/traced.py`): what the engine tells and asks it."""
+
+    section = "forward"  # or "backward", while rules run
 
     def called(self, op: Any, inputs: tuple[Any, ...], params: Mapping[str, Any], result: Any) -> None:
         """A primitive was called with a Tensor, and this is its result."""
@@ -27,9 +30,12 @@ class Listener:
         """`optimizer.step()` is wanted, by its definition."""
         raise RuntimeError("an optimizer's step() inside of a derivative rule")
 
-    def clipped(self, parameters: Sequence[Any], max_norm: float) -> None:
-        """`clip_grad_norm(parameters, max_norm)` is wanted."""
+    def clipped(self, parameters: Sequence[Any], max_norm: float) -> Any:
+        """`clip_grad_norm(parameters, max_norm)` is wanted; the norm."""
         raise RuntimeError("clip_grad_norm() inside of a derivative rule")
+
+    def mode(self, layer: Any) -> None:
+        """A layer does in training what it does not do in evaluation."""
 
     def drawn(self, draw: Callable[[], npt.NDArray[Any]], example: npt.NDArray[Any], name: str) -> Any:
         """Random numbers are wanted: new ones in each step."""
@@ -56,6 +62,20 @@ class _Recording(threading.local):
 
 
 recording = _Recording()
+
+
+@contextmanager
+def deriving() -> Iterator[None]:
+    """Inside, primitives are called by rules."""
+    listener = recording.listener
+    if listener is None:
+        yield
+        return
+    before, listener.section = listener.section, "backward"
+    try:
+        yield
+    finally:
+        listener.section = before
 
 
 def held(array: Any, name: str) -> Any:

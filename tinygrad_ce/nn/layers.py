@@ -149,6 +149,8 @@ class Dropout(Module):
     def forward(self, x: Any) -> Any:
         if x.dtype.kind != "f":
             raise TypeError(f"Dropout: x must be floating-point numbers, and has dtype {x.dtype}")
+        if recording.listener is not None:
+            recording.listener.mode(self)
         if not self.training or self.rate == 0:
             return x
         draw = partial(self.mask, x.shape, x.dtype)

@@ -7,7 +7,6 @@ that Numba keeps beside it is used only if it is, byte for byte, what was there 
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import os
 import sys
@@ -39,7 +38,10 @@ def function_of(text: str) -> tuple[str, Callable[..., Any]]:
     name = f"step_{hashlib.sha256((text + _versions()).encode()).hexdigest()[:20]}"
     if name not in _loaded:
         directory = cache.directory()
-        module = _from_text(name, text) if directory is None else _from_file(directory, name, text)
+        try:
+            module = _from_text(name, text) if directory is None else _from_file(directory, name, text)
+        except OSError:  # a full disk, a file in the way: then without a file
+            module = _from_text(name, text)
         _loaded[name] = module.run
     return name, _loaded[name]
 
@@ -47,10 +49,12 @@ def function_of(text: str) -> tuple[str, Callable[..., Any]]:
 _loaded: dict[str, Callable[..., Any]] = {}
 
 
-def _from_text(name: str, text: str) -> ModuleType:
-    """A module without a file: there is no directory for it."""
+def _from_text(name: str, text: str, path: str | None = None) -> ModuleType:
+    """A module of this text. Not by importing its file: what lies beside that as byte code would be believed."""
     module = ModuleType(name)
-    exec(compile(text, f"<{name}>", "exec"), module.__dict__)
+    module.__file__ = path
+    sys.modules[name] = module
+    exec(compile(text, path or f"<{name}>", "exec"), module.__dict__)
     return module
 
 
@@ -64,13 +68,7 @@ def _from_file(directory: Path, name: str, text: str) -> ModuleType:
     elif not _sealed(directory, name):
         for file in _machine_code(directory, name):
             file.unlink(missing_ok=True)
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
+    return _from_text(name, text, str(path))
 
 
 def _is(path: Path, text: str) -> bool:
@@ -89,12 +87,19 @@ def _write(path: Path, text: str) -> None:
 
 def _machine_code(directory: Path, name: str) -> list[Path]:
     """The files that Numba keeps for a program: beside it, or where index-checked code lies."""
-    return sorted([*directory.glob(f"programs_*/{name}.*"), *directory.glob(f"boundscheck/programs_*/{name}.*")])
+    import numba
+
+    folders = [
+        directory,
+        directory / "boundscheck",
+        *([Path(numba.config.CACHE_DIR)] if numba.config.CACHE_DIR else []),
+    ]
+    return sorted(file for folder in folders for file in folder.glob(f"*/{name}.*") if file.parent.name != "programs")
 
 
 def _sums(directory: Path, name: str) -> dict[str, str]:
     return {
-        str(file.relative_to(directory)): hashlib.sha256(file.read_bytes()).hexdigest()
+        os.path.relpath(file, directory): hashlib.sha256(file.read_bytes()).hexdigest()
         for file in _machine_code(directory, name)
     }
 

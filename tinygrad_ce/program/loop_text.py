@@ -99,7 +99,7 @@ class LoopText:
             f"def run(order, steps, numbers, {', '.join(names)}):", 110, subsequent_indent="        "
         )
         rows = [*head, "", "", "@jit", arguments, *(f"    {line}" for line in fixed), "    for s in range(steps):"]
-        rows += [f"        {line}".rstrip() for line in (*given, *body)]
+        rows += [f"        {line}".rstrip() for line in (*given, *body)] or ["        pass"]
         return "\n".join(rows) + "\n", self.numbers
 
     def answers(self) -> list[Buffer]:

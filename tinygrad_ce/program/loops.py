@@ -6,6 +6,7 @@ make what they add; matrix products, losses and results are kept. Every buffer i
 
 from __future__ import annotations
 
+import builtins
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -24,6 +25,8 @@ Index = tuple[tuple[int | None, int, int], ...]  # for each axis of a buffer: th
 KEPT_KINDS = {"reduce", "dot", "add_at", "join", "loss", "slope"}
 HEAVY = {"exp": 10, "tanh": 10, "log": 10, "log1p": 10, "expm1": 10, "power": 10, "sin": 10, "cos": 10}
 HEAVY |= {"divide": 4, "sqrt": 4}
+IMPORTED = {"jit", "plus", "either", "exp_of", "exp_any", "log1p_of", "tanh_of"}  # what loops may call
+IMPORTED |= {"add_rows", "multiply", "take_rows"}
 LONGEST = 100  # no expression costs more: it would not be read, and Python would not parse it
 SMALL_PRODUCT = 50_000_000  # multiplications; such loops are as fast as the BLAS, and their sizes are known
 ALIGNMENT = 64  # bytes: a line of the cache
@@ -190,7 +193,7 @@ class Lowering:
         self.answers: dict[str, Buffer] = {}
         self.all_buffers: list[Buffer] = []
         self.views: dict[tuple[Buffer, tuple[int, ...], bool], View] = {}
-        self.names = {"np", "s", "order", "first", "steps", "numbers", "run", *"ijklmnopq"}
+        self.names = {"np", "s", "order", "steps", "numbers", "run", *"ijklmnopq", *dir(builtins), *IMPORTED}
         self.imports: set[str] = set()
         self.statements: list[Statement] = []
 

@@ -6,10 +6,12 @@ primitive that they call is written down.
 
 from __future__ import annotations
 
+import builtins
 import keyword
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -76,7 +78,7 @@ class Writer(Listener):
         self.values: dict[int, Value] = {}  # by the id of a tensor or an array
         self.inputs: list[Value] = []
         self.instructions: list[Instruction] = []
-        self.taken = {"np", "step", "loss", *REGISTRY}  # REGISTRY: some primitives become functions above the step
+        self.taken = {"np", "step", "loss", *dir(builtins), *_called_above(len(REGISTRY))}
         self.alive: list[Any] = []  # so that no id is given out twice
         self.section = "forward"
 
@@ -171,9 +173,17 @@ class Writer(Listener):
         return f"{letter}{n}"
 
 
+@cache
+def _called_above(primitives: int) -> frozenset[str]:
+    """What functions above the step may be called: primitives, and whatever else their bodies can call."""
+    others = (name for op in REGISTRY.values() for name, value in op.body.__globals__.items() if callable(value))
+    return frozenset((*REGISTRY, *others))
+
+
 def tidy(name: str) -> str:
     """A name that can stand in a program: `layers.0.W` becomes `W0`."""
-    parts = re.findall(r"[A-Za-z_]\w*|\d+", name)
+    name = "".join(c if f"_{c}".isidentifier() else " " for c in name)
+    parts = re.findall(r"[^\W\d]\w*|\d+", name)
     words, numbers = [p for p in parts if not p.isdigit()], [p for p in parts if p.isdigit()]
     text = (words[-1].lstrip("_") if words else "") or "x"
     text += "_".join(numbers)

@@ -71,7 +71,7 @@ def with_equals_shared(program: Program) -> Program:
     seen: dict[Any, Value] = {}
 
     def decide(i: Instruction) -> Value | None:
-        inputs = tuple(id(x) if isinstance(x, Value) else (type(x), getattr(x, "text", x)) for x in i.inputs)
+        inputs = tuple(id(x) if isinstance(x, Value) else getattr(x, "text", repr(x)) for x in i.inputs)
         key = (i.op.name, inputs, repr(sorted(i.params.items(), key=lambda item: item[0])))
         if key in seen:
             return seen[key]

@@ -29,10 +29,13 @@ class Number(float):
         if not isinstance(other, (int, float)):
             return NotImplemented
         left, right = (other, self) if swapped else (self, other)
-        shown = [f"({x.text})" if isinstance(x, Number) else repr(x) for x in (left, right)]
+        shown = [f"({x.text if isinstance(x, Number) else repr(x)})" for x in (left, right)]
         return Number(compute(float(left), float(right)), ast.unparse(ast.parse(f" {sign} ".join(shown), mode="eval")))
 
     # fmt: off
+    def __neg__(self) -> Any: return Number(-float(self), f"-({self.text})")
+    def __pos__(self) -> Any: return self
+    def __abs__(self) -> Any: return Number(abs(float(self)), f"abs({self.text})")
     def __add__(self, other: Any) -> Any: return self._with("+", other, float.__add__)
     def __radd__(self, other: Any) -> Any: return self._with("+", other, float.__add__, True)
     def __sub__(self, other: Any) -> Any: return self._with("-", other, float.__sub__)
@@ -174,9 +177,9 @@ class Program:
 
     def answer(self, answers: tuple[Array, ...]) -> Any:
         """What the step returned: one array, several, or nothing."""
-        if not answers:
-            return None
-        return answers[0] if self.single else answers
+        if self.single:
+            return answers[0] if answers else None
+        return answers
 
     def given(self, arrays: tuple[Any, ...]) -> Iterator[tuple[Value, Array]]:
         """Each input with its array: as passed, read where it is kept, or drawn."""

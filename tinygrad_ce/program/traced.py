@@ -6,17 +6,19 @@ What cannot be written down is refused with the way out, not guessed: numbers ta
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from inspect import Parameter, signature
+from types import CellType
 from typing import Any, NoReturn
 
 import numpy as np
 
 from tinygrad_ce.backward import pulled_back, reachable, recorded, seed_of
-from tinygrad_ce.core import Array, Tensor
-from tinygrad_ce.optim import clipped
+from tinygrad_ce.core import Array, Primitive, Tensor
+from tinygrad_ce.nn import Module
+from tinygrad_ce.optim import Optimizer, clipped
 from tinygrad_ce.program.recorded import Writer, listening, tidy
 from tinygrad_ce.program.simplified import simplified
 from tinygrad_ce.program.straight import Home, Number, Program, Value
@@ -47,20 +49,118 @@ def trace(step: Callable[..., Any], *examples: Any) -> Program:
         out = t1.sum()  # ()
         return out
     """
-    program = _traced(step, examples)
-    other = [np.repeat(array[:1], len(array), axis=0) if array.ndim else array for array in map(_array, examples)]
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")
-        _check_same(program, _traced(step, tuple(other)))
-    return simplified(program)
+    first, second = Tracer(), Tracer(again=True)
+    try:
+        program = _traced(step, examples, first)
+        with warnings.catch_warnings(), np.errstate(all="ignore"), _nudged(first.parameters):
+            warnings.simplefilter("ignore")
+            try:
+                other = _traced(step, [_other(x) for x in examples], second)
+            except TraceError:
+                raise
+            except Exception as error:  # other data may be refused, which says nothing about this step
+                if "read-only" in str(error):
+                    raise TraceError(_WRITTEN) from error
+            else:
+                _check_same(program, other)
+    finally:
+        for tensor in (*first.gradients, *second.gradients):
+            tensor.grad = None
+    return _with_names_again(simplified(program))
 
 
-def _traced(step: Callable[..., Any], examples: Sequence[Any]) -> Program:
-    tracer = Tracer()
+_WRITTEN = (
+    "the step writes into the array of a tensor, and only an optimizer's step() can be traced: call it instead of "
+    "changing .data, and make new tensors where others change"
+)
+
+
+def _traced(step: Callable[..., Any], examples: Sequence[Any], tracer: Tracer | None = None) -> Program:
+    tracer = tracer or Tracer()
     arguments = [tracer.example(x, name) for x, name in zip(examples, _names(step, len(examples)), strict=True)]
-    with recorded(True), listening(tracer), tracer.leaving_all_as_it_was():
-        answer = step(*arguments)
+    with recorded(True), listening(tracer), tracer.leaving_parameters(), _for_reading_only(_parameters_of(step)):
+        try:
+            answer = step(*arguments)
+        except ValueError as error:
+            if "read-only" in str(error):
+                raise TraceError(_WRITTEN) from error
+            raise
         return tracer.program(answer)
+
+
+def _other(x: Any) -> Any:
+    """Other data of this shape: the last row again and again, or other numbers where there is one row only."""
+    array = _array(x)
+    if array.ndim and len(array) > 1:
+        array = np.repeat(array[-1:], len(array), axis=0)
+    elif array.dtype.kind == "f":
+        array = array * array.dtype.type(0.75)
+    return Tensor(array, requires_grad=True) if isinstance(x, Tensor) and x.requires_grad else array
+
+
+def _parameters_of(step: Callable[..., Any]) -> list[Tensor]:
+    """The parameters that can be seen from outside: of the models, optimizers and tensors that a function refers to."""
+    function = getattr(step, "__func__", step)
+    cells = [cell.cell_contents for cell in getattr(function, "__closure__", None) or () if cell != _EMPTY]
+    names = getattr(getattr(function, "__code__", None), "co_names", ())
+    known = getattr(function, "__globals__", {})
+    owner = getattr(step, "__self__", None)
+    seen = [*cells, *(known[name] for name in names if name in known), *vars(owner or _Nothing).values()]
+    found: dict[int, Tensor] = {}
+    for thing in seen:
+        inside: Any = [thing]
+        if isinstance(thing, (Module, Optimizer)):
+            inside = thing.parameters() if isinstance(thing, Module) else thing.parameters
+        found |= {t.number: t for t in inside if isinstance(t, Tensor) and t.op is None and t.requires_grad}
+    return list(found.values())
+
+
+_EMPTY = CellType()
+
+
+class _Nothing:
+    """Stands for the owner of a function that is no method."""
+
+
+@contextmanager
+def _for_reading_only(parameters: Sequence[Tensor]) -> Iterator[None]:
+    """Inside, nobody can write to the parameters."""
+    writeable = [p.data for p in parameters if p.data.flags.writeable]
+    try:
+        for array in writeable:
+            array.flags.writeable = False
+        yield
+    finally:
+        for array in writeable:
+            array.flags.writeable = True
+
+
+@contextmanager
+def _nudged(parameters: Sequence[tuple[Tensor, Array]]) -> Iterator[None]:
+    """Inside, the parameters have other values, and nobody can write to them."""
+    try:
+        for parameter, before in parameters:
+            parameter.data[...] = before * parameter.dtype.type(1.25) + parameter.dtype.type(0.01)
+        with _for_reading_only([parameter for parameter, _ in parameters]):
+            yield
+    finally:
+        for parameter, before in parameters:
+            parameter.data[...] = before
+
+
+def _with_names_again(program: Program) -> Program:
+    """What becomes of W is called W again, if nothing needs the old one after that line."""
+    last = {x: k for k, i in enumerate(program.instructions) for x in i.inputs if isinstance(x, Value)}
+    made = {i.result: k for k, i in enumerate(program.instructions)}
+    taken = {x.name for x in (*program.inputs, *made)}
+    for kept, new in program.updates.items():
+        if new in made and new.name.startswith(("_", "t")) and new not in program.outputs.values():
+            again = last.get(kept, -1) <= made[new] and kept not in program.outputs.values()
+            name = kept.name if again else f"new_{kept.name}"
+            while not again and name in taken:
+                name += "_"
+            new.name = name
+    return program
 
 
 def _array(x: Any) -> Array:
@@ -82,8 +182,9 @@ def _names(step: Callable[..., Any], count: int) -> list[str]:
 class Tracer(Writer):
     """Listens while a step runs (see core.Listener), and makes a program of what it has heard."""
 
-    def __init__(self) -> None:
+    def __init__(self, again: bool = False) -> None:
         super().__init__()
+        self.again = again  # with other data, and other learning rates
         self.updates: dict[Value, Value] = {}
         self.numbers: dict[str, Callable[[int], Array]] = {}
         self.optimizers: list[Any] = []
@@ -96,13 +197,13 @@ class Tracer(Writer):
     def example(self, x: Any, name: str) -> Tensor:
         """One of the arrays that the step is called with, as a tensor that is heard."""
         tensor = Tensor(_array(x), requires_grad=isinstance(x, Tensor) and x.requires_grad)
-        tensor.data = tensor.data.view()  # an array of its own: the same one may be passed twice
+        tensor.data = _for_reading(tensor.data)  # an array of its own: the same one may be passed twice
         self.input(tensor, Value(self.free(tidy(name)), tensor.data, "input"))
         return tensor
 
     @contextmanager
-    def leaving_all_as_it_was(self) -> Iterator[None]:
-        """At the end, parameters are what they were and gradients None; TraceError if the step wrote to one."""
+    def leaving_parameters(self) -> Iterator[None]:
+        """At the end, parameters are what they were; TraceError if the step wrote to one."""
         try:
             yield
             for parameter, before in self.parameters:
@@ -113,9 +214,8 @@ class Tracer(Writer):
                     )
         finally:
             for parameter, before in self.parameters:
-                parameter.data[...] = before
-            for tensor in self.gradients:
-                tensor.grad = None
+                if parameter.data.flags.writeable:
+                    parameter.data[...] = before
 
     def program(self, answer: Any) -> Program:
         """What has been heard, as the program of a step that answers with this."""
@@ -135,21 +235,20 @@ class Tracer(Writer):
                 value.name = name if name == "loss" else self.free(name)
         shapes = ", ".join(f"{x.name} {x.shape} {x.dtype}" for x in self.inputs if x.role == "input")
         fixed = [f"shapes and dtypes: {shapes}", *self.notes] if shapes else [*self.notes]
-        self.name_updates()
         return Program(
             *(self.inputs, self.instructions, outputs, self.updates, self.numbers, self.optimizers, fixed, single)
         )
 
-    def name_updates(self) -> None:
-        """What becomes of W is called W again, if nothing needs the old one after that line."""
-        last = {x: k for k, i in enumerate(self.instructions) for x in i.inputs if isinstance(x, Value)}
-        made = {i.result: k for k, i in enumerate(self.instructions)}
-        for kept, new in self.updates.items():
-            if new.role == "result" and new.name.startswith(("_", "t")):
-                again = last.get(kept, -1) <= made[new]
-                new.name = kept.name if again else self.free(f"new_{kept.name}")
-
     # ---- what the engine tells and asks
+
+    def called(self, op: Primitive, inputs: tuple[Any, ...], params: Mapping[str, Any], result: Tensor) -> None:
+        super().called(op, inputs, params, result)
+        if not any(result.data is (x.data if isinstance(x, Tensor) else x) for x in inputs):
+            result.data.flags.writeable = False  # who writes there would not be heard
+
+    def mode(self, layer: Any) -> None:
+        mode = "training" if layer.training else "evaluation"
+        self.notes[f"the mode of {type(layer).__name__.lower()} layers: {mode}"] = None
 
     def refuse(self, tensor: Tensor, asked: str) -> NoReturn:
         name = tensor.name or "a tensor"
@@ -160,7 +259,7 @@ class Tracer(Writer):
         )
 
     def number(self, x: Any) -> Any:
-        if isinstance(x, np.generic) and not isinstance(x, np.bool_):
+        if isinstance(x, np.generic):
             raise TraceError(
                 f"a NumPy number ({x!r}) comes from outside of the step, and may be another one next time: pass it as "
                 "an input, or write a Python number if it is always the same"
@@ -195,13 +294,12 @@ class Tracer(Writer):
         return tensor
 
     def drawn(self, draw: Callable[[], Array], example: Array, name: str) -> Tensor:
-        self.notes["random numbers are drawn for each step: dropout is on"] = None
         tensor = Tensor(example)
         self.input(tensor, Value(self.free(name), example, "drawn", draw=draw))
         return tensor
 
     def kept(self, owner: Any, attribute: str) -> Tensor:
-        self.notes["the mode of the layers: " + ("training" if owner.training else "evaluation")] = None
+        self.mode(owner)
         home = Home(lambda: getattr(owner, attribute), lambda new: setattr(owner, attribute, np.array(new)))
         return self.living(owner, attribute, attribute, home)
 
@@ -210,7 +308,7 @@ class Tracer(Writer):
         key = (id(owner), attribute)
         if key not in self.homes:
             tensor = self.homes[key] = Tensor(home.read())
-            tensor.data = tensor.data.view()
+            tensor.data = _for_reading(tensor.data)
             self.alive.append(owner)
             self.input(tensor, Value(self.free(tidy(name)), tensor.data, "kept", home=home))
         return self.homes[key]
@@ -230,10 +328,9 @@ class Tracer(Writer):
         with recorded(False):
             for tensor, g in pulled_back(of, seed_of(of, gradient, True), reachable(of), create_graph=True):
                 if tensor.op is None and tensor.grad is not None:
-                    if id(tensor.grad) not in self.values:
-                        raise TraceError(
-                            f"{tensor.label} has a gradient from before this step: call optimizer.zero_grad() first"
-                        )
+                    if id(tensor.grad) not in self.values:  # left over from before: whoever uses it is told
+                        self.gradients.append(tensor)
+                        continue
                     g = tensor.grad + g
                 self.gradient(tensor, g)
                 self.gradients.append(tensor)
@@ -245,7 +342,10 @@ class Tracer(Writer):
             raise TraceError("an optimizer takes two steps in one; trace a step with one")
         self.section = "update"
         self.optimizers.append(optimizer)
-        lr, step = Number(optimizer.lr, self.free("lr")), Number(optimizer.steps + 1, self.free("t"))
+        rate, count = optimizer.lr, optimizer.steps + 1
+        if self.again:  # a number that does not remember how it was made will be another one
+            rate, count = 0.75 * rate, count + 3
+        lr, step = Number(rate, self.free("lr")), Number(count, self.free("t"))
         self.numbers |= {lr.text: optimizer.rates, step.text: lambda count: optimizer.steps + 1 + np.arange(count)}
         with recorded(False):
             for i, parameter in enumerate(optimizer.parameters):
@@ -256,24 +356,30 @@ class Tracer(Writer):
                     self.living(optimizer, f"{i} {k}", f"{name}_{param.name}", _slot(optimizer, i, k))
                     for k, name in enumerate(optimizer.remembers[: len(optimizer.state[i])])
                 )
-                new, new_state = optimizer.update(parameter, self.tensor(parameter.grad), state, lr, step)
+                new, new_state = optimizer.update(parameter, self.gradient_of(parameter), state, lr, step)
                 self.update(param, new)
                 for old, memory in zip(state, new_state, strict=True):
                     self.update(self.of(old), memory)
         self.section = "forward"
 
-    def clipped(self, parameters: Sequence[Tensor], max_norm: float) -> None:
-        self.section = "backward"
+    def clipped(self, parameters: Sequence[Tensor], max_norm: float) -> Tensor:
+        before, self.section = self.section, "backward"
         with recorded(False):
-            for parameter, g in zip(
-                parameters, clipped([self.tensor(p.grad) for p in parameters], max_norm), strict=True
-            ):
-                parameter.grad = g.data
+            norm, gradients = clipped([self.gradient_of(p) for p in parameters], max_norm)
+        for parameter, g in zip(parameters, gradients, strict=True):
+            parameter.grad = g.data
+        self.section = before
+        assert isinstance(norm, Tensor)
+        return norm
 
-    def tensor(self, array: Any) -> Tensor:
-        """A tensor for an array that is known, so that what becomes of it is heard."""
-        tensor = Tensor(array)
-        self.remember(tensor, self.values[id(array)])
+    def gradient_of(self, parameter: Tensor) -> Tensor:
+        """A tensor for a gradient, so that what becomes of it is heard."""
+        if id(parameter.grad) not in self.values:
+            raise TraceError(
+                f"{parameter.label} has a gradient from before this step: call optimizer.zero_grad() in the step first"
+            )
+        tensor = Tensor(parameter.grad)
+        self.remember(tensor, self.values[id(parameter.grad)])
         return tensor
 
 
@@ -288,10 +394,21 @@ def _slot(optimizer: Any, i: int, k: int) -> Home:
     return Home(lambda: optimizer.state[i][k], write)
 
 
+def _for_reading(array: Array) -> Array:
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
 def _check_same(program: Program, other: Program) -> None:
     """Raise if the step has done something else for other data: then it depends on values."""
     mine = [_written(i) for i in program.instructions]
     theirs = [_written(i) for i in other.instructions]
+    if mine == theirs and _answered(program) != _answered(other):
+        raise TraceError(
+            "the step returns or updates something else for other data: return the same tensors each time, chosen "
+            "element by element with where(condition, a, b)"
+        )
     if mine != theirs:
         k = next((k for k, (a, b) in enumerate(zip(mine, theirs, strict=False)) if a != b), min(len(mine), len(theirs)))
         i = (program if k < len(mine) else other).instructions[k]
@@ -303,5 +420,20 @@ def _check_same(program: Program, other: Program) -> None:
 
 
 def _written(i: Any) -> Any:
-    inputs = tuple((x.name, x.shape) if isinstance(x, Value) else repr(x) for x in i.inputs)
+    inputs = tuple(_seen(x) if isinstance(x, Value) else getattr(x, "text", repr(x)) for x in i.inputs)
     return i.op.name, inputs, repr(sorted(i.params.items(), key=lambda item: item[0])), i.result.shape
+
+
+def _seen(x: Value) -> Any:
+    """A value as it must be again; of one that the step has made up itself, the numbers too."""
+    return x.name, x.shape, x.example.tobytes() if x.role in ("constant", "fixed") else None
+
+
+def _answered(program: Program) -> Any:
+    made = {i.result: k for k, i in enumerate(program.instructions)}
+
+    def which(x: Value) -> Any:
+        return made.get(x, _seen(x))
+
+    outputs = [(name, which(value)) for name, value in program.outputs.items()]
+    return outputs, [(_seen(old), which(new)) for old, new in program.updates.items()]
