@@ -103,7 +103,8 @@ def test_the_loops_of_every_primitive_give_its_gradients(name):
         try:
             answers = dict(zip(program.outputs, Compiled(program).step(*examples(program)), strict=True))
         except CannotLower as error:
-            assert re.search(WITHOUT_LOOPS, str(error)), (name, sample)
+            if not re.search(WITHOUT_LOOPS, str(error)):
+                raise
             continue
         for key, value in zip(["loss", *(f"d_{x}" for x in leaves)], expected, strict=True):
             assert_close(answers[key], value, 1e-9 if value.dtype == np.float64 else 1e-4)
@@ -383,6 +384,55 @@ def test_a_step_written_by_hand_without_layers(way):
     assert_close(ours.b.data, theirs.b.data, 1e-9)
 
 
+def answers_of_old_weights(way, shape):
+    """What a step gives that returns its weights, as they were, in some shape; and what they were."""
+
+    class Looking(Training):
+        def step(self, x, y):
+            before = self.model.layers[0].W.reshape(*shape)
+            loss, _ = super().step(x, y)
+            return loss, before
+
+    case, expected = TRAININGS["logistic regression"], []
+    theirs = Training(case)
+    for batch in theirs.batches[:3]:
+        expected.append(theirs.model.layers[0].W.data.reshape(shape).copy())
+        theirs.step(*batch)
+    return [answers[1] for answers in way(Looking(case), 3)], expected
+
+
+@ways
+def test_what_is_answered_is_what_was_before_the_update(way):
+    answers, expected = answers_of_old_weights(way, (3, 4))
+    for got, array in zip(answers, expected, strict=True):
+        assert_close(got, array, 1e-9)
+
+
+@pytest.mark.parametrize("shape", [(4, 3), (1, 3, 4), (12,)])
+def test_what_is_answered_may_have_another_shape(shape):
+    answers, expected = answers_of_old_weights(in_loops, shape)
+    for got, array in zip(answers, expected, strict=True):
+        assert_close(got, array, 1e-9)
+
+
+@pytest.mark.parametrize("way", [in_loops, by_numba])
+def test_nan_goes_where_it_goes_in_numpy(way):
+    class Nans(Graph):
+        def step(self, x, *_):
+            p = self.inputs[2]
+            parts = np.maximum(p, x), np.minimum(p, x), np.clip(x * p, -1, 1), tg.ops.relu(x * p)
+            reduced = np.max(x + p, axis=0), np.min(x + p, axis=0), np.max(x + p), np.where(x > p, x, p)
+            return tuple(parts + reduced)
+
+    ours, theirs = Nans([], 0), Nans([], 0)
+    for training in (ours, theirs):
+        training.batches[0][0][1, 0] = np.nan
+    expected = eager(theirs, 1)[0]
+    for got, array in zip(way(ours, 1)[0], expected, strict=True):
+        np.testing.assert_array_equal(got, array)
+    assert [int(np.isnan(array).sum()) for array in expected] == [1, 1, 1, 1, 1, 1, 1, 0]
+
+
 # ---- random graphs
 
 
@@ -494,7 +544,7 @@ def assert_same_graph(graph, seed, every_way, dtype=np.float64):
             assert_close(ours.learnt()[name], array, exactness)
 
 
-@settings(deadline=None, max_examples=40, derandomize=True)
+@settings(deadline=None, max_examples=30, derandomize=True)
 @given(graph=GRAPHS, seed=st.integers(0, 2**32 - 1))
 def test_steps_on_random_graphs_are_the_same_in_every_way(graph, seed):
     assert_same_graph(graph, seed, [recorded, printed, in_loops])
@@ -522,12 +572,12 @@ EVERYTHING += [(name, 3 * k, 5 * k + 1) for k, name in enumerate(sorted(BINARY_S
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_a_graph_of_everything_compiles(dtype):
-    assert_same_graph(EVERYTHING, 3, [recorded, printed, in_loops, by_numba], dtype)
+def test_a_graph_of_half_of_everything_compiles(dtype):
+    graph = EVERYTHING[::2] if dtype == np.float64 else EVERYTHING[1::2]
+    assert_same_graph(graph, 3, [recorded, printed, in_loops, by_numba], dtype)
 
 
 @jitted
-@pytest.mark.xfail(strict=True, reason="fused multiply-adds: what is computed again is not equal to its own maximum")
 def test_the_largest_element_gets_its_gradient_where_it_is_computed_again():
     class Largest(Graph):
         def step(self, x, *_):
@@ -553,11 +603,14 @@ COLUMN = SIDES[:, None].astype(float)
 HALF = np.where(np.arange(50) % 5 == 3, -1, SIDES)
 
 
+DESCENT = partial(SGD, lr=0.2)
+
+
 def small(*middle, n_out=2, end=()):
     return [nn.Dense(2, 6), *middle, nn.Tanh(), nn.Dense(6, n_out), *end]
 
 
-def trainer(layers=small, loss=None, make=partial(SGD, lr=0.2), dtype=np.float64):
+def trainer(layers=small, loss=None, make=DESCENT, dtype=np.float64):
     tg.seed(0)
     model = nn.Sequential(*layers()).astype(dtype)
     return Trainer(model, loss or nn.SoftmaxCrossEntropy(), make(model.parameters()))
@@ -588,7 +641,6 @@ def fit_both(made, x=DATA, y=SIDES, exactness=1e-9, **options):
     return ours, mine
 
 
-MIDDLE = partial(small, nn.BatchNorm(6), nn.Dropout(0.3))
 HISTORIES = {
     "sgd": (trainer, {}),
     "even batches": (trainer, {"batch_size": 25}),
@@ -736,9 +788,10 @@ def raised_in_both(made, error, x=DATA, y=SIDES, **options):
     return messages[0]
 
 
-def with_one(value, row=30):
+def with_one(value):
+    """In the 31st of the rows in the order in which they are taken: never in the first batch."""
     x = DATA.copy()
-    x[row, 0] = value
+    x[np.random.default_rng(3).permutation(50)[30], 0] = value
     return x
 
 
@@ -748,7 +801,7 @@ def with_one(value, row=30):
 def test_a_nan_in_the_data_is_told_as_in_the_eager_loop(middle, batch_size):
     made = partial(trainer, lambda: small(*middle))
     told = raised_in_both(made, NotFiniteError, with_one(np.nan), batch_size=batch_size)
-    assert "the loss is nan in epoch 1, batch" in told
+    assert re.search("the loss is nan in epoch 1, batch [25]", told)
 
 
 @pytest.mark.usefixtures("in_python")
@@ -768,7 +821,10 @@ def test_a_gradient_that_is_not_finite_is_told_as_in_the_eager_loop():
 
 
 @pytest.mark.usefixtures("in_python")
-@pytest.mark.parametrize("batch_size", [50, 25, 30])
+@pytest.mark.parametrize(
+    "batch_size",
+    [50, 25, 30],
+)
 def test_parameters_that_the_last_step_spoils_are_seen(batch_size):
     made = partial(trainer, lambda: [nn.Dense(2, 1)], nn.MSE(), partial(SGD, lr=1e308))
     raised_in_both(made, NotFiniteError, DATA * 1e3, DATA[:, :1], batch_size=batch_size, epochs=1)
@@ -788,11 +844,32 @@ def test_a_label_that_is_no_class_is_told_as_in_the_eager_loop(row, wrong):
 @pytest.mark.filterwarnings("ignore:this training runs step by step")
 def test_other_bad_data_are_told_as_in_the_eager_loop():
     words = partial(trainer, lambda: [nn.Embedding(5, 3), nn.Dense(3, 2)])
-    raised_in_both(words, IndexError, np.arange(50) % 49)
-    raised_in_both(words, IndexError, np.arange(50) % 5 - 5 * (np.arange(50) == 49))
+    raised_in_both(words, IndexError, np.full(50, 5))
     made = partial(trainer, lambda: small(n_out=1), nn.SigmoidBCE())
     raised_in_both(made, ValueError, DATA, COLUMN * 2)
     raised_in_both(partial(trainer, lambda: small(nn.BatchNorm(6))), ValueError, batch_size=7)
+
+
+@pytest.mark.usefixtures("in_python")
+@pytest.mark.filterwarnings("ignore:this training runs step by step")
+@pytest.mark.parametrize("wrong", [-1, 5])
+def test_a_word_that_is_not_in_the_table_is_told_as_in_the_eager_loop(wrong):
+    words = np.arange(50) % 5
+    words[49] = wrong
+    raised_in_both(partial(trainer, lambda: [nn.Embedding(5, 3), nn.Dense(3, 2)]), IndexError, words)
+
+
+@pytest.mark.parametrize("way", [recorded, in_loops])
+def test_a_label_that_is_no_class_is_refused_in_every_way(way):
+    y = Y.copy()
+    y[1, 0] = 9
+    with pytest.raises(ValueError, match="class"):
+        way(Training(TRAININGS["tanh"]._replace(y=y)), 2)
+
+
+@ways
+def test_a_gradient_of_zero_is_clipped_without_a_warning(way):
+    assert_same_training(way, Case(mlp(), lambda z, y: (z * 0).sum(), clip=1.0), steps=2)
 
 
 # ---- Ctrl-C
@@ -905,7 +982,7 @@ def test_a_step_without_loops_runs_as_numpy_after_one_warning(without_loops):
         assert_close(mine[0], expected[0], 1e-9)
     for name, array in theirs.learnt().items():
         assert_close(ours.learnt()[name], array, 1e-9)
-    with pytest.raises(CannotLower, match="running: its body uses np.cumsum"):
+    with pytest.raises(CannotLower, match=r"running: its body uses np\.cumsum"):
         _ = ours.program().lowered
 
 
@@ -1021,6 +1098,10 @@ def test_the_memory_is_what_the_program_holds():
     apart = sum(array.nbytes for b, array in made.arrays.items() if b.role != "temporary")
     ends = [b.offset + array.nbytes for b, array in made.arrays.items() if b.role == "temporary"]
     assert program.memory.startswith(f"{apart + max(ends):,} bytes, allocated once")
+
+
+def test_the_gradient_of_the_loss_is_said_in_the_loops():
+    assert "# d_z2 = xent_grad(" in Training(TRAININGS["tanh"]).program().lowered
 
 
 @pytest.mark.parametrize("name", TRAININGS)

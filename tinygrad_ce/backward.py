@@ -78,12 +78,13 @@ def gradients(of: Tensor, wrt: Sequence[Tensor] | Tensor, create_graph: bool = F
     wanted = {tensor.number for tensor in tensors}
     if not isinstance(of, Tensor):
         raise TypeError(f"gradients: the first argument is {type(of).__name__}; only a Tensor has a history")
-    seed = seed_of(of, gradient, create_graph)
+    on_tensors = create_graph or recording.listener is not None  # which hears what is done to tensors only
+    seed = seed_of(of, gradient, on_tensors)
     with recorded(create_graph), deriving():
-        for tensor, g in pulled_back(of, seed, leading_to(wanted, of), create_graph):
+        for tensor, g in pulled_back(of, seed, leading_to(wanted, of), on_tensors):
             if tensor.number in wanted:
-                found[tensor.number] = g if create_graph else np.asarray(g)
-    zero = (lambda t: Tensor(np.zeros_like(t.data))) if create_graph else (lambda t: np.zeros_like(t.data))
+                found[tensor.number] = g if on_tensors else np.asarray(g)
+    zero = (lambda t: Tensor(np.zeros_like(t.data))) if on_tensors else (lambda t: np.zeros_like(t.data))
     answers = [found[t.number] if t.number in found else zero(t) for t in tensors]
     return answers[0] if isinstance(wrt, Tensor) else answers
 

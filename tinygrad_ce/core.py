@@ -392,6 +392,8 @@ class Primitive:
     def __call__(self, *inputs: Any, **params: Any) -> Any:
         if params:
             self._refuse_arrays(params)
+        if self.starred is not None and len(inputs) == 1 and isinstance(inputs[0], (list, tuple)):
+            inputs = tuple(inputs[0])  # as NumPy's concatenate and stack are called
         try:
             for value in inputs:
                 if isinstance(value, _NOT_PLAIN):

@@ -34,6 +34,9 @@ class Listener:
         """`clip_grad_norm(parameters, max_norm)` is wanted; the norm."""
         raise RuntimeError("clip_grad_norm() inside of a derivative rule")
 
+    def checks(self, x: Any, look: Callable[[npt.NDArray[Any]], Any]) -> None:
+        """Somebody has looked at the numbers of x, by a function that raises if they are wrong: so must each run."""
+
     def mode(self, layer: Any) -> None:
         """A layer does in training what it does not do in evaluation."""
 
@@ -76,6 +79,13 @@ def deriving() -> Iterator[None]:
         yield
     finally:
         listener.section = before
+
+
+def checked(x: Any, look: Callable[[npt.NDArray[Any]], Any]) -> Any:
+    """What `look` says of the numbers of a tensor or array; a program that is being written will look again."""
+    if recording.listener is not None:
+        recording.listener.checks(x, look)
+    return look(x if isinstance(x, np.ndarray) else x.data)
 
 
 def held(array: Any, name: str) -> Any:

@@ -148,7 +148,7 @@ class Trainer:
             if loops is None:
                 rows = self._eager_epochs(run, X, y, epochs, batch_size, generator, interrupted)
             else:
-                rows = self._compiled_epochs(loops, y, epochs, watched, interrupted)
+                rows = self._compiled_epochs(loops, y, epochs, watched, bool(callbacks), interrupted)
             for row in rows:
                 if validation is not None:
                     row |= {f"val_{name}": value for name, value in self.evaluate(*validation).items()}
@@ -188,12 +188,7 @@ class Trainer:
                 total.add(loss, predictions, targets)
                 if interrupted.is_set():
                     return
-            for parameter in self.optimizer.parameters:
-                if not np.isfinite(parameter.data).all():
-                    raise NotFiniteError(
-                        f"{parameter.label} is no longer finite at the end of epoch {epoch}, and training has stopped: "
-                        "take a smaller learning rate, or clip_norm=1.0"
-                    )
+            self._check_parameters(epoch)
             yield {"epoch": epoch, **total.figures(), "lr": lr}
 
     def _step(self, clip_norm: float | None, X: Array, y: Array, epoch: int, number: int) -> tuple[Tensor, Any]:
@@ -239,13 +234,18 @@ class Trainer:
             return None
 
         def eager(rows: Array, targets: Array, done: int) -> tuple[Tensor, Any]:
-            return run(rows, targets, done // per_epoch + 1, done % per_epoch + 1)
+            epoch, number = done // per_epoch + 1, done % per_epoch + 1
+            answer = run(rows, targets, epoch, number)
+            if number == per_epoch:
+                self._check_parameters(epoch)
+            return answer
 
         self.model.train()
         try:
             if not can_compile():
                 raise CannotLower("Numba is not there")
-            loops = Epochs(lambda rows, targets: run(rows, targets, 1, 1), X, y, batch_size, generator, eager)
+            step = partial(run, epoch=1, number=1)
+            loops = Epochs(step, X, y, batch_size, generator, eager, models=[self.model])
         except (RuntimeError, TypeError, ValueError, IndexError) as error:
             warn(f"this training runs step by step, because the step cannot be compiled: {_first_line(error)}")
             return None
@@ -264,13 +264,14 @@ class Trainer:
         with no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
+                program.check(dict(zip(program.arguments, loops.data, strict=True)))
                 self.loss(Tensor(np.resize(predictions, (len(y), *predictions.shape[1:]))), y)
             except (ValueError, TypeError, IndexError):
                 return False
         return True
 
     def _compiled_epochs(
-        self, loops: Epochs, y: Array, epochs: int, watched: bool, interrupted: threading.Event
+        self, loops: Epochs, y: Array, epochs: int, watched: bool, changed: bool, interrupted: threading.Event
     ) -> Iterator[dict[str, float]]:
         """The figures of each epoch; parameters are put back after each if somebody watches, else at the end."""
         per_epoch, first = loops.steps_of_epoch(), self.optimizer.steps
@@ -279,6 +280,8 @@ class Trainer:
         try:
             for together in [1] * epochs if watched else [epochs]:
                 self.model.train()
+                if changed and epoch > 1:  # callbacks may have changed what a step does
+                    loops.renew()
                 for part in loops.run(together):
                     done = 0
                     while done < len(part.losses):
@@ -296,6 +299,15 @@ class Trainer:
                         return
         finally:
             loops.put_back()
+
+    def _check_parameters(self, epoch: int) -> None:
+        """Raise at the end of an epoch that has spoiled a parameter."""
+        for parameter in self.optimizer.parameters:
+            if not np.isfinite(parameter.data).all():
+                raise NotFiniteError(
+                    f"{parameter.label} is no longer finite at the end of epoch {epoch}, and training has stopped: "
+                    "take a smaller learning rate, or clip_norm=1.0"
+                )
 
     def _check_gradients(self, epoch: int, batch: int) -> None:
         """Raise before a gradient that is not finite spoils the parameters."""

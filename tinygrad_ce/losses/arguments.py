@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tinygrad_ce import ops
 from tinygrad_ce.core import Array, Tensor, plain, warn
-from tinygrad_ce.tape import held, recording
+from tinygrad_ce.tape import checked, held, recording
 
 REDUCTIONS = ("mean", "sum", "none")
 
@@ -115,7 +116,7 @@ def _hard_rows(
         )
     labels = targets if targets.dtype == np.int64 else ops.astype(targets, dtype=np.dtype(np.int64))
     labels = labels if labels.ndim == 1 else ops.reshape(labels, shape=(-1,))
-    ignored = check_labels(name, data_of(labels), classes, ignore_index)
+    ignored = checked(targets, partial(check_labels, name, classes=classes, ignore_index=ignore_index))
     rows = _as_rows(values, axis)
     if ignored:
         if (data_of(labels) == ignore_index).all():
@@ -136,6 +137,7 @@ def _counting(labels: Any, weights: Any, ignored: bool) -> Any:
 
 def check_labels(name: str, labels: Array, classes: int, ignore_index: int | None) -> bool:
     """Raise for a label that is no class; tell whether any row is ignored."""
+    labels = labels.reshape(-1).astype(np.int64, copy=False)
     row = ops.first_bad_label.compute(labels, classes=classes, ignored=0 if ignore_index is None else ignore_index)
     if row < 0:
         some = recording.listener is not None or bool((labels == ignore_index).any())  # of other data there may be
@@ -172,7 +174,7 @@ def _soft_rows(
         raise ValueError(f"{name}: ignore_index= needs class indices; give soft labels of an ignored row no weight")
     soft = _alike(targets, values.dtype)
     rows, soft = _as_rows(values, axis), _as_rows(soft, axis)
-    _check_soft_labels(name, data_of(soft))
+    checked(targets, partial(_check_soft_labels, name, axis=axis))
     weights = 1.0 if weight is None else _class_weights(name, weight, rows.shape[1], rows.dtype)
     return Rows(rows, None, soft, weights, None, shape)
 
@@ -182,7 +184,8 @@ def sum_tolerance(dtype: np.dtype[Any]) -> float:
     return 1e-3 if dtype.itemsize < 8 else 1e-6
 
 
-def _check_soft_labels(name: str, soft: Array) -> None:
+def _check_soft_labels(name: str, soft: Array, axis: int) -> None:
+    soft = _as_rows(soft, axis % soft.ndim)
     sums = soft.sum(axis=-1)
     tolerance = sum_tolerance(soft.dtype)
     bad = (soft < 0).any(axis=-1) | ~(np.abs(sums - 1) <= tolerance)
@@ -219,11 +222,14 @@ def binary_arguments(
     """The targets, and the weights of the elements and of the positive ones (1.0 where there are none)."""
     check_reduction(name, reduction, values)
     y = same_shape(name, values, "logits" if "sigmoid" in name else "probabilities", targets)
-    data = data_of(y)
+    checked(targets if isinstance(targets, (Tensor, np.ndarray)) else y, partial(_check_between, name))
+    return y, broadcast(name, "weight", weight, values), broadcast(name, "pos_weight", pos_weight, values)
+
+
+def _check_between(name: str, data: Array) -> None:
     if data.size and not (data.min() >= 0 and data.max() <= 1):
         at = tuple(int(i) for i in np.argwhere(~((data >= 0) & (data <= 1)))[0])
         raise ValueError(f"{name}: targets must lie in [0, 1], and the one at {at} is {data[at]:g}")
-    return y, broadcast(name, "weight", weight, values), broadcast(name, "pos_weight", pos_weight, values)
 
 
 def same_shape(name: str, values: Any, what: str, targets: Any) -> Any:

@@ -13,7 +13,7 @@ from tinygrad_ce import losses, ops
 from tinygrad_ce.core import Array, Tensor, plain
 from tinygrad_ce.nn import init
 from tinygrad_ce.nn.module import Module
-from tinygrad_ce.tape import recording
+from tinygrad_ce.tape import checked, recording
 
 
 def _positive(layer: str, **sizes: Any) -> None:
@@ -254,10 +254,13 @@ class Embedding(Module):
             raise TypeError(
                 f"Embedding: words must be integers, and these have dtype {words.dtype}: cast with .astype(int)"
             )
+        checked(x if isinstance(x, Tensor) else words, self._check)
+        return ops.index(self.W, plain(x) if isinstance(x, Tensor) else words)
+
+    def _check(self, words: Array) -> None:
         outside = (words < 0) | (words >= self.n_words)
         if outside.any():
             raise IndexError(f"Embedding: word {words[outside][0]} is outside 0 to {self.n_words - 1}")
-        return ops.index(self.W, words)
 
     def __repr__(self) -> str:
         return f"Embedding({self.n_words}, {self.n_out})"

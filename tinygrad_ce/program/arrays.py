@@ -366,6 +366,7 @@ def dot(a: Any, b: Any) -> Written:
     """np.dot, and a @ b: of matrices and vectors as a product of two matrices, of more axes as an einsum."""
     a, b = Written(node_of(a)), Written(node_of(b))
     dtype = np.result_type(a.dtype, b.dtype)
+    a, b = a.astype(dtype), b.astype(dtype)
     if a.ndim == 1 and b.ndim == 1:
         return (a * b).sum()
     if b.ndim <= 2 and a.ndim >= 1:
@@ -610,7 +611,8 @@ def _replaced(x: Node, key: Any, value: Any) -> Node:
     if x.kind == "full" and x.detail == 0 and not any(isinstance(item, (Written, np.ndarray)) for item in items):
         value = broadcast_to(value, _sliced(x, items).shape)
         items = [item for item in items if item is not None]
-        points = [slice(item, item + 1) if isinstance(item, int) and item >= 0 else item for item in items]
+        at = [item % n if isinstance(item, int) else item for item, n in zip(items, x.shape, strict=True)]
+        points = [slice(item, item + 1) if isinstance(item, int) else item for item in at]
         if all(isinstance(item, slice) for item in points):
             if not points:
                 return value.node

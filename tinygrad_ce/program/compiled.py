@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Callable, Iterator
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from tinygrad_ce.program import files
 from tinygrad_ce.program.arrays import CannotLower
 from tinygrad_ce.program.loops import Buffer, Lowered, Lowering
 from tinygrad_ce.program.straight import Program, Value
-from tinygrad_ce.program.traced import trace
+from tinygrad_ce.program.traced import models_of, trace
 
 
 def lowered(program: Program, batched: bool = False) -> Lowered:
@@ -62,23 +63,28 @@ class Compiled:
         self.name, self.function = files.function_of(self.plan.text)
         buffers = self.plan.buffers
         self.inputs = [b for b in buffers if b.role == "input"]
-        mine = dict(zip(self.plan.inputs, program.inputs, strict=True))
-        values = {b: mine[b.value] for b in buffers if b.value is not None}
-        self.drawn = [(b, values[b]) for b in buffers if b.role == "drawn"]
-        self.kept = [(b, values[b]) for b in buffers if b.role == "kept"]
+        kept = [b for b in buffers if b.role == "kept"]
         self.arrays = {b: _aligned(b.bytes).view(b.dtype) for b in buffers if b.role not in ("temporary", "kept")}
         memory = _aligned(self.plan.total)
         self.arrays |= {b: _part(memory, b.offset, b) for b in buffers if b.role == "temporary"}
-        starts = np.cumsum([0, *(-(-b.bytes // 64) * 64 for b, _ in self.kept)])
+        starts = np.cumsum([0, *(-(-b.bytes // 64) * 64 for b in kept)])
         self.kept_memory = _aligned(int(starts[-1]))  # in one piece, so that it is copied and looked through at once
-        self.arrays |= {b: _part(self.kept_memory, at, b) for at, (b, _) in zip(starts, self.kept, strict=False)}
-        for b in buffers:
-            if b.role == "fixed":
-                content = values[b].example if b in values else b.content
-                self.arrays[b][:] = np.asarray(content).reshape(-1)
+        self.arrays |= {b: _part(self.kept_memory, at, b) for at, b in zip(starts, kept, strict=False)}
+        self.rebind(program)
         matrices = [(self.arrays[v.buffer].reshape(v.shape), v.transposed) for v in self.plan.views]
         self.fixed = (*(self.arrays[b] for b in buffers), *(m.T if turned else m for m, turned in matrices))
         self.formulas = [builtins.compile(text, "<number>", "eval") for text in self.plan.numbers]
+
+    def rebind(self, program: Program) -> None:
+        """Go on with another program of the same structure: its parameters and memories are others, perhaps."""
+        self.program = program
+        mine = dict(zip(self.plan.inputs, program.inputs, strict=True))
+        values = {b: mine[b.value] for b in self.plan.buffers if b.value is not None}
+        self.drawn = [(b, values[b]) for b in self.plan.buffers if b.role == "drawn"]
+        self.kept = [(b, values[b]) for b in self.plan.buffers if b.role == "kept"]
+        for b in self.plan.buffers:
+            if b.role == "fixed":
+                self.arrays[b][:] = np.asarray(values[b].example if b in values else b.content).reshape(-1)
 
     def prepare(self) -> None:
         """Have Numba compile the loops now, by a call that makes no step. CannotLower if it refuses."""
@@ -169,10 +175,14 @@ class CompiledStep:
     def __init__(self, step: Callable[..., Any]) -> None:
         self.step = step
         self.programs: dict[Any, Compiled | Program] = {}
+        self.modules = [module for model in models_of(step) for module in model.modules()]
 
-    def __call__(self, *arrays: Any) -> Any:
+    def __call__(self, *arrays: Any, **named: Any) -> Any:
+        if named:
+            arrays = signature(self.step).bind(*arrays, **named).args
         given = [x.data if isinstance(x, Tensor) else np.asarray(x) for x in arrays]
-        key = tuple((x.shape, x.dtype) for x in given)
+        modes = tuple(module.training for module in self.modules)
+        key = (modes, *((x.shape, x.dtype) for x in given))
         if key not in self.programs:
             self.programs[key] = self._compiled(given)
         program = self.programs[key]
@@ -192,8 +202,9 @@ class CompiledStep:
 def compile(step: Callable[..., Any]) -> CompiledStep:
     """A step of one's own as one compiled function, which gives arrays and updates parameters as the step does.
 
-    step: as for `tg.trace`. It is traced at the first call, and again for arrays of other shapes or dtypes; what
-    tracing fixes (the mode of the layers) stays as it was then. What cannot be compiled runs as NumPy, after a warning.
+    step: as for `tg.trace`. It is traced at the first call, and again for arrays of other shapes or dtypes and for
+    other modes of the models; Python numbers stay as they were then. Tracing runs the step twice, so what it prints is
+    printed twice, and never again. What cannot be compiled runs as NumPy, after a warning.
     Raises TraceError for what a program cannot hold.
 
     >>> w = Tensor([1.0, 2.0], requires_grad=True, name="w")

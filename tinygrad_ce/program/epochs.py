@@ -7,15 +7,16 @@ some steps, they are undone, and the same batches are given to the eager loop, w
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from tinygrad_ce.core import Array
-from tinygrad_ce.program.compiled import Compiled, drawn
-from tinygrad_ce.program.traced import trace
+from tinygrad_ce.nn import Module
+from tinygrad_ce.program.compiled import Compiled, drawn, lowered
+from tinygrad_ce.program.traced import trace, traced_once
 
 PATIENCE = 0.05  # seconds of compiled steps after which Ctrl-C and the progress bar get their turn
 
@@ -40,7 +41,7 @@ class Epochs:
     """A step on all rows of some data, batch after batch.
 
     step: gives a loss and predictions; see `trace`. X, y: the data. The short last batch has a program of its own.
-    eager: makes one step on one batch, after so many others.
+    eager: makes one step on one batch, after so many others. models: those that the step uses.
     Raises TraceError and CannotLower if the step cannot be compiled.
     """
 
@@ -52,15 +53,16 @@ class Epochs:
         batch_size: int,
         generator: np.random.Generator,
         eager: Callable[[Array, Array, int], tuple[Any, Any]],
+        models: Sequence[Module],
     ) -> None:
         self.eager = eager
         self.steps = 0
         self.data = (np.ascontiguousarray(X), np.ascontiguousarray(y))
         self.generator = generator
         self.batch = min(batch_size, len(X))
-        self.whole = _Batches(step, self.data, self.batch)
+        self.whole = _Batches(step, self.data, self.batch, models)
         rest = len(X) % self.batch
-        self.short = _Batches(step, self.data, rest) if rest else None
+        self.short = _Batches(step, self.data, rest, models) if rest else None
         self.speed = 2e-3  # seconds for a step, until it is measured
         self.stale = True  # whether somebody may have changed the parameters
 
@@ -122,6 +124,12 @@ class Epochs:
             batches.compiled.fetch()
         self.stale = False
 
+    def renew(self) -> None:
+        """Trace again: somebody may have changed what the step does."""
+        for batches in (self.whole, self.short):
+            if batches is not None:
+                batches.renew()
+
     def put_back(self) -> None:
         """Write the parameters where they live: somebody may look at them, and change them."""
         for batches in (self.whole, self.short):
@@ -133,12 +141,24 @@ class Epochs:
 class _Batches:
     """The program for batches of one size."""
 
-    def __init__(self, step: Callable[..., Any], data: tuple[Array, Array], size: int) -> None:
-        self.compiled = Compiled(trace(step, *(array[:size] for array in data)), batched=True)
+    def __init__(
+        self, step: Callable[..., Any], data: tuple[Array, Array], size: int, models: Sequence[Module]
+    ) -> None:
+        self.step, self.examples, self.models = step, tuple(array[:size] for array in data), models
+        self.compiled = Compiled(trace(step, *self.examples, models=models), batched=True)
         self.compiled.prepare()
         self.size = size
         self.all = tuple(array.reshape(-1) for array in data)
         self.newest = False  # whether the parameters in its buffers are newer than where they live
+
+    def renew(self) -> None:
+        """Compile again if the step has become another one."""
+        program = traced_once(self.step, *self.examples, models=self.models)
+        if lowered(program, batched=True) is self.compiled.plan:
+            self.compiled.rebind(program)
+        else:
+            self.compiled = Compiled(program, batched=True)
+            self.compiled.prepare()
 
     def run(self, rows: Array) -> Steps | None:
         """Steps on these rows; None if something is not finite after them."""
@@ -147,10 +167,15 @@ class _Batches:
         masks = [[drawn(value) for _, value in compiled.drawn] for _ in range(steps if compiled.drawn else 0)]
         random = [np.concatenate(each) for each in zip(*masks, strict=True)]
         (loss, _), (scores, shape) = compiled.plan.outputs.values()
-        losses, predictions = np.empty(steps, loss.dtype), np.empty(steps * scores.size, scores.dtype)
+        losses = np.empty(steps * loss.size, loss.dtype)
+        predictions = losses if scores is loss else np.empty(steps * scores.size, scores.dtype)
+        answers = [losses] if scores is loss else [losses, predictions]
         before = compiled.kept_memory.copy()
         numbers = compiled.numbers(steps)
-        compiled.function(rows, steps, numbers, *self.all, *random, losses, predictions, *compiled.fixed)
+        try:
+            compiled.function(rows, steps, numbers, *self.all, *random, *answers, *compiled.fixed)
+        except IndexError:  # the eager loop will say which
+            losses[:] = np.nan
         if not (np.isfinite(losses).all() and compiled.finite()):
             compiled.kept_memory[:] = before
             return None

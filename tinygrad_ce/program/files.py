@@ -87,13 +87,11 @@ def _write(path: Path, text: str) -> None:
 
 def _machine_code(directory: Path, name: str) -> list[Path]:
     """The files that Numba keeps for a program: beside it, or where index-checked code lies."""
-    import numba
+    from tinygrad_ce.kernels import numba
 
-    folders = [
-        directory,
-        directory / "boundscheck",
-        *([Path(numba.config.CACHE_DIR)] if numba.config.CACHE_DIR else []),
-    ]
+    folders = [directory, directory / "boundscheck"]
+    if chosen := vars(numba.config).get("CACHE_DIR"):  # where the user wants all machine code to be kept
+        folders.append(Path(chosen))
     return sorted(file for folder in folders for file in folder.glob(f"*/{name}.*") if file.parent.name != "programs")
 
 

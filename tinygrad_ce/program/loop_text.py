@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_ce.program.arrays import CannotLower, Node
-from tinygrad_ce.program.loops import dtype_text, identity, through
+from tinygrad_ce.program.loops import COMPARING, dtype_text, identity, through
 from tinygrad_ce.program.printed import lines_of
 from tinygrad_ce.program.straight import Number
 
 if TYPE_CHECKING:
     from tinygrad_ce.program.loops import Buffer, Index, Loop, Lowering, Statement
 
+OUTSIDE = "an index is outside of the array that it takes elements from"
 LOOPS = "ijklmnopq"  # what the loops' variables are called
 FROM_KERNELS = {"exp_of", "log1p_of", "tanh_of", "plus", "either"}
 SIMPLE = {
@@ -45,7 +46,6 @@ SIMPLE = {
 }
 CALLED = {"sign", "expm1", "log", "sin", "cos", "tan", "arctan", "sinh", "cosh", "floor", "ceil", "log2", "log10"}
 CALLED |= {"exp2", "arctan2", "hypot", "isfinite", "isinf"}
-COMPARING = {"equal", "not_equal", "less", "less_equal", "greater", "greater_equal"}
 LOGICAL = {"logical_and": "&", "logical_or": "|", "bitwise_and": "&", "bitwise_or": "|"}
 
 
@@ -66,7 +66,7 @@ class LoopText:
         section = None
         for loop in self.loops:
             lines = self.loop(loop)
-            source = next((s.node.source for s in loop.statements if s.node.source is not None), None)
+            source = next((i for s in loop.statements for i in s.sources), None)
             if source is not None and source.section != section:
                 section = source.section
                 body += ["", f"# ---- {section}"]
@@ -134,7 +134,7 @@ class LoopText:
 
     def comments(self, loop: Loop) -> list[str]:
         """The printed lines that a nest of loops computes."""
-        sources = dict.fromkeys(s.node.source for s in loop.statements if s.node.source is not None)
+        sources = dict.fromkeys(i for s in loop.statements for i in s.sources)
         return [f"# {line}" for line in dict.fromkeys(self.printed[i] for i in sources)]
 
     # ---- one nest of loops
@@ -338,6 +338,7 @@ class _Nest:
                 term = self.along((axis, run[0] + run[1] * start, run[1] * step))
             else:
                 term = self.local(self.value(inputs[which], index))
+                self.inner += [f"if not -{shape[k]} <= {term} < {shape[k]}:", f"    raise IndexError({OUTSIDE!r})"]
                 term = f"({term} if {term} >= 0 else {term} + {shape[k]})"
             terms.append(term if stride == 1 else f"{stride} * ({term})")
         return " + ".join(terms) or "0"

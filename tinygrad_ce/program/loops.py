@@ -31,14 +31,10 @@ LONGEST = 100  # no expression costs more: it would not be read, and Python woul
 SMALL_PRODUCT = 50_000_000  # multiplications; such loops are as fast as the BLAS, and their sizes are known
 ALIGNMENT = 64  # bytes: a line of the cache
 WORTH_KEEPING = 8  # the cost of an element that is rather read from memory twice than computed twice
-DTYPES = {
-    "f4": "np.float32",
-    "f8": "np.float64",
-    "i8": "np.int64",
-    "i4": "np.int32",
-    "u1": "np.uint8",
-    "b1": "np.bool_",
-}
+DTYPES = {np.dtype(name).str[1:]: f"np.{name}" for name in ("float32", "float64", "int64", "int32", "int16", "int8")}
+DTYPES |= {np.dtype(name).str[1:]: f"np.{name}" for name in ("uint8", "uint16", "uint32", "bool_")}
+COMPARING = {"equal", "not_equal", "less", "less_equal", "greater", "greater_equal"}
+MOST = 600  # operations; beyond, Numba would need minutes
 
 
 @dataclass(eq=False)
@@ -80,6 +76,12 @@ class Statement:
     lines: list[str] = field(default_factory=list)  # of a call
     writes: set[Buffer] = field(default_factory=set)
     last: bool = False  # an update, or what needs one
+    also: Node | None = None  # what a call fills besides
+
+    @property
+    def sources(self) -> list[Instruction]:
+        """The instructions that it computes."""
+        return [x.source for x in (self.node, self.also) if x is not None and x.source is not None]
 
 
 @dataclass(eq=False)
@@ -178,6 +180,11 @@ def transposed(node: Node) -> bool:
     return node.kind == "view" and node.detail == ((1, 0, 1), (0, 0, 1)) and len(node.inputs[0].shape) == 2
 
 
+def _compares(node: Node) -> bool:
+    """Whether equal numbers matter to it."""
+    return (node.kind == "map" and node.detail in COMPARING) or (node.kind == "reduce" and node.detail[0] != "sum")
+
+
 class Lowering:
     """Turns one program into loops. batched: the inputs hold many batches, of which each step takes one."""
 
@@ -226,6 +233,9 @@ class Lowering:
 
     def write_down(self) -> None:
         """Every value's node, by running the bodies on arrays that only write down."""
+        count = len(self.program.instructions)
+        if count > MOST:
+            raise CannotLower(f"it has {count:,} operations, and compiling more than {MOST} would take minutes")
         for x in self.program.inputs:
             dtype_text(x.dtype)
             self.nodes[x] = Node("given", x.shape, x.dtype, detail=x)
@@ -299,6 +309,10 @@ class Lowering:
                 kept.add(node.inputs[0])
             elif node.kind == "view" and node.size > node.inputs[0].size:
                 repeated.add(node.inputs[0])
+        # What is compared is computed once: computed again, with other instructions around it, its last bit may differ.
+        compared = {x for node in nodes if _compares(node) for x in node.inputs if isinstance(x, Node)}
+        compared |= {x.inputs[0] for x in compared if x.kind == "view"}
+        kept |= {x for x in compared if x.kind == "map" and readers[x] > 1}
         cost: dict[Node, int] = {}
         for node in nodes:
             own = HEAVY.get(node.detail, 1) if node.kind == "map" else int(node.kind == "take")
@@ -341,7 +355,7 @@ class Lowering:
             origin = origin.inputs[0]
         self.answers[name] = self.buffers[node]
         if origin.kind == "given" and self.buffers[node].role == "kept":
-            copy = self.answers[name] = self.buffer(name, node.shape, node.dtype, "temporary")
+            copy = self.answers[name] = self.buffer(name, origin.shape, node.dtype, "temporary")
             statement = Statement(origin, copy, origin.shape, identity(origin.shape), "map")
             statement.reads = {origin: {identity(origin.shape)}}
             statement.writes.add(copy)

@@ -74,7 +74,7 @@ def call(plan: Lowering, of: Node, slopes: list[Node], last: bool) -> None:
     filled = {x: plan.buffer(plan.name_for(x), x.shape, x.dtype, "temporary") for x in (loss, slope) if x is not None}
     plan.buffers.update(filled)
     target = plan.buffers[of]
-    statement = Statement(of, target, (), (), "call", last=last)
+    statement = Statement(of, target, (), (), "call", last=last, also=slope if of is loss else None)
     statement.writes.update(filled.values())
     statement.reads = {x: {None} for x in (*values, upstream)}
     statement.lines = _lines(

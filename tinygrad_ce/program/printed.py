@@ -164,7 +164,7 @@ class _Text:
             first = len(i.op.arguments) - 1
             names[i.op.starred] = ast.Tuple([self.node(x) for x in i.inputs[first:]])
         single = _single_expression(body)
-        if single is not None:
+        if single is not None and not _calls_private(single):
             self.need(i.op.body, of=single)
             given = names | {name: literal(value) for name, value in i.params.items()}
             line: ast.expr = _Substituted(given).visit(_copied(single))
@@ -267,6 +267,12 @@ def _single_expression(tree: ast.FunctionDef) -> ast.expr | None:
     *before, last = tree.body
     guards = all(isinstance(s, ast.If) and all(isinstance(b, ast.Raise) for b in s.body) for s in before)
     return last.value if guards and isinstance(last, ast.Return) else None
+
+
+def _calls_private(expression: ast.expr) -> bool:
+    """Whether an expression is made of somebody's private functions: then its name says more."""
+    calls = (node.func for node in ast.walk(expression) if isinstance(node, ast.Call))
+    return any(isinstance(called, ast.Name) and called.id.startswith("_") for called in calls)
 
 
 def _copied(node: ast.expr) -> ast.expr:

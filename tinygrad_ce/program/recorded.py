@@ -9,7 +9,7 @@ from __future__ import annotations
 import builtins
 import keyword
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -50,7 +50,7 @@ def of_loss(loss: Tensor) -> Program:
     seed = Tensor(np.ones_like(loss.data))
     writer.remember(seed, Value("_seed", seed.data, "constant"))
     writer.section = "backward"
-    with recorded(False), listening(writer):
+    with recorded(False), listening(writer), writer.hearing_arrays(graph.values()):
         for tensor, g in pulled_back(loss, seed, graph, create_graph=True):
             name, gradient = writer.gradient(tensor, g)
             if tensor.op is None:
@@ -103,6 +103,23 @@ class Writer(Listener):
         made = Value(name, result.data)
         self.remember(result, made)
         self.instructions.append(Instruction(op, values, {**op.defaults, **params}, made, section))
+
+    @contextmanager
+    def hearing_arrays(self, graph: Iterable[Tensor]) -> Iterator[None]:
+        """Inside, arrays that went into the graph are tensors, so that it is heard what the rules do to them."""
+        before = [(tensor, tensor.inputs) for tensor in graph]
+        wrapped: dict[int, Tensor] = {}
+        for tensor, inputs in before:
+            for x in inputs:
+                if isinstance(x, np.ndarray) and id(x) not in wrapped:
+                    wrapped[id(x)] = Tensor(x)
+                    self.remember(wrapped[id(x)], self.values[id(x)])
+            tensor.inputs = tuple(wrapped.get(id(x), x) if isinstance(x, np.ndarray) else x for x in inputs)
+        try:
+            yield
+        finally:
+            for tensor, inputs in before:
+                tensor.inputs = inputs
 
     def gradient(self, tensor: Tensor, g: Tensor) -> tuple[str, Value]:
         """What the gradient of a tensor is called, and its value."""

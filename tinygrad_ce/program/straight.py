@@ -113,6 +113,8 @@ class Program:
     the numbers of so many coming steps.
     optimizers: those whose step is part of the program; each step of it counts as one of theirs.
     fixed: what tracing has fixed, in words.
+    checks: inputs that are looked at before each run, by functions that raise if they are wrong.
+    single: whether the step answers with one thing, not with a tuple.
     """
 
     inputs: list[Value]
@@ -122,7 +124,8 @@ class Program:
     numbers: dict[str, Callable[[int], Array]] = field(default_factory=dict)
     optimizers: list[Any] = field(default_factory=list)
     fixed: list[str] = field(default_factory=list)
-    single: bool = True  # whether the step answers with one thing, not with a tuple
+    checks: list[tuple[Value, Callable[[Array], Any]]] = field(default_factory=list)
+    single: bool = True
 
     @property
     def arguments(self) -> list[Value]:
@@ -207,7 +210,13 @@ class Program:
                     f"{x.shape} and dtype {x.dtype}: trace again with such an array, or use tg.compile, which does"
                 )
             found.append(array)
+        self.check(dict(zip(expected, found, strict=True)))
         return found
+
+    def check(self, arrays: Mapping[Value, Array]) -> None:
+        """Look at the arrays as the step has looked at its examples: a label that is no class raises as there."""
+        for value, look in self.checks:
+            look(arrays[value])
 
     def __str__(self) -> str:
         return self.source

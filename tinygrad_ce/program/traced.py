@@ -8,6 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from functools import partial
 from inspect import Parameter, signature
 from types import CellType
@@ -28,7 +29,7 @@ class TraceError(RuntimeError):
     """The step does something that a program cannot hold; the message says what to write instead."""
 
 
-def trace(step: Callable[..., Any], *examples: Any) -> Program:
+def trace(step: Callable[..., Any], *examples: Any, models: Sequence[Module] | None = None) -> Program:
     """The program of a step: forward, backward and the optimizer's update.
 
     step: a function of arrays, which computes a loss and may call `zero_grad()`, `loss.backward()`, `clip_grad_norm`
@@ -36,6 +37,7 @@ def trace(step: Callable[..., Any], *examples: Any) -> Program:
     The step is run (twice, so that numbers which depend on the data are noticed), and nothing is changed by it: no
     parameter, no running average, no generator of random numbers; gradients are None afterwards.
     What tracing fixes (shapes, training mode) is listed in `program.fixed`.
+    models: those whose other attributes must stay as they are meanwhile; if None, those that the function refers to.
     Raises TraceError for what a program cannot hold: `if` on values, `float(t)`, arrays from outside of the step.
 
     >>> w = Tensor([1.0, 2.0], requires_grad=True, name="w")
@@ -50,22 +52,41 @@ def trace(step: Callable[..., Any], *examples: Any) -> Program:
         return out
     """
     first, second = Tracer(), Tracer(again=True)
+    modules = [m for model in (models_of(step) if models is None else models) for m in model.modules()]
+    first.modules = second.modules = modules
     try:
-        program = _traced(step, examples, first)
-        with warnings.catch_warnings(), np.errstate(all="ignore"), _nudged(first.parameters):
-            warnings.simplefilter("ignore")
-            try:
-                other = _traced(step, [_other(x) for x in examples], second)
-            except TraceError:
-                raise
-            except Exception as error:  # other data may be refused, which says nothing about this step
-                if "read-only" in str(error):
-                    raise TraceError(_WRITTEN) from error
-            else:
-                _check_same(program, other)
+        with _unchanged(modules):
+            return _traced_twice(step, examples, first, second)
     finally:
         for tensor in (*first.gradients, *second.gradients):
             tensor.grad = None
+
+
+def traced_once(step: Callable[..., Any], *examples: Any, models: Sequence[Module]) -> Program:
+    """As `trace`, of a step that has been traced before: whether numbers depend on the data is known."""
+    tracer = Tracer()
+    tracer.modules = [m for model in models for m in model.modules()]
+    try:
+        with _unchanged(tracer.modules):
+            return _with_names_again(simplified(_traced(step, examples, tracer)))
+    finally:
+        for tensor in tracer.gradients:
+            tensor.grad = None
+
+
+def _traced_twice(step: Callable[..., Any], examples: Sequence[Any], first: Tracer, second: Tracer) -> Program:
+    program = _traced(step, examples, first)
+    with warnings.catch_warnings(), np.errstate(all="ignore"), _nudged(first.parameters):
+        warnings.simplefilter("ignore")
+        try:
+            other = _traced(step, [_other(x) for x in examples], second)
+        except TraceError:
+            raise
+        except Exception as error:  # other data may be refused, which says nothing about this step
+            if "read-only" in str(error):
+                raise TraceError(_WRITTEN) from error
+        else:
+            _check_same(program, other)
     return _with_names_again(simplified(program))
 
 
@@ -98,16 +119,76 @@ def _other(x: Any) -> Any:
     return Tensor(array, requires_grad=True) if isinstance(x, Tensor) and x.requires_grad else array
 
 
-def _parameters_of(step: Callable[..., Any]) -> list[Tensor]:
-    """The parameters that can be seen from outside: of the models, optimizers and tensors that a function refers to."""
+def _referred(step: Callable[..., Any]) -> list[Any]:
+    """What a function refers to, as far as it can be seen from outside."""
     function = getattr(step, "__func__", step)
     cells = [cell.cell_contents for cell in getattr(function, "__closure__", None) or () if cell != _EMPTY]
     names = getattr(getattr(function, "__code__", None), "co_names", ())
     known = getattr(function, "__globals__", {})
     owner = getattr(step, "__self__", None)
-    seen = [*cells, *(known[name] for name in names if name in known), *vars(owner or _Nothing).values()]
+    inside = vars(owner).values() if hasattr(owner, "__dict__") else ()
+    return [step, owner, *cells, *(known[name] for name in names if name in known), *inside]
+
+
+def models_of(step: Callable[..., Any]) -> list[Module]:
+    """The models that a function refers to."""
+    return [thing for thing in _referred(step) if isinstance(thing, Module)]
+
+
+@contextmanager
+def _unchanged(modules: Sequence[Module]) -> Iterator[None]:
+    """At the end, attributes of modules and NumPy's generator are as before; TraceError if they had changed.
+
+    A model that counts its calls, or draws random numbers of its own, is no program.
+    """
+    state, before = _numpys_state(), [(module, _plain_attributes(module)) for module in modules]
+    try:
+        yield
+        drawn = any(not np.array_equal(a, b) for a, b in zip(_numpys_state(), state, strict=True))
+        pairs = [(m, name, value) for m, old in before for name, value in old.items()]
+        changed = [f"{name} of {m!r:.60}" for m, name, value in pairs if not _alike(vars(m).get(name), value)]
+        if changed or drawn:
+            what = changed[0] if changed else "NumPy's random generator"
+            raise TraceError(
+                f"the step changes {what} while it runs, and a program cannot hold that: draw random numbers with "
+                "tg.nn.Dropout or pass them in, and count outside of the step"
+            )
+    finally:
+        np.random.set_state(state)
+        for module, old in before:
+            for name, value in old.items():
+                if not _alike(vars(module).get(name), value):
+                    object.__setattr__(module, name, value)
+
+
+def _numpys_state() -> Any:
+    return np.random.get_state()
+
+
+def _plain_attributes(module: Module) -> dict[str, Any]:
+    """Copies of what is neither a tensor nor a module nor an array."""
+    kinds = (int, float, str, bool, type(None), np.random.Generator, list, dict)
+    plain = {name: value for name, value in vars(module).items() if type(value) in kinds}
+    return {name: deepcopy(value) for name, value in plain.items() if _is_plain(value)}
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, (list, dict)):
+        inner = value.values() if isinstance(value, dict) else value
+        return all(isinstance(x, (int, float, str, bool, type(None))) for x in inner)
+    return True
+
+
+def _alike(a: Any, b: Any) -> bool:
+    if isinstance(a, np.random.Generator) and isinstance(b, np.random.Generator):
+        return bool(a.bit_generator.state == b.bit_generator.state)
+    return type(a) is type(b) and (a == b or a != a)
+
+
+def _parameters_of(step: Callable[..., Any]) -> list[Tensor]:
+    """The parameters that can be seen from outside: of the models, optimizers and tensors that a function refers to."""
     found: dict[int, Tensor] = {}
-    for thing in seen:
+    for thing in _referred(step):
         inside: Any = [thing]
         if isinstance(thing, (Module, Optimizer)):
             inside = thing.parameters() if isinstance(thing, Module) else thing.parameters
@@ -116,10 +197,6 @@ def _parameters_of(step: Callable[..., Any]) -> list[Tensor]:
 
 
 _EMPTY = CellType()
-
-
-class _Nothing:
-    """Stands for the owner of a function that is no method."""
 
 
 @contextmanager
@@ -189,6 +266,8 @@ class Tracer(Writer):
         self.numbers: dict[str, Callable[[int], Array]] = {}
         self.optimizers: list[Any] = []
         self.notes: dict[str, None] = {}
+        self.modules: Sequence[Module] = ()
+        self.looked: list[tuple[Value, Callable[[Array], Any]]] = []
         self.homes: dict[tuple[int, str], Tensor] = {}  # by owner and attribute, what layers and optimizers keep
         self.parameters: list[tuple[Tensor, Array]] = []  # with a copy of what they were
         self.gradients: list[Tensor] = []  # tensors whose .grad was filled
@@ -235,9 +314,8 @@ class Tracer(Writer):
                 value.name = name if name == "loss" else self.free(name)
         shapes = ", ".join(f"{x.name} {x.shape} {x.dtype}" for x in self.inputs if x.role == "input")
         fixed = [f"shapes and dtypes: {shapes}", *self.notes] if shapes else [*self.notes]
-        return Program(
-            *(self.inputs, self.instructions, outputs, self.updates, self.numbers, self.optimizers, fixed, single)
-        )
+        rest = self.numbers, self.optimizers, fixed, self.looked, single
+        return Program(self.inputs, self.instructions, outputs, self.updates, *rest)
 
     # ---- what the engine tells and asks
 
@@ -245,6 +323,11 @@ class Tracer(Writer):
         super().called(op, inputs, params, result)
         if not any(result.data is (x.data if isinstance(x, Tensor) else x) for x in inputs):
             result.data.flags.writeable = False  # who writes there would not be heard
+
+    def checks(self, x: Any, look: Callable[[Array], Any]) -> None:
+        value = self.values.get(id(x)) or self.values.get(id(_array(x)))
+        if value is not None and value.role == "input":
+            self.looked.append((value, look))
 
     def mode(self, layer: Any) -> None:
         mode = "training" if layer.training else "evaluation"
@@ -259,12 +342,7 @@ class Tracer(Writer):
         )
 
     def number(self, x: Any) -> Any:
-        if isinstance(x, np.generic):
-            raise TraceError(
-                f"a NumPy number ({x!r}) comes from outside of the step, and may be another one next time: pass it as "
-                "an input, or write a Python number if it is always the same"
-            )
-        return x
+        return x  # also one of NumPy's, with its dtype; if it depends on the data, the second trace has another one
 
     def unknown(self, x: Any, argument: str) -> Value:
         array = _array(x)
@@ -274,6 +352,10 @@ class Tracer(Writer):
             self.parameters.append((x, array.copy()))
             home = Home(lambda: x.data, partial(_write, x))
             return self.input(x, Value(self.free(tidy(x.name or "W")), array, "kept", home=home))
+        for module in self.modules:  # a fixed array of a layer, such as a mask
+            for attribute, value in vars(module).items():
+                if value is x:
+                    return self.of(self.kept_array(module, attribute, x))
         raise TraceError(
             f"an array of shape {array.shape} comes from outside of the step (argument {argument} of an operation): "
             "pass it to the step as an input. If it was computed in the step, then not with tensors: use tg.ops or "
@@ -302,6 +384,13 @@ class Tracer(Writer):
         self.mode(owner)
         home = Home(lambda: getattr(owner, attribute), lambda new: setattr(owner, attribute, np.array(new)))
         return self.living(owner, attribute, attribute, home)
+
+    def kept_array(self, owner: Module, attribute: str, array: Any) -> Tensor:
+        """A tensor for an array, or a tensor without gradient, that is an attribute of a module."""
+        home = Home(lambda: _array(getattr(owner, attribute)), lambda new: None)
+        tensor = self.living(owner, attribute, attribute, home)
+        self.remember(array, self.of(tensor))
+        return tensor
 
     def living(self, owner: Any, attribute: str, name: str, home: Home) -> Tensor:
         """A tensor for what stays in `home` from step to step."""
