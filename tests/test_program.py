@@ -200,3 +200,32 @@ def test_printing_leaves_the_graph_and_its_gradients_alone():
     assert tg.source(cost) == first
     cost.backward()
     assert x.grad == 4
+
+
+FACTOR = 3.0
+
+
+@tg.primitive
+def swish_for_print(x):
+    return x * tg.ops.sigmoid(x) * FACTOR
+
+
+@swish_for_print.vjp("x")
+def swish_for_print_x(g, out, x):
+    s = tg.ops.sigmoid(x)
+    return g * FACTOR * (s + x * s * (1 - s))
+
+
+def test_a_primitive_of_ones_own_prints_with_what_it_calls():
+    w = tg.Tensor(X, requires_grad=True, name="w")
+    assert_printed_equals_eager(swish_for_print(w).sum(), {"w": w})
+    assert "tg." not in tg.source(swish_for_print(w).sum())
+
+
+def test_what_a_rule_does_to_an_array_is_printed():
+    """x is no tensor, and its transpose is the rule's affair."""
+    model = network(np.float64, tg.nn.Dense(3, 4))
+    for x in (X, np.ones((8, 3))):
+        text = tg.source(tg.losses.softmax_cross_entropy(model(x), Y))
+        assert "d_W0 = x.T @ d_z1" in text
+        assert "def step(x, W0, b0, y):" in text

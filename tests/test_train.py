@@ -623,3 +623,43 @@ def test_a_last_step_that_diverges_is_seen():
 def test_a_boundary_refuses_labels_that_are_no_classes():
     with pytest.raises(ValueError, match="class indices"):
         trainer().plot_boundary(X, Y + 7)
+
+
+def _momentum(run):
+    run.optimizer.momentum = 0.9
+
+
+def _another_optimizer(run):
+    run.optimizer = tg.optim.SGD(run.model.parameters(), lr=0.3, momentum=0.5)
+
+
+def _another_loss(run):
+    run.loss = lambda z, y: 3 * tg.losses.softmax_cross_entropy(z, y)
+
+
+def _a_number_of_the_model(run):
+    run.model.factor = 0.5
+
+
+class _Scaled(tg.nn.Module):
+    def __init__(self):
+        self.inner, self.factor = tg.nn.Dense(2, 2), 1.0
+
+    def forward(self, x):
+        return self.inner(x) * self.factor
+
+
+@pytest.mark.parametrize("change", [_momentum, _another_optimizer, _another_loss, _a_number_of_the_model])
+def test_a_compiled_fit_follows_what_callbacks_change(change):
+    results = []
+    for compiled in (False, True):
+        tg.seed(0)
+        model = _Scaled()
+        run = tg.Trainer(model, tg.nn.SoftmaxCrossEntropy(), tg.optim.SGD(model.parameters(), lr=0.1, momentum=0.1))
+        callback = lambda run, row: change(run) if row["epoch"] == 2 else None  # noqa: E731
+        history = run.fit(X, Y, epochs=4, callbacks=callback, compile=compiled, seed=0)
+        assert history.compiled is compiled
+        results.append((history["loss"], model.state()))
+    np.testing.assert_allclose(results[1][0], results[0][0], rtol=1e-9)
+    for name, value in results[0][1].items():
+        np.testing.assert_allclose(results[1][1][name], value, rtol=1e-9)

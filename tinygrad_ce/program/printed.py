@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.core import Primitive, Tensor
+from tinygrad_ce.core import REGISTRY, Primitive, Tensor
 from tinygrad_ce.program.recorded import of_loss
 from tinygrad_ce.program.simplified import simplified
 from tinygrad_ce.program.straight import Instruction, Number, Program, Value
@@ -180,8 +180,8 @@ class _Text:
         if of is None and tree.name in self.helpers:
             return
         for node in ast.walk(of or tree):
-            if isinstance(node, ast.Name) and node.id in function.__globals__:
-                self.need_global(node.id, function.__globals__[node.id])
+            if isinstance(node, ast.Name) and (node.id in REGISTRY or node.id in function.__globals__):
+                self.need_global(node.id, function.__globals__.get(node.id) or REGISTRY[node.id])
         if of is None:
             self.helpers[tree.name] = ast.unparse(tree)
 
@@ -259,7 +259,35 @@ def _parsed(function: Any) -> ast.FunctionDef:
         argument.annotation = None
     if ast.get_docstring(tree) is not None and len(tree.body) > 1:
         tree.body = tree.body[1:]
-    return tree
+    resolved: ast.FunctionDef = _Resolved(function.__globals__).visit(tree)
+    return resolved
+
+
+class _Resolved(ast.NodeTransformer):
+    """A body without names of its module: `tg.ops.sigmoid` becomes sigmoid, a constant of the module its number."""
+
+    def __init__(self, names: Mapping[str, Any]) -> None:
+        self.names = names
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
+        chain, inner = [node.attr], node.value
+        while isinstance(inner, ast.Attribute):
+            chain.append(inner.attr)
+            inner = inner.value
+        if isinstance(inner, ast.Name) and isinstance(self.names.get(inner.id), ModuleType):
+            value = self.names[inner.id]
+            for name in reversed(chain):
+                value = getattr(value, name, None)
+            if isinstance(value, Primitive):
+                return ast.Name(value.name)
+        self.generic_visit(node)
+        return node
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        value = self.names.get(node.id)
+        if isinstance(value, Primitive):
+            return ast.Name(value.name)
+        return literal(value) if type(value) in (int, float) else node
 
 
 def _single_expression(tree: ast.FunctionDef) -> ast.expr | None:
