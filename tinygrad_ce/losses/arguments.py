@@ -138,7 +138,8 @@ def _counting(labels: Any, weights: Any, ignored: bool) -> Any:
 def check_labels(name: str, labels: Array, classes: int, ignore_index: int | None) -> bool:
     """Raise for a label that is no class; tell whether any row is ignored."""
     labels = labels.reshape(-1).astype(np.int64, copy=False)
-    row = ops.first_bad_label.compute(labels, classes=classes, ignored=0 if ignore_index is None else ignore_index)
+    look = ops.first_bad_label.compute if recording.listener is None else ops.first_bad_label.body
+    row = look(labels, classes=classes, ignored=0 if ignore_index is None else ignore_index)
     if row < 0:
         some = recording.listener is not None or bool((labels == ignore_index).any())  # of other data there may be
         return ignore_index is not None and some
