@@ -106,19 +106,21 @@ def _spread(x: Any, shape: tuple[int, ...]) -> Any:
     return view(x, shape, axes)
 
 
+def through(x: Node, places: Sequence[tuple[int | None, int, int]]) -> tuple[tuple[int | None, int, int], ...]:
+    """Where a view's input is read, if the view is read at these places."""
+    found: list[tuple[int | None, int, int]] = []
+    for axis, first, step in x.detail:
+        outer, start, stride = places[axis] if axis is not None else (None, 0, 0)
+        found.append((outer, first + step * start, step * stride))
+    return tuple(found)
+
+
 def view(x: Node, shape: Sequence[int], axes: Sequence[tuple[int | None, int, int]]) -> Node:
     """The elements of x at other places; a view of a view is one view."""
     if x.kind == "full":
         return Node("full", shape, x.dtype, detail=x.detail)
     if x.kind == "view":
-        together = []
-        for axis, first, step in x.detail:
-            if axis is None:
-                together.append((None, first, 0))
-            else:
-                outer, start, stride = axes[axis]
-                together.append((outer, first + step * start, step * stride))
-        return view(x.inputs[0], shape, together)
+        return view(x.inputs[0], shape, through(x, axes))
     if tuple(shape) == x.shape and list(axes) == [(k, 0, 1) for k in range(len(x.shape))]:
         return x
     return Node("view", shape, x.dtype, (x,), tuple(axes))

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_ce.program.arrays import CannotLower, Node
-from tinygrad_ce.program.loops import COMPARING, dtype_text, identity, through
+from tinygrad_ce.program.arrays import CannotLower, Node, through
+from tinygrad_ce.program.loops import COMPARING, dtype_text, identity
 from tinygrad_ce.program.printed import lines_of
 from tinygrad_ce.program.straight import Number
 

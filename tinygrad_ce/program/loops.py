@@ -17,8 +17,8 @@ import numpy as np
 
 from tinygrad_ce.core import Array
 from tinygrad_ce.program import loss_calls
-from tinygrad_ce.program.arrays import CannotLower, Node, Written, body_of, in_order, node_of
-from tinygrad_ce.program.straight import Instruction, Program, Value
+from tinygrad_ce.program.arrays import CannotLower, Node, Written, body_of, in_order, node_of, through
+from tinygrad_ce.program.straight import Instruction, Program, Value, unused
 
 Index = tuple[tuple[int | None, int, int], ...]  # for each axis of a buffer: the loop along it, the first, the step
 
@@ -161,18 +161,6 @@ def dtype_text(dtype: np.dtype[Any]) -> str:
 def identity(shape: Sequence[int]) -> Index:
     """Each element of an array of this shape, in its place."""
     return tuple((k, 0, 1) for k in range(len(shape)))
-
-
-def through(node: Node, index: Index) -> Index:
-    """Where a view's input is read, if the view is read at this index."""
-    places = []
-    for axis, first, step in node.detail:
-        if axis is None:
-            places.append((None, first, 0))
-        else:
-            outer, start, stride = index[axis]
-            places.append((outer, first + step * start, step * stride))
-    return tuple(places)
 
 
 def transposed(node: Node) -> bool:
@@ -398,13 +386,7 @@ class Lowering:
     def free(self, name: str) -> str:
         """This name, or with a number behind it if it is taken."""
         name = name.lstrip("_")
-        name = name if name.isidentifier() else f"t_{name}"
-        candidate, n = name, 1
-        while candidate in self.names:
-            n += 1
-            candidate = f"{name}_{n}"
-        self.names.add(candidate)
-        return candidate
+        return unused(name if name.isidentifier() else f"t_{name}", self.names)
 
     def name_for(self, node: Node) -> str:
         """What the buffer of a node is called: as the result that it is, or is a part of."""

@@ -18,7 +18,7 @@ import numpy as np
 
 from tinygrad_ce.backward import pulled_back, reachable, recorded
 from tinygrad_ce.core import REGISTRY, Array, Primitive, Tensor
-from tinygrad_ce.program.straight import Instruction, Program, Value
+from tinygrad_ce.program.straight import Instruction, Program, Value, unused
 from tinygrad_ce.tape import Listener, recording
 
 LETTERS = {
@@ -174,12 +174,7 @@ class Writer(Listener):
 
     def free(self, name: str) -> str:
         """This name, or with a number behind it if it is taken."""
-        candidate, n = name, 1
-        while candidate in self.taken:
-            n += 1
-            candidate = f"{name}_{n}"
-        self.taken.add(candidate)
-        return candidate
+        return unused(name, self.taken)
 
     def numbered(self, letter: str) -> str:
         """The letter with the first number that makes it a new name."""

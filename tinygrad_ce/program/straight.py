@@ -12,6 +12,16 @@ import numpy as np
 from tinygrad_ce.core import Array, Primitive, Tensor
 
 
+def unused(name: str, taken: set[str]) -> str:
+    """This name, or with a number behind it if it is taken; it is taken then."""
+    candidate, n = name, 1
+    while candidate in taken:
+        n += 1
+        candidate = f"{name}_{n}"
+    taken.add(candidate)
+    return candidate
+
+
 class Number(float):
     """A number that each step is given anew (the learning rate), or that is computed from such numbers.
 
