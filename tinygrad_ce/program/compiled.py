@@ -14,7 +14,8 @@ from tinygrad_ce.program import files
 from tinygrad_ce.program.arrays import CannotLower
 from tinygrad_ce.program.loops import Buffer, Lowered, Lowering
 from tinygrad_ce.program.straight import Program, Value
-from tinygrad_ce.program.traced import models_of, trace
+from tinygrad_ce.program.surroundings import models_of
+from tinygrad_ce.program.traced import trace
 
 
 def lowered(program: Program, batched: bool = False) -> Lowered:

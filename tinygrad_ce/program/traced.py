@@ -8,10 +8,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from copy import deepcopy
 from functools import partial
 from inspect import Parameter, signature
-from types import CellType
 from typing import Any, NoReturn
 
 import numpy as np
@@ -19,14 +17,18 @@ import numpy as np
 from tinygrad_ce.backward import pulled_back, reachable, recorded, seed_of
 from tinygrad_ce.core import Array, Primitive, Tensor
 from tinygrad_ce.nn import Module
-from tinygrad_ce.optim import Optimizer, clipped
+from tinygrad_ce.optim import clipped
 from tinygrad_ce.program.recorded import Writer, listening, tidy
 from tinygrad_ce.program.simplified import simplified
 from tinygrad_ce.program.straight import Home, Number, Program, Value
-
-
-class TraceError(RuntimeError):
-    """The step does something that a program cannot hold; the message says what to write instead."""
+from tinygrad_ce.program.surroundings import (
+    TraceError,
+    for_reading_only,
+    models_of,
+    nudged,
+    parameters_of,
+    unchanged,
+)
 
 
 def trace(step: Callable[..., Any], *examples: Any, models: Sequence[Module] | None = None) -> Program:
@@ -55,7 +57,7 @@ def trace(step: Callable[..., Any], *examples: Any, models: Sequence[Module] | N
     modules = [m for model in (models_of(step) if models is None else models) for m in model.modules()]
     first.modules = second.modules = modules
     try:
-        with _unchanged(modules):
+        with unchanged(modules):
             return _traced_twice(step, examples, first, second)
     finally:
         for tensor in (*first.gradients, *second.gradients):
@@ -67,7 +69,7 @@ def traced_once(step: Callable[..., Any], *examples: Any, models: Sequence[Modul
     tracer = Tracer()
     tracer.modules = [m for model in models for m in model.modules()]
     try:
-        with _unchanged(tracer.modules):
+        with unchanged(tracer.modules):
             return _with_names_again(simplified(_traced(step, examples, tracer)))
     finally:
         for tensor in tracer.gradients:
@@ -76,7 +78,7 @@ def traced_once(step: Callable[..., Any], *examples: Any, models: Sequence[Modul
 
 def _traced_twice(step: Callable[..., Any], examples: Sequence[Any], first: Tracer, second: Tracer) -> Program:
     program = _traced(step, examples, first)
-    with warnings.catch_warnings(), np.errstate(all="ignore"), _nudged(first.parameters):
+    with warnings.catch_warnings(), np.errstate(all="ignore"), nudged(first.parameters):
         warnings.simplefilter("ignore")
         try:
             other = _traced(step, [_other(x) for x in examples], second)
@@ -99,7 +101,7 @@ _WRITTEN = (
 def _traced(step: Callable[..., Any], examples: Sequence[Any], tracer: Tracer | None = None) -> Program:
     tracer = tracer or Tracer()
     arguments = [tracer.example(x, name) for x, name in zip(examples, _names(step, len(examples)), strict=True)]
-    with recorded(True), listening(tracer), tracer.leaving_parameters(), _for_reading_only(_parameters_of(step)):
+    with recorded(True), listening(tracer), tracer.leaving_parameters(), for_reading_only(parameters_of(step)):
         try:
             answer = step(*arguments)
         except ValueError as error:
@@ -117,112 +119,6 @@ def _other(x: Any) -> Any:
     elif array.dtype.kind == "f":
         array = array * array.dtype.type(0.75)
     return Tensor(array, requires_grad=True) if isinstance(x, Tensor) and x.requires_grad else array
-
-
-def _referred(step: Callable[..., Any]) -> list[Any]:
-    """What a function refers to, as far as it can be seen from outside."""
-    function = getattr(step, "__func__", step)
-    cells = [cell.cell_contents for cell in getattr(function, "__closure__", None) or () if cell != _EMPTY]
-    names = getattr(getattr(function, "__code__", None), "co_names", ())
-    known = getattr(function, "__globals__", {})
-    owner = getattr(step, "__self__", None)
-    inside = vars(owner).values() if hasattr(owner, "__dict__") else ()
-    return [step, owner, *cells, *(known[name] for name in names if name in known), *inside]
-
-
-def models_of(step: Callable[..., Any]) -> list[Module]:
-    """The models that a function refers to."""
-    return [thing for thing in _referred(step) if isinstance(thing, Module)]
-
-
-@contextmanager
-def _unchanged(modules: Sequence[Module]) -> Iterator[None]:
-    """At the end, attributes of modules and NumPy's generator are as before; TraceError if they had changed.
-
-    A model that counts its calls, or draws random numbers of its own, is no program.
-    """
-    state, before = _numpys_state(), [(module, _plain_attributes(module)) for module in modules]
-    try:
-        yield
-        drawn = any(not np.array_equal(a, b) for a, b in zip(_numpys_state(), state, strict=True))
-        pairs = [(m, name, value) for m, old in before for name, value in old.items()]
-        changed = [f"{name} of {m!r:.60}" for m, name, value in pairs if not _alike(vars(m).get(name), value)]
-        if changed or drawn:
-            what = changed[0] if changed else "NumPy's random generator"
-            raise TraceError(
-                f"the step changes {what} while it runs, and a program cannot hold that: draw random numbers with "
-                "tg.nn.Dropout or pass them in, and count outside of the step"
-            )
-    finally:
-        np.random.set_state(state)
-        for module, old in before:
-            for name, value in old.items():
-                if not _alike(vars(module).get(name), value):
-                    object.__setattr__(module, name, value)
-
-
-def _numpys_state() -> Any:
-    return np.random.get_state()
-
-
-def _plain_attributes(module: Module) -> dict[str, Any]:
-    """Copies of what is neither a tensor nor a module nor an array."""
-    kinds = (int, float, str, bool, type(None), np.random.Generator, list, dict)
-    plain = {name: value for name, value in vars(module).items() if type(value) in kinds}
-    return {name: deepcopy(value) for name, value in plain.items() if _is_plain(value)}
-
-
-def _is_plain(value: Any) -> bool:
-    if isinstance(value, (list, dict)):
-        inner = value.values() if isinstance(value, dict) else value
-        return all(isinstance(x, (int, float, str, bool, type(None))) for x in inner)
-    return True
-
-
-def _alike(a: Any, b: Any) -> bool:
-    if isinstance(a, np.random.Generator) and isinstance(b, np.random.Generator):
-        return bool(a.bit_generator.state == b.bit_generator.state)
-    return type(a) is type(b) and (a == b or a != a)
-
-
-def _parameters_of(step: Callable[..., Any]) -> list[Tensor]:
-    """The parameters that can be seen from outside: of the models, optimizers and tensors that a function refers to."""
-    found: dict[int, Tensor] = {}
-    for thing in _referred(step):
-        inside: Any = [thing]
-        if isinstance(thing, (Module, Optimizer)):
-            inside = thing.parameters() if isinstance(thing, Module) else thing.parameters
-        found |= {t.number: t for t in inside if isinstance(t, Tensor) and t.op is None and t.requires_grad}
-    return list(found.values())
-
-
-_EMPTY = CellType()
-
-
-@contextmanager
-def _for_reading_only(parameters: Sequence[Tensor]) -> Iterator[None]:
-    """Inside, nobody can write to the parameters."""
-    writeable = [p.data for p in parameters if p.data.flags.writeable]
-    try:
-        for array in writeable:
-            array.flags.writeable = False
-        yield
-    finally:
-        for array in writeable:
-            array.flags.writeable = True
-
-
-@contextmanager
-def _nudged(parameters: Sequence[tuple[Tensor, Array]]) -> Iterator[None]:
-    """Inside, the parameters have other values, and nobody can write to them."""
-    try:
-        for parameter, before in parameters:
-            parameter.data[...] = before * parameter.dtype.type(1.25) + parameter.dtype.type(0.01)
-        with _for_reading_only([parameter for parameter, _ in parameters]):
-            yield
-    finally:
-        for parameter, before in parameters:
-            parameter.data[...] = before
 
 
 def _with_names_again(program: Program) -> Program:

@@ -1,0 +1,125 @@
+"""What a step refers to: the models and parameters that tracing must leave as they were, and how it sees to that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from types import CellType
+from typing import Any
+
+import numpy as np
+
+from tinygrad_ce.core import Array, Tensor
+from tinygrad_ce.nn import Module
+from tinygrad_ce.optim import Optimizer
+
+
+class TraceError(RuntimeError):
+    """The step does something that a program cannot hold; the message says what to write instead."""
+
+
+def _referred(step: Callable[..., Any]) -> list[Any]:
+    """What a function refers to, as far as it can be seen from outside."""
+    function = getattr(step, "__func__", step)
+    cells = [cell.cell_contents for cell in getattr(function, "__closure__", None) or () if cell != _EMPTY]
+    names = getattr(getattr(function, "__code__", None), "co_names", ())
+    known = getattr(function, "__globals__", {})
+    owner = getattr(step, "__self__", None)
+    inside = vars(owner).values() if hasattr(owner, "__dict__") else ()
+    return [step, owner, *cells, *(known[name] for name in names if name in known), *inside]
+
+
+def models_of(step: Callable[..., Any]) -> list[Module]:
+    """The models that a function refers to."""
+    return [thing for thing in _referred(step) if isinstance(thing, Module)]
+
+
+@contextmanager
+def unchanged(modules: Sequence[Module]) -> Iterator[None]:
+    """At the end, attributes of modules and NumPy's generator are as before; TraceError if they had changed.
+
+    A model that counts its calls, or draws random numbers of its own, is no program.
+    """
+    state, before = _numpys_state(), [(module, _plain_attributes(module)) for module in modules]
+    try:
+        yield
+        drawn = any(not np.array_equal(a, b) for a, b in zip(_numpys_state(), state, strict=True))
+        pairs = [(m, name, value) for m, old in before for name, value in old.items()]
+        changed = [f"{name} of {m!r:.60}" for m, name, value in pairs if not _alike(vars(m).get(name), value)]
+        if changed or drawn:
+            what = changed[0] if changed else "NumPy's random generator"
+            raise TraceError(
+                f"the step changes {what} while it runs, and a program cannot hold that: draw random numbers with "
+                "tg.nn.Dropout or pass them in, and count outside of the step"
+            )
+    finally:
+        np.random.set_state(state)
+        for module, old in before:
+            for name, value in old.items():
+                if not _alike(vars(module).get(name), value):
+                    object.__setattr__(module, name, value)
+
+
+def _numpys_state() -> Any:
+    return np.random.get_state()
+
+
+def _plain_attributes(module: Module) -> dict[str, Any]:
+    """Copies of what is neither a tensor nor a module nor an array."""
+    kinds = (int, float, str, bool, type(None), np.random.Generator, list, dict)
+    plain = {name: value for name, value in vars(module).items() if type(value) in kinds}
+    return {name: deepcopy(value) for name, value in plain.items() if _is_plain(value)}
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, (list, dict)):
+        inner = value.values() if isinstance(value, dict) else value
+        return all(isinstance(x, (int, float, str, bool, type(None))) for x in inner)
+    return True
+
+
+def _alike(a: Any, b: Any) -> bool:
+    if isinstance(a, np.random.Generator) and isinstance(b, np.random.Generator):
+        return bool(a.bit_generator.state == b.bit_generator.state)
+    return type(a) is type(b) and (a == b or a != a)
+
+
+def parameters_of(step: Callable[..., Any]) -> list[Tensor]:
+    """The parameters that can be seen from outside: of the models, optimizers and tensors that a function refers to."""
+    found: dict[int, Tensor] = {}
+    for thing in _referred(step):
+        inside: Any = [thing]
+        if isinstance(thing, (Module, Optimizer)):
+            inside = thing.parameters() if isinstance(thing, Module) else thing.parameters
+        found |= {t.number: t for t in inside if isinstance(t, Tensor) and t.op is None and t.requires_grad}
+    return list(found.values())
+
+
+_EMPTY = CellType()
+
+
+@contextmanager
+def for_reading_only(parameters: Sequence[Tensor]) -> Iterator[None]:
+    """Inside, nobody can write to the parameters."""
+    writeable = [p.data for p in parameters if p.data.flags.writeable]
+    try:
+        for array in writeable:
+            array.flags.writeable = False
+        yield
+    finally:
+        for array in writeable:
+            array.flags.writeable = True
+
+
+@contextmanager
+def nudged(parameters: Sequence[tuple[Tensor, Array]]) -> Iterator[None]:
+    """Inside, the parameters have other values, and nobody can write to them."""
+    try:
+        for parameter, before in parameters:
+            parameter.data[...] = before * parameter.dtype.type(1.25) + parameter.dtype.type(0.01)
+        with for_reading_only([parameter for parameter, _ in parameters]):
+            yield
+    finally:
+        for parameter, before in parameters:
+            parameter.data[...] = before
