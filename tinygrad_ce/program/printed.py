@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import textwrap
 from collections import Counter
 from collections.abc import Mapping
@@ -280,6 +281,16 @@ class _Resolved(ast.NodeTransformer):
                 value = getattr(value, name, None)
             if isinstance(value, Primitive):
                 return ast.Name(value.name)
+        self.generic_visit(node)
+        return node
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
+        if re.fullmatch(r"\w+\.sum\(.*\) / count\(.*\)", ast.unparse(node)):  # the mean, as one would write it
+            mean = node.left
+            assert isinstance(mean, ast.Call)
+            assert isinstance(mean.func, ast.Attribute)
+            mean.func.attr = "mean"
+            return mean
         self.generic_visit(node)
         return node
 
