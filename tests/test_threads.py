@@ -395,14 +395,14 @@ def test_a_fork_after_the_threads_were_used_works_on_both_sides_without_a_warnin
                 os._exit(0)
             finally:
                 os._exit(1)
-        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), same())
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), same(), flush=True)  # or a child says it again
 
     context = multiprocessing.get_context("fork")
     for _ in range(2):
         process = context.Process(target=child)
         process.start()
         process.join()
-        print(process.exitcode, same())
+        print(process.exitcode, same(), flush=True)
     """
         )
         == ["0", "True"] * 5
