@@ -947,6 +947,13 @@ def test_auto_compiles_what_repays_it_and_says_so(monkeypatch, capsys):
     assert capsys.readouterr() == ("", "")
 
 
+def test_auto_stays_step_by_step_where_callbacks_would_have_it_traced_again_and_again(monkeypatch):
+    monkeypatch.setattr(train, "REPAYS", 1)
+    for few, whole in ((50, False), (1, True)):
+        monkeypatch.setattr(train, "RETRACED", few)
+        assert trainer().fit(DATA, SIDES, epochs=2, batch_size=16, callbacks=lambda *_: None).compiled is whole
+
+
 @pytest.mark.parametrize("wrong", ["yes", None, 1.5, "Auto"])
 def test_compile_is_true_false_or_auto(wrong):
     with pytest.raises(ValueError, match=r'compile=.* must be True, False or "auto"'):

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tinygrad_ce.program.epochs import Epochs
 
 REPAYS = 30_000  # steps: from here on, the seconds of compiling are less than what they save
+RETRACED = 50  # steps in an epoch: in fewer, looking again for what callbacks have changed takes longer than it saves
 Callback = Callable[["Trainer", dict[str, float]], Any]
 
 
@@ -125,7 +126,8 @@ class Trainer:
         to rounding. What cannot be compiled runs step by step, after a warning that says why.
         progress: a bar in the terminal.
         seed: of the order of the batches and of dropout; the same seed gives the same parameters, bit for bit.
-        Ctrl-C ends after the current batch and keeps what was learnt; History.stopped says so.
+        Ctrl-C ends after the current batch (compiled, after a tenth of a second at most) and keeps what was learnt;
+        History.stopped says so.
         Raises NotFiniteError if a loss is NaN or infinite, ValueError for data or options that do not fit.
         """
         X, y = self._prepared(X, y)
@@ -143,6 +145,8 @@ class Trainer:
         run = partial(self._step, clip_norm)
         watched = validation is not None or bool(callbacks) or patience is not None
         with _interrupts() as interrupted, _bar(progress, epochs) as advance:
+            if compile == "auto" and callbacks and len(X) < RETRACED * batch_size:
+                compile = False
             loops = self._loops(compile, run, X, y, epochs, batch_size, generator)
             history.compiled = loops is not None
             if loops is None:
