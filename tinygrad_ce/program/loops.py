@@ -235,6 +235,8 @@ class Lowering:
                     node = node_of(body_of(i.op.body)(*inputs, **i.params))
             except CannotLower as error:
                 raise CannotLower(f"{i.op.name}: {error}") from None
+            except (TypeError, ValueError, AttributeError, IndexError) as error:
+                raise CannotLower(f"{i.op.name}: its body does not run on arrays without elements: {error}") from error
             if node.shape != i.result.shape or node.dtype != i.result.dtype:
                 raise CannotLower(f"{i.op.name}: loops would give {node.shape} {node.dtype}, its body another array")
             self.nodes[i.result] = node
