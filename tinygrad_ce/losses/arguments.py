@@ -137,12 +137,14 @@ def _counting(labels: Any, weights: Any, ignored: bool) -> Any:
 
 def check_labels(name: str, labels: Array, classes: int, ignore_index: int | None) -> bool:
     """Raise for a label that is no class; tell whether any row is ignored."""
-    labels = labels.reshape(-1).astype(np.int64, copy=False)
+    if labels.ndim != 1 or labels.dtype != np.int64:
+        labels = labels.reshape(-1).astype(np.int64)
     look = ops.first_bad_label.compute if recording.listener is None else ops.first_bad_label.body
     row = look(labels, classes=classes, ignored=0 if ignore_index is None else ignore_index)
     if row < 0:
-        some = recording.listener is not None or bool((labels == ignore_index).any())  # of other data there may be
-        return ignore_index is not None and some
+        if ignore_index is None:
+            return False
+        return recording.listener is not None or bool((labels == ignore_index).any())  # of other data there may be
     hint = "; to leave rows out, say so with ignore_index=-1" if labels[row] == -1 else ""
     raise ValueError(
         f"{name}: the label in row {row} is {labels[row]}, and there are {classes} classes, 0 to {classes - 1}{hint}"
