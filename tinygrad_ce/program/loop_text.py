@@ -73,7 +73,7 @@ class LoopText:
             body += [*self.comments(loop), *lines]
         body = [*self.gathered(), *body, *self.handed_out()]
         fixed = [f"{name} = {text}" for text, name in self.literals.items()]
-        given = [f"{self.number_name(k)} = numbers[{len(self.numbers)} * s + {k}]" for k in range(len(self.numbers))]
+        given = [self.given(k) for k in range(len(self.numbers))]
         answers = [f"{b.name}_all" for b in self.answers()]
         inputs = (
             [f"{b.name}_all" for b in self.plan.all_buffers if b.role in ("input", "drawn")]
@@ -101,6 +101,12 @@ class LoopText:
         rows = [*head, "", "", "@jit", arguments, *(f"    {line}" for line in fixed), "    for s in range(steps):"]
         rows += [f"        {line}".rstrip() for line in (*given, *body)] or ["        pass"]
         return "\n".join(rows) + "\n", self.numbers
+
+    def given(self, k: int) -> str:
+        """The line that takes one of the step's numbers, with its formula."""
+        name, formula = self.number_name(k), self.numbers[k]
+        line = f"{name} = numbers[{len(self.numbers)} * s + {k}]" if len(self.numbers) > 1 else f"{name} = numbers[s]"
+        return line if name == formula else f"{line}  # {formula}"
 
     def answers(self) -> list[Buffer]:
         """The buffers of the outputs, of which each step's is handed out."""
