@@ -4,6 +4,7 @@ import math
 import os
 import signal
 import threading
+import warnings
 
 import numpy as np
 import pytest
@@ -663,3 +664,25 @@ def test_a_compiled_fit_follows_what_callbacks_change(change):
     np.testing.assert_allclose(results[1][0], results[0][0], rtol=1e-9)
     for name, value in results[0][1].items():
         np.testing.assert_allclose(results[1][1][name], value, rtol=1e-9)
+
+
+class _Branching(_Scaled):
+    def forward(self, x):
+        z = self.inner(x)
+        return z * 2 if self.factor < 1 and z.sum() > 0 else z
+
+
+def test_a_fit_that_callbacks_make_untraceable_goes_on_step_by_step():
+    results = []
+    for compiled in (False, True):
+        tg.seed(0)
+        model = _Branching()
+        run = tg.Trainer(model, tg.nn.SoftmaxCrossEntropy(), tg.optim.SGD(model.parameters(), lr=0.1))
+        callback = lambda run, row: _a_number_of_the_model(run) if row["epoch"] == 2 else None  # noqa: E731
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            history = run.fit(X, Y, epochs=5, callbacks=callback, compile=compiled, seed=0)
+        results.append((history["loss"], history["epoch"]))
+    assert "from epoch 3 on, this training runs step by step" in str(said[0].message)
+    assert results[0][1] == results[1][1] == [1, 2, 3, 4, 5]
+    np.testing.assert_allclose(results[1][0], results[0][0], rtol=1e-9)

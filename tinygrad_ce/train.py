@@ -152,7 +152,7 @@ class Trainer:
             if loops is None:
                 rows = self._eager_epochs(run, X, y, epochs, batch_size, generator, interrupted)
             else:
-                rows = self._compiled_epochs(loops, y, epochs, watched, bool(callbacks), interrupted)
+                rows = self._compiled_epochs(loops, run, epochs, watched, bool(callbacks), interrupted)
             for row in rows:
                 if validation is not None:
                     row |= {f"val_{name}": value for name, value in self.evaluate(*validation).items()}
@@ -181,9 +181,10 @@ class Trainer:
         batch_size: int,
         generator: np.random.Generator,
         interrupted: threading.Event,
+        first: int = 1,
     ) -> Iterator[dict[str, float]]:
         """One pass over the data after the other: this is the loop. The figures of each."""
-        for epoch in range(1, epochs + 1):
+        for epoch in range(first, epochs + 1):
             self.model.train()
             lr = self.optimizer.lr
             total = _Total(self.task, self.loss)
@@ -275,17 +276,31 @@ class Trainer:
         return True
 
     def _compiled_epochs(
-        self, loops: Epochs, y: Array, epochs: int, watched: bool, changed: bool, interrupted: threading.Event
+        self,
+        loops: Epochs,
+        run: Callable[..., tuple[Tensor, Any]],
+        epochs: int,
+        watched: bool,
+        changed: bool,
+        interrupted: threading.Event,
     ) -> Iterator[dict[str, float]]:
         """The figures of each epoch; parameters are put back after each if somebody watches, else at the end."""
+        X, y = loops.data
         per_epoch, first = loops.steps_of_epoch(), self.optimizer.steps
         epoch, seen = 1, 0
         total = _Total(self.task, self.loss)
         try:
             for together in [1] * epochs if watched else [epochs]:
                 self.model.train()
-                if changed and epoch > 1:  # callbacks may have changed what a step does
-                    loops.renew()
+                try:
+                    if changed and epoch > 1:  # callbacks may have changed what a step does
+                        loops.renew()
+                except RuntimeError as error:
+                    warn(f"from epoch {epoch} on, this training runs step by step: {_first_line(error)}")
+                    yield from self._eager_epochs(
+                        run, X, y, epochs, loops.batch, loops.generator, interrupted, first=epoch
+                    )
+                    return
                 for part in loops.run(together):
                     done = 0
                     while done < len(part.losses):
