@@ -15,7 +15,7 @@ HOUSE = Path(tg.__file__).parent
 FILES = sorted(path.relative_to(HOUSE).as_posix() for path in HOUSE.rglob("*.py"))
 
 FLOORS = {
-    "tape": 0, "cache": 0, "threads": 0, "kernels": 0, "data": 0,
+    "tape": 0, "lines": 0, "cache": 0, "threads": 0, "kernels": 0, "data": 0,
     "core": 1,
     "ops": 2,
     "backward": 3, "numpy_protocol": 3,

@@ -7,17 +7,14 @@ from __future__ import annotations
 
 import inspect
 import itertools
-import os
-import sys
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from types import FrameType
 from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from tinygrad_ce.lines import Place, calls, place
 from tinygrad_ce.tape import recording
 
 Array: TypeAlias = npt.NDArray[Any]
@@ -26,6 +23,12 @@ Rule: TypeAlias = Callable[..., Any]
 
 _next_number = itertools.count(1).__next__
 _NO_PARAMS: Mapping[str, Any] = {}
+
+
+def array_of(x: Any) -> Array:
+    """The array of a tensor, or of anything else that NumPy makes an array of."""
+    array: Array = x.data if isinstance(x, Tensor) else np.asarray(x)
+    return array
 
 
 def plain(x: Any) -> Any:
@@ -67,7 +70,7 @@ class Tensor:
     edges: Sequence[tuple[Tensor, int]]  # the inputs that want a gradient, each with its position
     params: Mapping[str, Any]  # its static parameters
     ready: Array | None  # the gradient of the first input for upstream 1, where the kernel has computed it on its way
-    place: str | None  # the line of the user's code that made it, where the primitive asks for it to be kept
+    place: Place | None  # which line of the user's code made it, and inside which modules (see lines.py)
     number: int  # tensors are numbered as they are born, so every input is older than its output
 
     def __init__(self, data: Any, requires_grad: bool = False, name: str | None = None) -> None:
@@ -447,8 +450,8 @@ class Primitive:
             result.values = values
             result.edges = edges
             result.params = {**self.defaults, **params} if params else self.defaults
-            if self.keeps_place:
-                result.place = users_line()[0]
+            if calls.inner is not None or self.keeps_place:
+                result.place = place()
         else:
             result.requires_grad = False
             result.op = None
@@ -555,32 +558,6 @@ def primitive(body: Callable[..., Any] | None = None, **options: Any) -> Any:
     if body is None:
         return lambda function: Primitive(function, **options)
     return Primitive(body, **options)
-
-
-_PACKAGE = os.path.dirname(__file__) + os.sep
-
-
-def _users_frame() -> FrameType:
-    """The innermost call that is not of this package."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
-        frame = frame.f_back
-    assert frame is not None
-    return frame
-
-
-def users_line() -> tuple[str, str, int]:
-    """Where we were called from, outside this package: "train.py:12", the whole file name, and the line number."""
-    frame = _users_frame()
-    file, line = frame.f_code.co_filename, frame.f_lineno
-    return f"{os.path.basename(file)}:{line}", file, line
-
-
-def warn(message: str) -> None:
-    """A UserWarning at the line of the user's code that called us; by Python's default it is shown there once."""
-    frame = _users_frame()
-    registry = frame.f_globals.setdefault("__warningregistry__", {})
-    warnings.warn_explicit(message, UserWarning, frame.f_code.co_filename, frame.f_lineno, registry=registry)
 
 
 from tinygrad_ce import ops  # noqa: E402  (the operators above call the primitives, which are made with this file)

@@ -18,8 +18,9 @@ import numpy as np
 
 from tinygrad_ce import data, losses, nn, ops
 from tinygrad_ce.backward import no_grad
-from tinygrad_ce.core import Array, Tensor, warn
+from tinygrad_ce.core import Array, Tensor, array_of
 from tinygrad_ce.data.checks import whole_number
+from tinygrad_ce.lines import noted, warn
 from tinygrad_ce.optim import Optimizer, clip_grad_norm
 from tinygrad_ce.tape import recording
 from tinygrad_ce.views import nan, plots
@@ -144,7 +145,7 @@ class Trainer:
         history, best = History(), _Best(self.model, patience)
         run = partial(self._step, clip_norm)
         watched = validation is not None or bool(callbacks) or patience is not None
-        with _interrupts() as interrupted, _bar(progress, epochs) as advance:
+        with noted(False), _interrupts() as interrupted, _bar(progress, epochs) as advance:
             if compile == "auto" and callbacks and len(X) < RETRACED * batch_size:
                 compile = False
             loops = self._loops(compile, run, X, y, epochs, batch_size, generator)
@@ -158,7 +159,8 @@ class Trainer:
                     row |= {f"val_{name}": value for name, value in self.evaluate(*validation).items()}
                 history.append(row)
                 advance(row)
-                answers = [callback(self, row) for callback in callbacks]
+                with noted(True):
+                    answers = [callback(self, row) for callback in callbacks]
                 if any(answer is True for answer in answers):
                     history.stopped = "callback"
                     break
@@ -371,7 +373,7 @@ class Trainer:
         """(classes, classes) counts: row = the true class, column = the answer. ValueError if there are no classes."""
         if self.task == "numbers":
             raise ValueError("confusion_matrix: this model was not trained on classes")
-        y = _array(y)
+        y = array_of(y)
         labels = y.argmax(axis=-1) if self.task == "classes" and y.ndim == 2 else y.reshape(-1).astype(np.int64)
         scores = self._scores(X, 1024)
         classes = scores.shape[-1] if self.task == "classes" else 2
@@ -397,7 +399,7 @@ class Trainer:
 
         y: class indices. ValueError for data with another number of features than 2.
         """
-        X, y = self._inputs(X), _array(y).reshape(-1)
+        X, y = self._inputs(X), array_of(y).reshape(-1)
         if X.ndim != 2 or X.shape[1] != 2:
             raise ValueError(f"a decision boundary needs data with 2 features, and these have shape {X.shape}")
         if self.task == "numbers":
@@ -413,12 +415,13 @@ class Trainer:
         X = self._inputs(X)
         with _evaluating(self.model), no_grad():
             parts = [
-                _array(self.model(batch)) for batch, _ in data.batches(X, np.arange(len(X)), batch_size, shuffle=False)
+                array_of(self.model(batch))
+                for batch, _ in data.batches(X, np.arange(len(X)), batch_size, shuffle=False)
             ]
         return np.concatenate(parts)
 
     def _inputs(self, inputs: Any) -> Array:
-        X = _array(inputs)
+        X = array_of(inputs)
         if X.ndim and X.dtype.kind not in "fiub":
             raise TypeError(f"X must hold real numbers, and has dtype {X.dtype}")
         if X.dtype.kind == "f":
@@ -428,7 +431,7 @@ class Trainer:
         return X
 
     def _prepared(self, X: Any, y: Any) -> tuple[Array, Array]:
-        X, y = self._inputs(X), _array(y)
+        X, y = self._inputs(X), array_of(y)
         if y.dtype.kind == "f":
             y = np.asarray(y, self.optimizer.parameters[0].dtype)
         if y.ndim == 0 or len(X) != len(y):
@@ -450,11 +453,6 @@ def _saved(figure: Any, path: Any) -> Any:
     if path is not None:
         figure.savefig(path, dpi=150)
     return figure
-
-
-def _array(value: Any) -> Array:
-    array: Array = value.data if isinstance(value, Tensor) else np.asarray(value)
-    return array
 
 
 def _not_finite(loss: Tensor, epoch: int, batch: int) -> str:
@@ -547,7 +545,7 @@ class _Total:
         rows = len(y) if self.ignored is None else int((y != self.ignored).sum())
         self.loss += _number(loss) * rows
         self.rows += rows
-        self._count(_array(predictions), y, rows)
+        self._count(array_of(predictions), y, rows)
 
     def add_many(self, losses: Array, predictions: Array, y: Array) -> None:
         """Several batches of one size, each a row."""
@@ -601,7 +599,7 @@ class _Best:
 
 
 def _number(loss: Any) -> float:
-    array = _array(loss)
+    array = array_of(loss)
     if array.size != 1:
         raise ValueError(f'the loss has shape {array.shape}, and training needs one number: use reduction="mean"')
     return float(array.item())

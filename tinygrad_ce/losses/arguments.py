@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygrad_ce import ops
-from tinygrad_ce.core import Array, Tensor, plain, warn
+from tinygrad_ce.core import Array, Tensor, array_of, plain
+from tinygrad_ce.lines import warn
 from tinygrad_ce.tape import checked, held, recording
 
 REDUCTIONS = ("mean", "sum", "none")
@@ -119,7 +120,7 @@ def _hard_rows(
     ignored = checked(targets, partial(check_labels, name, classes=classes, ignore_index=ignore_index))
     rows = _as_rows(values, axis)
     if ignored:
-        if (data_of(labels) == ignore_index).all():
+        if (array_of(labels) == ignore_index).all():
             warn(f"{name}: every row has the ignored index {ignore_index}; the loss is 0")
         labels = ops.where(ops.equal(labels, ignore_index), -1, labels)
     weights = 1.0 if weight is None else _class_weights(name, weight, classes, rows.dtype)
@@ -250,7 +251,7 @@ def broadcast(name: str, argument: str, weight: Any, values: Any) -> Any:
     """Weights that broadcast against the values; 1.0 where there are none."""
     if weight is None:
         return 1.0
-    array = array_of(weight, values.dtype)
+    array = array_in(weight, values.dtype)
     if not ((array >= 0) & (array < np.inf)).all():
         raise ValueError(f"{name}: {argument}= must not be negative, NaN or infinite")
     try:
@@ -265,20 +266,14 @@ def broadcast(name: str, argument: str, weight: Any, values: Any) -> Any:
 # ---- of all
 
 
-def data_of(x: Any) -> Array:
-    """The array of a tensor, or the array itself: for looking at its numbers."""
-    array: Array = x.data if isinstance(x, Tensor) else x
-    return array
-
-
 def _alike(targets: Any, dtype: Any) -> Any:
     """Targets in the dtype of the values; as a tensor where somebody wants to know what becomes of it."""
     if isinstance(targets, Tensor) and (targets.requires_grad or recording.listener is not None):
         return targets if targets.requires_grad or targets.dtype == dtype else ops.astype(targets, dtype=dtype)
-    return array_of(targets, dtype)
+    return array_in(targets, dtype)
 
 
-def array_of(x: Any, dtype: Any) -> Array:
+def array_in(x: Any, dtype: Any) -> Array:
     """The array of a tensor, or of anything else, in this dtype."""
     return np.asarray(x.data if isinstance(x, Tensor) else x, dtype=dtype)
 

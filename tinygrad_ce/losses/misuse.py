@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce import ops
-from tinygrad_ce.core import Tensor, users_line, warn
+from tinygrad_ce.core import Tensor
+from tinygrad_ce.lines import line_of, users_line, warn
 from tinygrad_ce.losses.arguments import sum_tolerance
 
 MOVING = {
@@ -56,6 +57,7 @@ def warn_of_squashed(logits: Any, name: str, other: str, axis: int | None) -> No
             )
         return
     assert maker.op is not None
+    assert maker.place is not None
     ours, theirs = "sigmoid" if axis is None else "softmax", maker.op.name
     what = f"{ours} is applied twice" if theirs == ours else f"{ours} is applied to the output of a {theirs}"
     source = maker.inputs[0].name if isinstance(maker.inputs[0], Tensor) else None
@@ -64,7 +66,7 @@ def warn_of_squashed(logits: Any, name: str, other: str, axis: int | None) -> No
         instead = f"write {other}(..., targets), which takes probabilities, or {instead}"
     # The text is the same in every step of a loop, so that Python shows it once.
     warn(
-        f"{what}: at {maker.place}, and again by {name} at {users_line()[0]}. {_best(classes)}. "
+        f"{what}: at {line_of(maker.place).short}, and again by {name} at {users_line().short}. {_best(classes)}. "
         f"{instead[0].upper()}{instead[1:]}"
     )
 

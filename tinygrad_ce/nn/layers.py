@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce import losses, ops
-from tinygrad_ce.core import Array, Tensor, plain
+from tinygrad_ce.core import Array, Tensor, array_of, plain
 from tinygrad_ce.nn import init
 from tinygrad_ce.nn.module import Module
 from tinygrad_ce.tape import checked, recording
@@ -249,7 +249,7 @@ class Embedding(Module):
         self.W = Tensor(init.generator().normal(0, 1, (n_words, n_out)), requires_grad=True)
 
     def forward(self, x: Any) -> Any:
-        words = _data(x) if isinstance(x, Tensor) else np.asarray(x)
+        words = array_of(x)
         if words.dtype.kind not in "iu":
             raise TypeError(
                 f"Embedding: words must be integers, and these have dtype {words.dtype}: cast with .astype(int)"
@@ -279,10 +279,6 @@ def becomes(layer: Module, attribute: str, new: Any) -> None:
         recording.listener.becomes(layer, attribute, new)
     else:
         setattr(layer, attribute, new)
-
-
-def _data(x: Any) -> Array:
-    return x.data if isinstance(x, Tensor) else x
 
 
 def _check_features(layer: Any, x: Any) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from tinygrad_ce.backward import no_grad
 from tinygrad_ce.core import Array, Tensor
+from tinygrad_ce.lines import calls, entered
 
 
 class Module:
@@ -33,7 +34,14 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} has no forward: write def forward(self, x)")
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
-        return self.forward(*inputs, **options)
+        outer = calls.inner
+        if outer is None:
+            return self.forward(*inputs, **options)
+        calls.inner = entered(self, outer)
+        try:
+            return self.forward(*inputs, **options)
+        finally:
+            calls.inner = outer
 
     def __setattr__(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.core import Array, Tensor, warn
+from tinygrad_ce.core import Array, Tensor
+from tinygrad_ce.lines import warn
 from tinygrad_ce.program import files
 from tinygrad_ce.program.arrays import CannotLower
 from tinygrad_ce.program.loops import Buffer, Lowered, Lowering
