@@ -20,6 +20,12 @@ from tinygrad_ce.train import History, NotFiniteError, Trainer
 
 if TYPE_CHECKING:
     from tinygrad_ce.program import Program, TraceError, compile, source, trace
+    from tinygrad_ce.views.audit import audit
+    from tinygrad_ce.views.draw import draw
+    from tinygrad_ce.views.exercise import exercise
+    from tinygrad_ce.views.explain import explain
+    from tinygrad_ce.views.nan import why_nan
+    from tinygrad_ce.views.page import step_through
 
 __version__ = "0.1.0"
 
@@ -31,10 +37,14 @@ __all__ = [
     "Tensor",
     "TraceError",
     "Trainer",
+    "audit",
     "check",
     "compile",
     "core",
     "data",
+    "draw",
+    "exercise",
+    "explain",
     "get_num_threads",
     "grad",
     "gradients",
@@ -52,21 +62,28 @@ __all__ = [
     "seed",
     "set_num_threads",
     "source",
+    "step_through",
     "trace",
     "value_and_grad",
     "vjp",
+    "why_nan",
 ]
 
-_OF_PROGRAMS = ("Program", "TraceError", "compile", "source", "trace")
+_LATER = {
+    **dict.fromkeys(("Program", "TraceError", "compile", "source", "trace"), "program"),
+    **{name: f"views.{name}" for name in ("audit", "draw", "exercise", "explain")},
+    "step_through": "views.page",
+    "why_nan": "views.nan",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """What has to do with programs is loaded when it is first asked for: most scripts ask for none of it."""
-    if name in _OF_PROGRAMS:
-        value = globals()[name] = getattr(import_module("tinygrad_ce.program"), name)
+    """Programs and views are loaded when they are first asked for: most scripts ask for none of them."""
+    if name in _LATER:
+        value = globals()[name] = getattr(import_module(f"tinygrad_ce.{_LATER[name]}"), name)
         return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_OF_PROGRAMS})
+    return sorted({*globals(), *_LATER})

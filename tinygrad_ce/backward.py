@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
@@ -113,12 +113,17 @@ def leading_to(wanted: set[int], of: Tensor) -> dict[int, Tensor]:
 
 
 def pulled_back(
-    of: Tensor, seed: Any, needed: dict[int, Tensor], create_graph: bool = False
+    of: Tensor,
+    seed: Any,
+    needed: dict[int, Tensor],
+    create_graph: bool = False,
+    heard: Callable[[Tensor, int, Any], None] | None = None,
 ) -> Iterator[tuple[Tensor, Any]]:
     """Each needed tensor with its whole gradient, youngest first.
 
     An operation's inputs are older than its output, so when a tensor's turn comes, every share of its gradient has
     arrived. With create_graph the rules run on Tensors and are recorded; without, they run on arrays.
+    heard: is told each share as it arrives: by which tensor, at which of its inputs.
     """
     arriving = {of.number: seed}
     for number in sorted(needed, reverse=True):
@@ -152,6 +157,8 @@ def pulled_back(
                     share = astype(share, dtype=data.dtype)
                 if not create_graph and (share is g or share.base is not None):
                     share = share.copy()  # every gradient has its own memory: whoever writes to one changes no other
+                if heard is not None:
+                    heard(tensor, position, share)
                 arriving[number] = arriving[number] + share if number in arriving else share
 
 

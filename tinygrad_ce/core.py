@@ -450,7 +450,10 @@ class Primitive:
             result.values = values
             result.edges = edges
             result.params = {**self.defaults, **params} if params else self.defaults
-            if calls.inner is not None or self.keeps_place:
+            inner = calls.inner
+            if inner and inner[2]:
+                result.place = inner
+            elif inner is not None or self.keeps_place:
                 result.place = place()
         else:
             result.requires_grad = False

@@ -6,17 +6,17 @@ import os
 import sys
 import threading
 import warnings
-import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
 from types import CodeType, FrameType
 from typing import Any, NamedTuple, TypeAlias
 
-# Noted at each call of a module and at each operation, so these are plain tuples: a code and where in it, which is
-# turned into a file and a line only when somebody asks.
-Call: TypeAlias = tuple[Any, ...]  # () outside of modules, else (weak reference, class, code, instruction, outer call)
-Place: TypeAlias = tuple[Call | None, CodeType, int]  # (innermost call of a module, code, instruction)
+# Noted at each call of a module and at each operation, so it is a plain tuple, with a code and where in it, which are
+# turned into a file and a line only when somebody asks:
+# (module or None for an operation, the call around it, whether the module is a layer of ours, code, instruction).
+# A layer of ours in a layer of ours has no code of its own: the one around it knows the user's line.
+Place: TypeAlias = tuple[Any, Any, bool, CodeType | None, int]
 
 _PACKAGE = os.path.dirname(__file__) + os.sep
 _LAYERS = os.path.join(_PACKAGE, "nn") + os.sep
@@ -25,7 +25,7 @@ _LAYERS = os.path.join(_PACKAGE, "nn") + os.sep
 class _Calls(threading.local):
     """`inner`: the call of a module that this thread is in; () outside of modules, None where nothing is noted."""
 
-    inner: Call | None = ()
+    inner: Any = ()
 
 
 calls = _Calls()
@@ -46,23 +46,17 @@ _ours = _Files()
 _ours_but_layers = _Files(but=_LAYERS)
 
 
-def entered(module: Any, outer: Call) -> Call:
-    """What is noted when a module is called: it, and from where."""
-    frame = sys._getframe(2)
-    return weakref.ref(module), type(module), frame.f_code, frame.f_lasti, outer
-
-
 def place() -> Place:
-    """Where the primitive that is recording its result was called: in the user's code, or in one of our layers.
+    """Where the primitive that is recording its result was called; the walk ends in the user's code.
 
-    For a layer the notes of its call know the user's line, so the walk is two frames long and not the whole stack.
+    Inside a module it ends in our layers, too: the notes of their calls know the user's line.
     """
     inner = calls.inner
     passed_over = _ours_but_layers if inner else _ours
     frame: FrameType = sys._getframe(3)
     while passed_over[frame.f_code.co_filename] and frame.f_back is not None:
         frame = frame.f_back
-    return inner, frame.f_code, frame.f_lasti
+    return None, inner or None, False, frame.f_code, frame.f_lasti
 
 
 @contextmanager
@@ -88,12 +82,23 @@ class Line(NamedTuple):
 
 
 def line_of(place: Place) -> Line:
-    """The line of the user's code: that of the place, or where the outermost of our layers around it was called."""
-    call, code, instruction = place
-    while call and _ours[code.co_filename]:
-        code, instruction, call = call[2:]
+    """The line of the user's code: that of the place itself, or where the layers of ours around it were called."""
+    _, around, _, code, instruction = place
+    while around and (code is None or _ours[code.co_filename]):
+        _, around, _, code, instruction = around
+    assert code is not None
     numbers = (position[0] for position in islice(code.co_positions(), instruction // 2, None))
     return Line(code.co_filename, next(numbers, None) or code.co_firstlineno)
+
+
+def calls_around(place: Place | None) -> list[Place]:
+    """The calls of modules inside which something was made, the outermost first; each is one object."""
+    found = []
+    while place:
+        if place[0] is not None:
+            found.append(place)
+        place = place[1]
+    return found[::-1]
 
 
 def _users_frame() -> FrameType:

@@ -316,3 +316,20 @@ def _calls_private(expression: ast.expr) -> bool:
 
 def _copied(node: ast.expr) -> ast.expr:
     return ast.parse(ast.unparse(node), mode="eval").body
+
+
+def expression_of(value: Value, instructions: list[Instruction]) -> tuple[ast.expr, dict[str, Any]]:
+    """A value as one expression of what the instructions started from, and what that expression calls, by name."""
+    program = simplified(Program([], instructions, {"value": value}))
+    writer = _Text(program)
+    for i in program.instructions:
+        writer.folded[i.result] = writer.expression(i)
+    return writer.node(program.outputs["value"]), _called_by([i.op for i in program.instructions])
+
+
+def _called_by(ops: list[Primitive]) -> dict[str, Any]:
+    """What the bodies of these primitives can call, and all primitives, as they run on arrays."""
+    functions: dict[str, Any] = {}
+    for op in ops:
+        functions |= {name: x for name, x in op.body.__globals__.items() if callable(x) and not name.startswith("__")}
+    return functions | {name: op.compute for name, op in REGISTRY.items()}

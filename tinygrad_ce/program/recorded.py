@@ -11,6 +11,7 @@ import keyword
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -30,6 +31,26 @@ LETTERS = {
 
 def of_loss(loss: Tensor) -> Program:
     """The forward and backward pass of a loss. ValueError if it has no history."""
+    return record(loss).program
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A program, and which of its values stand for what in the graph.
+
+    values: by the id of a tensor or array. gradients: by the number of a tensor. shares: for each edge, by the number
+    of the tensor that sends it and the position of the input: the instructions of the rule, and what it gives.
+    """
+
+    program: Program
+    values: dict[int, Value]
+    gradients: dict[int, Value]
+    shares: dict[tuple[int, int], tuple[list[Instruction], Value]]
+    alive: list[Any]  # so that the ids stay theirs
+
+
+def record(loss: Tensor) -> Recorded:
+    """The forward and backward pass of a loss, and what in it is what. ValueError if it has no history."""
     if not isinstance(loss, Tensor):
         raise TypeError(f"source: the loss is {type(loss).__name__}; only a Tensor has a history")
     if loss.op is None or not loss.requires_grad:
@@ -50,14 +71,25 @@ def of_loss(loss: Tensor) -> Program:
     seed = Tensor(np.ones_like(loss.data))
     writer.remember(seed, Value("_seed", seed.data, "constant"))
     writer.section = "backward"
+    gradients: dict[int, Value] = {}
+    shares: dict[tuple[int, int], tuple[list[Instruction], Value]] = {}
+    begun = len(writer.instructions)
+
+    def heard(tensor: Tensor, position: int, share: Tensor) -> None:
+        nonlocal begun
+        shares[tensor.number, position] = writer.instructions[begun:], writer.of(share)
+        begun = len(writer.instructions) 
+
     with recorded(False), listening(writer), writer.hearing_arrays(graph.values()):
-        for tensor, g in pulled_back(loss, seed, graph, create_graph=True):
-            name, gradient = writer.gradient(tensor, g)
+        for tensor, g in pulled_back(loss, seed, graph, create_graph=True, heard=heard):
+            begun = len(writer.instructions)  # what has added the shares up belongs to no rule
+            name, gradients[tensor.number] = writer.gradient(tensor, g)
             if tensor.op is None:
-                outputs[name] = gradient
+                outputs[name] = gradients[tensor.number]
     names = ["loss", *(f"d_{x.name}" for x in writer.inputs)]
     in_order = {name: outputs[name] for name in names if name in outputs}
-    return Program(writer.inputs, writer.instructions, in_order, single=False)
+    program = Program(writer.inputs, writer.instructions, in_order, single=False)
+    return Recorded(program, writer.values, gradients, shares, writer.alive)
 
 
 @contextmanager

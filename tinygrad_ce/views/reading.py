@@ -1,0 +1,255 @@
+"""The recorded graph of a loss, read once for all views: nodes, edges, their numbers, and their rules as formulas.
+
+The names are those of the printed program, and the formulas are its expressions: text, picture and program cannot
+disagree, because there is one source for all.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from tinygrad_ce.backward import pulled_back, reachable
+from tinygrad_ce.core import Array, Primitive, Tensor
+from tinygrad_ce.lines import Line, Place, calls_around, line_of
+from tinygrad_ce.program.printed import expression_of, literal, source
+from tinygrad_ce.program.recorded import Recorded, record
+from tinygrad_ce.program.straight import Instruction, Value
+from tinygrad_ce.tape import recording
+from tinygrad_ce.views.formula import Formula
+from tinygrad_ce.views.textbook import FUNCTIONS, textbook_form
+
+
+@dataclass(eq=False)
+class Node:
+    """An array of the graph: data that went in, a parameter, or the result of an operation.
+
+    name: in the printed program (`W0`, `z1`). label: the user's name for it, or its number (`layers.0.W`, `#17`).
+    kind: "data", "parameter" or "result". gradient: None where none flows. place: the line of the user's code that
+    made it. modules: the calls of modules that it was made in, the outermost first.
+    """
+
+    name: str
+    label: str
+    kind: str
+    value: Array
+    tensor: Tensor | None
+    gradient: Array | None = None
+    op: Primitive | None = None
+    inputs: list[Edge] = field(default_factory=list)
+    uses: list[Edge] = field(default_factory=list)
+    place: Line | None = None
+    modules: list[Place] = field(default_factory=list)
+    instruction: Instruction | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.value.shape
+
+    @cached_property
+    def formula(self) -> Formula | None:
+        """How it is computed from its inputs; None for what went in."""
+        return None if self.instruction is None else _formula(self.instruction.result, [self.instruction])
+
+    def __repr__(self) -> str:
+        return f"<{self.kind} {self.name} {self.shape}>"
+
+
+@dataclass(eq=False)
+class Edge:
+    """One use of a node by an operation.
+
+    argument: what the operation calls it. share: what comes back along this edge in the backward pass; None where no
+    gradient flows. The gradient of a node is the sum of the shares of its uses.
+    """
+
+    source: Node
+    target: Node
+    position: int
+    argument: str
+    share: Array | None = None
+    rule: tuple[list[Instruction], Value] | None = None
+
+    @cached_property
+    def formula(self) -> Formula | None:
+        """The rule of this edge, written with the names of the program; None where no gradient flows."""
+        return None if self.rule is None else _formula(self.rule[1], self.rule[0])
+
+    @cached_property
+    def local(self) -> Array | None:
+        """The local derivative, where the share is upstream times it, number by number; else None."""
+        upstream = self.target.gradient
+        if self.share is None or upstream is None:
+            return None
+        with np.errstate(all="ignore"):
+            local = np.asarray(self.pulled(np.ones_like(upstream)))
+            try:
+                product = upstream * local
+            except ValueError:
+                return None
+            same = product.shape == self.share.shape and np.allclose(product, self.share, 1e-5, 0, equal_nan=True)
+        return local if same else None
+
+    def pulled(self, upstream: Array) -> Array:
+        """What would come back along this edge for another upstream gradient: the engine's own rule is asked."""
+        target, source = self.target.tensor, self.source.tensor
+        assert target is not None
+        assert source is not None
+        shares: dict[int, Any] = {}
+        both = {target.number: target, source.number: source}
+        with kept_ready([target]), np.errstate(all="ignore"):
+            for _ in pulled_back(target, upstream, both, heard=lambda _, position, g: shares.update({position: g})):
+                pass
+        return np.asarray(shares[self.position])
+
+
+class Graph:
+    """The graph of a loss, with the gradients of one backward pass.
+
+    nodes: the oldest first. lines: the printed program. Raises TypeError and ValueError for what has no history.
+    """
+
+    def __init__(self, loss: Tensor, asked: str) -> None:
+        check_readable(loss, asked)
+        graph = reachable(loss)
+        with kept_ready(list(graph.values())), np.errstate(all="ignore"):
+            self.recorded = record(loss)
+        self.nodes: list[Node] = []
+        self._by_value: dict[int, Node] = {}
+        self._by_tensor: dict[int, Node] = {}
+        made = {id(i.result): i for i in self.recorded.program.instructions if i.section == "forward"}
+        for number in sorted(graph):
+            tensor = graph[number]
+            if tensor.op is not None:
+                self._read(tensor, made)
+        self.loss = self._by_tensor[loss.number]
+        names = {node.name for node in self.nodes}
+        assert len(names) == len(self.nodes)
+
+    def _read(self, tensor: Tensor, made: dict[int, Instruction]) -> None:
+        """Add the nodes of an operation: of its inputs that are not there yet, and of its result."""
+        assert tensor.op is not None
+        instruction = made[id(self.recorded.values[id(tensor)])]
+        inputs = [
+            (position, self._input(x, value))
+            for position, (x, value) in enumerate(zip(tensor.inputs, instruction.inputs, strict=True))
+            if isinstance(value, Value)
+        ]
+        node = self._add(instruction.result, tensor, "result")
+        node.op, node.instruction = tensor.op, instruction
+        if tensor.place is not None:
+            node.place, node.modules = line_of(tensor.place), calls_around(tensor.place)
+        for position, source in inputs:
+            rule = self.recorded.shares.get((tensor.number, position))
+            share = None if rule is None else rule[1].example
+            edge = Edge(source, node, position, tensor.op.argument(position), share, rule)
+            node.inputs.append(edge)
+            source.uses.append(edge)
+
+    def _input(self, x: Any, value: Value) -> Node:
+        known = self._by_value.get(id(value))
+        if known is not None:
+            return known
+        tensor = x if isinstance(x, Tensor) else None
+        return self._add(value, tensor, "parameter" if tensor is not None and tensor.requires_grad else "data")
+
+    def _add(self, value: Value, tensor: Tensor | None, kind: str) -> Node:
+        gradient = self.recorded.gradients.get(tensor.number) if tensor is not None else None
+        label = tensor.label if tensor is not None else f"array {value.shape}"
+        node = Node(value.name, label, kind, value.example, tensor, None if gradient is None else gradient.example)
+        self.nodes.append(node)
+        self._by_value[id(value)] = node
+        if tensor is not None:
+            self._by_tensor[tensor.number] = node
+        return node
+
+    @property
+    def edges(self) -> list[Edge]:
+        """All uses, in the order of the operations."""
+        return [edge for node in self.nodes for edge in node.inputs]
+
+    def of(self, tensor: Tensor) -> Node | None:
+        """The node of a tensor; None if it is not in this graph."""
+        return self._by_tensor.get(tensor.number)
+
+    @cached_property
+    def source(self) -> list[str]:
+        """The lines of the printed program, from `def step` on; what it calls stands above and is left out."""
+        assert self.loss.tensor is not None
+        with kept_ready(list(reachable(self.loss.tensor).values())), np.errstate(all="ignore"):
+            text = source(self.loss.tensor)
+        return text[text.index("def step(") :].splitlines()
+
+    def line(self, name: str) -> int | None:
+        """Where in `source` a name gets its value."""
+        return next((n for n, line in enumerate(self.source) if line.lstrip().startswith(f"{name} = ")), None)
+
+
+def check_readable(loss: Any, asked: str) -> None:
+    """Raise if a view cannot be made of this; asked: how the user called the view."""
+    if not isinstance(loss, Tensor):
+        raise TypeError(f"{asked}: a loss is a Tensor that was computed from others, and this is {type(loss).__name__}")
+    if recording.listener is not None:
+        raise RuntimeError(
+            f"{asked}: this step is being traced, and a traced step has no numbers of its own: call {asked} on a loss "
+            "that you compute outside of trace, compile and fit"
+        )
+    if loss.op is None or not loss.requires_grad:
+        made = "was made by you" if loss.op is None and loss.requires_grad else "depends on nothing with a gradient"
+        raise ValueError(
+            f"{asked}: {loss.label} has no history: it {made}. Compute a loss from tensors with requires_grad=True, "
+            "outside of no_grad(), and pass that"
+        )
+    if loss.size != 1:
+        raise ValueError(
+            f"{asked}: a loss is a single number, and {loss.label} has shape {loss.shape}: reduce it with .mean() or "
+            ".sum()"
+        )
+
+
+@contextmanager
+def kept_ready(tensors: list[Tensor]) -> Iterator[None]:
+    """Inside, rules are asked for every gradient; what a kernel has computed ahead is there again afterwards."""
+    before = [(tensor, tensor.ready) for tensor in tensors]
+    for tensor in tensors:
+        tensor.ready = None
+    try:
+        yield
+    finally:
+        for tensor, ready in before:
+            tensor.ready = ready
+
+
+def _formula(value: Value, instructions: list[Instruction]) -> Formula:
+    """A value as an expression; in textbook form where there is one that gives the same numbers."""
+    whole, functions = expression_of(value, instructions)
+    arrays = {x.name: x.example for i in instructions for x in i.inputs if isinstance(x, Value)}
+    arrays |= {value.name: value.example, **{i.result.name: i.result.example for i in instructions}}
+    formula = Formula(whole, dict(arrays), functions)
+    making = next((i for i in instructions if i.result is value), None)
+    if making is None:
+        return formula
+    inputs = {name: (_written(x), _array(x)) for name, x in zip(making.op.arguments, making.inputs, strict=False)}
+    form = textbook_form(making.op, making.params, inputs)
+    if form is not None:
+        other = Formula(form, dict(arrays), {**functions, **FUNCTIONS})
+        if other.value.shape == value.shape and np.allclose(other.value, value.example, 1e-4, 1e-6, equal_nan=True):
+            formula.textbook = other
+    return formula
+
+
+def _written(x: Any) -> ast.expr:
+    """How an input of an instruction stands in an expression."""
+    if isinstance(x, Value):
+        return literal(x.example.item()) if x.role == "constant" and x.example.size == 1 else ast.Name(x.name, ast.Load())
+    return literal(x)
+
+
+def _array(x: Any) -> Any:
+    return x.example if isinstance(x, Value) else x
