@@ -1,0 +1,343 @@
+"""The graph of a loss as an SVG picture: from left to right, modules as boxes, values and gradients in the nodes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from tinygrad_ce.core import Array, Tensor
+from tinygrad_ce.lines import Place
+from tinygrad_ce.views.layout import Box, Wire, arrange
+from tinygrad_ce.views.picture import FONT, SIDES, cut, heat_map, range_of, rows_of, short, wide, written
+from tinygrad_ce.views.reading import Edge, Graph, Node
+
+LARGEST = 1500  # nodes
+SMALL = (4, 4)  # rows and columns of a tensor that is shown as numbers
+NAME, TEXT, NUMBER = 13.0, 10.5, 11.0  # sizes of letters
+LINE = 15.0
+MARGIN = 9.0
+LEAD = 12.0  # of a straight line before its head
+PORT = 15.0  # between the ends of wires that arrive at one node
+
+STYLE = f"""
+.tg-graph text {{ font-family: {FONT}; fill: #1b1f24; }}
+.tg-graph .node rect.body {{ fill: #ffffff; stroke: #57606a; stroke-width: 1.2; }}
+.tg-graph .data rect.body {{ fill: #e9f2fb; stroke: #2a5f95; }}
+.tg-graph .parameter rect.body {{ fill: #fdf3d7; stroke: #8a6100; }}
+.tg-graph .loss rect.body {{ fill: #f9e6f0; stroke: #8f2260; stroke-width: 2; }}
+.tg-graph text.name {{ font-weight: bold; }}
+.tg-graph text.soft {{ fill: #57606a; }}
+.tg-graph text.gradient {{ fill: #8f2260; }}
+.tg-graph .module rect {{ fill: #6e7781; fill-opacity: 0.07; stroke: #8c959f; stroke-dasharray: 4 3; }}
+.tg-graph .module text {{ fill: #57606a; }}
+.tg-graph .wire path {{ fill: none; stroke: #6e7781; stroke-width: 1.4; }}
+.tg-graph .wire path.head {{ fill: #6e7781; stroke: none; }}
+.tg-graph .wire.still path {{ stroke-dasharray: 3 3; }}
+.tg-graph .wire.still path.head {{ stroke-dasharray: none; }}
+.tg-graph image {{ image-rendering: pixelated; }}
+""".strip()
+DARK = """
+.tg-graph text { fill: #e6edf3; }
+.tg-graph .node rect.body { fill: #161b22; stroke: #9aa4ae; }
+.tg-graph .data rect.body { fill: #10263c; stroke: #6cb0f0; }
+.tg-graph .parameter rect.body { fill: #2e2508; stroke: #e0b040; }
+.tg-graph .loss rect.body { fill: #38142a; stroke: #f08cc0; }
+.tg-graph text.soft, .tg-graph .module text { fill: #a6b0ba; }
+.tg-graph text.gradient { fill: #f5a3cc; }
+.tg-graph .wire path { stroke: #9aa4ae; }
+.tg-graph .wire path.head { fill: #9aa4ae; }
+""".strip()
+
+
+class Drawing:
+    """A picture of a graph: shown by Jupyter, marimo and VS Code, saved with `.save`."""
+
+    def __init__(self, svg: str, title: str) -> None:
+        self.svg = svg
+        self.title = title
+
+    def _repr_svg_(self) -> str:
+        return self.svg
+
+    def __repr__(self) -> str:
+        return f'<a picture of {self.title}: .save("graph.svg"), or ".png", ".html">'
+
+    def save(self, path: str | Path) -> Path:
+        """Write it as .svg, .png or .html; the path. Raises ValueError for another ending, ImportError for PNG."""
+        path = Path(path)
+        ending = path.suffix.lower()
+        if ending == ".svg":
+            path.write_text(self.svg, encoding="utf-8")
+        elif ending == ".html":
+            title = escape(self.title)
+            head = f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>{title}</title>\n'
+            dark = "@media (prefers-color-scheme: dark) { body { background: #0d1117; } }"
+            fit = f"<style>body {{ margin: 1rem; }} {dark}</style>"
+            path.write_text(f"{head}{fit}\n<body>\n{self.svg}\n</body>\n</html>\n", encoding="utf-8")
+        elif ending == ".png":
+            path.write_bytes(_as_png(self.svg))
+        else:
+            raise ValueError(f"save: {path.name} must end in .svg, .png or .html")
+        return path
+
+
+def draw(loss: Tensor) -> Drawing:
+    """The graph of a loss as an SVG picture, with the values and the gradients of this loss in the nodes.
+
+    Small tensors (up to 4 x 4) are shown as numbers, larger ones as heat maps with their range: blue is negative,
+    orange positive. A dashed line carries no gradient. Before `loss.backward()` the picture has none, and says so.
+    Raises TypeError and ValueError for what has no history, or more than 1,500 nodes.
+
+    >>> w = Tensor(2.0, requires_grad=True, name="w")
+    >>> draw(w * w + 1)
+    <a picture of t2, 3 nodes: .save("graph.svg"), or ".png", ".html">
+    """
+    graph = Graph(loss, "tg.draw")
+    return Drawing(Picture(graph, loss.grad is not None).svg(), f"{graph.loss.name}, {len(graph.nodes)} nodes")
+
+
+@dataclass(eq=False)
+class _Panel:
+    """An array as it is shown in a node: numbers, or a heat map with its range."""
+
+    array: Array
+    kind: str  # "value" or "gradient"
+
+    def __post_init__(self) -> None:
+        table = rows_of(self.array)
+        rows, columns = table.shape
+        self.numbers = [[short(x) for x in row] for row in table] if rows <= SMALL[0] and columns <= SMALL[1] else None
+        if self.numbers is not None and table.size:
+            self.cell = max(wide(text, NUMBER) for row in self.numbers for text in row) + 8
+            self.width, self.height = self.cell * columns, LINE * rows
+        elif not table.size:
+            self.numbers, self.width, self.height = None, wide("empty", TEXT), LINE
+        else:
+            self.range = range_of(self.array)
+            self.image, across, down = heat_map(self.array)
+            side = max(min(SIDES[0] / across, SIDES[1] / down, 9.0), 1.0)
+            self.picture = (max(across * side, 8.0), max(down * side, 8.0))
+            self.width, self.height = max(self.picture[0], wide(self.range, TEXT)), self.picture[1] + LINE
+
+    def svg(self, x: float, y: float) -> list[str]:
+        if not self.array.size:
+            return [written(x, y + LINE - 4, "empty", TEXT, "soft")]
+        kind = "gradient" if self.kind == "gradient" else ""
+        if self.numbers is None:
+            width, height = self.picture
+            box = f'x="{x:.1f}" y="{y + 2:.1f}" width="{width:.1f}" height="{height:.1f}"'
+            image = f'<image {box} preserveAspectRatio="none" href="{self.image}"/>'
+            return [image, written(x, y + height + LINE - 2, self.range, TEXT, kind)]
+        cells = ((m, n, text) for m, row in enumerate(self.numbers) for n, text in enumerate(row))
+        return [
+            written(x + self.cell * (n + 1) - 8, y + LINE * (m + 1) - 4, text, NUMBER, kind, "end", number)
+            for number, (m, n, text) in enumerate(cells)
+        ]
+
+
+class _Card(Box):
+    """The rectangle of a node, with what stands in it."""
+
+    def __init__(self, node: Node, number: int, with_gradient: bool, is_loss: bool) -> None:
+        super().__init__()
+        self.node, self.number, self.is_loss = node, number, is_loss
+        formula = node.formula
+        self.made = node.kind if formula is None else f"= {formula.readable.text}"
+        self.shape = "" if node.shape == () else str(node.shape)
+        self.panels = [("value", _Panel(node.value, "value"))]
+        if with_gradient and node.gradient is not None:
+            self.panels.append(("gradient", _Panel(node.gradient, "gradient")))
+        heads = wide(cut(node.name, 18), NAME) + (wide(self.shape, TEXT) + 12 if self.shape else 0)
+        inner = [heads, wide(cut(self.made, 26), TEXT), *(panel.width for _, panel in self.panels)]
+        inner += [wide("gradient", TEXT)] if len(self.panels) > 1 else []
+        self.width = max(inner) + 2 * MARGIN
+        self.height = (
+            2 * LINE + 2 * MARGIN - 2 + sum(p.height + (LINE if k == "gradient" else 0) for k, p in self.panels)
+        )
+
+    def svg(self) -> str:
+        node = self.node
+        x, y = self.x + MARGIN, self.y + MARGIN
+        kind = "loss" if self.is_loss else node.kind
+        title = node.label if node.label == node.name else f"{node.name} ({node.label})"
+        told = f"{title}: {self.made} {node.shape}" + (f", {node.place.short}" if node.place else "")
+        parts = [
+            f'<g class="node {kind}" data-node="{self.number}">',
+            f"<title>{escape(told)}</title>",
+            f'<rect class="body" {_corners(self)} rx="6"/>',
+            written(x, y + 10, cut(node.name, 18), NAME, "name"),
+        ]
+        if self.shape:
+            parts.append(written(self.x + self.width - MARGIN, y + 10, self.shape, TEXT, "soft", "end"))
+        parts.append(written(x, y + 10 + LINE, cut(self.made, 26), TEXT, "soft"))
+        top = y + 2 * LINE - 2
+        for kind, panel in self.panels:
+            parts.append(f'<g class="panel {kind}">')
+            if kind == "gradient":
+                parts.append(written(x, top + LINE - 3, "gradient", TEXT, "gradient"))
+                top += LINE
+            parts += [*panel.svg(x, top), "</g>"]
+            top += panel.height
+        return "\n".join([*parts, "</g>"])
+
+
+class Picture:
+    """The boxes and wires of a graph, arranged."""
+
+    def __init__(self, graph: Graph, with_gradients: bool) -> None:
+        if len(graph.nodes) > LARGEST:
+            raise ValueError(
+                f"this graph has {len(graph.nodes):,} nodes, and a picture of more than {LARGEST:,} cannot be read: "
+                "take a loss of fewer layers or steps, or look at one tensor with tg.explain(tensor, loss)"
+            )
+        self.graph, self.with_gradients = graph, with_gradients
+        self.cards = {n: _Card(n, i, with_gradients, n is graph.loss) for i, n in enumerate(graph.nodes)}
+        self.groups: dict[int, Box] = {}
+        self.titles: list[tuple[Box, str]] = []
+        self.top = Box()
+        self._hold()
+        self.wires = {edge: Wire(self.cards[edge.source], self.cards[edge.target]) for edge in graph.edges}
+        arrange(self.top, list(self.wires.values()))
+        for node in graph.nodes:
+            self._part(node)
+
+    def _part(self, node: Node) -> None:
+        """Let the wires of a node's inputs arrive one below the other, in the order in which they come."""
+        wires = [self.wires[edge] for edge in node.inputs if not self._upright(edge)]
+        wires.sort(key=lambda wire: wire.points[-3][1] if len(wire.points) > 2 else wire.points[0][1])
+        for n, wire in enumerate(wires):
+            shift = PORT * (n - (len(wires) - 1) / 2)
+            straight = len(wire.points) - 2 if len(wire.points) > 2 else 1
+            wire.points[straight:] = [(x, y + shift) for x, y in wire.points[straight:]]
+            if straight > 1:
+                x, y = wire.points[straight]
+                wire.points[straight] = (x - LEAD, y)
+
+    def _upright(self, edge: Edge) -> bool:
+        return self.cards[edge.source] in self.cards[edge.target].above
+
+    def _hold(self) -> None:
+        """Put each card into the box of its module, or on top of the operation that it goes into."""
+        for node, card in self.cards.items():
+            on = _stands_on(node)
+            if on is not None:
+                self.cards[on].above.append(card)
+            else:
+                self._group(node.modules).children.append(card)
+
+    def _group(self, modules: list[Place]) -> Box:
+        """The box of the innermost call of a module; those around it are made where they are missing."""
+        outer = self.top
+        for call in modules:
+            box = self.groups.get(id(call))
+            if box is None:
+                box = self.groups[id(call)] = Box()
+                outer.children.append(box)
+                self.titles.append((box, _title(call[0])))
+            outer = box
+        return outer
+
+    def svg(self) -> str:
+        """The whole picture."""
+        caption = "" if self.with_gradients else "no gradient has been computed yet: call loss.backward()"
+        width = max(self.top.width, wide(caption, TEXT) + 28)
+        height = self.top.height + (LINE + 6 if caption else 0)
+        name = escape(f"the graph of {self.graph.loss.name}: {len(self.graph.nodes)} nodes")
+        parts = [
+            f'<svg xmlns="http://www.w3.org/2000/svg" class="tg-graph" role="img" aria-label="{name}" '
+            f'viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" height="{height:.0f}">',
+            f"<style>{STYLE}\n@media (prefers-color-scheme: dark) {{\n{DARK}\n}}</style>",
+            *(_framed(box, title) for box, title in self.titles),
+            *(self._wire(edge, number) for number, edge in enumerate(self.graph.edges)),
+            *(card.svg() for card in self.cards.values()),
+        ]
+        if caption:
+            parts.append(written(14, self.top.height + LINE - 4, caption, TEXT, "gradient"))
+        return "\n".join([*parts, "</svg>"])
+
+    def _wire(self, edge: Edge, number: int) -> str:
+        wire = self.wires[edge]
+        same = [e for e in edge.target.inputs if e.source is edge.source]
+        shift = 7.0 * (same.index(edge) - (len(same) - 1) / 2)
+        upright = self._upright(edge)
+        points = [(x + shift, y) if upright else (x, y + shift) for x, y in wire.points]
+        still = " still" if edge.share is None else ""
+        x, y = points[-1]
+        head = f"M{x:.1f},{y:.1f} l-4,-7 h8 z" if upright else f"M{x:.1f},{y:.1f} l-7,-4 v8 z"
+        label = (
+            written(x + 6, y - 1, edge.argument, 9, "soft")
+            if upright
+            else written(x - 8, y - 5, edge.argument, 9, "soft", "end")
+        )
+        return (
+            f'<g class="wire{still}" data-edge="{number}"><path d="{_curve(points, upright)}"/>'
+            f'<path class="head" d="{head}"/>{label}</g>'
+        )
+
+
+def _stands_on(node: Node) -> Node | None:
+    """The operation on top of which a parameter or a second argument stands; None if it has a place of its own."""
+    if node.kind == "result" or not node.uses:
+        return None
+    first = node.uses[0]
+    others = Counter(edge.source for edge in first.target.inputs)
+    if len(others) == 1 or (first.position == 0 and node.kind == "data"):
+        return None
+    leads = first.target.inputs[0].source
+    return first.target if leads is not node else None
+
+
+def _title(module: Any) -> str:
+    """What a module is called in its box: as it was written, if that is short."""
+    text = repr(module)
+    return text if len(text) <= 28 and not text.startswith("<") else type(module).__name__
+
+
+def _corners(box: Box) -> str:
+    return f'x="{box.x:.1f}" y="{box.y:.1f}" width="{box.width:.1f}" height="{box.height:.1f}"'
+
+
+def _framed(box: Box, title: str) -> str:
+    longest = max(int((box.width - 12) / (TEXT * 0.605)), 3)
+    text = written(box.x + 8, box.y + 15, cut(title, longest), TEXT)
+    return f'<g class="module"><title>{escape(title)}</title><rect {_corners(box)} rx="8"/>{text}</g>'
+
+
+def _curve(points: list[tuple[float, float]], upright: bool) -> str:
+    """A smooth line through the points that leaves and arrives straight."""
+    (x, y), *rest = points
+    text = f"M{x:.1f},{y:.1f}"
+    for next_x, next_y in rest:
+        if upright:
+            bend = (next_y - y) / 2
+            text += f" C{x:.1f},{y + bend:.1f} {next_x:.1f},{next_y - bend:.1f} {next_x:.1f},{next_y:.1f}"
+        elif abs(next_y - y) < 0.05:
+            text += f" L{next_x:.1f},{next_y:.1f}"
+        else:
+            bend = (next_x - x) / 2
+            text += f" C{x + bend:.1f},{y:.1f} {next_x - bend:.1f},{next_y:.1f} {next_x:.1f},{next_y:.1f}"
+        x, y = next_x, next_y
+    return text
+
+
+def _as_png(svg: str) -> bytes:
+    try:
+        import resvg_py
+        from matplotlib import get_data_path
+    except ImportError:
+        raise ImportError(
+            'a PNG is made with resvg_py and matplotlib\'s fonts: pip install "tinygrad_ce[plot]"'
+        ) from None
+    fonts = Path(get_data_path()) / "fonts" / "ttf"
+    made = resvg_py.svg_to_bytes(
+        svg_string=svg,
+        background="white",
+        zoom=2,
+        font_files=[str(fonts / "DejaVuSansMono.ttf"), str(fonts / "DejaVuSansMono-Bold.ttf")],
+        font_family="DejaVu Sans Mono",
+        monospace_family="DejaVu Sans Mono",
+    )
+    return bytes(made)

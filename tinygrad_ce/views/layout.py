@@ -1,0 +1,344 @@
+"""Where everything of a picture stands: a layered layout from left to right, with groups inside of groups.
+
+Nothing overlaps by construction: each column stacks what stands in it, an edge that passes a column has a lane of its
+own there, and a group is laid out by itself first and is one item of the group around it. After Sugiyama, Tagawa and
+Toda, "Methods for visual understanding of hierarchical system structures" (1981); groups after Sander (1996).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+COLUMN_GAP = 46.0
+ROW_GAP = 18.0
+LANE = 10.0  # the height of a place where an edge passes
+PADDING = 14.0  # inside a group
+TITLE = 20.0  # of a group
+DROP = 20.0  # between what stands above a box and the box
+BESIDE = 10.0  # between those that stand there side by side
+SWEEPS = 12
+
+
+@dataclass(eq=False)
+class Box:
+    """A rectangle; x and y are its top left corner, known after `arrange`.
+
+    above: boxes that stand above this one, side by side, in its column. children: what a group holds.
+    """
+
+    width: float = 0.0
+    height: float = 0.0
+    above: list[Box] = field(default_factory=list)
+    children: list[Box] = field(default_factory=list)
+    x: float = 0.0
+    y: float = 0.0
+
+    @property
+    def middle(self) -> float:
+        """Half way down."""
+        return self.y + self.height / 2
+
+
+@dataclass(eq=False)
+class Wire:
+    """A line from the right side of one box to the left side of another; points: where it passes."""
+
+    source: Box
+    target: Box
+    points: list[tuple[float, float]] = field(default_factory=list)
+
+
+@dataclass(eq=False)
+class _Item:
+    """What stands in a column: a box with what is above it, a group, or a lane of an edge."""
+
+    width: float
+    height: float
+    box: Box | None = None
+    ports: dict[Box, float] = field(default_factory=dict)  # how far down an edge of this source enters or leaves
+    default_port: float = 0.0
+    rank: int = 0
+    y: float = 0.0
+    before: list[tuple[_Item, Box]] = field(default_factory=list)
+    after: list[tuple[_Item, Box]] = field(default_factory=list)
+
+    def port(self, source: Box) -> float:
+        return self.ports.get(source, self.default_port)
+
+
+def arrange(top: Box, wires: Sequence[Wire]) -> None:
+    """Give every box its place and every wire its points; `top` is the group that holds all.
+
+    The children of each group stand in an order in which no wire goes back.
+    """
+    level = _Level(top, list(wires), outermost=True)
+    level.settle(0.0, 0.0)
+    for wire in wires:
+        if wire.source in wire.target.above:
+            x, target = wire.source.x + wire.source.width / 2, wire.target
+            inside = min(max(x, target.x + 12), target.x + target.width - 12)
+            wire.points = [(x, wire.source.y + wire.source.height), (inside, target.y)]
+        else:
+            ends = (wire.source.x + wire.source.width, wire.source.middle), (wire.target.x, wire.target.middle)
+            wire.points = [ends[0], *level.route(wire), ends[1]]
+
+
+class _Level:
+    """One group: its items, the wires between them, and those that come in or go out."""
+
+    def __init__(self, group: Box, wires: list[Wire], outermost: bool = False) -> None:
+        self.group, self.outermost = group, outermost
+        self.inner = {id(child): _Level(child, wires) for child in group.children if child.children}
+        self.item_of: dict[int, _Item] = {}  # by the id of each box inside, the item that holds it
+        self.items = [self._item(child) for child in group.children]
+        self.entries: dict[Box, _Item] = {}
+        self.exits: dict[Box, _Item] = {}
+        self.lanes: dict[tuple[int, int, int], list[_Item]] = {}
+        self.trunks: dict[tuple[int, int], _Item] = {}
+        self._rank(wires)
+        self._connect(wires)
+        self._order()
+        self._stack()
+
+    def _item(self, child: Box) -> _Item:
+        if id(child) in self.inner:
+            level = self.inner[id(child)]
+            item = _Item(child.width, child.height, child)
+            for ports in (level.entries, level.exits):
+                item.ports |= {source: port.y + port.height / 2 for source, port in ports.items()}
+            for held in level.item_of:
+                self.item_of[held] = item
+            return item
+        above = _height_above(child)
+        item = _Item(max(child.width, _width_above(child)), above + child.height, child)
+        item.default_port = above + child.height / 2
+        for box in child.above:
+            item.ports[box] = above - DROP - box.height / 2
+        for box in (child, *child.above):
+            self.item_of[id(box)] = item
+        return item
+
+    def _ends(self, wires: Iterable[Wire]) -> Iterable[tuple[Wire, _Item | None, _Item | None]]:
+        for wire in wires:
+            source, target = self.item_of.get(id(wire.source)), self.item_of.get(id(wire.target))
+            if (source is not None or target is not None) and source is not target:
+                yield wire, source, target
+
+    def _rank(self, wires: list[Wire]) -> None:
+        """Each item one column to the right of what it needs; what needs nothing just before its first use."""
+        for _ in self.items:
+            moved = False
+            for _, source, target in self._ends(wires):
+                if source is not None and target is not None and target.rank <= source.rank:
+                    target.rank, moved = source.rank + 1, True
+            if not moved:
+                break
+        for item in self.items:
+            fed = any(target is item and source is not None for _, source, target in self._ends(wires))
+            uses = [target.rank for _, source, target in self._ends(wires) if source is item and target is not None]
+            if uses and not fed:
+                item.rank = min(uses) - 1
+        self.last = max((item.rank for item in self.items), default=0)
+
+    def _connect(self, wires: list[Wire]) -> None:
+        """Chains of lanes along every wire, through each column that it passes."""
+        self.all = list(self.items)
+        for wire, source, target in self._ends(wires):
+            start, end = source, target
+            if start is None:
+                start = self._end(self.entries, wire.source, -1)
+            if end is None:
+                end = self._end(self.exits, wire.source, self.last + 1)
+            key = (id(wire.source), id(start), id(end))
+            if key in self.lanes:
+                continue
+            chain = [self._lane(wire.source, rank) for rank in range(start.rank + 1, end.rank)]
+            for a, b in pairwise([start, *chain, end]):
+                self._join(a, b, wire.source)
+            self.lanes[key] = chain
+
+    def _lane(self, source: Box, rank: int) -> _Item:
+        """Where the wires of one source pass a column: all in one lane, from which they branch off."""
+        key = (id(source), rank)
+        if key not in self.trunks:
+            self.trunks[key] = _Item(0.0, LANE, rank=rank, default_port=LANE / 2)
+            self.all.append(self.trunks[key])
+        return self.trunks[key]
+
+    def _end(self, ends: dict[Box, _Item], source: Box, rank: int) -> _Item:
+        if source not in ends:
+            ends[source] = _Item(0.0, LANE, rank=rank, default_port=LANE / 2)
+            self.all.append(ends[source])
+        return ends[source]
+
+    @staticmethod
+    def _join(a: _Item, b: _Item, source: Box) -> None:
+        if (b, source) not in a.after:
+            a.after.append((b, source))
+            b.before.append((a, source))
+
+    def _order(self) -> None:
+        """The order in each column, by the mean position of the neighbours (the barycentre method)."""
+        ranks = range(-1, self.last + 2)
+        self.columns = {rank: [item for item in self.all if item.rank == rank] for rank in ranks}
+        best, fewest = self._copied(), self._crossings()
+        for sweep in range(SWEEPS):
+            down = sweep % 2 == 0
+            for rank in ranks if down else reversed(ranks):
+                self._sort(rank, down)
+            crossings = self._crossings()
+            if crossings < fewest:
+                best, fewest = self._copied(), crossings
+        self.columns = best
+
+    def _copied(self) -> dict[int, list[_Item]]:
+        return {rank: list(column) for rank, column in self.columns.items()}
+
+    def _sort(self, rank: int, down: bool) -> None:
+        neighbours = self.columns.get(rank - 1 if down else rank + 1, [])
+        at = {id(item): n for n, item in enumerate(neighbours)}
+        column = self.columns[rank]
+        own = {id(item): float(n) for n, item in enumerate(column)}
+
+        def centre(item: _Item) -> float:
+            near = item.before if down else item.after
+            found = [at[id(x)] + x.port(s) / max(x.height, 1) for x, s in near if id(x) in at]
+            return sum(found) / len(found) if found else own[id(item)]
+
+        column.sort(key=centre)
+
+    def _crossings(self) -> int:
+        count = 0
+        for rank, column in self.columns.items():
+            following = {id(item): n for n, item in enumerate(self.columns.get(rank + 1, []))}
+            ends = [
+                (n + item.port(source) / max(item.height, 1), following[id(x)] + x.port(source) / max(x.height, 1))
+                for n, item in enumerate(column)
+                for x, source in item.after
+                if id(x) in following
+            ]
+            count += sum((a[0] - b[0]) * (a[1] - b[1]) < 0 for n, a in enumerate(ends) for b in ends[:n])
+        return count
+
+    def _stack(self) -> None:
+        """How far down each item stands: as near as the order allows to where its wires are straight."""
+        for column in self.columns.values():
+            y = -sum(item.height + ROW_GAP for item in column) / 2
+            for item in column:
+                item.y = y
+                y += item.height + ROW_GAP
+        ranks = range(-1, self.last + 2)
+        for sweep in range(6 * SWEEPS):
+            for rank in ranks if sweep % 2 == 0 else reversed(ranks):
+                self._settle_column(self.columns[rank])
+        shift = min((item.y for item in self.all), default=0.0)
+        for item in self.all:
+            item.y -= shift
+        self.top = PADDING + (0.0 if self.outermost else TITLE)
+        widths = {rank: max((i.width for i in column), default=0.0) for rank, column in self.columns.items()}
+        self.left: dict[int, float] = {}
+        x = PADDING + (PADDING if self.entries else 0.0)  # room for wires that come in and part
+        for rank in range(self.last + 1):
+            self.left[rank] = x
+            x += widths[rank] + COLUMN_GAP
+        self.widths = widths
+        group = self.group
+        group.width = x - COLUMN_GAP + PADDING
+        group.height = max((item.y + item.height for item in self.all), default=0.0) + self.top + PADDING
+        for item in self.all:
+            item.y += self.top
+
+    def _settle_column(self, column: list[_Item]) -> None:
+        wanted, weights = [], []
+        for item in column:
+            near = [*item.before, *item.after]
+            ends = [
+                (x.y + x.port(s) - item.port(s), 4.0 if x.box is None or item.box is None else 2.0) for x, s in near
+            ]
+            total = sum(weight for _, weight in ends)
+            wanted.append(sum(y * weight for y, weight in ends) / total if ends else item.y)
+            weights.append(max(total, 0.1))
+        for item, y in zip(column, _spread([i.height for i in column], wanted, weights), strict=True):
+            item.y = y
+
+    def settle(self, x: float, y: float) -> None:
+        """Move everything to its place in the picture; the group's own corner is at x, y."""
+        self.group.x, self.group.y = x, y
+        for item in self.items:
+            box = item.box
+            assert box is not None
+            left = x + self.left[item.rank] + (self.widths[item.rank] - item.width) / 2
+            if id(box) in self.inner:
+                self.inner[id(box)].settle(left, y + item.y)
+                continue
+            box.x, box.y = left + (item.width - box.width) / 2, y + item.y + _height_above(box)
+            beside = left + (item.width - _width_above(box)) / 2
+            for above in box.above:
+                above.x, above.y = beside, box.y - DROP - above.height
+                beside += above.width + BESIDE
+
+    def route(self, wire: Wire) -> list[tuple[float, float]]:
+        """The points between the two ends of a wire, of this group and of the groups inside."""
+        source, target = self.item_of.get(id(wire.source)), self.item_of.get(id(wire.target))
+        x, y = self.group.x, self.group.y
+        if source is target:
+            level = self._inside(source)
+            return level.route(wire) if level is not None else []
+        points: list[tuple[float, float]] = []
+        start = source if source is not None else self.entries[wire.source]
+        end = target if target is not None else self.exits[wire.source]
+        if source is None:
+            points.append((x, y + start.y + LANE / 2))
+        else:
+            level = self._inside(source)
+            points += level.route(wire) if level is not None else []
+            points.append((x + self._right(start.rank), y + start.y + start.port(wire.source)))
+        for lane in self.lanes[id(wire.source), id(start), id(end)]:
+            height = y + lane.y + LANE / 2
+            points += [(x + self.left[lane.rank], height), (x + self._right(lane.rank), height)]
+        if target is None:
+            points.append((x + self.group.width, y + end.y + LANE / 2))
+        else:
+            points.append((x + self.left[end.rank], y + end.y + end.port(wire.source)))
+            level = self._inside(target)
+            points += level.route(wire) if level is not None else []
+        return points
+
+    def _right(self, rank: int) -> float:
+        return self.left[rank] + self.widths[rank]
+
+    def _inside(self, item: _Item | None) -> _Level | None:
+        return None if item is None or item.box is None else self.inner.get(id(item.box))
+
+
+def _height_above(box: Box) -> float:
+    return max((above.height + DROP for above in box.above), default=0.0)
+
+
+def _width_above(box: Box) -> float:
+    return sum(above.width for above in box.above) + BESIDE * max(len(box.above) - 1, 0)
+
+
+def _spread(heights: Sequence[float], wanted: Sequence[float], weights: Sequence[float]) -> list[float]:
+    """Tops of stacked items, in this order and with gaps, nearest to the wanted ones (pool adjacent violators).
+
+    >>> _spread([10, 10], [0, 0], [1, 1])
+    [-14.0, 14.0]
+    """
+    offsets, total = [], 0.0
+    for height in heights:
+        offsets.append(total)
+        total += height + ROW_GAP
+    blocks: list[list[float]] = []  # mean, weight, count
+    for y, offset, weight in zip(wanted, offsets, weights, strict=True):
+        blocks.append([y - offset, weight, 1])
+        while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:
+            mean, heavy, count = blocks.pop()
+            before = blocks[-1]
+            before[0] = (before[0] * before[1] + mean * heavy) / (before[1] + heavy)
+            before[1] += heavy
+            before[2] += count
+    tops = [mean for mean, _, count in blocks for _ in range(int(count))]
+    return [top + offset for top, offset in zip(tops, offsets, strict=True)]

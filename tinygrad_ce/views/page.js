@@ -1,0 +1,460 @@
+"use strict";
+// Everything that is shown was computed in Python: this only picks numbers out of arrays, and steps.
+const data = JSON.parse(document.getElementById("data").textContent);
+const at = (id) => document.getElementById(id);
+const arrays = data.arrays.map(unpacked);
+const nodes = data.nodes, edges = data.edges, steps = data.steps;
+const cards = new Map([...document.querySelectorAll(".tg-graph .node")].map((g) => [Number(g.dataset.node), g]));
+const wires = new Map([...document.querySelectorAll(".tg-graph .wire")].map((g) => [Number(g.dataset.edge), g]));
+const lines = [...document.querySelectorAll("#program pre span")];
+
+let followed = steps.map((_, n) => n); // the steps that are followed: all, or those of what is pinned
+let now = 0; // a position in `followed`
+let pinned = null, cell = null; // a node, and one of its cells
+let timer = null;
+let shown = { values: new Set(), arrived: new Map() };
+
+function unpacked(packed) {
+  const bytes = Uint8Array.from(atob(packed.data), (c) => c.charCodeAt(0));
+  const kinds = { f8: Float64Array, f4: Float32Array, i4: Int32Array, u1: Uint8Array };
+  return { shape: packed.shape, numbers: new kinds[packed.kind](bytes.buffer), truth: packed.truth };
+}
+
+// ---- numbers as text, as Python's format(x, ".4g") writes them
+
+function written(value, digits, truth) {
+  if (truth) return value ? "True" : "False";
+  if (Number.isNaN(value)) return "nan";
+  if (!Number.isFinite(value)) return value > 0 ? "inf" : "-inf";
+  if (value === 0) return "0";
+  const [mantissa, exponent] = value.toExponential(digits - 1).split("e");
+  const power = Number(exponent);
+  if (power < -4 || power >= digits) {
+    const short = mantissa.includes(".") ? mantissa.replace(/0+$/, "").replace(/\.$/, "") : mantissa;
+    return `${short}e${power < 0 ? "-" : "+"}${String(Math.abs(power)).padStart(2, "0")}`;
+  }
+  const fixed = value.toFixed(Math.max(digits - 1 - power, 0));
+  return fixed.includes(".") ? fixed.replace(/0+$/, "").replace(/\.$/, "") : fixed;
+}
+
+const number = (array, position, digits = 4) => written(array.numbers[position], digits, array.truth);
+
+function indexOf(shape, position) {
+  const index = [];
+  for (let axis = shape.length - 1; axis >= 0; axis--) {
+    index.unshift(position % shape[axis]);
+    position = Math.floor(position / shape[axis]);
+  }
+  return index;
+}
+
+const cellName = (name, shape, position) => (shape.length ? `${name}[${indexOf(shape, position).join(", ")}]` : name);
+
+function filled(pieces, shape, position) {
+  const index = indexOf(shape, position);
+  return pieces.map((piece) => {
+    if (typeof piece === "string") return piece;
+    const place = piece.table ? piece.table[position] : piece.steps.reduce((sum, step, axis) => sum + step * index[axis], piece.start);
+    const text = number(arrays[piece.array], place);
+    return text.startsWith("-") && !piece.leads ? `(${text})` : text;
+  }).join("");
+}
+
+// ---- what is pinned, and the steps that belong to it
+
+function reachedFrom(start) {
+  const found = new Set([start]);
+  const waiting = [start];
+  while (waiting.length) for (const e of nodes[waiting.pop()].uses) {
+    const target = edges[e].target;
+    if (!found.has(target)) { found.add(target); waiting.push(target); }
+  }
+  return found;
+}
+
+function belongs(step, reached) {
+  if (step.edge !== undefined) return reached.has(edges[step.edge].source) && reached.has(edges[step.edge].target);
+  return reached.has(step.node);
+}
+
+function pin(node, position = null) {
+  const step = followed[now];
+  pinned = node;
+  cell = position;
+  const reached = node === null ? null : reachedFrom(node);
+  followed = steps.map((_, n) => n).filter((n) => reached === null || belongs(steps[n], reached));
+  now = Math.max(followed.findLastIndex((n) => n <= step), 0);
+  for (const [n, card] of cards) {
+    card.classList.toggle("off", reached !== null && !reached.has(n));
+    card.classList.toggle("pinned", n === node);
+    card.setAttribute("aria-pressed", String(n === node));
+  }
+  for (const [n, wire] of wires) {
+    wire.classList.toggle("off", reached !== null && !(reached.has(edges[n].source) && reached.has(edges[n].target)));
+  }
+  at("unpin").hidden = node === null;
+  at("unpin").textContent = node === null ? "unpin" : `unpin ${nodes[node].name}`;
+  at("slider").max = String(followed.length - 1);
+  show();
+}
+
+// ---- the state after a step: which values are there, and which shares have arrived where
+
+function stateAfter(last) {
+  const values = new Set(), arrived = new Map();
+  nodes.forEach((node, n) => { if (node.kind !== "result") values.add(n); });
+  for (let n = 0; n <= last; n++) {
+    const step = steps[n];
+    if (step.edge !== undefined) {
+      const source = edges[step.edge].source;
+      arrived.set(source, [...(arrived.get(source) || []), step.edge]);
+    } else if (step.backward) {
+      arrived.set(step.node, []);
+    } else {
+      values.add(step.node);
+    }
+  }
+  return { values, arrived };
+}
+
+function gradientSoFar(node, shares) {
+  const whole = arrays[nodes[node].gradient];
+  const count = nodes[node].uses.filter((e) => edges[e].share !== null).length;
+  if (!shares.length || shares.length === count) return whole;
+  const sum = new Float64Array(whole.numbers.length);
+  for (const e of shares) arrays[edges[e].share].numbers.forEach((x, i) => { sum[i] += x; });
+  return { shape: whole.shape, numbers: sum, truth: false };
+}
+
+function updatePicture(state, step) {
+  for (const [n, card] of cards) {
+    card.classList.toggle("wait", !state.values.has(n));
+    card.classList.toggle("hush", !state.arrived.has(n));
+    const current = step.edge === undefined ? step.node === n : edges[step.edge].source === n;
+    card.classList.toggle("now", current);
+    const shares = state.arrived.get(n);
+    const before = shown.arrived.get(n);
+    if (shares && nodes[n].uses.length > 1 && (!before || before.length !== shares.length)) paint(card, gradientSoFar(n, shares));
+  }
+  for (const [n, wire] of wires) {
+    wire.classList.toggle("now", step.edge === undefined && !step.backward && edges[n].target === step.node);
+    wire.classList.toggle("back", step.edge === n);
+  }
+  shown = state;
+}
+
+function paint(card, array) {
+  const panel = card.querySelector(".panel.gradient");
+  if (!panel) return;
+  const image = panel.querySelector("image");
+  if (image) {
+    image.setAttribute("href", heat(array).toDataURL());
+  } else {
+    panel.querySelectorAll("text[data-cell]").forEach((text) => { text.textContent = number(array, Number(text.dataset.cell), 3); });
+  }
+}
+
+function tableShape(shape) {
+  const across = shape.length ? shape[shape.length - 1] : 1;
+  const total = shape.reduce((a, b) => a * b, 1);
+  return [across ? total / across : 0, across];
+}
+
+function heat(array) {
+  const [down, across] = tableShape(array.shape);
+  const canvas = document.createElement("canvas");
+  canvas.width = Math.max(across, 1);
+  canvas.height = Math.max(down, 1);
+  const context = canvas.getContext("2d");
+  const pixels = context.createImageData(canvas.width, canvas.height);
+  let scale = 0;
+  for (const x of array.numbers) if (Number.isFinite(x)) scale = Math.max(scale, Math.abs(x));
+  array.numbers.forEach((x, i) => {
+    const share = scale ? x / scale : 0;
+    const end = share < 0 ? data.colours[0] : data.colours[2];
+    const colour = Number.isFinite(x) ? data.colours[1].map((m, k) => m + (end[k] - m) * Math.abs(share)) : [128, 128, 128];
+    pixels.data.set([...colour, 255], 4 * i);
+  });
+  context.putImageData(pixels, 0, 0);
+  return canvas;
+}
+
+// ---- the words and tables of a step
+
+function element(kind, text, classes = "") {
+  const made = document.createElement(kind);
+  if (text !== undefined) made.textContent = text;
+  if (classes) made.className = classes;
+  return made;
+}
+
+function chosenCell(node, array) {
+  if (pinned === node && cell !== null) return cell;
+  if (picked.has(node)) return picked.get(node);
+  let best = 0;
+  array.numbers.forEach((x, i) => { if (Math.abs(x) > Math.abs(array.numbers[best])) best = i; });
+  return best;
+}
+
+const picked = new Map(); // by node, the cell that was chosen in a table
+
+function choose(node, position) {
+  picked.set(node, position);
+  if (pinned === node) cell = position;
+  show();
+}
+
+function tableOf(caption, array, chosen, onClick, classes = "") {
+  const figure = element("figure", undefined, classes);
+  figure.append(element("figcaption", caption));
+  const [down, across] = tableShape(array.shape);
+  if (!array.numbers.length) {
+    figure.append(element("p", "empty", "soft"));
+  } else if (down <= 12 && across <= 8) {
+    const table = element("table");
+    table.setAttribute("aria-label", caption);
+    for (let i = 0; i < down; i++) {
+      const row = table.insertRow();
+      for (let j = 0; j < across; j++) {
+        const position = i * across + j, text = number(array, position);
+        const td = row.insertCell();
+        if (position === chosen) td.className = "chosen";
+        if (onClick) {
+          const button = element("button", text);
+          button.type = "button";
+          button.setAttribute("aria-label", `${cellName("cell ", array.shape, position)}: ${text}`);
+          button.addEventListener("click", () => onClick(position));
+          td.append(button);
+        } else {
+          td.textContent = text;
+          td.style.padding = "0.1rem 0.4rem";
+        }
+      }
+    }
+    figure.append(table);
+  } else {
+    const canvas = heat(array);
+    const side = Math.max(1, Math.min(Math.floor(280 / across), Math.floor(220 / down), 14));
+    canvas.style.width = `${Math.max(across * side, 24)}px`;
+    canvas.style.height = `${Math.max(down * side, 12)}px`;
+    canvas.setAttribute("role", "img");
+    canvas.setAttribute("aria-label", `${caption}, a heat map`);
+    if (onClick) canvas.addEventListener("click", (event) => {
+      const box = canvas.getBoundingClientRect();
+      const i = Math.min(Math.floor((event.clientY - box.top) / box.height * down), down - 1);
+      const j = Math.min(Math.floor((event.clientX - box.left) / box.width * across), across - 1);
+      onClick(i * across + j);
+    });
+    figure.append(canvas);
+    if (onClick) figure.append(cellInputs(array.shape, chosen, onClick));
+  }
+  return figure;
+}
+
+function cellInputs(shape, chosen, onClick) {
+  const where = element("div", undefined, "where");
+  const index = indexOf(shape, chosen);
+  index.forEach((value, axis) => {
+    const label = element("label", shape.length === 2 ? ["row ", "column "][axis] : `axis ${axis} `);
+    const input = element("input");
+    input.type = "number";
+    input.min = "0";
+    input.max = String(shape[axis] - 1);
+    input.value = String(value);
+    input.addEventListener("change", () => {
+      index[axis] = Math.min(Math.max(Math.round(Number(input.value)) || 0, 0), shape[axis] - 1);
+      onClick(index.reduce((sum, i, k) => sum * shape[k] + i, 0));
+    });
+    label.append(input);
+    where.append(label);
+  });
+  return where;
+}
+
+function line(text, classes) { return element("p", text, classes); }
+
+function forwardStep(detail, step) {
+  const node = nodes[step.node], value = arrays[node.value];
+  const chosen = chosenCell(step.node, value);
+  at("headline").textContent = `Forward: ${node.name} = ${node.text}`;
+  detail.append(line([node.doc, node.place && `at ${node.place}`, node.modules && `in ${node.modules}`].filter(Boolean).join("; "), "soft"));
+  if (value.numbers.length) {
+    const name = cellName(node.name, value.shape, chosen);
+    detail.append(line(`${name} = ${filled(node.pieces, value.shape, chosen)} = ${number(value, chosen)}`, "filled"));
+  }
+  const tables = element("div", undefined, "tables");
+  const seen = new Set();
+  for (const e of node.inputs) {
+    const source = edges[e].source;
+    if (seen.has(source)) continue;
+    seen.add(source);
+    tables.append(tableOf(`${nodes[source].name} ${shapeText(source)}`, arrays[nodes[source].value], -1, null));
+  }
+  tables.append(element("span", "→", "sign"));
+  tables.append(tableOf(`${node.name} ${shapeText(step.node)}`, value, chosen, (p) => choose(step.node, p), "result"));
+  detail.append(tables);
+}
+
+const shapeText = (n) => (nodes[n].shapeText ? nodes[n].shapeText : "");
+
+function seedStep(detail, step) {
+  const node = nodes[step.node];
+  at("headline").textContent = `Backward starts: d_${node.name} = 1`;
+  detail.append(line(`The gradient of ${node.name} with respect to itself is 1. From here, every operation hands back to each of its inputs: what is upstream, times its local derivative.`));
+}
+
+function backwardStep(detail, step) {
+  const edge = edges[step.edge], source = nodes[edge.source], target = nodes[edge.target];
+  const share = arrays[edge.share], upstream = arrays[target.gradient];
+  const uses = source.uses.filter((e) => edges[e].share !== null);
+  const arrived = shown.arrived.get(edge.source) || [step.edge];
+  const several = uses.length > 1 ? `, share ${arrived.length} of ${uses.length}` : "";
+  at("headline").textContent = `Backward: from ${target.name} to ${source.name}${several}`;
+  const chosen = chosenCell(edge.source, arrays[source.gradient]);
+  const sign = uses.length > 1 ? "+=" : "=";
+  detail.append(line(`d_${source.name} ${sign} ${edge.text}`, "rule"));
+  detail.append(line(`the rule of ${target.op} for its argument ${edge.argument}${target.place ? `; ${target.name} was made at ${target.place}` : ""}`, "soft"));
+  if (share.numbers.length) {
+    const name = cellName(`d_${source.name}`, share.shape, chosen);
+    detail.append(line(`${name} ${sign} ${filled(edge.pieces, share.shape, chosen)} = ${number(share, chosen)}`, "filled"));
+  }
+  const pick = (p) => choose(edge.source, p);
+  const tables = element("div", undefined, "tables");
+  tables.append(tableOf(`upstream d_${target.name} ${shapeText(edge.target)}`, upstream, -1, null));
+  if (edge.local !== null) {
+    tables.append(element("span", "×", "sign"));
+    tables.append(tableOf("local derivative", arrays[edge.local], -1, null));
+  } else {
+    tables.append(element("span", "→", "sign"));
+  }
+  if (edge.local !== null) tables.append(element("span", "=", "sign"));
+  tables.append(tableOf(`${uses.length > 1 ? "this share of" : ""} d_${source.name} ${shapeText(edge.source)}`.trim(), share, chosen, pick, "result"));
+  detail.append(tables);
+  if (uses.length > 1 && share.numbers.length) {
+    const sum = gradientSoFar(edge.source, arrived);
+    const terms = arrived.map((e) => number(arrays[edges[e].share], chosen)).map((t, n) => (n && t.startsWith("-") ? `(${t})` : t));
+    const missing = uses.length - arrived.length;
+    const name = cellName(`d_${source.name}`, share.shape, chosen);
+    detail.append(line(`so far ${name} = ${terms.join(" + ")} = ${number(sum, chosen)}${missing ? `; ${missing} more to come` : "; complete"}`, "filled sum"));
+    detail.append(tableOf(`d_${source.name} so far`, sum, chosen, pick));
+  }
+}
+
+function show() {
+  const step = steps[followed[now]];
+  const detail = at("detail");
+  const focused = document.activeElement && detail.contains(document.activeElement) ? [...detail.querySelectorAll("button, input")].indexOf(document.activeElement) : -1;
+  updatePicture(stateAfter(followed[now]), step);
+  detail.replaceChildren();
+  at("step").className = step.backward ? "backward" : "forward";
+  if (step.edge !== undefined) backwardStep(detail, step);
+  else if (step.backward) seedStep(detail, step);
+  else forwardStep(detail, step);
+  if (focused >= 0) [...detail.querySelectorAll("button, input")][focused]?.focus();
+  lines.forEach((span, n) => {
+    const current = step.lines.includes(n);
+    span.classList.toggle("now", current);
+    if (current) span.setAttribute("aria-current", "step"); else span.removeAttribute("aria-current");
+  });
+  const first = lines.find((span) => span.classList.contains("now"));
+  if (first) within(at("program").querySelector("pre"), first.offsetTop - first.parentElement.offsetTop, first.offsetHeight, "top");
+  at("slider").value = String(now);
+  at("slider").setAttribute("aria-valuetext", at("headline").textContent);
+  at("count").textContent = `${now + 1} of ${followed.length}`;
+  markCell();
+  keepInView(cards.get(step.edge === undefined ? step.node : edges[step.edge].source));
+}
+
+function markCell() {
+  document.querySelectorAll(".tg-graph text.chosen").forEach((text) => text.classList.remove("chosen"));
+  if (pinned === null || cell === null) return;
+  cards.get(pinned).querySelectorAll(`text[data-cell="${cell}"]`).forEach((text) => text.classList.add("chosen"));
+}
+
+function within(box, start, size, side) {
+  const scroll = side === "top" ? "scrollTop" : "scrollLeft", extent = side === "top" ? box.clientHeight : box.clientWidth;
+  if (start < box[scroll] + 8 || start + size > box[scroll] + extent - 8) box[scroll] = start - (extent - size) / 2;
+}
+
+function keepInView(card) {
+  if (!card) return;
+  const box = at("picture"), outer = box.getBoundingClientRect(), inner = card.getBoundingClientRect();
+  within(box, inner.left - outer.left + box.scrollLeft, inner.width, "left");
+  within(box, inner.top - outer.top + box.scrollTop, inner.height, "top");
+}
+
+// ---- buttons, keys, slider
+
+function go(position) {
+  now = Math.min(Math.max(position, 0), followed.length - 1);
+  show();
+}
+
+function playing(wanted) {
+  clearInterval(timer);
+  timer = null;
+  if (wanted) {
+    if (now === followed.length - 1) go(0);
+    timer = setInterval(() => { if (now === followed.length - 1) playing(false); else go(now + 1); }, Number(at("speed").value));
+  }
+  at("play").textContent = wanted ? "Pause" : "Play";
+  at("play").setAttribute("aria-label", wanted ? "pause" : "play");
+  at("headline").setAttribute("aria-live", wanted ? "off" : "polite"); // nobody listens to so many words
+}
+
+const moves = { first: () => go(0), back: () => go(now - 1), next: () => go(now + 1), last: () => go(followed.length - 1) };
+for (const [id, move] of Object.entries(moves)) at(id).addEventListener("click", () => { playing(false); move(); });
+at("play").addEventListener("click", () => playing(timer === null));
+at("slider").addEventListener("input", () => { playing(false); go(Number(at("slider").value)); });
+at("speed").addEventListener("change", () => playing(timer !== null));
+at("unpin").addEventListener("click", () => { pin(null); at("play").focus(); });
+
+let zoom = 1;
+const svg = document.querySelector(".tg-graph");
+const [natural, naturalHeight] = [svg.viewBox.baseVal.width, svg.viewBox.baseVal.height];
+
+function scaled(factor) {
+  zoom = Math.min(Math.max(factor, 0.2), 4);
+  svg.setAttribute("width", natural * zoom);
+  svg.setAttribute("height", naturalHeight * zoom);
+}
+
+at("smaller").addEventListener("click", () => scaled(zoom / 1.25));
+at("larger").addEventListener("click", () => scaled(zoom * 1.25));
+
+document.addEventListener("keydown", (event) => {
+  const kind = event.target.tagName;
+  if (event.ctrlKey || event.metaKey || event.altKey || kind === "SELECT" || kind === "INPUT") return;
+  if (event.key === "ArrowRight") moves.next();
+  else if (event.key === "ArrowLeft") moves.back();
+  else if (event.key === "Home") moves.first();
+  else if (event.key === "End") moves.last();
+  else if (event.key === "Escape") pin(null);
+  else if (event.key === " " && kind !== "BUTTON") {
+    if (event.target.classList.contains("node")) pinFrom(event);
+    else playing(timer === null);
+  } else if (event.key === "Enter" && event.target.classList.contains("node")) pinFrom(event);
+  else return;
+  if (event.key.startsWith("Arrow") || event.key === "Home" || event.key === "End") playing(false);
+  event.preventDefault();
+});
+
+function pinFrom(event) {
+  const card = event.target.closest(".node");
+  if (!card) return;
+  const text = event.target.closest("text[data-cell]");
+  const node = Number(card.dataset.node), position = text ? Number(text.dataset.cell) : null;
+  if (pinned === node && position === cell) pin(null);
+  else pin(node, position);
+}
+
+svg.addEventListener("click", pinFrom);
+svg.setAttribute("role", "group");
+for (const [n, card] of cards) {
+  card.setAttribute("tabindex", "0");
+  card.setAttribute("role", "button");
+  card.setAttribute("aria-pressed", "false");
+  card.setAttribute("aria-label", `pin ${nodes[n].name}`);
+}
+scaled(Math.min(Math.max((at("picture").clientWidth - 12) / natural, 0.62), 1.35));
+pin(null);

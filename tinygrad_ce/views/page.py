@@ -1,0 +1,221 @@
+"""A page that steps through a loss, forward and backward, one operation at a time: one HTML file that fetches nothing.
+
+Everything on it is computed here and read there: numbers as arrays, formulas as text with places for numbers.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from functools import cache
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinygrad_ce.core import Array, Tensor
+from tinygrad_ce.views.draw import Picture
+from tinygrad_ce.views.formula import Cell, Formula
+from tinygrad_ce.views.picture import MIDDLE, NEGATIVE, POSITIVE
+from tinygrad_ce.views.reading import Edge, Graph, Node
+
+HEIGHT = 900  # of the page in a notebook, in pixels
+
+
+class Walkthrough:
+    """The page of a loss: shown in a notebook, saved with `.save`; `.html` is its text."""
+
+    def __init__(self, html: str, title: str) -> None:
+        self.html = html
+        self.title = title
+
+    def _repr_html_(self) -> str:
+        """The page in a frame of its own, so that its style and keys don't meet those of the notebook."""
+        return (
+            f'<iframe srcdoc="{escape(self.html)}" title="{escape(self.title)}" width="100%" height="{HEIGHT}" '
+            'style="border: 0"></iframe>'
+        )
+
+    def __repr__(self) -> str:
+        return f'<a page that steps through {self.title}: .save("step.html")>'
+
+    def save(self, path: str | Path) -> Path:
+        """Write it; the path. ValueError if that does not end in .html."""
+        path = Path(path)
+        if path.suffix.lower() not in (".html", ".htm"):
+            raise ValueError(f"save: {path.name} must end in .html")
+        path.write_text(self.html, encoding="utf-8")
+        return path
+
+
+def step_through(loss: Tensor) -> Walkthrough:
+    """A page that goes forward and then backward through a loss, one operation at a time, with all numbers.
+
+    It is one file of HTML that works from disk, in a notebook cell and on a course page. It shows the formula of each
+    step, the same with its numbers, and the line of the printed program; where a tensor is used twice, the shares of
+    its gradient arrive one by one. No earlier `backward()` is needed. Numbers are kept in full: a batch of 32 digits
+    through 64-32-10 makes a file of 0.2 megabytes in float32.
+    Raises TypeError and ValueError for what has no history, or more than 1,500 nodes.
+
+    >>> w = Tensor(2.0, requires_grad=True, name="w")
+    >>> step_through(w * w + 1)
+    <a page that steps through t2, 3 nodes: .save("step.html")>
+    """
+    graph = Graph(loss, "tg.step_through")
+    title = f"{graph.loss.name}, {len(graph.nodes)} nodes"
+    return Walkthrough(_Page(graph).html(f"Step through {title}"), title)
+
+
+class _Page:
+    """Collects what the page needs to know."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.picture = Picture(graph, with_gradients=True)
+        self.arrays: list[dict[str, Any]] = []
+        self.known: dict[Any, int] = {}
+        self.node_number = {node: n for n, node in enumerate(graph.nodes)}
+        self.edge_number = {edge: n for n, edge in enumerate(graph.edges)}
+
+    def html(self, title: str) -> str:
+        """The whole page."""
+        content = {
+            "nodes": [self.node(node) for node in self.graph.nodes],
+            "edges": [self.edge(edge) for edge in self.graph.edges],
+            "steps": self.steps(),
+            "arrays": self.arrays,
+            "colours": [NEGATIVE, MIDDLE, POSITIVE],
+        }
+        program = "".join(f"<span>{escape(line)}</span>" for line in self.graph.source)
+        parts = {
+            "title": escape(title),
+            "css": _file("page.css"),
+            "svg": self.picture.svg(),
+            "program": program,
+            "data": json.dumps(content, separators=(",", ":")).replace("<", "\\u003c"),
+            "script": _file("page.js"),
+        }
+        html = _file("page.html")
+        before, *rest = html.split("{")
+        return before + "".join(_filled(part, parts) for part in rest)
+
+    def node(self, node: Node) -> dict[str, Any]:
+        """What the page knows of a node."""
+        formula = None if node.formula is None else node.formula.readable
+        modules = " / ".join(type(call[0]).__name__ for call in node.modules)
+        return {
+            "name": node.name,
+            "kind": node.kind,
+            "shapeText": str(node.shape) if node.shape else "",
+            "op": node.op.name if node.op is not None else "",
+            "doc": _described(node),
+            "text": formula.text if formula is not None else "",
+            "pieces": self.pieces(formula),
+            "value": self.array(node.value),
+            "gradient": None if node.gradient is None else self.array(node.gradient),
+            "place": node.place.short if node.place is not None else "",
+            "modules": modules,
+            "inputs": [self.edge_number[edge] for edge in node.inputs],
+            "uses": [self.edge_number[edge] for edge in node.uses],
+        }
+
+    def edge(self, edge: Edge) -> dict[str, Any]:
+        """What the page knows of an edge."""
+        formula = None if edge.formula is None else edge.formula.readable
+        local = edge.local
+        return {
+            "source": self.node_number[edge.source],
+            "target": self.node_number[edge.target],
+            "argument": edge.argument,
+            "share": None if edge.share is None else self.array(edge.share),
+            "local": None if local is None else self.array(local),
+            "text": formula.text if formula is not None else "",
+            "pieces": self.pieces(formula),
+        }
+
+    def steps(self) -> list[dict[str, Any]]:
+        """Forward through the operations, then back: each share of a gradient is a step, in the engine's order."""
+        made = [node for node in self.graph.nodes if node.kind == "result"]
+        steps: list[dict[str, Any]] = [
+            {"node": self.node_number[node], "backward": False, "lines": self.lines(node.name)} for node in made
+        ]
+        steps.append({"node": self.node_number[self.graph.loss], "backward": True, "lines": []})
+        for node in reversed(made):
+            for edge in node.inputs:
+                if edge.share is not None:
+                    names = {f"d_{edge.source.name}", edge.rule[1].name if edge.rule is not None else ""}
+                    steps.append(
+                        {
+                            "node": self.node_number[edge.source],
+                            "edge": self.edge_number[edge],
+                            "backward": True,
+                            "lines": self.lines(*sorted(names)),
+                        }
+                    )
+        return steps
+
+    def lines(self, *names: str) -> list[int]:
+        """The lines of the program in which these names get their values."""
+        return [line for name in names if (line := self.graph.line(name)) is not None]
+
+    def pieces(self, formula: Formula | None) -> list[Any]:
+        """A formula as text, and as places in arrays."""
+        if formula is None:
+            return []
+        return [self.cell(piece, formula) if isinstance(piece, Cell) else piece for piece in formula.pieces]
+
+    def cell(self, cell: Cell, formula: Formula) -> dict[str, Any]:
+        """Where a number stands: a start and a step for each axis, or a table where there is no such pattern."""
+        table = cell.table
+        place: dict[str, Any] = {"array": self.array(formula.arrays[cell.name]), "leads": cell.leads}
+        if not table.size:
+            return {**place, "start": 0, "steps": [0] * table.ndim}
+        start = int(table.flat[0])
+        steps = [
+            int(np.take(table, 1, axis).flat[0]) - start if size > 1 else 0 for axis, size in enumerate(table.shape)
+        ]
+        regular = start + sum(
+            (step * index for step, index in zip(steps, np.indices(table.shape), strict=True)), np.zeros(table.shape)
+        )
+        if (regular == table).all():
+            return {**place, "start": start, "steps": steps}
+        return {**place, "table": table.ravel().tolist()}
+
+    def array(self, array: Array) -> int:
+        """The number of an array on the page; equal ones are there once."""
+        array = np.ascontiguousarray(array).reshape(array.shape)
+        kind = {"f4": "f4", "f2": "f4", "b1": "u1"}.get(array.dtype.str[1:], "f8")
+        packed = array.astype({"f4": "<f4", "u1": "u1", "f8": "<f8"}[kind])
+        key = (array.shape, array.dtype.kind, kind, packed.tobytes())
+        if key not in self.known:
+            self.known[key] = len(self.arrays)
+            self.arrays.append(
+                {
+                    "shape": array.shape,
+                    "kind": kind,
+                    "truth": array.dtype.kind == "b",
+                    "data": base64.b64encode(packed.tobytes()).decode(),
+                }
+            )
+        return self.known[key]
+
+
+def _described(node: Node) -> str:
+    """The operation, and what its docstring says of it."""
+    if node.op is None:
+        return ""
+    words = (node.op.__doc__ or "").strip().splitlines()
+    return f"{node.op.name}: {words[0]}" if words else node.op.name
+
+
+@cache
+def _file(name: str) -> str:
+    return files("tinygrad_ce.views").joinpath(name).read_text(encoding="utf-8").rstrip()
+
+
+def _filled(part: str, parts: dict[str, str]) -> str:
+    """A piece of the skeleton that begins with the name of what stands there."""
+    name, rest = part.split("}", 1)
+    return parts[name] + rest
