@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.core import Array, Tensor
+from tinygrad_ce.core import Array, array_of
 from tinygrad_ce.lines import warn
 from tinygrad_ce.program import files
 from tinygrad_ce.program.arrays import CannotLower
@@ -60,7 +60,6 @@ class Compiled:
     """
 
     def __init__(self, program: Program, batched: bool = False) -> None:
-        self.program = program
         self.plan = lowered(program, batched)
         self.name, self.function = files.function_of(self.plan.text)
         buffers = self.plan.buffers
@@ -182,7 +181,7 @@ class CompiledStep:
     def __call__(self, *arrays: Any, **named: Any) -> Any:
         if named:
             arrays = signature(self.step).bind(*arrays, **named).args
-        given = [x.data if isinstance(x, Tensor) else np.asarray(x) for x in arrays]
+        given = [array_of(x) for x in arrays]
         modes = tuple(module.training for module in self.modules)
         key = (modes, *((x.shape, x.dtype) for x in given))
         if key not in self.programs:

@@ -131,13 +131,14 @@ _sealed_now: set[str] = set()
 
 
 def _trim(directory: Path, but: str) -> None:
-    programs = [p for p in listing() if p.name != but]
-    total = sum(p.bytes for p in listing())
-    for program in sorted(programs, key=lambda p: p.used):
+    programs = listing()
+    total = sum(p.bytes for p in programs)
+    for program in reversed(programs):
         if total <= LIMIT:
             return
-        _remove(directory, program.name)
-        total -= program.bytes
+        if program.name != but:
+            _remove(directory, program.name)
+            total -= program.bytes
 
 
 def _remove(directory: Path, name: str) -> None:

@@ -227,7 +227,6 @@ class _Nest:
         self.uses: Counter[Any] = Counter()
         self.known: dict[Any, str] = {}
         self.inner: list[str] = []
-        self.names = 0
 
     def lines(self) -> list[str]:
         """All lines: before each loop what has to be set up, in the innermost the work, after each what is left."""

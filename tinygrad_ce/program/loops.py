@@ -360,9 +360,10 @@ class Lowering:
         """Give a node its buffer, and add the statement that fills it."""
         if node.kind == "given":
             value: Value = node.detail
-            role = "kept" if value.role == "kept" else value.role
-            content = np.ascontiguousarray(value.example) if role == "fixed" else None
-            self.buffers[node] = self.buffer(value.name, node.shape, node.dtype, role, value=value, content=content)
+            content = np.ascontiguousarray(value.example) if value.role == "fixed" else None
+            self.buffers[node] = self.buffer(
+                value.name, node.shape, node.dtype, value.role, value=value, content=content
+            )
         elif node.kind in ("numbers", "full"):
             content = node.detail if node.kind == "numbers" else np.full(node.shape, node.detail, node.dtype)
             self.buffers[node] = self.buffer("fixed", node.shape, node.dtype, "fixed", content=content)

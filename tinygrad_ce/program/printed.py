@@ -328,8 +328,10 @@ def expression_of(value: Value, instructions: list[Instruction]) -> tuple[ast.ex
 
 
 def _called_by(ops: list[Primitive]) -> dict[str, Any]:
-    """What the bodies of these primitives can call, and all primitives, as they run on arrays."""
+    """What the bodies of these primitives can call, and all primitives, as a printed program has them: their bodies."""
     functions: dict[str, Any] = {}
     for op in ops:
-        functions |= {name: x for name, x in op.body.__globals__.items() if callable(x) and not name.startswith("__")}
-    return functions | {name: op.compute for name, op in REGISTRY.items()}
+        for name, x in op.body.__globals__.items():  # markers, such as the one for index arrays in a pattern, too
+            if not name.startswith("__") and (callable(x) or type(x).__module__.startswith("tinygrad_ce")):
+                functions[name] = x
+    return functions | {name: op.body for name, op in REGISTRY.items()}

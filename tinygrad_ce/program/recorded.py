@@ -78,7 +78,7 @@ def record(loss: Tensor) -> Recorded:
     def heard(tensor: Tensor, position: int, share: Tensor) -> None:
         nonlocal begun
         shares[tensor.number, position] = writer.instructions[begun:], writer.of(share)
-        begun = len(writer.instructions) 
+        begun = len(writer.instructions)
 
     with recorded(False), listening(writer), writer.hearing_arrays(graph.values()):
         for tensor, g in pulled_back(loss, seed, graph, create_graph=True, heard=heard):
@@ -171,7 +171,8 @@ class Writer(Listener):
         if not isinstance(x, (Tensor, np.ndarray)):
             return self.number(x)
         array = x.data if isinstance(x, Tensor) else x
-        for known in (id(x), id(array)):
+        own = isinstance(x, Tensor) and x.requires_grad  # two parameters may hold one array, and are two all the same
+        for known in (id(x),) if own else (id(x), id(array)):
             if known in self.values:
                 return self.values[known]
         if self.section == "backward" and array.size and (array == array.flat[0]).all():

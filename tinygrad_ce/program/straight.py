@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.core import Array, Primitive, Tensor
+from tinygrad_ce.core import Array, Primitive, array_of
 
 
 def unused(name: str, taken: set[str]) -> str:
@@ -213,7 +213,7 @@ class Program:
             raise TypeError(f"this program takes {len(expected)} arrays ({names}), and {len(arrays)} were passed")
         found = []
         for x, given in zip(expected, arrays, strict=True):
-            array = given.data if isinstance(given, Tensor) else np.asarray(given)
+            array = array_of(given)
             if array.shape != x.shape or array.dtype != x.dtype:
                 raise ValueError(
                     f"{x.name} has shape {array.shape} and dtype {array.dtype}; the program was traced with shape "

@@ -42,23 +42,22 @@ def unchanged(modules: Sequence[Module]) -> Iterator[None]:
     A model that counts its calls, or draws random numbers of its own, is no program.
     """
     state, before = _numpys_state(), [(module, _plain_attributes(module)) for module in modules]
+    changed = []
     try:
         yield
-        drawn = any(not np.array_equal(a, b) for a, b in zip(_numpys_state(), state, strict=True))
-        pairs = [(m, name, value) for m, old in before for name, value in old.items()]
-        changed = [f"{name} of {m!r:.60}" for m, name, value in pairs if not _alike(vars(m).get(name), value)]
-        if changed or drawn:
-            what = changed[0] if changed else "NumPy's random generator"
-            raise TraceError(
-                f"the step changes {what} while it runs, and a program cannot hold that: draw random numbers with "
-                "tg.nn.Dropout or pass them in, and count outside of the step"
-            )
     finally:
-        np.random.set_state(state)
-        for module, old in before:
-            for name, value in old.items():
-                if not _alike(vars(module).get(name), value):
-                    object.__setattr__(module, name, value)
+        for module, name, value in ((m, name, value) for m, old in before for name, value in old.items()):
+            if not _alike(vars(module).get(name), value):
+                changed.append(f"{name} of {module!r:.60}")
+                object.__setattr__(module, name, value)
+        if any(not np.array_equal(a, b) for a, b in zip(_numpys_state(), state, strict=True)):
+            changed.append("NumPy's random generator")
+            np.random.set_state(state)
+    if changed:
+        raise TraceError(
+            f"the step changes {changed[0]} while it runs, and a program cannot hold that: draw random numbers with "
+            "tg.nn.Dropout or pass them in, and count outside of the step"
+        )
 
 
 def _numpys_state() -> Any:
