@@ -57,7 +57,7 @@ def test_train_prints_and_writes_everything(tmp_path):
     assert code == 0
     for words in ("moons", "Dense(2, 8)", "Dense(8, 4)", "training rows", "accuracy", "test", "run.json"):
         assert words in said
-    assert files(out) == ["boundary.png", "history.png", "run.json"]
+    assert files(out) == ["boundary.png", "graph.svg", "history.png", "run.json", "step.html"]
     assert (out / "history.png").read_bytes().startswith(PNG)
     assert (out / "boundary.png").read_bytes().startswith(PNG)
     record = json.loads((out / "run.json").read_text())
@@ -79,7 +79,12 @@ def test_the_same_settings_give_the_same_figures(tmp_path):
         assert run("train", "iris", "--epochs", 2, "--out", tmp_path / name)[0] == 0
     records = [json.loads((tmp_path / name / "run.json").read_text()) for name in ("a", "b")]
     assert records[0] == records[1]
-    assert files(tmp_path / "a") == ["history.png", "run.json"]  # iris has 4 features: no boundary
+    assert files(tmp_path / "a") == [
+        "graph.svg",
+        "history.png",
+        "run.json",
+        "step.html",
+    ]  # iris has 4 features: no boundary
 
 
 def test_a_second_run_replaces_the_files_of_the_first(tmp_path):
@@ -87,7 +92,7 @@ def test_a_second_run_replaces_the_files_of_the_first(tmp_path):
     (tmp_path / "mine.txt").write_text("kept")
     assert run("train", "moons", "--epochs", 2, "--out", tmp_path)[0] == 0
     assert json.loads((tmp_path / "run.json").read_text())["settings"]["epochs"] == 2
-    assert files(tmp_path) == ["boundary.png", "history.png", "mine.txt", "run.json"]
+    assert files(tmp_path) == ["boundary.png", "graph.svg", "history.png", "mine.txt", "run.json", "step.html"]
 
 
 @pytest.mark.parametrize(("name", "least"), [("digits", 0.97), ("spirals", 0.98), ("moons", 0.98)])
@@ -254,6 +259,62 @@ def test_gradients_after_some_training():
     assert "after 2 epochs" in said
 
 
+# ---- explain, draw, step
+
+
+def by_hand(seed=0):
+    """The gradient of the only layer of a network for the whole of its training data, by hand."""
+    train, _ = tg.data.standardize(*tg.data.split(tg.data.moons(seed=seed), seed=seed))
+    tg.seed(seed)
+    layer = tg.nn.Dense(2, 2)
+    z = train.X @ layer.W.data
+    p = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+    return train.X.T @ ((p - np.eye(2)[train.y]) / len(train))
+
+
+WHOLE = ("--hidden", "", "--dtype", "float64", "--batch-size", "1000")
+
+
+def test_explain_prints_the_graph_with_its_gradients():
+    code, said = run("explain", "moons", "--hidden", "3", "--seed", 3)
+    assert code == 0
+    for words in ("moons, 32 rows, before training", "np.dot(x, W0) + b0", "np.tanh(z1)", "layers.0.W", "loss"):
+        assert words in said
+
+
+@pytest.mark.parametrize("name", ["W0", "layers.0.W"])
+def test_explain_of_one_number_gives_its_gradient(name):
+    code, said = run("explain", "moons", *WHOLE, "--of", name, "--at", "1,0")
+    assert code == 0
+    assert "d_W0 = x.T @ d_loss" in said or "x.T @ d_z1" in said
+    assert f"{by_hand()[1, 0]:.4g}" in said
+
+
+def test_draw_writes_the_picture_that_was_asked_for(tmp_path):
+    for name in ("graph.svg", "deep/er/graph.html"):
+        code, said = run("draw", "moons", *WHOLE, "--out", tmp_path / name)
+        assert code == 0
+        assert "moons, 750 rows, before training" in said
+        text = (tmp_path / name).read_text()
+        assert "<svg" in text
+        assert f"{by_hand()[1, 0]:.3g}" in text  # the gradient of W0 is small enough to be shown as numbers
+
+
+def test_step_writes_a_page_and_can_train_first(tmp_path):
+    code, said = run("step", "moons", "--hidden", "3", "--epochs", 1, "--out", tmp_path / "page.html")
+    assert code == 0
+    assert "after 1 epochs" in said
+    assert "<script" in (tmp_path / "page.html").read_text()
+
+
+def test_training_is_the_same_with_and_without_pictures(tmp_path):
+    for name, hidden in (("a", "5"), ("b", ",".join(["2"] * 400))):
+        code, said = run("train", "moons", "--epochs", 1, "--hidden", hidden, "--out", tmp_path / name)
+        assert code == 0
+    assert "no graph.svg and step.html" in said  # 400 layers cannot be drawn, and are trained all the same
+    assert files(tmp_path / "b") == ["boundary.png", "history.png", "run.json"]
+
+
 def test_version():
     assert run("--version") == (0, f"tinygrad_ce {tg.__version__}")
 
@@ -318,7 +379,7 @@ def test_a_refused_csv_says_where_and_leaves_no_files(content, arguments, words,
     assert files(tmp_path) == ["bad.csv"]
 
 
-@pytest.mark.parametrize("command", ["check", "gradients", "source"])
+@pytest.mark.parametrize("command", ["check", "gradients", "source", "explain", "draw", "step"])
 @pytest.mark.parametrize("which", ["hidden text", "bce of three", "activation", "no such file"])
 def test_the_other_commands_refuse_the_same(command, which):
     arguments, words = BAD[which]
@@ -327,11 +388,23 @@ def test_the_other_commands_refuse_the_same(command, which):
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [(["check", "moons", "--rows", "0"], "--rows 0"), (["gradients", "moons", "--epochs", "-1"], "--epochs -1")],
-    ids=["rows", "epochs"],
+    [
+        (["check", "moons", "--rows", "0"], "--rows 0"),
+        (["gradients", "moons", "--epochs", "-1"], "--epochs -1"),
+        (["explain", "moons", "--of", "W1"], "--of 'W1': there are x, W0, layers.0.W,"),
+        (["explain", "moons", "--of", "W0", "--at", "a"], "--at 'a'"),
+        (["explain", "moons", "--of", "W0", "--at", "9,9999"], "9999"),
+        (["explain", "moons", "--at", "0,0"], "--of"),
+        (["draw", "moons", "--out", "new/graph.jpg"], ".svg or .png or .html"),
+        (["step", "moons", "--out", "step.svg"], ".html"),
+        (["draw", "moons", "--out", "."], "."),
+    ],
+    ids=["rows", "epochs", "of", "at", "at out of range", "at without of", "ending", "page ending", "folder"],
 )
-def test_their_own_options_are_checked_too(arguments, words):
+def test_their_own_options_are_checked_too(arguments, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     assert words in refused(*arguments)
+    assert files(tmp_path) == []
 
 
 def test_out_that_is_a_file_is_refused(tmp_path):
@@ -395,10 +468,18 @@ def test_as_a_program_its_messages_go_where_they_belong(tmp_path):
     good = program("train", "moons", "--epochs", "1", "--hidden", "4", "--out", "here", cwd=tmp_path)
     assert good.returncode == 0
     assert good.stderr == ""
-    assert files(tmp_path / "here") == ["boundary.png", "history.png", "run.json"]
+    assert files(tmp_path / "here") == ["boundary.png", "graph.svg", "history.png", "run.json", "step.html"]
 
 
-@pytest.mark.parametrize("arguments", [("gradients", "moons"), ("train", "moons", "--epochs", "1")])
+ASCII = [
+    ("gradients", "moons"),
+    ("explain", "moons"),
+    ("explain", "moons", "--of", "W0"),
+    ("train", "moons", "--epochs", "1"),
+]
+
+
+@pytest.mark.parametrize("arguments", ASCII)
 def test_it_prints_where_the_terminal_knows_only_ascii(arguments, tmp_path):
     environment = {**os.environ, "PYTHONIOENCODING": "ascii", "LC_ALL": "C", "PYTHONUTF8": "0"}
     result = program(*arguments, "--hidden", "4", cwd=tmp_path, env=environment)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from math import exp, log
 from pathlib import Path
+from xml.etree import ElementTree
 
 import matplotlib.image
 import numpy as np
@@ -249,3 +250,24 @@ def test_one_graph(tmp_path):
     sizes = [int(size.replace(",", "")) for size in re.findall(r"^ +([\d,]+) bytes", printed.text, re.MULTILINE)]
     total, *parts = sizes
     assert total == sum(parts)
+
+
+def test_draw_the_graph(tmp_path):
+    printed = run("14_draw_the_graph.py", tmp_path)
+    assert [path.name for path in printed.pictures] == ["14_diamond.svg", "14_network.svg", "14_digits.svg"]
+    for path in printed.pictures:
+        assert ElementTree.parse(path).getroot().tag.endswith("svg")
+    assert "no gradient has been computed yet" in printed.text
+    assert printed.after("the gradient of a is ") == [2, 2, 3, 7]
+
+
+def test_step_through(tmp_path):
+    printed = run("15_step_through.py", tmp_path)
+    assert [path.name for path in printed.pictures] == ["15_network.html", "15_shares.html"]
+    for path in printed.pictures:
+        assert path.read_text(encoding="utf-8").startswith("<!doctype html>")
+    at_the_output = printed.after("d_z2 = [")
+    assert [value > 0 for value in at_the_output] == [True, False, False, True]  # up where y is 0, down where it is 1
+    assert printed.after("by hand, d_W2[0, 0] = ")[0] == printed.after("the engine's gradient is ")[0]
+    *_, last = printed.text.splitlines()
+    assert [float(n) for n in NUMBER.findall(last)] == pytest.approx([2, 2, np.cos(2), 4 + np.cos(2)], abs=1e-4)

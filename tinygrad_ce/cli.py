@@ -1,4 +1,4 @@
-"""The command `tinygrad-ce`: train a network on a data set, check its gradients, print them."""
+"""The command `tinygrad-ce`: train a network on a data set, check its gradients, print, explain and draw them."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ from tinygrad_ce import warmup as ahead
 from tinygrad_ce.core import Array
 from tinygrad_ce.program import files
 from tinygrad_ce.views import text
+from tinygrad_ce.views.reading import Graph
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__, rich_markup_mode=None
@@ -67,6 +68,7 @@ LossName = Annotated[Loss, typer.Option(help="bce and sigmoid-bce are for two cl
 OptimizerName = Annotated[Optimizer, typer.Option()]
 Rate = Annotated[float, typer.Option(help="learning rate")]
 Epochs = Annotated[int, typer.Option(help="passes over the training data")]
+EpochsBefore = Annotated[int, typer.Option(help="train so many epochs first")]
 BatchSize = Annotated[int, typer.Option(help="rows in a batch")]
 Seed = Annotated[int, typer.Option(help="of the data, the weights and the batches")]
 Dtype = Annotated[Precision, typer.Option(help="of the parameters and all arithmetic")]
@@ -145,7 +147,8 @@ def train(
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="write history.png, boundary.png (2-D data) and run.json here")
+        Path | None,
+        typer.Option(help="write history.png, boundary.png (2-D data), graph.svg, step.html and run.json here"),
     ] = None,
 ) -> None:
     """Train a network on three quarters of the data, and measure it on the rest."""
@@ -154,6 +157,7 @@ def train(
     run = prepared(settings)
     show_data(run)
     console.print(run.model.summary(), highlight=False)
+    pictures = _pictures(run) if folder is not None else {}
     history = run.trainer.fit(
         run.train.X,
         run.targets(run.train),
@@ -173,9 +177,8 @@ def train(
     }
     show_figures(run, figures, history)
     if folder is not None:
-        folder.write(
-            {"history.png": history.plot, "boundary.png": _boundary(run), "run.json": _json(run, figures, history)}
-        )
+        plots = {"history.png": history.plot, "boundary.png": _boundary(run)}
+        folder.write({**plots, **pictures, "run.json": _json(run, figures, history)})
         console.print(f"wrote {', '.join(folder.written)} to {out}", highlight=False)
 
 
@@ -219,26 +222,94 @@ def gradients(
     loss: LossName = "softmax-cross-entropy",
     optimizer: OptimizerName = "adam",
     lr: Rate = 0.01,
-    epochs: Annotated[int, typer.Option(help="train so many epochs first")] = 0,
+    epochs: EpochsBefore = 0,
     batch_size: BatchSize = 32,
     seed: Seed = 0,
     dtype: Dtype = "float32",
 ) -> None:
     """Print the gradient of every parameter for one batch: shape, norm, smallest, largest, histogram."""
-    run = prepared(Settings(data, target, hidden, activation, loss, optimizer, lr, epochs, batch_size, seed, dtype))
-    if epochs < 0:
-        raise ValueError(f"--epochs {epochs} must not be negative")
-    targets = run.targets(run.train)
-    if epochs:
-        run.trainer.fit(run.train.X, targets, epochs=epochs, batch_size=batch_size, progress=True, seed=seed)
-    cost, rows = loss_of_first_batch(run, batch_size, seed)
-    for parameter in run.model.parameters():
-        parameter.grad = None
-    cost.backward()
-    when = f"after {epochs} epochs" if epochs else "before training"
-    title = f"{run.train.name}, {rows} rows, {when}: loss {cost.item():.6f}"
+    run = trained(Settings(data, target, hidden, activation, loss, optimizer, lr, epochs, batch_size, seed, dtype))
+    cost, title = loss_and_gradients(run)
+    title += f": loss {cost.item():.6f}"
     bars = text.BARS if console.encoding.startswith("utf") else text.ASCII_BARS
     console.print(text.gradient_table(run.model.named_parameters(), title, bars))
+
+
+@app.command()
+@told
+def explain(
+    data: DataName,
+    target: Target = None,
+    hidden: Hidden = "64,64",
+    activation: ActivationName = "tanh",
+    loss: LossName = "softmax-cross-entropy",
+    optimizer: OptimizerName = "adam",
+    lr: Rate = 0.01,
+    epochs: EpochsBefore = 0,
+    batch_size: BatchSize = 32,
+    seed: Seed = 0,
+    dtype: Dtype = "float32",
+    of: Annotated[
+        str | None, typer.Option(help="a tensor: layers.0.W, or its name in the printed step, as W0 or z1")
+    ] = None,
+    at: Annotated[
+        str | None, typer.Option(help="one number of it, as in 0,3; else that with the largest gradient")
+    ] = None,
+) -> None:
+    """Print where the gradients of one batch come from: of the whole graph, or every path of one tensor to the loss."""
+    run = trained(Settings(data, target, hidden, activation, loss, optimizer, lr, epochs, batch_size, seed, dtype))
+    cost, title = loss_and_gradients(run)
+    if of is None and at is not None:
+        raise ValueError("--at names one number of a tensor: say with --of which tensor")
+    explanation = tg.explain(cost) if of is None else tg.explain(_tensor(cost, of), cost, at=_index(at))
+    console.print(title, highlight=False)
+    console.print(str(explanation), highlight=False, soft_wrap=True)
+
+
+@app.command()
+@told
+def draw(
+    data: DataName,
+    target: Target = None,
+    hidden: Hidden = "64,64",
+    activation: ActivationName = "tanh",
+    loss: LossName = "softmax-cross-entropy",
+    optimizer: OptimizerName = "adam",
+    lr: Rate = 0.01,
+    epochs: EpochsBefore = 0,
+    batch_size: BatchSize = 32,
+    seed: Seed = 0,
+    dtype: Dtype = "float32",
+    out: Annotated[Path, typer.Option(help="where to write it: .svg, .png or .html")] = Path("graph.svg"),
+) -> None:
+    """Draw the graph of one batch, with its values and gradients."""
+    _writable(out, ".svg", ".png", ".html")
+    run = trained(Settings(data, target, hidden, activation, loss, optimizer, lr, epochs, batch_size, seed, dtype))
+    cost, title = loss_and_gradients(run)
+    console.print(f"wrote {_saved(tg.draw(cost), out)}: {title}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+@told
+def step(
+    data: DataName,
+    target: Target = None,
+    hidden: Hidden = "64,64",
+    activation: ActivationName = "tanh",
+    loss: LossName = "softmax-cross-entropy",
+    optimizer: OptimizerName = "adam",
+    lr: Rate = 0.01,
+    epochs: EpochsBefore = 0,
+    batch_size: BatchSize = 32,
+    seed: Seed = 0,
+    dtype: Dtype = "float32",
+    out: Annotated[Path, typer.Option(help="where to write it: .html")] = Path("step.html"),
+) -> None:
+    """Write a page that steps through one batch, forward and backward; any browser opens it."""
+    _writable(out, ".html")
+    run = trained(Settings(data, target, hidden, activation, loss, optimizer, lr, epochs, batch_size, seed, dtype))
+    cost, title = loss_and_gradients(run)
+    console.print(f"wrote {_saved(tg.step_through(cost), out)}: {title}", highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -258,7 +329,7 @@ def source(
 ) -> None:
     """Print one training step of the network, with the optimizer's update, as NumPy that runs on its own."""
     run = prepared(Settings(data, target, hidden, activation, loss, optimizer, lr, 0, batch_size, seed, dtype))
-    program = program_of_first_batch(run, batch_size, seed)
+    program = program_of_first_batch(run)
     typer.echo(program.lowered if lowered else program.source)
 
 
@@ -327,9 +398,32 @@ def _several(count: int) -> str:
     return f"{count} compiled step{'' if count == 1 else 's'}"
 
 
-def program_of_first_batch(run: Run, batch_size: int, seed: int) -> tg.Program:
+def trained(settings: Settings) -> Run:
+    """What the settings describe, after its epochs of training."""
+    if settings.epochs < 0:
+        raise ValueError(f"--epochs {settings.epochs} must not be negative")
+    run = prepared(settings)
+    if settings.epochs:
+        run.trainer.fit(
+            run.train.X,
+            run.targets(run.train),
+            epochs=settings.epochs,
+            batch_size=settings.batch_size,
+            progress=True,
+            seed=settings.seed,
+        )
+    return run
+
+
+def first_batch(run: Run) -> tuple[Array, Array]:
+    """The first batch that training would see."""
+    settings = run.settings
+    return next(datasets.batches(run.train.X, run.targets(run.train), settings.batch_size, seed=settings.seed))
+
+
+def program_of_first_batch(run: Run) -> tg.Program:
     """The training step, traced on the first batch that training would see."""
-    X, y = next(datasets.batches(run.train.X, run.targets(run.train), batch_size, seed=seed))
+    X, y = first_batch(run)
     model, loss, optimizer = run.model.train(), run.trainer.loss, run.trainer.optimizer
 
     def step(x: Any, y: Any) -> Any:
@@ -342,11 +436,61 @@ def program_of_first_batch(run: Run, batch_size: int, seed: int) -> tg.Program:
     return tg.trace(step, X, y)
 
 
-def loss_of_first_batch(run: Run, batch_size: int, seed: int) -> tuple[tg.Tensor, int]:
-    """The loss of the first batch that training would see, and how many rows it has."""
-    X, y = next(datasets.batches(run.train.X, run.targets(run.train), batch_size, seed=seed))
+def loss_and_gradients(run: Run) -> tuple[tg.Tensor, str]:
+    """The loss of the first batch that training would see, after `backward()`, and what it is in words."""
+    X, y = first_batch(run)
     run.model.train()
-    return run.trainer.loss(run.model(tg.Tensor(X, name="x")), y), len(y)
+    cost = run.trainer.loss(run.model(tg.Tensor(X, name="x")), y)
+    for parameter in run.model.parameters():
+        parameter.grad = None
+    cost.backward()
+    when = f"after {run.settings.epochs} epochs" if run.settings.epochs else "before training"
+    return cost, f"{run.train.name}, {len(y)} rows, {when}"
+
+
+def _tensor(cost: tg.Tensor, name: str) -> tg.Tensor:
+    """The tensor of the graph that has this name, or that the printed program calls so."""
+    named = {}
+    for node in Graph(cost, "explain").nodes:
+        if node.tensor is not None:
+            named[node.name] = named[node.label] = node.tensor
+    if name not in named:
+        raise ValueError(f"--of {name!r}: there are {', '.join(key for key in named if not key.startswith('#'))}")
+    return named[name]
+
+
+def _index(at: str | None) -> tuple[int, ...] | None:
+    try:
+        return None if at is None else tuple(int(i) for i in at.split(","))
+    except ValueError:
+        raise ValueError(f"--at {at!r} must be whole numbers with commas between them, as in 0,3") from None
+
+
+def _writable(out: Path, *endings: str) -> None:
+    """Refuse a file that cannot be written before anything is trained."""
+    if out.suffix.lower() not in endings:
+        raise ValueError(f"--out {out} must end in {' or '.join(endings)}")
+    if out.is_dir():
+        raise IsADirectoryError(f"--out {out} is a folder; name a file")
+
+
+def _saved(view: Any, out: Path) -> Path:
+    """A picture or page in its file, in a folder that is made if it is missing."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    path: Path = view.save(out)
+    return path
+
+
+def _pictures(run: Run) -> dict[str, Callable[[Path], Any] | None]:
+    """The graph of the first batch, and the page that steps through it, as they are before the first update."""
+    cost, _ = loss_and_gradients(run)
+    try:
+        return {"graph.svg": tg.draw(cost).save, "step.html": tg.step_through(cost).save}
+    except ValueError as error:
+        console.print(f"no graph.svg and step.html: {error}", highlight=False, soft_wrap=True)
+        return {}
+    finally:
+        run.trainer.optimizer.zero_grad()
 
 
 def prepared(settings: Settings) -> Run:
