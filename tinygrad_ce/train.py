@@ -16,7 +16,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_ce import data, losses, nn, ops
+from tinygrad_ce import data, nn, ops
+from tinygrad_ce.answers import (
+    SIGMOID,
+    SOFTMAX,
+    Total,
+    chosen_by,
+    class_axis,
+    ignored_index,
+    is_one_of,
+    single_number,
+    task_of,
+)
 from tinygrad_ce.backward import no_grad
 from tinygrad_ce.core import Array, Tensor, array_of
 from tinygrad_ce.data.checks import whole_number
@@ -98,7 +109,7 @@ class Trainer:
         if not any(parameter.number in own for parameter in optimizer.parameters):
             raise ValueError("Trainer: the optimizer holds no parameter of this model: make it with model.parameters()")
         self.model, self.loss, self.optimizer = model, loss, optimizer
-        self.task = _task(loss)
+        self.task = task_of(loss)
 
     def fit(
         self,
@@ -138,7 +149,7 @@ class Trainer:
             validation = self._prepared(*validation)
         _check_options(epochs, patience, clip_norm)
         batch_size = whole_number("fit", "batch_size", batch_size, least=1)
-        self.task = _task(self.loss, y)
+        self.task = task_of(self.loss, y)
         callbacks = _callbacks(callbacks)
         generator = _generator(seed)
         self._share(generator)
@@ -189,7 +200,7 @@ class Trainer:
         for epoch in range(first, epochs + 1):
             self.model.train()
             lr = self.optimizer.lr
-            total = _Total(self.task, self.loss)
+            total = Total(self.task, self.loss)
             for number, (rows, targets) in enumerate(data.batches(X, y, batch_size, seed=generator), start=1):
                 loss, predictions = run(rows, targets, epoch, number)
                 total.add(loss, predictions, targets)
@@ -206,7 +217,7 @@ class Trainer:
         if not isinstance(loss, Tensor):
             raise TypeError(f"fit: the loss answered with {type(loss).__name__}; it must answer with a Tensor")
         traced = recording.listener is not None  # then nothing is looked at: numbers differ from step to step
-        if not traced and not math.isfinite(_number(loss)):
+        if not traced and not math.isfinite(single_number(loss)):
             raise NotFiniteError(_not_finite(loss, epoch, number))
         loss.backward()
         if not traced:
@@ -290,7 +301,7 @@ class Trainer:
         X, y = loops.data
         per_epoch, first = loops.steps_of_epoch(), self.optimizer.steps
         epoch, seen = 1, 0
-        total = _Total(self.task, self.loss)
+        total = Total(self.task, self.loss)
         try:
             for together in [1] * epochs if watched else [epochs]:
                 self.model.train()
@@ -315,7 +326,7 @@ class Trainer:
                             if watched:
                                 loops.put_back()
                             yield {"epoch": epoch, **total.figures(), "lr": lr}
-                            epoch, seen, total = epoch + 1, 0, _Total(self.task, self.loss)
+                            epoch, seen, total = epoch + 1, 0, Total(self.task, self.loss)
                     if interrupted.is_set():
                         return
         finally:
@@ -344,7 +355,7 @@ class Trainer:
     def evaluate(self, X: Any, y: Any, batch_size: int = 1024) -> dict[str, float]:
         """The loss, and the accuracy where the targets are classes; in evaluation mode, nothing is learnt."""
         X, y = self._prepared(X, y)
-        total = _Total(self.task, self.loss)
+        total = Total(self.task, self.loss)
         with _evaluating(self.model):
             for batch, targets in data.batches(X, y, batch_size, shuffle=False):
                 # Recorded, so that a loss finds the softmax behind its probabilities, and is as stable as in training.
@@ -355,15 +366,15 @@ class Trainer:
     def predict(self, X: Any, batch_size: int = 1024) -> Array:
         """The model's answers, in evaluation mode: class indices where it was trained on classes, else its numbers."""
         scores = self._scores(X, batch_size)
-        return scores if self.task == "numbers" else _chosen(scores, self.task, self.loss)
+        return scores if self.task == "numbers" else chosen_by(scores, self.task, self.loss)
 
     def probabilities(self, X: Any, batch_size: int = 1024) -> Array:
         """(N, C) class probabilities: the model's scores, through the softmax or sigmoid that its loss applies."""
         scores = self._scores(X, batch_size)
-        if _is(self.loss, *_SIGMOID):
+        if is_one_of(self.loss, *SIGMOID):
             scores = ops.sigmoid(scores)
-        elif _is(self.loss, *_SOFTMAX):
-            scores = ops.softmax(scores, axis=_axis(self.loss))
+        elif is_one_of(self.loss, *SOFTMAX):
+            scores = ops.softmax(scores, axis=class_axis(self.loss))
         if self.task == "binary":
             scores = scores.reshape(-1, 1)
             return np.concatenate([1 - scores, scores], axis=1)
@@ -377,8 +388,8 @@ class Trainer:
         labels = y.argmax(axis=-1) if self.task == "classes" and y.ndim == 2 else y.reshape(-1).astype(np.int64)
         scores = self._scores(X, 1024)
         classes = scores.shape[-1] if self.task == "classes" else 2
-        predicted = _chosen(scores, self.task, self.loss).reshape(-1)
-        if labels.shape == predicted.shape and (ignored := _ignored(self.loss)) is not None:
+        predicted = chosen_by(scores, self.task, self.loss).reshape(-1)
+        if labels.shape == predicted.shape and (ignored := ignored_index(self.loss)) is not None:
             labels, predicted = labels[labels != ignored], predicted[labels != ignored]
         return plots.confusion_matrix(labels, predicted, classes)
 
@@ -464,48 +475,6 @@ def _not_finite(loss: Tensor, epoch: int, batch: int) -> str:
     )
 
 
-_BINARY = (nn.BCE, nn.SigmoidBCE, losses.binary_cross_entropy, losses.sigmoid_binary_cross_entropy)
-_SIGMOID = (nn.SigmoidBCE, losses.sigmoid_binary_cross_entropy)
-_SOFTMAX = (nn.SoftmaxCrossEntropy, losses.softmax_cross_entropy)
-_CLASSES = (*_SOFTMAX, nn.CrossEntropy, losses.cross_entropy)
-
-
-def _is(loss: Any, *kinds: Any) -> bool:
-    """Whether the loss is one of these functions, or a module of one of these classes."""
-    return any(loss is kind or (isinstance(kind, type) and isinstance(loss, kind)) for kind in kinds)
-
-
-def _task(loss: Any, y: Array | None = None) -> str:
-    """What the targets are: "classes" (of several), "binary" (0 or 1 for each output) or "numbers"."""
-    if _is(loss, *_BINARY):
-        return "binary"
-    if _is(loss, *_CLASSES):
-        return "classes"
-    one_hot = y is not None and y.ndim == 2 and y.shape[1] > 1 and bool(((y == 0) | (y == 1)).all())
-    return "classes" if one_hot and bool((y.sum(axis=1) == 1).all()) else "numbers"  # type: ignore[union-attr]
-
-
-def _chosen(scores: Array, task: str, loss: Any) -> Array:
-    """The class that the scores are for."""
-    if task == "classes":
-        classes: Array = np.argmax(scores, axis=_axis(loss))
-        return classes
-    chosen: Array = (scores > _threshold(loss)).astype(np.int64)
-    return chosen.reshape(-1) if chosen.ndim == 2 and chosen.shape[1] == 1 else chosen
-
-
-def _ignored(loss: Any) -> int | None:
-    """The class index whose rows the loss leaves out."""
-    index: int | None = getattr(loss, "options", {}).get("ignore_index")
-    return index
-
-
-def _axis(loss: Any) -> int:
-    """Along which axis the loss has its classes."""
-    axis: int = getattr(loss, "options", {}).get("axis", -1)
-    return axis
-
-
 def _names(class_names: Sequence[Any] | None, classes: int) -> Sequence[Any]:
     if class_names is None:
         return range(classes)
@@ -526,53 +495,6 @@ def _generator(seed: Any) -> np.random.Generator:
         return np.random.default_rng(seed)
     except (TypeError, ValueError) as error:
         raise type(error)(f"fit: seed={seed!r} must be a whole number that is not negative, or None") from None
-
-
-def _threshold(loss: Any) -> float:
-    """Above it, a binary score says yes: the logit 0 is the probability a half."""
-    return 0.0 if _is(loss, *_SIGMOID) else 0.5
-
-
-class _Total:
-    """Sums the loss and the right answers over batches of different sizes."""
-
-    def __init__(self, task: str, loss: Any) -> None:
-        self.task, self.threshold, self.ignored, self.axis = task, _threshold(loss), _ignored(loss), _axis(loss)
-        self.loss, self.right, self.answers, self.rows = 0.0, 0, 0, 0
-
-    def add(self, loss: Any, predictions: Any, y: Array) -> None:
-        """One batch."""
-        rows = len(y) if self.ignored is None else int((y != self.ignored).sum())
-        self.loss += _number(loss) * rows
-        self.rows += rows
-        self._count(array_of(predictions), y, rows)
-
-    def add_many(self, losses: Array, predictions: Array, y: Array) -> None:
-        """Several batches of one size, each a row."""
-        if predictions.ndim < 2 or predictions.shape[1] != y.shape[1]:
-            for batch in zip(losses, predictions, y, strict=True):
-                self.add(*batch)
-            return
-        if self.ignored is None:
-            rows = np.full(len(y), y.shape[1])
-        else:
-            rows = (y != self.ignored).reshape(len(y), -1).sum(axis=1)
-        self.loss += float(losses.astype(np.float64) @ rows)
-        self.rows += int(rows.sum())
-        self._count(predictions.reshape(-1, *predictions.shape[2:]), y.reshape(-1, *y.shape[2:]), int(rows.sum()))
-
-    def _count(self, scores: Array, y: Array, rows: int) -> None:
-        if self.task != "numbers":
-            if self.task == "classes":
-                right = scores.argmax(axis=self.axis) == (y if y.ndim < scores.ndim else y.argmax(axis=self.axis))
-            else:
-                right = (scores > self.threshold) == (y > 0.5)
-            self.right += int(right.sum())  # an ignored row's label is no class, so no answer to it is right
-            self.answers += right.size if self.ignored is None else rows
-
-    def figures(self) -> dict[str, float]:
-        accuracy = {"accuracy": self.right / self.answers} if self.answers else {}
-        return {"loss": self.loss / max(self.rows, 1), **accuracy}
 
 
 class _Best:
@@ -596,13 +518,6 @@ class _Best:
     def restore(self) -> None:
         if self.state is not None:
             self.model.restore(self.state)
-
-
-def _number(loss: Any) -> float:
-    array = array_of(loss)
-    if array.size != 1:
-        raise ValueError(f'the loss has shape {array.shape}, and training needs one number: use reduction="mean"')
-    return float(array.item())
 
 
 def _check_options(epochs: int, patience: int | None, clip_norm: float | None) -> None:
