@@ -194,7 +194,7 @@ def _summary(model: Module, example: Any) -> str:
     table.add_section()
     table.add_row("all", "", f"{sum(p.size for p in model.parameters()):,}")
     text = StringIO()
-    Console(file=text, width=100, color_system=None).print(table)
+    Console(file=text, width=100, color_system=None, force_jupyter=False).print(table)
     return f"{type(model).__name__}\n{text.getvalue().strip()}"
 
 

@@ -121,5 +121,70 @@ def boundary_figure(predict: Any, X: Array, y: Array, class_names: Any, feature_
     return figure
 
 
+_PANELS = {  # what is drawn over the epochs: the figures of a row, with the look of their lines
+    "update / weight": {"update_per_weight": "-"},
+    "norm of the gradient": {"gradient": "-"},
+    "saturated, and dead (dotted), %": {"saturated": "-", "dead": ":"},
+}
+_MOST_NAMES = 12  # that a legend has room for
+
+
+def audit_figure(epochs: Any, layers: Any, healthy: float) -> Any:
+    """What layers did over the epochs: update / weight, norm of the gradient, saturated and dead shares.
+
+    layers: for each its rows of the audits, one an epoch. healthy: where update / weight should be.
+    """
+    panels = {title: [layer for layer in layers if _drawn(layer, looks)] for title, looks in _PANELS.items()}
+    panels = {title: shown for title, shown in panels.items() if shown}
+    figure = _figure(8.4, 0.4 + 2.3 * len(panels))
+    subplots = np.atleast_1d(figure.subplots(len(panels), 1, sharex=True))
+    for axes, (title, shown) in zip(subplots, panels.items(), strict=True):
+        if title == "update / weight":
+            axes.axhline(healthy, color="0.3", lw=1, ls="--", label=f"about {healthy:g} is healthy")
+        step, marker = -(-len(shown) // _MOST_NAMES), "o" if len(epochs) == 1 else None
+        for number, (layer, colour) in enumerate(zip(shown, _in_order(len(shown)), strict=True)):
+            label = _short(layer[0].name, 30) if number % step == 0 else None
+            for column, look in _drawn(layer, _PANELS[title]).items():
+                values = np.array([getattr(row, column) for row in layer], float)  # None becomes nan: a gap
+                axes.plot(epochs, values, look, color=colour, lw=1.6, label=label, marker=marker)
+                label = None
+        if title.endswith("%"):
+            axes.set_ylim(-4, 104)
+        else:
+            _whole_decades(axes)
+        axes.set_title(title, loc="left", fontsize="medium")
+        axes.grid(alpha=0.3)
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize="small")
+    subplots[-1].set_xlabel("epoch")
+    subplots[-1].xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+    return figure
+
+
+def _drawn(layer: Any, looks: dict[str, str]) -> dict[str, str]:
+    """Those of the columns in which the layer has a number."""
+    return {column: look for column, look in looks.items() if any(getattr(row, column) is not None for row in layer)}
+
+
+def _whole_decades(axes: Any) -> None:
+    """A logarithmic scale from one power of ten to another, with all numbers between."""
+    from matplotlib.ticker import NullFormatter
+
+    values = np.concatenate([np.asarray(line.get_ydata(), float) for line in axes.lines])
+    exponents = np.log10(values[np.isfinite(values) & (values > 0)])
+    axes.set_yscale("log")
+    if exponents.size:
+        axes.set_ylim(10.0 ** (np.ceil(exponents.min()) - 1), 10.0 ** (np.floor(exponents.max()) + 1))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _in_order(count: int) -> list[Any]:
+    """Colours for so many layers; where there are more than colours, from dark to light as they follow each other."""
+    if count < len(COLOURS):
+        return list(COLOURS[:count])
+    from matplotlib import colormaps
+
+    return [colormaps["viridis"](x) for x in np.linspace(0, 0.9, count)]
+
+
 def _rgb(colour: str) -> tuple[float, ...]:
     return tuple(int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))

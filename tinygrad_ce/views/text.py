@@ -1,7 +1,9 @@
-"""Numbers as text: ranges, and histograms of one line."""
+"""Numbers as text: ranges, histograms of one line, and tables."""
 
 from __future__ import annotations
 
+import sys
+from io import StringIO
 from typing import Any
 
 import numpy as np
@@ -18,13 +20,14 @@ def histogram(values: Array, bins: int = 12, bars: str = BARS) -> str:
     >>> histogram(np.array([0.0, 1.0, 1.0]), bins=2)
     '▄█'
     """
-    finite = values[np.isfinite(values)]
+    finite = values[np.isfinite(values)].astype(np.float64)
     if not finite.size:
         return ""
-    low, high = float(finite.min()), float(finite.max())
-    if low == high:
+    if finite.min() == finite.max():
         return bars[-1]
-    counts, _ = np.histogram(finite.astype(np.float64), bins=bins, range=(low, high))
+    finite /= np.abs(finite).max()  # so that neither 1e308 nor 1e-320 is too much for what follows
+    low, high = finite.min(), finite.max()
+    counts, _ = np.histogram((finite - low) / (high - low), bins=bins, range=(0, 1))
     heights = np.ceil(counts / counts.max() * (len(bars) - 1)).astype(int)
     return "".join(bars[height] for height in heights)
 
@@ -48,3 +51,31 @@ def gradient_table(named: Any, title: str, bars: str = BARS) -> Any:
         low, high = (f"{grad.min():.3g}", f"{grad.max():.3g}") if grad.size else ("", "")
         table.add_row(name, str(parameter.shape), f"{norm:.3g}", low, high, histogram(grad, bars=bars))
     return table
+
+
+def plain_table(first: str) -> Any:
+    """A rich table, to be printed with nothing but ASCII around its cells; first: the header of its first column."""
+    from rich import box
+    from rich.table import Table
+
+    line = box.Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
+    table = Table(box=line, show_edge=False, pad_edge=False)
+    table.add_column(first, no_wrap=True)
+    return table
+
+
+def printed(table: Any, width: int) -> str:
+    """A rich table as lines of plain text, at most so wide."""
+    from rich.console import Console
+
+    file = StringIO()
+    Console(file=file, width=width, color_system=None, force_jupyter=False).print(table)
+    return "\n".join(line.rstrip() for line in file.getvalue().rstrip().splitlines())
+
+
+def for_terminal(text: str) -> str:
+    """The text in signs that the terminal knows: other bars, and ? for other letters."""
+    encoding = getattr(sys.stdout, "encoding", None) or "ascii"
+    if encoding.lower().startswith("utf"):
+        return text
+    return text.translate(str.maketrans(BARS, ASCII_BARS)).encode(encoding, "replace").decode(encoding)
