@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_ce.program.arrays import CannotLower, Node, through
-from tinygrad_ce.program.loops import COMPARING, dtype_text, identity
+from tinygrad_ce.program.loops import COMPARING, FROM_KERNELS, FROM_PRODUCTS, dtype_text, identity, read_by_reduction
 from tinygrad_ce.program.printed import lines_of
 from tinygrad_ce.program.straight import Number
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 OUTSIDE = "an index is outside of the array that it takes elements from"
 LOOPS = "ijklmnopq"  # what the loops' variables are called
-FROM_KERNELS = {"exp_of", "log1p_of", "tanh_of", "plus", "either"}
 SIMPLE = {
     "add": "{} + {}",
     "subtract": "{} - {}",
@@ -91,10 +90,10 @@ class LoopText:
             "",
             "import numpy as np",
             "",
-            f"from tinygrad_ce.kernels import {', '.join(sorted({'jit', *self.imports} - OURS))}",
+            f"from tinygrad_ce.kernels import {', '.join(sorted({'jit', *self.imports} - FROM_PRODUCTS))}",
         ]
-        if self.imports & OURS:
-            head.append(f"from tinygrad_ce.program.products import {', '.join(sorted(self.imports & OURS))}")
+        if products := sorted(self.imports & FROM_PRODUCTS):
+            head.append(f"from tinygrad_ce.program.products import {', '.join(products)}")
         arguments = textwrap.fill(
             f"def run(order, steps, numbers, {', '.join(names)}):", 110, subsequent_indent="        "
         )
@@ -216,9 +215,6 @@ class LoopText:
         return self.numbers[k] if self.numbers[k].isidentifier() else f"number_{k}"
 
 
-OURS = {"add_rows", "exp_any", "multiply", "take_rows"}
-
-
 class _Nest:
     """One nest of loops, line by line."""
 
@@ -235,7 +231,10 @@ class _Nest:
         after: list[list[str]] = [[] for _ in range(depth + 1)]
         here = identity(self.domain)
         for s in self.loop.statements:
-            self.count(s.node, here, whole=self.is_whole(s)) if s.kind != "reduce" else self.count(*self.reduced(s))
+            if s.kind == "reduce":
+                self.count(s.node.inputs[0], read_by_reduction(s.node))
+            else:
+                self.count(s.node, here, whole=self.is_whole(s))
         ends: list[str] = []
         for s in self.loop.statements:
             if s.kind == "reduce":
@@ -261,16 +260,8 @@ class _Nest:
         """Whether the statement makes its node, or copies one that lies elsewhere."""
         return self.plan.buffers.get(s.node) is s.target or s.node not in self.plan.buffers
 
-    def reduced(self, s: Statement) -> tuple[Node, Index]:
-        """What a reduction adds up, and where that is read."""
-        x, (name, axes) = s.node.inputs[0], s.node.detail
-        order = list(range(len(x.shape)))
-        if name != "sum":
-            order = [k for k in order if k not in axes] + [k for k in order if k in axes]
-        return x, tuple((order.index(k), 0, 1) for k in range(len(x.shape)))
-
     def reduce(self, s: Statement, before: list[list[str]], after: list[list[str]]) -> None:
-        x, index = self.reduced(s)
+        x, index = s.node.inputs[0], read_by_reduction(s.node)
         name, axes = s.node.detail
         value = self.value(x, index)
         dtype = s.node.dtype
@@ -426,7 +417,7 @@ class _Nest:
             template = SIMPLE[name]
             if template.count("{0}") > 1:
                 given = [self.local(given[0])]
-            for ours in FROM_KERNELS | OURS:
+            for ours in FROM_KERNELS | FROM_PRODUCTS:
                 if f"{ours}(" in template:
                     self.text.imports.add(ours)
             text = template.format(*(_inside(g) for g in given))

@@ -25,8 +25,9 @@ Index = tuple[tuple[int | None, int, int], ...]  # for each axis of a buffer: th
 KEPT_KINDS = {"reduce", "dot", "add_at", "join", "loss", "slope"}
 HEAVY = {"exp": 10, "tanh": 10, "log": 10, "log1p": 10, "expm1": 10, "power": 10, "sin": 10, "cos": 10}
 HEAVY |= {"divide": 4, "sqrt": 4}
-IMPORTED = {"jit", "plus", "either", "exp_of", "exp_any", "log1p_of", "tanh_of"}  # what loops may call
-IMPORTED |= {"add_rows", "multiply", "take_rows"}
+# What loops may call: of kernels.py, and of products.py.
+FROM_KERNELS = {"jit", "plus", "either", "exp_of", "log1p_of", "tanh_of"}
+FROM_PRODUCTS = {"add_rows", "exp_any", "multiply", "take_rows"}
 LONGEST = 100  # no expression costs more: it would not be read, and Python would not parse it
 SMALL_PRODUCT = 50_000_000  # multiplications; such loops are as fast as the BLAS, and their sizes are known
 ALIGNMENT = 64  # bytes: a line of the cache
@@ -158,6 +159,18 @@ def dtype_text(dtype: np.dtype[Any]) -> str:
     return text
 
 
+def loop_order(reduction: Node) -> list[int]:
+    """The axes of what a reduction reads, the outermost loop first; but for sums, those that go are the innermost."""
+    (name, gone), axes = reduction.detail, range(len(reduction.inputs[0].shape))
+    return list(axes) if name == "sum" else [k for k in axes if k not in gone] + [k for k in axes if k in gone]
+
+
+def read_by_reduction(reduction: Node) -> Index:
+    """Where a reduction reads, in its loops."""
+    order = loop_order(reduction)
+    return tuple((order.index(k), 0, 1) for k in range(len(order)))
+
+
 def identity(shape: Sequence[int]) -> Index:
     """Each element of an array of this shape, in its place."""
     return tuple((k, 0, 1) for k in range(len(shape)))
@@ -188,7 +201,8 @@ class Lowering:
         self.answers: dict[str, Buffer] = {}
         self.all_buffers: list[Buffer] = []
         self.views: dict[tuple[Buffer, tuple[int, ...], bool], View] = {}
-        self.names = {"np", "s", "order", "steps", "numbers", "run", *"ijklmnopq", *dir(builtins), *IMPORTED}
+        self.names = {"np", "s", "order", "steps", "numbers", "run", *"ijklmnopq", *dir(builtins)}
+        self.names |= FROM_KERNELS | FROM_PRODUCTS
         self.imports: set[str] = set()
         self.statements: list[Statement] = []
 
@@ -423,13 +437,11 @@ class Lowering:
                 statement.lines = [f"add_rows({target.name}, {self.buffers[x].name}, {rows}, {columns})"]
                 self.add(statement)
                 return
-        order = list(range(len(x.shape)))
-        if name != "sum":
-            order = [k for k in order if k not in axes] + [k for k in order if k in axes]
-        domain = tuple(x.shape[k] for k in order)
-        index = tuple((None, 0, 0) if k in axes else (order.index(k), 0, 1) for k in range(len(x.shape)))
+        read = read_by_reduction(node)
+        domain = tuple(x.shape[k] for k in loop_order(node))
+        index = tuple((None, 0, 0) if k in axes else read[k] for k in range(len(x.shape)))
         statement = Statement(node, target, domain, index, "reduce", last=last)
-        self.note(x, tuple((order.index(k), 0, 1) for k in range(len(x.shape))), statement.reads)
+        self.note(x, read, statement.reads)
         self.add(statement)
 
     def addition(self, node: Node, target: Buffer, last: bool) -> None:
