@@ -221,7 +221,7 @@ class Trainer:
             raise NotFiniteError(_not_finite(loss, epoch, number))
         loss.backward()
         if not traced:
-            self._check_gradients(epoch, number)
+            self._check_gradients(loss, epoch, number)
         if clip_norm is not None:
             clip_grad_norm(self.optimizer.parameters, clip_norm)
         self.optimizer.step()
@@ -341,15 +341,17 @@ class Trainer:
                     "take a smaller learning rate, or clip_norm=1.0"
                 )
 
-    def _check_gradients(self, epoch: int, batch: int) -> None:
+    def _check_gradients(self, loss: Tensor, epoch: int, batch: int) -> None:
         """Raise before a gradient that is not finite spoils the parameters."""
         for parameter in self.optimizer.parameters:
             grad = parameter.grad
             # The sum of squares is the fastest look; it may overflow, so a second look decides.
             if grad is not None and not math.isfinite(np.vdot(grad, grad)) and not np.isfinite(grad).all():
+                found = nan.why_nan(loss).backward
+                why = "" if found is None else f". It began at {found.what}: {found.cause}. Usual cure: {found.cure}"
                 raise NotFiniteError(
                     f"the loss is finite, but the gradient of {parameter.label} is not, in epoch {epoch}, batch "
-                    f"{batch}; training has stopped. Usual causes: sqrt or log at 0, a division by 0, 0 * inf in where"
+                    f"{batch}; training has stopped{why}"
                 )
 
     def evaluate(self, X: Any, y: Any, batch_size: int = 1024) -> dict[str, float]:
