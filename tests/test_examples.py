@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 import matplotlib.image
 import numpy as np
 import pytest
+import sklearn.datasets
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 NAMES = sorted(path.name for path in EXAMPLES.glob("*.py"))
@@ -252,6 +253,34 @@ def test_one_graph(tmp_path):
     assert total == sum(parts)
 
 
+def test_where_the_nan_came_from(tmp_path):
+    printed = run("10_where_the_nan_came_from.py", tmp_path)
+    text = " ".join(printed.text.split())
+    for number, culprit in enumerate(("exp(800) = inf", "log(0) = -inf", "0 / (2 * 0) = nan"), start=1):
+        section = f"\n{printed.text}".split(f"\n{number}. ")[1].split(f"\n{number + 1}. ")[0]
+        assert culprit in section
+    assert f"infinite from z = {log(np.finfo(float).max):.2f} on" in text
+    first, second = log(exp(1) + exp(2) + exp(0)) - 2, 800 - 3  # exp(0 - 800) adds nothing to the second sum
+    assert printed.after("computes it so:\n   loss ") == pytest.approx([(first + second) / 2] * 2, abs=1e-6)
+    assert printed.after("Its gradient: [")[:2] == [1 / (2 * 2), 0]
+    w, losses = 0.0, []
+    while True:
+        error = w * 10 - 20
+        if abs(error) > np.sqrt(np.finfo(float).max):
+            break
+        losses.append((w, error**2))
+        w -= 0.02 * 2 * error * 10
+    assert printed.after("multiplies the error w - 2 by 1 - 2 x^2 lr =") == [1 - 2 * 100 * 0.02]
+    for step in (0, 1, 2, 10, 100):
+        assert printed.after("4. ", f"      step {step:3}   w ") == pytest.approx(losses[step], rel=1e-6)
+    assert printed.after("4. ", "   After ")[0] == len(losses)
+    assert printed.after("1.34e154, at n =") == [len(losses)]
+    assert "X[2, 1] = nan" in text
+    assert "in row 2 and column 1" in text
+    assert printed.after("Then the gradient is [")[:3] == [0 + 3 + 9, 1 + 4 + 10, 2 + 5 + 11]
+    assert not printed.pictures
+
+
 def test_draw_the_graph(tmp_path):
     printed = run("14_draw_the_graph.py", tmp_path)
     assert [path.name for path in printed.pictures] == ["14_diamond.svg", "14_network.svg", "14_digits.svg"]
@@ -271,3 +300,83 @@ def test_step_through(tmp_path):
     assert printed.after("by hand, d_W2[0, 0] = ")[0] == printed.after("the engine's gradient is ")[0]
     *_, last = printed.text.splitlines()
     assert [float(n) for n in NUMBER.findall(last)] == pytest.approx([2, 2, np.cos(2), 4 + np.cos(2)], abs=1e-4)
+
+
+def test_is_it_learning(tmp_path):
+    printed = run("12_is_it_learning.py", tmp_path)
+    assert "Sequential, loss 2.447: fine" in printed.text
+    digits = sklearn.datasets.load_digits()
+    x = ((digits.data - digits.data.mean(axis=0)) / (digits.data.std(axis=0) + 1e-8))[:128]
+    limit = np.sqrt(6 / (64 + 32))
+    h = np.tanh(x @ np.random.default_rng(0).uniform(-limit, limit, (64, 32)))
+    assert printed.after("below 5 % of its largest for ") == [pytest.approx(100 * np.mean(1 - h * h < 0.05), abs=0.006)]
+    lr, gradient, weight, update, healthy = printed.after("lr * |gradient| / |weight| =")
+    assert update == pytest.approx(lr * gradient / weight, abs=1e-5)
+    assert healthy == 0.001
+    for illness, layer in (("saturated", 1), ("dead", 1), ("vanishing", 0), ("exploding", 0)):
+        assert re.search(rf"^   {illness} +in layers\.{layer}\b", printed.text, re.MULTILINE)
+    shares = [float(share) for share in printed.text.split("of eleven:\n")[1].split("\n")[0].split()]
+    assert len(shares) == 11
+    assert shares == sorted(shares, reverse=True)
+    assert shares[-1] < 1e-6
+    (good, *_), (large, *_), (small, *_) = printed.lines("the loss ends at")
+    assert good < 0.1 < 2 < min(large, small)
+    first, _, last, epochs = printed.after("the second Tanh:")
+    assert (epochs, last > first) == (15, True)
+    assert_pictures(printed, "12_audit_over_time.png")
+
+
+def test_hand_written_backprop(tmp_path):
+    printed = run("11_hand_written_backprop.py", tmp_path)
+    summaries = re.findall(r"^   (\d+) of 11 right$", printed.text, re.MULTILINE)
+    assert summaries == ["0", "4", "8", "11"]
+    first = printed.text[printed.text.index("2. A first try") : printed.text.index("3. The first slip")]
+    for name, mistake in (("d_logits", "mean"), ("d_a", "wrong value"), ("d_z", "missing share"), ("d_W1", "upstream")):
+        assert re.search(rf"^   {name} +wrong \({mistake}\): ", first, re.MULTILINE)
+    generator = np.random.default_rng(0)
+    x, y = generator.normal(size=(8, 2)), np.arange(8) % 3
+    W1, b1, scale, shift, W2, b2 = (generator.normal(size=n) for n in ((2, 4), 4, 4, 4, (4, 3), 3))
+
+    def loss(W1):
+        z = x @ W1 + b1
+        h = np.tanh((z - z.mean(axis=0)) / np.sqrt(z.var(axis=0) + 1e-5) * scale + shift)
+        logits = h @ W2 + b2
+        return np.mean(np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(8), y])
+
+    steps = np.eye(8)[:4].reshape(4, 2, 4) * 1e-6  # each of the first row
+    slopes = [(loss(W1 + step) - loss(W1 - step)) / 2e-6 for step in steps]
+    assert printed.after("W1.grad[0] is [") == pytest.approx(slopes, abs=2e-6)
+    assert not printed.pictures
+
+
+def test_where_a_gradient_comes_from(tmp_path):
+    printed = run("13_where_a_gradient_comes_from.py", tmp_path)
+    slope = 1 - np.tanh(1.5) ** 2
+    assert printed.after("1. ", "     upstream ") == pytest.approx([slope, 3, 3 * slope], abs=1e-4)
+    assert printed.after("(1 - tanh(1.5)^2) * 3 =") == pytest.approx([3 * slope], abs=1e-6)
+    total = 4 + np.cos(2)
+    assert f"2 + 2 + ({np.cos(2):.4g}) = {total:.4g}, which is the gradient of a." in printed.text
+    assert printed.text.count("   on paper: ") == 2
+    assert "   1,048,576 paths, of which 2 are shown" in printed.text
+    *terms, whole = (float(n) for n in NUMBER.findall(printed.text.split("2 are shown\n")[1].split(", which")[0]))
+    assert whole == pytest.approx(0.75**20, rel=1e-3)
+    assert sum(terms) == pytest.approx(whole, rel=1e-3)
+    text = printed.text[printed.text.index("4. A network") :]
+    assert re.search(r"path     W2 -> z2 -> loss\n     numbers  (.+) = (.+)\n", text)
+    gradient = float(re.search(r"(\S+) is the gradient of W2", text)[1])
+    rows = [line.split() for line in text.split("---\n")[1].split("   A step goes")[0].splitlines()]
+    assert len(rows) == 5
+    sizes = [abs(float(row[2])) for row in rows]
+    assert sizes == sorted(sizes, reverse=True)
+    assert all((row[-1] == "down") == (float(row[2]) > 0) for row in rows)
+    down, up = (float(n) for n in re.findall(r"\(together (\S+)\)", text))
+    assert down + up == pytest.approx(gradient, abs=2e-4)
+    by_hand = printed.after("== 1)) / N: [")
+    for row in rows:
+        if int(row[0]) < 5:
+            assert float(row[2]) == pytest.approx(by_hand[int(row[0])], abs=1e-4)
+    hardest, step = printed.after("the row that pushes hardest is")[0], printed.after("would move W2[0, 1] by")[0]
+    assert hardest == int(rows[0][0])
+    assert step * float(rows[0][2]) < 0
+    assert r"= h_{1}^{\top} \, \frac{\partial L}{\partial z_{2}}" in printed.text
+    assert not printed.pictures

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
+from weakref import ref
 
 import numpy as np
 
@@ -54,6 +55,7 @@ def backward(of: Tensor, gradient: Any = None) -> None:
         if tensor.op is None and tensor.grad is not None:
             g = tensor.grad + g
         tensor.grad = g if type(g) is np.ndarray else np.asarray(g)  # NumPy makes scalars of 0-d arrays
+    recording.last = ref(of)  # for `explain`
 
 
 def gradients(of: Tensor, wrt: Sequence[Tensor] | Tensor, create_graph: bool = False, gradient: Any = None) -> Any:

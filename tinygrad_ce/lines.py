@@ -69,6 +69,18 @@ def noted(enabled: bool) -> Iterator[None]:
         calls.inner = before
 
 
+@contextmanager
+def users_function() -> Iterator[None]:
+    """Inside, a layer of ours has called a function of its user, whose own lines are the user's lines."""
+    before = calls.inner
+    if before:
+        calls.inner = None, before, False, None, 0
+    try:
+        yield
+    finally:
+        calls.inner = before
+
+
 class Line(NamedTuple):
     """A line of somebody's code."""
 

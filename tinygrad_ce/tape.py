@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -58,10 +59,11 @@ class Listener:
 
 
 class _Recording(threading.local):
-    """`enabled`: whether histories are kept (`no_grad` switches it off)."""
+    """`enabled`: whether histories are kept (`no_grad` switches it off). `last`: where `backward` went from."""
 
     enabled = True
     listener: Listener | None = None
+    last: weakref.ref[Any] | None = None
 
 
 recording = _Recording()

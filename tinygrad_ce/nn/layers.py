@@ -11,6 +11,7 @@ import numpy as np
 
 from tinygrad_ce import losses, ops
 from tinygrad_ce.core import Array, Tensor, array_of, plain
+from tinygrad_ce.lines import users_function
 from tinygrad_ce.nn import init
 from tinygrad_ce.nn.module import Module
 from tinygrad_ce.tape import checked, recording
@@ -43,7 +44,11 @@ class Sequential(Module):
 
     def forward(self, x: Any) -> Any:
         for layer in self.layers:
-            x = layer(x)
+            if isinstance(layer, Module):
+                x = layer(x)
+            else:
+                with users_function():
+                    x = layer(x)
         return x
 
     def __len__(self) -> int:

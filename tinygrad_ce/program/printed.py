@@ -18,7 +18,9 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_ce import ops
 from tinygrad_ce.core import REGISTRY, Primitive, Tensor
+from tinygrad_ce.ops.indexing import HERE
 from tinygrad_ce.program.recorded import of_loss
 from tinygrad_ce.program.simplified import simplified
 from tinygrad_ce.program.straight import Instruction, Number, Program, Value
@@ -164,6 +166,8 @@ class _Text:
         if i.op.starred is not None:
             first = len(i.op.arguments) - 1
             names[i.op.starred] = ast.Tuple([self.node(x) for x in i.inputs[first:]])
+        if i.op is ops.getitem:  # the pattern is known: what `filled` makes of it can be written down
+            return ast.Subscript(names["x"], _index(i.params["pattern"], names["indices"]))
         single = _single_expression(body)
         if single is not None and not _calls_private(single):
             self.need(i.op.body, of=single)
@@ -180,9 +184,10 @@ class _Text:
         tree = _parsed(function)
         if of is None and tree.name in self.helpers:
             return
+        above = REGISTRY | _globals(function)
         for node in ast.walk(of or tree):
-            if isinstance(node, ast.Name) and (node.id in REGISTRY or node.id in function.__globals__):
-                self.need_global(node.id, function.__globals__.get(node.id) or REGISTRY[node.id])
+            if isinstance(node, ast.Name) and node.id in above and node.id not in function.__code__.co_varnames:
+                self.need_global(node.id, above[node.id])
         if of is None:
             self.helpers[tree.name] = ast.unparse(tree)
 
@@ -197,6 +202,19 @@ class _Text:
             kind = type(value)
             if kind.__module__.startswith("tinygrad_ce"):  # a marker, such as the one for index arrays in a pattern
                 self.helpers[name] = f'{name} = "{name}"  # stands for the next index array'
+
+
+def _index(pattern: tuple[Any, ...], arrays: Any) -> ast.expr:
+    """An index as one writes it between brackets."""
+    remaining = iter(arrays.elts)
+    items: list[ast.expr] = []
+    for item in pattern:
+        if isinstance(item, slice):
+            parts = [None if part is None else literal(part) for part in (item.start, item.stop, item.step)]
+            items.append(ast.Slice(*parts))
+        else:
+            items.append(next(remaining) if item is HERE else literal(item))
+    return items[0] if len(items) == 1 else ast.Tuple(items)
 
 
 class _Substituted(ast.NodeTransformer):
@@ -221,7 +239,7 @@ class _Substituted(ast.NodeTransformer):
                 k.value = k.value.elts[0]
         # What is NumPy's default need not be said.
         node.keywords = [k for k in node.keywords if (k.arg, ast.unparse(k.value)) not in _DEFAULTS]
-        if ast.unparse(node.func) == "np.transpose" and ast.unparse(node.args[1]) == "None":
+        if ast.unparse(node.func) == "np.transpose" and ast.unparse(node.args[1]) in ("None", "(1, 0)"):
             return ast.Attribute(node.args[0], "T")
         return node
 
@@ -260,8 +278,14 @@ def _parsed(function: Any) -> ast.FunctionDef:
         argument.annotation = None
     if ast.get_docstring(tree) is not None and len(tree.body) > 1:
         tree.body = tree.body[1:]
-    resolved: ast.FunctionDef = _Resolved(function.__globals__).visit(tree)
+    resolved: ast.FunctionDef = _Resolved(_globals(function)).visit(tree)
     return resolved
+
+
+def _globals(function: Any) -> dict[str, Any]:
+    """What the names in a function mean that are not its own: an argument may be called as something outside is."""
+    own = function.__code__.co_varnames
+    return {name: value for name, value in function.__globals__.items() if name not in own}
 
 
 class _Resolved(ast.NodeTransformer):

@@ -111,6 +111,7 @@ class Writer(Listener):
         self.inputs: list[Value] = []
         self.instructions: list[Instruction] = []
         self.taken = {"np", "step", "loss", *dir(builtins), *_called_above(len(REGISTRY))}
+        self.counted: dict[str, int] = {}  # the last one that each letter was given
         self.alive: list[Any] = []  # so that no id is given out twice
         self.section = "forward"
 
@@ -211,9 +212,10 @@ class Writer(Listener):
 
     def numbered(self, letter: str) -> str:
         """The letter with the first number that makes it a new name."""
-        n = 1
+        n = self.counted.get(letter, 0) + 1
         while f"{letter}{n}" in self.taken:
             n += 1
+        self.counted[letter] = n
         self.taken.add(f"{letter}{n}")
         return f"{letter}{n}"
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from tinygrad_ce.core import REGISTRY, Array
 
+LARGE = 10_000  # elements; of more, only the cells are followed that are asked for
 MOST_TERMS = 4  # of a long sum are shown: the first three and the last
 
 Piece: TypeAlias = "str | Cell"
@@ -76,13 +77,23 @@ class Formula:
     @cached_property
     def pieces(self) -> list[Piece]:
         """Text, and the cells whose numbers stand between it; the same for every cell of the result."""
-        shape = self.value.shape
-        pieces = self._of(self.whole, np.arange(self.value.size).reshape(shape), 0)
-        return _leading(_joined(pieces))
+        return self._pieces(_positions(self.value.shape))
 
     def filled(self, index: Sequence[int] = ()) -> str:
         """The expression with the numbers of this cell of the result."""
-        return "".join(self._shown(piece, tuple(index)) for piece in self.pieces)
+        if self.value.size > LARGE and "pieces" not in self.__dict__:
+            pieces, index = self._pieces(_positions(self.value.shape)[tuple(index)]), ()  # of this cell alone
+        else:
+            pieces = self.pieces
+        return "".join(self._shown(piece, tuple(index)) for piece in pieces)
+
+    def _pieces(self, wanted: Array) -> list[Piece]:
+        return _leading(_joined(self._of(self.whole, np.asarray(wanted), 0)))
+
+    def with_numbers(self, arrays: Mapping[str, Array]) -> Formula:
+        """The same expression, with other arrays for some of its names."""
+        own = {name: array for name, array in self.arrays.items() if name.isidentifier()}
+        return Formula(self.whole, {**own, **arrays}, self.functions)
 
     def _shown(self, piece: Piece, index: tuple[int, ...]) -> str:
         if isinstance(piece, str):
@@ -145,24 +156,50 @@ class Formula:
         return self._sent(self.evaluate(part).shape, lambda x: np.broadcast_to(x, self.evaluate(whole).shape), wanted)
 
     def _sent(self, shape: tuple[int, ...], move: Any, wanted: Array) -> Array:
-        positions = np.arange(int(np.prod(shape))).reshape(shape)
-        return np.asarray(np.asarray(move(positions)).ravel()[wanted])
+        return _taken(np.asarray(move(_positions(shape))), wanted)
 
     def _product(self, left: ast.expr, right: ast.expr, wanted: Array, outside: int) -> list[Piece]:
-        a, b = self.evaluate(left), self.evaluate(right)
-        if a.ndim != 2 or b.ndim != 2:
-            return self._as_a_number(ast.BinOp(left, ast.MatMult(), right), wanted)
-        inner, columns = b.shape
-        row, column = wanted // columns, wanted % columns
+        """A cell of a product of matrices: a sum over row and column. A vector on the left is a row, else a column."""
+        a, b = (_positions(self.evaluate(side).shape) for side in (left, right))
+        a = a[None, :] if a.ndim == 1 else a
+        b = b[:, None] if b.ndim == 1 else b
+        stacked = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+        shape = (*stacked, a.shape[-2], b.shape[-1])
 
         def term(k: int) -> list[Piece]:
-            return [
-                *self._of(left, np.asarray(row * inner + k), 3),
-                " * ",
-                *self._of(right, np.asarray(k * columns + column), 3),
-            ]
+            sides = (left, a[..., :, k, None]), (right, b[..., k, None, :])
+            rows, columns = (
+                self._of(side, _taken(np.broadcast_to(positions, shape), wanted), 3) for side, positions in sides
+            )
+            return [*rows, " * ", *columns]
 
-        return self._sum(term, inner, outside)
+        return self._sum(term, a.shape[-1], outside)
+
+    def _contraction(self, subscripts: str, operands: list[ast.expr], wanted: Array, outside: int) -> list[Piece]:
+        """A cell of an einsum: the sum of products over all letters that are not in the output."""
+        inputs, output = subscripts.split("->")
+        terms = inputs.split(",")
+        sizes: dict[str, int] = {}
+        for letters, operand in zip(terms, operands, strict=True):
+            for letter, size in zip(letters, self.evaluate(operand).shape, strict=True):
+                sizes[letter] = max(size, sizes.get(letter, 0)) if size else 0
+        summed = [letter for letter in sizes if letter not in output]
+        shape = [sizes[letter] for letter in output]
+        places = dict(zip(output, np.unravel_index(wanted, shape), strict=True)) if shape else {}
+        counts = [sizes[letter] for letter in summed]
+
+        def term(k: int) -> list[Piece]:
+            at = places | dict(zip(summed, np.unravel_index(k, counts), strict=True)) if counts else places
+            pieces: list[Piece] = []
+            for letters, operand in zip(terms, operands, strict=True):
+                position = np.zeros(wanted.shape, int)
+                for letter, size in zip(letters, self.evaluate(operand).shape, strict=True):
+                    position = position * size + (at[letter] if size > 1 else 0)
+                pieces += [" * "] if pieces else []
+                pieces += self._of(operand, np.asarray(position), 3)
+            return pieces
+
+        return self._sum(term, int(np.prod(counts)), outside)
 
     def _sum(self, term: Any, count: int, outside: int) -> list[Piece]:
         if count == 0:
@@ -173,13 +210,11 @@ class Formula:
             pieces += [" + "] if n else []
             pieces += ["… + "] if n and k != shown[n - 1] + 1 else []
             pieces += term(k)
-        return _bound(pieces, 1, outside) if count > 1 else pieces
+        return _bound(pieces, 1, outside) if len(pieces) > 1 else pieces
 
     def _moved(self, node: ast.expr, wanted: Array, outside: int) -> list[Piece] | None:
         """The pieces of a part that only moves the numbers of its first operand about; None if it does more."""
-        if isinstance(node, ast.Attribute) and node.attr == "T":
-            inner = node.value
-        elif isinstance(node, ast.Subscript):
+        if (isinstance(node, ast.Attribute) and node.attr == "T") or isinstance(node, ast.Subscript):
             inner = node.value
         elif isinstance(node, ast.Call) and _called(node) in _MOVING and node.args:
             inner = node.args[0]
@@ -189,18 +224,27 @@ class Formula:
             return None
         if isinstance(inner, ast.Name) and inner.id == "np":
             return None
+        if isinstance(node, ast.Call) and (_called(node) == "astype" or _called(node) == "np.asarray"):
+            return self._of(inner, wanted, outside)  # the same number in another dtype
         x = self.evaluate(inner)
         positions = Formula(
             _replaced(node, inner, "positions_"),
-            {**self.arrays, "positions_": np.arange(x.size).reshape(x.shape)},
+            {**self.arrays, "positions_": _positions(x.shape)},
             self.functions,
         ).value
-        return self._of(inner, np.asarray(positions.ravel()[wanted]), outside)
+        return self._of(inner, _taken(positions, wanted), outside)
 
     def _call(self, node: ast.Call, wanted: Array, outside: int) -> list[Piece]:
         name = _called(node)
+        if name in _COMPARISONS and len(node.args) == 2:
+            return self._comparison(ast.Compare(node.args[0], [_COMPARISONS[name]], node.args[1:]), wanted, outside)
+        if name in _WORDS and len(node.args) == 2:
+            left, right = (self._of(side, self._broadcast(node, side, wanted), 1) for side in node.args)
+            return _bound([*left, f" {_WORDS[name]} ", *right], 0, outside)
         if name in ("np.dot", "np.matmul") and len(node.args) == 2:
             return self._product(node.args[0], node.args[1], wanted, outside)
+        if name == "np.einsum" and isinstance(node.args[0], ast.Constant):
+            return self._contraction(str(node.args[0].value), node.args[1:], wanted, outside)
         if name in ("sum", "mean"):
             return self._reduced(node, name, wanted, outside)
         if not node.keywords and self._works_on_each_number(node, name):
@@ -220,14 +264,13 @@ class Formula:
 
     def _reduced(self, node: ast.Call, name: str, wanted: Array, outside: int) -> list[Piece]:
         """A sum or mean, as the sum of the numbers that it is made of."""
-        method = isinstance(node.func, ast.Attribute) and not ast.unparse(node.func).startswith("np.")
-        inner = node.func.value if method else node.args[0]  # type: ignore[attr-defined]
+        inner = _owner(node) or node.args[0]
         options = {k.arg: ast.literal_eval(k.value) for k in node.keywords}
         x = self.evaluate(inner)
         axis = options.get("axis")
         axes = range(x.ndim) if axis is None else [a % x.ndim for a in ((axis,) if isinstance(axis, int) else axis)]
         rest = [a for a in range(x.ndim) if a not in axes]
-        positions = np.arange(x.size).reshape(x.shape).transpose([*rest, *axes])
+        positions = _positions(x.shape).transpose([*rest, *axes])
         count = int(np.prod([x.shape[a] for a in axes]))
         terms = positions.reshape(-1, count) if count else positions.reshape(-1, 1)[:0]
 
@@ -239,13 +282,30 @@ class Formula:
         return _bound([*self._sum(term, count, 3), f" / {count}"], 2, outside)
 
 
+def _taken(array: Array, flat: Array) -> Array:
+    """The elements at these flat positions; for a few, an array that is broadcast is not written out."""
+    if array.ndim and 8 * flat.size < array.size:
+        return np.asarray(array[np.unravel_index(flat, array.shape)])
+    return np.asarray(array.ravel()[flat])
+
+
+def _positions(shape: Sequence[int]) -> Array:
+    """In this shape, where each cell stands in the flat array."""
+    return np.arange(int(np.prod(shape))).reshape(shape)
+
+
 _SIGNS: dict[type[ast.operator], tuple[str, int]] = {
     ast.Add: ("+", 1), ast.Sub: ("-", 1), ast.Mult: ("*", 2), ast.Div: ("/", 2), ast.Pow: ("**", 4),
     ast.FloorDiv: ("//", 2), ast.Mod: ("%", 2), ast.BitAnd: ("&", 0), ast.BitOr: ("|", 0),
 }  # fmt: skip
+_COMPARISONS: dict[str, ast.cmpop] = {
+    "np.equal": ast.Eq(), "np.not_equal": ast.NotEq(), "np.greater": ast.Gt(), "np.greater_equal": ast.GtE(),
+    "np.less": ast.Lt(), "np.less_equal": ast.LtE(),
+}  # fmt: skip
+_WORDS = {"np.logical_or": "or", "np.logical_and": "and"}
 _MOVING = {
     *("np.transpose", "np.swapaxes", "np.moveaxis", "np.reshape", "np.broadcast_to", "np.expand_dims", "np.squeeze"),
-    "getitem",
+    *("np.asarray", "getitem"),
 }
 _MOVING_METHODS = {"reshape", "transpose", "swapaxes", "astype"}
 
@@ -255,9 +315,16 @@ def _called(node: ast.Call) -> str:
     name = ast.unparse(node.func)
     if name in ("np.sum", "np.mean"):
         return name[3:]
-    if isinstance(node.func, ast.Attribute) and not name.startswith("np."):
-        return node.func.attr
-    return name
+    return name if _owner(node) is None else name.rpartition(".")[2]
+
+
+def _owner(node: ast.Call) -> ast.expr | None:
+    """The array whose method is called: `x` in `x.sum()`; None where a function is called, or one of NumPy's."""
+    owner = node.func.value if isinstance(node.func, ast.Attribute) else None
+    outermost = owner
+    while isinstance(outermost, ast.Attribute):
+        outermost = outermost.value
+    return None if isinstance(outermost, ast.Name) and outermost.id == "np" else owner
 
 
 def _replaced(node: ast.expr, part: ast.expr, name: str) -> ast.expr:
@@ -279,7 +346,8 @@ def _bound(pieces: list[Piece], binding: int, outside: int) -> list[Piece]:
 
 
 def _leading(pieces: list[Piece]) -> list[Piece]:
-    if pieces and isinstance(pieces[0], Cell):
+    """With the first number without parentheses, also where it is negative; but -2**2 is not (-2)**2."""
+    if pieces and isinstance(pieces[0], Cell) and not (pieces[1:] and str(pieces[1]).startswith("**")):
         return [Cell(pieces[0].name, pieces[0].table, True), *pieces[1:]]
     return pieces
 

@@ -19,7 +19,7 @@ from tinygrad_ce.backward import pulled_back, reachable
 from tinygrad_ce.core import Array, Primitive, Tensor
 from tinygrad_ce.lines import Line, Place, calls_around, line_of
 from tinygrad_ce.program.printed import expression_of, literal, source
-from tinygrad_ce.program.recorded import Recorded, record
+from tinygrad_ce.program.recorded import record
 from tinygrad_ce.program.straight import Instruction, Value
 from tinygrad_ce.tape import recording
 from tinygrad_ce.views.formula import Formula
@@ -87,14 +87,17 @@ class Edge:
         upstream = self.target.gradient
         if self.share is None or upstream is None:
             return None
+        local = self.pulled(np.ones_like(upstream))
+        # Whether this is so is asked of the rule with other numbers: a gradient of zeros would tell nothing.
+        other = np.linspace(0.5, 1.5, upstream.size).astype(upstream.dtype).reshape(upstream.shape)
         with np.errstate(all="ignore"):
-            local = np.asarray(self.pulled(np.ones_like(upstream)))
             try:
-                product = upstream * local
+                product = other * local
             except ValueError:
                 return None
-            same = product.shape == self.share.shape and np.allclose(product, self.share, 1e-5, 0, equal_nan=True)
-        return local if same else None
+        if product.shape != self.share.shape or not np.allclose(product, self.pulled(other), 1e-5, 0, equal_nan=True):
+            return None
+        return local
 
     def pulled(self, upstream: Array) -> Array:
         """What would come back along this edge for another upstream gradient: the engine's own rule is asked."""
@@ -145,16 +148,18 @@ class Graph:
         node.op, node.instruction = tensor.op, instruction
         if tensor.place is not None:
             node.place, node.modules = line_of(tensor.place), calls_around(tensor.place)
-        for position, source in inputs:
+        for position, given in inputs:
             rule = self.recorded.shares.get((tensor.number, position))
             share = None if rule is None else rule[1].example
-            edge = Edge(source, node, position, tensor.op.argument(position), share, rule)
+            edge = Edge(given, node, position, tensor.op.argument(position), share, rule)
             node.inputs.append(edge)
-            source.uses.append(edge)
+            given.uses.append(edge)
 
     def _input(self, x: Any, value: Value) -> Node:
         known = self._by_value.get(id(value))
         if known is not None:
+            if isinstance(x, Tensor):
+                self._by_tensor.setdefault(x.number, known)
             return known
         tensor = x if isinstance(x, Tensor) else None
         return self._add(value, tensor, "parameter" if tensor is not None and tensor.requires_grad else "data")
@@ -174,6 +179,23 @@ class Graph:
         """All uses, in the order of the operations."""
         return [edge for node in self.nodes for edge in node.inputs]
 
+    @cached_property
+    def changed(self) -> list[Node]:
+        """Parameters of operations that give something else now: they were written to, by an optimizer for example."""
+        changed: dict[int, Node] = {}
+        for node in self.nodes:
+            given = [edge.source for edge in node.inputs if edge.source.kind == "parameter"]
+            tensor = node.tensor
+            if not given or tensor is None or tensor.op is None:
+                continue
+            with np.errstate(all="ignore"):
+                again = np.asarray(tensor.op.compute(*tensor.values, **tensor.params))
+                size = np.abs(node.value[np.isfinite(node.value)]).max(initial=0)
+                rounding = float(np.finfo(node.value.dtype).eps) * 1e4
+            if not np.allclose(again, node.value, rtol=0, atol=rounding * size, equal_nan=True):
+                changed |= {id(leaf): leaf for leaf in given}
+        return list(changed.values())
+
     def of(self, tensor: Tensor) -> Node | None:
         """The node of a tensor; None if it is not in this graph."""
         return self._by_tensor.get(tensor.number)
@@ -191,8 +213,8 @@ class Graph:
         return next((n for n, line in enumerate(self.source) if line.lstrip().startswith(f"{name} = ")), None)
 
 
-def check_readable(loss: Any, asked: str) -> None:
-    """Raise if a view cannot be made of this; asked: how the user called the view."""
+def check_readable(loss: Any, asked: str, single: bool = True) -> None:
+    """Raise if a view cannot be made of this; asked: how the user called the view; single: it needs a single number."""
     if not isinstance(loss, Tensor):
         raise TypeError(f"{asked}: a loss is a Tensor that was computed from others, and this is {type(loss).__name__}")
     if recording.listener is not None:
@@ -206,7 +228,7 @@ def check_readable(loss: Any, asked: str) -> None:
             f"{asked}: {loss.label} has no history: it {made}. Compute a loss from tensors with requires_grad=True, "
             "outside of no_grad(), and pass that"
         )
-    if loss.size != 1:
+    if single and loss.size != 1:
         raise ValueError(
             f"{asked}: a loss is a single number, and {loss.label} has shape {loss.shape}: reduce it with .mean() or "
             ".sum()"
@@ -247,7 +269,8 @@ def _formula(value: Value, instructions: list[Instruction]) -> Formula:
 def _written(x: Any) -> ast.expr:
     """How an input of an instruction stands in an expression."""
     if isinstance(x, Value):
-        return literal(x.example.item()) if x.role == "constant" and x.example.size == 1 else ast.Name(x.name, ast.Load())
+        single = x.role == "constant" and x.example.size == 1
+        return literal(x.example.item()) if single else ast.Name(x.name, ast.Load())
     return literal(x)
 
 

@@ -28,11 +28,11 @@ _REDUCED = {"mean": "({}).mean()", "sum": "({}).sum()", "none": "{}"}
 def one_hot(y: Array, classes: int) -> Array:
     """(N, classes): 1 where the class is the row's own, else 0.
 
-    >>> one_hot(np.array([1, 0]), 2)
+    >>> FUNCTIONS["one_hot"](np.array([1, 0]), 2)
     array([[0, 1],
            [1, 0]])
     """
-    return (np.asarray(y)[:, None] == np.arange(classes)).astype(int)
+    return np.asarray(np.asarray(y)[:, None] == np.arange(classes), int)
 
 
 FUNCTIONS = {"one_hot": one_hot}

@@ -1,0 +1,100 @@
+"""Random graphs, written for our tensors and for the autograd package at once: an oracle for every tensor of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import autograd
+import autograd.numpy as anp
+import numpy as np
+from hypothesis import strategies as st
+from test_backward import BINARY, INPUTS, UNARY
+
+from tinygrad_ce import ops
+from tinygrad_ce.core import Tensor
+
+
+def ours(op: Callable[..., Any], theirs: Callable[..., Any]) -> Callable[..., Any]:
+    """A primitive of ours on tensors, and what it computes in NumPy's words elsewhere."""
+    return lambda np, *xs: op(*xs) if any(isinstance(x, Tensor) for x in xs) else theirs(np, *xs)
+
+
+def softmax(np: Any, a: Any) -> Any:
+    e = np.exp(a - np.max(a, axis=-1, keepdims=True))
+    return e / np.sum(e, axis=-1, keepdims=True)
+
+
+MORE_UNARY: dict[str, Callable[..., Any]] = {
+    "square": lambda np, a: a * a,
+    "three times": lambda np, a: a * a + a,
+    "joined with itself": lambda np, a: np.concatenate([a, a])[len(a) :] if a.ndim else a * 2,
+    "stacked": lambda np, a: np.sum(np.stack([a, a, a]), axis=0) / 3,
+    "squared rows": lambda np, a: np.reshape(np.einsum("ij,ij->i", a, a), (-1, 1)) if a.ndim == 2 else a,
+    "gathered": lambda np, a: np.reshape(a[[0, 0, -1], [-1, 0, 0]], (3, 1)) if a.ndim == 2 else a,
+    "masked": lambda np, a: np.where(a > 0, a, a * a),
+    "mean of rows": lambda np, a: np.mean(a, axis=0) if a.ndim == 2 else a,
+    "smallest": lambda np, a: a - np.min(a),
+    "sigmoid": lambda np, a: ours(ops.sigmoid, lambda np, a: 1 / (1 + np.exp(-a)))(np, a),
+    "softplus": lambda np, a: ours(ops.softplus, lambda np, a: np.log(1 + np.exp(a)))(np, a),
+    "relu": lambda np, a: ours(ops.relu, lambda np, a: np.maximum(a, 0))(np, a),
+    "softmax": lambda np, a: ours(ops.softmax, softmax)(np, a) if a.ndim else a,
+    "log": lambda np, a: np.log(0.5 + a * a),
+    "transposed twice": lambda np, a: np.transpose(np.tanh(np.transpose(a))),
+}
+MORE_BINARY: dict[str, Callable[..., Any]] = {
+    "product": lambda np, a, b: (
+        np.dot(a, np.transpose(b)) if a.ndim == b.ndim == 2 and a.shape[1] == b.shape[1] == 2 else a * b
+    ),
+    "layer": lambda np, a, b: (
+        ours(ops.affine, lambda np, x, W, c: np.dot(x, W) + c)(np, a, np.transpose(b), b[0, 0])
+        if a.ndim == b.ndim == 2 and a.shape[1] == b.shape[1]
+        else a - b
+    ),
+    "in one": lambda np, a, b: np.sum(np.concatenate([np.ravel(a), np.ravel(b), np.ravel(a)]) ** 2) * 0.1,
+}
+_NARROW = ("product", "layer")  # their results have other sizes than the inputs, so they are summed at once
+ALL = UNARY | BINARY | MORE_UNARY | MORE_BINARY
+STEP = st.one_of(
+    st.tuples(st.sampled_from(sorted(UNARY | MORE_UNARY)), st.integers(0, 30)),
+    st.tuples(st.sampled_from(sorted(BINARY | MORE_BINARY)), st.integers(0, 30), st.integers(0, 30)),
+)
+Graph = list[tuple[Any, ...]]
+GRAPHS = st.lists(STEP, min_size=1, max_size=10)
+DATA = np.array([[0.3, -0.7], [1.1, 0.4], [-0.9, 0.2]])
+
+
+def run_graph(numpy: Any, graph: Graph, inputs: list[Any], shifts: list[Any] | None = None) -> tuple[Any, list[Any]]:
+    """The loss, and all values: inputs, an array of data, and one more for each step.
+
+    shifts: what is added to each of them after it was made. The slope along a shift is the gradient of the value.
+    """
+    values = [*inputs, DATA]
+    if shifts is not None:
+        values = [value + shift for value, shift in zip(values, shifts, strict=False)]
+    for name, *operands in graph:
+        value = ALL[name](numpy, *(values[i % len(values)] for i in operands))
+        value = numpy.sum(value) * 0.1 if name in _NARROW else value
+        if not any(value is other for other in values):  # a step that has nothing to do there hands on what it gets
+            values.append(value if shifts is None else value + shifts[len(values)])
+    used = values[: len(INPUTS)] + values[-3:]
+    return sum((numpy.sum(numpy.sin(value)) for value in used), start=0.0), values
+
+
+def drawn_inputs(seed: int) -> list[np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return [np.asarray(rng.normal(size=shape)) for shape in INPUTS]
+
+
+def recorded_graph(graph: Graph, inputs: list[np.ndarray]) -> tuple[Tensor, list[Any]]:
+    """The loss and the values, as tensors of ours."""
+    tensors = [Tensor(x, requires_grad=True, name=f"leaf{i}") for i, x in enumerate(inputs)]
+    return run_graph(np, graph, tensors)
+
+
+def gradients_by_autograd(graph: Graph, inputs: list[np.ndarray]) -> list[np.ndarray]:
+    """The gradient of the loss with respect to each value, by another library."""
+    _, values = run_graph(np, graph, inputs)
+    nowhere = [np.zeros(np.shape(value)) for value in values]
+    found: list[np.ndarray] = autograd.grad(lambda shifts: run_graph(anp, graph, inputs, shifts)[0])(nowhere)
+    return found
