@@ -1,0 +1,46 @@
+"""The README tells the truth: the program of its section "See it" prints what stands below each part of it."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parents[1]
+README = (HERE / "README.md").read_text(encoding="utf-8")
+SECTION = README[README.index("### See it") : README.index("### Learn with it")]
+BLOCKS = re.findall(r"```python\n(.*?)```\n(?:```text\n(.*?)```)?", SECTION, re.DOTALL)
+CUT = "-----8<-----"
+
+
+def printed(folder):
+    """What each block prints, run as one program with the name see.py."""
+    program = folder / "see.py"
+    program.write_text(f'print("{CUT}")\n'.join(code for code, _ in BLOCKS), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(program)],
+        cwd=folder,
+        env=os.environ | {"PYTHONUTF8": "1"},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return ["\n".join(line.rstrip() for line in part.strip("\n").splitlines()) for part in done.stdout.split(CUT)]
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory):
+    return printed(tmp_path_factory.mktemp("readme"))
+
+
+@pytest.mark.parametrize("number", range(len(BLOCKS)))
+def test_it_prints_what_stands_below(number, answers):
+    assert answers[number] == BLOCKS[number][1].strip("\n")
+
+
+def test_every_picture_is_there():
+    for path in re.findall(r'<img src="([^"]+)"', README):
+        assert (HERE / path).stat().st_size > 1000
