@@ -294,7 +294,7 @@ def test_draw_writes_the_picture_that_was_asked_for(tmp_path):
     for name in ("graph.svg", "deep/er/graph.html"):
         code, said = run("draw", "moons", *WHOLE, "--out", tmp_path / name)
         assert code == 0
-        assert "moons, 750 rows, before training" in said
+        assert "moons, 375 rows, before training" in said
         text = (tmp_path / name).read_text()
         assert "<svg" in text
         assert f"{by_hand()[1, 0]:.3g}" in text  # the gradient of W0 is small enough to be shown as numbers

@@ -110,6 +110,12 @@ class Run:
         return part.y
 
 
+EXPECTED = (
+    *(ValueError, TypeError, IndexError, OSError, ImportError),
+    *(ArithmeticError, AssertionError, MemoryError),
+)
+
+
 def told(command: Callable[..., None]) -> Callable[..., None]:
     """Bad input ends a command with one message and exit code 1, not with a traceback."""
 
@@ -117,7 +123,7 @@ def told(command: Callable[..., None]) -> Callable[..., None]:
     def wrapped(*args: Any, **kwargs: Any) -> None:
         try:
             command(*args, **kwargs)
-        except (ValueError, TypeError, OSError, ImportError, ArithmeticError, AssertionError, MemoryError) as error:
+        except EXPECTED as error:
             errors.print("error:", style="bold red", end=" ")
             errors.print(str(error) or type(error).__name__, highlight=False, soft_wrap=True)
             raise typer.Exit(1) from None

@@ -93,12 +93,16 @@ class Line(NamedTuple):
         return f"{os.path.basename(self.file)}:{self.number}"
 
 
-def line_of(place: Place) -> Line:
-    """The line of the user's code: that of the place itself, or where the layers of ours around it were called."""
+def line_of(place: Place) -> Line | None:
+    """The line of the user's code: that of the place itself, or where the layers of ours around it were called.
+
+    None if there is none, because this package asked for it all (the command line does).
+    """
     _, around, _, code, instruction = place
     while around and (code is None or _ours[code.co_filename]):
         _, around, _, code, instruction = around
-    assert code is not None
+    if code is None or _ours[code.co_filename]:
+        return None
     numbers = (position[0] for position in islice(code.co_positions(), instruction // 2, None))
     return Line(code.co_filename, next(numbers, None) or code.co_firstlineno)
 

@@ -64,9 +64,10 @@ def warn_of_squashed(logits: Any, name: str, other: str, axis: int | None) -> No
     instead = f"pass {source or 'what it was applied to'} to {name}, without the {theirs}"
     if theirs == ours and (axis is None or _are_distributions(logits.data, axis)):
         instead = f"write {other}(..., targets), which takes probabilities, or {instead}"
+    here = users_line()
     # The text is the same in every step of a loop, so that Python shows it once.
     warn(
-        f"{what}: at {line_of(maker.place).short}, and again by {name} at {users_line().short}. {_best(classes)}. "
+        f"{what}: at {(line_of(maker.place) or here).short}, and again by {name} at {here.short}. {_best(classes)}. "
         f"{instead[0].upper()}{instead[1:]}"
     )
 
