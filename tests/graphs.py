@@ -25,6 +25,11 @@ def softmax(np: Any, a: Any) -> Any:
     return e / np.sum(e, axis=-1, keepdims=True)
 
 
+def clipped(np: Any, a: Any) -> Any:
+    """With slope 1 at the bounds themselves, as ours."""
+    return np.where(np.abs(a) <= 0.9, a, 0 * a + 0.9 * np.sign(a))
+
+
 MORE_UNARY: dict[str, Callable[..., Any]] = {
     "square": lambda np, a: a * a,
     "three times": lambda np, a: a * a + a,
@@ -37,9 +42,10 @@ MORE_UNARY: dict[str, Callable[..., Any]] = {
     "smallest": lambda np, a: a - np.min(a),
     "sigmoid": lambda np, a: ours(ops.sigmoid, lambda np, a: 1 / (1 + np.exp(-a)))(np, a),
     "softplus": lambda np, a: ours(ops.softplus, lambda np, a: np.log(1 + np.exp(a)))(np, a),
-    "relu": lambda np, a: ours(ops.relu, lambda np, a: np.maximum(a, 0))(np, a),
+    "relu": lambda np, a: ours(ops.relu, lambda np, a: np.where(a > 0, a, 0 * a))(np, a),
     "softmax": lambda np, a: ours(ops.softmax, softmax)(np, a) if a.ndim else a,
     "log": lambda np, a: np.log(0.5 + a * a),
+    "clip": lambda np, a: ours(lambda a: ops.clip(a, low=-0.9, high=0.9), clipped)(np, a),
     "transposed twice": lambda np, a: np.transpose(np.tanh(np.transpose(a))),
 }
 MORE_BINARY: dict[str, Callable[..., Any]] = {
