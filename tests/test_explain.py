@@ -19,7 +19,8 @@ import tinygrad_ce as tg
 from tinygrad_ce import ops
 from tinygrad_ce.core import REGISTRY, Tensor
 from tinygrad_ce.tape import recording
-from tinygrad_ce.views import document, explain, paths
+from tinygrad_ce.views.explain import document, paths
+from tinygrad_ce.views.explain import explanation as explain
 from tinygrad_ce.views.reading import Graph
 
 HERE = Path(__file__).name

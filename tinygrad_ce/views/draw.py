@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import Any
 
 from tinygrad_ce.core import Array, Tensor
 from tinygrad_ce.lines import Place
-from tinygrad_ce.views.layout import Box, Wire, arrange
-from tinygrad_ce.views.picture import FONT, SIDES, cut, heat_map, range_of, rows_of, short, wide, written
+from tinygrad_ce.views.layout import COLUMN_GAP, LANE, Box, Wire, arrange
+from tinygrad_ce.views.picture import FONT, SIDES, cut, escaped, heat_map, range_of, rows_of, short, wide, written
 from tinygrad_ce.views.reading import Edge, Graph, Node
 
 LARGEST = 1500  # nodes
+LARGEST_PNG = 32_000  # pixels of a side
 SMALL = (4, 4)  # rows and columns of a tensor that is shown as numbers
-NAME, TEXT, NUMBER = 13.0, 10.5, 11.0  # sizes of letters
+NAME, TEXT, NUMBER, LABEL = 13.0, 10.5, 11.0, 9.0  # sizes of letters
 LINE = 15.0
+MOST_ABOVE = 3  # cards on top of an operation
+LONGEST_TITLE = 28  # of a module, in letters
 MARGIN = 9.0
-LEAD = 12.0  # of a straight line before its head
 PORT = 15.0  # between the ends of wires that arrive at one node
 
 STYLE = f"""
+.tg-graph rect.paper {{ fill: #ffffff; }}
 .tg-graph text {{ font-family: {FONT}; fill: #1b1f24; }}
 .tg-graph .node rect.body {{ fill: #ffffff; stroke: #57606a; stroke-width: 1.2; }}
 .tg-graph .data rect.body {{ fill: #e9f2fb; stroke: #2a5f95; }}
@@ -40,6 +43,7 @@ STYLE = f"""
 .tg-graph image {{ image-rendering: pixelated; }}
 """.strip()
 DARK = """
+.tg-graph rect.paper { fill: #0d1117; }
 .tg-graph text { fill: #e6edf3; }
 .tg-graph .node rect.body { fill: #161b22; stroke: #9aa4ae; }
 .tg-graph .data rect.body { fill: #10263c; stroke: #6cb0f0; }
@@ -66,13 +70,17 @@ class Drawing:
         return f'<a picture of {self.title}: .save("graph.svg"), or ".png", ".html">'
 
     def save(self, path: str | Path) -> Path:
-        """Write it as .svg, .png or .html; the path. Raises ValueError for another ending, ImportError for PNG."""
+        """Write it as .svg, .png or .html; the path.
+
+        Raises ValueError for another ending, and for a PNG that would be too large to be opened; ImportError where
+        what makes a PNG is not installed.
+        """
         path = Path(path)
         ending = path.suffix.lower()
         if ending == ".svg":
             path.write_text(self.svg, encoding="utf-8")
         elif ending == ".html":
-            title = escape(self.title)
+            title = escaped(self.title)
             head = f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>{title}</title>\n'
             dark = "@media (prefers-color-scheme: dark) { body { background: #0d1117; } }"
             fit = f"<style>body {{ margin: 1rem; }} {dark}</style>"
@@ -93,7 +101,7 @@ def draw(loss: Tensor) -> Drawing:
 
     >>> w = Tensor(2.0, requires_grad=True, name="w")
     >>> draw(w * w + 1)
-    <a picture of t2, 3 nodes: .save("graph.svg"), or ".png", ".html">
+    <a picture of loss, 3 nodes: .save("graph.svg"), or ".png", ".html">
     """
     graph = Graph(loss, "tg.draw")
     return Drawing(Picture(graph, loss.grad is not None).svg(), f"{graph.loss.name}, {len(graph.nodes)} nodes")
@@ -154,9 +162,8 @@ class _Card(Box):
         inner = [heads, wide(cut(self.made, 26), TEXT), *(panel.width for _, panel in self.panels)]
         inner += [wide("gradient", TEXT)] if len(self.panels) > 1 else []
         self.width = max(inner) + 2 * MARGIN
-        self.height = (
-            2 * LINE + 2 * MARGIN - 2 + sum(p.height + (LINE if k == "gradient" else 0) for k, p in self.panels)
-        )
+        shown = sum(p.height + (LINE if k == "gradient" else 0) for k, p in self.panels)
+        self.height = max(2 * LINE + 2 * MARGIN - 2 + shown, PORT * (len(node.inputs) + 1))
 
     def svg(self) -> str:
         node = self.node
@@ -166,7 +173,7 @@ class _Card(Box):
         told = f"{title}: {self.made} {node.shape}" + (f", {node.place.short}" if node.place else "")
         parts = [
             f'<g class="node {kind}" data-node="{self.number}">',
-            f"<title>{escape(told)}</title>",
+            f"<title>{escaped(told)}</title>",
             f'<rect class="body" {_corners(self)} rx="6"/>',
             written(x, y + 10, cut(node.name, 18), NAME, "name"),
         ]
@@ -199,22 +206,23 @@ class Picture:
         self.titles: list[tuple[Box, str]] = []
         self.top = Box()
         self._hold()
-        self.wires = {edge: Wire(self.cards[edge.source], self.cards[edge.target]) for edge in graph.edges}
+        self.wires = {
+            edge: Wire(self.cards[edge.source], self.cards[edge.target], wide(edge.argument, LABEL))
+            for edge in graph.edges
+        }
         arrange(self.top, list(self.wires.values()))
         for node in graph.nodes:
             self._part(node)
 
     def _part(self, node: Node) -> None:
         """Let the wires of a node's inputs arrive one below the other, in the order in which they come."""
+        for edge, aside in _beside(node):  # from one point on, so that no other wire from there runs between them
+            self.wires[edge].points[2:] = [(x, y + aside) for x, y in self.wires[edge].points[2:]]
         wires = [self.wires[edge] for edge in node.inputs if not self._upright(edge)]
-        wires.sort(key=lambda wire: wire.points[-3][1] if len(wire.points) > 2 else wire.points[0][1])
+        wires.sort(key=lambda wire: wire.points[-3][1])
         for n, wire in enumerate(wires):
-            shift = PORT * (n - (len(wires) - 1) / 2)
-            straight = len(wire.points) - 2 if len(wire.points) > 2 else 1
-            wire.points[straight:] = [(x, y + shift) for x, y in wire.points[straight:]]
-            if straight > 1:
-                x, y = wire.points[straight]
-                wire.points[straight] = (x - LEAD, y)
+            y = wire.target.middle + PORT * (n - (len(wires) - 1) / 2)
+            wire.points[-2:] = [(x, y) for x, _ in wire.points[-2:]]
 
     def _upright(self, edge: Edge) -> bool:
         return self.cards[edge.source] in self.cards[edge.target].above
@@ -234,9 +242,10 @@ class Picture:
         for call in modules:
             box = self.groups.get(id(call))
             if box is None:
-                box = self.groups[id(call)] = Box()
+                title = _title(call[0])
+                box = self.groups[id(call)] = Box(width=wide(cut(title, LONGEST_TITLE), TEXT) + 16)
                 outer.children.append(box)
-                self.titles.append((box, _title(call[0])))
+                self.titles.append((box, title))
             outer = box
         return outer
 
@@ -245,11 +254,12 @@ class Picture:
         caption = "" if self.with_gradients else "no gradient has been computed yet: call loss.backward()"
         width = max(self.top.width, wide(caption, TEXT) + 28)
         height = self.top.height + (LINE + 6 if caption else 0)
-        name = escape(f"the graph of {self.graph.loss.name}: {len(self.graph.nodes)} nodes")
+        name = escaped(f"the graph of {self.graph.loss.name}: {len(self.graph.nodes)} nodes")
         parts = [
             f'<svg xmlns="http://www.w3.org/2000/svg" class="tg-graph" role="img" aria-label="{name}" '
             f'viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" height="{height:.0f}">',
             f"<style>{STYLE}\n@media (prefers-color-scheme: dark) {{\n{DARK}\n}}</style>",
+            f'<rect class="paper" width="{width:.0f}" height="{height:.0f}"/>',
             *(_framed(box, title) for box, title in self.titles),
             *(self._wire(edge, number) for number, edge in enumerate(self.graph.edges)),
             *(card.svg() for card in self.cards.values()),
@@ -259,23 +269,31 @@ class Picture:
         return "\n".join([*parts, "</svg>"])
 
     def _wire(self, edge: Edge, number: int) -> str:
-        wire = self.wires[edge]
-        same = [e for e in edge.target.inputs if e.source is edge.source]
-        shift = 7.0 * (same.index(edge) - (len(same) - 1) / 2)
-        upright = self._upright(edge)
-        points = [(x + shift, y) if upright else (x, y + shift) for x, y in wire.points]
+        points, upright, target = self.wires[edge].points, self._upright(edge), self.cards[edge.target]
         still = " still" if edge.share is None else ""
         x, y = points[-1]
         head = f"M{x:.1f},{y:.1f} l-4,-7 h8 z" if upright else f"M{x:.1f},{y:.1f} l-7,-4 v8 z"
-        label = (
-            written(x + 6, y - 1, edge.argument, 9, "soft")
-            if upright
-            else written(x - 8, y - 5, edge.argument, 9, "soft", "end")
-        )
+        room = target.x + target.width + COLUMN_GAP - x - 6
+        if upright and wide(edge.argument, LABEL) <= room:
+            label = written(x + 6, y - 4, edge.argument, LABEL, "soft")
+        else:
+            label = written(x - 8, y - 5, edge.argument, LABEL, "soft", "end")
         return (
             f'<g class="wire{still}" data-edge="{number}"><path d="{_curve(points, upright)}"/>'
             f'<path class="head" d="{head}"/>{label}</g>'
         )
+
+
+def _beside(node: Node) -> list[tuple[Edge, float]]:
+    """The edges into a node, and how far aside of the middle each runs where one source comes several times."""
+    count = Counter(edge.source for edge in node.inputs)
+    known: Counter[Node] = Counter()
+    edges = []
+    for edge in node.inputs:
+        several = count[edge.source] - 1
+        edges.append((edge, min(PORT / 2, LANE / max(several, 1)) * (known[edge.source] - several / 2)))
+        known[edge.source] += 1
+    return edges
 
 
 def _stands_on(node: Node) -> Node | None:
@@ -284,16 +302,17 @@ def _stands_on(node: Node) -> Node | None:
         return None
     first = node.uses[0]
     others = Counter(edge.source for edge in first.target.inputs)
-    if len(others) == 1 or (first.position == 0 and node.kind == "data"):
+    if len(others) == 1 or others[node] > 1 or (first.position == 0 and node.kind == "data"):
         return None
-    leads = first.target.inputs[0].source
-    return first.target if leads is not node else None
+    if first.target.inputs[0].source is node or len(others) > MOST_ABOVE + 1:
+        return None
+    return first.target
 
 
 def _title(module: Any) -> str:
     """What a module is called in its box: as it was written, if that is short."""
     text = repr(module)
-    return text if len(text) <= 28 and not text.startswith("<") else type(module).__name__
+    return text if len(text) <= LONGEST_TITLE and not text.startswith("<") else type(module).__name__
 
 
 def _corners(box: Box) -> str:
@@ -301,9 +320,8 @@ def _corners(box: Box) -> str:
 
 
 def _framed(box: Box, title: str) -> str:
-    longest = max(int((box.width - 12) / (TEXT * 0.605)), 3)
-    text = written(box.x + 8, box.y + 15, cut(title, longest), TEXT)
-    return f'<g class="module"><title>{escape(title)}</title><rect {_corners(box)} rx="8"/>{text}</g>'
+    text = written(box.x + 8, box.y + 15, cut(title, LONGEST_TITLE), TEXT)
+    return f'<g class="module"><title>{escaped(title)}</title><rect {_corners(box)} rx="8"/>{text}</g>'
 
 
 def _curve(points: list[tuple[float, float]], upright: bool) -> str:
@@ -331,11 +349,20 @@ def _as_png(svg: str) -> bytes:
         raise ImportError(
             'a PNG is made with resvg_py and matplotlib\'s fonts: pip install "tinygrad_ce[plot]"'
         ) from None
+    size = re.search(r'viewBox="0 0 (\d+) (\d+)"', svg)
+    assert size is not None
+    side = max(int(length) for length in size.groups())
+    zoom = min(2.0, LARGEST_PNG / side)
+    if zoom < 0.5:
+        raise ValueError(
+            f"save: a PNG of this picture would be {2 * side:,} pixels long, and few programs open that: save it as "
+            ".svg or .html"
+        )
     fonts = Path(get_data_path()) / "fonts" / "ttf"
     made = resvg_py.svg_to_bytes(
         svg_string=svg,
         background="white",
-        zoom=2,
+        zoom=zoom,
         font_files=[str(fonts / "DejaVuSansMono.ttf"), str(fonts / "DejaVuSansMono-Bold.ttf")],
         font_family="DejaVu Sans Mono",
         monospace_family="DejaVu Sans Mono",

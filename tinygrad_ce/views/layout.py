@@ -11,8 +11,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-COLUMN_GAP = 46.0
+COLUMN_GAP = 30.0  # and room for what is written at the wires that arrive
 ROW_GAP = 18.0
+LEAD = 12.0  # of a straight line before its head, at least
 LANE = 10.0  # the height of a place where an edge passes
 PADDING = 14.0  # inside a group
 TITLE = 20.0  # of a group
@@ -26,12 +27,15 @@ class Box:
     """A rectangle; x and y are its top left corner, known after `arrange`.
 
     above: boxes that stand above this one, side by side, in its column. children: what a group holds.
+    width, height: of a group, they are found out; a width given to it is its smallest.
+    lift: how much higher one of them stands, so that a wire to the right passes over those beside it.
     """
 
     width: float = 0.0
     height: float = 0.0
     above: list[Box] = field(default_factory=list)
     children: list[Box] = field(default_factory=list)
+    lift: float = 0.0
     x: float = 0.0
     y: float = 0.0
 
@@ -43,11 +47,20 @@ class Box:
 
 @dataclass(eq=False)
 class Wire:
-    """A line from the right side of one box to the left side of another; points: where it passes."""
+    """A line from the right side of one box to the left side of another.
+
+    label: the width of what is written at its end. points: where it passes.
+    """
 
     source: Box
     target: Box
+    label: float = 0.0
     points: list[tuple[float, float]] = field(default_factory=list)
+
+    @property
+    def lead(self) -> float:
+        """How long it is straight before its head, so that nothing runs through what is written there."""
+        return max(LEAD, self.label + 10)
 
 
 @dataclass(eq=False)
@@ -73,16 +86,39 @@ def arrange(top: Box, wires: Sequence[Wire]) -> None:
 
     The children of each group stand in an order in which no wire goes back.
     """
+    _lift(wires)
     level = _Level(top, list(wires), outermost=True)
     level.settle(0.0, 0.0)
     for wire in wires:
         if wire.source in wire.target.above:
-            x, target = wire.source.x + wire.source.width / 2, wire.target
-            inside = min(max(x, target.x + 12), target.x + target.width - 12)
-            wire.points = [(x, wire.source.y + wire.source.height), (inside, target.y)]
+            wire.points = _down(wire)
         else:
             ends = (wire.source.x + wire.source.width, wire.source.middle), (wire.target.x, wire.target.middle)
             wire.points = [ends[0], *level.route(wire), ends[1]]
+            (x, y), end = wire.points[-2:]
+            wire.points[-2:] = [(x - wire.lead, y), end]
+
+
+def _lift(wires: Sequence[Wire]) -> None:
+    """Those above a box whose wires also go to the right stand higher than those on their right."""
+    leaving = {wire.source for wire in wires if wire.source not in wire.target.above}
+    for box in {wire.target for wire in wires}:
+        highest = 0.0
+        for above in reversed(box.above):
+            if above in leaving and highest:
+                above.lift = max(highest + LANE - above.height / 2, 0.0)
+            highest = max(highest, above.lift + above.height)
+
+
+def _down(wire: Wire) -> list[tuple[float, float]]:
+    """From a box down to the one that it stands above; those beside it have their own place to arrive at."""
+    source, target = wire.source, wire.target
+    before, last = target.above.index(source), len(target.above) - 1
+    apart = min(wire.label + 16, (target.width - 24) / max(last, 1))
+    x = source.x + source.width / 2
+    inside = min(max(x, target.x + 12 + before * apart), target.x + target.width - 12 - (last - before) * apart)
+    points = [(x, source.y + source.height), (x, target.y - DROP), (inside, target.y)]
+    return points if source.lift else points[::2]
 
 
 class _Level:
@@ -100,7 +136,7 @@ class _Level:
         self._rank(wires)
         self._connect(wires)
         self._order()
-        self._stack()
+        self._stack(wires)
 
     def _item(self, child: Box) -> _Item:
         if id(child) in self.inner:
@@ -115,7 +151,7 @@ class _Level:
         item = _Item(max(child.width, _width_above(child)), above + child.height, child)
         item.default_port = above + child.height / 2
         for box in child.above:
-            item.ports[box] = above - DROP - box.height / 2
+            item.ports[box] = above - DROP - box.lift - box.height / 2
         for box in (child, *child.above):
             self.item_of[id(box)] = item
         return item
@@ -222,7 +258,7 @@ class _Level:
             count += sum((a[0] - b[0]) * (a[1] - b[1]) < 0 for n, a in enumerate(ends) for b in ends[:n])
         return count
 
-    def _stack(self) -> None:
+    def _stack(self, wires: list[Wire]) -> None:
         """How far down each item stands: as near as the order allows to where its wires are straight."""
         for column in self.columns.values():
             y = -sum(item.height + ROW_GAP for item in column) / 2
@@ -239,16 +275,28 @@ class _Level:
         self.top = PADDING + (0.0 if self.outermost else TITLE)
         widths = {rank: max((i.width for i in column), default=0.0) for rank, column in self.columns.items()}
         self.left: dict[int, float] = {}
-        x = PADDING + (PADDING if self.entries else 0.0)  # room for wires that come in and part
+        leads = self._leads(wires)
+        x = PADDING
         for rank in range(self.last + 1):
+            x += leads.get(rank, LEAD) if rank or self.entries else 0.0  # wires that come in part there
+            x += COLUMN_GAP if rank else 0.0
             self.left[rank] = x
-            x += widths[rank] + COLUMN_GAP
+            x += widths[rank]
         self.widths = widths
         group = self.group
-        group.width = x - COLUMN_GAP + PADDING
+        group.width = max(x + PADDING, group.width)
         group.height = max((item.y + item.height for item in self.all), default=0.0) + self.top + PADDING
         for item in self.all:
             item.y += self.top
+
+    def _leads(self, wires: list[Wire]) -> dict[int, float]:
+        """By column, the longest straight end of the wires that arrive there."""
+        leads: dict[int, float] = {}
+        for wire in wires:
+            item = self.item_of.get(id(wire.target))
+            if item is not None and item.box is wire.target and wire.source not in wire.target.above:
+                leads[item.rank] = max(leads.get(item.rank, LEAD), wire.lead)
+        return leads
 
     def _settle_column(self, column: list[_Item]) -> None:
         wanted, weights = [], []
@@ -276,7 +324,7 @@ class _Level:
             box.x, box.y = left + (item.width - box.width) / 2, y + item.y + _height_above(box)
             beside = left + (item.width - _width_above(box)) / 2
             for above in box.above:
-                above.x, above.y = beside, box.y - DROP - above.height
+                above.x, above.y = beside, box.y - DROP - above.lift - above.height
                 beside += above.width + BESIDE
 
     def route(self, wire: Wire) -> list[tuple[float, float]]:
@@ -314,7 +362,7 @@ class _Level:
 
 
 def _height_above(box: Box) -> float:
-    return max((above.height + DROP for above in box.above), default=0.0)
+    return max((above.height + above.lift + DROP for above in box.above), default=0.0)
 
 
 def _width_above(box: Box) -> float:

@@ -27,14 +27,30 @@ function written(value, digits, truth) {
   if (Number.isNaN(value)) return "nan";
   if (!Number.isFinite(value)) return value > 0 ? "inf" : "-inf";
   if (value === 0) return "0";
-  const [mantissa, exponent] = value.toExponential(digits - 1).split("e");
+  const [mantissa, exponent] = rounded(value, digits).split("e");
   const power = Number(exponent);
   if (power < -4 || power >= digits) {
     const short = mantissa.includes(".") ? mantissa.replace(/0+$/, "").replace(/\.$/, "") : mantissa;
     return `${short}e${power < 0 ? "-" : "+"}${String(Math.abs(power)).padStart(2, "0")}`;
   }
-  const fixed = value.toFixed(Math.max(digits - 1 - power, 0));
+  const fixed = Number(`${mantissa}e${exponent}`).toFixed(Math.max(digits - 1 - power, 0));
   return fixed.includes(".") ? fixed.replace(/0+$/, "").replace(/\.$/, "") : fixed;
+}
+
+function rounded(value, digits) { // half way between two it is the even one, as in Python; JavaScript takes the larger
+  const [exact, exponent] = value.toExponential(60).split("e");
+  const kept = exact.slice(0, exact.indexOf(".") + digits), rest = exact.slice(exact.indexOf(".") + digits);
+  return /^50*$/.test(rest) && "02468".includes(kept.at(-1)) ? `${kept}e${exponent}` : value.toExponential(digits - 1);
+}
+
+function rangeOf(array) {
+  let low = Infinity, high = -Infinity, spoiled = 0;
+  for (const x of array.numbers) {
+    if (!Number.isFinite(x)) spoiled += 1;
+    else { low = Math.min(low, x); high = Math.max(high, x); }
+  }
+  if (spoiled === array.numbers.length) return "nothing finite";
+  return `${written(low, 3, array.truth)} … ${written(high, 3, array.truth)}${spoiled ? `, ${spoiled} not finite` : ""}`;
 }
 
 const number = (array, position, digits = 4) => written(array.numbers[position], digits, array.truth);
@@ -48,6 +64,8 @@ function indexOf(shape, position) {
   return index;
 }
 
+// a caption of an array: its name, and its shape as Python writes it
+const captioned = (name, array) => name + (array.shape.length ? ` (${array.shape.join(", ")}${array.shape.length === 1 ? "," : ""})` : "");
 const cellName = (name, shape, position) => (shape.length ? `${name}[${indexOf(shape, position).join(", ")}]` : name);
 
 function filled(pieces, shape, position) {
@@ -107,7 +125,8 @@ function stateAfter(last) {
     const step = steps[n];
     if (step.edge !== undefined) {
       const source = edges[step.edge].source;
-      arrived.set(source, [...(arrived.get(source) || []), step.edge]);
+      if (!arrived.has(source)) arrived.set(source, []);
+      arrived.get(source).push(step.edge);
     } else if (step.backward) {
       arrived.set(step.node, []);
     } else {
@@ -149,6 +168,7 @@ function paint(card, array) {
   const image = panel.querySelector("image");
   if (image) {
     image.setAttribute("href", heat(array).toDataURL());
+    panel.querySelector("text:last-of-type").textContent = rangeOf(array);
   } else {
     panel.querySelectorAll("text[data-cell]").forEach((text) => { text.textContent = number(array, Number(text.dataset.cell), 3); });
   }
@@ -160,16 +180,31 @@ function tableShape(shape) {
   return [across ? total / across : 0, across];
 }
 
-function heat(array) {
+const MOST = 512; // cells on a side of a heat map; of more, the mean of neighbours is shown
+
+function averaged(array) {
   const [down, across] = tableShape(array.shape);
+  const rows = Math.min(down, MOST), columns = Math.min(across, MOST);
+  if (rows === down && columns === across) return [down, across, array.numbers];
+  const sums = new Float64Array(rows * columns), counts = new Float64Array(rows * columns);
+  array.numbers.forEach((x, n) => {
+    const i = Math.floor(Math.floor(n / across) * rows / down), j = Math.floor((n % across) * columns / across);
+    sums[i * columns + j] += x;
+    counts[i * columns + j] += 1;
+  });
+  return [rows, columns, sums.map((sum, n) => sum / counts[n])];
+}
+
+function heat(array) {
+  const [down, across, numbers] = averaged(array);
   const canvas = document.createElement("canvas");
   canvas.width = Math.max(across, 1);
   canvas.height = Math.max(down, 1);
   const context = canvas.getContext("2d");
   const pixels = context.createImageData(canvas.width, canvas.height);
   let scale = 0;
-  for (const x of array.numbers) if (Number.isFinite(x)) scale = Math.max(scale, Math.abs(x));
-  array.numbers.forEach((x, i) => {
+  for (const x of numbers) if (Number.isFinite(x)) scale = Math.max(scale, Math.abs(x));
+  numbers.forEach((x, i) => {
     const share = scale ? x / scale : 0;
     const end = share < 0 ? data.colours[0] : data.colours[2];
     const colour = Number.isFinite(x) ? data.colours[1].map((m, k) => m + (end[k] - m) * Math.abs(share)) : [128, 128, 128];
@@ -191,12 +226,18 @@ function element(kind, text, classes = "") {
 function chosenCell(node, array) {
   if (pinned === node && cell !== null) return cell;
   if (picked.has(node)) return picked.get(node);
+  return largest(array);
+}
+
+function largest(array) {
+  const size = (x) => (Number.isNaN(x) ? Infinity : Math.abs(x)); // what is spoiled is looked at first
   let best = 0;
-  array.numbers.forEach((x, i) => { if (Math.abs(x) > Math.abs(array.numbers[best])) best = i; });
+  array.numbers.forEach((x, i) => { if (size(x) > size(array.numbers[best])) best = i; });
   return best;
 }
 
 const picked = new Map(); // by node, the cell that was chosen in a table
+const opened = new Map(); // by caption, the cell around which the numbers of a heat map are shown
 
 function choose(node, position) {
   picked.set(node, position);
@@ -208,47 +249,89 @@ function tableOf(caption, array, chosen, onClick, classes = "") {
   const figure = element("figure", undefined, classes);
   figure.append(element("figcaption", caption));
   const [down, across] = tableShape(array.shape);
-  if (!array.numbers.length) {
-    figure.append(element("p", "empty", "soft"));
-  } else if (down <= 12 && across <= 8) {
-    const table = element("table");
-    table.setAttribute("aria-label", caption);
-    for (let i = 0; i < down; i++) {
-      const row = table.insertRow();
-      for (let j = 0; j < across; j++) {
-        const position = i * across + j, text = number(array, position);
-        const td = row.insertCell();
-        if (position === chosen) td.className = "chosen";
-        if (onClick) {
-          const button = element("button", text);
-          button.type = "button";
-          button.setAttribute("aria-label", `${cellName("cell ", array.shape, position)}: ${text}`);
-          button.addEventListener("click", () => onClick(position));
-          td.append(button);
-        } else {
-          td.textContent = text;
-          td.style.padding = "0.1rem 0.4rem";
-        }
+  if (!array.numbers.length) figure.append(element("p", "empty", "soft"));
+  else if (down <= 12 && across <= 8) figure.append(cellsOf(caption, array, [0, down], [0, across], chosen, onClick));
+  else figure.append(...heatOf(caption, array, chosen, onClick));
+  return figure;
+}
+
+function cellsOf(caption, array, [top, bottom], [left, right], chosen, onClick) {
+  const [down, across] = tableShape(array.shape);
+  const part = bottom - top < down || right - left < across;
+  const table = element("table");
+  table.setAttribute("aria-label", part ? `${caption}, some cells` : caption);
+  if (part) {
+    const row = table.insertRow();
+    if (array.shape.length > 1) row.append(element("td"));
+    for (let j = left; j < right; j++) row.append(header(String(j), "col"));
+  }
+  for (let i = top; i < bottom; i++) {
+    const row = table.insertRow();
+    if (array.shape.length > 2 && i > top && i % array.shape[array.shape.length - 2] === 0) row.className = "next";
+    if (part && array.shape.length > 1) row.append(header(indexOf(array.shape, i * across).slice(0, -1).join(", "), "row"));
+    for (let j = left; j < right; j++) {
+      const position = i * across + j, text = number(array, position);
+      const td = row.insertCell();
+      if (position === chosen) td.className = "chosen";
+      if (onClick) {
+        const button = element("button", text);
+        button.type = "button";
+        button.setAttribute("aria-label", `${cellName("cell ", array.shape, position)}: ${text}`);
+        button.addEventListener("click", () => onClick(position));
+        td.append(button);
+      } else {
+        td.textContent = text;
+        td.className += " plain";
       }
     }
-    figure.append(table);
-  } else {
-    const canvas = heat(array);
-    const side = Math.max(1, Math.min(Math.floor(280 / across), Math.floor(220 / down), 14));
-    canvas.style.width = `${Math.max(across * side, 24)}px`;
-    canvas.style.height = `${Math.max(down * side, 12)}px`;
-    canvas.setAttribute("role", "img");
-    canvas.setAttribute("aria-label", `${caption}, a heat map`);
-    if (onClick) canvas.addEventListener("click", (event) => {
-      const box = canvas.getBoundingClientRect();
-      const i = Math.min(Math.floor((event.clientY - box.top) / box.height * down), down - 1);
-      const j = Math.min(Math.floor((event.clientX - box.left) / box.width * across), across - 1);
-      onClick(i * across + j);
-    });
-    figure.append(canvas);
-    if (onClick) figure.append(cellInputs(array.shape, chosen, onClick));
   }
-  return figure;
+  return table;
+}
+
+function header(text, scope) {
+  const th = element("th", text);
+  th.scope = scope;
+  return th;
+}
+
+function heatOf(caption, array, chosen, onClick) {
+  const [down, across] = tableShape(array.shape);
+  const canvas = heat(array);
+  const side = Math.max(1, Math.min(Math.floor(200 / across), Math.floor(160 / down), 14));
+  canvas.style.width = `${Math.min(Math.max(across * side, 24), 512)}px`;
+  canvas.style.height = `${Math.min(Math.max(down * side, 12), 320)}px`;
+  canvas.setAttribute("role", "img");
+  canvas.setAttribute("aria-label", `${caption}, a heat map`);
+  const look = onClick || ((position) => { opened.set(caption, position); show(); });
+  canvas.addEventListener("click", (event) => {
+    const box = canvas.getBoundingClientRect();
+    const i = Math.min(Math.max(Math.floor((event.clientY - box.top - 1) / (box.height - 2) * down), 0), down - 1);
+    const j = Math.min(Math.max(Math.floor((event.clientX - box.left - 1) / (box.width - 2) * across), 0), across - 1);
+    look(i * across + j);
+  });
+  const parts = [canvas, element("p", rangeOf(array), "soft")];
+  const shownCell = onClick ? chosen : opened.get(caption);
+  if (!onClick) {
+    const button = element("button", shownCell === undefined ? "show cells" : "hide cells");
+    button.type = "button";
+    button.setAttribute("aria-label", `${button.textContent} of ${caption}`);
+    button.addEventListener("click", () => {
+      if (shownCell === undefined) look(largest(array));
+      else { opened.delete(caption); show(); }
+    });
+    parts.push(button);
+  }
+  if (shownCell !== undefined) {
+    const i = Math.floor(shownCell / across), j = shownCell % across;
+    parts.push(cellInputs(array.shape, shownCell, look));
+    parts.push(cellsOf(caption, array, around(i, down), around(j, across), shownCell, look));
+  }
+  return parts;
+}
+
+function around(position, size) { // five in a row, where there are so many, with this one in the middle
+  const start = Math.max(Math.min(position - 2, size - 5), 0);
+  return [start, Math.min(start + 5, size)];
 }
 
 function cellInputs(shape, chosen, onClick) {
@@ -271,6 +354,14 @@ function cellInputs(shape, chosen, onClick) {
   return where;
 }
 
+const valueTable = (n) => tableOf(captioned(nodes[n].name, arrays[nodes[n].value]), arrays[nodes[n].value], -1, null);
+
+function after(sign, figure) { // on one line with it
+  const pair = element("div", undefined, "pair");
+  pair.append(element("span", sign, "sign"), figure);
+  return pair;
+}
+
 function line(text, classes) { return element("p", text, classes); }
 
 function forwardStep(detail, step) {
@@ -280,7 +371,7 @@ function forwardStep(detail, step) {
   detail.append(line([node.doc, node.place && `at ${node.place}`, node.modules && `in ${node.modules}`].filter(Boolean).join("; "), "soft"));
   if (value.numbers.length) {
     const name = cellName(node.name, value.shape, chosen);
-    detail.append(line(`${name} = ${filled(node.pieces, value.shape, chosen)} = ${number(value, chosen)}`, "filled"));
+    detail.append(line(`${name} = ${worked(filled(node.pieces, value.shape, chosen), number(value, chosen))}`, "filled"));
   }
   const tables = element("div", undefined, "tables");
   const seen = new Set();
@@ -288,14 +379,15 @@ function forwardStep(detail, step) {
     const source = edges[e].source;
     if (seen.has(source)) continue;
     seen.add(source);
-    tables.append(tableOf(`${nodes[source].name} ${shapeText(source)}`, arrays[nodes[source].value], -1, null));
+    tables.append(valueTable(source));
   }
-  tables.append(element("span", "→", "sign"));
-  tables.append(tableOf(`${node.name} ${shapeText(step.node)}`, value, chosen, (p) => choose(step.node, p), "result"));
+  tables.append(after("→", tableOf(captioned(node.name, value), value, chosen, (p) => choose(step.node, p), "result")));
   detail.append(tables);
 }
 
-const shapeText = (n) => (nodes[n].shapeText ? nodes[n].shapeText : "");
+// what is computed, and what it gives; once, where nothing is computed
+const worked = (formula, result) => (formula === result || formula === `${result}.0` ? result : `${formula} = ${result}`);
+
 
 function seedStep(detail, step) {
   const node = nodes[step.node];
@@ -316,27 +408,28 @@ function backwardStep(detail, step) {
   detail.append(line(`the rule of ${target.op} for its argument ${edge.argument}${target.place ? `; ${target.name} was made at ${target.place}` : ""}`, "soft"));
   if (share.numbers.length) {
     const name = cellName(`d_${source.name}`, share.shape, chosen);
-    detail.append(line(`${name} ${sign} ${filled(edge.pieces, share.shape, chosen)} = ${number(share, chosen)}`, "filled"));
+    detail.append(line(`${name} ${sign} ${worked(filled(edge.pieces, share.shape, chosen), number(share, chosen))}`, "filled"));
   }
   const pick = (p) => choose(edge.source, p);
   const tables = element("div", undefined, "tables");
-  tables.append(tableOf(`upstream d_${target.name} ${shapeText(edge.target)}`, upstream, -1, null));
+  tables.append(tableOf(captioned(`upstream d_${target.name}`, upstream), upstream, -1, null));
   if (edge.local !== null) {
-    tables.append(element("span", "×", "sign"));
-    tables.append(tableOf("local derivative", arrays[edge.local], -1, null));
+    const local = arrays[edge.local];
+    tables.append(after("×", tableOf(captioned("local derivative", local), local, -1, null)));
   } else {
-    tables.append(element("span", "→", "sign"));
+    for (const n of edge.operands) tables.append(valueTable(n));
   }
-  if (edge.local !== null) tables.append(element("span", "=", "sign"));
-  tables.append(tableOf(`${uses.length > 1 ? "this share of" : ""} d_${source.name} ${shapeText(edge.source)}`.trim(), share, chosen, pick, "result"));
+  const caption = captioned(`${uses.length > 1 ? "this share of " : ""}d_${source.name}`, share);
+  tables.append(after(edge.local !== null ? "=" : "→", tableOf(caption, share, chosen, pick, "result")));
   detail.append(tables);
   if (uses.length > 1 && share.numbers.length) {
     const sum = gradientSoFar(edge.source, arrived);
     const terms = arrived.map((e) => number(arrays[edges[e].share], chosen)).map((t, n) => (n && t.startsWith("-") ? `(${t})` : t));
+    if (terms.length > 6) terms.splice(3, terms.length - 4, "…");
     const missing = uses.length - arrived.length;
     const name = cellName(`d_${source.name}`, share.shape, chosen);
-    detail.append(line(`so far ${name} = ${terms.join(" + ")} = ${number(sum, chosen)}${missing ? `; ${missing} more to come` : "; complete"}`, "filled sum"));
-    detail.append(tableOf(`d_${source.name} so far`, sum, chosen, pick));
+    detail.append(line(`so far ${name} = ${worked(terms.join(" + "), number(sum, chosen))}${missing ? `; ${missing} more to come` : "; complete"}`, "filled sum"));
+    detail.append(tableOf(captioned(`d_${source.name} so far`, sum), sum, chosen, pick));
   }
 }
 
@@ -376,11 +469,12 @@ function within(box, start, size, side) {
   if (start < box[scroll] + 8 || start + size > box[scroll] + extent - 8) box[scroll] = start - (extent - size) / 2;
 }
 
-function keepInView(card) {
+function keepInView(card) { // to the middle across, but down no further than is needed, so that what is above is seen, too
   if (!card) return;
   const box = at("picture"), outer = box.getBoundingClientRect(), inner = card.getBoundingClientRect();
   within(box, inner.left - outer.left + box.scrollLeft, inner.width, "left");
-  within(box, inner.top - outer.top + box.scrollTop, inner.height, "top");
+  const top = inner.top - outer.top + box.scrollTop - 8, bottom = top + inner.height + 16;
+  box.scrollTop = Math.min(Math.max(box.scrollTop, bottom - box.clientHeight), top);
 }
 
 // ---- buttons, keys, slider
@@ -424,7 +518,8 @@ at("larger").addEventListener("click", () => scaled(zoom * 1.25));
 
 document.addEventListener("keydown", (event) => {
   const kind = event.target.tagName;
-  if (event.ctrlKey || event.metaKey || event.altKey || kind === "SELECT" || kind === "INPUT") return;
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if ((kind === "SELECT" || kind === "INPUT") && event.key !== "Escape") return; // they have keys of their own
   if (event.key === "ArrowRight") moves.next();
   else if (event.key === "ArrowLeft") moves.back();
   else if (event.key === "Home") moves.first();
@@ -456,5 +551,6 @@ for (const [n, card] of cards) {
   card.setAttribute("aria-pressed", "false");
   card.setAttribute("aria-label", `pin ${nodes[n].name}`);
 }
-scaled(Math.min(Math.max((at("picture").clientWidth - 12) / natural, 0.62), 1.35));
+const fitting = Math.min((at("picture").clientWidth - 12) / natural, (innerHeight * 0.56 - 12) / naturalHeight);
+scaled(fitting < 0.7 ? 0.9 : Math.min(fitting, 1.35)); // whole, if it can be read then
 pin(null);

@@ -5,6 +5,7 @@ Everything on it is computed here and read there: numbers as arrays, formulas as
 
 from __future__ import annotations
 
+import ast
 import base64
 import json
 from functools import cache
@@ -61,7 +62,7 @@ def step_through(loss: Tensor) -> Walkthrough:
 
     >>> w = Tensor(2.0, requires_grad=True, name="w")
     >>> step_through(w * w + 1)
-    <a page that steps through t2, 3 nodes: .save("step.html")>
+    <a page that steps through loss, 3 nodes: .save("step.html")>
     """
     graph = Graph(loss, "tg.step_through")
     title = f"{graph.loss.name}, {len(graph.nodes)} nodes"
@@ -77,6 +78,7 @@ class _Page:
         self.arrays: list[dict[str, Any]] = []
         self.known: dict[Any, int] = {}
         self.node_number = {node: n for n, node in enumerate(graph.nodes)}
+        self.by_name = {node.name: n for node, n in self.node_number.items()}
         self.edge_number = {edge: n for n, edge in enumerate(graph.edges)}
 
     def html(self, title: str) -> str:
@@ -108,7 +110,6 @@ class _Page:
         return {
             "name": node.name,
             "kind": node.kind,
-            "shapeText": str(node.shape) if node.shape else "",
             "op": node.op.name if node.op is not None else "",
             "doc": _described(node),
             "text": formula.text if formula is not None else "",
@@ -129,11 +130,17 @@ class _Page:
             "source": self.node_number[edge.source],
             "target": self.node_number[edge.target],
             "argument": edge.argument,
+            "operands": self.operands(formula),
             "share": None if edge.share is None else self.array(edge.share),
             "local": None if local is None else self.array(local),
             "text": formula.text if formula is not None else "",
             "pieces": self.pieces(formula),
         }
+
+    def operands(self, formula: Formula | None) -> list[int]:
+        """The nodes whose values the rule of an edge makes use of."""
+        names = {} if formula is None else {x.id: 0 for x in ast.walk(formula.whole) if isinstance(x, ast.Name)}
+        return [self.by_name[name] for name in names if name in self.by_name]
 
     def steps(self) -> list[dict[str, Any]]:
         """Forward through the operations, then back: each share of a gradient is a step, in the engine's order."""
@@ -146,6 +153,7 @@ class _Page:
             for edge in node.inputs:
                 if edge.share is not None:
                     names = {f"d_{edge.source.name}", edge.rule[1].name if edge.rule is not None else ""}
+                    names.discard(f"d_{edge.target.name}")  # it was there before, and is handed on as it is
                     steps.append(
                         {
                             "node": self.node_number[edge.source],
@@ -188,14 +196,15 @@ class _Page:
         array = np.ascontiguousarray(array).reshape(array.shape)
         kind = {"f4": "f4", "f2": "f4", "b1": "u1"}.get(array.dtype.str[1:], "f8")
         packed = array.astype({"f4": "<f4", "u1": "u1", "f8": "<f8"}[kind])
-        key = (array.shape, array.dtype.kind, kind, packed.tobytes())
+        truth = array.dtype.kind == "b"
+        key = (array.shape, kind, truth, packed.tobytes())
         if key not in self.known:
             self.known[key] = len(self.arrays)
             self.arrays.append(
                 {
                     "shape": array.shape,
                     "kind": kind,
-                    "truth": array.dtype.kind == "b",
+                    "truth": truth,
                     "data": base64.b64encode(packed.tobytes()).decode(),
                 }
             )
@@ -207,7 +216,7 @@ def _described(node: Node) -> str:
     if node.op is None:
         return ""
     words = (node.op.__doc__ or "").strip().splitlines()
-    return f"{node.op.name}: {words[0]}" if words else node.op.name
+    return f"{node.op.name}: {words[0].rstrip('.')}" if words else node.op.name
 
 
 @cache

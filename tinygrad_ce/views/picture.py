@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import struct
 import zlib
 from html import escape
@@ -17,6 +18,7 @@ LETTER = 0.605
 NEGATIVE, MIDDLE, POSITIVE = (33, 102, 172), (247, 247, 247), (213, 94, 0)  # told apart by colour-blind eyes
 SIDES = (120, 78)  # the largest heat map, in pixels
 CELLS = 64  # a side of a heat map has at most so many cells
+_NOT_IN_XML = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
 def wide(text: str, size: float) -> float:
@@ -33,6 +35,15 @@ def cut(text: str, longest: int) -> str:
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
+def escaped(text: str) -> str:
+    """A text of the user's as it stands in SVG and HTML; what XML does not allow at all is shown as a question mark.
+
+    >>> escaped("a<b\\0")
+    'a&lt;b\ufffd'
+    """
+    return escape(_NOT_IN_XML.sub("\ufffd", text))
+
+
 def written(
     x: float, y: float, text: str, size: float, kind: str = "", anchor: str = "start", cell: int | None = None
 ) -> str:
@@ -40,7 +51,7 @@ def written(
     mark = "" if cell is None else f' data-cell="{cell}"'
     classes = f' class="{kind}"' if kind else ""
     place = "" if anchor == "start" else f' text-anchor="{anchor}"'
-    return f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size:g}"{classes}{place}{mark}>{escape(text)}</text>'
+    return f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size:g}"{classes}{place}{mark}>{escaped(text)}</text>'
 
 
 def rows_of(array: Array) -> Array:
@@ -73,23 +84,34 @@ def heat_map(array: Array) -> tuple[str, int, int]:
 
     A table with more than CELLS rows or columns is shown by the mean of neighbouring cells.
     """
-    table = rows_of(array).astype(np.float64)
+    table = _scaled(rows_of(array).astype(np.float64))
     for axis in (0, 1):
         table = _averaged(table, axis)
-    finite = np.isfinite(table)
-    scale = float(np.abs(table[finite]).max(initial=0)) or 1.0
-    share = np.clip(np.where(finite, table, 0) / scale, -1, 1)[..., None]
+    share = _scaled(table)[..., None]
+    finite = np.isfinite(share[..., 0])
+    share = np.nan_to_num(share, posinf=0, neginf=0)
     ends = np.where(share < 0, np.array(NEGATIVE), np.array(POSITIVE))
     colours = np.array(MIDDLE) + (ends - np.array(MIDDLE)) * np.abs(share)
     colours = np.where(finite[..., None], colours, np.array((128, 128, 128)))
     return _png(np.round(colours).astype(np.uint8)), *table.shape[::-1]
 
 
+def _scaled(table: Array) -> Array:
+    """Divided by the largest of its finite numbers, so that they are between -1 and 1."""
+    largest = float(np.abs(table[np.isfinite(table)]).max(initial=0))
+    return table / (largest or 1.0)
+
+
 def _averaged(table: Array, axis: int) -> Array:
-    if table.shape[axis] <= CELLS:
+    """The means of neighbours along an axis, as many as are shown."""
+    size = table.shape[axis]
+    if size <= CELLS:
         return table
-    parts = np.array_split(table, CELLS, axis=axis)
-    return np.concatenate([part.mean(axis=axis, keepdims=True) for part in parts], axis=axis)
+    starts = np.arange(CELLS) * size // CELLS
+    counts = np.diff(starts, append=size)
+    with np.errstate(invalid="ignore"):  # inf - inf, which is shown as not finite
+        sums: Array = np.add.reduceat(table, starts, axis=axis)
+    return sums / (counts[:, None] if axis == 0 else counts)
 
 
 def _png(colours: Array) -> str:

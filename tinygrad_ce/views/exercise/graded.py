@@ -13,9 +13,9 @@ import numpy as np
 
 from tinygrad_ce.backward import reachable
 from tinygrad_ce.core import Array, Tensor
+from tinygrad_ce.views.exercise.hints import STRONGEST, hint, solution
+from tinygrad_ce.views.exercise.mistakes import Answer, Examiner, Mistake, Upstream
 from tinygrad_ce.views.formula import number
-from tinygrad_ce.views.hints import STRONGEST, hint, solution
-from tinygrad_ce.views.mistakes import Answer, Examiner, Mistake, Upstream
 from tinygrad_ce.views.reading import Graph, Node
 
 WIDTH = 100  # columns of a report

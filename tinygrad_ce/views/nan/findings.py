@@ -10,11 +10,11 @@ import numpy as np
 from tinygrad_ce import ops
 from tinygrad_ce.core import Array, Tensor, written
 from tinygrad_ce.lines import Line, line_of
-from tinygrad_ce.views import causes, slopes
-from tinygrad_ce.views.blame import Search, Suspect, Trail, quiet, share_of, source_of_share
-from tinygrad_ce.views.diagnosis import Diagnosis, Finding, listed
 from tinygrad_ce.views.formula import number
-from tinygrad_ce.views.operands import made, sent_back, shown
+from tinygrad_ce.views.nan import causes, slopes
+from tinygrad_ce.views.nan.blame import Search, Suspect, Trail, quiet, share_of, source_of_share
+from tinygrad_ce.views.nan.diagnosis import Diagnosis, Finding, listed
+from tinygrad_ce.views.nan.operands import made, sent_back, shown
 
 
 def diagnosed(loss: Tensor) -> Diagnosis:

@@ -16,7 +16,7 @@ from tinygrad_ce import ops
 from tinygrad_ce.core import Array, Tensor
 from tinygrad_ce.losses.misuse import MOVING
 from tinygrad_ce.views.formula import number
-from tinygrad_ce.views.operands import Made, shown
+from tinygrad_ce.views.nan.operands import Made, shown
 
 HUGE = 1e6  # a parameter beyond this has not learnt that, it has blown up
 

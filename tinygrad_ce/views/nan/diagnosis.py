@@ -11,8 +11,8 @@ from typing import Any
 
 from tinygrad_ce.core import Tensor, written
 from tinygrad_ce.lines import Line
-from tinygrad_ce.views.blame import not_finite
-from tinygrad_ce.views.operands import shown
+from tinygrad_ce.views.nan.blame import not_finite
+from tinygrad_ce.views.nan.operands import shown
 
 WIDTH = 88
 

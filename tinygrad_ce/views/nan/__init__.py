@@ -9,7 +9,7 @@ import numpy as np
 from tinygrad_ce.core import Tensor, written
 
 if TYPE_CHECKING:
-    from tinygrad_ce.views.diagnosis import Diagnosis
+    from tinygrad_ce.views.nan.diagnosis import Diagnosis
 
 
 def why_nan(loss: Tensor) -> Diagnosis:
@@ -27,7 +27,7 @@ def why_nan(loss: Tensor) -> Diagnosis:
     >>> found.backward.op, found.backward.index, found.backward.operands
     ('sqrt', (1,), {'x': 0.0})
     """
-    from tinygrad_ce.views.findings import diagnosed
+    from tinygrad_ce.views.nan.findings import diagnosed
     from tinygrad_ce.views.reading import check_readable
 
     check_readable(loss, "tg.why_nan", single=False)
@@ -39,14 +39,14 @@ def first_not_finite(of: Tensor) -> Tensor | None:
 
     An infinity that is meant, as in a mask, and one in a branch that was not taken are none of the trouble.
     """
-    from tinygrad_ce.views.findings import first_spoilt
+    from tinygrad_ce.views.nan.findings import first_spoilt
 
     return None if np.isfinite(of.data).all() else first_spoilt(of)
 
 
 def told(tensor: Tensor) -> str:
     """A sentence on the first tensor that is not finite: what made it, which element, from which operands, and why."""
-    from tinygrad_ce.views.findings import cause_of
+    from tinygrad_ce.views.nan.findings import cause_of
 
     index = tuple(int(i) for i in np.argwhere(~np.isfinite(tensor.data))[0])
     what = f"element {list(index)} is {tensor.data[index]}" if index else f"its value is {tensor.data}"

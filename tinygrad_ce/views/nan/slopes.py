@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.views.causes import Case, Told, is_deviation, is_norm, of_a_zero, softmax_family, weighted_log
 from tinygrad_ce.views.formula import number
-from tinygrad_ce.views.operands import shown
+from tinygrad_ce.views.nan.causes import Case, Told, is_deviation, is_norm, of_a_zero, softmax_family, weighted_log
+from tinygrad_ce.views.nan.operands import shown
 
 CLIPPED_LOG = "keep it away from 0: tg.ops.log(tg.ops.clip(x, low=1e-12))"
 

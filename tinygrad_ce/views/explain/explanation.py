@@ -11,12 +11,21 @@ import numpy as np
 from tinygrad_ce.backward import reachable
 from tinygrad_ce.core import Array, Tensor
 from tinygrad_ce.tape import recording
-from tinygrad_ce.views.batch import BatchRows, batch_rows
-from tinygrad_ce.views.document import Part, Told
-from tinygrad_ce.views.latex import latex, slope, symbol
-from tinygrad_ce.views.paths import Path, all_paths, argument, flowing, largest, size_at, some_paths, ways_to_the_loss
+from tinygrad_ce.views.explain.batch import BatchRows, batch_rows
+from tinygrad_ce.views.explain.document import Part, Told
+from tinygrad_ce.views.explain.latex import latex, slope, symbol
+from tinygrad_ce.views.explain.paths import (
+    Path,
+    all_paths,
+    argument,
+    flowing,
+    largest,
+    size_at,
+    some_paths,
+    ways_to_the_loss,
+)
+from tinygrad_ce.views.explain.wording import parts_of_graph, parts_of_tensor
 from tinygrad_ce.views.reading import Edge, Graph, Node, check_readable
-from tinygrad_ce.views.wording import parts_of_graph, parts_of_tensor
 
 ASKED = "tg.explain"
 

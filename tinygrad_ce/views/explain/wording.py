@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.core import Array
-from tinygrad_ce.views.batch import BatchRows
-from tinygrad_ce.views.document import Heading, Paragraph, Part, Rows
+from tinygrad_ce.views.explain.batch import BatchRows
+from tinygrad_ce.views.explain.document import Heading, Paragraph, Part, Rows
+from tinygrad_ce.views.explain.paths import Path, argument, flowing, largest
 from tinygrad_ce.views.formula import number
-from tinygrad_ce.views.paths import Path, argument, flowing, largest
 from tinygrad_ce.views.reading import Edge, Graph, Node
 
 MOST_NODES = 400  # rows of the table of a graph

@@ -11,7 +11,7 @@ from tinygrad_ce.backward import gradients, pulled_back, recorded
 from tinygrad_ce.core import Array, Tensor
 from tinygrad_ce.lines import noted
 from tinygrad_ce.ops import index
-from tinygrad_ce.views.paths import flowing
+from tinygrad_ce.views.explain.paths import flowing
 from tinygrad_ce.views.reading import Edge, Graph, Node
 
 _ASKS_FOR = ("xent", "soft_xent", "sigmoid_xent", "pick", "place")  # operations with targets

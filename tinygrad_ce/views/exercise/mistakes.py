@@ -17,10 +17,10 @@ import numpy as np
 
 from tinygrad_ce.core import Array
 from tinygrad_ce.program.straight import unused
+from tinygrad_ce.views.exercise.rounding import rounding
+from tinygrad_ce.views.exercise.slips import names_in, slips
 from tinygrad_ce.views.formula import Formula
 from tinygrad_ce.views.reading import Edge, Graph, Node
-from tinygrad_ce.views.rounding import rounding
-from tinygrad_ce.views.slips import names_in, slips
 
 MOST_SUBSETS = 6  # uses of a node, of which all subsets are tried
 MOST_NAMES = 40  # arrays that may have been mistaken for another
