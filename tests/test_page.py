@@ -380,7 +380,10 @@ def browser():
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is None:
         pytest.skip("Chromium is not installed (Debian: apt-get install chromium)")
-    alone = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking")
+    alone = (
+        *("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"),
+        *("--disable-quic", "--disable-background-networking"),
+    )
     with playwright.sync_playwright() as started:
         yield started.chromium.launch(executable_path=chromium, args=list(alone))
 
@@ -450,14 +453,20 @@ def count(page):
     return int(shown(page).count.split()[0])
 
 
+GO_TO = """(headline) => {
+  document.getElementById("first").click();
+  for (let n = 0; n < steps.length; n++) {
+    if (document.getElementById("headline").textContent.startsWith(headline)) return true;
+    document.getElementById("next").click();
+  }
+  return false;
+}"""
+
+
 def go_to(page, headline):
-    """Step on until this step; the steps before it are passed one by one."""
-    page.keyboard.press("Home")
-    for _ in range(200):
-        if shown(page).headline.startswith(headline):
-            return shown(page)
-        page.keyboard.press("ArrowRight")
-    raise AssertionError(headline)
+    """Step on from the start until this step."""
+    assert page.evaluate(GO_TO, headline), headline
+    return shown(page)
 
 
 def four(number):
@@ -972,6 +981,8 @@ def test_it_is_accessible(opened, scheme):
     def checked(page):
         results = axe.run(page)
         assert results.violations_count == 0, results.generate_report()
+        unsure = {rule["id"] for rule in results.response["incomplete"]}
+        assert unsure <= {"color-contrast"}  # of letters over lines; see the test of the picture's colours
 
     page = opened(diamond(), scheme=scheme)
     checked(page)

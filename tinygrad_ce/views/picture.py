@@ -110,8 +110,8 @@ def _averaged(table: Array, axis: int) -> Array:
     starts = np.arange(CELLS) * size // CELLS
     counts = np.diff(starts, append=size)
     with np.errstate(invalid="ignore"):  # inf - inf, which is shown as not finite
-        sums: Array = np.add.reduceat(table, starts, axis=axis)
-    return sums / (counts[:, None] if axis == 0 else counts)
+        sums = np.add.reduceat(table, starts, axis=axis)
+    return np.asarray(sums / (counts[:, None] if axis == 0 else counts))
 
 
 def _png(colours: Array) -> str:
