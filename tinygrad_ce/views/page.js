@@ -388,7 +388,6 @@ function forwardStep(detail, step) {
 // what is computed, and what it gives; once, where nothing is computed
 const worked = (formula, result) => (formula === result || formula === `${result}.0` ? result : `${formula} = ${result}`);
 
-
 function seedStep(detail, step) {
   const node = nodes[step.node];
   at("headline").textContent = `Backward starts: d_${node.name} = 1`;
