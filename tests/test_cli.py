@@ -275,7 +275,8 @@ def by_hand(seed=0):
 WHOLE = ("--hidden", "", "--dtype", "float64", "--batch-size", "1000")
 
 
-def test_explain_prints_the_graph_with_its_gradients():
+def test_explain_prints_the_graph_with_its_gradients(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
     code, said = run("explain", "moons", "--hidden", "3", "--seed", 3)
     assert code == 0
     for words in ("moons, 32 rows, before training", "np.dot(x, W0) + b0", "np.tanh(z1)", "layers.0.W", "loss"):

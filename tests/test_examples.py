@@ -47,7 +47,7 @@ def run(name: str, folder: Path, *arguments: str) -> Printed:
     done = subprocess.run(
         [sys.executable, "-W", "error", str(EXAMPLES / name), *arguments],
         cwd=folder,
-        env=os.environ | {"MPLBACKEND": "Agg", "PYTHONUTF8": "1"},
+        env=os.environ | {"MPLBACKEND": "Agg", "PYTHONUTF8": "1", "COLUMNS": "100"},
         capture_output=True,
         encoding="utf-8",
         timeout=120,

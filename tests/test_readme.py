@@ -22,7 +22,7 @@ def printed(folder):
     done = subprocess.run(
         [sys.executable, "-W", "error", str(program)],
         cwd=folder,
-        env=os.environ | {"PYTHONUTF8": "1"},
+        env=os.environ | {"PYTHONUTF8": "1", "COLUMNS": "100"},
         capture_output=True,
         encoding="utf-8",
         timeout=120,
