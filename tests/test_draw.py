@@ -430,3 +430,36 @@ def test_drawing_changes_nothing():
     assert tg.draw(loss).svg != first
     for parameter, grad in zip(model.parameters(), grads, strict=True):
         np.testing.assert_array_equal(parameter.grad, grad)
+
+
+def test_a_graph_with_parameters_written_to_since_is_refused():
+    w = wanted([1.0, 2.0], "w")
+    loss = (w * w).sum()
+    loss.backward()
+    w.data -= 0.5
+    for view in (tg.draw, tg.step_through):
+        with pytest.raises(ValueError, match=r"w was written to after the loss was computed \(optimizer\.step\(\)"):
+            view(loss)
+
+
+def test_a_parameter_with_another_array_since_is_shown_as_the_loss_saw_it():
+    w = wanted([1.0, 2.0], "w")
+    loss = (w * w).sum()
+    w.data = w.data * 5
+    loss.backward()
+    assert read(loss).of(w).value.tolist() == [1, 2]
+    assert read(loss).of(w).gradient.tolist() == w.grad.tolist() == [2, 4]
+    assert w.data.tolist() == [5, 10]  # and put back
+
+
+def test_a_parameter_stands_in_the_box_of_the_module_that_uses_it_first():
+    words = tg.nn.Embedding(3, 2)
+    picture = drawn(words(np.array([0, 2])).sum())
+    assert picture.boxes()[0].holds(picture.card(0))
+
+
+def test_a_name_that_is_no_name_in_a_program_is_shown_too():
+    loss = (wanted([1.0, 2.0], "<b>&") * 2).named("two words").sum()
+    picture = drawn(loss)
+    assert "parameter <b>&" in picture.said(0)
+    assert "two words = b * 2" in picture.said(1)

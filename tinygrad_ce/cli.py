@@ -269,7 +269,8 @@ def explain(
         raise ValueError("--at names one number of a tensor: say with --of which tensor")
     explanation = tg.explain(cost) if of is None else tg.explain(_tensor(cost, of), cost, at=_index(at))
     console.print(title, highlight=False)
-    console.print(str(explanation), highlight=False, soft_wrap=True)
+    said = str(explanation).replace("(at= chooses another cell)", "(--at chooses another cell)")
+    console.print(said, highlight=False, soft_wrap=True)
 
 
 @app.command()

@@ -61,6 +61,27 @@ def record(loss: Tensor) -> Recorded:
     if loss.size != 1:
         raise ValueError(f"source: a loss is a single number, and {loss.label} has shape {loss.shape}: reduce it first")
     graph = reachable(loss)
+    with as_computed(graph.values()):
+        return _recorded(loss, graph)
+
+
+@contextmanager
+def as_computed(graph: Iterable[Tensor]) -> Iterator[None]:
+    """Inside, tensors hold the arrays that the operations ran on, also where somebody has put others there since."""
+    before: dict[int, tuple[Tensor, Array]] = {}
+    for tensor in graph:
+        for x, value in zip(tensor.inputs, tensor.values, strict=True):
+            if isinstance(x, Tensor) and x.data is not value and x.number not in before:
+                before[x.number] = x, x.data
+                x.data = value
+    try:
+        yield
+    finally:
+        for x, data in before.values():
+            x.data = data
+
+
+def _recorded(loss: Tensor, graph: dict[int, Tensor]) -> Recorded:
     writer = Writer()
     for number in sorted(graph):
         tensor = graph[number]

@@ -12,7 +12,7 @@ from tinygrad_ce.core import Array, Tensor
 from tinygrad_ce.lines import Place
 from tinygrad_ce.views.layout import COLUMN_GAP, LANE, Box, Wire, arrange
 from tinygrad_ce.views.picture import FONT, SIDES, cut, escaped, heat_map, range_of, rows_of, short, wide, written
-from tinygrad_ce.views.reading import Edge, Graph, Node
+from tinygrad_ce.views.reading import Edge, Graph, Node, check_unchanged
 
 LARGEST = 1500  # nodes
 LARGEST_PNG = 32_000  # pixels of a side
@@ -104,6 +104,7 @@ def draw(loss: Tensor) -> Drawing:
     <a picture of loss, 3 nodes: .save("graph.svg"), or ".png", ".html">
     """
     graph = Graph(loss, "tg.draw")
+    check_unchanged(loss, "tg.draw")
     return Drawing(Picture(graph, loss.grad is not None).svg(), f"{graph.loss.name}, {len(graph.nodes)} nodes")
 
 
@@ -152,8 +153,7 @@ class _Card(Box):
     def __init__(self, node: Node, number: int, with_gradient: bool, is_loss: bool) -> None:
         super().__init__()
         self.node, self.number, self.is_loss = node, number, is_loss
-        formula = node.formula
-        self.made = node.kind if formula is None else f"= {formula.readable.text}"
+        self.made = _made(node)
         self.shape = "" if node.shape == () else str(node.shape)
         self.panels = [("value", _Panel(node.value, "value"))]
         if with_gradient and node.gradient is not None:
@@ -234,7 +234,7 @@ class Picture:
             if on is not None:
                 self.cards[on].above.append(card)
             else:
-                self._group(node.modules).children.append(card)
+                self._group(_modules(node)).children.append(card)
 
     def _group(self, modules: list[Place]) -> Box:
         """The box of the innermost call of a module; those around it are made where they are missing."""
@@ -307,6 +307,19 @@ def _stands_on(node: Node) -> Node | None:
     if first.target.inputs[0].source is node or len(others) > MOST_ABOVE + 1:
         return None
     return first.target
+
+
+def _modules(node: Node) -> list[Place]:
+    """The calls in whose boxes a node stands: a parameter in those of the operation that uses it first."""
+    return node.uses[0].target.modules if node.kind == "parameter" and node.uses else node.modules
+
+
+def _made(node: Node) -> str:
+    """How a node was made, or what it is; with the user's name for it, where a program can't call it so."""
+    own = node.tensor.name if node.tensor is not None else None
+    called = f" {own}" if own and own != node.name and "." not in own else ""
+    formula = node.formula
+    return f"{node.kind}{called}" if formula is None else f"{called} = {formula.readable.text}".strip()
 
 
 def _title(module: Any) -> str:

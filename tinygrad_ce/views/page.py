@@ -20,7 +20,7 @@ from tinygrad_ce.core import Array, Tensor
 from tinygrad_ce.views.draw import Picture
 from tinygrad_ce.views.formula import Cell, Formula
 from tinygrad_ce.views.picture import MIDDLE, NEGATIVE, POSITIVE
-from tinygrad_ce.views.reading import Edge, Graph, Node
+from tinygrad_ce.views.reading import Edge, Graph, Node, check_unchanged
 
 HEIGHT = 900  # of the page in a notebook, in pixels
 
@@ -65,6 +65,7 @@ def step_through(loss: Tensor) -> Walkthrough:
     <a page that steps through loss, 3 nodes: .save("step.html")>
     """
     graph = Graph(loss, "tg.step_through")
+    check_unchanged(loss, "tg.step_through")
     title = f"{graph.loss.name}, {len(graph.nodes)} nodes"
     return Walkthrough(_Page(graph).html(f"Step through {title}"), title)
 

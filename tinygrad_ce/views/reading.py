@@ -7,7 +7,7 @@ disagree, because there is one source for all.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,7 +19,7 @@ from tinygrad_ce.backward import pulled_back, reachable
 from tinygrad_ce.core import Array, Primitive, Tensor
 from tinygrad_ce.lines import Line, Place, calls_around, line_of
 from tinygrad_ce.program.printed import expression_of, literal, source
-from tinygrad_ce.program.recorded import record
+from tinygrad_ce.program.recorded import as_computed, record
 from tinygrad_ce.program.straight import Instruction, Value
 from tinygrad_ce.tape import recording
 from tinygrad_ce.views.formula import Formula
@@ -106,7 +106,7 @@ class Edge:
         assert source is not None
         shares: dict[int, Any] = {}
         both = {target.number: target, source.number: source}
-        with kept_ready([target]), np.errstate(all="ignore"):
+        with as_computed([target]), kept_ready([target]), np.errstate(all="ignore"):
             for _ in pulled_back(target, upstream, both, heard=lambda _, position, g: shares.update({position: g})):
                 pass
         return np.asarray(shares[self.position])
@@ -123,6 +123,7 @@ class Graph:
         graph = reachable(loss)
         with kept_ready(list(graph.values())), np.errstate(all="ignore"):
             self.recorded = record(loss)
+            self._take_the_engines_numbers(loss, graph)
         self.nodes: list[Node] = []
         self._by_value: dict[int, Node] = {}
         self._by_tensor: dict[int, Node] = {}
@@ -134,6 +135,17 @@ class Graph:
         self.loss = self._by_tensor[loss.number]
         names = {node.name for node in self.nodes}
         assert len(names) == len(self.nodes)
+
+    def _take_the_engines_numbers(self, loss: Tensor, graph: dict[int, Tensor]) -> None:
+        """Gradients as `backward()` computes them, to the last bit: while a program is written, sums may be taken
+        in another order."""
+
+        def heard(tensor: Tensor, position: int, share: Any) -> None:
+            self.recorded.shares[tensor.number, position][1].example = np.array(share)
+
+        with as_computed(graph.values()):
+            for tensor, g in pulled_back(loss, np.ones_like(loss.data), graph, heard=heard):
+                self.recorded.gradients[tensor.number].example = np.asarray(g)
 
     def _read(self, tensor: Tensor, made: dict[int, Instruction]) -> None:
         """Add the nodes of an operation: of its inputs that are not there yet, and of its result."""
@@ -181,20 +193,9 @@ class Graph:
 
     @cached_property
     def changed(self) -> list[Node]:
-        """Parameters of operations that give something else now: they were written to, by an optimizer for example."""
-        changed: dict[int, Node] = {}
-        for node in self.nodes:
-            given = [edge.source for edge in node.inputs if edge.source.kind == "parameter"]
-            tensor = node.tensor
-            if not given or tensor is None or tensor.op is None:
-                continue
-            with np.errstate(all="ignore"):
-                again = np.asarray(tensor.op.compute(*tensor.values, **tensor.params))
-                size = np.abs(node.value[np.isfinite(node.value)]).max(initial=0)
-                rounding = float(np.finfo(node.value.dtype).eps) * 1e4
-            if not np.allclose(again, node.value, rtol=0, atol=rounding * size, equal_nan=True):
-                changed |= {id(leaf): leaf for leaf in given}
-        return list(changed.values())
+        """What was given to operations and was written to afterwards: the values do not belong together any more."""
+        tensors = [node.tensor for node in self.nodes if node.tensor is not None]
+        return [node for x in written_to(tensors) if (node := self.of(x)) is not None]
 
     def of(self, tensor: Tensor) -> Node | None:
         """The node of a tensor; None if it is not in this graph."""
@@ -232,6 +233,40 @@ def check_readable(loss: Any, asked: str, single: bool = True) -> None:
         raise ValueError(
             f"{asked}: a loss is a single number, and {loss.label} has shape {loss.shape}: reduce it with .mean() or "
             ".sum()"
+        )
+
+
+def written_to(graph: Iterable[Tensor]) -> list[Tensor]:
+    """The leaves whose arrays were written to after operations had used them: numbers from before and after are mixed.
+
+    Operations are run again, and those with another result tell.
+    """
+    changed: dict[int, Tensor] = {}
+    for tensor in graph:
+        leaves = [x for x in tensor.inputs if isinstance(x, Tensor) and x.op is None]
+        leaves = [leaf for leaf in leaves if leaf.requires_grad] or leaves
+        if not leaves and any(isinstance(x, np.ndarray) for x in tensor.inputs):
+            leaves = [tensor]  # whoever made it of an array
+        if tensor.op is None or not leaves:
+            continue
+        with np.errstate(all="ignore"):
+            again = np.asarray(tensor.op.compute(*tensor.values, **tensor.params))
+            size = np.abs(tensor.data[np.isfinite(tensor.data)]).max(initial=0)
+            rounding = float(np.finfo(tensor.dtype).eps) * 1e4
+        if not np.allclose(again, tensor.data, rtol=0, atol=rounding * size, equal_nan=True):
+            changed |= {leaf.number: leaf for leaf in leaves}
+    return list(changed.values())
+
+
+def check_unchanged(loss: Tensor, asked: str) -> None:
+    """Raise ValueError if a parameter was written to after the loss was computed: its numbers would be false."""
+    changed = [x.label for x in written_to(reachable(loss).values())]
+    if changed:
+        names = ", ".join(changed[:4]) + (f" and {len(changed) - 4} more" if len(changed) > 4 else "")
+        raise ValueError(
+            f"{asked}: {names} {'was' if len(changed) == 1 else 'were'} written to after the loss was computed "
+            "(optimizer.step()?), so that its numbers are no longer those of one pass: call "
+            f"{asked} before the step, or compute the loss again"
         )
 
 
