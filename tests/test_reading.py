@@ -238,10 +238,67 @@ def test_the_textbook_form_of_the_cross_entropies():
     assert use.formula.readable.text == "(softmax(z) - one_hot(y, 3)) / 2"
     assert use.formula.readable.filled((0, 2)) == f"({p[0, 2]:.4g} - 1) / 2"
     np.testing.assert_allclose(use.share, (p - np.eye(3)[y]) / 2)
-    weighted = read(tg.losses.softmax_cross_entropy(z, y, weight=[1, 2, 3]))
-    assert "xent(" in weighted.loss.formula.readable.text  # with weights it is not the textbook's
     binary = read(tg.losses.sigmoid_binary_cross_entropy(z, np.eye(3)[y], reduction="sum"))
     assert only(binary, "z").uses[0].formula.readable.filled((0, 2)) == "sigmoid(0.5) - 1"
+
+
+WITH_OPTIONS = {  # the options of the loss, the text of the loss and of the gradient, and the gradient by hand
+    "smoothing": (
+        {"label_smoothing": 0.1},
+        "(-(smoothed(y, 3, 0.1) * np.log(softmax(z))).sum(axis=-1)).mean()",
+        "(softmax(z) - smoothed(y, 3, 0.1)) / 4",
+        lambda p, t, w: (p - 0.9 * t - 0.1 / 3) / 4,
+    ),
+    "weights": (
+        {"weight": [1, 2, 4]},
+        "(-w[y] * np.log(softmax(z))[np.arange(4), y]).sum()",
+        "w[y][:, None] * (softmax(z) - one_hot(y, 3))",
+        lambda p, t, w: w[:, None] * (p - t) / w.sum(),
+    ),
+    "weights and a sum": (
+        {"weight": [1, 2, 4], "reduction": "sum"},
+        "(-w[y] * np.log(softmax(z))[np.arange(4), y]).sum()",
+        "w[y][:, None] * (softmax(z) - one_hot(y, 3))",
+        lambda p, t, w: w[:, None] * (p - t),
+    ),
+    "weights and smoothing": (
+        {"weight": [1, 2, 4], "label_smoothing": 0.3, "reduction": "sum"},
+        "(-(w * smoothed(y, 3, 0.3) * np.log(softmax(z))).sum(axis=-1)).sum()",
+        "(w * smoothed(y, 3, 0.3)).sum(axis=-1, keepdims=True) * softmax(z) - w * smoothed(y, 3, 0.3)",
+        lambda p, t, w: p * ((0.7 * t + 0.1) * [1, 2, 4]).sum(axis=1, keepdims=True) - (0.7 * t + 0.1) * [1, 2, 4],
+    ),
+    "ignored": (
+        {"ignore_index": 2},
+        "((y >= 0) * (-w * np.log(softmax(z))[np.arange(4), y])).sum()",
+        "(y >= 0)[:, None] * w * (softmax(z) - one_hot(y, 3))",
+        lambda p, t, w: (p - t) * [[0], [1], [1], [1]] / 3,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WITH_OPTIONS)
+def test_the_textbook_form_with_smoothing_and_weights(name):
+    options, loss, slope, by_hand = WITH_OPTIONS[name]
+    z = wanted([[1.0, 2.0, 0.5], [0.1, 0.2, 0.3], [-1.0, 0.4, 0.0], [2.0, 1.0, -1.0]], "z")
+    y = np.array([2, 0, 1, 1])
+    graph = read(tg.losses.softmax_cross_entropy(z, y, **options))
+    use = only(graph, "z").uses[0]
+    assert graph.loss.formula.readable.text == loss
+    assert use.formula.readable.text == slope
+    p = np.exp(z.data) / np.exp(z.data).sum(axis=1, keepdims=True)
+    right = by_hand(p, np.eye(3)[y], np.array([1, 2, 4])[y])
+    np.testing.assert_allclose(use.formula.readable.value, right, rtol=1e-12, atol=1e-15)
+
+
+def test_the_textbook_form_of_soft_labels_and_of_binary_weights():
+    z, q = wanted([[1.0, 2.0], [0.1, 0.2]], "z"), np.array([[0.25, 0.75], [0.5, 0.5]])
+    soft = only(read(tg.losses.softmax_cross_entropy(z, q, label_smoothing=0.2)), "z").uses[0].formula.readable
+    assert soft.text == "(softmax(z) - ((1 - 0.2) * q + 0.2 / 2)) / 2"
+    binary = tg.losses.sigmoid_binary_cross_entropy(z, q, weight=[[2.0], [3.0]], pos_weight=4.0)
+    slope = only(read(binary), "z").uses[0].formula.readable
+    assert slope.text == "weight * ((1 - y) * sigmoid(z) - w * y * (1 - sigmoid(z))) / 4"
+    p = 1 / (1 + np.exp(-z.data))
+    np.testing.assert_allclose(slope.value, [[2.0], [3.0]] * ((1 - q) * p - 4 * q * (1 - p)) / 4)
 
 
 # ---- what is upstream, and local

@@ -7,21 +7,19 @@ Sources: Goodfellow, Bengio and Courville, Deep Learning (2016), 6.2.2; Bishop, 
 from __future__ import annotations
 
 import ast
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from tinygrad_ce.core import Array, Primitive
 
-_ROW = "-np.log(softmax(z))[np.arange({rows}), y]"
-_SOFT_ROW = "-(q * np.log(softmax(z))).sum(axis=-1)"
-_BINARY = "-(y * np.log(sigmoid(z)) + (1 - y) * np.log(1 - sigmoid(z)))"
-_SLOPE = {
-    "xent_grad": "(softmax(z) - one_hot(y, {classes}))",
-    "soft_xent_grad": "(softmax(z) - q)",
-    "sigmoid_xent_grad": "(sigmoid(z) - y)",
+Inputs: TypeAlias = "dict[str, tuple[ast.expr, Any]]"  # by argument: what stands for it, and its array or number
+
+_LOSS = {
+    "labels": "-{weight}np.log(softmax(z))[np.arange({rows}), y]",
+    "rows": "-({weight}{target} * np.log(softmax(z))).sum(axis=-1)",
+    "elements": "-({positive} * np.log(sigmoid(z)) + (1 - y) * np.log(1 - sigmoid(z)))",
 }
-_LOSS = {"xent": _ROW, "soft_xent": _SOFT_ROW, "sigmoid_xent": _BINARY}
 _REDUCED = {"mean": "({}).mean()", "sum": "({}).sum()", "none": "{}"}
 
 
@@ -35,28 +33,98 @@ def one_hot(y: Array, classes: int) -> Array:
     return np.asarray(np.asarray(y)[:, None] == np.arange(classes), int)
 
 
-FUNCTIONS = {"one_hot": one_hot}
+def smoothed(y: Array, classes: int, smoothing: float) -> Array:
+    """(N, classes): the one-hot rows with label smoothing: (1 - smoothing) of them, and smoothing / classes everywhere.
+
+    >>> FUNCTIONS["smoothed"](np.array([1, 0]), 2, 0.1)
+    array([[0.05, 0.95],
+           [0.95, 0.05]])
+    """
+    return np.asarray((1 - smoothing) * one_hot(y, classes) + smoothing / classes)
 
 
-def textbook_form(op: Primitive, params: Any, inputs: dict[str, tuple[ast.expr, Any]]) -> ast.expr | None:
+FUNCTIONS = {"one_hot": one_hot, "smoothed": smoothed}
+
+
+def _is(given: tuple[ast.expr, Any], number: float) -> bool:
+    """Whether an input is this very number."""
+    return isinstance(given[0], ast.Constant) and given[0].value == number
+
+
+def _loss(params: Any, inputs: Inputs) -> str:
+    """The loss of each row."""
+    weight = "" if _is(inputs["w"], 1) else "w * "
+    if "y" in inputs and not params.get("smoothing"):
+        weight = "w[y] * " if np.ndim(inputs["w"][1]) else weight
+        loss = _LOSS["labels"].format(weight=weight, rows=np.asarray(inputs["z"][1]).shape[0])
+    else:
+        loss = _LOSS["rows"].format(weight=weight, target=_target(params, inputs))
+    return f"(y >= 0) * ({loss})" if _has_ignored(inputs) else loss
+
+
+def _slope(params: Any, inputs: Inputs) -> str:
+    """The gradient at the logits, for an upstream of 1 in each row."""
+    target = _target(params, inputs)
+    if _is(inputs["w"], 1):
+        slope = f"(softmax(z) - {target})"
+    elif not np.ndim(inputs["w"][1]):
+        slope = f"w * (softmax(z) - {target})"
+    elif "y" in inputs and not params.get("smoothing"):
+        slope = f"w[y][:, None] * (softmax(z) - {target})"
+    else:
+        weighted = f"w * {target}"
+        slope = f"(({weighted}).sum(axis=-1, keepdims=True) * softmax(z) - {weighted})"
+    return f"(y >= 0)[:, None] * {slope}" if _has_ignored(inputs) else slope
+
+
+def _target(params: Any, inputs: Inputs) -> str:
+    """The distribution of each row that the softmax is compared with, without the weights of the classes."""
+    classes, smoothing = np.asarray(inputs["z"][1]).shape[-1], params.get("smoothing")
+    if "q" in inputs:
+        return f"((1 - {smoothing}) * q + {smoothing} / {classes})" if smoothing else "q"
+    return f"smoothed(y, {classes}, {smoothing})" if smoothing else f"one_hot(y, {classes})"
+
+
+def _has_ignored(inputs: Inputs) -> bool:
+    """Whether rows are left out, whose label is -1 then."""
+    return "y" in inputs and bool((np.asarray(inputs["y"][1]) < 0).any())
+
+
+def _binary_loss(inputs: Inputs) -> str:
+    """The loss of each element; w: how much a positive counts."""
+    loss = _LOSS["elements"].format(positive="y" if _is(inputs["w"], 1) else "w * y")
+    return loss if _is(inputs["weight"], 1) else f"weight * ({loss})"
+
+
+def _binary_slope(inputs: Inputs) -> str:
+    """The gradient at the logits, for an upstream of 1 in each element."""
+    slope = "(sigmoid(z) - y)" if _is(inputs["w"], 1) else "((1 - y) * sigmoid(z) - w * y * (1 - sigmoid(z)))"
+    return slope if _is(inputs["weight"], 1) else f"weight * {slope}"
+
+
+def _with_upstream(slope: str, name: str, params: Any, inputs: Inputs) -> str:
+    """The slope times what comes from above, which a mean divides by how many it is of."""
+    reduction, z = params.get("reduction", "none"), np.asarray(inputs["z"][1])
+    binary = name == "sigmoid_xent_grad"
+    if not _is(inputs["upstream"], 1):
+        each = "upstream[:, None]" if reduction == "none" and not binary else "upstream"
+        slope = f"{each} * {slope}"
+    return f"{slope} / {z.size if binary else z.shape[0]}" if reduction == "mean" else slope
+
+
+def textbook_form(op: Primitive, params: Any, inputs: Inputs) -> ast.expr | None:
     """The form of one operation, with the program's names; None if textbooks have none.
 
     inputs: by argument, what stands for it in the program, and its array or number.
     """
-    reduction = params.get("reduction", "none")
-    z = np.asarray(inputs["z"][1]) if "z" in inputs else np.empty((0, 0))
-    sizes = {"rows": z.shape[0] if z.ndim else 1, "classes": z.shape[-1] if z.ndim else 1}
-    if op.name in _LOSS:
-        text = _REDUCED[reduction].format(_LOSS[op.name].format(**sizes))
-    elif op.name in _SLOPE:
-        text = _SLOPE[op.name].format(**sizes)
-        upstream = inputs["upstream"]
-        if not (isinstance(upstream[0], ast.Constant) and upstream[0].value == 1):
-            rows = op.name != "sigmoid_xent_grad" and reduction == "none"
-            text = f"{'upstream[:, None]' if rows else 'upstream'} * {text}"
-        if reduction == "mean":
-            text += f" / {z.size if op.name == 'sigmoid_xent_grad' else sizes['rows']}"
-    else:
+    text = None
+    if op.name in ("xent", "soft_xent", "sigmoid_xent"):
+        loss = _binary_loss(inputs) if op.name == "sigmoid_xent" else _loss(params, inputs)
+        text = _REDUCED[params.get("reduction", "none")].format(loss)
+    elif op.name in ("xent_grad", "soft_xent_grad", "sigmoid_xent_grad"):
+        slope = _binary_slope(inputs) if op.name == "sigmoid_xent_grad" else _slope(params, inputs)
+        text = _with_upstream(slope, op.name, params, inputs)
+    if text is None:
         return None
     tree = ast.parse(text, mode="eval").body
 

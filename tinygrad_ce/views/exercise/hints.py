@@ -129,6 +129,8 @@ def _functions(nodes: list[Node]) -> list[str]:
     ours = [name for name in called if name in REGISTRY]
     lines = [f"# {', '.join(ours)}: from tinygrad_ce.ops"] if ours else []
     lines += ["# one_hot(y, classes): 1 where the class is the row's own, else 0"] if "one_hot" in called else []
+    smoothing = "# smoothed(y, classes, s): (1 - s) one_hot(y, classes) + s / classes"
+    lines += [smoothing] if "smoothed" in called else []
     here = any("HERE" in _names(_whole(node)) for node in nodes)
     return lines + (["# HERE: from tinygrad_ce.ops.indexing; it stands where an index array goes"] if here else [])
 

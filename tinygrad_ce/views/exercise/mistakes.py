@@ -17,6 +17,7 @@ import numpy as np
 
 from tinygrad_ce.core import Array
 from tinygrad_ce.program.straight import unused
+from tinygrad_ce.views.exercise.crossed import crossed, is_weighted_mean
 from tinygrad_ce.views.exercise.rounding import rounding
 from tinygrad_ce.views.exercise.slips import names_in, slips
 from tinygrad_ce.views.formula import Formula
@@ -261,6 +262,9 @@ class Examiner:
             return
         factor = _ratio(answer.array, right)
         if abs(factor - 1) > 1e-2 and self.matches(node, answer, factor * right):
+            if factor > 0 and self._has_weighted_mean(node):
+                words = "a mean with weights of the classes is divided by the sum of the weights of the labels, not by"
+                yield Mistake("weights", f"every number is {_fraction(factor)} the right one: {words} their number", 2)
             yield Mistake("factor", f"every number is {_fraction(factor)} the right one{self._counted(factor)}", 3)
         edges = [edge for edge in node.uses if edge.share is not None]
         for edge in edges if len(edges) > 1 else []:
@@ -269,6 +273,14 @@ class Examiner:
             if self.matches(node, answer, right - share + factor * share):
                 words = f"the share through {shown(edge.target)} is {_fraction(factor)} what it must be"
                 yield Mistake("factor", words + self._counted(factor), 3)
+
+    def _has_weighted_mean(self, node: Node) -> bool:
+        """Whether a gradient comes from a cross-entropy that is a mean with weights of the classes."""
+        for edge in self.graph.edges:
+            op, tensor = edge.target.op, edge.target.tensor
+            if op is not None and op.name == "xent" and tensor is not None and self._all_pass(node, edge):
+                return is_weighted_mean(dict(zip(op.arguments, tensor.values, strict=False)))
+        return False
 
     def _counted(self, factor: float) -> str:
         """What a factor may have come from: the length of an axis."""
@@ -302,6 +314,9 @@ class Examiner:
                 forgotten = Mistake("mean", f"{words}. The mean was forgotten: {where}")
             words = f"off by the factor 1/{times}: every number is divided by {times} once too often"
             twice = Mistake("mean twice" if of_mean else "factor", f"{words}. {where}, once", 1.2 if of_mean else 1.6)
+            if of_mean and square:
+                words = f"every number is {_fraction(count / 2)} the right one: the mean was forgotten, where {where}"
+                yield count / 2, Mistake("mean and factor", f"{words}, and the factor 2 in the slope of a square", 1.5)
             yield count, forgotten
             yield 1 / count, twice
             yield -count, _both(forgotten, sign)
@@ -388,6 +403,8 @@ class Examiner:
         if upstream.shape == source.shape and edge.local is None and 1 < upstream.size <= MOST_COLUMNS:
             words = f"each number of {op.name} depends on several of {source.name}, and only its own was counted"
             yield Guess(Mistake("only the diagonal", words, 1.2), upstream * self._diagonal(edge))
+        for key, words, array in crossed(edge, upstream):
+            yield Guess(Mistake(key, words, 1.15), array)
         yield from self._slips(edge, upstream)
 
     def _diagonal(self, edge: Edge) -> Array:
