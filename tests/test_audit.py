@@ -136,11 +136,24 @@ COLUMNS = np.array([[-1.0, 2.0, -3.0, 0.0, 1.0], [-2.0, -1.0, -0.1, -5.0, 2.0]])
     [nn.ReLU(), tg.ops.relu, lambda z: np.maximum(z, 0), lambda z: tg.ops.maximum(0.0, z), lambda z: z.relu()],
 )
 def test_a_unit_is_dead_if_it_is_off_for_every_row(function):
-    start = COLUMNS - 1e-12 * (COLUMNS == 0)  # at 0 itself the slope of maximum is a half
+    start = np.tile(COLUMNS - 1e-12 * (COLUMNS == 0), (4, 1))  # at 0 itself the slope of maximum is a half
     row = row_of(start, function)
     assert row.dead == pytest.approx(100 * 3 / 5)
     assert row.saturated is None  # it is off for half of its numbers, and well
     assert row.verdict == "dead"
+
+
+@pytest.mark.parametrize(("rows", "verdict"), [(1, "fine"), (7, "fine"), (8, "dead")])
+def test_of_few_rows_no_unit_is_called_dead(rows, verdict):
+    model = network(nn.ReLU, (6, 8, 3))
+    model.layers[0].b.data[:5] = -30  # off for any row
+    model.layers[0].b.data[5:] = 30
+    found = audited(model, x=X[:rows], y=Y[:rows])
+    assert found.rows[1].dead == pytest.approx(100 * 5 / 8)
+    assert (found.rows[1].rows, found.rows[1].verdict) == (rows, verdict)
+    assert "62 %" in str(found)
+    assert ("fewer than 8 rows" in str(found)) == (rows < 8)
+    assert found.rows[1].reason == ("too few rows for a verdict on dead units" if rows < 8 else "")
 
 
 def test_units_are_the_last_axis_and_all_others_are_rows():
@@ -297,6 +310,8 @@ def test_a_rate_a_hundred_times_the_healthy_one_is_too_large_and_a_hundredth_is_
     healthy = 2e-3 / ratio
     verdicts = [audited(model, healthy * factor).rows[0].verdict for factor in (1, 100, 0.01)]
     assert verdicts == ["fine", "updates too large", "updates too small"]
+    said = [audited(model, update / ratio).rows[0].reason for update in (0.009, 0.011, 0.09, 0.11)]
+    assert said == ["", "long steps, usual only at first", "long steps, usual only at first", ""]
 
 
 def test_small_updates_of_what_has_been_learnt_are_no_illness():
@@ -433,7 +448,7 @@ def test_a_module_of_ones_own_stands_by_its_path():
     raw = model.layers[0]
     found = audited(model)
     assert [row.name for row in found.rows] == [
-        "layers.0  Raw",
+        "layers.0  Raw, own part",
         "layers.0.unused  Dense(2, 2)",
         "layers.0.last  Dense(3, 3)",
     ]
@@ -449,9 +464,33 @@ def test_a_module_of_ones_own_stands_by_its_path():
 
 def test_the_model_itself_is_a_layer_where_it_computes():
     found = audited(nn.Sequential(nn.Dense(6, 4), tg.ops.tanh, nn.Dense(4, 3)))
-    assert [row.name for row in found.rows] == ["(model)  Sequential", "layers.0  Dense(6, 4)", "layers.2  Dense(4, 3)"]
+    assert [row.name for row in found.rows] == [
+        "(model)  Sequential, own part",
+        "layers.0  Dense(6, 4)",
+        "layers.2  Dense(4, 3)",
+    ]
     assert found.rows[0].saturated is not None
     assert [row.path for row in audited(nn.Dense(6, 3)).rows] == ["(model)"]
+
+
+def test_outputs_of_a_module_are_what_it_gives_on_if_its_own_operations_make_it():
+    class Residual(nn.Module):
+        def __init__(self):
+            self.inner = nn.Dense(6, 6)
+
+        def forward(self, x):
+            h = x * 5.0  # data on their way to the inner module
+            return self.inner(np.tanh(self.inner(h))) * 3.0
+
+    tg.seed(0)
+    model = Residual()
+    out = model(X)
+    row = audit(model, (out * out).sum()).rows[0]
+    assert row.name == "(model)  Residual"
+    assert row.mean == pytest.approx(out.data.mean())
+    assert row.arriving == pytest.approx(norm(2 * out.data))
+    inside = audited(nn.Sequential(nn.Dense(6, 4), tg.ops.tanh, nn.Dense(4, 3)))
+    assert "not of what the module gives on" in " ".join(str(inside).split())
 
 
 def test_layers_that_no_gradient_passes_are_there_without_a_verdict():
@@ -800,6 +839,7 @@ def test_a_loss_of_another_model_is_refused():
 
 
 def test_a_loss_of_a_training_step_is_refused():
+    """The optimizer has written to the parameters since."""
     model, losses = network(), []
 
     def keeping(predictions, targets):
@@ -807,7 +847,7 @@ def test_a_loss_of_a_training_step_is_refused():
         return losses[-1]
 
     tg.Trainer(model, keeping, optim.SGD(model.parameters())).fit(X, Y, epochs=1, compile=False)
-    with pytest.raises(ValueError, match="outside of fit and no_grad"):
+    with pytest.raises(ValueError, match="written to after the loss was computed"):
         audit(model, losses[-1])
 
 

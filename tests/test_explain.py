@@ -420,6 +420,117 @@ def test_where_there_is_no_batch():
     assert tg.explain(W, (x.data[:1] @ W).sum()).rows is None  # one row
 
 
+def no_table(explanation):
+    """Why there is none."""
+    assert explanation.rows is None
+    text = explanation.parts[-1].text
+    assert text.startswith("There is no table of the rows of a batch: ")
+    return text
+
+
+def last_words(explanation):
+    return explanation.parts[-1].text
+
+
+@pytest.mark.parametrize("skip", [0.0, 2.0])
+@pytest.mark.parametrize("penalised", [True, False])
+def test_the_rows_of_a_gradient_penalty_are_those_of_one_row_at_a_time(penalised, skip):
+    rng = np.random.default_rng(6)
+    X, V = rng.normal(size=(4, 3)), wanted(rng.normal(size=(3, 5)), "V")
+
+    def loss_of(X):
+        x = wanted(X, "x")
+        out = np.tanh(x @ V).sum() + ((x * x).sum() * skip if skip else 0.0)
+        (g,) = tg.gradients(out, [x], create_graph=True)
+        return (g * g).sum() / 4 + 0.1 * out + (0.5 * V * V).sum() * (0.3 if penalised else 0.0)
+
+    rest = 0.3 * V.data[1, 2] if penalised else 0.0
+    found = tg.explain(V, loss_of(X), at=(1, 2))
+    alone = [tg.gradients(loss_of(X[row : row + 1]), V)[1, 2] - rest for row in range(4)]
+    np.testing.assert_allclose(found.rows.contributions, alone, rtol=1e-9)
+    assert found.rows.rest == pytest.approx(rest, abs=1e-12)
+    assert found.rows.targets is None  # the ones that a gradient starts with are none
+    assert found.rows.meet is None
+
+
+def test_data_that_want_a_gradient_are_data():
+    rng = np.random.default_rng(7)
+    tg.seed(0)
+    model = tg.nn.Sequential(tg.nn.Dense(3, 4), tg.nn.Tanh(), tg.nn.Dense(4, 2))
+    x, y = rng.normal(size=(6, 3)), np.array([0, 1, 1, 0, 1, 0])
+    for of, targets in ((tg.losses.softmax_cross_entropy, y), (tg.losses.mse, np.eye(2)[y])):
+        data = wanted(x)
+        for p in model.parameters():
+            plain = tg.explain(p, of(model(x), targets)).rows
+            rows = tg.explain(p, of(model(data), targets)).rows
+            np.testing.assert_allclose(rows.contributions, plain.contributions, rtol=1e-12)
+    assert "each row of x belongs to one row of the batch" in no_table(tg.explain(data, of(model(data), targets)))
+    W = wanted(np.ones((3, 2)), "W")
+    assert "nothing tells which tensor holds the batch" in no_table(tg.explain(W, (wanted(x) @ W).sum()))
+
+
+def test_where_rows_cannot_be_told_apart_there_is_no_table():
+    rng = np.random.default_rng(8)
+    x, W, A = rng.normal(size=(4, 4)), wanted(rng.normal(size=(4, 4)), "W"), wanted(rng.normal(size=(4, 4)), "A")
+    data = Tensor(x, name="x")
+    for mixed in (W @ data.T, A @ data, data.mean(axis=0) @ W):
+        asked = A if mixed.inputs[0] is A else W
+        assert "does not stand on the first axis of" in no_table(tg.explain(asked, (mixed**2).sum()))
+    summed = data.sum(axis=0)  # as many numbers as there are rows
+    assert "first axis" in no_table(tg.explain(W, (np.tanh(summed * W) ** 2).sum() + (data * 1.0).sum()))
+    assert "no data with several rows" in no_table(tg.explain(W, (W * W).sum()))
+
+
+def test_a_parameter_that_meets_a_sum_over_the_rows_first_has_no_table():
+    rng = np.random.default_rng(11)
+    x, y = wanted(rng.normal(size=(5, 3)), "x"), rng.normal(size=(5, 2))
+    W, U = wanted(rng.normal(size=(2, 3)), "W"), wanted(rng.normal(size=(3, 2)), "U")
+    loss = tg.losses.mse(x @ U + x @ (W * x.mean(axis=0)).T, y)
+    assert "where W meets the data" in no_table(tg.explain(W, loss))
+    assert tg.explain(U, loss).rows is not None
+
+
+def test_the_ones_that_a_gradient_starts_with_are_no_batch_of_their_own():
+    x, V = wanted(np.arange(12.0).reshape(4, 3), "x"), wanted(np.ones((3, 5)), "V")
+    assert "only constants have its rows" in no_table(tg.explain(V, (np.tanh((x * 2.0) @ V) * np.ones((4, 5))).sum()))
+
+
+def test_rows_that_meet_before_the_loss_are_told():
+    rng = np.random.default_rng(9)
+    x, W = rng.normal(size=(5, 3)), wanted(rng.normal(size=(3, 2)), "W")
+    z = x @ W
+    for loss in (np.sqrt((z * z).mean()), ((z - z.mean(axis=0)) ** 2).sum(), (z.T @ z).sum()):
+        assert "depends on the others as well" in last_words(tg.explain(W, loss))
+    for loss in (np.sqrt(z * z).mean() / 3 + (W * W).sum(), tg.losses.softmax_cross_entropy(z, np.arange(5) % 2)):
+        assert "depends on the others" not in last_words(tg.explain(W, loss))
+
+
+@pytest.mark.parametrize("n", [4, 6])
+def test_two_batches_in_one_loss(n):
+    rng = np.random.default_rng(10)
+    W = wanted(rng.normal(size=(3, 2)), "W")
+    first, second = rng.normal(size=(6, 3)), rng.normal(size=(n, 3))
+    x, x2 = Tensor(first, name="x"), Tensor(second, name="x2")
+    found = tg.explain(W, (np.tanh(x @ W) * 2.0).sum() + ((x2 @ W) ** 2).sum(), at=(1, 0))
+    by_hand = first[:, 1] * 2 / np.cosh(first @ W.data)[:, 0] ** 2
+    other = second[:, 1] * 2 * (second @ W.data)[:, 0]
+    if n == 6:
+        np.testing.assert_allclose(found.rows.contributions, by_hand + other)
+        assert "several batches, x and x2: a row here is that row of each of them" in last_words(found)
+    else:
+        np.testing.assert_allclose(found.rows.contributions, by_hand)
+        assert found.rows.rest == pytest.approx(other.sum())
+        assert "The rows are those of x." in last_words(found)
+
+
+def test_a_gradient_of_two_results_is_said_to_be_of_both():
+    x, W, b = Tensor(np.ones((2, 3)), name="x"), wanted(np.ones((3, 2)), "W"), wanted(np.ones((2, 2)), "b")
+    text = " ".join(str(tg.explain(W, (np.tanh(x @ W + b)).sum())).split())
+    assert "is the gradient of the loss with respect to z1, and to" in text
+    assert "the two are equal" in text or "they are equal" in text
+    assert "equal" not in str(tg.explain(W, np.tanh(x @ W).sum()))
+
+
 # ---- the table of a graph
 
 

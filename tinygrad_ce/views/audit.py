@@ -25,10 +25,11 @@ from tinygrad_ce.nn import Module, init
 from tinygrad_ce.optim import Optimizer
 from tinygrad_ce.views import plots, text
 from tinygrad_ce.views.layers import Layer, activity, holds_others, layers_of
-from tinygrad_ce.views.reading import check_readable, kept_ready
+from tinygrad_ce.views.reading import check_readable, check_unchanged, kept_ready
 
 # Percent of a layer's numbers that are flat, or of its units that are dead, before it is an illness: a few always are.
 MOST = 50.0
+FEWEST_ROWS = 8  # of fewer, a healthy ReLU is switched off for all rows in many of its units
 # The gradient at a layer's outputs, as a share of that at the last layers'. Initial weights are chosen so that it stays
 # near 1 (Glorot and Bengio, section 4.2); three powers of ten are beyond what a learning rate makes good.
 VANISHING, EXPLODING = 1e-3, 1e3
@@ -38,6 +39,7 @@ VANISHING, EXPLODING = 1e-3, 1e3
 # a gradient asks for more: where gradient / weight was below 0.03 in every layer, the data had mostly been learnt.
 HEALTHY_UPDATE = 1e-3
 LARGE_UPDATE, SMALL_UPDATE, SMALL_GRADIENT = 0.1, 1e-4, 0.03
+LONG_UPDATE = 0.01  # usual at first, ten times what is healthy in the long run
 
 CURES = {
     "not finite": "NaN or infinity has come in; tg.why_nan(loss) names the operation that made the first one.",
@@ -51,7 +53,7 @@ CURES = {
     "vanishing": f"Less than {VANISHING:g} of the gradient comes back to here. Usual cures: ReLU or Tanh instead of "
     'Sigmoid, init="he_normal" or "glorot_uniform", BatchNorm, fewer layers.',
     "updates too large": f"One step changes the weights by more than {LARGE_UPDATE:g} of their size; about "
-    f"{HEALTHY_UPDATE:g} is healthy. Usual cure: a smaller learning rate.",
+    f"{HEALTHY_UPDATE:g} is healthy, and more at first. Usual cure: a smaller learning rate.",
     "updates too small": f"One step changes the weights by less than {SMALL_UPDATE:g} of their size; about "
     f"{HEALTHY_UPDATE:g} is healthy. Usual cure: a larger learning rate.",
 }
@@ -66,8 +68,11 @@ class Row:
     path: where it stands in the model; several, if it stands in several places. uses: how often it was called.
     saturated: percent of the activation's numbers where its slope is at most 5 % of its largest (for curves that are
     flat on both sides, as tanh and sigmoid; ReLU is switched off for about half of its numbers, and well).
-    dead: percent of its units (columns) whose slope is at most 1e-6 of the largest for every row of the batch.
+    dead: percent of its units (columns) whose slope is at most 1e-6 of the largest for every row of the batch; rows:
+    how many those are, 0 without an activation (with fewer than 8 there is no verdict).
     mean, spread: of the outputs, the standard deviation. outputs: their histogram.
+    own_part: whether the outputs, and the gradient there, are of what the module's own operations made for modules
+    inside it; else they are what it gives on.
     arriving: the norm of the gradient at the outputs; share: the same over that of the last layers; backward: its
     histogram.
     gradient: the norm of all the layer's parameters' gradients together; gradient_per_weight: over the norm of the
@@ -91,11 +96,14 @@ class Row:
     update_per_weight: float | None = None
     verdict: str = "fine"
     reason: str = ""
+    rows: int = 0
+    own_part: bool = False
 
     @property
     def name(self) -> str:
         """The path and the layer."""
-        return f"{self.path}  {self.layer}" + (f" x{self.uses}" if self.uses > 1 else "")
+        own = ", own part" if self.own_part else ""
+        return f"{self.path}  {self.layer}{own}" + (f" x{self.uses}" if self.uses > 1 else "")
 
 
 # The columns of the two tables: header, figure, form.
@@ -171,6 +179,16 @@ class Audit:
                 f"{SEPARATE}: no gradient passes through these. A softmax or sigmoid that is differentiated together "
                 "with its cross-entropy is one, and whatever works on the data alone."
             )
+        if any(_too_few_rows(row) for row in self.rows):
+            notes.append(
+                f"dead units: with fewer than {FEWEST_ROWS} rows there is no verdict, for a healthy ReLU too is "
+                "switched off for all of so few in many units. Use a larger batch."
+            )
+        if any(row.own_part for row in self.rows):
+            notes.append(
+                "own part: operations in the module's own forward; outputs and gradient are those of what they hand to "
+                "the modules inside, not of what the module gives on."
+            )
         if self.optimizer is None:
             notes.append("update / weight: pass the optimizer too, as in tg.audit(model, loss, optimizer).")
         return [textwrap.fill(note, _WIDTH, subsequent_indent="  ") for note in notes]
@@ -192,6 +210,8 @@ def audit(model: Module, loss: Tensor, optimizer: Optimizer | None = None) -> Au
     clipping of gradients, and without making it). Units are the last axis, all other axes are rows.
     An activation is one operation that gets flat somewhere: tanh, sigmoid, relu, softplus, clip, maximum(x, 0), one of
     your own; a sigmoid written as 1 / (1 + exp(-x)) is several, and none. During training: `tinygrad_ce.views.Watch`.
+    Updates of about 0.001 of the weights are healthy over a training; first steps are longer, so that up to 0.1 is
+    called fine, and from 0.01 on it is said that they are long.
     Raises TypeError and ValueError for what is no model, loss or optimizer, and for a loss of another model.
 
     >>> tg.seed(0)
@@ -204,6 +224,7 @@ def audit(model: Module, loss: Tensor, optimizer: Optimizer | None = None) -> Au
     """
     _check_model(model)
     check_readable(loss, "tg.audit")
+    check_unchanged(loss, "tg.audit")
     _check_optimizer(model, optimizer)
     graph = reachable(loss)
     layers = layers_of(model, graph, loss)
@@ -278,7 +299,8 @@ def _last_layers(
 def _row(layer: Layer, gradients: dict[int, Array], last: float | None, optimizer: Optimizer | None) -> Row:
     """The figures of a layer, before it is judged."""
     row = Row(", ".join(path or "(model)" for path in layer.paths), _described(layer.module), len(layer.calls))
-    row.saturated, row.dead = activity(layer)
+    row.saturated, row.dead, row.rows = activity(layer)
+    row.own_part = not layer.gives_on
     outputs = _joined([tensor.data for tensor in layer.outputs])
     if outputs.size:
         row.mean, row.spread = float(outputs.mean()), float(outputs.std())
@@ -348,11 +370,19 @@ def _judged(layer: Layer, row: Row, gradients: dict[int, Array], after: list[Row
         return "no gradient", "it is 0" if blocking is None else f"{blocking} lets nothing back"
     if row.saturated is not None and row.saturated >= MOST:
         return "saturated", ""
-    if row.dead is not None and row.dead >= MOST:
+    if row.dead is not None and row.dead >= MOST and row.rows >= FEWEST_ROWS:
         return "dead", ""
     if not layer.calls:
         return SEPARATE, ""
-    return _size_of_steps(row, asking) if layer.parameters else "fine", ""
+    verdict = _size_of_steps(row, asking) if layer.parameters else "fine"
+    if verdict == "fine" and _too_few_rows(row):
+        return verdict, "too few rows for a verdict on dead units"
+    long = row.update_per_weight is not None and row.update_per_weight > LONG_UPDATE
+    return verdict, "long steps, usual only at first" if verdict == "fine" and long else ""
+
+
+def _too_few_rows(row: Row) -> bool:
+    return row.dead is not None and row.dead >= MOST and row.rows < FEWEST_ROWS
 
 
 def _size_of_steps(row: Row, asking: bool) -> str:

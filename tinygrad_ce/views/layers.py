@@ -28,7 +28,8 @@ class Layer:
     module: Module
     parameters: list[tuple[str, Tensor]]
     calls: dict[int, list[Tensor]] = field(default_factory=dict)  # by the id of the call, what it made, oldest first
-    outputs: list[Tensor] = field(default_factory=list)  # what it made for others
+    outputs: list[Tensor] = field(default_factory=list)  # what it gives on; if nothing, what it made for modules inside
+    gives_on: bool = True  # whether the outputs are what it gives on
 
     @property
     def made(self) -> list[Tensor]:
@@ -57,11 +58,18 @@ def layers_of(model: Module, graph: dict[int, Tensor], loss: Tensor) -> list[Lay
             layer = found[id(call[0])]
             layer.calls.setdefault(id(call), []).append(tensor)
             makers[number] = layer, id(call)
-    used_outside = {loss.number}
+    used_outside, leaving = {loss.number}, {loss.number}
     for number, tensor in graph.items():
-        used_outside |= {x.number for x, _ in tensor.edges if makers.get(x.number) != makers.get(number)}
+        inside = {id(call) for call in calls_around(tensor.place)}
+        for x, _ in tensor.edges:
+            if makers.get(x.number) != makers.get(number):
+                used_outside.add(x.number)
+            if x.number in makers and makers[x.number][1] not in inside:
+                leaving.add(x.number)
     for layer in found.values():
-        layer.outputs = [tensor for tensor in layer.made if tensor.number in used_outside]
+        for_others = [tensor for tensor in layer.made if tensor.number in used_outside]
+        given_on = [tensor for tensor in for_others if tensor.number in leaving]
+        layer.outputs, layer.gives_on = given_on or for_others, bool(given_on) or not for_others
     return [layer for layer in found.values() if layer.calls or layer.parameters or not holds_others(layer.module)]
 
 
@@ -107,8 +115,11 @@ class _Curve:
     flat_on_both_sides: bool
 
 
-def activity(layer: Layer) -> tuple[float | None, float | None]:
-    """Percent of numbers that are saturated, and of units that are dead, of all the activations in a layer."""
+def activity(layer: Layer) -> tuple[float | None, float | None, int]:
+    """Percent of numbers that are saturated, of units that are dead, of all the activations in a layer; and the rows.
+
+    Of several activations, the fewest rows count.
+    """
     units: dict[Any, list[Array]] = {}  # whether they are alive for each row, together over all calls
     flat = numbers = 0
     for made in layer.calls.values():
@@ -121,9 +132,10 @@ def activity(layer: Layer) -> tuple[float | None, float | None]:
             if curve.flat_on_both_sides:
                 flat += int((slopes <= FLAT * curve.largest).sum())
                 numbers += slopes.size
-    alive = [np.concatenate([_by_unit(each) for each in found]).any(axis=0) for found in units.values()]
+    by_row = [np.concatenate([_by_unit(each) for each in found]) for found in units.values()]
+    alive = [each.any(axis=0) for each in by_row]
     dead = 100 * float(1 - np.concatenate(alive).mean()) if alive else None
-    return (100 * flat / numbers if numbers else None), dead
+    return (100 * flat / numbers if numbers else None), dead, min(map(len, by_row), default=0)
 
 
 def _by_unit(array: Array) -> Array:

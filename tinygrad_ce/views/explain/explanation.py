@@ -103,8 +103,10 @@ class Explanation(Told):
             found = [path for use in shown for path in some_paths(use, ways, max(1, most // len(shown)))]
         self.paths = sorted(found, key=lambda path: -size_at(path.contribution, self.cell))
         if self.cell is not None:
-            self.rows = batch_rows(self._graph, node, self.cell)
-        return parts_of_tensor(self._graph, node, self.cell, ways, self.paths, most, self.rows)
+            rows = batch_rows(self._graph, node, self.cell)
+            self.rows = rows if isinstance(rows, BatchRows) else None
+            return parts_of_tensor(self._graph, node, self.cell, ways, self.paths, most, rows)
+        return parts_of_tensor(self._graph, node, self.cell, ways, self.paths, most, "it has no elements")
 
     def latex(self) -> str:
         r"""The gradient of the tensor as LaTeX, by the rules of its uses; for a loss, every operation of its graph.

@@ -115,11 +115,12 @@ def parts_of_tensor(
     ways: dict[Node, int],
     paths: list[Path],
     most: int,
-    rows: BatchRows | None,
+    rows: BatchRows | str,
 ) -> list[Part]:
     """Each use of the tensor with its paths and their numbers, the sum of what was shown, and the rows of the batch.
 
     ways: paths to the loss, from each node. paths: those that were followed, the largest first; `most` are shown.
+    rows: or why there are none to show.
     """
     uses = flowing(node)
     first = largest(uses, cell, most)
@@ -143,6 +144,10 @@ def parts_of_tensor(
     name = called + (str(list(cell)) if cell else "")
     assert node.gradient is not None
     parts += [Heading("The sum"), Paragraph(_sum(terms, float(node.gradient[cell]), name)), *_told_grad(node)]
+    if isinstance(rows, str):
+        why = f"There is no table of the rows of a batch: {rows}."
+        single = all(other.value.size <= 1 for other in graph.nodes)  # numbers alone: nobody looks for rows
+        return [*parts, Paragraph(why)] if node.kind == "parameter" and not single else parts
     return [*parts, *_parts_of_rows(rows, name)]
 
 
@@ -166,9 +171,21 @@ def _about(graph: Graph, node: Node, cell: tuple[int, ...] | None, ways: dict[No
         upstream = _upstream(graph, use)
         if use.formula is not None and upstream in re.findall(r"\w+", use.formula.readable.text):
             text += f"In a rule, {upstream} is the gradient of the loss with respect to {use.target.name}"
+            text += _equal_ones(graph, use.target, upstream)
             text += "; in the numbers of a path, the part of it that comes back on it." if ways[node] > 1 else "."
             break
     return text.strip()
+
+
+def _equal_ones(graph: Graph, target: Node, gradient: str) -> str:
+    """Of which other results this is the gradient as well: the program has one name for gradients that are equal."""
+    made = [node for node in graph.nodes if node.tensor is not None and node is not target]
+    values = {node.name: graph.recorded.gradients.get(node.tensor.number) for node in made if node.tensor is not None}
+    names = [_cut(name, LONGEST_NAME) for name, value in values.items() if value is not None and value.name == gradient]
+    if not names:
+        return ""
+    listed = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    return f", and to {listed} as well: {'the two' if len(names) == 1 else 'they'} are equal"
 
 
 def _upstream(graph: Graph, use: Edge) -> str:
@@ -271,9 +288,7 @@ def _told_grad(node: Node) -> list[Part]:
 # ---- the rows of the batch
 
 
-def _parts_of_rows(rows: BatchRows | None, name: str) -> list[Part]:
-    if rows is None:
-        return []
+def _parts_of_rows(rows: BatchRows, name: str) -> list[Part]:
     header: tuple[str, ...] = ("row", "contribution", "direction")
     table: list[tuple[str, ...]] = []
     for row in rows.hardest[:HARDEST]:
@@ -297,7 +312,17 @@ def _rows_together(rows: BatchRows, name: str) -> str:
     down, up = rows.contributions[rows.contributions > 0], rows.contributions[rows.contributions < 0]
     text = f"A step goes against the gradient. Of {count(len(rows.contributions), 'row')}, {len(down):,} "
     text += f"(together {number(down.sum())}) would move {name} down, and {len(up):,} (together {number(up.sum())}) up."
-    return text + (f" {number(rows.rest)} does not come through the rows of the batch." if rows.rest else "")
+    text += f" {number(rows.rest)} does not come through the rows of the batch." if rows.rest else ""
+    if rows.separate:
+        each = " and ".join(_cut(of, LONGEST_NAME) for of in rows.of)
+        text += f" There are several batches, {each}: a row here is that row of each of them, added up."
+    elif rows.rest:
+        text += f" The rows are those of {' and '.join(_cut(of, LONGEST_NAME) for of in rows.of)}."
+    if rows.meet is not None:
+        text += (
+            f" The rows meet in {_cut(rows.meet, LONGEST_NAME)}: what comes back to one depends on the others as well."
+        )
+    return text
 
 
 def _target(target: Any) -> str:
