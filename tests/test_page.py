@@ -1030,3 +1030,65 @@ def test_it_works_in_a_notebook(opened):
     page.keyboard.press("Home")
     assert frame.locator("#count").text_content() == "1 of 12"
     assert page.locator("iframe").bounding_box()["height"] == 900
+
+
+# ---- what users have stumbled over
+
+
+def test_after_a_click_with_the_mouse_the_space_bar_plays(opened):
+    loss, _ = textbook()
+    page = opened(loss)
+    card_of(page, "W0").click(position={"x": 5, "y": 5})
+    assert page.locator("#unpin").is_visible()
+    page.keyboard.press(" ")
+    assert page.locator("#play").text_content() == "Pause"
+    page.keyboard.press(" ")
+    assert page.locator("#play").text_content() == "Play"
+    assert page.locator("#unpin").is_visible()
+    page.locator("#next").click()
+    page.keyboard.press(" ")
+    assert page.locator("#play").text_content() == "Pause"
+
+
+def is_in_sight(page, locator, frame):
+    inner, outer = locator.bounding_box(), page.locator(frame).bounding_box()
+    return outer["x"] <= inner["x"] + inner["width"] / 2 <= outer["x"] + outer["width"] and (
+        outer["y"] <= inner["y"] + inner["height"] / 2 <= outer["y"] + outer["height"]
+    )
+
+
+def test_the_node_of_the_step_stays_in_sight_while_zooming(opened):
+    loss, _ = textbook()
+    page = opened(loss)
+    page.keyboard.press("End")
+    for _ in range(5):
+        page.locator("#larger").click()
+        assert is_in_sight(page, page.locator(".node.now rect.body"), "#picture")
+    page.locator("#whole").click()
+    picture, svg = page.locator("#picture").bounding_box(), page.locator(".tg-graph").bounding_box()
+    assert svg["width"] <= picture["width"]
+    assert svg["height"] <= picture["height"]
+
+
+def test_nothing_needs_to_be_scrolled_on_a_projector(opened):
+    loss, _ = textbook()
+    page = opened(loss)
+    page.set_viewport_size({"width": 1280, "height": 720})
+    for _ in range(7):
+        page.keyboard.press("ArrowRight")
+        for seen in ("#picture", "#controls", "#headline", ".filled >> nth=0", "pre span.now >> nth=0"):
+            if page.locator(seen).count():
+                box = page.locator(seen).bounding_box()
+                assert box["y"] >= 0
+                assert box["y"] + box["height"] <= 720, seen
+
+
+def test_a_partial_sum_that_is_wider_than_the_whole_has_room(opened):
+    a = tg.Tensor(2.0, requires_grad=True, name="a")
+    page = opened(a * a + np.sin(a))
+    for _ in range(6):
+        page.keyboard.press("ArrowRight")
+    text = card_of(page, "a").locator(".panel.gradient text[data-cell]")
+    assert text.text_content() == f"{np.cos(2):.3g}"
+    inner, card = text.bounding_box(), card_of(page, "a").locator("rect.body").bounding_box()
+    assert card["x"] < inner["x"] < inner["x"] + inner["width"] < card["x"] + card["width"]

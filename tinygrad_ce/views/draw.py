@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from tinygrad_ce.core import Array, Tensor
 from tinygrad_ce.lines import Place
@@ -114,13 +118,15 @@ class _Panel:
 
     array: Array
     kind: str  # "value" or "gradient"
+    also: Sequence[Array] = ()  # what may be shown in its place
 
     def __post_init__(self) -> None:
         table = rows_of(self.array)
         rows, columns = table.shape
         self.numbers = [[short(x) for x in row] for row in table] if rows <= SMALL[0] and columns <= SMALL[1] else None
         if self.numbers is not None and table.size:
-            self.cell = max(wide(text, NUMBER) for row in self.numbers for text in row) + 8
+            texts = [short(x) for array in (self.array, *self.also) for x in array.flat]
+            self.cell = max(wide(text, NUMBER) for text in texts) + 8
             self.width, self.height = self.cell * columns, LINE * rows
         elif not table.size:
             self.numbers, self.width, self.height = None, wide("empty", TEXT), LINE
@@ -157,7 +163,7 @@ class _Card(Box):
         self.shape = "" if node.shape == () else str(node.shape)
         self.panels = [("value", _Panel(node.value, "value"))]
         if with_gradient and node.gradient is not None:
-            self.panels.append(("gradient", _Panel(node.gradient, "gradient")))
+            self.panels.append(("gradient", _Panel(node.gradient, "gradient", _partial_sums(node))))
         heads = wide(cut(node.name, 18), NAME) + (wide(self.shape, TEXT) + 12 if self.shape else 0)
         inner = [heads, wide(cut(self.made, 26), TEXT), *(panel.width for _, panel in self.panels)]
         inner += [wide("gradient", TEXT)] if len(self.panels) > 1 else []
@@ -307,6 +313,14 @@ def _stands_on(node: Node) -> Node | None:
     if first.target.inputs[0].source is node or len(others) > MOST_ABOVE + 1:
         return None
     return first.target
+
+
+def _partial_sums(node: Node) -> list[Array]:
+    """What has arrived of a gradient before it is whole, in the order of the walk."""
+    arriving = [edge for edge in node.uses if edge.share is not None and edge.target.tensor is not None]
+    arriving.sort(key=lambda edge: (-edge.target.tensor.number, edge.position))  # type: ignore[union-attr]
+    with np.errstate(all="ignore"):
+        return list(accumulate(edge.share for edge in arriving[:-1] if edge.share is not None))
 
 
 def _modules(node: Node) -> list[Place]:

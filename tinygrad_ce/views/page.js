@@ -454,7 +454,7 @@ function show() {
   at("slider").setAttribute("aria-valuetext", at("headline").textContent);
   at("count").textContent = `${now + 1} of ${followed.length}`;
   markCell();
-  keepInView(cards.get(step.edge === undefined ? step.node : edges[step.edge].source));
+  keepInView(currentCard());
 }
 
 function markCell() {
@@ -466,6 +466,11 @@ function markCell() {
 function within(box, start, size, side) {
   const scroll = side === "top" ? "scrollTop" : "scrollLeft", extent = side === "top" ? box.clientHeight : box.clientWidth;
   if (start < box[scroll] + 8 || start + size > box[scroll] + extent - 8) box[scroll] = start - (extent - size) / 2;
+}
+
+function currentCard() {
+  const step = steps[followed[now]];
+  return cards.get(step.edge === undefined ? step.node : edges[step.edge].source);
 }
 
 function keepInView(card) { // to the middle across, but down no further than is needed, so that what is above is seen, too
@@ -512,8 +517,28 @@ function scaled(factor) {
   svg.setAttribute("height", naturalHeight * zoom);
 }
 
-at("smaller").addEventListener("click", () => scaled(zoom / 1.25));
-at("larger").addEventListener("click", () => scaled(zoom * 1.25));
+// As large as the frame allows, in both directions.
+function fitting() {
+  const box = at("picture"), tallest = parseFloat(getComputedStyle(box).maxHeight) || innerHeight / 2;
+  return Math.min((box.clientWidth - 12) / natural, (tallest - 12) / naturalHeight);
+}
+
+function zoomed(factor) { // the node of this step stays in the middle
+  scaled(factor);
+  const card = currentCard(), box = at("picture");
+  const outer = box.getBoundingClientRect(), inner = card.getBoundingClientRect();
+  box.scrollLeft += inner.left + inner.width / 2 - outer.left - box.clientWidth / 2;
+  box.scrollTop += inner.top + inner.height / 2 - outer.top - box.clientHeight / 2;
+}
+
+at("smaller").addEventListener("click", () => zoomed(zoom / 1.25));
+at("larger").addEventListener("click", () => zoomed(zoom * 1.25));
+at("whole").addEventListener("click", () => zoomed(fitting()));
+
+// After a click with the mouse the keys belong to the page again: the space bar plays.
+document.addEventListener("click", (event) => {
+  if (event.detail > 0 && document.activeElement.matches("#controls button, .node")) document.activeElement.blur();
+});
 
 document.addEventListener("keydown", (event) => {
   const kind = event.target.tagName;
@@ -550,6 +575,5 @@ for (const [n, card] of cards) {
   card.setAttribute("aria-pressed", "false");
   card.setAttribute("aria-label", `pin ${nodes[n].name}`);
 }
-const fitting = Math.min((at("picture").clientWidth - 12) / natural, (innerHeight * 0.56 - 12) / naturalHeight);
-scaled(fitting < 0.7 ? 0.9 : Math.min(fitting, 1.35)); // whole, if it can be read then
+scaled(fitting() < 0.6 ? 0.85 : Math.min(fitting(), 1.35)); // whole, if it can be read then
 pin(null);

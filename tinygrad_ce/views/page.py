@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import base64
 import json
+import re
 from functools import cache
 from html import escape
 from importlib.resources import files
@@ -22,6 +23,11 @@ from tinygrad_ce.views.formula import Cell, Formula
 from tinygrad_ce.views.picture import MIDDLE, NEGATIVE, POSITIVE
 from tinygrad_ce.views.reading import Edge, Graph, Node, check_unchanged
 
+ONE_OPERATION = {
+    "xent": "softmax and cross-entropy",
+    "soft_xent": "softmax and cross-entropy",
+    "sigmoid_xent": "sigmoid and binary cross-entropy",
+}
 HEIGHT = 900  # of the page in a notebook, in pixels
 
 
@@ -91,7 +97,9 @@ class _Page:
             "arrays": self.arrays,
             "colours": [NEGATIVE, MIDDLE, POSITIVE],
         }
-        program = "".join(f"<span>{escape(line)}</span>" for line in self.graph.source)
+        # The shapes stand close behind their lines: there is less room than in a file.
+        lines = (re.sub(r"(?<=\S) {2,}# ", "  # ", line) for line in self.graph.source)
+        program = "".join(f"<span>{escape(line)}</span>" for line in lines)
         parts = {
             "title": escape(title),
             "css": _file("page.css"),
@@ -216,6 +224,9 @@ def _described(node: Node) -> str:
     """The operation, and what its docstring says of it."""
     if node.op is None:
         return ""
+    if node.op.name in ONE_OPERATION:
+        both = ONE_OPERATION[node.op.name]
+        return f"{node.op.name}: {both} as one operation, on the logits (fused=False shows them apart)"
     words = (node.op.__doc__ or "").strip().splitlines()
     return f"{node.op.name}: {words[0].rstrip('.')}" if words else node.op.name
 
