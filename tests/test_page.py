@@ -12,9 +12,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from pictures import NETWORKS, network, read
 
 import tinygrad_ce as tg
-from pictures import NETWORKS, network, read
 from tinygrad_ce import ops
 from tinygrad_ce.views.draw import DARK, STYLE
 
