@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import math
 import numbers
@@ -46,7 +45,9 @@ def generator_from(where: str, seed: Any) -> np.random.Generator:
 
 def closest(name: str, names: Iterable[str]) -> str:
     """A question that proposes the most similar name; '' if none is similar."""
-    found = difflib.get_close_matches(name, list(names), n=1)
+    from difflib import get_close_matches  # not before a name was wrong
+
+    found = get_close_matches(name, list(names), n=1)
     return f" did you mean {found[0]!r}?" if found else ""
 
 
