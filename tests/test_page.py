@@ -794,7 +794,7 @@ def test_a_pinned_cell_is_followed(opened):
         f"{n.W0[1, 1]:.3g}",
         f"{n.d_W0[1, 1]:.3g}",
     ]
-    page.get_by_role("button", name="cell [0, 2]:").click()
+    page.get_by_role("button", name="cell [0, 2]:").press("Enter")
     assert shown(page).filled[0].startswith("d_W0[0, 2] = ")
     assert card_of(page, "W0").locator("text.chosen").first.text_content() == f"{n.W0[0, 2]:.3g}"
     assert page.evaluate("document.activeElement.getAttribute('aria-label')").startswith("cell [0, 2]")
@@ -1070,17 +1070,17 @@ def test_the_node_of_the_step_stays_in_sight_while_zooming(opened):
     assert svg["height"] <= picture["height"]
 
 
-def test_nothing_needs_to_be_scrolled_on_a_projector(opened):
+@pytest.mark.parametrize("size", [(1280, 720), (1300, 800), (1920, 1080)])
+def test_nothing_needs_to_be_scrolled_on_a_projector(opened, size):
     loss, _ = textbook()
-    page = opened(loss)
-    page.set_viewport_size({"width": 1280, "height": 720})
-    for _ in range(7):
-        page.keyboard.press("ArrowRight")
+    page = opened(loss, size)
+    for number in range(12):
+        page.evaluate(f"go({number})")
         for seen in ("#picture", "#controls", "#headline", ".filled >> nth=0", "pre span.now >> nth=0"):
             if page.locator(seen).count():
                 box = page.locator(seen).bounding_box()
                 assert box["y"] >= 0
-                assert box["y"] + box["height"] <= 720, seen
+                assert box["y"] + box["height"] <= size[1], seen
 
 
 def test_a_partial_sum_that_is_wider_than_the_whole_has_room(opened):
@@ -1092,3 +1092,34 @@ def test_a_partial_sum_that_is_wider_than_the_whole_has_room(opened):
     assert text.text_content() == f"{np.cos(2):.3g}"
     inner, card = text.bounding_box(), card_of(page, "a").locator("rect.body").bounding_box()
     assert card["x"] < inner["x"] < inner["x"] + inner["width"] < card["x"] + card["width"]
+
+
+def test_a_range_that_is_wider_than_that_of_the_whole_has_room(opened):
+    w = wanted(np.linspace(-1, 1, 64).reshape(64, 1), "w")
+    page = opened((w * 12345678.0).sum() + (w * -12345678.0).sum() + w.sum())
+    for number in range(page.evaluate("steps.length")):
+        page.evaluate(f"go({number})")
+        inner = card_of(page, "w").locator(".panel.gradient text").last.bounding_box()
+        card = card_of(page, "w").locator("rect.body").bounding_box()
+        assert inner["x"] + inner["width"] < card["x"] + card["width"]
+
+
+def test_the_lines_of_the_program_are_wrapped(opened):
+    loss, _ = textbook()
+    page = opened(loss, (1280, 720))
+    assert page.evaluate("document.querySelector('pre').scrollWidth <= document.querySelector('pre').clientWidth")
+
+
+def test_the_space_bar_plays_after_a_click_on_a_cell_but_belongs_to_what_the_keyboard_has_reached(opened):
+    page = opened(textbook()[0])
+    page.locator("#detail td button").nth(2).click()
+    page.keyboard.press(" ")
+    assert page.text_content("#play") == "Pause"
+    page.keyboard.press(" ")
+    page.focus("summary")
+    page.keyboard.press(" ")
+    assert page.evaluate("document.querySelector('details').open")
+    assert page.text_content("#play") == "Play"
+    page.locator("#detail td button").nth(2).focus()
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.matches('#detail td button')")

@@ -135,7 +135,9 @@ class _Panel:
             self.image, across, down = heat_map(self.array)
             side = max(min(SIDES[0] / across, SIDES[1] / down, 9.0), 1.0)
             self.picture = (max(across * side, 8.0), max(down * side, 8.0))
-            self.width, self.height = max(self.picture[0], wide(self.range, TEXT)), self.picture[1] + LINE
+            ranges = [self.range, *(range_of(array) for array in self.also)]
+            self.width = max(self.picture[0], *(wide(text, TEXT) for text in ranges))
+            self.height = self.picture[1] + LINE
 
     def svg(self, x: float, y: float) -> list[str]:
         if not self.array.size:

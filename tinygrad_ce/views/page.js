@@ -537,7 +537,7 @@ at("whole").addEventListener("click", () => zoomed(fitting()));
 
 // After a click with the mouse the keys belong to the page again: the space bar plays.
 document.addEventListener("click", (event) => {
-  if (event.detail > 0 && document.activeElement.matches("#controls button, .node")) document.activeElement.blur();
+  if (event.detail > 0 && document.activeElement.matches("#controls button, #detail button, summary, .node")) document.activeElement.blur();
 });
 
 document.addEventListener("keydown", (event) => {
@@ -549,7 +549,7 @@ document.addEventListener("keydown", (event) => {
   else if (event.key === "Home") moves.first();
   else if (event.key === "End") moves.last();
   else if (event.key === "Escape") pin(null);
-  else if (event.key === " " && kind !== "BUTTON") {
+  else if (event.key === " " && kind !== "BUTTON" && kind !== "SUMMARY") {
     if (event.target.classList.contains("node")) pinFrom(event);
     else playing(timer === null);
   } else if (event.key === "Enter" && event.target.classList.contains("node")) pinFrom(event);

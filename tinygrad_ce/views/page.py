@@ -23,10 +23,10 @@ from tinygrad_ce.views.formula import Cell, Formula
 from tinygrad_ce.views.picture import MIDDLE, NEGATIVE, POSITIVE
 from tinygrad_ce.views.reading import Edge, Graph, Node, check_unchanged
 
-ONE_OPERATION = {
-    "xent": "softmax and cross-entropy",
-    "soft_xent": "softmax and cross-entropy",
-    "sigmoid_xent": "sigmoid and binary cross-entropy",
+ONE_OPERATION = {  # what is one operation there, and what shows it as several
+    "xent": ("softmax and cross-entropy", "cross_entropy"),
+    "soft_xent": ("softmax and cross-entropy", "cross_entropy"),
+    "sigmoid_xent": ("sigmoid and binary cross-entropy", "binary_cross_entropy"),
 }
 HEIGHT = 900  # of the page in a notebook, in pixels
 
@@ -225,8 +225,8 @@ def _described(node: Node) -> str:
     if node.op is None:
         return ""
     if node.op.name in ONE_OPERATION:
-        both = ONE_OPERATION[node.op.name]
-        return f"{node.op.name}: {both} as one operation, on the logits (fused=False shows them apart)"
+        both, apart = ONE_OPERATION[node.op.name]
+        return f"{both} as one operation, on the logits; losses.{apart}(..., fused=False) shows them apart"
     words = (node.op.__doc__ or "").strip().splitlines()
     return f"{node.op.name}: {words[0].rstrip('.')}" if words else node.op.name
 
