@@ -31,15 +31,15 @@ class Cell:
     leads: bool = False  # nothing stands before it, so that a minus sign needs no parentheses
 
 
-def number(value: Any) -> str:
-    """A number with four significant digits.
+def number(value: Any, digits: int = 4) -> str:
+    """A number with so many significant digits.
 
     >>> number(0.25), number(2 / 3), number(1e-9), number(True)
     ('0.25', '0.6667', '1e-09', 'True')
     """
     if isinstance(value, (bool, np.bool_)):
         return str(bool(value))
-    text = f"{value:.4g}"
+    text = f"{value:.{digits}g}"
     return "0" if text == "-0" else text
 
 

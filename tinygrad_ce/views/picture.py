@@ -11,6 +11,7 @@ from html import escape
 import numpy as np
 
 from tinygrad_ce.core import Array
+from tinygrad_ce.views.formula import number
 
 # Widths must be known before anything is drawn, so all text is set in fonts whose letters are 0.6 of their size wide.
 FONT = "'DejaVu Sans Mono', Menlo, Consolas, 'Liberation Mono', monospace"
@@ -65,8 +66,7 @@ def short(value: float) -> str:
     >>> short(-0.12345), short(1e-7), short(3)
     ('-0.123', '1e-07', '3')
     """
-    text = str(bool(value)) if isinstance(value, (bool, np.bool_)) else f"{value:.3g}"
-    return "0" if text == "-0" else text
+    return number(value, digits=3)
 
 
 def range_of(array: Array) -> str:
