@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.eager_step import tinygrad_ce
 from benchmarks.side_by_side import in_turn, ratio
-from tinygrad_ce.lines import noted
+from tinygrad_ce.source_lines import tracking
 
 
 def main() -> None:
@@ -16,7 +16,7 @@ def main() -> None:
 
     def blocks(enabled: bool) -> Any:
         def run() -> None:
-            with noted(enabled):
+            with tracking(enabled):
                 for _ in range(200):
                     step()
 

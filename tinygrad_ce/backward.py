@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from functools import lru_cache
+from heapq import heappop, heappush
 from typing import Any
-from weakref import ref
 
 import numpy as np
 
-from tinygrad_ce.core import Array, Primitive, Tensor
-from tinygrad_ce.ops import astype
-from tinygrad_ce.tape import deriving, recording
+from tinygrad_ce.core import EAGER, Array, Tensor, array_of, interpreter
+from tinygrad_ce.core import errors_module as _errors
+
+
+@contextmanager
+def recording(enabled: bool) -> Iterator[None]:
+    """Inside, results keep how they were made or not, whatever was so before (in this thread)."""
+    outer = interpreter.get()
+    inside = copy(outer)
+    inside.recording = enabled
+    interpreter.set(inside)
+    try:
+        yield
+    finally:
+        interpreter.set(outer)
 
 
 @contextmanager
@@ -23,18 +36,8 @@ def no_grad() -> Iterator[None]:
     >>> with no_grad(): print((x * x).requires_grad)
     False
     """
-    with recorded(False):
+    with recording(False):
         yield
-
-
-@contextmanager
-def recorded(enabled: bool) -> Iterator[None]:
-    """Inside, recording is on or off, whatever it was before (in this thread)."""
-    before, recording.enabled = recording.enabled, enabled
-    try:
-        yield
-    finally:
-        recording.enabled = before
 
 
 def backward(of: Tensor, gradient: Any = None) -> None:
@@ -48,14 +51,11 @@ def backward(of: Tensor, gradient: Any = None) -> None:
     >>> backward((x * x).sum()); x.grad
     array([6.])
     """
-    if recording.listener is not None:
-        recording.listener.backward(of, gradient)  # a program is being written down
-        return
-    for tensor, g in pulled_back(of, seed_of(of, gradient), reachable(of)):
+    here = interpreter.get()
+    for tensor, g in here.walk(of, seed_of(of, gradient)):
         if tensor.op is None and tensor.grad is not None:
-            g = tensor.grad + g
-        tensor.grad = g if type(g) is np.ndarray else np.asarray(g)  # NumPy makes scalars of 0-d arrays
-    recording.last = ref(of)  # for `explain`
+            g = here.read(tensor.grad) + g
+        tensor.grad = g if type(g) is np.ndarray else array_of(g)
 
 
 def gradients(of: Tensor, wrt: Sequence[Tensor] | Tensor, create_graph: bool = False, gradient: Any = None) -> Any:
@@ -76,111 +76,91 @@ def gradients(of: Tensor, wrt: Sequence[Tensor] | Tensor, create_graph: bool = F
         if not isinstance(tensor, Tensor) or not tensor.requires_grad:
             label = tensor.label if isinstance(tensor, Tensor) else type(tensor).__name__
             raise ValueError(f"gradients: {label} did not ask for gradients: make it with requires_grad=True")
-    found: dict[int, Any] = {}
-    wanted = {tensor.number for tensor in tensors}
     if not isinstance(of, Tensor):
         raise TypeError(f"gradients: the first argument is {type(of).__name__}; only a Tensor has a history")
-    on_tensors = create_graph or recording.listener is not None  # which hears what is done to tensors only
-    seed = seed_of(of, gradient, on_tensors)
-    with recorded(create_graph), deriving():
-        for tensor, g in pulled_back(of, seed, leading_to(wanted, of), on_tensors):
-            if tensor.number in wanted:
-                found[tensor.number] = g if on_tensors else np.asarray(g)
-    zero = (lambda t: Tensor(np.zeros_like(t.data))) if on_tensors else (lambda t: np.zeros_like(t.data))
-    answers = [found[t.number] if t.number in found else zero(t) for t in tensors]
+    found: dict[int, Any] = {}
+    sources = {tensor.serial for tensor in tensors}
+    with recording(create_graph):
+        for tensor, g in interpreter.get().walk(of, seed_of(of, gradient), leading_to(sources, of), create_graph):
+            if tensor.serial in sources:
+                found[tensor.serial] = g if isinstance(g, Tensor) else np.asarray(g)
+    for tensor in tensors:
+        if tensor.serial not in found:
+            zero: Any = np.zeros_like(tensor.data)
+            found[tensor.serial] = Tensor(zero) if create_graph else zero
+    answers = [found[tensor.serial] for tensor in tensors]
     return answers[0] if isinstance(wrt, Tensor) else answers
 
 
-def reachable(of: Tensor) -> dict[int, Tensor]:
-    """By number, all tensors with a gradient that `of` was made from, and itself. No recursion: chains are long."""
-    found = {of.number: of}
-    stack = [of]
-    while stack:
-        for x, _ in stack.pop().edges:
-            if x.number not in found:
-                found[x.number] = x
-                stack.append(x)
-    return found
-
-
-def leading_to(wanted: set[int], of: Tensor) -> dict[int, Tensor]:
-    """The part of `reachable(of)` that depends on one of the wanted tensors: no other needs a gradient."""
-    found = reachable(of)
-    leads: dict[int, Tensor] = {}
-    for number in sorted(found):  # oldest first, so a tensor's inputs are decided before it
-        tensor = found[number]
-        if number in wanted or any(x.number in leads for x, _ in tensor.edges):
-            leads[number] = tensor
-    return leads
-
-
-def pulled_back(
+def walk(
     of: Tensor,
     seed: Any,
-    needed: dict[int, Tensor],
+    needed: Container[int] | None = None,
     create_graph: bool = False,
-    heard: Callable[[Tensor, int, Any], None] | None = None,
+    on_share: Callable[[Tensor, int, Any], None] | None = None,
 ) -> Iterator[tuple[Tensor, Any]]:
-    """Each needed tensor with its whole gradient, youngest first.
+    """Each tensor with its whole gradient, the youngest first.
 
     An operation's inputs are older than its output, so when a tensor's turn comes, every share of its gradient has
     arrived. With create_graph the rules run on Tensors and are recorded; without, they run on arrays.
-    heard: is told each share as it arrives: by which tensor, at which of its inputs.
+    needed: the serial numbers of the tensors that a gradient is to reach; None: all.
+    on_share: is called with each share as it arrives: by which tensor, at which of its inputs.
     """
-    arriving = {of.number: seed}
-    for number in sorted(needed, reverse=True):
-        g = arriving.pop(number, None)
-        if g is None:
-            continue
-        tensor = needed[number]
+    waiting = [-of.serial]  # a heap: the youngest tensor that a share has reached comes first
+    arrived = {of.serial: (of, seed)}
+    while waiting:
+        tensor, g = arrived.pop(-heappop(waiting))
         yield tensor, g
-        op = tensor.op
-        if op is None:
+        if tensor.op is None:
             continue
-        values, out = (tensor.inputs, tensor) if create_graph else (tensor.values, tensor.data)
-        params = tensor.params
-        for x, position in tensor.edges:
-            number, data = x.number, x.data
-            if number in needed:
-                if tensor.ready is not None and position == 0 and not create_graph:
-                    share, tensor.ready = tensor.ready, None  # once: whoever gets it may write to it
-                    if g != 1:
-                        share *= g
-                else:
-                    rule = op.rules[position] if op.starred is None else op.rule(position)
-                    share = rule(g, out, *values, **params) if params else rule(g, out, *values)
-                try:
-                    fits = share.shape == data.shape
-                except AttributeError:
-                    raise TypeError(_no_gradient(op, position, share)) from None
-                if not fits:
-                    share = unbroadcast(op, position, share, data.shape)
-                if share.dtype != data.dtype:
-                    share = astype(share, dtype=data.dtype)
-                if not create_graph and (share is g or share.base is not None):
-                    share = share.copy()  # every gradient has its own memory: whoever writes to one changes no other
-                if heard is not None:
-                    heard(tensor, position, share)
-                arriving[number] = arriving[number] + share if number in arriving else share
+        out, values, params = (
+            (tensor, tensor.inputs, tensor.params) if create_graph else (tensor.data, tensor.arrays, tensor.params)
+        )
+        for position, (x, rule) in enumerate(zip(tensor.inputs, tensor.rules, strict=False)):
+            if rule is None or not isinstance(x, Tensor) or not x.requires_grad:
+                continue
+            serial, data = x.serial, x.data
+            if needed is not None and serial not in needed:
+                continue
+            if x.version > tensor.serial:  # written to since: do the rules need what was there?
+                _errors().check_versions(tensor)
+            share = rule(g, out, *values, **params)
+            try:
+                fits = share.shape == data.shape and share.dtype is data.dtype and share is not g and share.base is None
+            except AttributeError:  # a Tensor, or what a wrong rule has answered
+                fits = False
+            if not fits:
+                share = fitted(share, g, tensor, position)
+            if on_share is not None:
+                on_share(tensor, position, share)
+            if serial in arrived:
+                arrived[serial] = x, arrived[serial][1] + share
+            else:
+                arrived[serial] = x, share
+                heappush(waiting, -serial)
 
 
-def _no_gradient(op: Primitive, position: int, share: Any) -> str:
-    hint = ": does it return?" if share is None else ""
-    return f"{op.name}: the rule for `{op.argument(position)}` answered {share!r}, which is no gradient{hint}"
+def fitted(share: Any, g: Any, tensor: Tensor, position: int) -> Any:
+    """A share in the shape and dtype of its input, and in memory of its own: who writes to it changes no other."""
+    op, x = tensor.op, tensor.inputs[position]
+    if not isinstance(share, (Tensor, np.ndarray, np.generic)):
+        raise _errors().no_gradient(op, position, share)
+    if share.shape != x.shape:
+        share = unbroadcast(op, position, share, x.shape)
+    if share.dtype != x.dtype:
+        share = share.astype(x.dtype)
+    if isinstance(share, np.ndarray) and (share is g or share.base is not None):
+        share = share.copy()
+    return share
 
 
-def unbroadcast(op: Primitive, position: int, share: Any, shape: tuple[int, ...]) -> Any:
+def unbroadcast(op: Any, position: int, share: Any, shape: tuple[int, ...]) -> Any:
     """Sum a share over the axes along which its input was repeated: each repetition has contributed."""
     extra = share.ndim - len(shape)
-    if op.broadcasts and extra == 1 and share.shape[1:] == shape and share.ndim == 2 and isinstance(share, np.ndarray):
+    if not op.broadcasts or extra < 0 or any(n not in (1, m) for n, m in zip(shape, share.shape[extra:], strict=True)):
+        raise _errors().wrong_shape(op, position, share, shape)
+    if extra == 1 and share.ndim == 2 and isinstance(share, np.ndarray) and share.shape[1:] == shape:
         return np.dot(_ones(len(share), share.dtype), share)  # the sum over the rows, three times faster than np.sum
-    fits = op.broadcasts and extra >= 0
-    if not fits or any(n not in (1, m) for n, m in zip(shape, share.shape[extra:], strict=True)):
-        argument = op.argument(position)
-        raise ValueError(
-            f"{op.name}: the rule for `{argument}` answered shape {share.shape}, and `{argument}` has shape {shape}"
-            + ("" if op.broadcasts else f"; if {op.name} broadcasts, declare it with @primitive(broadcasts=True)")
-        )
     repeated = tuple(i for i in range(share.ndim) if i < extra or (shape[i - extra] == 1 and share.shape[i] != 1))
     return share.sum(axis=repeated).reshape(shape)
 
@@ -190,24 +170,53 @@ def _ones(n: int, dtype: np.dtype[Any]) -> Array:
     return np.ones(n, dtype)
 
 
-def seed_of(of: Tensor, gradient: Any, create_graph: bool = False) -> Any:
-    """What is upstream of the first tensor: 1, or the gradient that was given (with its history if that is wanted)."""
+def seed_of(of: Tensor, gradient: Any) -> Any:
+    """What is upstream of the first tensor: 1, or the gradient that the user passes (a Tensor with its history)."""
     if not of.requires_grad:
         raise ValueError(
             f"{of.label} has no history to go back through: none of its inputs has requires_grad=True, or it was made "
             "inside no_grad()"
         )
     if gradient is None:
-        if of.size != 1:
+        if of.data.size != 1:
             raise ValueError(
                 f"backward starts at a single number, and {of.label} has shape {of.shape}: reduce it with .mean() or "
                 ".sum(), or say what is upstream with gradient="
             )
-        gradient = np.array(1, of.dtype).reshape(of.shape)
-    if create_graph and isinstance(gradient, Tensor):
-        seed: Any = gradient
-    else:
-        seed = np.array(gradient.data if isinstance(gradient, Tensor) else gradient, of.dtype)
+        return np.ones_like(of.data)
+    seed = gradient if isinstance(gradient, Tensor) else np.array(gradient, of.dtype)
     if seed.shape != of.shape:
         raise ValueError(f"gradient= has shape {seed.shape}, and {of.label} has shape {of.shape}")
-    return Tensor(seed) if create_graph and not isinstance(seed, Tensor) else seed
+    return seed
+
+
+def reachable(of: Tensor) -> dict[int, Tensor]:
+    """By serial number, all tensors with a gradient that `of` was made from, and itself."""
+    found = {of.serial: of}
+    waiting = [of]
+    while waiting:
+        for x, _ in edges(waiting.pop()):
+            if x.serial not in found:
+                found[x.serial] = x
+                waiting.append(x)
+    return found
+
+
+def edges(tensor: Tensor) -> list[tuple[Tensor, int]]:
+    """The inputs of a tensor that a gradient flows to, each with its position."""
+    pairs = enumerate(zip(tensor.inputs, tensor.rules, strict=False))
+    return [(x, i) for i, (x, rule) in pairs if rule is not None and isinstance(x, Tensor) and x.requires_grad]
+
+
+def leading_to(sources: Container[int], of: Tensor) -> set[int]:
+    """The serial numbers of what `of` was made from that depends on one of the sources: no other needs a gradient."""
+    found = reachable(of)
+    leads: set[int] = set()
+    for serial in sorted(found):  # the oldest first, so a tensor's inputs are decided before it
+        if serial in sources or any(isinstance(x, Tensor) and x.serial in leads for x in found[serial].inputs):
+            leads.add(serial)
+    return leads
+
+
+EAGER.walk = walk
+Tensor.backward = backward  # type: ignore[method-assign, assignment]

@@ -154,7 +154,7 @@ class _Call:
     def value(self, point: Sequence[Array]) -> Array:
         return self.of_tensors(self.tensors(point)).data  # recorded: f may itself take gradients
 
-    def pulled_back(self, point: Sequence[Array], v: Array) -> list[Array]:
+    def pull(self, point: Sequence[Array], v: Array) -> list[Array]:
         tensors = self.tensors(point)
         out = self.of_tensors(tensors)
         return gradients(out, tensors, gradient=v) if out.requires_grad else [np.zeros_like(x) for x in point]
@@ -216,7 +216,7 @@ def _compare(
     out = call.value(point)
     v = generator.normal(size=out.shape) if out.size > 1 else np.ones(out.shape)  # one output: its own derivative
     atol = atol + ROUNDING * float(np.abs(v * out).sum()) / STEP
-    analytic = call.pulled_back(point, v)
+    analytic = call.pull(point, v)
     largest = 0.0
     for i, x in enumerate(point):
         u = generator.normal(size=x.shape) * np.maximum(1, np.abs(x))  # large inputs take large steps

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce import ops
-from tinygrad_ce.backward import gradients, recorded
+from tinygrad_ce.backward import gradients, recording
 from tinygrad_ce.core import Tensor
 
 Positions = int | Sequence[int]
@@ -90,7 +90,7 @@ def jvp(f: Callable[..., Any], inputs: Sequence[Any], tangents: Sequence[Any]) -
     call = _Call(f, inputs, range(len(inputs)))
     call.nested = call.nested or any(isinstance(t, Tensor) for t in tangents)
     g = Tensor(np.zeros_like(call.out.data), requires_grad=True)
-    with recorded(True):
+    with recording(True):
         moved = _moved(call, g, tangents)
     return call.closed(call.out), gradients(moved, g, create_graph=call.nested)
 
@@ -175,7 +175,7 @@ class _Call:
         self.wrt = [arguments[i] for i in positions]
         _depth.value += 1
         try:
-            with recorded(True):  # also inside no_grad(): a derivative cannot do without
+            with recording(True):  # also inside no_grad(): a derivative cannot do without
                 self.out = _result(f(*arguments), f)
         finally:
             _depth.value -= 1

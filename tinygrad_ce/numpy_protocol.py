@@ -1,18 +1,181 @@
-"""np.exp(t), np.sum(t, axis=0), ndarray * t...: NumPy hands its calls on a Tensor to the primitives listed here.
+"""A Tensor looks like an array: np.exp(t), np.sum(t, axis=0), ndarray * t, t.reshape(...), t[0], len(t), print(t)...
 
-A NumPy function that is not listed raises, and says what to use: silently leaving the graph would be a wrong gradient.
+NumPy hands its calls on a Tensor to the primitives listed here, and the methods of arrays are put on Tensor. A NumPy
+function that is not listed raises, and says what to use: silently leaving the graph would be a wrong gradient.
 """
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
 
 import numpy as np
 
 from tinygrad_ce import ops
-from tinygrad_ce.core import NUMPY_FUNCTIONS, NUMPY_UFUNCS, Tensor
+from tinygrad_ce.core import REGISTRY, Array, Tensor, interpreter
+
+UFUNCS: dict[Any, Callable[..., Any]] = {}  # what np.exp(t), np.add(t, u)... run
+FUNCTIONS: dict[Any, Callable[..., Any]] = {}  # what np.sum(t), np.concatenate([t, u])... run
+
+
+class _ArrayMethods(Tensor):
+    """What every Tensor has of an array besides its operators; the loop below puts these methods on Tensor."""
+
+    # ---- as text, as a number, as a sequence, as an array
+
+    def __repr__(self) -> str:
+        array = np.array2string(self.data, separator=", ", prefix="Tensor(", threshold=100)
+        dtype = "" if self.dtype == np.float64 else f", dtype={self.dtype}"
+        asks = ", requires_grad=True" if self.op is None and self.requires_grad else ""
+        history = ""
+        if self.op is not None:
+            from tinygrad_ce.errors import call_text
+
+            history = f", {call_text(self.op, self.inputs)}"
+        name = f", name={self.name!r}" if self.name else ""
+        return f"Tensor({array}{dtype}{asks}{history}{name})"
+
+    def __format__(self, form: str) -> str:
+        return format(self.item(), form) if form else str(self)
+
+    def __bool__(self) -> bool:
+        if self.size != 1:
+            raise ValueError(
+                f"the truth of {self.size} elements is ambiguous ({self.label} has shape {self.shape}): "
+                "use (t > 0).all() on t.data, or where(t > 0, ..., ...) to choose element by element"
+            )
+        return bool(self.item())
+
+    def __len__(self) -> int:
+        if self.ndim == 0:
+            raise TypeError(f"{self.label} is a single number (shape ()) and has no length")
+        return len(self.data)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self[i] for i in range(len(self)))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        if self.requires_grad:
+            raise TypeError(
+                f"turning {self.label} into an array would lose its gradient: write {self.name or 't'}.data if that "
+                "is what you want, or use a function of tinygrad_ce.ops"
+            )
+        return np.array(interpreter.get().numbers(self, "a NumPy array needs"), dtype=dtype, copy=copy)
+
+    def __reduce__(self) -> Any:  # copy.deepcopy and pickle: a new tensor, with a serial number of its own
+        if self.op is not None:
+            raise TypeError(f"{self.label} has a history and cannot be copied or pickled: use .detach() first")
+        return Tensor, (self.data.copy(), self.requires_grad, self.name)
+
+    def __getitem__(self, index: Any) -> Tensor:
+        return ops.index(self, index)
+
+    def __setitem__(self, index: Any, value: Any) -> NoReturn:
+        raise TypeError(
+            f"{self.label} is part of a graph, and backward will need the values it has now, so it cannot be written "
+            "to: build a new tensor with where(mask, new, t) or concatenate(...); to fill a leaf before use, write "
+            "to t.data[...]"
+        )
+
+    # ---- NumPy's own functions, called on a Tensor
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        function = UFUNCS.get(ufunc)
+        name = f"np.{ufunc.__name__}" + ("" if method == "__call__" else f".{method}")
+        if function is None or method != "__call__":
+            raise TypeError(_no_rule(name))
+        if options:
+            raise TypeError(f"{name} of a Tensor takes no {', '.join(options)}: a tensor is never written to in place")
+        return function(*inputs)
+
+    def __array_function__(self, function: Any, types: Any, inputs: Any, options: Any) -> Any:
+        ours = FUNCTIONS.get(function)
+        if ours is None:
+            raise TypeError(_no_rule(f"{function.__module__}.{function.__name__}".replace("numpy", "np", 1)))
+        return ours(*inputs, **options)
+
+    # fmt: off
+    # ---- the methods of arrays
+
+    def __pos__(self) -> Tensor: return self
+    def __abs__(self) -> Tensor: return ops.absolute(self)
+    def __invert__(self) -> Tensor: return ops.logical_not(_mask(self))
+    def __and__(self, other: Any) -> Tensor: return ops.logical_and(_mask(self), _mask(other))
+    def __or__(self, other: Any) -> Tensor: return ops.logical_or(_mask(self), _mask(other))
+    def __rand__(self, other: Any) -> Tensor: return ops.logical_and(_mask(other), _mask(self))
+    def __ror__(self, other: Any) -> Tensor: return ops.logical_or(_mask(other), _mask(self))
+
+    def exp(self) -> Tensor: return ops.exp(self)
+    def log(self) -> Tensor: return ops.log(self)
+    def sqrt(self) -> Tensor: return ops.sqrt(self)
+    def tanh(self) -> Tensor: return ops.tanh(self)
+    def sigmoid(self) -> Tensor: return ops.sigmoid(self)
+    def relu(self) -> Tensor: return ops.relu(self)
+    def astype(self, dtype: Any) -> Tensor: return ops.astype(self, dtype=np.dtype(dtype))
+    def squeeze(self, axis: Any = None) -> Tensor: return ops.squeeze(self, axis=axis)
+    def argmax(self, axis: int | None = None) -> Tensor: return ops.argmax(self, axis=axis)
+
+    @property
+    def T(self) -> Tensor: return ops.transpose(self)
+    @property
+    def mT(self) -> Tensor: return ops.swapaxes(self, -1, -2)
+    # fmt: on
+
+    def sum(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        return ops.reduce_sum(self, axis=axis, keepdims=keepdims)
+
+    def mean(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        return ops.reduce_mean(self, axis=axis, keepdims=keepdims)
+
+    def max(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        return ops.reduce_max(self, axis=axis, keepdims=keepdims)
+
+    def min(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        return ops.reduce_min(self, axis=axis, keepdims=keepdims)
+
+    def var(self, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
+        return ops.variance(self, axis=axis, ddof=ddof, keepdims=keepdims)
+
+    def reshape(self, *shape: Any) -> Tensor:
+        return ops.reshape(self, shape=shape[0] if len(shape) == 1 else shape)
+
+    def transpose(self, *axes: Any) -> Tensor:
+        return ops.transpose(self, axes=axes[0] if len(axes) == 1 else axes or None)
+
+
+_NAMESPACE = (
+    "__module__",
+    "__doc__",
+    "__dict__",
+    "__weakref__",
+    "__slots__",
+    "__firstlineno__",
+    "__static_attributes__",
+)
+for _name, _method in vars(_ArrayMethods).items():
+    if _name not in _NAMESPACE:
+        setattr(Tensor, _name, _method)
+
+
+def _mask(value: Any) -> Any:
+    if np.asarray(value.data if isinstance(value, Tensor) else value).dtype != bool:
+        from tinygrad_ce.errors import value_text
+
+        raise TypeError(
+            f"&, | and ~ combine masks, as in (t > 0) & (t < 1), and {value_text(value)} is no mask of booleans"
+        )
+    return value
+
+
+def _no_rule(name: str) -> str:
+    return (
+        f"{name} has no derivative rule here: use one of tinygrad_ce.ops ({len(REGISTRY)} primitives), write your own "
+        "with @primitive (examples/06_your_own_primitive.py), or call it on t.data if no gradient is wanted"
+    )
+
+
+# ---- which primitive each NumPy function is
 
 
 def _spread(a: Any, b: Any) -> tuple[Any, Any]:
@@ -25,7 +188,7 @@ def _spread(a: Any, b: Any) -> tuple[Any, Any]:
     return ops.broadcast_to(a, shape=shape), ops.broadcast_to(b, shape=shape)
 
 
-NUMPY_UFUNCS.update(
+UFUNCS.update(
     {
         np.add: ops.add,
         np.subtract: ops.sub,
@@ -78,14 +241,14 @@ def implements(function: Any) -> Callable[[Callable[..., Any]], Callable[..., An
     """Register what runs when this NumPy function meets a Tensor. Its options are the ones the signature names."""
 
     def register(ours: Callable[..., Any]) -> Callable[..., Any]:
-        NUMPY_FUNCTIONS[function] = ours
+        FUNCTIONS[function] = ours
         return ours
 
     return register
 
 
 def _reduction(function: Any, primitive: Any) -> None:
-    NUMPY_FUNCTIONS[function] = lambda a, axis=None, *, keepdims=False: primitive(a, axis=axis, keepdims=keepdims)
+    FUNCTIONS[function] = lambda a, axis=None, *, keepdims=False: primitive(a, axis=axis, keepdims=keepdims)
 
 
 for _function, _primitive in (

@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce import ops
-from tinygrad_ce.core import Array, Tensor
-from tinygrad_ce.tape import recording
+from tinygrad_ce.core import Array, Tensor, interpreter, next_serial
+from tinygrad_ce.core import read as read_array
+from tinygrad_ce.source_lines import writer
+from tinygrad_ce.variable import Variable
 
 Schedule = Callable[[int], float]
 State = tuple[Any, ...]
@@ -46,11 +48,23 @@ class Optimizer:
                     f"{type(self).__name__}: parameter {i} is {parameter!r:.60}; it must be a Tensor made with "
                     "requires_grad=True (model.parameters() gives them)"
                 )
-        if len({parameter.number for parameter in self.parameters}) < len(self.parameters):
+        if len({parameter.serial for parameter in self.parameters}) < len(self.parameters):
             raise ValueError(f"{type(self).__name__}: a parameter is given twice, and would be updated twice")
         self.schedule = lr if callable(lr) else Constant(lr)
         self.steps = 0
-        self.state: list[State] = [self.initial_state(parameter.data) for parameter in self.parameters]
+        self.state = [self.initial_state(parameter.data) for parameter in self.parameters]
+
+    @property
+    def state(self) -> list[State]:
+        """What is remembered of each parameter: arrays, in the order of `remembers`."""
+        return [tuple(variable.data for variable in memory) for memory in self.memory]
+
+    @state.setter
+    def state(self, arrays: Sequence[State]) -> None:
+        self.memory = [
+            tuple(Variable(array, name=name) for name, array in zip(self.remembers, state, strict=False))
+            for state in arrays
+        ]
 
     @property
     def lr(self) -> float:
@@ -74,6 +88,15 @@ class Optimizer:
             raise ValueError(f"{type(self).__name__}: the schedule gave lr={rate!r} for step {step}")
         return rate
 
+    @property
+    def next_step(self) -> int:
+        """The number of the coming step, counted from 1."""
+        return self.steps + 1
+
+    def tick(self) -> None:
+        """A step is done."""
+        self.steps += 1
+
     def zero_grad(self) -> None:
         """Forget the gradients, so that the next backward starts anew."""
         for parameter in self.parameters:
@@ -81,24 +104,27 @@ class Optimizer:
 
     def step(self) -> None:
         """Update every parameter that has a gradient; one without is left as it is."""
-        if recording.listener is not None:
-            recording.listener.updated(self)  # a program is being written down
-            return
-        from tinygrad_ce import kernels  # brings Numba in, so not before it is needed
-
-        lr, step = self.lr, self.steps + 1
-        for i, parameter in enumerate(self.parameters):
+        here = interpreter.get()
+        kernels = _kernels() if here.read is read_array else None  # loops in place; a tracer sees the definition
+        clock = here.read(self)  # the optimizer itself, or what stands for it while tracing
+        lr, step = clock.lr, clock.next_step
+        version, line = next_serial(), writer()
+        for parameter, memory in zip(self.parameters, self.memory, strict=True):
             grad, data = parameter.grad, parameter.data
             if grad is None:
                 continue
             if grad.shape != data.shape:
                 raise ValueError(f"{parameter.label} has shape {data.shape}, and its gradient has shape {grad.shape}")
-            if kernels.takes(data, grad):  # a loop in place, or the definition
-                self.update_in_place(kernels, data, grad, self.state[i], lr, step)
+            if kernels is not None and kernels.takes(data, grad):
+                self.update_in_place(kernels, data, grad, tuple([m.data for m in memory]), lr, step)
+                parameter.version, parameter.note = version, line
             else:
-                new, self.state[i] = self.update(data, grad, self.state[i], lr, step)
-                data[...] = new
-        self.steps = step
+                state = tuple([here.read(m) for m in memory])
+                new, new_state = self.update(here.read(parameter), here.read(grad), state, lr, step)
+                here.write(parameter, new)
+                for variable, value in zip(memory, new_state, strict=True):
+                    here.write(variable, value)
+        clock.tick()
 
     def initial_state(self, data: Array) -> State:
         """What the optimizer remembers of one parameter, before the first step."""
@@ -111,6 +137,14 @@ class Optimizer:
     def update_in_place(self, kernels: Any, param: Array, grad: Array, state: State, lr: float, step: int) -> None:
         """The same arithmetic by a kernel, written into `param` and `state`."""
         raise NotImplementedError
+
+
+@functools.cache
+def _kernels() -> Any:
+    """The loops; they bring Numba in, so not before they are needed. None where there is no Numba."""
+    from tinygrad_ce import kernels
+
+    return kernels
 
 
 class SGD(Optimizer):
@@ -270,18 +304,21 @@ def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
     """
     _positive("clip_grad_norm", max_norm=max_norm)
     holders = [parameter for parameter in parameters if parameter.grad is not None]
-    if recording.listener is not None:
-        norm: float = recording.listener.clipped(holders, max_norm)  # a program is being written down
-        return norm
+    grads = [interpreter.get().read(parameter.grad) for parameter in holders]
+    if any(isinstance(g, Tensor) for g in grads):  # a program is being traced: numbers differ from step to step
+        joint, clipped = clip(grads, max_norm)
+        for parameter, g in zip(holders, clipped, strict=True):
+            parameter.grad = g.data
+        return joint  # type: ignore[no-any-return]
     # hypot scales before it squares: exploded gradients, which this is for, would overflow.
-    norm = math.hypot(*(_norm(parameter.grad) for parameter in holders))
+    norm: float = math.hypot(*(_norm(parameter.grad) for parameter in holders))
     if norm > max_norm:
         for parameter in holders:
             parameter.grad = np.asarray(parameter.grad / norm * max_norm, parameter.dtype)  # type: ignore[operator]
     return norm
 
 
-def clipped(grads: Sequence[Any], max_norm: float) -> tuple[Any, list[Any]]:
+def clip(grads: Sequence[Any], max_norm: float) -> tuple[Any, list[Any]]:
     """What `clip_grad_norm` does, as a function of the gradients, written with operators: the norm, and the new ones.
 
     Sums of squares are taken in float64, where those of exploded float32 gradients do not overflow (norms to 1e154).

@@ -29,11 +29,10 @@ from tinygrad_ce.answers import (
     task_of,
 )
 from tinygrad_ce.backward import no_grad
-from tinygrad_ce.core import Array, Tensor, array_of
+from tinygrad_ce.core import EAGER, Array, Tensor, array_of, interpreter
 from tinygrad_ce.data.checks import whole_number
-from tinygrad_ce.lines import noted, warn
 from tinygrad_ce.optim import Optimizer, clip_grad_norm
-from tinygrad_ce.tape import recording
+from tinygrad_ce.source_lines import tracking, warn
 from tinygrad_ce.views import nan, plots
 
 if TYPE_CHECKING:
@@ -105,8 +104,8 @@ class Trainer:
             raise TypeError(f"Trainer: loss is {type(loss).__name__}; pass a function or tg.nn.SoftmaxCrossEntropy()")
         if not isinstance(optimizer, Optimizer):
             raise TypeError(f"Trainer: optimizer is {type(optimizer).__name__}; pass tg.optim.SGD(model.parameters())")
-        own = {parameter.number for parameter in model.parameters()}
-        if not any(parameter.number in own for parameter in optimizer.parameters):
+        own = {parameter.serial for parameter in model.parameters()}
+        if not any(parameter.serial in own for parameter in optimizer.parameters):
             raise ValueError("Trainer: the optimizer holds no parameter of this model: make it with model.parameters()")
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self.task = task_of(loss)
@@ -156,7 +155,7 @@ class Trainer:
         history, best = History(), _Best(self.model, patience)
         run = partial(self._step, clip_norm)
         watched = validation is not None or bool(callbacks) or patience is not None
-        with noted(False), _interrupts() as interrupted, _bar(progress, epochs) as advance:
+        with tracking(False), _interrupts() as interrupted, _bar(progress, epochs) as advance:
             if compile == "auto" and callbacks and len(X) < RETRACED * batch_size:
                 compile = False
             loops = self._loops(compile, run, X, y, epochs, batch_size, generator)
@@ -170,7 +169,7 @@ class Trainer:
                     row |= {f"val_{name}": value for name, value in self.evaluate(*validation).items()}
                 history.append(row)
                 advance(row)
-                with noted(True):
+                with tracking(True):
                     answers = [callback(self, row) for callback in callbacks]
                 if any(answer is True for answer in answers):
                     history.stopped = "callback"
@@ -216,7 +215,7 @@ class Trainer:
         loss = self.loss(predictions, y)
         if not isinstance(loss, Tensor):
             raise TypeError(f"fit: the loss answered with {type(loss).__name__}; it must answer with a Tensor")
-        traced = recording.listener is not None  # then nothing is looked at: numbers differ from step to step
+        traced = interpreter.get().read is not EAGER.read  # then nothing is looked at: numbers differ from step to step
         if not traced and not math.isfinite(single_number(loss)):
             raise NotFiniteError(_not_finite(loss, epoch, number))
         loss.backward()

@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce import ops
-from tinygrad_ce.core import Tensor
+from tinygrad_ce.core import Tensor, interpreter
 from tinygrad_ce.losses import arguments, misuse
-from tinygrad_ce.tape import held
 
 __all__ = ["binary_cross_entropy", "cross_entropy", "mse", "sigmoid_binary_cross_entropy", "softmax_cross_entropy"]
 
@@ -120,7 +119,9 @@ def cross_entropy(
     if rows.labels is not None:
         ignored = ops.expand_dims(ops.less(rows.labels, 0), axis=-1)
         labels = ops.where(ops.less(rows.labels, 0), 0, rows.labels)
-        target = ops.place(held(np.ones(p.shape[:1], p.dtype), "ones"), labels, classes=classes)
+        target = ops.place(
+            interpreter.get().read(Tensor(np.ones(p.shape[:1], p.dtype), name="ones")), labels, classes=classes
+        )
     target = ((1 - label_smoothing) * target + label_smoothing / classes) * rows.weight
     if rows.labels is not None:  # whatever is in an ignored row, its terms are 0 log 1 = 0
         target, p = ops.where(ignored, 0, target), ops.where(ignored, 1, p)

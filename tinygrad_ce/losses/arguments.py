@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tinygrad_ce import ops
-from tinygrad_ce.core import Array, Tensor, array_of, plain
-from tinygrad_ce.lines import warn
-from tinygrad_ce.tape import checked, held, recording
+from tinygrad_ce.core import Array, Tensor, array_of, interpreter
+from tinygrad_ce.source_lines import warn
 
 REDUCTIONS = ("mean", "sum", "none")
 
@@ -103,7 +103,6 @@ def _hard_rows(
     shape: tuple[int, ...],
 ) -> Rows:
     classes = values.shape[axis]
-    targets = plain(targets)
     if targets.shape != shape:
         raise ValueError(
             f"{name}: values of shape {values.shape} (classes along axis {axis}) take class indices of shape {shape}, "
@@ -140,12 +139,9 @@ def check_labels(name: str, labels: Array, classes: int, ignore_index: int | Non
     """Raise for a label that is no class; tell whether any row is ignored."""
     if labels.ndim != 1 or labels.dtype != np.int64:
         labels = labels.reshape(-1).astype(np.int64)
-    look = ops.first_bad_label.compute if recording.listener is None else ops.first_bad_label.body
-    row = look(labels, classes=classes, ignored=0 if ignore_index is None else ignore_index)
+    row = ops.first_bad_label.run(labels, classes=classes, ignored=0 if ignore_index is None else ignore_index)
     if row < 0:
-        if ignore_index is None:
-            return False
-        return recording.listener is not None or bool((labels == ignore_index).any())  # of other data there may be
+        return ignore_index is not None
     hint = "; to leave rows out, say so with ignore_index=-1" if labels[row] == -1 else ""
     raise ValueError(
         f"{name}: the label in row {row} is {labels[row]}, and there are {classes} classes, 0 to {classes - 1}{hint}"
@@ -162,7 +158,7 @@ def _class_weights(name: str, weight: Any, classes: int, dtype: Any) -> Any:
             f"{name}: weight= must not be negative, NaN or infinite, and of class {int(np.argmax(bad))} it is "
             f"{weights[np.argmax(bad)]:g}"
         )
-    return held(weights, "weight")
+    return interpreter.get().read(Tensor(weights, name="weight"))
 
 
 def _soft_rows(
@@ -260,15 +256,21 @@ def broadcast(name: str, argument: str, weight: Any, values: Any) -> Any:
         raise ValueError(
             f"{name}: {argument}= has shape {array.shape}, which does not broadcast to {values.shape}"
         ) from None
-    return held(array, argument)
+    return interpreter.get().read(Tensor(array, name=argument))
 
 
 # ---- of all
 
 
+def checked(x: Any, check: Callable[[Array], Any]) -> Any:
+    """What a check says of the numbers of a tensor or array, which it raises for if they are wrong; a traced program
+    will make the same check in each run."""
+    return check(interpreter.get().numbers(x, check))
+
+
 def _alike(targets: Any, dtype: Any) -> Any:
-    """Targets in the dtype of the values; as a tensor where somebody wants to know what becomes of it."""
-    if isinstance(targets, Tensor) and (targets.requires_grad or recording.listener is not None):
+    """Targets in the dtype of the values."""
+    if isinstance(targets, Tensor):
         return targets if targets.requires_grad or targets.dtype == dtype else ops.astype(targets, dtype=dtype)
     return array_in(targets, dtype)
 

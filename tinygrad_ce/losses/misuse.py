@@ -13,14 +13,15 @@ import numpy as np
 
 from tinygrad_ce import ops
 from tinygrad_ce.core import Tensor
-from tinygrad_ce.lines import line_of, users_line, warn
 from tinygrad_ce.losses.arguments import sum_tolerance
+from tinygrad_ce.source_lines import ALWAYS_TRACKED, line_of, users_line, warn
 
 MOVING = {
     *(ops.reshape, ops.transpose, ops.swapaxes, ops.moveaxis, ops.squeeze, ops.expand_dims, ops.broadcast_to),
     *(ops.getitem, ops.concatenate, ops.stack, ops.identity, ops.astype),
 }  # these change no number
 SQUASHING = {ops.softmax, ops.sigmoid}
+ALWAYS_TRACKED.update(SQUASHING)
 
 
 def squashed(x: Any) -> Tensor | None:
@@ -57,7 +58,7 @@ def warn_of_squashed(logits: Any, name: str, other: str, axis: int | None) -> No
             )
         return
     assert maker.op is not None
-    assert maker.place is not None
+    assert maker.note is not None
     ours, theirs = "sigmoid" if axis is None else "softmax", maker.op.name
     what = f"{ours} is applied twice" if theirs == ours else f"{ours} is applied to the output of a {theirs}"
     source = maker.inputs[0].name if isinstance(maker.inputs[0], Tensor) else None
@@ -67,7 +68,7 @@ def warn_of_squashed(logits: Any, name: str, other: str, axis: int | None) -> No
     here = users_line()
     # The text is the same in every step of a loop, so that Python shows it once.
     warn(
-        f"{what}: at {(line_of(maker.place) or here).short}, and again by {name} at {here.short}. {_best(classes)}. "
+        f"{what}: at {(line_of(maker.note) or here).short}, and again by {name} at {here.short}. {_best(classes)}. "
         f"{instead[0].upper()}{instead[1:]}"
     )
 

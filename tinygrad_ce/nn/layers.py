@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from tinygrad_ce import losses, ops
-from tinygrad_ce.core import Array, Tensor, array_of, plain
-from tinygrad_ce.lines import users_function
+from tinygrad_ce.core import Array, Tensor, array_of, interpreter
+from tinygrad_ce.losses.arguments import checked
 from tinygrad_ce.nn import init
-from tinygrad_ce.nn.module import Module
-from tinygrad_ce.tape import checked, recording
+from tinygrad_ce.nn.module import Kept, Module
+from tinygrad_ce.source_lines import entering_user_code
 
 
 def _positive(layer: str, **sizes: Any) -> None:
@@ -47,7 +46,7 @@ class Sequential(Module):
             if isinstance(layer, Module):
                 x = layer(x)
             else:
-                with users_function():
+                with entering_user_code():
                     x = layer(x)
         return x
 
@@ -154,14 +153,9 @@ class Dropout(Module):
     def forward(self, x: Any) -> Any:
         if x.dtype.kind != "f":
             raise TypeError(f"Dropout: x must be floating-point numbers, and has dtype {x.dtype}")
-        if recording.listener is not None:
-            recording.listener.mode(self)
         if not self.training or self.rate == 0:
             return x
-        draw = partial(self.mask, x.shape, x.dtype)
-        if recording.listener is not None:  # a program is being written down
-            return x * recording.listener.drawn(draw, np.ones(x.shape, x.dtype), "mask")
-        return x * draw()
+        return x * interpreter.get().draw(self.mask, x.shape, x.dtype)
 
     def mask(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
         """What a tensor is multiplied with: 0 with probability `rate`, else 1 / (1 - rate)."""
@@ -193,10 +187,13 @@ class BatchNorm(Module):
         self.running_mean = np.zeros(n_features)
         self.running_variance = np.ones(n_features)
 
+    running_mean, running_variance = Kept(), Kept()
+
     def forward(self, x: Any) -> Any:
         _check_features(self, x)
         if not self.training:
-            mean, variance = kept(self, "running_mean"), kept(self, "running_variance")
+            here = interpreter.get()
+            mean, variance = (here.read(self.variables[name]) for name in ("running_mean", "running_variance"))
         else:
             axes = tuple(range(x.ndim - 1))
             rows = x.size // self.n_features
@@ -210,9 +207,12 @@ class BatchNorm(Module):
 
     def _follow(self, mean: Any, variance: Any, rows: int) -> None:
         """Move the running averages; the variance with rows - 1, which is unbiased."""
-        for name, new in (("running_mean", plain(mean)), ("running_variance", plain(variance) * (rows / (rows - 1)))):
-            old = kept(self, name)
-            becomes(self, name, old + self.momentum * (new - old))
+        here = interpreter.get()
+        unbiased = variance.detach() * (rows / (rows - 1))
+        for name, new in (("running_mean", mean.detach()), ("running_variance", unbiased)):
+            variable = self.variables[name]
+            old = here.read(variable)
+            here.write(variable, old + self.momentum * (new - old))
 
     def __repr__(self) -> str:
         return f"BatchNorm({self.n_features})"
@@ -260,7 +260,7 @@ class Embedding(Module):
                 f"Embedding: words must be integers, and these have dtype {words.dtype}: cast with .astype(int)"
             )
         checked(x if isinstance(x, Tensor) else words, self._check)
-        return ops.index(self.W, plain(x) if isinstance(x, Tensor) else words)
+        return ops.index(self.W, x if isinstance(x, Tensor) else words)
 
     def _check(self, words: Array) -> None:
         outside = (words < 0) | (words >= self.n_words)
@@ -269,21 +269,6 @@ class Embedding(Module):
 
     def __repr__(self) -> str:
         return f"Embedding({self.n_words}, {self.n_out})"
-
-
-def kept(layer: Module, attribute: str) -> Any:
-    """An array that a layer keeps from step to step."""
-    if recording.listener is not None:
-        return recording.listener.kept(layer, attribute)  # a program is being written down
-    return getattr(layer, attribute)
-
-
-def becomes(layer: Module, attribute: str, new: Any) -> None:
-    """What the layer keeps from now on."""
-    if recording.listener is not None:
-        recording.listener.becomes(layer, attribute, new)
-    else:
-        setattr(layer, attribute, new)
 
 
 def _check_features(layer: Any, x: Any) -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from io import StringIO
 from sys import _getframe
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from tinygrad_ce.backward import no_grad
 from tinygrad_ce.core import Array, Tensor
-from tinygrad_ce.lines import calls
+from tinygrad_ce.source_lines import state
+from tinygrad_ce.variable import Variable
 
 
 class Module:
@@ -30,6 +32,7 @@ class Module:
 
     training = True
     _ours = False  # whether this is a layer of the package, and not of its user
+    variables: Mapping[str, Variable] = MappingProxyType({})  # what stays from step to step besides parameters
 
     def __init_subclass__(cls) -> None:
         cls._ours = cls.__module__.startswith("tinygrad_ce.")
@@ -39,34 +42,35 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} has no forward: write def forward(self, x)")
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
-        outer = calls.inner
+        here = state()
+        outer = here.inner
         if outer is None:
             return self.forward(*inputs, **options)
-        if outer and outer[2]:  # called by a layer of ours: its notes know the user's line
-            calls.inner = self, outer, self._ours, None, 0
+        if outer and outer[2]:  # called by a layer of ours: its call knows the user's line
+            here.inner = self, outer, self._ours, None, 0
         else:
             frame = _getframe(1)
-            calls.inner = self, outer, self._ours, frame.f_code, frame.f_lasti
+            here.inner = self, outer, self._ours, frame.f_code, frame.f_lasti
         try:
             return self.forward(*inputs, **options)
         finally:
-            calls.inner = outer
+            here.inner = outer
 
     def __setattr__(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
         if isinstance(value, (Tensor, Module, list, tuple, dict)):
             named: set[int] = set()
             for path, parameter in _walk(value, name, Tensor):
-                if parameter.requires_grad and parameter.number not in named:  # a shared one by its first path
-                    named.add(parameter.number)
+                if parameter.requires_grad and parameter.serial not in named:  # a shared one by its first path
+                    named.add(parameter.serial)
                     parameter.name = path
 
     def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
         """Every parameter with its path, in the order in which they were made; a shared one comes once."""
         seen = set()
         for path, tensor in _walk(self, "", Tensor):
-            if tensor.requires_grad and tensor.number not in seen:
-                seen.add(tensor.number)
+            if tensor.requires_grad and tensor.serial not in seen:
+                seen.add(tensor.serial)
                 yield path, tensor
 
     def parameters(self) -> list[Tensor]:
@@ -105,6 +109,8 @@ class Module:
             for name, value in vars(module).items():
                 if isinstance(value, np.ndarray) and value.dtype.kind == "f":
                     object.__setattr__(module, name, value.astype(dtype))
+            for variable in module.variables.values():
+                variable.data = variable.data.astype(dtype)
         return self
 
     def replaced(self, parameters: list[Tensor]) -> Module:
@@ -112,7 +118,7 @@ class Module:
         own = self.parameters()
         if len(own) != len(parameters):
             raise ValueError(f"the module has {len(own)} parameters, and {len(parameters)} were given")
-        new = {old.number: tensor for old, tensor in zip(own, parameters, strict=True)}
+        new = {old.serial: tensor for old, tensor in zip(own, parameters, strict=True)}
         for module in self.modules():
             for name, value in vars(module).items():
                 object.__setattr__(module, name, _substituted(value, new))
@@ -138,9 +144,12 @@ class Module:
         for path, parameter in self.named_parameters():
             yield path, parameter.data, partial(setattr, parameter, "data")
         for path, module in _walk(self, "", Module):
+            prefix = f"{path}." if path else ""
             for name, value in vars(module).items():
                 if isinstance(value, np.ndarray):
-                    yield f"{path}.{name}" if path else name, value, partial(object.__setattr__, module, name)
+                    yield prefix + name, value, partial(object.__setattr__, module, name)
+            for name, variable in module.variables.items():
+                yield prefix + name, variable.data, partial(setattr, variable, "data")
 
     def summary(self, example: Any = None) -> str:
         """A table of the layers: what each one is, the shape it gives, its number of parameters.
@@ -149,6 +158,22 @@ class Module:
         its input size. Without either, the shapes are left open.
         """
         return _summary(self, example)
+
+
+class Kept:
+    """An attribute of a module that is the array of one of its `variables`: read, written and replaced as an array."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, module: Any, owner: type) -> Any:
+        return self if module is None else module.variables[self.name].data
+
+    def __set__(self, module: Any, array: Any) -> None:
+        if self.name in module.variables:
+            module.variables[self.name].data = np.array(array)
+        else:
+            object.__setattr__(module, "variables", {**module.variables, self.name: Variable(array, name=self.name)})
 
 
 def _walk(value: Any, path: str, kind: type) -> Iterator[tuple[str, Any]]:
@@ -169,7 +194,7 @@ def _walk(value: Any, path: str, kind: type) -> Iterator[tuple[str, Any]]:
 
 def _substituted(value: Any, new: dict[int, Tensor]) -> Any:
     if isinstance(value, Tensor):
-        return new.get(value.number, value)
+        return new.get(value.serial, value)
     if isinstance(value, (list, tuple)):
         return type(value)(_substituted(inner, new) for inner in value)
     if isinstance(value, dict):
@@ -240,9 +265,9 @@ class _Watched:
                 module.__dict__.pop("forward", None)
 
     def noting(self, module: Module, forward: Callable[..., Any]) -> Callable[..., Any]:
-        def noted(*inputs: Any, **options: Any) -> Any:
+        def noting_forward(*inputs: Any, **options: Any) -> Any:
             out = forward(*inputs, **options)
             self.shapes[id(module)] = str(("N", *out.shape[1:])).replace("'", "")
             return out
 
-        return noted
+        return noting_forward

@@ -1,9 +1,9 @@
 """The primitives, by family. Each is a forward and one derivative rule for each input; there is no other calculus."""
 
 # fmt: off
-from tinygrad_ce.ops.arithmetic import (
-    add, constant_power, div, equal, general_power, greater, greater_equal, less, less_equal, logical_and,
-    logical_not, logical_or, mul, neg, not_equal, power, sub,
+from tinygrad_ce.ops.arithmetic import add, div, mul, neg, sub
+from tinygrad_ce.ops.comparison import (
+    equal, greater, greater_equal, less, less_equal, logical_and, logical_not, logical_or, not_equal,
 )
 from tinygrad_ce.ops.elementwise import (
     absolute, astype, clip, cos, exp, expm1, identity, log, log1p, maximum, minimum, relu, sigmoid, sign, sin,
@@ -18,6 +18,7 @@ from tinygrad_ce.ops.linalg import (
 from tinygrad_ce.ops.loss import (
     first_bad_label, sigmoid_xent, sigmoid_xent_grad, soft_xent, soft_xent_grad, target_mass, xent, xent_grad,
 )
+from tinygrad_ce.ops.power import constant_power, general_power, power
 from tinygrad_ce.ops.reduction import (
     argmax, log_softmax, logsumexp, reduce_max, reduce_mean, reduce_min, reduce_sum, softmax, variance,
 )

@@ -6,8 +6,6 @@ import numpy as np
 
 from tinygrad_ce.core import primitive
 
-LARGE = 4096  # elements; for fewer, NumPy is as fast, and no toy network waits for a compiler
-
 
 @primitive
 def identity(x):
@@ -110,7 +108,7 @@ def cos_x(g, out, x):
     return -(g * sin(x))
 
 
-@primitive(kernel="tanh", kernel_from=500_000)  # NumPy's own, so only threads can gain
+@primitive
 def tanh(x):
     return np.tanh(x)
 
@@ -120,7 +118,7 @@ def tanh_x(g, out, x):
     return g * (1 - out * out)
 
 
-@primitive(kernel="sigmoid", kernel_from=LARGE, keeps_place=True)
+@primitive
 def sigmoid(x):
     e = np.exp(-np.abs(x))  # never overflows, and keeps its digits on the left, where 1 / (1 + exp(-x)) does too
     return np.where(x >= 0, 1, e) / (1 + e)
@@ -141,7 +139,7 @@ def relu_x(g, out, x):
     return where(x > 0, g, 0)  # 0 at the kink
 
 
-@primitive(kernel="softplus", kernel_from=LARGE)
+@primitive
 def softplus(x):
     return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
 

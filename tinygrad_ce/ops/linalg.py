@@ -33,21 +33,6 @@ def matmul_b(g, out, a, b):
     return swapaxes(a, -1, -2) @ g
 
 
-@matmul.diagnose
-def matmul_diagnosis(a: Any, b: Any) -> str | None:
-    if np.ndim(a) == 0 or np.ndim(b) == 0:
-        return "one side is a single number, and @ multiplies matrices: write a * b"
-    return _inner_sizes("a", a, "b", b)
-
-
-def _inner_sizes(left_name: str, left: Any, right_name: str, right: Any) -> str | None:
-    inner_left, inner_right = left.shape[-1], right.shape[-2 if right.ndim > 1 else 0]
-    shapes = f"{left_name} has shape {left.shape} and {right_name} has shape {right.shape}"
-    if inner_left != inner_right:
-        return f"{shapes}; the inner sizes {inner_left} and {inner_right} differ."
-    return None
-
-
 @primitive(broadcasts=True)
 def affine(x, W, b):
     if W.ndim != 2 or x.ndim == 0:
@@ -71,15 +56,6 @@ def affine_W(g, out, x, W, b):
 @affine.vjp("b")
 def affine_b(g, out, x, W, b):
     return g
-
-
-@affine.diagnose
-def affine_diagnosis(x: Any, W: Any, b: Any) -> str | None:
-    if np.ndim(x) == 0 or np.ndim(W) != 2:
-        return f"x has shape {np.shape(x)} and W has shape {np.shape(W)}; x needs at least one axis and W exactly two."
-    if np.ndim(b) and b.shape[-1] not in (1, W.shape[1]):
-        return f"W has shape {W.shape} and b has shape {b.shape}; b needs {W.shape[1]} elements."
-    return _inner_sizes("x", x, "W", W)
 
 
 def einsum(subscripts: str, *operands: Any) -> Any:

@@ -16,7 +16,7 @@ from tinygrad_ce.ops.reduction import log_softmax, reduce_mean, reduce_sum, soft
 from tinygrad_ce.ops.shape import expand_dims
 
 
-@primitive(kernel="first_bad_label")
+@primitive
 def first_bad_label(y, *, classes, ignored):
     """The first row whose label is neither a class nor the ignored one; -1 if all are good."""
     bad = ((y < 0) | (y >= classes)) & (y != ignored)
@@ -58,7 +58,7 @@ def _hard_target(z: Any, y: Any, w: Any, smoothing: float) -> Any:
     return ((own * (1 - smoothing) + counts * (smoothing / classes)) * w).astype(z.dtype)
 
 
-@primitive(kernel="xent", with_gradient="xent_with_gradient")
+@primitive
 def xent(z, y, w, *, smoothing=0.0, reduction="none"):
     """-sum target log softmax(z) of each row; the target: (1 - smoothing) w[y] at y, and smoothing w / C everywhere."""
     return _soft_loss(z, _hard_target(z, y, w, smoothing), reduction)
@@ -106,7 +106,7 @@ def xent_z(g, out, z, y, w, *, smoothing, reduction):
 xent.constant_in("y", "w")
 
 
-@primitive(kernel="xent_grad")
+@primitive
 def xent_grad(upstream, z, y, w, *, smoothing=0.0, reduction="none"):
     """upstream times (softmax(z) sum(target) - target)."""
     return _soft_slope(z, _hard_target(z, y, w, smoothing)) * _rows_of(upstream, z, reduction)
@@ -138,7 +138,7 @@ def _soft_target(q: Any, w: Any, smoothing: float, classes: int) -> Any:
     return (q * (1 - smoothing) + smoothing / classes) * w
 
 
-@primitive(kernel="soft_xent", with_gradient="soft_xent_with_gradient")
+@primitive
 def soft_xent(z, q, w, *, smoothing=0.0, reduction="none"):
     """-sum target log softmax(z) of each row, where the target is made of soft labels q."""
     return _soft_loss(z, _soft_target(q, w, smoothing, z.shape[-1]), reduction)
@@ -157,7 +157,7 @@ def soft_xent_q(g, out, z, q, w, *, smoothing, reduction):
 soft_xent.constant_in("w")
 
 
-@primitive(kernel="soft_xent_grad")
+@primitive
 def soft_xent_grad(upstream, z, q, w, *, smoothing=0.0, reduction="none"):
     """upstream times (softmax(z) sum(target) - target)."""
     return _soft_slope(z, _soft_target(q, w, smoothing, z.shape[-1])) * _rows_of(upstream, z, reduction)
@@ -184,7 +184,7 @@ def soft_xent_grad_q(g, out, upstream, z, q, w, *, smoothing, reduction):
 soft_xent_grad.constant_in("w")
 
 
-@primitive(kernel="sigmoid_xent", with_gradient="sigmoid_xent_with_gradient")
+@primitive
 def sigmoid_xent(z, y, w, weight, *, reduction="none"):
     """-weight (w y log p + (1 - y) log(1 - p)) with p = sigmoid(z); two terms of one sign, so nothing cancels."""
     with np.errstate(invalid="ignore"):  # 0 * inf, where the term is 0
@@ -208,7 +208,7 @@ def sigmoid_xent_y(g, out, z, y, w, weight, *, reduction):
 sigmoid_xent.constant_in("w", "weight")
 
 
-@primitive(kernel="sigmoid_xent_grad")
+@primitive
 def sigmoid_xent_grad(upstream, z, y, w, weight, *, reduction="none"):
     """upstream weight ((1 - y) sigmoid(z) - w y sigmoid(-z)): for w = 1 that is p - y without its cancellation."""
     slope = np.where(z == np.inf, np.nan, (1 - y) * sigmoid(z) - w * y * sigmoid(-z))

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.core import primitive
-from tinygrad_ce.ops.arithmetic import equal, logical_or, not_equal
-from tinygrad_ce.ops.elementwise import LARGE, astype, exp, where
+from tinygrad_ce.ops.comparison import equal, logical_or, not_equal
+from tinygrad_ce.ops.elementwise import astype, exp, where
 from tinygrad_ce.ops.shape import broadcast_to, reshape
 
 
@@ -101,7 +101,7 @@ def argmax(x, *, axis=None):
 argmax.constant_in("x")
 
 
-@primitive(kernel="logsumexp", kernel_from=LARGE)
+@primitive
 def logsumexp(x, *, axis=None, keepdims=False):
     """log(sum(exp(x))) as top + log1p(the others): a sum that is just above 1 keeps all digits of its logarithm."""
     top = np.max(x, axis=axis, keepdims=True)
@@ -120,7 +120,7 @@ def logsumexp_x(g, out, x, *, axis, keepdims):
     return kept(g, x, axis, keepdims) * softmax(x, axis=axis)
 
 
-@primitive(kernel="softmax", kernel_from=LARGE, keeps_place=True)
+@primitive
 def softmax(x, *, axis=-1):
     with np.errstate(invalid="ignore"):  # inf - inf is NaN, and so is the row
         e = np.exp(x - np.max(x, axis=axis, keepdims=True))
@@ -132,7 +132,7 @@ def softmax_x(g, out, x, *, axis):
     return out * (g - reduce_sum(g * out, axis=axis, keepdims=True))
 
 
-@primitive(kernel="log_softmax", kernel_from=LARGE)
+@primitive
 def log_softmax(x, *, axis=-1):
     with np.errstate(invalid="ignore"):
         below_top = x - np.max(x, axis=axis, keepdims=True)  # so that no digit is lost to a common shift

@@ -5,6 +5,6 @@ from tinygrad_ce.program.compiled import compile
 from tinygrad_ce.program.printed import source
 from tinygrad_ce.program.straight import Instruction, Program, Value
 from tinygrad_ce.program.surroundings import TraceError
-from tinygrad_ce.program.traced import trace
+from tinygrad_ce.program.tracing import trace
 
 __all__ = ["CannotLower", "Instruction", "Program", "TraceError", "Value", "compile", "source", "trace"]

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.core import Array, array_of
-from tinygrad_ce.lines import warn
+from tinygrad_ce.core import Array, array_of, interpreter
 from tinygrad_ce.program import files
 from tinygrad_ce.program.arrays import CannotLower
 from tinygrad_ce.program.loops import Buffer, Lowered, Lowering
 from tinygrad_ce.program.straight import Program, Value
 from tinygrad_ce.program.surroundings import models_of
-from tinygrad_ce.program.traced import trace
+from tinygrad_ce.program.tracing import trace
+from tinygrad_ce.source_lines import warn
 
 
 def lowered(program: Program, batched: bool = False) -> Lowered:
@@ -120,8 +120,7 @@ class Compiled:
     def fetch(self) -> None:
         """Copy what lives from step to step from where it lives."""
         for b, value in self.kept:
-            assert value.home is not None
-            array = value.home.read()
+            array = value.variable.data
             if array.shape != value.shape or array.dtype != value.dtype:
                 raise ValueError(
                     f"{value.name} has shape {array.shape} and dtype {array.dtype} now, and the step was compiled for "
@@ -132,9 +131,8 @@ class Compiled:
     def put_back(self) -> None:
         """Copy it back."""
         for b, value in self.kept:
-            assert value.home is not None
             if value in self.program.updates:
-                value.home.write(self.arrays[b].reshape(b.shape))
+                interpreter.get().write(value.variable, self.arrays[b].reshape(b.shape))
 
     def numbers(self, steps: int) -> Array:
         """What each of the coming steps is given besides arrays, one row after the other."""

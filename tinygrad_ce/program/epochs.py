@@ -16,7 +16,7 @@ import numpy as np
 from tinygrad_ce.core import Array
 from tinygrad_ce.nn import Module
 from tinygrad_ce.program.compiled import Compiled, drawn, lowered
-from tinygrad_ce.program.traced import trace, traced_once
+from tinygrad_ce.program.tracing import trace, traced_once
 
 PATIENCE = 0.05  # seconds of compiled steps after which Ctrl-C and the progress bar get their turn
 

@@ -17,10 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.backward import pulled_back, reachable, recorded
-from tinygrad_ce.core import REGISTRY, Array, Primitive, Tensor
+from tinygrad_ce.backward import reachable, recording, walk
+from tinygrad_ce.core import REGISTRY, Array, Primitive, Tensor, call, interpreted
 from tinygrad_ce.program.straight import Instruction, Program, Value, unused
-from tinygrad_ce.tape import Listener, recording
 
 LETTERS = {
     **dict.fromkeys(("affine", "matmul", "contract"), "z"),
@@ -67,12 +66,12 @@ def record(loss: Tensor) -> Recorded:
 
 @contextmanager
 def as_computed(graph: Iterable[Tensor]) -> Iterator[None]:
-    """Inside, tensors hold the arrays that the operations ran on, also where somebody has put others there since."""
+    """Temporarily restore the inputs that each operation actually saw, where somebody has replaced them since."""
     before: dict[int, tuple[Tensor, Array]] = {}
     for tensor in graph:
-        for x, value in zip(tensor.inputs, tensor.values, strict=True):
-            if isinstance(x, Tensor) and x.data is not value and x.number not in before:
-                before[x.number] = x, x.data
+        for x, value in zip(tensor.inputs, tensor.arrays, strict=True):
+            if isinstance(x, Tensor) and x.data is not value and x.serial not in before:
+                before[x.serial] = x, x.data
                 x.data = value
     try:
         yield
@@ -87,7 +86,7 @@ def _recorded(loss: Tensor, graph: dict[int, Tensor]) -> Recorded:
         tensor = graph[number]
         if tensor.op is not None:
             name = "loss" if tensor is loss else None
-            writer.write(tensor.op, tensor.inputs, tensor.params, tensor, "forward", name)
+            writer.add(tensor.op, tensor.inputs, tensor.params, tensor, "forward", name)
     outputs = {"loss": writer.values[id(loss)]}
     seed = Tensor(np.ones_like(loss.data))
     writer.remember(seed, Value("_seed", seed.data, "constant"))
@@ -96,36 +95,25 @@ def _recorded(loss: Tensor, graph: dict[int, Tensor]) -> Recorded:
     shares: dict[tuple[int, int], tuple[list[Instruction], Value]] = {}
     begun = len(writer.instructions)
 
-    def heard(tensor: Tensor, position: int, share: Tensor) -> None:
+    def on_share(tensor: Tensor, position: int, share: Tensor) -> None:
         nonlocal begun
-        shares[tensor.number, position] = writer.instructions[begun:], writer.of(share)
+        shares[tensor.serial, position] = writer.instructions[begun:], writer.of(share)
         begun = len(writer.instructions)
 
-    with recorded(False), listening(writer), writer.hearing_arrays(graph.values()):
-        for tensor, g in pulled_back(loss, seed, graph, create_graph=True, heard=heard):
+    with recording(False), interpreted(writer.call), writer.with_arrays_as_tensors(graph.values()):
+        for tensor, g in walk(loss, seed, create_graph=True, on_share=on_share):
             begun = len(writer.instructions)  # what has added the shares up belongs to no rule
-            name, gradients[tensor.number] = writer.gradient(tensor, g)
+            name, gradients[tensor.serial] = writer.gradient(tensor, g)
             if tensor.op is None:
-                outputs[name] = gradients[tensor.number]
+                outputs[name] = gradients[tensor.serial]
     names = ["loss", *(f"d_{x.name}" for x in writer.inputs)]
     in_order = {name: outputs[name] for name in names if name in outputs}
     program = Program(writer.inputs, writer.instructions, in_order, single=False)
     return Recorded(program, writer.values, gradients, shares, writer.alive)
 
 
-@contextmanager
-def listening(writer: Writer) -> Iterator[None]:
-    """Inside, the writer hears every primitive that is called with a Tensor, and what else `core.Listener` lists."""
-    before = recording.listener
-    recording.listener = writer
-    try:
-        yield
-    finally:
-        recording.listener = before
-
-
-class Writer(Listener):
-    """Writes instructions down, and gives names to what they work on."""
+class Writer:
+    """An interpreter that writes each call down as an instruction, and gives names to what instructions work on."""
 
     def __init__(self) -> None:
         self.values: dict[int, Value] = {}  # by the id of a tensor or an array
@@ -136,11 +124,16 @@ class Writer(Listener):
         self.alive: list[Any] = []  # so that no id is given out twice
         self.section = "forward"
 
-    def called(self, op: Primitive, inputs: tuple[Any, ...], params: Mapping[str, Any], result: Tensor) -> None:
-        passing = self.section != "forward"  # a step on the way inside a rule
-        self.write(op, inputs, params, result, self.section, f"_{len(self.instructions)}" if passing else None)
+    def call(self, inner: Any, op: Primitive, inputs: tuple[Any, ...], params: dict[str, Any]) -> Any:
+        """Compute by the body (no kernel needs to be compiled for this), and write the instruction down."""
+        result = call(op, inputs, params, op.body)
+        if isinstance(result, Tensor) and not any(isinstance(x, (list, tuple)) for x in inputs):  # lists come again
+            passing = self.section != "forward"  # a step on the way inside a rule
+            name = f"_{len(self.instructions)}" if passing else None
+            self.add(op, inputs, params, result, self.section, name)
+        return result
 
-    def write(
+    def add(
         self,
         op: Primitive,
         inputs: tuple[Any, ...],
@@ -159,8 +152,8 @@ class Writer(Listener):
         self.instructions.append(Instruction(op, values, {**op.defaults, **params}, made, section))
 
     @contextmanager
-    def hearing_arrays(self, graph: Iterable[Tensor]) -> Iterator[None]:
-        """Inside, arrays that went into the graph are tensors, so that it is heard what the rules do to them."""
+    def with_arrays_as_tensors(self, graph: Iterable[Tensor]) -> Iterator[None]:
+        """Temporarily replace arrays among the inputs of a graph by tensors, so that the calls of rules are seen."""
         before = [(tensor, tensor.inputs) for tensor in graph]
         wrapped: dict[int, Tensor] = {}
         for tensor, inputs in before:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.core import Array, Primitive, array_of
+from tinygrad_ce.core import Array, Primitive, array_of, interpreter
 
 
 def unused(name: str, taken: set[str]) -> str:
@@ -65,19 +65,11 @@ class Number(float):
         return getattr(ufunc, method)(*plain, **options)
 
 
-@dataclass(frozen=True)
-class Home:
-    """Where a value lives between two steps: how to read it there, and how to write it back."""
-
-    read: Callable[[], Array]
-    write: Callable[[Array], None]
-
-
 @dataclass(eq=False)
 class Value:
     """An array of the program: its name, and what it was when the program was recorded.
 
-    role: "input" (data), "kept" (a parameter, an optimizer's memory, a running average: it lives in its `home`),
+    role: "input" (data), "kept" (a parameter, an optimizer's memory, a running average: it lives in its `variable`),
     "drawn" (random numbers, made anew by `draw` for each step), "fixed" (an array that belongs to a loss),
     "constant" (a number, or an array with one number everywhere, that a rule made up) or "result" (of an instruction).
     prepared: an input that is no tensor of the user's, but an array as a loss has passed it on.
@@ -87,7 +79,7 @@ class Value:
     example: Array
     role: str = "result"
     prepared: bool = False
-    home: Home | None = None
+    variable: Any = None
     draw: Callable[[], Array] | None = None
 
     @property
@@ -179,11 +171,10 @@ class Program:
             return x.example if x.role == "constant" else known[x]
 
         for i in self.instructions:
-            known[i.result] = np.asarray(i.op.compute(*map(of, i.inputs), **i.params))
+            known[i.result] = np.asarray(i.op.run(*map(of, i.inputs), **i.params))
         answers = tuple(np.array(of(value)) for value in self.outputs.values())
         for kept, new in [(kept, np.array(of(new))) for kept, new in self.updates.items()]:
-            assert kept.home is not None
-            kept.home.write(new)
+            interpreter.get().write(kept.variable, new)
         for optimizer in self.optimizers:
             optimizer.steps += 1
         return self.answer(answers)
@@ -200,8 +191,8 @@ class Program:
         for x in self.inputs:
             if x.role == "input":
                 yield x, next(checked)
-            elif x.home is not None:
-                yield x, x.home.read()
+            elif x.variable is not None:
+                yield x, x.variable.data
             else:
                 yield x, x.draw() if x.draw is not None else x.example
 

@@ -91,7 +91,7 @@ def parameters_of(step: Callable[..., Any]) -> list[Tensor]:
         inside: Any = [thing]
         if isinstance(thing, (Module, Optimizer)):
             inside = thing.parameters() if isinstance(thing, Module) else thing.parameters
-        found |= {t.number: t for t in inside if isinstance(t, Tensor) and t.op is None and t.requires_grad}
+        found |= {t.serial: t for t in inside if isinstance(t, Tensor) and t.op is None and t.requires_grad}
     return list(found.values())
 
 

@@ -17,15 +17,16 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.backward import pulled_back, reachable, recorded, seed_of
+from tinygrad_ce._attach import set_aside
+from tinygrad_ce.backward import edges, reachable, recording, seed_of, walk
 from tinygrad_ce.core import Array, Tensor, array_of
 from tinygrad_ce.data.checks import several, whole_number
-from tinygrad_ce.lines import noted
 from tinygrad_ce.nn import Module, init
 from tinygrad_ce.optim import Optimizer
+from tinygrad_ce.source_lines import tracking
 from tinygrad_ce.views import plots, text
 from tinygrad_ce.views.layers import Layer, activity, holds_others, layers_of
-from tinygrad_ce.views.reading import check_readable, check_unchanged, kept_ready
+from tinygrad_ce.views.reading import check_readable, check_unchanged
 
 # Percent of a layer's numbers that are flat, or of its units that are dead, before it is an illness: a few always are.
 MOST = 50.0
@@ -258,8 +259,8 @@ def _check_optimizer(model: Module, optimizer: Any) -> None:
         raise TypeError(
             f"tg.audit: optimizer is {type(optimizer).__name__}; pass one of tg.optim, as tg.optim.SGD(...)"
         )
-    own = {parameter.number for parameter in model.parameters()}
-    if not any(parameter.number in own for parameter in optimizer.parameters):
+    own = {parameter.serial for parameter in model.parameters()}
+    if not any(parameter.serial in own for parameter in optimizer.parameters):
         raise ValueError("tg.audit: the optimizer holds no parameter of this model: make it with model.parameters()")
 
 
@@ -268,13 +269,13 @@ def _check_optimizer(model: Module, optimizer: Any) -> None:
 
 def _gradients(loss: Tensor, graph: dict[int, Tensor], layers: list[Layer]) -> dict[int, Array]:
     """By number, the gradients at the outputs of the layers and at their parameters."""
-    wanted = {tensor.number for layer in layers for tensor in layer.outputs}
-    wanted |= {parameter.number for layer in layers for _, parameter in layer.parameters}
+    wanted = {tensor.serial for layer in layers for tensor in layer.outputs}
+    wanted |= {parameter.serial for layer in layers for _, parameter in layer.parameters}
     found = {}
-    with kept_ready(list(graph.values())), np.errstate(all="ignore"):
-        for tensor, gradient in pulled_back(loss, seed_of(loss, None), graph):
-            if tensor.number in wanted:
-                found[tensor.number] = np.asarray(gradient)
+    with set_aside(list(graph.values())), np.errstate(all="ignore"):
+        for tensor, gradient in walk(loss, seed_of(loss, None), graph):
+            if tensor.serial in wanted:
+                found[tensor.serial] = np.asarray(gradient)
     return found
 
 
@@ -282,18 +283,18 @@ def _last_layers(
     loss: Tensor, graph: dict[int, Tensor], layers: list[Layer], gradients: dict[int, Array]
 ) -> float | None:
     """The norm of the gradient at the outputs of the last layers with parameters; of several, the largest."""
-    maker = {tensor.number: layer for layer in layers if layer.parameters for tensor in layer.made}
-    seen, waiting, last = {loss.number}, [loss], set()
+    maker = {tensor.serial: layer for layer in layers if layer.parameters for tensor in layer.made}
+    seen, waiting, last = {loss.serial}, [loss], set()
     while waiting:
         tensor = waiting.pop()
-        if tensor.number in maker:
-            last.add(maker[tensor.number])
+        if tensor.serial in maker:
+            last.add(maker[tensor.serial])
             continue
-        for x, _ in tensor.edges:
-            if x.number not in seen:
-                seen.add(x.number)
+        for x, _ in edges(tensor):
+            if x.serial not in seen:
+                seen.add(x.serial)
                 waiting.append(x)
-    return max((_norm([gradients[t.number] for t in layer.outputs]) for layer in last), default=None)
+    return max((_norm([gradients[t.serial] for t in layer.outputs]) for layer in last), default=None)
 
 
 def _row(layer: Layer, gradients: dict[int, Array], last: float | None, optimizer: Optimizer | None) -> Row:
@@ -305,13 +306,13 @@ def _row(layer: Layer, gradients: dict[int, Array], last: float | None, optimize
     if outputs.size:
         row.mean, row.spread = float(outputs.mean()), float(outputs.std())
         row.outputs = text.histogram(outputs)
-        arriving = [gradients[tensor.number] for tensor in layer.outputs]
+        arriving = [gradients[tensor.serial] for tensor in layer.outputs]
         row.arriving, row.backward = _norm(arriving), text.histogram(_joined(arriving))
         row.share = row.arriving / last if last else None
-    reached = [parameter for _, parameter in layer.parameters if parameter.number in gradients]
+    reached = [parameter for _, parameter in layer.parameters if parameter.serial in gradients]
     if reached:
         weight = _norm([parameter.data for parameter in reached])
-        row.gradient = _norm([gradients[parameter.number] for parameter in reached])
+        row.gradient = _norm([gradients[parameter.serial] for parameter in reached])
         row.gradient_per_weight = row.gradient / weight if weight else None
         updates = _updates(reached, gradients, optimizer)
         row.update_per_weight = _norm(updates) / weight if updates and weight else None
@@ -328,12 +329,12 @@ def _updates(parameters: list[Tensor], gradients: dict[int, Array], optimizer: O
     """What the optimizer's next step would add to each parameter: its pure `update` is asked, nothing is kept."""
     if optimizer is None:
         return []
-    positions = {parameter.number: i for i, parameter in enumerate(optimizer.parameters)}
+    positions = {parameter.serial: i for i, parameter in enumerate(optimizer.parameters)}
     updates = []
     for parameter in parameters:
-        i = positions.get(parameter.number)
+        i = positions.get(parameter.serial)
         if i is not None:
-            gradient, state = gradients[parameter.number], optimizer.state[i]
+            gradient, state = gradients[parameter.serial], optimizer.state[i]
             new, _ = optimizer.update(parameter.data, gradient, state, optimizer.lr, optimizer.steps + 1)
             updates.append(np.asarray(new) - parameter.data)
     return updates
@@ -361,7 +362,7 @@ def _judged(layer: Layer, row: Row, gradients: dict[int, Array], after: list[Row
     spoiled = _not_finite(layer, gradients)
     if spoiled:
         return "not finite", spoiled
-    unused = [name for name, parameter in layer.parameters if parameter.number not in gradients]
+    unused = [name for name, parameter in layer.parameters if parameter.serial not in gradients]
     if unused:
         which = "" if len(unused) == len(layer.parameters) else f"{_listed(unused)} is "
         return "no gradient", f"{which}not used by this loss"
@@ -405,7 +406,7 @@ def _not_finite(layer: Layer, gradients: dict[int, Array]) -> str:
     looked_at = {
         "its parameters": [parameter.data for parameter in parameters],
         "its numbers": [tensor.data for tensor in layer.made],
-        "its gradient": [gradients[t.number] for t in (*layer.outputs, *parameters) if t.number in gradients],
+        "its gradient": [gradients[t.serial] for t in (*layer.outputs, *parameters) if t.serial in gradients],
     }
     return next((where for where, arrays in looked_at.items() if not all(np.isfinite(a).all() for a in arrays)), "")
 
@@ -486,7 +487,7 @@ class Watch:
         dtype = trainer.optimizer.parameters[0].dtype
         X, y = (np.asarray(array, dtype if array.dtype.kind == "f" else None) for array in (self.X, self.y))
         modules = [*model.modules(), *(loss.modules() if isinstance(loss, Module) else ())]
-        with _left_as_they_are(modules), recorded(True), noted(True), np.errstate(all="ignore"):
+        with _left_as_they_are(modules), recording(True), tracking(True), np.errstate(all="ignore"):
             model.train()
             return audit(model, loss(model(X), y), trainer.optimizer)
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.core import Array, Tensor
-from tinygrad_ce.lines import Place
+from tinygrad_ce.source_lines import CallSite
 from tinygrad_ce.views.layout import COLUMN_GAP, LANE, Box, Wire, arrange
 from tinygrad_ce.views.picture import FONT, SIDES, cut, escaped, heat_map, range_of, rows_of, short, wide, written
 from tinygrad_ce.views.reading import Edge, Graph, Node, check_unchanged
@@ -244,7 +244,7 @@ class Picture:
             else:
                 self._group(_modules(node)).children.append(card)
 
-    def _group(self, modules: list[Place]) -> Box:
+    def _group(self, modules: list[CallSite]) -> Box:
         """The box of the innermost call of a module; those around it are made where they are missing."""
         outer = self.top
         for call in modules:
@@ -320,12 +320,12 @@ def _stands_on(node: Node) -> Node | None:
 def _partial_sums(node: Node) -> list[Array]:
     """What has arrived of a gradient before it is whole, in the order of the walk."""
     arriving = [edge for edge in node.uses if edge.share is not None and edge.target.tensor is not None]
-    arriving.sort(key=lambda edge: (-edge.target.tensor.number, edge.position))  # type: ignore[union-attr]
+    arriving.sort(key=lambda edge: (-edge.target.tensor.serial, edge.position))  # type: ignore[union-attr]
     with np.errstate(all="ignore"):
         return list(accumulate(edge.share for edge in arriving[:-1] if edge.share is not None))
 
 
-def _modules(node: Node) -> list[Place]:
+def _modules(node: Node) -> list[CallSite]:
     """The calls in whose boxes a node stands: a parameter in those of the operation that uses it first."""
     return node.uses[0].target.modules if node.kind == "parameter" and node.uses else node.modules
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_ce.backward import edges
 from tinygrad_ce.core import Array, Tensor
-from tinygrad_ce.lines import calls_around
 from tinygrad_ce.nn import Module
+from tinygrad_ce.source_lines import calls_around
 
 # An activation is flat where its slope is at most this share of its largest: |tanh| > 0.975, and a sigmoid within
 # 0.013 of 0 or 1. Source for saturation as an illness: X. Glorot, Y. Bengio, "Understanding the difficulty of training
@@ -39,7 +40,7 @@ class Layer:
     @property
     def age(self) -> int:
         """The number of the youngest tensor that it made: layers that compute later have a larger one."""
-        return max((tensor.number for tensor in self.made), default=0)
+        return max((tensor.serial for tensor in self.made), default=0)
 
 
 def layers_of(model: Module, graph: dict[int, Tensor], loss: Tensor) -> list[Layer]:
@@ -53,22 +54,22 @@ def layers_of(model: Module, graph: dict[int, Tensor], loss: Tensor) -> list[Lay
     makers: dict[int, tuple[Layer, int]] = {}  # by the number of a tensor, the layer and the call that made it
     for number in sorted(graph):
         tensor = graph[number]
-        call = next((call for call in reversed(calls_around(tensor.place)) if id(call[0]) in found), None)
+        call = next((call for call in reversed(calls_around(tensor.note)) if id(call[0]) in found), None)
         if call is not None and tensor.op is not None:
             layer = found[id(call[0])]
             layer.calls.setdefault(id(call), []).append(tensor)
             makers[number] = layer, id(call)
-    used_outside, leaving = {loss.number}, {loss.number}
+    used_outside, leaving = {loss.serial}, {loss.serial}
     for number, tensor in graph.items():
-        inside = {id(call) for call in calls_around(tensor.place)}
-        for x, _ in tensor.edges:
-            if makers.get(x.number) != makers.get(number):
-                used_outside.add(x.number)
-            if x.number in makers and makers[x.number][1] not in inside:
-                leaving.add(x.number)
+        inside = {id(call) for call in calls_around(tensor.note)}
+        for x, _ in edges(tensor):
+            if makers.get(x.serial) != makers.get(number):
+                used_outside.add(x.serial)
+            if x.serial in makers and makers[x.serial][1] not in inside:
+                leaving.add(x.serial)
     for layer in found.values():
-        for_others = [tensor for tensor in layer.made if tensor.number in used_outside]
-        given_on = [tensor for tensor in for_others if tensor.number in leaving]
+        for_others = [tensor for tensor in layer.made if tensor.serial in used_outside]
+        given_on = [tensor for tensor in for_others if tensor.serial in leaving]
         layer.outputs, layer.gives_on = given_on or for_others, bool(given_on) or not for_others
     return [layer for layer in found.values() if layer.calls or layer.parameters or not holds_others(layer.module)]
 
@@ -127,7 +128,7 @@ def activity(layer: Layer) -> tuple[float | None, float | None, int]:
             curve = _curve(tensor)
             if curve is None or not tensor.size:
                 continue
-            slopes = np.abs(_slopes(tensor, tensor.edges[0][0].data, tensor.data))
+            slopes = np.abs(_slopes(tensor, edges(tensor)[0][0].data, tensor.data))
             units.setdefault((position, tensor.op, tensor.shape[-1:]), []).append(slopes > DEAD * curve.largest)
             if curve.flat_on_both_sides:
                 flat += int((slopes <= FLAT * curve.largest).sum())
@@ -149,10 +150,10 @@ def _curve(tensor: Tensor) -> _Curve | None:
     Nothing is known here of tanh or ReLU: the operation and its rule are asked for values between -20 and 20, and what
     is made with a primitive of one's own is found as well.
     """
-    if tensor.op is None or len(tensor.edges) != 1:
+    if tensor.op is None or len(edges(tensor)) != 1:
         return None
-    x, position = tensor.edges[0]
-    others = [value for i, value in enumerate(tensor.values) if i != position]
+    x, position = edges(tensor)[0]
+    others = [value for i, value in enumerate(tensor.arrays) if i != position]
     if x.shape != tensor.shape or any(isinstance(value, np.ndarray) and value.ndim for value in others):
         return None
     line = np.linspace(-20, 20, 401, dtype=x.dtype).reshape((1,) * (x.ndim - 1) + (-1,))
@@ -173,18 +174,18 @@ def _at(tensor: Tensor, x: Array) -> Array:
     """The operation of a tensor for other values of its one input."""
     assert tensor.op is not None
     with np.errstate(all="ignore"):
-        return np.asarray(tensor.op.compute(*_with(tensor, x), **tensor.params))
+        return np.asarray(tensor.op.run(*_with(tensor, x), **tensor.params))
 
 
 def _slopes(tensor: Tensor, x: Array, out: Array) -> Array:
     """The derivative of the operation of a tensor by its one input, number by number, where that is x."""
     assert tensor.op is not None
     with np.errstate(all="ignore"):
-        rule = tensor.op.rule(tensor.edges[0][1])
+        rule = tensor.op.rule(edges(tensor)[0][1])
         return np.asarray(rule(np.ones_like(out), out, *_with(tensor, x), **tensor.params))
 
 
 def _with(tensor: Tensor, x: Array) -> list[Any]:
     """What the operation of a tensor was called with, but for x in place of its one input with a gradient."""
-    position = tensor.edges[0][1]
-    return [x if i == position else value for i, value in enumerate(tensor.values)]
+    position = edges(tensor)[0][1]
+    return [x if i == position else value for i, value in enumerate(tensor.arrays)]

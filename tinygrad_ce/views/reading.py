@@ -7,21 +7,20 @@ disagree, because there is one source for all.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.backward import pulled_back, reachable
-from tinygrad_ce.core import Array, Primitive, Tensor
-from tinygrad_ce.lines import Line, Place, calls_around, line_of
+from tinygrad_ce._attach import set_aside
+from tinygrad_ce.backward import reachable, walk
+from tinygrad_ce.core import Array, Primitive, Tensor, interpreter
 from tinygrad_ce.program.printed import expression_of, literal, source
 from tinygrad_ce.program.recorded import as_computed, record
 from tinygrad_ce.program.straight import Instruction, Value
-from tinygrad_ce.tape import recording
+from tinygrad_ce.source_lines import CallSite, Line, calls_around, line_of
 from tinygrad_ce.views.formula import Formula
 from tinygrad_ce.views.textbook import FUNCTIONS, textbook_form
 
@@ -45,7 +44,7 @@ class Node:
     inputs: list[Edge] = field(default_factory=list)
     uses: list[Edge] = field(default_factory=list)
     place: Line | None = None
-    modules: list[Place] = field(default_factory=list)
+    modules: list[CallSite] = field(default_factory=list)
     instruction: Instruction | None = None
 
     @property
@@ -105,9 +104,9 @@ class Edge:
         assert target is not None
         assert source is not None
         shares: dict[int, Any] = {}
-        both = {target.number: target, source.number: source}
-        with as_computed([target]), kept_ready([target]), np.errstate(all="ignore"):
-            for _ in pulled_back(target, upstream, both, heard=lambda _, position, g: shares.update({position: g})):
+        both = {target.serial: target, source.serial: source}
+        with as_computed([target]), set_aside([target]), np.errstate(all="ignore"):
+            for _ in walk(target, upstream, both, on_share=lambda _, position, g: shares.update({position: g})):
                 pass
         return np.asarray(shares[self.position])
 
@@ -121,7 +120,7 @@ class Graph:
     def __init__(self, loss: Tensor, asked: str) -> None:
         check_readable(loss, asked)
         graph = reachable(loss)
-        with kept_ready(list(graph.values())), np.errstate(all="ignore"):
+        with set_aside(list(graph.values())), np.errstate(all="ignore"):
             self.recorded = record(loss)
             self._take_the_engines_numbers(loss, graph)
         self.nodes: list[Node] = []
@@ -132,7 +131,7 @@ class Graph:
             tensor = graph[number]
             if tensor.op is not None:
                 self._read(tensor, made)
-        self.loss = self._by_tensor[loss.number]
+        self.loss = self._by_tensor[loss.serial]
         names = {node.name for node in self.nodes}
         assert len(names) == len(self.nodes)
 
@@ -140,12 +139,12 @@ class Graph:
         """Gradients as `backward()` computes them, to the last bit: while a program is written, sums may be taken
         in another order."""
 
-        def heard(tensor: Tensor, position: int, share: Any) -> None:
-            self.recorded.shares[tensor.number, position][1].example = np.array(share)
+        def on_share(tensor: Tensor, position: int, share: Any) -> None:
+            self.recorded.shares[tensor.serial, position][1].example = np.array(share)
 
         with as_computed(graph.values()):
-            for tensor, g in pulled_back(loss, np.ones_like(loss.data), graph, heard=heard):
-                self.recorded.gradients[tensor.number].example = np.asarray(g)
+            for tensor, g in walk(loss, np.ones_like(loss.data), graph, on_share=on_share):
+                self.recorded.gradients[tensor.serial].example = np.asarray(g)
 
     def _read(self, tensor: Tensor, made: dict[int, Instruction]) -> None:
         """Add the nodes of an operation: of its inputs that are not there yet, and of its result."""
@@ -158,10 +157,10 @@ class Graph:
         ]
         node = self._add(instruction.result, tensor, "result")
         node.op, node.instruction = tensor.op, instruction
-        if tensor.place is not None:
-            node.place, node.modules = line_of(tensor.place), calls_around(tensor.place)
+        if tensor.note is not None:
+            node.place, node.modules = line_of(tensor.note), calls_around(tensor.note)
         for position, given in inputs:
-            rule = self.recorded.shares.get((tensor.number, position))
+            rule = self.recorded.shares.get((tensor.serial, position))
             share = None if rule is None else rule[1].example
             edge = Edge(given, node, position, tensor.op.argument(position), share, rule)
             node.inputs.append(edge)
@@ -171,19 +170,19 @@ class Graph:
         known = self._by_value.get(id(value))
         if known is not None:
             if isinstance(x, Tensor):
-                self._by_tensor.setdefault(x.number, known)
+                self._by_tensor.setdefault(x.serial, known)
             return known
         tensor = x if isinstance(x, Tensor) else None
         return self._add(value, tensor, "parameter" if tensor is not None and tensor.requires_grad else "data")
 
     def _add(self, value: Value, tensor: Tensor | None, kind: str) -> Node:
-        gradient = self.recorded.gradients.get(tensor.number) if tensor is not None else None
+        gradient = self.recorded.gradients.get(tensor.serial) if tensor is not None else None
         label = tensor.label if tensor is not None else f"array {value.shape}"
         node = Node(value.name, label, kind, value.example, tensor, None if gradient is None else gradient.example)
         self.nodes.append(node)
         self._by_value[id(value)] = node
         if tensor is not None:
-            self._by_tensor[tensor.number] = node
+            self._by_tensor[tensor.serial] = node
         return node
 
     @property
@@ -199,13 +198,13 @@ class Graph:
 
     def of(self, tensor: Tensor) -> Node | None:
         """The node of a tensor; None if it is not in this graph."""
-        return self._by_tensor.get(tensor.number)
+        return self._by_tensor.get(tensor.serial)
 
     @cached_property
     def source(self) -> list[str]:
         """The lines of the printed program, from `def step` on; what it calls stands above and is left out."""
         assert self.loss.tensor is not None
-        with kept_ready(list(reachable(self.loss.tensor).values())), np.errstate(all="ignore"):
+        with set_aside(list(reachable(self.loss.tensor).values())), np.errstate(all="ignore"):
             text = source(self.loss.tensor)
         return text[text.index("def step(") :].splitlines()
 
@@ -218,11 +217,7 @@ def check_readable(loss: Any, asked: str, single: bool = True) -> None:
     """Raise if a view cannot be made of this; asked: how the user called the view; single: it needs a single number."""
     if not isinstance(loss, Tensor):
         raise TypeError(f"{asked}: a loss is a Tensor that was computed from others, and this is {type(loss).__name__}")
-    if recording.listener is not None:
-        raise RuntimeError(
-            f"{asked}: this step is being traced, and a traced step has no numbers of its own: call {asked} on a loss "
-            "that you compute outside of trace, compile and fit"
-        )
+    check_not_traced(loss, asked)
     if loss.op is None or not loss.requires_grad:
         made = "was made by you" if loss.op is None and loss.requires_grad else "depends on nothing with a gradient"
         raise ValueError(
@@ -234,6 +229,17 @@ def check_readable(loss: Any, asked: str, single: bool = True) -> None:
             f"{asked}: a loss is a single number, and {loss.label} has shape {loss.shape}: reduce it with .mean() or "
             ".sum()"
         )
+
+
+def check_not_traced(tensor: Tensor, asked: str) -> None:
+    """Raise RuntimeError inside of a step that is being traced, where a tensor has no numbers that could be shown."""
+    try:
+        interpreter.get().numbers(tensor, f"{asked} needs")
+    except RuntimeError as error:
+        raise RuntimeError(
+            f"{asked}: this step is being traced, and a traced step has no numbers of its own: call {asked} on a loss "
+            "that you compute outside of trace, compile and fit"
+        ) from error
 
 
 def written_to(graph: Iterable[Tensor]) -> list[Tensor]:
@@ -250,11 +256,11 @@ def written_to(graph: Iterable[Tensor]) -> list[Tensor]:
         if tensor.op is None or not leaves:
             continue
         with np.errstate(all="ignore"):
-            again = np.asarray(tensor.op.compute(*tensor.values, **tensor.params))
+            again = np.asarray(tensor.op.run(*tensor.arrays, **tensor.params))
             size = np.abs(tensor.data[np.isfinite(tensor.data)]).max(initial=0)
             rounding = float(np.finfo(tensor.dtype).eps) * 1e4
         if not np.allclose(again, tensor.data, rtol=0, atol=rounding * size, equal_nan=True):
-            changed |= {leaf.number: leaf for leaf in leaves}
+            changed |= {leaf.serial: leaf for leaf in leaves}
     return list(changed.values())
 
 
@@ -268,19 +274,6 @@ def check_unchanged(loss: Tensor, asked: str) -> None:
             "(optimizer.step()?), so that its numbers are no longer those of one pass: call "
             f"{asked} before the step, or compute the loss again"
         )
-
-
-@contextmanager
-def kept_ready(tensors: list[Tensor]) -> Iterator[None]:
-    """Inside, rules are asked for every gradient; what a kernel has computed ahead is there again afterwards."""
-    before = [(tensor, tensor.ready) for tensor in tensors]
-    for tensor in tensors:
-        tensor.ready = None
-    try:
-        yield
-    finally:
-        for tensor, ready in before:
-            tensor.ready = ready
 
 
 def _formula(value: Value, instructions: list[Instruction]) -> Formula:

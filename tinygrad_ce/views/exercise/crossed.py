@@ -24,7 +24,7 @@ def crossed(edge: Edge, upstream: Array) -> Iterator[Crossed]:
     if op is None or tensor is None or edge.argument != "z" or not edge.source.value.size:
         return
     rule, above = op.rule(edge.position), np.asarray(upstream, edge.target.value.dtype)
-    given = dict(zip(op.arguments, tensor.values, strict=False))
+    given = dict(zip(op.arguments, tensor.arrays, strict=False))
 
     def asked(**other: Any) -> Array:
         """What the rule gives if some of its arguments or options are other ones."""
@@ -46,7 +46,7 @@ def crossed(edge: Edge, upstream: Array) -> Iterator[Crossed]:
 def _of_softmax(z: str, asked: Callable[..., Array], given: dict[str, Any]) -> Iterator[Crossed]:
     """Mistakes with the probabilities, and with where the target is subtracted. z: what the logits are called."""
     logits, share = np.asarray(given["z"], np.float64), asked()
-    softmax = REGISTRY["softmax"].compute
+    softmax = REGISTRY["softmax"].run
     p = softmax(logits, axis=-1)
     # What a row counts for: the difference between a model that is sure of the first class and one sure of the next.
     first, second = np.zeros((2, *logits.shape), given["z"].dtype)
@@ -123,7 +123,7 @@ def is_weighted_mean(given: dict[str, Any]) -> bool:
 
 def _of_sigmoid(z: str, asked: Callable[..., Array], given: dict[str, Any]) -> Iterator[Crossed]:
     """The mistakes of the binary cross-entropy."""
-    p = REGISTRY["sigmoid"].compute(np.asarray(given["z"], np.float64))
+    p = REGISTRY["sigmoid"].run(np.asarray(given["z"], np.float64))
     words = f"the slope p * (1 - p) of the sigmoid was multiplied in once more: p - y at {z} has it already"
     yield "wrong derivative", words, asked() * p * (1 - p)
     yield "labels", "the labels 0 and 1 have changed places", asked(y=1 - np.asarray(given["y"]))

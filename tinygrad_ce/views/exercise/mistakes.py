@@ -96,7 +96,7 @@ def gradient_names(graph: Graph) -> dict[Node, str]:
     names: dict[Node, str] = {}
     for node in with_gradient(graph):
         assert node.tensor is not None
-        printed = graph.recorded.gradients[node.tensor.number].name
+        printed = graph.recorded.gradients[node.tensor.serial].name
         own = printed.startswith(f"d_{node.name}_") and f"d_{node.name}" in taken and printed not in taken
         names[node] = unused(printed if own else f"d_{node.name}", taken)
     return names
@@ -279,7 +279,7 @@ class Examiner:
         for edge in self.graph.edges:
             op, tensor = edge.target.op, edge.target.tensor
             if op is not None and op.name == "xent" and tensor is not None and self._all_pass(node, edge):
-                return is_weighted_mean(dict(zip(op.arguments, tensor.values, strict=False)))
+                return is_weighted_mean(dict(zip(op.arguments, tensor.arrays, strict=False)))
         return False
 
     def _counted(self, factor: float) -> str:
@@ -422,7 +422,7 @@ class Examiner:
         """What the rule gives when its formula is written down with one thing wrong."""
         if edge.formula is None or edge.target.tensor is None:
             return
-        above = self.graph.recorded.gradients[edge.target.tensor.number].name
+        above = self.graph.recorded.gradients[edge.target.tensor.serial].name
         written = edge.formula.readable
         if not all(np.size(array) for array in written.arrays.values()):
             return
@@ -562,7 +562,7 @@ def _overwritten(edge: Edge, upstream: Array) -> Array:
     tensor, size = edge.target.tensor, edge.source.value.size
     assert tensor is not None
     assert tensor.op is not None
-    places = tensor.op.body(np.arange(size).reshape(edge.source.shape), *tensor.values[1:], **tensor.params)
+    places = tensor.op.body(np.arange(size).reshape(edge.source.shape), *tensor.arrays[1:], **tensor.params)
     gradient = np.zeros(size)
     gradient[np.ravel(places)] = np.ravel(upstream)
     return gradient.reshape(edge.source.shape)
@@ -627,7 +627,7 @@ def _count_of_mean(edge: Edge) -> float | None:
     rule, upstream = tensor.op.rule(edge.position), np.ones_like(tensor.data)
 
     def largest(reduction: str) -> float:
-        share = rule(upstream, tensor.data, *tensor.values, **{**tensor.params, "reduction": reduction})
+        share = rule(upstream, tensor.data, *tensor.arrays, **{**tensor.params, "reduction": reduction})
         return _largest(_double(share))
 
     with np.errstate(all="ignore"):

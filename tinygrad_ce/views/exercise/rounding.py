@@ -27,7 +27,7 @@ def rounding(graph: Graph, nodes: list[Node], runs: int = 6) -> dict[Node, Array
         values = _shaken_run(graph, forms, alike, generator)
         for node in noise:
             assert node.tensor is not None
-            moved = values.get(graph.recorded.gradients[node.tensor.number])
+            moved = values.get(graph.recorded.gradients[node.tensor.serial])
             if moved is not None:
                 with np.errstate(all="ignore"):
                     difference = np.abs(moved.astype(np.float64) - np.asarray(node.gradient, np.float64))

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.backward import gradients, pulled_back, recorded
+from tinygrad_ce.backward import gradients, recording, walk
 from tinygrad_ce.core import Array, Tensor
-from tinygrad_ce.lines import noted
 from tinygrad_ce.ops import index
+from tinygrad_ce.source_lines import tracking
 from tinygrad_ce.views.explain.paths import flowing
 from tinygrad_ce.views.reading import Edge, Graph, Node
 
@@ -169,16 +169,16 @@ def _each_row_alone(node: Node, given: list[Edge]) -> bool:
     tensor = node.tensor
     assert tensor is not None
     assert tensor.op is not None
-    values = list(tensor.values)
+    values = list(tensor.arrays)
     for edge in given:
         rows = np.array(edge.source.value)
         rows[0] = next((row for row in rows[:0:-1] if not np.array_equal(row, rows[0])), rows[0])
         values[edge.position] = rows
     with np.errstate(all="ignore"):
-        changed = np.asarray(tensor.op.compute(*values, **tensor.params))
+        changed = np.asarray(tensor.op.run(*values, **tensor.params))
         if _same(changed[1:], node.value[1:]):
             return True
-        before = np.asarray(tensor.op.compute(*tensor.values, **tensor.params))  # a parameter may be another one now
+        before = np.asarray(tensor.op.run(*tensor.arrays, **tensor.params))  # a parameter may be another one now
     return _same(changed[1:], before[1:])
 
 
@@ -271,7 +271,7 @@ def _up_to_the_batch(node: Node, batch: set[Node]) -> tuple[list[Node], list[Nod
 def _contributions(result: Node, node: Node, cell: tuple[int, ...], between: list[Node]) -> Array:
     """What each row of the gradient of this result adds to the gradient of the node at the cell."""
     upstream = Tensor(result.gradient, requires_grad=True)
-    with recorded(True), noted(False), np.errstate(all="ignore"):
+    with recording(True), tracking(False), np.errstate(all="ignore"):
         arrived = _arrived(result, upstream, between)
         try:
             factors = gradients(index(arrived, cell), upstream) if arrived.requires_grad else np.zeros(upstream.shape)
@@ -289,7 +289,7 @@ def _one_by_one(result: Node, cell: tuple[int, ...], between: list[Node]) -> Arr
     for row, gradient in enumerate(result.gradient):
         upstream = np.zeros_like(result.gradient)
         upstream[row] = gradient
-        with recorded(False):
+        with recording(False):
             found.append(float(_arrived(result, Tensor(upstream), between).data[cell]))
     return np.array(found)
 
@@ -297,9 +297,9 @@ def _one_by_one(result: Node, cell: tuple[int, ...], between: list[Node]) -> Arr
 def _arrived(result: Node, upstream: Tensor, between: list[Node]) -> Any:
     """What arrives at the first of the nodes between, for this gradient of the result."""
     tensors = [other.tensor for other in (result, *between) if other.tensor is not None]
-    needed = {tensor.number: tensor for tensor in tensors}
-    back = pulled_back(tensors[0], upstream, needed, create_graph=True)
-    return {tensor.number: g for tensor, g in back}[tensors[1].number]
+    needed = {tensor.serial: tensor for tensor in tensors}
+    back = walk(tensors[0], upstream, needed, create_graph=True)
+    return {tensor.serial: g for tensor, g in back}[tensors[1].serial]
 
 
 def _row_by_row(result: Node, node: Node, between: list[Node]) -> bool:
@@ -307,7 +307,7 @@ def _row_by_row(result: Node, node: Node, between: list[Node]) -> bool:
     for row in (0, len(result.value) - 1):
         upstream = np.zeros_like(result.value)
         upstream[row] = 1
-        with recorded(False), noted(False), np.errstate(all="ignore"):
+        with recording(False), tracking(False), np.errstate(all="ignore"):
             elsewhere = np.delete(_arrived(result, Tensor(upstream), between).data, row, axis=0)
         if elsewhere.any():
             return False

@@ -10,7 +10,7 @@ import numpy as np
 
 from tinygrad_ce.backward import reachable
 from tinygrad_ce.core import Array, Tensor
-from tinygrad_ce.tape import recording
+from tinygrad_ce.source_lines import state
 from tinygrad_ce.views.explain.batch import BatchRows, batch_rows
 from tinygrad_ce.views.explain.document import Part, Told
 from tinygrad_ce.views.explain.latex import latex, slope, symbol
@@ -25,7 +25,7 @@ from tinygrad_ce.views.explain.paths import (
     ways_to_the_loss,
 )
 from tinygrad_ce.views.explain.wording import parts_of_graph, parts_of_tensor
-from tinygrad_ce.views.reading import Edge, Graph, Node, check_readable
+from tinygrad_ce.views.reading import Edge, Graph, Node, check_not_traced, check_readable
 
 ASKED = "tg.explain"
 
@@ -129,7 +129,7 @@ def gradient_names(graph: Graph, after: Node) -> dict[str, str]:
     """By the name of a gradient in the program, what it is the gradient of; where it is that of several, of `after`."""
     named = {}
     for node in (*graph.nodes, after):
-        value = None if node.tensor is None else graph.recorded.gradients.get(node.tensor.number)
+        value = None if node.tensor is None else graph.recorded.gradients.get(node.tensor.serial)
         if value is not None:
             named[value.name] = node.name
     return named
@@ -148,12 +148,13 @@ def _loss_of(x: Any, loss: Tensor | None) -> Tensor:
     """The loss that is meant. Raises where there is none."""
     if not isinstance(x, Tensor):
         raise TypeError(f"{ASKED}: it explains a Tensor, and this is {type(x).__name__}")
-    if loss is not None or recording.listener is not None:
-        given = x if loss is None else loss
-        check_readable(given, ASKED)
-        return given
-    last: Tensor | None = None if recording.last is None else recording.last()
-    if last is not None and last.size == 1 and x.number in reachable(last):
+    check_not_traced(x, ASKED)
+    if loss is not None:
+        check_readable(loss, ASKED)
+        return loss
+    last_loss = state().last_loss
+    last = None if last_loss is None else last_loss()
+    if last is not None and last.size == 1 and x.serial in reachable(last):
         return last
     if x.op is not None and x.size == 1:
         return x

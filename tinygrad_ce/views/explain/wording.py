@@ -46,7 +46,7 @@ def parts_of_graph(graph: Graph) -> list[Part]:
 
 
 def _row_of(node: Node) -> tuple[str, ...]:
-    own = "" if node.tensor is None else str(node.tensor.number)
+    own = "" if node.tensor is None else str(node.tensor.serial)
     made = node.kind + (f" {node.label}" if _has_other_name(node) else "")
     if node.formula is not None:
         made = node.formula.text
@@ -56,7 +56,7 @@ def _row_of(node: Node) -> tuple[str, ...]:
 
 def _has_other_name(node: Node) -> bool:
     """Whether the user calls it otherwise than the program does."""
-    return node.tensor is not None and node.label not in (node.name, f"#{node.tensor.number}")
+    return node.tensor is not None and node.label not in (node.name, f"#{node.tensor.serial}")
 
 
 def _named(node: Node) -> str:
@@ -180,7 +180,7 @@ def _about(graph: Graph, node: Node, cell: tuple[int, ...] | None, ways: dict[No
 def _equal_ones(graph: Graph, target: Node, gradient: str) -> str:
     """Of which other results this is the gradient as well: the program has one name for gradients that are equal."""
     made = [node for node in graph.nodes if node.tensor is not None and node is not target]
-    values = {node.name: graph.recorded.gradients.get(node.tensor.number) for node in made if node.tensor is not None}
+    values = {node.name: graph.recorded.gradients.get(node.tensor.serial) for node in made if node.tensor is not None}
     names = [_cut(name, LONGEST_NAME) for name, value in values.items() if value is not None and value.name == gradient]
     if not names:
         return ""
@@ -191,7 +191,7 @@ def _equal_ones(graph: Graph, target: Node, gradient: str) -> str:
 def _upstream(graph: Graph, use: Edge) -> str:
     """What the program calls the gradient that the rule of this use starts from."""
     assert use.target.tensor is not None
-    return graph.recorded.gradients[use.target.tensor.number].name
+    return graph.recorded.gradients[use.target.tensor.serial].name
 
 
 class _Use:

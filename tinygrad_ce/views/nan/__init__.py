@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tinygrad_ce.core import Tensor, written
+from tinygrad_ce.core import Tensor
+from tinygrad_ce.errors import call_text
 
 if TYPE_CHECKING:
     from tinygrad_ce.views.nan.diagnosis import Diagnosis
@@ -54,9 +55,9 @@ def told(tensor: Tensor) -> str:
         return f"the leaf {tensor.label} itself is not finite: {what}"
     ranges = [
         f"{x.label if isinstance(x, Tensor) else 'an array'} in [{np.min(value):.4g}, {np.max(value):.4g}]"
-        for x, value in zip(tensor.inputs, tensor.values, strict=True)
+        for x, value in zip(tensor.inputs, tensor.arrays, strict=True)
         if np.size(value)
     ]
-    made = f"{tensor.label} = {written(tensor.op, tensor.inputs)}"
+    made = f"{tensor.label} = {call_text(tensor.op, tensor.inputs)}"
     cause = cause_of(tensor)
     return f"the first is {made}: {what}; its inputs: {', '.join(ranges)}" + (f"; {cause}" if cause else "")

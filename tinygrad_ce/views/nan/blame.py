@@ -17,9 +17,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from tinygrad_ce.backward import pulled_back, reachable, seed_of, unbroadcast
+from tinygrad_ce._attach import set_aside
+from tinygrad_ce.backward import edges, reachable, seed_of, unbroadcast, walk
 from tinygrad_ce.core import Array, Tensor
-from tinygrad_ce.views.reading import kept_ready
 
 ORDINARY = 0.6  # finite under log, sqrt, arctanh, 1 / x, log(1 - x)...: inside the domain of every usual function
 
@@ -153,14 +153,14 @@ def share_of(tensor: Tensor, position: int, upstream: Any, out: Any, values: Seq
     op = tensor.op
     assert op is not None
     share = np.asarray(op.rule(position)(upstream, out, *values, **tensor.params))
-    x = np.asarray(tensor.values[position])
+    x = np.asarray(tensor.arrays[position])
     share = np.asarray(share if share.shape == x.shape else unbroadcast(op, position, share, x.shape))
     return share.astype(x.dtype, copy=False)
 
 
 def source_of_share(tensor: Tensor, position: int, index: tuple[int, ...]) -> tuple[int, ...]:
     """The first number of a result whose gradient can reach this number of the share of an input."""
-    values = [ordinary(x) for x in tensor.values]
+    values = [ordinary(x) for x in tensor.arrays]
     out = ordinary(tensor.data)
 
     def reaches(count: int) -> bool:
@@ -218,28 +218,28 @@ class Search:
         for tensor in self.order:
             if tensor.op is None:
                 continue
-            for x, position in tensor.edges:
-                self._uses.setdefault(x.number, []).append((tensor, position))
+            for x, position in edges(tensor):
+                self._uses.setdefault(x.serial, []).append((tensor, position))
             for position in range(len(tensor.inputs)):
                 key = self.key(tensor, position)
                 if key in looked_at:
                     continue
                 looked_at.add(key)
-                cells = None if self._is_result(tensor, position) else not_finite(tensor.values[position])
+                cells = None if self._is_result(tensor, position) else not_finite(tensor.arrays[position])
                 if cells is not None:
                     self._bad[key] = cells
                     self.forward.append(Suspect("leaf", key, tensor, position, cells))
             cells = not_finite(tensor.data)
             if cells is not None:
-                self._bad["value", tensor.number] = cells
+                self._bad["value", tensor.serial] = cells
                 self.forward.append(self._step_of(tensor))
 
     def key(self, tensor: Tensor, position: int) -> Key:
         """Which array an input is: the same for all uses of one tensor."""
         x = tensor.inputs[position]
         if isinstance(x, Tensor):
-            return "value", x.number
-        return ("array", id(x)) if isinstance(x, np.ndarray) else ("number", tensor.number, position)
+            return "value", x.serial
+        return ("array", id(x)) if isinstance(x, np.ndarray) else ("number", tensor.serial, position)
 
     def _is_result(self, tensor: Tensor, position: int) -> bool:
         x = tensor.inputs[position]
@@ -248,27 +248,27 @@ class Search:
     def _step_of(self, tensor: Tensor) -> Step:
         assert tensor.op is not None
         keys = [self.key(tensor, position) for position in range(len(tensor.inputs))]
-        run = partial(tensor.op.compute, **tensor.params)
-        return Step(("value", tensor.number), run, tensor.values, keys, tensor.data)
+        run = partial(tensor.op.run, **tensor.params)
+        return Step(("value", tensor.serial), run, tensor.arrays, keys, tensor.data)
 
     def _changed_since(self) -> list[Tensor]:
         """The leaves that were written to after the loss was computed: spoilt now, and what was made of them is not."""
         changed = []
         for leaf in self.leaves:
-            if ("value", leaf.number) in self._bad and any(self._contradicts(*use) for use in self.uses(leaf)):
+            if ("value", leaf.serial) in self._bad and any(self._contradicts(*use) for use in self.uses(leaf)):
                 changed.append(leaf)
         return changed
 
     def _contradicts(self, tensor: Tensor, position: int) -> bool:
         assert tensor.op is not None
-        marks = [not_finite(x) if i != position else None for i, x in enumerate(tensor.values)]
-        values = [x if m is None else filled(x, m, ORDINARY) for x, m in zip(tensor.values, marks, strict=True)]
-        now = _tried(partial(tensor.op.compute, **tensor.params), values, tensor.data)
+        marks = [not_finite(x) if i != position else None for i, x in enumerate(tensor.arrays)]
+        values = [x if m is None else filled(x, m, ORDINARY) for x, m in zip(tensor.arrays, marks, strict=True)]
+        now = _tried(partial(tensor.op.run, **tensor.params), values, tensor.data)
         return bool((~np.isfinite(now) & np.isfinite(tensor.data)).any())
 
     def uses(self, tensor: Tensor) -> list[tuple[Tensor, int]]:
         """The results that were computed from a tensor, each with the position at which it went in."""
-        return self._uses.get(tensor.number, [])
+        return self._uses.get(tensor.serial, [])
 
     # ---- the backward pass
 
@@ -278,23 +278,23 @@ class Search:
         found: list[Suspect | Step] = []
         shares: dict[int, list[Array | None]] = {}  # by the tensor that gets them, where they are not finite
 
-        def heard(tensor: Tensor, position: int, share: Any) -> None:
+        def on_share(tensor: Tensor, position: int, share: Any) -> None:
             cells = not_finite(share)
             x = tensor.inputs[position]
-            shares.setdefault(x.number, []).append(cells)
+            shares.setdefault(x.serial, []).append(cells)
             if cells is not None:
-                self._bad["share", tensor.number, position] = cells
+                self._bad["share", tensor.serial, position] = cells
                 found.append(self._step_back(tensor, position, np.asarray(share)))
 
         seed = seed_of(self.loss, np.ones_like(self.loss.data))
-        with kept_ready(self.order):
-            for tensor, g in pulled_back(self.loss, seed, self.graph, heard=heard):
-                self.gradients[tensor.number] = np.asarray(g)
+        with set_aside(self.order):
+            for tensor, g in walk(self.loss, seed, self.graph, on_share=on_share):
+                self.gradients[tensor.serial] = np.asarray(g)
                 cells = not_finite(g)
                 if cells is not None:
-                    key = ("gradient", tensor.number)
+                    key = ("gradient", tensor.serial)
                     self._bad[key] = cells
-                    for arrived in shares.get(tensor.number, []):
+                    for arrived in shares.get(tensor.serial, []):
                         cells = cells if arrived is None else cells & ~arrived
                     if cells.any():
                         found.append(Suspect("sum", key, tensor, None, cells))
@@ -304,20 +304,20 @@ class Search:
         def run(upstream: Any, out: Any, *values: Any) -> Array:
             return share_of(tensor, position, upstream, out, values)
 
-        number = tensor.number
+        number = tensor.serial
         keys = [("gradient", number), ("value", number), *(self.key(tensor, i) for i in range(len(tensor.inputs)))]
-        arguments = [self.gradients[number], tensor.data, *tensor.values]
+        arguments = [self.gradients[number], tensor.data, *tensor.arrays]
         return Step(("share", number, position), run, arguments, keys, share)
 
     # ---- who is to blame
 
     def blamed_for_loss(self) -> tuple[Suspect, Trail] | None:
         """The first, in forward order, whose numbers have spoilt the loss, and their trail; None if it is finite."""
-        return self._first(self.forward, [], [("value", self.loss.number)])
+        return self._first(self.forward, [], [("value", self.loss.serial)])
 
     def blamed_for_gradients(self) -> tuple[Suspect, Trail] | None:
         """The first, in the order of both passes, whose numbers have spoilt the gradient of a leaf; None if none is."""
-        goals = [("gradient", leaf.number) for leaf in self.leaves]
+        goals = [("gradient", leaf.serial) for leaf in self.leaves]
         return self._first(self.forward, self.backward, goals)
 
     def _first(
@@ -326,7 +326,7 @@ class Search:
         goals = [goal for goal in goals if goal in self._bad]
         if not goals:
             return None
-        stale = {("value", leaf.number) for leaf in self.stale}
+        stale = {("value", leaf.serial) for leaf in self.stale}
         suspects = [s for s in self._suspects([*forward, *backward]) if s.key not in stale]
         if not suspects:
             return None
@@ -387,7 +387,7 @@ class Search:
                 trail.add(event.key, event.passed_on(trail.marks))
                 if event.key[0] == "share" and event.key in trail.marks:
                     _, number, position = event.key
-                    x = ("gradient", self.graph[number].inputs[position].number)
+                    x = ("gradient", self.graph[number].inputs[position].serial)
                     if x in self._bad:
                         trail.add(x, trail.marks[event.key] & self._bad[x])
         return trail
@@ -405,11 +405,11 @@ class Search:
         have kept this one finite, too.
         """
         ancestors = reachable(suspect.tensor)
-        stale = {("value", leaf.number) for leaf in self.stale}
+        stale = {("value", leaf.serial) for leaf in self.stale}
         older = [
             s
             for s in self._suspects(self.forward)
-            if s.tensor.number in ancestors and s.tensor.number < suspect.tensor.number and s.key not in stale
+            if s.tensor.serial in ancestors and s.tensor.serial < suspect.tensor.serial and s.key not in stale
         ]
 
         def saved(count: int) -> bool:
@@ -430,23 +430,23 @@ class Search:
         for s in large:
             if s.kind == "leaf":
                 assert s.position is not None
-                new[s.key] = _large(s.tensor.values[s.position], s.cells)
+                new[s.key] = _large(s.tensor.arrays[s.position], s.cells)
         last = suspect.tensor
         ancestors = reachable(last)
         for tensor in (ancestors[number] for number in sorted(ancestors)):
             if tensor.op is None:
                 continue
-            key = ("value", tensor.number)
+            key = ("value", tensor.serial)
             values = self._with(new, tensor)
             if values is not None:
-                new[key] = _tried(partial(tensor.op.compute, **tensor.params), values, tensor.data)
+                new[key] = _tried(partial(tensor.op.run, **tensor.params), values, tensor.data)
             if key in cells:
                 new[key] = _large(new.get(key, tensor.data), cells[key])
-        out = new.get(("value", last.number), last.data)
+        out = new.get(("value", last.serial), last.data)
         if suspect.position is None:
             return np.asarray(out)
-        inputs = self._with(new, last) or list(last.values)
-        upstream = self.gradients[last.number]
+        inputs = self._with(new, last) or list(last.arrays)
+        upstream = self.gradients[last.serial]
         return _tried(share_of, (last, suspect.position, upstream, out, inputs), np.full(suspect.cells.shape, np.nan))
 
     def _with(self, new: dict[Key, Any], tensor: Tensor) -> list[Any] | None:
@@ -454,13 +454,13 @@ class Search:
         keys = [self.key(tensor, position) for position in range(len(tensor.inputs))]
         if not any(key in new for key in keys):
             return None
-        return [new.get(key, x) for key, x in zip(keys, tensor.values, strict=True)]
+        return [new.get(key, x) for key, x in zip(keys, tensor.arrays, strict=True)]
 
     def first_on_the_way(self) -> tuple[str, Tensor] | None:
         """What is not finite although the loss and the gradients of the leaves are: "value" or "gradient" of whom."""
         for kind, tensors in (("value", self.order), ("gradient", self.order[::-1])):
             for tensor in tensors:
-                if (kind, tensor.number) in self._bad:
+                if (kind, tensor.serial) in self._bad:
                     return kind, tensor
         return None
 

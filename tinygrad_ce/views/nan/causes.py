@@ -180,7 +180,7 @@ def of_a_zero(x: Any) -> tuple[str, str | None]:
         return "", None
     smallest = float(np.finfo(found.dtype).smallest_subnormal)
     far = f"about {log(2) - log(smallest):.0f} in {found.dtype}"
-    if found.op is ops.softmax and (found.values[0] == -np.inf).any():
+    if found.op is ops.softmax and (found.arrays[0] == -np.inf).any():
         return "; a softmax gives 0 to a logit of -inf, as masks are", "leave out what was masked before the log"
     if _is_softmax(found):
         return f"; a softmax rounds to 0 what is too far ({far}) below the largest logit", SOFTMAX_CURE

@@ -9,8 +9,9 @@ from html import escape
 from textwrap import fill
 from typing import Any
 
-from tinygrad_ce.core import Tensor, written
-from tinygrad_ce.lines import Line
+from tinygrad_ce.core import Tensor
+from tinygrad_ce.errors import call_text
+from tinygrad_ce.source_lines import Line
 from tinygrad_ce.views.nan.blame import not_finite
 from tinygrad_ce.views.nan.operands import shown
 
@@ -52,7 +53,7 @@ class Finding:
     def what(self) -> str:
         """As in "#17 = log(#16), element [2, 0]"."""
         if self.tensor is not None and self.tensor.op is not None:
-            text = f"{self.name} = {written(self.tensor.op, self.tensor.inputs)}"
+            text = f"{self.name} = {call_text(self.tensor.op, self.tensor.inputs)}"
         else:
             text = f"the {self.kind} {self.name}"
         return f"{text}, element {list(self.index)}" if self.index else text

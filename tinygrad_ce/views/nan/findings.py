@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce import ops
-from tinygrad_ce.core import Array, Tensor, written
-from tinygrad_ce.lines import Line, line_of
+from tinygrad_ce.core import Array, Tensor
+from tinygrad_ce.errors import call_text
+from tinygrad_ce.source_lines import Line, line_of
 from tinygrad_ce.views.formula import number
 from tinygrad_ce.views.nan import causes, slopes
 from tinygrad_ce.views.nan.blame import Search, Suspect, Trail, quiet, share_of, source_of_share
@@ -61,7 +62,7 @@ class Examination:
         search, loss = self.search, self.search.loss
         remarks: list[str] = []
         forward = self.forward()
-        if forward is None and search.bad(("value", loss.number)) is not None:
+        if forward is None and search.bad(("value", loss.serial)) is not None:
             remarks.append(_unknown(f"The loss is {shown(loss.data)}"))
         backward, spoilt = None, []
         stale = [leaf.label for leaf in search.stale]
@@ -73,7 +74,7 @@ class Examination:
             )
         else:
             blamed = search.blamed_for_gradients()
-            spoilt = [x.label for x in self.leaves if search.bad(("gradient", x.number)) is not None]
+            spoilt = [x.label for x in self.leaves if search.bad(("gradient", x.serial)) is not None]
             backward = None if blamed is None else self._finding(*blamed, back=True)
             if blamed is None and spoilt:
                 remarks.append(_unknown(f"The gradient of {', '.join(spoilt)} is not finite"))
@@ -86,12 +87,12 @@ class Examination:
         if found is None:
             return []
         kind, tensor = found
-        cells = self.search.bad((kind, tensor.number))
+        cells = self.search.bad((kind, tensor.serial))
         assert cells is not None
         index = _first(cells)
-        array = tensor.data if kind == "value" else self.search.gradients[tensor.number]
+        array = tensor.data if kind == "value" else self.search.gradients[tensor.serial]
         whose = "" if kind == "value" else "the gradient of "
-        made = f" = {written(tensor.op, tensor.inputs)}" if tensor.op is not None else ""
+        made = f" = {call_text(tensor.op, tensor.inputs)}" if tensor.op is not None else ""
         at = f" at {list(index)}" if index else ""
         line = _line(tensor)
         where = f" ({line.short})" if line is not None else ""
@@ -146,13 +147,13 @@ class Examination:
     def _share(self, tensor: Tensor, position: int, cells: Array) -> Finding:
         assert tensor.op is not None
         index, share = self._cell_of_share(tensor, position, cells)
-        upstream = float(self.search.gradients[tensor.number][index])
+        upstream = float(self.search.gradients[tensor.serial][index])
         case = self._case(tensor, index, share)
         argument = tensor.op.argument(position)
         zero, step = self._zero(tensor, index) if upstream == 0 else ("", "")
         rule = sent_back(tensor, position, index, upstream, share) if case.made.alone else None
         alone = upstream if rule is not None else None
-        dtype = np.asarray(tensor.values[position]).dtype
+        dtype = np.asarray(tensor.arrays[position]).dtype
         cause, cure = slopes.backward(slopes.Share(case, argument, dtype, alone, zero, step))
         numbers = f"{case.made.text}; back to `{argument}` comes {rule or number(share)}"
         return _of(tensor, index, share, case, alone, numbers, cause, cure)
@@ -164,19 +165,19 @@ class Examination:
         """
         assert tensor.op is not None
         first, shape = _first(cells), cells.shape
-        upstream = self.search.gradients[tensor.number]
-        whole = np.asarray(tensor.op.rule(position)(upstream, tensor.data, *tensor.values, **tensor.params))
+        upstream = self.search.gradients[tensor.serial]
+        whole = np.asarray(tensor.op.rule(position)(upstream, tensor.data, *tensor.arrays, **tensor.params))
         if whole.shape == tensor.shape and tensor.op.broadcasts:
             places = np.broadcast_to(np.arange(cells.size).reshape(shape), tensor.shape)
             bad = ~np.isfinite(whole) & (places == np.ravel_multi_index(first, shape))
             if bad.any():
                 return _first(bad), float(whole[_first(bad)])
-        share = share_of(tensor, position, upstream, tensor.data, tensor.values)
+        share = share_of(tensor, position, upstream, tensor.data, tensor.arrays)
         return source_of_share(tensor, position, first), float(share[first])
 
     def _sum(self, suspect: Suspect) -> Finding:
         tensor, index = suspect.tensor, _first(suspect.cells)
-        value = float(self.search.gradients[tensor.number][index])
+        value = float(self.search.gradients[tensor.serial][index])
         cause, cure = causes.sum_of_shares(str(tensor.dtype), float(np.finfo(tensor.dtype).max))
         kind = "parameter" if tensor.op is None else "result"
         name = None if tensor.op is None else tensor.op.name
@@ -190,7 +191,7 @@ class Examination:
         user, position = suspect.tensor, suspect.position
         assert position is not None
         assert user.op is not None
-        x, array = user.inputs[position], np.asarray(user.values[position])
+        x, array = user.inputs[position], np.asarray(user.arrays[position])
         tensor = x if isinstance(x, Tensor) else None
         index = _first(suspect.cells)
         cells = self.search.bad(suspect.key)
@@ -214,7 +215,7 @@ class Examination:
         user, position = suspect.tensor, suspect.position
         assert position is not None
         x = user.inputs[position]
-        array = np.asarray(user.values[position])
+        array = np.asarray(user.arrays[position])
         bad = array[~np.isfinite(array)]
         by_choice = user.op in (ops.where, ops.maximum, ops.minimum) and not np.isnan(bad).any()
         by_sum = user.op is ops.add and (bad == -np.inf).all()
@@ -261,7 +262,7 @@ class Examination:
             if key[0] != "share" or ("gradient", key[1]) in trail.marks:
                 continue
             tensor = self.search.graph[key[1]]
-            cells = trail.marks.get(("value", tensor.number))
+            cells = trail.marks.get(("value", tensor.serial))
             if cells is None:
                 return tensor, key[2], self._cell_of_share(tensor, key[2], trail.marks[key])[0]
             return tensor, key[2], _first(cells)
@@ -270,12 +271,12 @@ class Examination:
     def _met(self, trail: Trail) -> str:
         """Why the loss is finite all the same, and how the number came into the gradients."""
         entry = self._entry(trail)
-        if entry is None or self.search.bad(("value", self.search.loss.number)) is not None:
+        if entry is None or self.search.bad(("value", self.search.loss.serial)) is not None:
             return ""
         tensor, position, index = entry
-        upstream = self.search.gradients[tensor.number][index]
+        upstream = self.search.gradients[tensor.serial][index]
         because, _ = self._zero(tensor, index)
-        key = ("share", tensor.number, position)
+        key = ("share", tensor.serial, position)
         _, share = self._cell_of_share(tensor, position, trail.marks[key])
         rule = sent_back(tensor, position, index, float(upstream), share)
         what = rule or f"{number(upstream)} times a number that is not finite, which is {number(share)}"
@@ -289,7 +290,7 @@ class Examination:
 
     def _zero(self, tensor: Tensor, index: tuple[int, ...]) -> tuple[str, str]:
         """Why the gradient of a result is 0 at this number: in words, and the name of the operation that made it 0."""
-        seen = self.search.gradients[tensor.number]
+        seen = self.search.gradients[tensor.serial]
         while seen[index] == 0 and self.search.uses(tensor):
             user, position = self.search.uses(tensor)[0]
             op = user.op
@@ -298,13 +299,13 @@ class Examination:
             if source is None:
                 return _why_zero(user, _at(user)), "" if _is_gated(user, position) else op.name
             tensor, index = user, source
-            seen = self.search.gradients[tensor.number]
+            seen = self.search.gradients[tensor.serial]
         return "", ""
 
     def _source_of_share(self, user: Tensor, position: int, index: tuple[int, ...]) -> tuple[int, ...] | None:
         """A number of upstream that reaches this number of a share; None if the slope is 0 for all of them."""
         ones = np.ones(user.shape, user.dtype)
-        if share_of(user, position, ones, user.data, user.values)[index] == 0:
+        if share_of(user, position, ones, user.data, user.arrays)[index] == 0:
             return None
         return source_of_share(user, position, index)
 
@@ -358,7 +359,7 @@ def _name(tensor: Tensor) -> str:
 
 
 def _line(tensor: Tensor) -> Line | None:
-    return None if tensor.place is None else line_of(tensor.place)
+    return None if tensor.note is None else line_of(tensor.note)
 
 
 def _at(tensor: Tensor) -> str:

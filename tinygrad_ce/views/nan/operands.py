@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce import ops
-from tinygrad_ce.backward import recorded
+from tinygrad_ce.backward import edges, recording
 from tinygrad_ce.core import Array, Tensor
 from tinygrad_ce.ops.reduction import reduced_axes
 from tinygrad_ce.views.formula import number
@@ -57,7 +57,7 @@ def sent_back(tensor: Tensor, position: int, index: tuple[int, ...], upstream: f
         return None
     _, out = cell
     given = np.asarray(upstream, tensor.dtype)
-    with recorded(True):
+    with recording(True):
         graph = Graph(ops.mul(out, given), "tg.why_nan")
     node = graph.of(out)
     edge = next((e for e in node.inputs if e.position == position), None) if node is not None else None
@@ -71,16 +71,16 @@ def _by_itself(tensor: Tensor, index: tuple[int, ...]) -> tuple[list[Any], Tenso
     assert tensor.op is not None
     if "axis" in tensor.params:  # it works on rows, and a single number would be a row of one
         return None
-    wanted = {position for _, position in tensor.edges}
+    wanted = {position for _, position in edges(tensor)}
     numbers, inputs = [], []
-    for position, x in enumerate(tensor.values):
+    for position, x in enumerate(tensor.arrays):
         try:
             cell = x if type(x) in (int, float, bool) else np.asarray(np.broadcast_to(x, tensor.shape)[index])
         except ValueError:
             return None
         numbers.append(cell)
         inputs.append(Tensor(cell, requires_grad=True) if position in wanted else cell)
-    with recorded(True):
+    with recording(True):
         try:
             out = tensor.op(*inputs, **tensor.params)
         except Exception:  # it works on rows or matrices, and says so in its own way
@@ -101,14 +101,14 @@ def _python(x: Any) -> Any:
 def _names(tensor: Tensor) -> list[str]:
     op = tensor.op
     assert op is not None
-    names = [op.argument(position) for position in range(len(tensor.values))]
+    names = [op.argument(position) for position in range(len(tensor.arrays))]
     return [f"{name}[{i}]" if names.count(name) > 1 else name for i, name in enumerate(names)]
 
 
 def _regions(tensor: Tensor, index: tuple[int, ...]) -> list[Any]:
     """Of each input the part that a cell of the result was made of, where that is known; else all of it."""
     assert tensor.op is not None
-    name, values = tensor.op.name, tensor.values
+    name, values = tensor.op.name, tensor.arrays
     if name in ("matmul", "affine") and np.ndim(values[0]) == 2 and np.ndim(values[1]) == 2:
         row, column = index[-2], index[-1]
         rest = [np.broadcast_to(x, tensor.shape)[index] for x in values[2:]]

@@ -1,0 +1,175 @@
+"""Why a call or a backward pass failed, in words: what happened, on which operation, with which shapes, what to do.
+
+Nothing here runs before something has failed.
+"""
+
+from __future__ import annotations
+
+import dis
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from tinygrad_ce import ops
+from tinygrad_ce.core import Primitive, Rule, Tensor
+from tinygrad_ce.source_lines import line_of
+
+Reason = Callable[..., str | None]
+REASONS: dict[Primitive, Reason] = {}
+
+
+def explains(op: Primitive) -> Callable[[Reason], Reason]:
+    """Register a function of a primitive's inputs that says why its body refused them (or None if it can't tell)."""
+
+    def register(reason: Reason) -> Reason:
+        REASONS[op] = reason
+        return reason
+
+    return register
+
+
+def explained(error: Exception, op: Primitive, inputs: tuple[Any, ...]) -> Exception:
+    """The same kind of error, saying what happened, on which operation and arguments, with which shapes."""
+    arrays = [value.data if isinstance(value, Tensor) else value for value in inputs]
+    reason = REASONS[op](*arrays) if op in REASONS else None
+    if reason is None:
+        names = [*op.arguments[: len(arrays)]]
+        if op.starred:
+            names = [*op.arguments[:-1], *(f"{op.starred}[{i}]" for i in range(len(arrays)))]
+        shapes = [f"{n} has shape {np.shape(a)}" for n, a in zip(names, arrays, strict=False) if np.ndim(a)]
+        reason = "; ".join([" and ".join(shapes), str(error)] if shapes else [str(error)])
+    kind = next(kind for kind in (TypeError, IndexError, AttributeError, ValueError) if isinstance(error, kind))
+    start = "" if reason.startswith(f"{op.name}: ") else f"{op.name}: "
+    return kind(f"{start}{reason} ({call_text(op, inputs)})")
+
+
+def call_text(op: Primitive, inputs: tuple[Any, ...]) -> str:
+    """How a call is written in errors and pictures: `matmul(#11, layers.0.W)`."""
+    return f"{op.name}({', '.join(value_text(value) for value in inputs)})"
+
+
+def value_text(value: Any) -> str:
+    """How an input is written: the label of a tensor, the shape of an array, a number as it is."""
+    if isinstance(value, Tensor):
+        return value.label
+    return f"array{np.shape(value)}" if np.ndim(value) else repr(value)
+
+
+def not_static(op: Primitive, params: dict[str, Any]) -> TypeError:
+    """A tensor or array was passed by keyword."""
+    name, value = next((n, v) for n, v in params.items() if isinstance(v, (Tensor, np.ndarray)))
+    if name in op.arguments:
+        return TypeError(f"{op.name}: {name} is a value; pass it by its position, without {name}=")
+    kind = "a Tensor" if isinstance(value, Tensor) else "an array"
+    return TypeError(
+        f"{op.name}: {name}= is a static parameter (it is printed as a literal) and cannot be {kind}; "
+        "pass a Python value"
+    )
+
+
+def wrong_arguments(rule: Rule, op: Primitive) -> TypeError:
+    """A rule takes other arguments than its primitive hands it."""
+    code = rule.__code__
+    names = list(code.co_varnames[: code.co_argcount])
+    if code.co_flags & 4:  # inspect.CO_VARARGS
+        names.append("*" + code.co_varnames[code.co_argcount + code.co_kwonlyargcount])
+    expected = ["g", "out", *(f"*{name}" if name == op.starred else name for name in op.arguments)]
+    return TypeError(
+        f"the rule {rule.__name__} of {op.name} takes ({', '.join(names)}), and must take ({', '.join(expected)})"
+    )
+
+
+def no_gradient(op: Primitive, position: int, share: Any) -> TypeError:
+    """A rule has answered with something that is no array."""
+    hint = ": does it return?" if share is None else ""
+    return TypeError(
+        f"{op.name}: the rule for `{op.argument(position)}` answered {share!r}, which is no gradient{hint}"
+    )
+
+
+def wrong_shape(op: Primitive, position: int, share: Any, shape: tuple[int, ...]) -> ValueError:
+    """A rule has answered with a shape that is not its input's, and that no broadcasting explains."""
+    argument = op.argument(position)
+    return ValueError(
+        f"{op.name}: the rule for `{argument}` answered shape {share.shape}, and `{argument}` has shape {shape}"
+        + ("" if op.broadcasts else f"; if {op.name} broadcasts, declare it with @primitive(broadcasts=True)")
+    )
+
+
+# ---- variables that were written to between the forward and the backward pass
+
+
+def check_versions(tensor: Tensor) -> None:
+    """Raise if a rule of this tensor needs numbers that its forward pass used and that are overwritten now."""
+    assert tensor.op is not None
+    for argument, x in zip(_argument_names(tensor), tensor.inputs, strict=False):
+        if isinstance(x, Tensor) and x.version > tensor.serial and _is_read(argument, tensor):
+            raise RuntimeError(
+                f"backward needs the {x.label} that {tensor.op.name} was computed with, and {written_words(x)} since: "
+                "take the step after the last backward() of a graph, or compute the loss again"
+            )
+
+
+def written_words(variable: Tensor) -> str:
+    """That a variable was written to, and by which line."""
+    line = line_of(variable.note) if variable.note is not None else None
+    return "it was written to" + (f" at {line.short} (`{line.text}`)" if line is not None else "")
+
+
+def _argument_names(tensor: Tensor) -> list[str]:
+    assert tensor.op is not None
+    return [tensor.op.argument(i) for i in range(len(tensor.inputs))]
+
+
+def _is_read(argument: str, tensor: Tensor) -> bool:
+    """Whether any rule that the walk runs for this tensor looks at the numbers of an argument."""
+    rules = zip(tensor.inputs, tensor.rules, strict=False)
+    return any(
+        rule is not None and isinstance(x, Tensor) and x.requires_grad and reads_numbers(rule, argument)
+        for x, rule in rules
+    )
+
+
+def reads_numbers(rule: Rule, argument: str) -> bool:
+    """Whether a rule uses an argument, other than for its shape or dtype. In doubt, it does."""
+    function = rule.func if isinstance(rule, partial) else rule
+    if not hasattr(function, "__code__"):
+        return bool(getattr(function, "reads_numbers", True))
+    instructions = [i for i in dis.get_instructions(function) if i.opname != "CACHE"]
+    for i, following in zip(instructions, [*instructions[1:], None], strict=True):
+        names = i.argval if isinstance(i.argval, tuple) else (i.argval,)
+        if i.opname.startswith(("LOAD_FAST", "LOAD_DEREF")) and argument in names:
+            is_last = names[-1] == argument and names.count(argument) == 1
+            described = following is not None and following.argval in ("shape", "ndim", "size", "dtype")
+            if not (is_last and described):
+                return True
+    return False
+
+
+# ---- what bodies refuse most often
+
+
+@explains(ops.matmul)
+def _why_not_matmul(a: Any, b: Any) -> str | None:
+    if np.ndim(a) == 0 or np.ndim(b) == 0:
+        return "one side is a single number, and @ multiplies matrices: write a * b"
+    return _inner_sizes("a", a, "b", b)
+
+
+@explains(ops.affine)
+def _why_not_affine(x: Any, W: Any, b: Any) -> str | None:
+    if np.ndim(x) == 0 or np.ndim(W) != 2:
+        return f"x has shape {np.shape(x)} and W has shape {np.shape(W)}; x needs at least one axis and W exactly two."
+    if np.ndim(b) and b.shape[-1] not in (1, W.shape[1]):
+        return f"W has shape {W.shape} and b has shape {b.shape}; b needs {W.shape[1]} elements."
+    return _inner_sizes("x", x, "W", W)
+
+
+def _inner_sizes(left_name: str, left: Any, right_name: str, right: Any) -> str | None:
+    inner_left, inner_right = left.shape[-1], right.shape[-2 if right.ndim > 1 else 0]
+    if inner_left == inner_right:
+        return None
+    shapes = f"{left_name} has shape {left.shape} and {right_name} has shape {right.shape}"
+    return f"{shapes}; the inner sizes {inner_left} and {inner_right} differ."

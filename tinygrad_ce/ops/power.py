@@ -1,0 +1,48 @@
+"""Powers: the power rule where the exponent is a number, both rules where it is an array."""
+
+from __future__ import annotations
+
+from numbers import Real
+from typing import Any
+
+from tinygrad_ce.core import primitive
+from tinygrad_ce.ops.elementwise import log, where
+
+
+def power(base: Any, exponent: Any) -> Any:
+    """base ** exponent: the power rule where the exponent is a Python number, both rules where it is an array."""
+    if isinstance(exponent, Real):
+        return constant_power(base, exponent=exponent)
+    return general_power(base, exponent)
+
+
+@primitive
+def constant_power(x, *, exponent):
+    return x**exponent
+
+
+@constant_power.vjp("x")
+def constant_power_x(g, out, x, *, exponent):
+    if exponent == 0:
+        return where(False, g, 0)  # not g * 0, which is NaN where g is infinite
+    if exponent == 2:  # what one would write
+        return g * 2 * x
+    return g * exponent * constant_power(x, exponent=exponent - 1)
+
+
+@primitive(broadcasts=True)
+def general_power(base, exponent):
+    return base**exponent
+
+
+@general_power.vjp("base")
+def general_power_base(g, out, base, exponent):
+    # At exponent 0 the slope is 0, also at base 0, where 0 * 0**-1 would be 0 * inf.
+    safe = where(base == 0, where(exponent == 0, 1, base), base)
+    return g * exponent * safe ** (exponent - 1)
+
+
+@general_power.vjp("exponent")
+def general_power_exponent(g, out, base, exponent):
+    # 0**b is 0 for every b > 0: its slope is 0, where out * log(0) would be 0 * -inf.
+    return g * out * log(where(base == 0, 1, base))

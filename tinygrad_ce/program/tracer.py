@@ -1,0 +1,246 @@
+"""The interpreter under which a step is traced: what calls, backward passes and effects mean meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from tinygrad_ce.backward import recording, walk
+from tinygrad_ce.core import Array, Primitive, Tensor, array_of, interpreted
+from tinygrad_ce.nn import Module
+from tinygrad_ce.optim import Optimizer
+from tinygrad_ce.program.recorded import Writer, tidy
+from tinygrad_ce.program.straight import Number, Program, Value
+from tinygrad_ce.program.surroundings import TraceError
+from tinygrad_ce.variable import Attribute, Variable
+
+
+class Tracer(Writer):
+    """The interpreter under which a step runs: it writes calls and effects down, and makes a program of them."""
+
+    def __init__(self, again: bool = False) -> None:
+        super().__init__()
+        self.again = again  # with other data, and other learning rates
+        self.updates: dict[Value, Value] = {}
+        self.numbers: dict[str, Callable[[int], Array]] = {}
+        self.optimizers: list[Any] = []
+        self.notes: dict[str, None] = {}
+        self.modules: Sequence[Module] = ()
+        self.looked: list[tuple[Value, Callable[[Array], Any]]] = []
+        self.parameters: list[tuple[Tensor, Array]] = []  # with a copy of what they were
+        self.left_over: list[Tensor] = []  # parameters that had a gradient before the step
+        self.derived: set[int] = set()  # the ids of tensors that are computed from gradients which the step has read
+        self.updating = ""  # the parameter whose update is being written
+        self.loss: Tensor | None = None
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Inside, this is the interpreter; at the end, parameters are what they were."""
+        seam = interpreted(
+            self.call, walk=self.walk, read=self.read, write=self.write, draw=self.draw, numbers=self.numbers_of
+        )
+        with seam, self.leaving_parameters():
+            yield
+
+    def forget_gradients(self) -> None:
+        """Set the gradients of all tensors of the step to None."""
+        for tensor in (x for x in self.alive if isinstance(x, Tensor)):
+            tensor.grad = None
+
+    def example(self, x: Any, name: str) -> Tensor:
+        """A tensor for one of the arrays that the step is called with."""
+        tensor = Tensor(array_of(x), requires_grad=isinstance(x, Tensor) and x.requires_grad)
+        tensor.data = for_reading(tensor.data)  # an array of its own: the same one may be passed twice
+        self.input(tensor, Value(self.free(tidy(name)), tensor.data, "input"))
+        return tensor
+
+    @contextmanager
+    def leaving_parameters(self) -> Iterator[None]:
+        """At the end, parameters are what they were; TraceError if the step wrote to one."""
+        try:
+            yield
+            for parameter, before in self.parameters:
+                if not np.array_equal(parameter.data, before, equal_nan=True):
+                    raise TraceError(
+                        f"{parameter.label} is written to in the step, and only an optimizer's step() can be traced: "
+                        "call it instead of changing .data"
+                    )
+        finally:
+            for parameter, before in self.parameters:
+                if parameter.data.flags.writeable:
+                    parameter.data[...] = before
+
+    def program(self, answer: Any) -> Program:
+        """What has been heard, as the program of a step that answers with this."""
+        single = not isinstance(answer, (tuple, list))
+        answers = () if answer is None else (answer,) if single else tuple(answer)
+        outputs: dict[str, Value] = {}
+        for number, tensor in enumerate(answers, start=1):
+            if not isinstance(tensor, Tensor):
+                raise TraceError(
+                    f"the step returns {type(tensor).__name__}; a program returns what tensors become: return the "
+                    "tensor itself (a loss, predictions), without .item() or .data"
+                )
+            name = "loss" if tensor is self.loss else tidy(tensor.name) if tensor.name else "out"
+            name = name if name not in outputs else f"{name}_{number}"
+            value = outputs[name] = self.of(tensor)
+            if value.role == "result" and (name == "loss" or not tensor.name):
+                value.name = name if name == "loss" else self.free(name)
+        shapes = ", ".join(f"{x.name} {x.shape} {x.dtype}" for x in self.inputs if x.role == "input")
+        fixed = [f"shapes and dtypes: {shapes}", *self.notes] if shapes else [*self.notes]
+        rest = self.numbers, self.optimizers, fixed, self.looked, single
+        return Program(self.inputs, self.instructions, outputs, self.updates, *rest)
+
+    # ---- what a call and the effects mean
+
+    def call(self, inner: Any, op: Primitive, inputs: tuple[Any, ...], params: dict[str, Any]) -> Any:
+        before = self.section
+        if before == "forward" and any(id(x) in self.derived for x in inputs):  # clip_grad_norm
+            self.section = "backward"
+        result = super().call(inner, op, inputs, params)
+        if self.section != before:
+            self.derived.add(id(result))
+            self.section = before
+        if isinstance(result, Tensor) and not any(
+            result.data is (x.data if isinstance(x, Tensor) else x) for x in inputs
+        ):
+            result.data.flags.writeable = False  # nobody would see what is written there
+        return result
+
+    def walk(
+        self, inner: Any, of: Tensor, seed: Any, needed: Any = None, create_graph: bool = False, on_share: Any = None
+    ) -> Iterator[tuple[Tensor, Any]]:
+        """A backward pass whose rules run on Tensors, so that their calls are seen."""
+        before, self.section = self.section, "backward"
+        if needed is None:
+            self.loss = of
+        seed = seed if isinstance(seed, Tensor) else Tensor(seed)
+        with recording(create_graph):
+            for tensor, g in walk(of, seed, needed, True, on_share):
+                if needed is None:
+                    self.gradient(tensor, g)
+                    if tensor.op is None and tensor.grad is not None and id(tensor.grad) not in self.values:
+                        self.left_over.append(tensor)
+                        tensor.grad = None
+                yield tensor, g
+        self.section = before
+
+    def read(self, inner: Any, x: Any) -> Any:
+        """A tensor for what a variable or gradient holds, or for a constant of a loss; of an optimizer, its clock."""
+        if isinstance(x, np.ndarray):
+            return self.gradient_of(x)
+        if not isinstance(x, Tensor):
+            return self.clock(x)
+        if x.requires_grad:
+            self.updating = self.of(x).name
+        elif isinstance(x, Variable):
+            if id(x) not in self.values:
+                name = f"{x.name}_{self.updating}" if self.section == "update" else x.name
+                self.input(x, Value(self.free(tidy(name or "state")), for_reading(x.data), "kept", variable=x))
+        else:
+            self.input(x, Value(self.free(x.name or "constant"), x.data, "fixed"))
+        return x
+
+    def write(self, inner: Any, variable: Tensor, new: Any) -> None:
+        """What a variable holds after the step."""
+        self.update(self.of(variable), new if isinstance(new, Tensor) else Tensor(new))
+
+    def draw(self, inner: Any, sample: Callable[..., Array], shape: tuple[int, ...], dtype: np.dtype[Any]) -> Tensor:
+        """Random numbers: new ones in each step."""
+        tensor = Tensor(np.ones(shape, dtype))
+        draw = partial(sample, shape, dtype)
+        self.input(tensor, Value(self.free(sample.__name__), tensor.data, "drawn", draw=draw))
+        return tensor
+
+    def numbers_of(self, inner: Any, x: Any, why: str | Callable[[Array], Any]) -> Array:
+        """Numbers differ from step to step: a check of an input is made again in each run, and all else is refused."""
+        if isinstance(why, str):
+            raise TraceError(
+                f"{why} the numbers of {x.name or 'a tensor'} (shape {x.shape}), which differ from step to step, so "
+                "the program cannot hold what is done with them: choose element by element with "
+                "where(condition, a, b), and return the tensor from the step to look at it"
+            )
+        value = self.values.get(id(x)) or self.values.get(id(array_of(x)))
+        if value is not None and value.role == "input":
+            self.looked.append((value, why))
+        return array_of(x)
+
+    def number(self, x: Any) -> Any:
+        return x  # also one of NumPy's, with its dtype; if it depends on the data, the second trace has another one
+
+    def unknown(self, x: Any, argument: str) -> Value:
+        array = array_of(x)
+        if isinstance(x, Tensor) and x.op is None and x.requires_grad:
+            if self.section == "update":
+                raise TraceError(f"{x.label} is used in the optimizer's update, and no step of the program has made it")
+            self.parameters.append((x, array.copy()))
+            return self.input(x, Value(self.free(tidy(x.name or "W")), array, "kept", variable=x))
+        for module in self.modules:  # a fixed array of a layer, such as a mask
+            for attribute, value in vars(module).items():
+                if value is x:
+                    held = Attribute(module, attribute)
+                    return self.input(x, Value(self.free(tidy(attribute)), for_reading(array), "kept", variable=held))
+        raise TraceError(
+            f"an array of shape {array.shape} comes from outside of the step (argument {argument} of an operation): "
+            "pass it to the step as an input. If it was computed in the step, then not with tensors: use tg.ops or "
+            "NumPy's functions on the tensors themselves, not on .data"
+        )
+
+    def value(self, x: Any, argument: str) -> Any:
+        value = super().value(x, argument)
+        if isinstance(value, Value) and value in self.updates and self.section != "update":
+            raise TraceError(f"{value.name} is used after it was updated: let the optimizer's step be the last line")
+        return value
+
+    def update(self, kept: Value, new: Tensor) -> None:
+        """What a kept value is after the step."""
+        if kept in self.updates:
+            raise TraceError(f"{kept.name} is updated twice in one step; trace a step with one update")
+        self.updates[kept] = self.of(new)
+
+    def clock(self, optimizer: Optimizer) -> _Clock:
+        """The numbers that each step of an optimizer is given, from here to the end of its update."""
+        if optimizer in self.optimizers:
+            raise TraceError("an optimizer takes two steps in one; trace a step with one")
+        self.optimizers.append(optimizer)
+        rate, count = optimizer.lr, optimizer.steps
+        if self.again:  # a number that does not remember how it was made will be another one
+            rate, count = 0.75 * rate, count + 3
+        lr, step = Number(rate, self.free("lr")), Number(count + 1, self.free("t"))
+        self.numbers |= {lr.text: optimizer.rates, step.text: lambda count: optimizer.steps + 1 + np.arange(count)}
+        return _Clock(self, lr, step)
+
+    def gradient_of(self, grad: Array) -> Tensor:
+        """A tensor for a gradient of this step, so that what becomes of it is seen."""
+        for x in self.alive:
+            if isinstance(x, Tensor) and x.grad is grad and (x in self.left_over or id(grad) not in self.values):
+                raise TraceError(
+                    f"{x.label} has a gradient from before this step: call optimizer.zero_grad() in the step first"
+                )
+        tensor = Tensor(grad)
+        self.remember(tensor, self.values[id(grad)])
+        self.derived.add(id(tensor))
+        return tensor
+
+
+class _Clock:
+    """Stands for an optimizer while its update is written down: its learning rate and the number of its coming step."""
+
+    def __init__(self, tracer: Tracer, lr: Number, next_step: Number) -> None:
+        self.tracer, self.lr, self.next_step = tracer, lr, next_step
+        self.section, tracer.section = tracer.section, "update"
+
+    def tick(self) -> None:
+        """The update is whole."""
+        self.tracer.section = self.section
+
+
+def for_reading(array: Array) -> Array:
+    """A view that nobody can write to."""
+    view = array.view()
+    view.flags.writeable = False
+    return view

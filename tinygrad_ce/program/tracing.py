@@ -1,0 +1,186 @@
+"""From a training step to its program: the step is run once on examples, and everything that it does is written down.
+
+What cannot be written down is refused with the way out, not guessed: numbers taken out of tensors, arrays from outside.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from inspect import Parameter, signature
+from typing import Any
+
+import numpy as np
+
+from tinygrad_ce.backward import recording
+from tinygrad_ce.core import Tensor, array_of
+from tinygrad_ce.nn import Module
+from tinygrad_ce.program.simplified import simplified
+from tinygrad_ce.program.straight import Program, Value
+from tinygrad_ce.program.surroundings import (
+    TraceError,
+    for_reading_only,
+    models_of,
+    nudged,
+    parameters_of,
+    unchanged,
+)
+from tinygrad_ce.program.tracer import Tracer
+from tinygrad_ce.source_lines import tracking
+
+
+def trace(step: Callable[..., Any], *examples: Any, models: Sequence[Module] | None = None) -> Program:
+    """The program of a step: forward, backward and the optimizer's update.
+
+    step: a function of arrays, which computes a loss and may call `zero_grad()`, `loss.backward()`, `clip_grad_norm`
+    and `optimizer.step()`; it returns tensors. examples: arrays (or tensors) as it will be called with.
+    The step is run (twice, so that numbers which depend on the data are noticed), and nothing is changed by it: no
+    parameter, no running average, no generator of random numbers; gradients are None afterwards.
+    What tracing fixes (shapes, training mode) is listed in `program.fixed`.
+    models: those whose other attributes must stay as they are meanwhile; if None, those that the function refers to.
+    Raises TraceError for what a program cannot hold: `if` on values, `float(t)`, arrays from outside of the step.
+
+    >>> w = Tensor([1.0, 2.0], requires_grad=True, name="w")
+    >>> print(trace(lambda x: (x * w).sum(), np.array([3.0, 4.0])))
+    import numpy as np
+    <BLANKLINE>
+    <BLANKLINE>
+    def step(x, w):
+        # forward
+        t1 = x * w      # (2,)
+        out = t1.sum()  # ()
+        return out
+    """
+    return _program(step, examples, models_of(step) if models is None else models, twice=True)
+
+
+def traced_once(step: Callable[..., Any], *examples: Any, models: Sequence[Module]) -> Program:
+    """As `trace`, of a step that has been traced before: whether numbers depend on the data is known."""
+    return _program(step, examples, models, twice=False)
+
+
+def _program(step: Callable[..., Any], examples: Sequence[Any], models: Sequence[Module], twice: bool) -> Program:
+    tracers = [Tracer(), Tracer(again=True)][: 1 + twice]
+    modules = [m for model in models for m in model.modules()]
+    for tracer in tracers:
+        tracer.modules = modules
+    try:
+        with unchanged(modules):
+            program = _traced(step, examples, tracers[0])
+            if twice:
+                tracers[0].forget_gradients()
+                _check_with_other_data(step, examples, program, *tracers)
+            return _with_names_again(simplified(program))
+    finally:
+        for tracer in tracers:
+            tracer.forget_gradients()
+
+
+def _check_with_other_data(
+    step: Callable[..., Any], examples: Sequence[Any], program: Program, first: Tracer, second: Tracer
+) -> None:
+    """TraceError if the step does something else with other rows, parameters and learning rates."""
+    with warnings.catch_warnings(), np.errstate(all="ignore"), nudged(first.parameters):
+        warnings.simplefilter("ignore")
+        try:
+            other = _traced(step, [_other(x) for x in examples], second)
+        except TraceError:
+            raise
+        except Exception:  # other data may be refused, which says nothing about this step
+            return
+    _check_same(program, other)
+
+
+_WRITTEN = (
+    "the step writes into the array of a tensor, and only an optimizer's step() can be traced: call it instead of "
+    "changing .data, and make new tensors where others change"
+)
+
+
+def _traced(step: Callable[..., Any], examples: Sequence[Any], tracer: Tracer | None = None) -> Program:
+    tracer = tracer or Tracer()
+    arguments = [tracer.example(x, name) for x, name in zip(examples, _names(step, len(examples)), strict=True)]
+    parameters = parameters_of(step)
+    with recording(True), tracking(False), tracer.listening(), for_reading_only(parameters):
+        try:
+            answer = step(*arguments)
+        except ValueError as error:
+            if "read-only" in str(error):
+                raise TraceError(_WRITTEN) from error
+            raise
+        return tracer.program(answer)
+
+
+def _other(x: Any) -> Any:
+    """Other data of this shape: the last row again and again, or other numbers where there is one row only."""
+    array = array_of(x)
+    if array.ndim and len(array) > 1:
+        array = np.repeat(array[-1:], len(array), axis=0)
+    elif array.dtype.kind == "f":
+        array = array * array.dtype.type(0.75)
+    return Tensor(array, requires_grad=True) if isinstance(x, Tensor) and x.requires_grad else array
+
+
+def _with_names_again(program: Program) -> Program:
+    """What becomes of W is called W again, if nothing needs the old one after that line."""
+    last = {x: k for k, i in enumerate(program.instructions) for x in i.inputs if isinstance(x, Value)}
+    made = {i.result: k for k, i in enumerate(program.instructions)}
+    taken = {x.name for x in (*program.inputs, *made)}
+    for kept, new in program.updates.items():
+        if new in made and new.name.startswith(("_", "t")) and new not in program.outputs.values():
+            again = last.get(kept, -1) <= made[new] and kept not in program.outputs.values()
+            name = kept.name if again else f"new_{kept.name}"
+            while not again and name in taken:
+                name += "_"
+            new.name = name
+    return program
+
+
+def _names(step: Callable[..., Any], count: int) -> list[str]:
+    """What the step calls its arguments; x1, x2... where it does not say."""
+    try:
+        parameters = list(signature(step).parameters.values())
+    except (TypeError, ValueError):
+        parameters = []
+    kinds = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+    named = [p.name.lower() for p in parameters if p.kind in kinds][:count]
+    return named + [f"x{i + 1}" for i in range(len(named), count)]
+
+
+def _check_same(program: Program, other: Program) -> None:
+    """Raise if the step has done something else for other data: then it depends on values."""
+    mine = [_written(i) for i in program.instructions]
+    theirs = [_written(i) for i in other.instructions]
+    if mine == theirs and _answered(program) != _answered(other):
+        raise TraceError(
+            "the step returns or updates something else for other data: return the same tensors each time, chosen "
+            "element by element with where(condition, a, b)"
+        )
+    if mine != theirs:
+        k = next((k for k, (a, b) in enumerate(zip(mine, theirs, strict=False)) if a != b), min(len(mine), len(theirs)))
+        i = (program if k < len(mine) else other).instructions[k]
+        raise TraceError(
+            f"the step does something else, or with another number, for other data (first at {i.result.name} = "
+            f"{i.op.name}(...)): an `if` on values, or a number taken out of .data. Choose element by element with "
+            "where(condition, a, b), and compute with tensors all the way"
+        )
+
+
+def _written(i: Any) -> Any:
+    inputs = tuple(_seen(x) if isinstance(x, Value) else getattr(x, "text", repr(x)) for x in i.inputs)
+    return i.op.name, inputs, repr(sorted(i.params.items(), key=lambda item: item[0])), i.result.shape
+
+
+def _seen(x: Value) -> Any:
+    """A value as it must be again; of one that the step has made up itself, the numbers too."""
+    return x.name, x.shape, x.example.tobytes() if x.role in ("constant", "fixed") else None
+
+
+def _answered(program: Program) -> Any:
+    made = {i.result: k for k, i in enumerate(program.instructions)}
+
+    def which(x: Value) -> Any:
+        return made.get(x, _seen(x))
+
+    outputs = [(name, which(value)) for name, value in program.outputs.items()]
+    return outputs, [(_seen(old), which(new)) for old, new in program.updates.items()]

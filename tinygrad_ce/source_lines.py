@@ -1,0 +1,204 @@
+"""Which line of the user's code made a tensor or wrote to a variable, and inside which modules: two interpreters.
+
+A call site is kept in the slot `note` of a tensor, which the engine never looks at; warnings, errors, views and
+pictures turn it into a file and a line. The loss of the last `backward()` is remembered here too, for `tg.explain`.
+"""
+
+from __future__ import annotations
+
+import linecache
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from itertools import islice
+from threading import get_ident
+from types import CodeType, FrameType
+from typing import Any, NamedTuple, TypeAlias
+from weakref import ref
+
+from tinygrad_ce.core import EAGER, Primitive, Tensor
+
+# Written at each call of a module and at each operation, so it is a plain tuple, with a code object and where in it,
+# which become a file and a line only when somebody asks:
+# (module or None for an operation, the call around it, whether the module is a layer of ours, code, instruction).
+# A layer of ours in a layer of ours has no code of its own: the one around it knows the user's line.
+CallSite: TypeAlias = tuple[Any, Any, bool, CodeType | None, int]
+
+_PACKAGE = os.path.dirname(__file__) + os.sep
+_LAYERS = os.path.join(_PACKAGE, "nn") + os.sep
+
+
+class _State:
+    """What one thread knows. inner: the call of a module that it is in; () outside of modules, None: no tracking."""
+
+    __slots__ = ("inner", "last_loss", "thread")
+
+    def __init__(self) -> None:
+        self.inner: Any = ()
+        self.last_loss: ref[Tensor] | None = None
+        self.thread = get_ident()
+
+
+_state: ContextVar[_State | None] = ContextVar("source_lines", default=None)
+
+
+def state() -> _State:
+    """That of this thread; a thread that was started with the context of another one gets its own."""
+    here = _state.get()
+    if here is None or (not here.inner and here.thread != get_ident()):
+        here = _State()
+        _state.set(here)
+    return here
+
+
+class _Files(dict[str, bool]):
+    """By the name of a file, whether its frames are passed over on the way to the user's."""
+
+    def __init__(self, but: str = "") -> None:
+        self.but = but
+
+    def __missing__(self, file: str) -> bool:
+        ours = self[file] = file.startswith(_PACKAGE) and not (self.but and file.startswith(self.but))
+        return ours
+
+
+_ours = _Files()
+_ours_but_layers = _Files(but=_LAYERS)
+
+_CALL = Primitive.__call__.__code__
+ALWAYS_TRACKED: set[Primitive] = set()  # operations that a later warning may have to name, in `fit` too
+
+
+def annotate(inner: Any, op: Primitive, inputs: tuple[Any, ...], params: dict[str, Any]) -> Any:
+    """The interpreter that notes on each recorded result where it was made: the module, or the user's line."""
+    result = inner(op, inputs, params)
+    if isinstance(result, Tensor) and result.op is not None:
+        here = _state.get() or state()
+        around = here.inner
+        if around and around[2]:
+            result.note = around
+        elif around is not None or op in ALWAYS_TRACKED:
+            # The walk ends in the user's code; inside of a module in our layers, too: their calls know the user's line.
+            passed_over = _ours_but_layers if around else _ours
+            frame: FrameType = sys._getframe(1)
+            while frame.f_code is not _CALL and frame.f_back is not None:  # whatever interpreters stand between
+                frame = frame.f_back
+            while passed_over[frame.f_code.co_filename] and frame.f_back is not None:
+                frame = frame.f_back
+            result.note = None, around or None, False, frame.f_code, frame.f_lasti
+    return result
+
+
+def annotate_write(inner: Any, variable: Tensor, new: Any) -> None:
+    """The same for the line that wrote to a variable last."""
+    inner(variable, new)
+    variable.note = writer()
+
+
+def writer() -> CallSite | None:
+    """The line of the user's code that is writing now; None where lines are not tracked."""
+    if (_state.get() or state()).inner is None:
+        return None
+    frame = _users_frame()
+    return None, None, False, frame.f_code, frame.f_lasti
+
+
+def remember_loss(inner: Any, of: Tensor, seed: Any, needed: Any = None, *rest: Any, **options: Any) -> Any:
+    """The interpreter of walks that remembers which loss was differentiated last."""
+    if needed is None:
+        (_state.get() or state()).last_loss = ref(of)
+    return inner(of, seed, needed, *rest, **options)
+
+
+def attach() -> None:
+    """Put these interpreters under all others, in all threads."""
+    EAGER.attach(call=annotate, write=annotate_write, walk=remember_loss)
+
+
+@contextmanager
+def tracking(enabled: bool) -> Iterator[None]:
+    """Inside, call sites are kept or not, whatever was so before (in this thread)."""
+    here = state()
+    before, here.inner = here.inner, () if enabled else None
+    try:
+        yield
+    finally:
+        here.inner = before
+
+
+@contextmanager
+def entering_user_code() -> Iterator[None]:
+    """Inside, a layer of ours has called a function of its user, whose own lines are the user's lines."""
+    here = state()
+    before = here.inner
+    if before:
+        here.inner = None, before, False, None, 0
+    try:
+        yield
+    finally:
+        here.inner = before
+
+
+class Line(NamedTuple):
+    """A line of somebody's code."""
+
+    file: str
+    number: int
+
+    @property
+    def short(self) -> str:
+        """As in "train.py:12"."""
+        return f"{os.path.basename(self.file)}:{self.number}"
+
+    @property
+    def text(self) -> str:
+        """What stands there; empty if nobody can tell."""
+        return linecache.getline(self.file, self.number).strip()
+
+
+def line_of(site: CallSite) -> Line | None:
+    """The line of the user's code: that of the site itself, or where the layers of ours around it were called.
+
+    None if there is none, because this package asked for it all (the command line does).
+    """
+    _, around, _, code, instruction = site
+    while around and (code is None or _ours[code.co_filename]):
+        _, around, _, code, instruction = around
+    if code is None or _ours[code.co_filename]:
+        return None
+    numbers = (position[0] for position in islice(code.co_positions(), instruction // 2, None))
+    return Line(code.co_filename, next(numbers, None) or code.co_firstlineno)
+
+
+def calls_around(site: CallSite | None) -> list[CallSite]:
+    """The calls of modules inside which something was made, the outermost first; each is one object."""
+    found = []
+    while site:
+        if site[0] is not None:
+            found.append(site)
+        site = site[1]
+    return found[::-1]
+
+
+def _users_frame() -> FrameType:
+    """The innermost call that is not of this package."""
+    frame: FrameType = sys._getframe(1)
+    while frame.f_back is not None and _ours[frame.f_code.co_filename]:
+        frame = frame.f_back
+    return frame
+
+
+def users_line() -> Line:
+    """Where we were called from, outside this package."""
+    frame = _users_frame()
+    return Line(frame.f_code.co_filename, frame.f_lineno)
+
+
+def warn(message: str) -> None:
+    """A UserWarning at the line of the user's code that called us; by Python's default it is shown there once."""
+    frame = _users_frame()
+    registry = frame.f_globals.setdefault("__warningregistry__", {})
+    warnings.warn_explicit(message, UserWarning, frame.f_code.co_filename, frame.f_lineno, registry=registry)
