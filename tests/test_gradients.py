@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from leaves import wanted
 
 from tinygrad_ce import numpy_protocol
 from tinygrad_ce.backward import gradients, no_grad
-from tinygrad_ce.core import REGISTRY, Tensor, primitive
+from tinygrad_ce.core import Tensor
 
 assert numpy_protocol  # np.sin(t) and its like
 
@@ -110,24 +109,6 @@ def test_backward_works_inside_no_grad() -> None:
 
 
 # ---- pruning
-
-
-@pytest.fixture
-def explosive() -> Iterator[Any]:
-    """A primitive whose rule must not be called."""
-    before = dict(REGISTRY)
-
-    @primitive
-    def explosive(x):  # type: ignore[no-untyped-def]
-        return x * 1
-
-    @explosive.vjp("x")
-    def explosive_x(g, out, x):  # type: ignore[no-untyped-def]
-        raise AssertionError("a gradient that nobody asked for")
-
-    yield explosive
-    REGISTRY.clear()
-    REGISTRY.update(before)
 
 
 @pytest.mark.parametrize("create_graph", [False, True])

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import settings
 
 import tinygrad_ce as tg
-
-settings.register_profile("exercise", deadline=None, max_examples=25)
-settings.load_profile("exercise")
 
 
 def softmax(z):

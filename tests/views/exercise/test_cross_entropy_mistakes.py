@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import settings
 from views.exercise.networks import batch_norm_network, logistic, softmax
 
 import tinygrad_ce as tg
 from tinygrad_ce.views.textbook import FUNCTIONS
 
-settings.register_profile("exercise", deadline=None, max_examples=25)
-settings.load_profile("exercise")
 CLASS_WEIGHTS = np.array([1.0, 2.0, 4.0, 0.5])
 
 

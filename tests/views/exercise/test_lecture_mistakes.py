@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import settings
 from views.exercise.networks import Network
 
 import tinygrad_ce as tg
-
-settings.register_profile("exercise", deadline=None, max_examples=25)
-settings.load_profile("exercise")
 
 
 def square_network():

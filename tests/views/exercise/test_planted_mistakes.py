@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import settings
 from views.exercise.networks import batch_norm_network, binary_network, softmax, textbook_network, without
 
 import tinygrad_ce as tg
 
-settings.register_profile("exercise", deadline=None, max_examples=25)
-settings.load_profile("exercise")
 BATCH_NORM = {  # the mistake, what it says, the gradient, and what a student who makes it hands in
     "the mean forgotten": ("mean", "off by the factor 8", "d_logits", lambda v, g: v["p"] - v["onehot"]),
     "the mean forgotten, further down": ("mean", "divides by 8", "d_W0", lambda v, g: 8 * g["d_W0"]),

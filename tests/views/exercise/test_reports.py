@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import settings
 from views.exercise.networks import NETWORKS, batch_norm_network, without
 
 import tinygrad_ce as tg
 from tinygrad_ce.views.textbook import one_hot
-
-settings.register_profile("exercise", deadline=None, max_examples=25)
-settings.load_profile("exercise")
-
 
 # ---- what it does to the graph
 
