@@ -157,7 +157,7 @@ def test_numbers_are_written_as_python_writes_them(opened):
     halves = rng.integers(-40_000, 40_000, 500) / 2.0 ** rng.integers(0, 12, 500)  # many are just between two
     numbers = [float(x) for x in (*NUMBERS, *drawn, *halves)]
     for digits in (3, 4):
-        texts = page.evaluate(f"(numbers) => numbers.map((x) => written(x, {network_of_digits}, false))", numbers)
+        texts = page.evaluate(f"(numbers) => numbers.map((x) => written(x, {digits}, false))", numbers)
         assert texts == [f"{x + 0.0:.{digits}g}" for x in numbers]
     spoiled = page.evaluate("[NaN, Infinity, -Infinity].map((x) => written(x, 4, false))")
     assert spoiled == ["nan", "inf", "-inf"]
