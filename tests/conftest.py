@@ -8,16 +8,24 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from tinygrad_ce.core import REGISTRY, primitive
+from tinygrad_ce.core import REGISTRY, Primitive, primitive
 
 settings.register_profile("no timing", deadline=None)  # a slow machine is no failure
 settings.load_profile("no timing")
 
 
 @pytest.fixture
-def explosive() -> Iterator[Any]:
-    """A primitive whose rule must not be called."""
+def registry() -> Iterator[dict[str, Primitive]]:
+    """The registry, put back as it was after the test."""
     before = dict(REGISTRY)
+    yield REGISTRY
+    REGISTRY.clear()
+    REGISTRY.update(before)
+
+
+@pytest.fixture
+def explosive(registry: dict[str, Primitive]) -> Any:
+    """A primitive whose rule must not be called."""
 
     @primitive
     def explosive(x):  # type: ignore[no-untyped-def]
@@ -27,6 +35,4 @@ def explosive() -> Iterator[Any]:
     def explosive_x(g, out, x):  # type: ignore[no-untyped-def]
         raise AssertionError("a gradient that nobody asked for")
 
-    yield explosive
-    REGISTRY.clear()
-    REGISTRY.update(before)
+    return explosive

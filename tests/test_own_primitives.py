@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,16 +10,7 @@ from leaves import wanted
 from samples import text_of
 
 from tinygrad_ce.backward import gradients
-from tinygrad_ce.core import REGISTRY, Primitive, Tensor, primitive
-
-
-@pytest.fixture
-def registry() -> Iterator[dict[str, Primitive]]:
-    """The registry, put back as it was after the test."""
-    before = dict(REGISTRY)
-    yield REGISTRY
-    REGISTRY.clear()
-    REGISTRY.update(before)
+from tinygrad_ce.core import Primitive, Tensor, primitive
 
 
 @pytest.fixture
