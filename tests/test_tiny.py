@@ -1,4 +1,4 @@
-"""What tinygrad_ce is, in thirty small tests whose numbers are checked on paper: read them first, from top to bottom."""
+"""What tinygrad_ce is, in thirty small tests with numbers from paper: read them first, from top to bottom."""
 
 from __future__ import annotations
 
