@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import settings
 
+import tinygrad_ce
 from tinygrad_ce.core import REGISTRY, Primitive, primitive
 
 settings.register_profile("no timing", deadline=None)  # a slow machine is no failure
 settings.load_profile("no timing")
+
+# Processes that tests start, in whatever folder, import the package that is tested, not another that is installed.
+_tested = str(Path(tinygrad_ce.__file__).parents[1])
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [_tested, os.environ.get("PYTHONPATH")]))
 
 
 @pytest.fixture
