@@ -9,10 +9,41 @@ import autograd
 import autograd.numpy as anp
 import numpy as np
 from hypothesis import strategies as st
-from test_backward import BINARY, INPUTS, UNARY
 
 from tinygrad_ce import ops
 from tinygrad_ce.core import Tensor
+
+UNARY: dict[str, Callable[[Any, Any], Any]] = {
+    "sin": lambda np, a: np.sin(a),
+    "tanh": lambda np, a: np.tanh(a),
+    "bell": lambda np, a: np.exp(-a * a),
+    "log1p": lambda np, a: np.log1p(a * a),
+    "root": lambda np, a: np.sqrt(1 + a * a),
+    "cube": lambda np, a: (0.5 * a) ** 3,
+    "absolute": lambda np, a: np.abs(a),
+    "mean": lambda np, a: a - np.mean(a),
+    "sum0": lambda np, a: np.sum(a, axis=0, keepdims=True) if a.ndim else a,
+    "max1": lambda np, a: np.max(a, axis=-1, keepdims=True) * a if a.ndim else a,
+    "var": lambda np, a: a + np.var(a),
+    "flip": lambda np, a: a[..., ::-1] if a.ndim else a,
+    "rows": lambda np, a: a[[0, -1, 0]][:1] if a.ndim else a,
+    "gram": lambda np, a: np.sum(np.dot(a, np.transpose(a))) * 0.1 if a.ndim == 2 else a,
+    "there and back": lambda np, a: np.reshape(np.ravel(a), a.shape),
+    "clip": lambda np, a: np.clip(a, -0.9, 0.9),
+}
+BINARY: dict[str, Callable[[Any, Any, Any], Any]] = {
+    "add": lambda np, a, b: a + b,
+    "sub": lambda np, a, b: a - b,
+    "mul": lambda np, a, b: a * b,
+    "div": lambda np, a, b: a / (2 + np.sin(b)),
+    "maximum": lambda np, a, b: np.maximum(a, b),
+    "where": lambda np, a, b: np.where(np.cos(a + b) > 0.5, a + 0 * b, b + 0 * a),
+    "pow": lambda np, a, b: (1 + a * a) ** np.tanh(b),
+    "stack": lambda np, a, b: np.sum(np.stack([a + b, a * b]), axis=0),
+    "join": lambda np, a, b: np.sum(np.concatenate([np.ravel(a), np.ravel(b)])) * 0.3,
+    "logaddexp": lambda np, a, b: np.logaddexp(a, b),
+}
+INPUTS = [(), (2,), (3, 2), (3, 1), (1, 2)]
 
 
 def ours(op: Callable[..., Any], theirs: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,0 +1,45 @@
+"""What holds for every test, and fixtures that several folders use."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import settings
+
+import tinygrad_ce
+from tinygrad_ce.core import REGISTRY, Primitive, primitive
+
+settings.register_profile("no timing", deadline=None)  # a slow machine is no failure
+settings.load_profile("no timing")
+
+# Processes that tests start, in whatever folder, import the package that is tested, not another that is installed.
+_tested = str(Path(tinygrad_ce.__file__).parents[1])
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [_tested, os.environ.get("PYTHONPATH")]))
+
+
+@pytest.fixture
+def registry() -> Iterator[dict[str, Primitive]]:
+    """The registry, put back as it was after the test."""
+    before = dict(REGISTRY)
+    yield REGISTRY
+    REGISTRY.clear()
+    REGISTRY.update(before)
+
+
+@pytest.fixture
+def explosive(registry: dict[str, Primitive]) -> Any:
+    """A primitive whose rule must not be called."""
+
+    @primitive
+    def explosive(x):  # type: ignore[no-untyped-def]
+        return x * 1
+
+    @explosive.vjp("x")
+    def explosive_x(g, out, x):  # type: ignore[no-untyped-def]
+        raise AssertionError("a gradient that nobody asked for")
+
+    return explosive
