@@ -26,7 +26,7 @@ def test_a_tensor_is_an_array_and_how_it_was_made() -> None:
     y = x * 2.0
     assert (x.shape, x.ndim, x.size, x.dtype, x.name) == ((1, 3), 2, 3, np.float64, "x")
     assert (x.op, x.inputs, x.grad) == (None, (), None)
-    assert (y.op, y.requires_grad, y.number > x.number) == (ops.mul, True, True)
+    assert (y.op, y.requires_grad, y.serial > x.serial) == (ops.mul, True, True)
     assert y.inputs[0] is x
     assert y.named("y") is y
     assert y.name == "y"
@@ -96,7 +96,7 @@ def test_repr(tensor: Tensor, text: str) -> None:
 
 def test_repr_names_a_nameless_input_by_its_number() -> None:
     x = wanted(1.0)
-    assert f"exp(#{x.number})" in repr(np.exp(x))
+    assert f"exp(#{x.serial})" in repr(np.exp(x))
 
 
 def test_repr_of_many_elements_is_short() -> None:
@@ -207,7 +207,7 @@ def test_a_copy_is_a_tensor_of_its_own(duplicate: Callable[[Any], Any]) -> None:
     x = wanted([1.0, 2.0], name="x")
     y = duplicate(x)
     assert (y.requires_grad, y.name, y.op) == (True, "x", None)
-    assert y.number > x.number
+    assert y.serial > x.serial
     assert not np.shares_memory(x.data, y.data)
     (x * y).sum().backward()
     x.data[0] = 7.0
@@ -358,7 +358,7 @@ def test_recording_is_per_thread() -> None:
 
 def test_numbers_are_unique_across_threads() -> None:
     def numbers() -> list[int]:
-        return [Tensor(0.0).number for _ in range(500)]
+        return [Tensor(0.0).serial for _ in range(500)]
 
     answers: list[int] = []
     threads = [threading.Thread(target=lambda: answers.extend(numbers())) for _ in range(4)]

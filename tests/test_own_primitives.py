@@ -11,6 +11,7 @@ from samples import text_of
 
 from tinygrad_ce.backward import gradients
 from tinygrad_ce.core import Primitive, Tensor, primitive
+from tinygrad_ce.errors import explains
 
 
 @pytest.fixture
@@ -208,7 +209,7 @@ def test_a_diagnosis_replaces_the_reason(registry: dict[str, Primitive]) -> None
     def refuse(x):  # type: ignore[no-untyped-def]
         raise ValueError("not today")
 
-    refuse.diagnose(lambda x: f"x of {x.size} elements is too long" if x.size > 2 else None)
+    explains(refuse)(lambda x: f"x of {x.size} elements is too long" if x.size > 2 else None)
     with pytest.raises(ValueError, match=r"^refuse: x of 3 elements is too long \(refuse\(w\)\)$"):
         refuse(wanted(np.ones(3), name="w"))
     with pytest.raises(ValueError, match=r"^refuse: x has shape \(2,\); not today"):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from fused import ready_gradient
 from views.exercise.networks import NETWORKS, batch_norm_network, without
 
 import tinygrad_ce as tg
+from tinygrad_ce.backward import edges
 from tinygrad_ce.views.textbook import one_hot
 
 # ---- what it does to the graph
@@ -40,15 +42,15 @@ def _tensors(loss):
     found, stack = {}, [loss]
     while stack:
         tensor = stack.pop()
-        found[tensor.number] = tensor
-        stack += [x for x, _ in tensor.edges]
+        found[tensor.serial] = tensor
+        stack += [x for x, _ in edges(tensor)]
     return list(found.values())
 
 
 def test_nothing_else_changes():
     network = batch_norm_network()
-    data = {tensor.number: tensor.data.copy() for tensor in _tensors(network.loss)}
-    ready = [tensor.ready is None for tensor in _tensors(network.loss)]
+    data = {tensor.serial: tensor.data.copy() for tensor in _tensors(network.loss)}
+    ready = [ready_gradient(tensor) is None for tensor in _tensors(network.loss)]
     np.random.seed(3)
     tg.seed(3)
     exercise = network.exercise()
@@ -60,8 +62,8 @@ def test_nothing_else_changes():
     tg.seed(3)
     assert (drawn, ours) == (np.random.random(), tg.nn.init.generator().random())
     for tensor in _tensors(network.loss):
-        np.testing.assert_array_equal(tensor.data, data[tensor.number])
-    assert ready == [tensor.ready is None for tensor in _tensors(network.loss)]
+        np.testing.assert_array_equal(tensor.data, data[tensor.serial])
+    assert ready == [ready_gradient(tensor) is None for tensor in _tensors(network.loss)]
     network.loss.backward()
     assert exercise.check({tensor: tensor.grad for tensor in _tensors(network.loss)})
 

@@ -14,7 +14,7 @@ from views.explain.explained import lines, terms, the_sum, wanted
 import tinygrad_ce as tg
 from tinygrad_ce import ops
 from tinygrad_ce.core import Tensor
-from tinygrad_ce.tape import recording
+from tinygrad_ce.source_lines import state
 from tinygrad_ce.views.explain import explanation as explain
 from tinygrad_ce.views.explain import paths
 from tinygrad_ce.views.reading import Graph
@@ -241,7 +241,7 @@ def test_each_thread_has_its_own_last_backward():
     thread = threading.Thread(target=loss.backward)
     thread.start()
     thread.join()
-    recording.last = None
+    state().last_loss = None
     with pytest.raises(ValueError, match="backward\\(\\) has not been called"):
         tg.explain(W)
     loss.backward()

@@ -14,7 +14,7 @@ from views.explain.explained import lines, network, terms, the_sum, wanted
 import tinygrad_ce as tg
 from tinygrad_ce import ops
 from tinygrad_ce.core import REGISTRY, Tensor
-from tinygrad_ce.tape import recording
+from tinygrad_ce.source_lines import state
 from tinygrad_ce.views.explain import explanation as explain
 from tinygrad_ce.views.reading import Graph
 
@@ -268,7 +268,7 @@ def test_what_cannot_be_explained_says_what_to_do():
     x, W = Tensor([[1.0, 2.0]], name="x"), wanted([[1.0], [2.0]], "W")
     h = x @ W
     loss = (h * h).sum()
-    recording.last = None
+    state().last_loss = None
     with pytest.raises(TypeError, match=r"tg.explain: it explains a Tensor, and this is ndarray"):
         tg.explain(W.data)
     with pytest.raises(TypeError, match="a loss is a Tensor that was computed from others, and this is float"):

@@ -45,7 +45,7 @@ def test_the_table_of_a_network():
     assert rows["b2"]["gradient"] == " ".join(f"{g:.4g}" for g in gradient)
     assert {rows[name]["line"] for name in ("z1", "h1", "z2", "loss")} == {f"{HERE}:{line}"}
     assert rows["W0"]["line"] == rows["x"]["line"] == ""
-    assert rows["z1"]["#"] == str(loss.inputs[0].inputs[0].inputs[0].number)
+    assert rows["z1"]["#"] == str(loss.inputs[0].inputs[0].inputs[0].serial)
     assert found.parts[-1].text == (
         "softmax and cross-entropy are shown as one operation, on the logits; losses.cross_entropy(..., fused=False) "
         "shows them apart."

@@ -11,6 +11,7 @@ from xml.etree.ElementTree import fromstring
 import numpy as np
 import pytest
 from fresh import printed
+from fused import ready_gradient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from views.nan.leaves import wanted
@@ -18,7 +19,7 @@ from views.nan.leaves import wanted
 import tinygrad_ce as tg
 from tinygrad_ce import ops
 from tinygrad_ce.core import Tensor
-from tinygrad_ce.lines import noted
+from tinygrad_ce.source_lines import tracking
 from tinygrad_ce.views import nan
 
 # ---- what it says
@@ -91,7 +92,7 @@ def test_what_became_of_an_infinity_is_told() -> None:
 
 def test_where_no_places_are_noted_the_rest_is_said() -> None:
     x = wanted([0.0], "x")
-    with noted(False), np.errstate(divide="ignore"):
+    with tracking(False), np.errstate(divide="ignore"):
         found = tg.why_nan(ops.log(x).sum())
     assert found.forward.line is None
     assert found.forward.code == ""
@@ -194,9 +195,9 @@ def test_a_parameter_that_a_step_has_spoilt_is_told_as_such() -> None:
 def test_the_kernels_gradient_is_there_afterwards() -> None:
     z = wanted(np.random.default_rng(0).normal(size=(6, 3)))
     loss = tg.losses.softmax_cross_entropy(z, np.array([0, 1, 2, 0, 1, 2]))
-    ready = loss.ready
+    ready = ready_gradient(loss)
     assert not tg.why_nan(loss)
-    assert loss.ready is ready
+    assert ready_gradient(loss) is ready
 
 
 def test_where_two_have_spoilt_one_number_the_first_is_named() -> None:
