@@ -153,7 +153,7 @@ def main() -> None:
     ours, *peers = steps
     contenders = {**steps, **prices}
     check_losses(contenders)
-    times = in_turn(contenders, seconds=0.03, rounds=25)
+    times = in_turn(contenders, seconds=0.005, rounds=101)  # short blocks: neighbours in time are compared
     print_price_list(times, ours, [*prices])
     print()
     for name in peers:

@@ -1,6 +1,6 @@
 """Graphs of single numbers, as in a first lesson on backpropagation: the chain y = y * w + x, forward and backward.
 
-A chain of 400 operations beside micrograd. Then one of 1,000,000, which no recursion survives, beside closures in
+A chain of 200 operations beside micrograd. Then one of 1,000,000, which no recursion survives, beside closures in
 micrograd's style that are called in a loop: how often the time of those it takes holds on any machine.
 Goals: at most 2.5 times micrograd; the long forward in 4 s where 0.1.0 took 12.8 s, so in 0.31 of its ratio; and the
 garbage collector afterwards as the user left it.
@@ -19,7 +19,7 @@ import numpy as np
 import tinygrad_ce as tg
 from benchmarks.side_by_side import in_turn, named, ratio, size, verdict
 
-SHORT, LONG = size((400, 1_000_000), tiny=(4, 2000))  # operations
+SHORT, LONG = size((200, 1_000_000), tiny=(4, 2000))  # operations
 ROUNDS = size(3, tiny=1)
 X, W = 1.0, 0.5
 GOAL = 2.5
