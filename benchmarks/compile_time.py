@@ -12,6 +12,8 @@ import subprocess
 import sys
 import tempfile
 
+from benchmarks.side_by_side import size
+
 CODE = """
 import time
 import numba, numpy as np, tinygrad_ce as tg
@@ -25,7 +27,7 @@ trainer.fit(X, y, epochs=1, batch_size=32, compile=True, seed=0)
 print(time.perf_counter() - start)
 """
 GOALS = {"empty cache": 1.5, "warm cache": 0.2}
-ROUNDS = 5
+ROUNDS = size(5, tiny=1)
 
 
 def seconds(cache: str) -> float:

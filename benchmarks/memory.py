@@ -6,15 +6,19 @@ what is measured is the largest resident size that the system has seen (POSIX on
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
+from typing import NamedTuple
 
+from benchmarks.side_by_side import installed, size
+
+ROWS, CLASSES = size((4000, 10000), tiny=(40, 100))
+GOAL = 1.1  # times the logits
 SETUP = """
 import resource, sys, numpy as np
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-N, C = 4000, 10000
+N, C = {rows}, {classes}
 generator = np.random.default_rng(0)
 def arrays(n, classes, soft):
     z = generator.random((n, classes), np.float32)
@@ -23,7 +27,7 @@ def arrays(n, classes, soft):
 """
 OURS = """
 import tinygrad_ce as tg
-weight = np.linspace(0.5, 1.5, {classes}).astype(np.float32)
+weight = np.linspace(0.5, 1.5, C).astype(np.float32)
 def run(z, y):
     logits = tg.Tensor(z)
     logits.requires_grad = True
@@ -51,44 +55,56 @@ def run(z, y):
     return before
 """
 MEASURE = """
-run(*arrays(2, {classes}, {soft}))  # compiled, imported
-before = run(*arrays(N, {classes}, {soft}))
-print((peak() - before) / (4 * N * {classes}))
+run(*arrays(2, C, {soft}))  # compiled, imported
+before = run(*arrays(N, C, {soft}))
+print((peak() - before) / (4 * N * C))
 """
 SOFTMAX, SIGMOID = "softmax_cross_entropy", "sigmoid_binary_cross_entropy"
+
+
+class Case(NamedTuple):
+    """A library, and what it computes."""
+
+    code: str
+    soft: bool = False
+    loss: str = ""
+    options: str = ""
+
+
 CASES = {
-    "labels": (OURS, SOFTMAX, "", False),
-    "labels, weight, smoothing": (OURS, SOFTMAX, ", weight=weight, label_smoothing=0.1", False),
-    "labels, reduction sum": (OURS, SOFTMAX, ", reduction='sum'", False),
-    "soft labels": (OURS, SOFTMAX, "", True),
-    "soft labels, weight, smoothing": (OURS, SOFTMAX, ", weight=weight, label_smoothing=0.1", True),
-    "sigmoid": (OURS, SIGMOID, "", True),
-    "sigmoid, pos_weight, weight": (OURS, SIGMOID, ", pos_weight=3.0, weight=weight", True),
-    "PyTorch, labels": (TORCH, "", "", False),
-    "PyTorch, soft labels": (TORCH, "", "", True),
-    "JAX, labels": (JAX, "", "", False),
-    "JAX, soft labels": (JAX, "", "", True),
+    "labels": Case(OURS, False, SOFTMAX),
+    "labels, weight, smoothing": Case(OURS, False, SOFTMAX, ", weight=weight, label_smoothing=0.1"),
+    "labels, reduction sum": Case(OURS, False, SOFTMAX, ", reduction='sum'"),
+    "soft labels": Case(OURS, True, SOFTMAX),
+    "soft labels, weight, smoothing": Case(OURS, True, SOFTMAX, ", weight=weight, label_smoothing=0.1"),
+    "sigmoid": Case(OURS, True, SIGMOID),
+    "sigmoid, pos_weight, weight": Case(OURS, True, SIGMOID, ", pos_weight=3.0, weight=weight"),
+}
+PEERS = {
+    "torch": {"PyTorch, labels": Case(TORCH), "PyTorch, soft labels": Case(TORCH, True)},
+    "jax": {"JAX, labels": Case(JAX), "JAX, soft labels": Case(JAX, True)},
 }
 
 
-def measured(code: str, loss: str, options: str, soft: bool) -> float | None:
-    """The peak in units of the logits, or None if the library is not there."""
-    code = code.format(loss=loss, options=options, classes="C", integer="" if soft else "_with_integer_labels")
-    code = SETUP + code + MEASURE.format(classes="C", soft=soft)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ, check=False)
-    if "ModuleNotFoundError" in done.stderr:
-        return None
-    done.check_returncode()
+def peak(case: Case) -> float:
+    """The peak of a process that computes this case, in units of the logits."""
+    setup = SETUP.format(rows=ROWS, classes=CLASSES)
+    integer = "" if case.soft else "_with_integer_labels"
+    library = case.code.format(loss=case.loss, options=case.options, integer=integer)
+    code = setup + library + MEASURE.format(soft=case.soft)
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True)
     return float(done.stdout)
 
 
 def main() -> None:
     print(__doc__)
-    for name, case in CASES.items():
-        value = measured(*case)
-        ours = case[0] is OURS
-        goal = "" if not ours or value is None else "   reached" if value < 1.1 else "   MISSED"
-        print(f"{name:<34}" + ("not installed" if value is None else f"{value:>6.2f}{goal}"), flush=True)
+    for name, case in size(CASES, tiny={"labels": CASES["labels"], "sigmoid": CASES["sigmoid"]}).items():
+        value = peak(case)
+        print(f"{name:<34}{value:>6.2f}   {'reached' if value < GOAL else 'MISSED'}", flush=True)
+    for package, cases in PEERS.items():
+        if installed(package):
+            for name, case in cases.items():
+                print(f"{name:<34}{peak(case):>6.2f}", flush=True)
 
 
 if __name__ == "__main__":

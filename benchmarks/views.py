@@ -10,15 +10,18 @@ import shutil
 import statistics
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import tinygrad_ce as tg
+from benchmarks.side_by_side import installed, size
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
-ROUNDS = 7
+ROUNDS = size(7, tiny=1)
 GOALS = {"2-3-1, batch 4": (150, 1.0), "digits 64-32-10, batch 32": (3000, 1.0), "500 operations": (None, None)}
 
 
@@ -33,7 +36,7 @@ def losses() -> dict[str, tg.Tensor]:
     xent = tg.losses.softmax_cross_entropy(model(digits.X[:32]), digits.y[:32])
     a = tg.Tensor(0.5, requires_grad=True, name="a")
     t: Any = a
-    for _ in range(125):
+    for _ in range(size(125, tiny=5)):
         t = (t * 0.9 + a) * np.sin(t)
     return {"2-3-1, batch 4": bce, "digits 64-32-10, batch 32": xent, "500 operations": t}
 
@@ -60,25 +63,33 @@ def opened(browser: Any, path: Path) -> tuple[float, float]:
     return seconds, step
 
 
+@contextmanager
+def chromium() -> Iterator[Any]:
+    """The browser, or None where it is not installed."""
+    path = shutil.which("chromium")
+    if path is None:
+        print("chromium is not installed: skipped")
+    if path is None or not installed("playwright"):
+        yield None
+        return
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
 def main() -> None:
     print(__doc__)
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        print('playwright is not installed: pip install "tinygrad_ce[browser]"')
-        return
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        print("chromium is not installed: only sizes are told")
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS) if chromium else None
+    with tempfile.TemporaryDirectory() as folder, chromium() as browser:
         for name, loss in losses().items():
             start = time.perf_counter()
             path = tg.step_through(loss).save(Path(folder) / "page.html")
-            made = time.perf_counter() - start
+            seconds = time.perf_counter() - start
             kilobytes, (largest, soonest) = path.stat().st_size / 1000, GOALS[name]
-            size = "" if largest is None else f" (goal {largest}: {'reached' if kilobytes < largest else 'MISSED'})"
-            print(f"{name}: {kilobytes:.0f} kB{size}, made in {made:.2f} s")
+            small = "" if largest is None else f" (goal {largest}: {'reached' if kilobytes < largest else 'MISSED'})"
+            print(f"{name}: {kilobytes:.0f} kB{small}, written in {seconds:.2f} s")
             if browser is None:
                 continue
             runs = [opened(browser, path) for _ in range(ROUNDS)]
@@ -86,8 +97,6 @@ def main() -> None:
             soon = "" if soonest is None else f" (goal {soonest:g}: {'reached' if seconds < soonest else 'MISSED'})"
             smooth = f" (goal 16: {'reached' if step < 16 else 'MISSED'})" if soonest is None else ""
             print(f"    opens in {seconds:.2f} s{soon}, {step:.1f} ms a step{smooth}")
-        if browser is not None:
-            browser.close()
 
 
 if __name__ == "__main__":

@@ -87,6 +87,7 @@ def test_after_it_training_compiles_nothing():
 COMMAND = """
     import sys
     from tinygrad_ce import cli, warmup
+    from tinygrad_ce.cli import terminal
     whole = warmup.kernels_to_compile
     few = ("first_bad_label", "sgd,")
     warmup.kernels_to_compile = lambda: [call for call in whole() if call[0].startswith(few)]
@@ -109,7 +110,8 @@ def test_it_says_what_it_compiled_and_where_and_the_next_time_that_all_was_there
     assert len(made) == 5
 
     shown = ran(
-        COMMAND + "    cli.console = type(cli.console)(force_terminal=True, width=200)\n    cli.main()\n", **here
+        COMMAND + "    terminal.console = type(terminal.console)(force_terminal=True, width=200)\n    cli.main()\n",
+        **here,
     )
     for words in ("compiling", "sgd, 1-D parameters (float32)", "4/5", "all 5 kernels were there ("):
         assert words in shown.stdout

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 import tinygrad_ce as tg
 from tinygrad_ce import cli
+from tinygrad_ce.views import text
 
 PNG = b"\x89PNG"
 
@@ -232,14 +233,14 @@ def test_gradients_prints_every_parameter():
 
 def test_gradients_are_those_of_the_batch(monkeypatch):
     shown = {}
-    real = cli.text.gradient_table
+    real = text.gradient_table
 
     def noting(named, title, bars):
         named = list(named)
         shown.update({name: p.grad.copy() for name, p in named}, title=title)
         return real(named, title, bars)
 
-    monkeypatch.setattr(cli.text, "gradient_table", noting)
+    monkeypatch.setattr(text, "gradient_table", noting)
     assert run("gradients", "moons", "--hidden", "", "--dtype", "float64", "--seed", 0, "--batch-size", 1000)[0] == 0
     train, _ = tg.data.standardize(*tg.data.split(tg.data.moons(seed=0), seed=0))
     tg.seed(0)

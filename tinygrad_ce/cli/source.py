@@ -1,0 +1,35 @@
+"""`tinygrad-ce source`: one training step of the network as a program."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+import tinygrad_ce as tg
+from tinygrad_ce.cli.run import Run, first_batch, prepared
+from tinygrad_ce.cli.settings import Settings, Without
+
+
+def source(
+    settings: Annotated[Settings, Without("epochs")],
+    lowered: Annotated[bool, typer.Option("--lowered", help="the loops that are compiled, instead of NumPy")] = False,
+) -> None:
+    """Print one training step of the network, with the optimizer's update, as NumPy that runs on its own."""
+    program = program_of_first_batch(prepared(settings))
+    typer.echo(program.lowered if lowered else program.source)
+
+
+def program_of_first_batch(run: Run) -> tg.Program:
+    """The training step, traced on the first batch that training would see."""
+    X, y = first_batch(run)
+    model, loss, optimizer = run.model.train(), run.trainer.loss, run.trainer.optimizer
+
+    def step(x: Any, y: Any) -> Any:
+        optimizer.zero_grad()
+        cost = loss(model(x), y)
+        cost.backward()
+        optimizer.step()
+        return cost
+
+    return tg.trace(step, X, y)

@@ -1,0 +1,97 @@
+"""`tinygrad-ce gradients`, `explain`, `draw` and `step`: one batch and its gradients, in four views."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import tinygrad_ce as tg
+from tinygrad_ce.cli.run import loss_and_gradients, trained
+from tinygrad_ce.cli.settings import ViewSettings
+from tinygrad_ce.cli.terminal import console
+from tinygrad_ce.views import text
+from tinygrad_ce.views.reading import Graph
+
+
+def gradients(settings: ViewSettings) -> None:
+    """Print the gradient of every parameter for one batch: shape, norm, smallest, largest, histogram."""
+    run = trained(settings)
+    cost, title = loss_and_gradients(run)
+    title += f": loss {cost.item():.6f}"
+    bars = text.BARS if console.encoding.startswith("utf") else text.ASCII_BARS
+    console.print(text.gradient_table(run.model.named_parameters(), title, bars))
+
+
+def explain(
+    settings: ViewSettings,
+    of: Annotated[
+        str | None, typer.Option(help="a tensor: layers.0.W, or its name in the printed step, as W0 or z1")
+    ] = None,
+    at: Annotated[
+        str | None, typer.Option(help="one number of it, as in 0,3; else that with the largest gradient")
+    ] = None,
+) -> None:
+    """Print where the gradients of one batch come from: of the whole graph, or every path of one tensor to the loss."""
+    cost, title = loss_and_gradients(trained(settings))
+    if of is None and at is not None:
+        raise ValueError("--at names one number of a tensor: say with --of which tensor")
+    explanation = tg.explain(cost) if of is None else tg.explain(tensor_of(cost, of), cost, at=index_of(at))
+    console.print(title, highlight=False)
+    words = str(explanation).replace("(at= chooses another cell)", "(--at chooses another cell)")
+    console.print(words, highlight=False, soft_wrap=True)
+
+
+def draw(
+    settings: ViewSettings,
+    out: Annotated[Path, typer.Option(help="where to write it: .svg, .png or .html")] = Path("graph.svg"),
+) -> None:
+    """Draw the graph of one batch, with its values and gradients."""
+    check_writable(out, ".svg", ".png", ".html")
+    cost, title = loss_and_gradients(trained(settings))
+    console.print(f"wrote {save(tg.draw(cost), out)}: {title}", highlight=False, soft_wrap=True)
+
+
+def step(
+    settings: ViewSettings,
+    out: Annotated[Path, typer.Option(help="where to write it: .html")] = Path("step.html"),
+) -> None:
+    """Write a page that steps through one batch, forward and backward; any browser opens it."""
+    check_writable(out, ".html")
+    cost, title = loss_and_gradients(trained(settings))
+    console.print(f"wrote {save(tg.step_through(cost), out)}: {title}", highlight=False, soft_wrap=True)
+
+
+def tensor_of(cost: tg.Tensor, name: str) -> tg.Tensor:
+    """The tensor of the graph that has this name, or that the printed program calls so."""
+    tensors = {}
+    for node in Graph(cost, "explain").nodes:
+        if node.tensor is not None:
+            tensors[node.name] = tensors[node.label] = node.tensor
+    if name not in tensors:
+        raise ValueError(f"--of {name!r}: there are {', '.join(key for key in tensors if not key.startswith('#'))}")
+    return tensors[name]
+
+
+def index_of(at: str | None) -> tuple[int, ...] | None:
+    """The index in "0,3". ValueError if it is none."""
+    try:
+        return None if at is None else tuple(int(i) for i in at.split(","))
+    except ValueError:
+        raise ValueError(f"--at {at!r} must be whole numbers with commas between them, as in 0,3") from None
+
+
+def check_writable(out: Path, *endings: str) -> None:
+    """Refuse a file that cannot be written before anything is trained."""
+    if out.suffix.lower() not in endings:
+        raise ValueError(f"--out {out} must end in {' or '.join(endings)}")
+    if out.is_dir():
+        raise IsADirectoryError(f"--out {out} is a folder; name a file")
+
+
+def save(view: Any, out: Path) -> Path:
+    """Write a picture or page into its file; a missing folder is created."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    path: Path = view.save(out)
+    return path
