@@ -22,13 +22,14 @@ from samples import SAMPLES, primitives
 numba = pytest.importorskip("numba")
 
 import tinygrad_ce as tg  # noqa: E402
-from tinygrad_ce import losses, nn, optim, train  # noqa: E402
+from tinygrad_ce import losses, nn, optim  # noqa: E402
 from tinygrad_ce.core import REGISTRY, primitive  # noqa: E402
 from tinygrad_ce.program import CannotLower, compiled, epochs, loops, products  # noqa: E402
 from tinygrad_ce.program.compiled import Compiled  # noqa: E402
 from tinygrad_ce.program.recorded import of_loss  # noqa: E402
 from tinygrad_ce.program.simplified import simplified  # noqa: E402
 from tinygrad_ce.train import NotFiniteError, Trainer  # noqa: E402
+from tinygrad_ce.train import compiled as compiled_training  # noqa: E402
 
 jitted = pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="the loops run as Python")
 PLAIN = {"multiply": products.multiplied, "add_rows": products.rows_added, "take_rows": products.rows_taken}
@@ -936,7 +937,7 @@ def test_a_compiled_fit_works_in_another_thread():
 
 @pytest.mark.usefixtures("in_python")
 def test_auto_compiles_what_repays_it_and_says_so(monkeypatch, capsys):
-    monkeypatch.setattr(train, "REPAYS", 8)
+    monkeypatch.setattr(compiled_training, "MIN_STEPS_TO_COMPILE", 8)
     short, long = (trainer().fit(DATA, SIDES, epochs=n, batch_size=16, seed=0) for n in (1, 2))
     assert (short.compiled, long.compiled) == (False, True)
     out, err = capsys.readouterr()
@@ -948,9 +949,9 @@ def test_auto_compiles_what_repays_it_and_says_so(monkeypatch, capsys):
 
 
 def test_auto_stays_step_by_step_where_callbacks_would_have_it_traced_again_and_again(monkeypatch):
-    monkeypatch.setattr(train, "REPAYS", 1)
+    monkeypatch.setattr(compiled_training, "MIN_STEPS_TO_COMPILE", 1)
     for few, whole in ((50, False), (1, True)):
-        monkeypatch.setattr(train, "RETRACED", few)
+        monkeypatch.setattr(compiled_training, "MIN_STEPS_TO_RETRACE", few)
         assert trainer().fit(DATA, SIDES, epochs=2, batch_size=16, callbacks=lambda *_: None).compiled is whole
 
 

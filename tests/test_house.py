@@ -20,7 +20,7 @@ FLOORS = {
     "ops": 2,
     "backward": 3, "numpy_protocol": 3,
     "functional": 4, "losses": 4, "nn": 4, "optim": 4, "check": 4,
-    "program": 5, "views": 5, "answers": 5,
+    "program": 5, "views": 5,
     "train": 6, "storage": 6, "warmup": 6,
     "cli": 7, "__init__": 7, "__main__": 7,
 }  # fmt: skip
