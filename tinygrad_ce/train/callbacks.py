@@ -40,8 +40,8 @@ class Callback:
     """
 
     def __init_subclass__(cls) -> None:
-        for name in vars(cls):
-            if name.startswith(("before_", "after_", "on_")) and name not in EVENTS:
+        for name, value in vars(cls).items():
+            if callable(value) and name.startswith(("before_", "after_", "on_")) and name not in EVENTS:
                 raise TypeError(
                     f"{cls.__name__}.{name} would never be called: the events are {', '.join(EVENTS)};"
                     f"{closest(name, EVENTS) or ' give a method of your own another name'}"

@@ -123,14 +123,14 @@ def run_compiled(loop: Loop, epochs: Epochs, watched: bool) -> None:
     may_change = any(not isinstance(callback, BuiltIn) for callback in loop.callbacks)
     try:
         for together in [1] * len(loop.epochs) if watched else [len(loop.epochs)]:
+            if loop.stopped:
+                return
             loop.model.train()
             if may_change and loop.epoch and not _renewed(loop, epochs):
                 loop.epochs = range(loop.epoch + 1, loop.epochs.stop)
                 run(loop)
                 return
             _run_epochs(loop, epochs, together, watched)
-            if loop.stopped:
-                return
     finally:
         epochs.put_back()
 

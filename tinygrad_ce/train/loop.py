@@ -21,8 +21,10 @@ Batches = Callable[[], Iterable[tuple[int, tuple[Array, Array]]]]  # for each ep
 
 
 def run(loop: Loop) -> None:
-    """The loop that one would write by hand, with five places at which callbacks are called: they do everything else."""
+    """The loop that one would write by hand. At five places callbacks are called, which do everything else."""
     for epoch in loop.epochs:
+        if loop.stopped:
+            return
         loop.epoch = epoch
         loop.model.train()
         for number, (rows, targets) in loop.batches():
@@ -39,21 +41,20 @@ def run(loop: Loop) -> None:
             if loop.stopped:
                 return
         loop.call("after_epoch")
-        if loop.stopped:
-            return
 
 
 class Loop:
     """Where a training is; each event of a `Callback` gets it.
 
     trainer, model, optimizer: what is trained, and by what; `loop.trainer.loss` is the loss function.
-    epoch, batch: their numbers, counted from 1. epochs: the range of epochs.
-    rows, targets: the batch. predictions, loss: what the model and the loss function returned, Tensors with their
-    graph. Before their place in the loop they are those of the batch before; with compiled epochs they are None.
-    metrics: sums of this epoch so far: `loop.metrics.figures()` has the loss and accuracy of the batches until now.
+    epoch, batch: their numbers, counted from 1. epochs: the range of epochs that are to come in all.
+    rows, targets: the batch, arrays. predictions, loss: what the model and the loss function returned, Tensors with
+    their graph. Until their line of the loop they are those of the batch before; in compiled epochs they stay None.
+    metrics: sums of this epoch: `loop.metrics.figures()` has the mean loss and accuracy of the batches so far.
     figures: of the last complete epoch: epoch, loss, lr, and where they apply accuracy, val_loss, val_accuracy.
     lr: the learning rate with which the epoch began. history: one row for each complete epoch.
-    stopped: None while the training goes on, then as `History.stopped`.
+    stopped: None while the training goes on, then what `History.stopped` will say.
+    Reading is always right. Events say what else may be replaced (rows, targets, loss, gradients).
     """
 
     def __init__(self, trainer: Trainer, batches: Batches, epochs: range, callbacks: Sequence[Callback]) -> None:

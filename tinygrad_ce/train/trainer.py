@@ -84,12 +84,13 @@ class Trainer:
         X: (N, ...) inputs; floating ones are turned to the parameters' dtype. y: the targets, N of them.
         validation: (X, y) that are only measured. patience: stop when the validation loss (or the training loss, where
         there is none) has not improved for so many epochs, and go back to the parameters that were best.
-        clip_norm: the largest joint norm of the gradients. callbacks: plain functions that are called after each epoch
-        with the trainer and the epoch's figures, or objects of your own `tg.train.Callback`, which is called at other
-        places of the loop too; one that returns True ends the training.
+        clip_norm: the largest joint norm of the gradients. callbacks: functions that are called after each epoch with
+        the trainer and the epoch's figures, or objects of a class of your own (`tg.train.Callback`), with events at
+        seven places of the loop; one that returns True ends the training.
         compile: whether whole epochs become one compiled function: True, False, or "auto": if there are so many steps
         that they repay the seconds of compiling, which it then says in one line. Parameters and figures are the same,
-        to rounding. What cannot be compiled runs step by step, after a warning that says why.
+        to rounding. What cannot be compiled runs step by step, after a warning that says why; so do callbacks with
+        batch events, for which "auto" stays step by step.
         progress: a bar in the terminal.
         seed: of the order of the batches and of dropout; the same seed gives the same parameters, bit for bit.
         Ctrl-C ends after the current batch (compiled, after a tenth of a second at most) and keeps what was learnt;
@@ -106,27 +107,12 @@ class Trainer:
         self.task = infer_task(self.loss, y)
         users = as_callbacks(callbacks)
         generator = _generator(seed)
-        # The order in which they are called: users see the epoch's figures and history, and may change loss and
-        # gradients before these are checked and clipped.
-        all_callbacks = [
-            SeedDropout(generator),
-            HandleCtrlC(),
-            CheckLoss(),
-            SumMetrics(),
-            CheckParameters(),
-            *([Validate(*validation)] if validation is not None else []),
-            RecordHistory(),
-            *([ShowProgress()] if progress else []),
-            *users,
-            *([StopEarly(patience)] if patience is not None else []),
-            CheckStep(),
-            *([ClipGradients(clip_norm)] if clip_norm is not None else []),
-        ]
 
         def batches() -> Iterable[tuple[int, tuple[Array, Array]]]:
             return enumerate(data.batches(X, y, batch_size, seed=generator), start=1)
 
-        loop = Loop(self, batches, range(1, epochs + 1), all_callbacks)
+        everybody = _with_built_in(users, generator, validation, patience, clip_norm, progress)
+        loop = Loop(self, batches, range(1, epochs + 1), everybody)
         with loop.fitting():
             compiled = compiled_epochs(loop, compile, X, y, batch_size, generator)
             loop.history.compiled = compiled is not None
@@ -139,13 +125,13 @@ class Trainer:
     def evaluate(self, X: Any, y: Any, batch_size: int = 1024) -> dict[str, float]:
         """The loss, and the accuracy where the targets are classes; in evaluation mode, nothing is learnt."""
         X, y = self._prepared(X, y)
-        total = RunningMetrics(self.task, self.loss)
+        metrics = RunningMetrics(self.task, self.loss)
         with _evaluating(self.model):
             for batch, targets in data.batches(X, y, batch_size, shuffle=False):
                 # Recorded, so that a loss finds the softmax behind its probabilities, and is as stable as in training.
                 predictions = self.model(batch)
-                total.add(self.loss(predictions, targets), predictions, targets)
-        return total.figures()
+                metrics.add(self.loss(predictions, targets), predictions, targets)
+        return metrics.figures()
 
     def predict(self, X: Any, batch_size: int = 1024) -> Array:
         """The model's answers, in evaluation mode: class indices where it was trained on classes, else its numbers."""
@@ -246,6 +232,35 @@ def _names(class_names: Sequence[Any] | None, classes: int) -> Sequence[Any]:
     if len(class_names) != classes:
         raise ValueError(f"class_names has {len(class_names)} names, and there are {classes} classes")
     return class_names
+
+
+def _with_built_in(
+    users: Sequence[Callback],
+    generator: np.random.Generator,
+    validation: tuple[Any, Any] | None,
+    patience: int | None,
+    clip_norm: float | None,
+    progress: bool,
+) -> list[Callback]:
+    """All callbacks in the order in which they are called.
+
+    The user's come after the figures of the epoch are complete, and before loss and gradients are checked and clipped:
+    they may change these.
+    """
+    return [
+        SeedDropout(generator),
+        HandleCtrlC(),
+        CheckLoss(),
+        SumMetrics(),
+        CheckParameters(),
+        *([Validate(*validation)] if validation is not None else []),
+        RecordHistory(),
+        *([ShowProgress()] if progress else []),
+        *users,
+        *([StopEarly(patience)] if patience is not None else []),
+        CheckStep(),
+        *([ClipGradients(clip_norm)] if clip_norm is not None else []),
+    ]
 
 
 def _generator(seed: Any) -> np.random.Generator:
