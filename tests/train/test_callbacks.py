@@ -1,15 +1,16 @@
 """Callbacks: plain functions, classes with events, and what both do to compiled epochs."""
 
+import math
 import signal
 import warnings
 
 import numpy as np
 import pytest
-from trainings import X, Y, trainer
+from trainings import X, Y, network, trainer
 
 import tinygrad_ce as tg
-
-# ---- plain functions
+from tinygrad_ce import lines, nn, optim
+from tinygrad_ce.train import Callback, NotFiniteError, Trainer, compiled
 
 
 @pytest.mark.parametrize("second_answer", [None, False, 1.0, np.ones(2)], ids=str)
@@ -102,3 +103,458 @@ def test_a_fit_that_callbacks_make_untraceable_goes_on_step_by_step():
     assert "from epoch 3 on, this training runs step by step" in str(said[0].message)
     assert results[0][1] == results[1][1] == [1, 2, 3, 4, 5]
     np.testing.assert_allclose(results[1][0], results[0][0], rtol=1e-9)
+
+
+# ---- classes with events
+
+
+class Recorder(Callback):
+    """Writes down every event with what the loop said at that moment."""
+
+    def __init__(self):
+        self.events = []
+
+    def record(self, loop, event, *more):
+        self.events.append((event, loop.epoch, loop.batch, *more))
+
+    def before_fit(self, loop):
+        self.record(loop, "before_fit", loop.stopped)
+
+    def before_batch(self, loop):
+        self.record(loop, "before_batch", loop.rows.tolist(), loop.targets.tolist())
+
+    def after_loss(self, loop):
+        self.record(loop, "after_loss", loop.predictions.data.copy(), loop.loss.item(), loop.model.W.data.copy())
+
+    def after_backward(self, loop):
+        self.record(loop, "after_backward", loop.model.W.grad.copy(), loop.model.W.data.copy())
+
+    def after_step(self, loop):
+        self.record(loop, "after_step", loop.model.W.grad.copy(), loop.model.W.data.copy())
+
+    def after_epoch(self, loop):
+        self.record(loop, "after_epoch", dict(loop.figures), len(loop.history))
+
+    def after_fit(self, loop):
+        self.record(loop, "after_fit", loop.stopped)
+
+
+def neuron(lr=0.1):
+    tg.seed(0)
+    model = nn.Dense(2, 2)
+    return Trainer(model, nn.SoftmaxCrossEntropy(), optim.SGD(model.parameters(), lr=lr))
+
+
+def written_by_hand(epochs, batch_size, seed, clip_norm=None):
+    """The same training and what each event has to see, in NumPy: softmax regression has a gradient that one knows."""
+    start = neuron().model
+    W, b, generator = start.W.data.copy(), start.b.data.copy(), np.random.default_rng(seed)
+    events = [("before_fit", 0, 0, None)]
+    for epoch in range(1, epochs + 1):
+        total, right = 0.0, 0
+        for batch, (rows, targets) in enumerate(tg.data.batches(X, Y, batch_size, seed=generator), start=1):
+            events.append(("before_batch", epoch, batch, rows.tolist(), targets.tolist()))
+            z = rows @ W + b
+            p = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+            loss = -np.log(p[np.arange(len(p)), targets]).mean()
+            events.append(("after_loss", epoch, batch, z, loss, W.copy()))
+            d_z = (p - np.eye(2)[targets]) / len(p)
+            d_W, d_b = rows.T @ d_z, d_z.sum(axis=0)
+            events.append(("after_backward", epoch, batch, d_W, W.copy()))
+            if clip_norm is not None:
+                factor = min(1, clip_norm / math.sqrt((d_W**2).sum() + (d_b**2).sum()))
+                d_W, d_b = d_W * factor, d_b * factor
+            W, b = W - 0.1 * d_W, b - 0.1 * d_b
+            events.append(("after_step", epoch, batch, d_W, W))
+            total, right = total + loss * len(p), right + (z.argmax(axis=1) == targets).sum()
+        figures = {"epoch": epoch, "loss": total / len(X), "accuracy": right / len(X), "lr": 0.1}
+        events.append(("after_epoch", epoch, batch, figures, epoch))
+    return [*events, ("after_fit", epochs, batch, "finished")]
+
+
+@pytest.mark.parametrize("clip_norm", [None, 0.05])
+@pytest.mark.parametrize("batch_size", [16, 64])
+def test_each_event_comes_in_its_order_with_the_state_of_its_place(batch_size, clip_norm):
+    recorder = Recorder()
+    neuron().fit(X, Y, epochs=2, batch_size=batch_size, seed=3, clip_norm=clip_norm, callbacks=recorder)
+    expected = written_by_hand(2, batch_size, 3, clip_norm)
+    assert [event[:3] for event in recorder.events] == [event[:3] for event in expected]
+    for mine, theirs in zip(recorder.events, expected, strict=True):
+        for seen, value in zip(mine[3:], theirs[3:], strict=True):
+            if isinstance(value, dict):
+                assert seen == pytest.approx(value, rel=1e-12)
+            elif isinstance(value, (float, np.ndarray)):
+                np.testing.assert_allclose(seen, value, rtol=1e-11, atol=1e-14, err_msg=str(mine[:3]))
+            else:
+                assert seen == value
+
+
+def hand_written_loop(epochs, change=lambda *_: None):
+    """The loop of the README, with the parameters that it learns."""
+    model = network(dropout=0.3)
+    optimizer, generator = optim.Adam(model.parameters(), lr=0.05), np.random.default_rng(5)
+    model.layers[2].generator = generator
+    for epoch in range(1, epochs + 1):
+        for xs, ys in tg.data.batches(X, Y, 16, seed=generator):
+            optimizer.zero_grad()
+            loss = tg.losses.softmax_cross_entropy(model(xs), ys)
+            loss.backward()
+            change(epoch, model)
+            optimizer.step()
+    return model.state()
+
+
+def fit_with(callbacks, epochs=3, **options):
+    run = trainer(make=optim.Adam, lr=0.05, dropout=0.3)
+    history = run.fit(X, Y, epochs=epochs, batch_size=16, seed=5, callbacks=callbacks, **options)
+    return run.model.state(), history
+
+
+class Everything(Callback):
+    """Has every event, and looks only."""
+
+    def _look(self, loop):
+        assert loop.trainer.model is loop.model
+
+    before_fit = before_batch = after_loss = after_backward = after_step = after_epoch = after_fit = _look
+
+
+@pytest.mark.parametrize("callbacks", [(), [Everything()]], ids=["none", "every event"])
+def test_the_parameters_are_those_of_the_hand_written_loop_bit_for_bit(callbacks):
+    learnt, _ = fit_with(callbacks)
+    np.testing.assert_equal(learnt, hand_written_loop(3))
+
+
+def test_gradients_that_a_callback_changes_are_what_the_optimizer_takes():
+    def halve(epoch, model):
+        for parameter in model.parameters():
+            parameter.grad = parameter.grad / 2 if epoch == 2 else parameter.grad
+
+    class Halve(Callback):
+        def after_backward(self, loop):
+            halve(loop.epoch, loop.model)
+
+    learnt, _ = fit_with([Halve()])
+    np.testing.assert_equal(learnt, hand_written_loop(3, halve))
+
+
+def test_a_loss_that_a_callback_replaces_is_differentiated_and_recorded():
+    """Twice the loss with half the learning rate is the same training, and SGD is exact for powers of two."""
+
+    class Double(Callback):
+        def after_loss(self, loop):
+            loop.loss = loop.loss * 2
+
+    doubled, plain = neuron(lr=0.25), neuron(lr=0.5)
+    twice = doubled.fit(X, Y, epochs=2, seed=1, callbacks=Double())["loss"]
+    once = plain.fit(X, Y, epochs=2, seed=1)["loss"]
+    np.testing.assert_equal(doubled.model.state(), plain.model.state())
+    np.testing.assert_allclose(twice, 2 * np.array(once), rtol=1e-14)
+
+
+def test_rows_and_targets_that_a_callback_replaces_are_trained_on():
+    class Flip(Callback):
+        def before_batch(self, loop):
+            loop.rows, loop.targets = -loop.rows, 1 - loop.targets
+
+    flipped, plain = neuron(), neuron()
+    assert (
+        flipped.fit(X, Y, epochs=2, seed=1, callbacks=Flip())["loss"] == plain.fit(-X, 1 - Y, epochs=2, seed=1)["loss"]
+    )
+    np.testing.assert_equal(flipped.model.state(), plain.model.state())
+
+
+def test_the_metrics_of_an_epoch_can_be_read_while_it_runs():
+    running = []
+
+    class Read(Callback):
+        def after_step(self, loop):
+            running.append(loop.metrics.figures())
+
+    history = neuron().fit(X, Y, epochs=2, batch_size=16, callbacks=Read())
+    assert len(running) == 8
+    assert [running[3], running[7]] == [
+        {"loss": loss, "accuracy": accuracy}
+        for loss, accuracy in zip(history["loss"], history["accuracy"], strict=True)
+    ]
+
+
+def test_a_callback_adds_a_column_to_the_history():
+    class Largest(Callback):
+        def after_epoch(self, loop):
+            loop.history.append({"largest": abs(loop.model.W.data).max()})
+
+    run = neuron()
+    history = run.fit(X, Y, epochs=3, callbacks=Largest())
+    assert len(history["largest"]) == len(history) == 3
+    assert history["largest"][-1] == abs(run.model.W.data).max()
+
+
+def test_several_callbacks_come_in_their_order_and_clean_up_in_the_opposite_one():
+    calls = []
+
+    class Named(Callback):
+        def __init__(self, name):
+            self.name = name
+
+        def before_fit(self, loop):
+            calls.append(f"{self.name} begins")
+
+        def after_epoch(self, loop):
+            calls.append(self.name)
+
+        def after_fit(self, loop):
+            calls.append(f"{self.name} ends")
+
+    def plain(_, row):
+        calls.append("plain")
+
+    neuron().fit(X, Y, epochs=1, callbacks=[Named("a"), plain, Named("b")])
+    assert calls == ["a begins", "b begins", "a", "plain", "b", "b ends", "a ends"]
+
+
+def test_operations_of_a_callback_know_their_lines_and_those_of_the_loop_cost_nothing():
+    """The plain functions of old, too, and what they do there can be explained."""
+    places = {}
+
+    class Compute(Callback):
+        def after_step(self, loop):
+            places["event"], places["loop"] = (loop.loss * 2).place, loop.loss.place
+
+    def compute(run, row):
+        places["function"] = (run.model(X) * 2).place
+
+    neuron().fit(X, Y, epochs=1, callbacks=[Compute(), compute])
+    assert places["loop"] is None
+    assert places["event"] is not None
+    assert places["function"] is not None
+
+
+# ---- stopping
+
+
+@pytest.mark.parametrize("event", ["before_batch", "after_loss", "after_backward", "after_step"])
+@pytest.mark.parametrize("way", ["stop", "True"])
+def test_a_batch_event_ends_training_after_its_batch(event, way):
+    """Epoch 2 is not complete, so that it is in no history; six of its and the first one's steps were made."""
+
+    def end(self, loop):
+        if (loop.epoch, loop.batch) == (2, 2):
+            return True if way == "True" else loop.stop()
+        return None
+
+    stopping, recorder = type("Stopping", (Callback,), {event: end})(), Recorder()
+    run = neuron()
+    history = run.fit(X, Y, epochs=5, batch_size=16, seed=3, callbacks=[stopping, recorder])
+    assert (history.stopped, history["epoch"], run.optimizer.steps) == ("callback", [1], 6)
+    expected = [event for event in written_by_hand(2, 16, 3) if event[:3] <= ("z", 2, 2)]
+    until = next(k for k, event in enumerate(expected) if event[:3] == ("after_step", 2, 2))
+    assert [event[:3] for event in recorder.events[:-1]] == [event[:3] for event in expected[: until + 1]]
+    np.testing.assert_allclose(run.model.W.data, expected[until][4], rtol=1e-11)
+    assert recorder.events[-1] == ("after_fit", 2, 2, "callback")
+
+
+@pytest.mark.parametrize("compile", [False, True])
+def test_after_an_epoch_stop_ends_training_and_all_are_still_called(compile):
+    class Stop(Callback):
+        def after_epoch(self, loop):
+            if loop.epoch == 2:
+                loop.stop()
+
+    seen = []
+    history = neuron().fit(
+        X, Y, epochs=5, compile=compile, callbacks=[Stop(), lambda _, row: seen.append(row["epoch"])]
+    )
+    assert (history.stopped, len(history), seen, history.compiled) == ("callback", 2, [1, 2], compile)
+
+
+@pytest.mark.parametrize("compile", [False, True])
+def test_training_that_is_stopped_before_it_begins_learns_nothing(compile):
+    class Never(Callback):
+        def before_fit(self, loop):
+            loop.stop()
+
+    run = neuron()
+    history = run.fit(X, Y, compile=compile, callbacks=Never())
+    assert (history.stopped, len(history), run.optimizer.steps) == ("callback", 0, 0)
+
+
+def test_a_callback_that_stops_with_patience_brings_the_best_back():
+    """The epoch that a callback has ended is no candidate, as with plain functions."""
+    states = []
+
+    class Stop(Callback):
+        def after_epoch(self, loop):
+            states.append(loop.model.state())
+            return loop.epoch == 4
+
+        def after_fit(self, loop):
+            states.append(loop.model.state())
+
+    run = trainer(lr=0.5)
+    history = run.fit(X, Y, epochs=9, seed=0, validation=(X[:20], 1 - Y[:20]), patience=50, callbacks=Stop())
+    best = int(np.argmin(history["val_loss"][:3]))
+    np.testing.assert_equal(run.model.state(), states[best])
+    np.testing.assert_equal(states[-1], states[best])  # after_fit sees what fit leaves behind
+
+
+# ---- errors
+
+
+EVENTS = ["before_fit", "before_batch", "after_loss", "after_backward", "after_step", "after_epoch", "after_fit"]
+
+
+@pytest.mark.parametrize("progress", [False, True])
+@pytest.mark.parametrize("event", EVENTS)
+def test_an_error_in_an_event_leaves_everything_as_it_was(event, progress):
+    def fail(self, loop):
+        raise ZeroDivisionError
+
+    ended = []
+
+    class Clean(Callback):
+        def after_fit(self, loop):
+            ended.append(loop.stopped)
+
+    run = trainer(dropout=0.5)
+    own = run.model.layers[2].generator = np.random.default_rng(8)
+    handler, inner = signal.getsignal(signal.SIGINT), lines.calls.inner
+    failing = type("Failing", (Callback,), {event: fail})()
+    with pytest.raises(ZeroDivisionError):
+        run.fit(X, Y, epochs=2, progress=progress, callbacks=[Clean(), failing], validation=(X, Y))
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert lines.calls.inner is inner
+    assert run.model.layers[2].generator is own
+    assert all(module.training for module in run.model.modules())
+    assert ended == [None if event != "after_fit" else "finished"]
+
+
+@pytest.mark.parametrize("compile", [False, True])
+def test_after_an_error_dropout_draws_from_its_own_generator_again(compile):
+    run = trainer(dropout=0.5)
+    x = X.copy()
+    x[-1] = np.nan
+    with pytest.raises(NotFiniteError):
+        run.fit(x, Y, compile=compile)
+    assert run.model.layers[2].generator is None
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_loss_or_gradient_that_a_callback_spoils_does_not_reach_the_parameters(value):
+    class SpoilLoss(Callback):
+        def after_loss(self, loop):
+            if (loop.epoch, loop.batch) == (1, 3):
+                loop.loss = loop.loss * value
+
+    class SpoilGradient(Callback):
+        def after_backward(self, loop):
+            if (loop.epoch, loop.batch) == (1, 3):
+                loop.model.W.grad[0, 0] = value
+
+    class Keep(Callback):
+        def before_batch(self, loop):
+            self.state, self.batch = loop.model.state(), loop.batch
+
+    for spoil, message in ((SpoilLoss(), "the loss is"), (SpoilGradient(), "the gradient of W is not")):
+        run, keep = neuron(), Keep()
+        with np.errstate(all="ignore"), pytest.raises(NotFiniteError, match=f"{message}.* in epoch 1, batch 3"):
+            run.fit(X, Y, batch_size=10, callbacks=[spoil, keep], clip_norm=1.0)
+        assert keep.batch == 3
+        np.testing.assert_equal(run.model.state(), keep.state)
+
+
+def test_an_event_that_does_not_exist_is_refused_with_the_nearest_one():
+    with pytest.raises(TypeError, match=r"Mine\.after_bacward would never be called.*did you mean 'after_backward'"):
+        type("Mine", (Callback,), {"after_bacward": lambda self, loop: None})
+    with pytest.raises(TypeError, match=r"on_train_end would never be called: the events are before_fit, .*after_fit;"):
+        type("Mine", (Callback,), {"on_train_end": lambda self, loop: None})
+    type("Mine", (Callback,), {"largest": lambda self: 0, "_after": lambda self: 0, "after_all": 3})  # not events
+
+
+def test_a_class_in_place_of_an_object_is_told_apart():
+    with pytest.raises(TypeError, match=r"callbacks holds the class Everything; pass an object: Everything\(\)"):
+        neuron().fit(X, Y, callbacks=[Everything])
+
+
+# ---- compiled epochs
+
+
+class AfterEpochOnly(Callback):
+    def __init__(self):
+        self.seen = []
+
+    def before_fit(self, loop):
+        self.seen.append("before")
+
+    def after_epoch(self, loop):
+        assert (loop.rows, loop.targets, loop.predictions, loop.loss) == (None,) * 4
+        self.seen.append((loop.epoch, loop.batch, dict(loop.figures), loop.model.state()))
+
+    def after_fit(self, loop):
+        self.seen.append(loop.stopped)
+
+
+def test_events_of_whole_epochs_are_called_in_compiled_ones():
+    class Eager(AfterEpochOnly):
+        def after_epoch(self, loop):
+            self.seen.append((loop.epoch, loop.batch, dict(loop.figures), loop.model.state()))
+
+    compiled, eager = AfterEpochOnly(), Eager()
+    options = {"epochs": 3, "batch_size": 16, "seed": 3, "validation": (X, Y)}
+    assert neuron().fit(X, Y, callbacks=compiled, compile=True, **options).compiled
+    assert not neuron().fit(X, Y, callbacks=eager, compile=False, **options).compiled
+    assert [compiled.seen[0], compiled.seen[-1]] == ["before", "finished"] == [eager.seen[0], eager.seen[-1]]
+    for mine, theirs in zip(compiled.seen[1:-1], eager.seen[1:-1], strict=True):
+        assert mine[:2] == theirs[:2]
+        assert mine[2] == pytest.approx(theirs[2], rel=1e-9)
+        for name, value in theirs[3].items():
+            np.testing.assert_allclose(mine[3][name], value, rtol=1e-9)
+
+
+@pytest.mark.parametrize("event", ["before_batch", "after_loss", "after_backward", "after_step"])
+def test_a_batch_event_keeps_epochs_from_being_compiled_and_fit_says_so_once(event):
+    calls = []
+    callback = type("Mine", (Callback,), {event: lambda self, loop: calls.append(loop.batch)})
+    with pytest.warns(UserWarning, match=rf"runs step by step, because Mine\.{event} is called for each batch") as said:
+        history = neuron().fit(X, Y, epochs=2, batch_size=16, compile=True, callbacks=[callback(), callback()])
+    assert len(said) == 1
+    assert not history.compiled
+    assert calls == [batch for _ in range(2) for batch in (1, 1, 2, 2, 3, 3, 4, 4)]
+
+
+def test_auto_stays_step_by_step_for_a_batch_event_without_a_word(monkeypatch, capsys):
+    monkeypatch.setattr(compiled, "MIN_STEPS_TO_COMPILE", 1)
+    monkeypatch.setattr(compiled, "MIN_STEPS_TO_RETRACE", 1)
+    assert not neuron().fit(X, Y, epochs=2, callbacks=Everything()).compiled
+    assert capsys.readouterr() == ("", "")
+    assert neuron().fit(X, Y, epochs=2, callbacks=AfterEpochOnly()).compiled
+
+
+def test_our_own_callbacks_do_not_keep_epochs_from_being_compiled():
+    options = {"validation": (X, Y), "patience": 5, "clip_norm": 1.0, "progress": True, "seed": 0}
+    watch = tg.views.Watch(X, Y)
+    run = trainer(dropout=0.2)
+    assert run.fit(X, Y, epochs=2, compile=True, callbacks=[watch], **options).compiled
+    assert watch.epochs == [1, 2]
+
+
+def test_a_watch_sees_each_epoch_beside_a_batch_event():
+    watch, recorder = tg.views.Watch(X, Y), Recorder()
+    run = neuron()
+    run.fit(X, Y, epochs=3, callbacks=[watch, recorder])
+    assert watch.epochs == [1, 2, 3]
+    assert len({found.loss for found in watch.audits}) == 3
+    expected = tg.audit(run.model, run.loss(run.model(X), Y), run.optimizer)
+    assert watch.audits[-1].rows[0].gradient == expected.rows[0].gradient
+
+
+def test_the_learning_rates_of_a_new_optimizer_are_in_the_history_of_both_ways():
+    class Renew(Callback):
+        def after_epoch(self, loop):
+            if loop.epoch == 1:
+                loop.trainer.optimizer = optim.SGD(
+                    loop.model.parameters(), lr=optim.StepDecay(0.4, every=3, factor=0.5)
+                )
+
+    rates = [neuron().fit(X, Y, epochs=4, compile=way, callbacks=Renew())["lr"] for way in (False, True)]
+    assert rates == [[0.1, 0.4, 0.4, 0.2]] * 2
