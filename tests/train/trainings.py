@@ -1,11 +1,11 @@
-"""Small trainings that the tests of tinygrad_ce/train share: data, networks and trainers for every loss."""
+"""Small trainings that the tests of tinygrad_ce/train share: data, networks, trainers for every loss, callbacks."""
 
 import numpy as np
 import pytest
 
 import tinygrad_ce as tg
 from tinygrad_ce import nn, optim
-from tinygrad_ce.train import Trainer
+from tinygrad_ce.train import Callback, Trainer
 
 rng = np.random.default_rng(4)
 X = rng.normal(size=(50, 2))
@@ -40,3 +40,49 @@ every_loss = pytest.mark.parametrize("which", LOSSES)
 def trainer_and_targets(which, **options):
     loss, targets, end = LOSSES[which]
     return trainer(loss, *end, **options), targets
+
+
+def neuron(lr=0.1):
+    tg.seed(0)
+    model = nn.Dense(2, 2)
+    return Trainer(model, nn.SoftmaxCrossEntropy(), optim.SGD(model.parameters(), lr=lr))
+
+
+class Recorder(Callback):
+    """Writes down every event with what the loop said at that moment."""
+
+    def __init__(self):
+        self.events = []
+
+    def record(self, loop, event, *more):
+        self.events.append((event, loop.epoch, loop.batch, *more))
+
+    def before_fit(self, loop):
+        self.record(loop, "before_fit", loop.stopped)
+
+    def before_batch(self, loop):
+        self.record(loop, "before_batch", loop.rows.tolist(), loop.targets.tolist())
+
+    def after_loss(self, loop):
+        self.record(loop, "after_loss", loop.predictions.data.copy(), loop.loss.item(), loop.model.W.data.copy())
+
+    def after_backward(self, loop):
+        self.record(loop, "after_backward", loop.model.W.grad.copy(), loop.model.W.data.copy())
+
+    def after_step(self, loop):
+        self.record(loop, "after_step", loop.model.W.grad.copy(), loop.model.W.data.copy())
+
+    def after_epoch(self, loop):
+        self.record(loop, "after_epoch", dict(loop.figures), len(loop.history))
+
+    def after_fit(self, loop):
+        self.record(loop, "after_fit", loop.stopped)
+
+
+class Everything(Callback):
+    """Has every event, and looks only."""
+
+    def _look(self, loop):
+        assert loop.trainer.model is loop.model
+
+    before_fit = before_batch = after_loss = after_backward = after_step = after_epoch = after_fit = _look
