@@ -1,6 +1,7 @@
 """Callbacks: plain functions, classes with events, where they are called, what they change, how they end."""
 
 import math
+import os
 import signal
 
 import numpy as np
@@ -258,34 +259,64 @@ def test_after_an_epoch_stop_ends_training_and_all_are_still_called(compile):
     assert (history.stopped, len(history), seen, history.compiled) == ("callback", 2, [1, 2], compile)
 
 
+@pytest.mark.parametrize("way", ["stop", "True"])
 @pytest.mark.parametrize("compile", [False, True])
-def test_training_that_is_stopped_before_it_begins_learns_nothing(compile):
+def test_training_that_is_stopped_before_it_begins_learns_nothing(compile, way):
     class Never(Callback):
         def before_fit(self, loop):
-            loop.stop()
+            return True if way == "True" else loop.stop()
 
     run = neuron()
     history = run.fit(X, Y, compile=compile, callbacks=Never())
     assert (history.stopped, len(history), run.optimizer.steps) == ("callback", 0, 0)
 
 
-def test_a_callback_that_stops_with_patience_brings_the_best_back():
-    """The epoch that a callback has ended is no candidate, as with plain functions."""
+def test_the_first_reason_to_stop_is_the_one_that_counts():
+    class Stop(Callback):
+        def after_loss(self, loop):
+            loop.stop("diverging")
+            os.kill(os.getpid(), signal.SIGINT)
+
+    assert neuron().fit(X, Y, callbacks=Stop()).stopped == "diverging"
+
+
+@pytest.mark.parametrize("way", ["class", "function"])
+def test_the_epoch_that_a_callback_ends_is_no_candidate_for_patience(way):
+    """The validation loss falls with each epoch; the fourth would be the best, and a callback ends training there."""
     states = []
 
-    class Stop(Callback):
+    def remember(run, row):
+        states.append(run.model.state())
+        return row["epoch"] == 4
+
+    class Remember(Callback):
         def after_epoch(self, loop):
-            states.append(loop.model.state())
-            return loop.epoch == 4
+            return remember(loop.trainer, loop.figures)
 
         def after_fit(self, loop):
             states.append(loop.model.state())
 
-    run = trainer(lr=0.5)
-    history = run.fit(X, Y, epochs=9, seed=0, validation=(X[:20], 1 - Y[:20]), patience=50, callbacks=Stop())
-    best = int(np.argmin(history["val_loss"][:3]))
-    np.testing.assert_equal(run.model.state(), states[best])
-    np.testing.assert_equal(states[-1], states[best])  # after_fit sees what fit leaves behind
+    run = neuron()
+    callback = Remember() if way == "class" else remember
+    history = run.fit(X, Y, epochs=9, seed=0, validation=(X, Y), patience=50, callbacks=callback)
+    assert history["val_loss"] == sorted(history["val_loss"], reverse=True)
+    np.testing.assert_equal(run.model.state(), states[2])
+    if way == "class":
+        np.testing.assert_equal(states[-1], states[2])  # after_fit sees what fit leaves behind
+
+
+def test_after_an_error_the_last_parameters_stay_not_the_best():
+    states = []
+
+    class Fail(Callback):
+        def after_epoch(self, loop):
+            states.append(loop.model.state())
+            assert loop.epoch < 4, "enough"
+
+    run = neuron(lr=0.5)
+    with pytest.raises(AssertionError, match="enough"):
+        run.fit(X, Y, epochs=9, seed=0, validation=(X, 1 - Y), patience=50, callbacks=Fail())
+    np.testing.assert_equal(run.model.state(), states[3])
 
 
 # ---- errors

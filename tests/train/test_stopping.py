@@ -53,6 +53,12 @@ def test_ctrl_c_within_an_epoch_ends_it_after_the_batch():
     assert history.stopped == "interrupted"
 
 
+@pytest.mark.parametrize("compile", [False, True])
+def test_ctrl_c_after_the_last_batch_of_all_interrupts_nothing(compile):
+    history = trainer().fit(X, Y, epochs=2, compile=compile, callbacks=interrupting(2))
+    assert (history.stopped, len(history), history.compiled) == ("finished", 2, compile)
+
+
 def test_ctrl_c_keeps_the_last_parameters_not_the_best():
     run = trainer(lr=0.5)
     history = run.fit(X, Y, epochs=60, seed=0, validation=(X, 1 - Y), patience=50, callbacks=interrupting(6))
@@ -122,3 +128,11 @@ def test_a_last_step_that_diverges_is_seen():
     run = Trainer(model, nn.MSE(), optim.SGD(model.parameters(), lr=1e308))
     with np.errstate(all="ignore"), pytest.raises(NotFiniteError, match="is no longer finite at the end of epoch 1"):
         run.fit(X * 1e3, X[:, :1], epochs=1, batch_size=50)
+
+
+def test_compiled_epochs_name_the_epoch_whose_last_step_diverged():
+    """Three epochs run in one call: the first one's last step has spoiled the parameters, not the second one's loss."""
+    model = nn.Dense(2, 1)
+    run = Trainer(model, nn.MSE(), optim.SGD(model.parameters(), lr=1e308))
+    with np.errstate(all="ignore"), pytest.raises(NotFiniteError, match="is no longer finite at the end of epoch 1"):
+        run.fit(X * 1e3, X[:, :1], epochs=3, batch_size=50, compile=True)
