@@ -186,7 +186,8 @@ NAMES = [
     "data.breast_cancer", "data.from_csv", "data.split", "data.batches", "data.Dataset", "Trainer", "Trainer.fit",
     "Trainer.evaluate", "Trainer.predict", "History", "History.plot", "Tensor.backward", "Tensor.detach",
     "Tensor.item", "Tensor.numpy", "Tensor.named", "Tensor.sum", "Tensor.mean", "Tensor.max", "Tensor.reshape",
-    "Tensor.T", "explain", "draw", "step_through", "why_nan", "audit", "exercise", "views.Watch",
+    "Tensor.T", "explain", "draw", "step_through", "why_nan", "audit", "exercise", "views.Watch", "train.Callback",
+    "train.Loop",
 ]  # fmt: skip
 
 
