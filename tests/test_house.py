@@ -20,7 +20,7 @@ FLOORS = {
     "ops": 2,
     "backward": 3, "numpy_protocol": 3,
     "functional": 4, "losses": 4, "nn": 4, "optim": 4, "check": 4,
-    "program": 5, "views": 5, "answers": 5,
+    "program": 5, "views": 5,
     "train": 6, "storage": 6, "warmup": 6,
     "cli": 7, "__init__": 7, "__main__": 7,
 }  # fmt: skip
@@ -186,7 +186,8 @@ NAMES = [
     "data.breast_cancer", "data.from_csv", "data.split", "data.batches", "data.Dataset", "Trainer", "Trainer.fit",
     "Trainer.evaluate", "Trainer.predict", "History", "History.plot", "Tensor.backward", "Tensor.detach",
     "Tensor.item", "Tensor.numpy", "Tensor.named", "Tensor.sum", "Tensor.mean", "Tensor.max", "Tensor.reshape",
-    "Tensor.T", "explain", "draw", "step_through", "why_nan", "audit", "exercise", "views.Watch",
+    "Tensor.T", "explain", "draw", "step_through", "why_nan", "audit", "exercise", "views.Watch", "train.Callback",
+    "train.Loop",
 ]  # fmt: skip
 
 

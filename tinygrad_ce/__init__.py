@@ -10,7 +10,7 @@ array(8.)
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from tinygrad_ce import _attach, check, core, data, losses, nn, numpy_protocol, ops, optim, source_lines
+from tinygrad_ce import _attach, check, core, data, losses, nn, numpy_protocol, ops, optim, source_lines, train
 from tinygrad_ce.backward import gradients, no_grad
 from tinygrad_ce.core import Primitive, Tensor, primitive
 from tinygrad_ce.functional import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
@@ -67,6 +67,7 @@ __all__ = [
     "source",
     "step_through",
     "trace",
+    "train",
     "value_and_grad",
     "vjp",
     "why_nan",

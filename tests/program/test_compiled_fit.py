@@ -30,9 +30,10 @@ from program.loops_as_python import (
 )
 
 import tinygrad_ce as tg
-from tinygrad_ce import nn, optim, train
+from tinygrad_ce import nn, optim
 from tinygrad_ce.program import epochs
 from tinygrad_ce.train import NotFiniteError, Trainer
+from tinygrad_ce.train import compiled as compiled_training
 
 rng = np.random.default_rng(5)
 
@@ -358,7 +359,7 @@ def test_a_compiled_fit_works_in_another_thread():
 
 @pytest.mark.usefixtures("in_python")
 def test_auto_compiles_what_repays_it_and_says_so(monkeypatch, capsys):
-    monkeypatch.setattr(train, "REPAYS", 8)
+    monkeypatch.setattr(compiled_training, "MIN_STEPS_TO_COMPILE", 8)
     short, long = (trainer().fit(DATA, SIDES, epochs=n, batch_size=16, seed=0) for n in (1, 2))
     assert (short.compiled, long.compiled) == (False, True)
     out, err = capsys.readouterr()
@@ -370,9 +371,9 @@ def test_auto_compiles_what_repays_it_and_says_so(monkeypatch, capsys):
 
 
 def test_auto_stays_step_by_step_where_callbacks_would_have_it_traced_again_and_again(monkeypatch):
-    monkeypatch.setattr(train, "REPAYS", 1)
+    monkeypatch.setattr(compiled_training, "MIN_STEPS_TO_COMPILE", 1)
     for few, whole in ((50, False), (1, True)):
-        monkeypatch.setattr(train, "RETRACED", few)
+        monkeypatch.setattr(compiled_training, "MIN_STEPS_TO_RETRACE", few)
         assert trainer().fit(DATA, SIDES, epochs=2, batch_size=16, callbacks=lambda *_: None).compiled is whole
 
 

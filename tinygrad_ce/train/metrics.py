@@ -1,4 +1,4 @@
-"""What the targets of a loss are, and how a model's answers are chosen and counted: for training and evaluation."""
+"""Metrics: which task a loss is for, which class scores predict, and the mean loss and accuracy over batches."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def is_one_of(loss: Any, *kinds: Any) -> bool:
     return any(loss is kind or (isinstance(kind, type) and isinstance(loss, kind)) for kind in kinds)
 
 
-def task_of(loss: Any, y: Array | None = None) -> str:
-    """What the targets are: "classes" (of several), "binary" (0 or 1 for each output) or "numbers"."""
+def infer_task(loss: Any, y: Array | None = None) -> str:
+    """Infer from the loss, or from one-hot targets, what is learnt: "classes", "binary" (0 or 1 each) or "numbers"."""
     if is_one_of(loss, *BINARY):
         return "binary"
     if is_one_of(loss, *CLASSES):
@@ -30,13 +30,13 @@ def task_of(loss: Any, y: Array | None = None) -> str:
     return "classes" if one_hot and bool((y.sum(axis=1) == 1).all()) else "numbers"  # type: ignore[union-attr]
 
 
-def chosen_by(scores: Array, task: str, loss: Any) -> Array:
-    """The class that the scores are for."""
+def predicted_classes(scores: Array, task: str, loss: Any) -> Array:
+    """The class with the largest score, or for a binary task whether the score is above the threshold."""
     if task == "classes":
         classes: Array = np.argmax(scores, axis=class_axis(loss))
         return classes
-    chosen: Array = (scores > threshold_of(loss)).astype(np.int64)
-    return chosen.reshape(-1) if chosen.ndim == 2 and chosen.shape[1] == 1 else chosen
+    positive: Array = (scores > threshold_of(loss)).astype(np.int64)
+    return positive.reshape(-1) if positive.ndim == 2 and positive.shape[1] == 1 else positive
 
 
 def ignored_index(loss: Any) -> int | None:
@@ -52,27 +52,33 @@ def class_axis(loss: Any) -> int:
 
 
 def threshold_of(loss: Any) -> float:
-    """Above it, a binary score says yes: the logit 0 is the probability a half."""
+    """The score above which a binary prediction is 1: the logit 0 is the probability 0.5."""
     return 0.0 if is_one_of(loss, *SIGMOID) else 0.5
 
 
-class Total:
-    """Sums the loss and the right answers over batches of different sizes."""
+class RunningMetrics:
+    """The mean loss and the accuracy over batches of different sizes, summed as they come.
+
+    >>> metrics = RunningMetrics("classes", SoftmaxCrossEntropy())
+    >>> metrics.add(0.5, np.array([[2.0, 1.0], [0.0, 3.0]]), np.array([0, 0])); metrics.figures()
+    {'loss': 0.5, 'accuracy': 0.5}
+    """
 
     def __init__(self, task: str, loss: Any) -> None:
         self.task, self.threshold = task, threshold_of(loss)
         self.ignored, self.axis = ignored_index(loss), class_axis(loss)
-        self.loss, self.right, self.answers, self.rows = 0.0, 0, 0, 0
+        self.loss, self.rows = 0.0, 0
+        self.correct, self.predicted = 0, 0
 
     def add(self, loss: Any, predictions: Any, y: Array) -> None:
-        """One batch."""
+        """Add a batch: its mean loss, its predictions and its targets."""
         rows = len(y) if self.ignored is None else int((y != self.ignored).sum())
         self.loss += single_number(loss) * rows
         self.rows += rows
-        self._count(array_of(predictions), y, rows)
+        self._count_correct(array_of(predictions), y, rows)
 
     def add_many(self, losses: Array, predictions: Array, y: Array) -> None:
-        """Several batches of one size, each a row."""
+        """Add several batches of one size: losses (batches,), predictions and targets (batches, rows, ...)."""
         if predictions.ndim < 2 or predictions.shape[1] != y.shape[1]:
             for batch in zip(losses, predictions, y, strict=True):
                 self.add(*batch)
@@ -83,20 +89,22 @@ class Total:
             rows = (y != self.ignored).reshape(len(y), -1).sum(axis=1)
         self.loss += float(losses.astype(np.float64) @ rows)
         self.rows += int(rows.sum())
-        self._count(predictions.reshape(-1, *predictions.shape[2:]), y.reshape(-1, *y.shape[2:]), int(rows.sum()))
+        flat_predictions = predictions.reshape(-1, *predictions.shape[2:])
+        self._count_correct(flat_predictions, y.reshape(-1, *y.shape[2:]), int(rows.sum()))
 
-    def _count(self, scores: Array, y: Array, rows: int) -> None:
-        if self.task != "numbers":
-            if self.task == "classes":
-                right = scores.argmax(axis=self.axis) == (y if y.ndim < scores.ndim else y.argmax(axis=self.axis))
-            else:
-                right = (scores > self.threshold) == (y > 0.5)
-            self.right += int(right.sum())  # an ignored row's label is no class, so no answer to it is right
-            self.answers += right.size if self.ignored is None else rows
+    def _count_correct(self, scores: Array, y: Array, rows: int) -> None:
+        if self.task == "numbers":
+            return
+        if self.task == "classes":
+            correct = scores.argmax(axis=self.axis) == (y if y.ndim < scores.ndim else y.argmax(axis=self.axis))
+        else:
+            correct = (scores > self.threshold) == (y > 0.5)
+        self.correct += int(correct.sum())  # an ignored row's label is no class, so no prediction equals it
+        self.predicted += correct.size if self.ignored is None else rows
 
     def figures(self) -> dict[str, float]:
-        """The mean loss of a row, and the share of right answers where there are answers."""
-        accuracy = {"accuracy": self.right / self.answers} if self.answers else {}
+        """The mean loss of a row, and where there are classes the accuracy."""
+        accuracy = {"accuracy": self.correct / self.predicted} if self.predicted else {}
         return {"loss": self.loss / max(self.rows, 1), **accuracy}
 
 

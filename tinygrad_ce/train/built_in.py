@@ -1,0 +1,230 @@
+"""Our own callbacks: what `fit` does beside the loop, from metrics to Ctrl-C."""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinygrad_ce import nn
+from tinygrad_ce.core import Array, Tensor
+from tinygrad_ce.optim import clip_grad_norm
+from tinygrad_ce.train.callbacks import BuiltIn
+from tinygrad_ce.train.metrics import single_number
+from tinygrad_ce.views import nan
+
+if TYPE_CHECKING:
+    from tinygrad_ce.train.loop import Loop
+
+
+class NotFiniteError(FloatingPointError):
+    """A loss, a gradient or (at the end of an epoch) a parameter became NaN or infinite, and training has stopped.
+
+    Of the first two, the parameters were not touched.
+    """
+
+
+class SeedDropout(BuiltIn):
+    """While training, dropout draws from the generator of the batches, so that one seed fixes everything."""
+
+    def __init__(self, generator: np.random.Generator) -> None:
+        self.generator = generator
+
+    def before_fit(self, loop: Loop) -> None:
+        """Put the generator into each Dropout."""
+        self.before = [(m, m.generator) for m in loop.model.modules() if isinstance(m, nn.Dropout)]
+        for module, _ in self.before:
+            module.generator = self.generator
+
+    def after_fit(self, loop: Loop) -> None:
+        """Put back what was there."""
+        for module, generator in self.before:
+            module.generator = generator
+
+
+class HandleCtrlC(BuiltIn):
+    """A first Ctrl-C ends training after the batch, so that no parameter is left half updated; a second one raises."""
+
+    def before_fit(self, loop: Loop) -> None:
+        """Take over the signal, where signals arrive: in the main thread."""
+        self.before: Any = None
+        if threading.current_thread() is threading.main_thread():
+            self.before = signal.getsignal(signal.SIGINT)  # None if its handler was not set from Python
+
+        def handle(number: int, frame: FrameType | None) -> None:
+            if loop.interrupted:
+                raise KeyboardInterrupt
+            loop.interrupted = True
+
+        if self.before is not None:
+            signal.signal(signal.SIGINT, handle)
+
+    def after_step(self, loop: Loop) -> None:
+        """End the training if there was a Ctrl-C."""
+        if loop.interrupted:
+            loop.stop("interrupted")
+
+    def after_fit(self, loop: Loop) -> None:
+        """Give the signal back."""
+        if self.before is not None:
+            signal.signal(signal.SIGINT, self.before)
+
+
+class CheckLoss(BuiltIn):
+    """Raises TypeError if the loss is no Tensor, ValueError if it holds several numbers."""
+
+    traced = True
+
+    def after_loss(self, loop: Loop) -> None:
+        """Look at the type and the shape, which a compiled step has too."""
+        if not isinstance(loop.loss, Tensor):
+            raise TypeError(f"fit: the loss answered with {type(loop.loss).__name__}; it must answer with a Tensor")
+        if loop.loss.size != 1:
+            single_number(loop.loss)  # raises, and says what to do
+
+
+class SumMetrics(BuiltIn):
+    """Sums loss and accuracy over the batches of an epoch; at its end, they are its figures."""
+
+    def before_batch(self, loop: Loop) -> None:
+        """Begin a new sum with the first batch."""
+        if loop.batch == 1:
+            loop.start_metrics(loop.optimizer.lr)
+
+    def after_step(self, loop: Loop) -> None:
+        """Add the batch."""
+        loop.metrics.add(loop.loss, loop.predictions, loop.targets)
+
+    def after_epoch(self, loop: Loop) -> None:
+        """Put the figures together."""
+        loop.figures = {"epoch": loop.epoch, **loop.metrics.figures(), "lr": loop.lr}
+
+
+class Validate(BuiltIn):
+    """Measures the model on other data after each epoch."""
+
+    def __init__(self, X: Array, y: Array) -> None:
+        self.X, self.y = X, y
+
+    def after_epoch(self, loop: Loop) -> None:
+        """Add val_loss, and val_accuracy where there are classes."""
+        measured = loop.trainer.evaluate(self.X, self.y)
+        loop.figures |= {f"val_{name}": value for name, value in measured.items()}
+
+
+class RecordHistory(BuiltIn):
+    """Keeps the figures of each epoch."""
+
+    def after_epoch(self, loop: Loop) -> None:
+        """Add a row to the history."""
+        loop.history.append(loop.figures)
+
+
+class ShowProgress(BuiltIn):
+    """A progress bar over the epochs, with the latest figures beside it."""
+
+    def before_fit(self, loop: Loop) -> None:
+        """Show the empty bar."""
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+        columns = (TextColumn("epoch"), MofNCompleteColumn(), BarColumn(bar_width=12), TextColumn("{task.description}"))
+        self.bar = Progress(*columns)
+        self.task = self.bar.add_task("", total=len(loop.epochs))
+        self.bar.start()
+
+    def after_epoch(self, loop: Loop) -> None:
+        """Advance by one epoch."""
+        figures = [
+            f"{name} {loop.figures[name]:.4f}"
+            + (f" (val {loop.figures[f'val_{name}']:.4f})" if f"val_{name}" in loop.figures else "")
+            for name in ("loss", "accuracy")
+            if name in loop.figures
+        ]
+        self.bar.update(self.task, advance=1, description="  ".join(figures))
+
+    def after_fit(self, loop: Loop) -> None:
+        """Leave the terminal as it is."""
+        self.bar.stop()
+
+
+class StopEarly(BuiltIn):
+    """Ends training after `patience` epochs without a better loss, and brings the best parameters back."""
+
+    def __init__(self, patience: int) -> None:
+        self.patience, self.waited = patience, 0
+        self.best_loss = math.inf
+        self.best_state: dict[str, Array] | None = None
+
+    def after_epoch(self, loop: Loop) -> None:
+        """Remember the best parameters; the validation loss decides, or the training loss where there is none."""
+        if loop.stopped:
+            return
+        loss = loop.figures.get("val_loss", loop.figures["loss"])
+        if loss < self.best_loss:
+            self.best_loss, self.best_state, self.waited = loss, loop.model.state(), 0
+        else:
+            self.waited += 1
+        if self.waited >= self.patience:
+            loop.stop("early")
+
+    def after_fit(self, loop: Loop) -> None:
+        """Restore the best; after Ctrl-C or an error, the last parameters stay."""
+        if self.best_state is not None and loop.stopped not in (None, "interrupted"):
+            loop.model.restore(self.best_state)
+
+
+class ClipGradients(BuiltIn):
+    """Scales the gradients down to a largest joint norm."""
+
+    traced = True
+
+    def __init__(self, max_norm: float) -> None:
+        self.max_norm = max_norm
+
+    def after_backward(self, loop: Loop) -> None:
+        """Clip those of all parameters that the optimizer has."""
+        clip_grad_norm(loop.optimizer.parameters, self.max_norm)
+
+
+class CheckStep(BuiltIn):
+    """Raises NotFiniteError before a loss or gradient that is not finite spoils the parameters."""
+
+    def after_loss(self, loop: Loop) -> None:
+        """Look at the loss, and name the operation that made the first NaN."""
+        if not math.isfinite(single_number(loop.loss)):
+            first = nan.first_not_finite(loop.loss)
+            origin = "; " + nan.told(first) if first is not None else ""
+            raise NotFiniteError(
+                f"the loss is {loop.loss.item()} in epoch {loop.epoch}, batch {loop.batch}, and training has "
+                f"stopped{origin}. Usual cures: a smaller learning rate, clip_norm=1.0, standardised inputs"
+            )
+
+    def after_backward(self, loop: Loop) -> None:
+        """Look at the gradients, and name the rule that made the first NaN."""
+        for parameter in loop.optimizer.parameters:
+            grad = parameter.grad
+            # The sum of squares is the fastest look; it may overflow, so a second look decides.
+            if grad is not None and not math.isfinite(np.vdot(grad, grad)) and not np.isfinite(grad).all():
+                found = nan.why_nan(loop.loss).backward
+                why = "" if found is None else f". It began at {found.what}: {found.cause}. Usual cure: {found.cure}"
+                raise NotFiniteError(
+                    f"the loss is finite, but the gradient of {parameter.label} is not, in epoch {loop.epoch}, batch "
+                    f"{loop.batch}; training has stopped{why}"
+                )
+
+
+class CheckParameters(BuiltIn):
+    """Raises NotFiniteError at the end of an epoch whose last step has spoiled a parameter."""
+
+    def after_epoch(self, loop: Loop) -> None:
+        """Look at every parameter: a step that is too long overflows, though loss and gradients were finite."""
+        for parameter in loop.optimizer.parameters:
+            if not np.isfinite(parameter.data).all():
+                raise NotFiniteError(
+                    f"{parameter.label} is no longer finite at the end of epoch {loop.epoch}, and training has "
+                    "stopped: take a smaller learning rate, or clip_norm=1.0"
+                )

@@ -1,0 +1,183 @@
+"""Compiled epochs: the same loop, traced over one batch and run as one function over all of them."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinygrad_ce.backward import no_grad
+from tinygrad_ce.core import Array, Tensor
+from tinygrad_ce.source_lines import warn
+from tinygrad_ce.train.built_in import CheckParameters, CheckStep
+from tinygrad_ce.train.callbacks import BATCH_EVENTS, BuiltIn, Callback, overrides
+from tinygrad_ce.train.loop import Loop, one_step, run
+
+if TYPE_CHECKING:
+    from tinygrad_ce.program.epochs import Epochs, Steps
+
+MIN_STEPS_TO_COMPILE = 30_000  # from here on, the seconds of compiling are less than what they save
+MIN_STEPS_TO_RETRACE = 50  # in an epoch: in fewer, looking again for what callbacks changed takes longer than it saves
+
+
+def compiled_epochs(
+    loop: Loop, compile: bool | str, X: Array, y: Array, batch_size: int, generator: np.random.Generator
+) -> Epochs | None:
+    """Trace and compile the loop's step; None if the epochs are to run step by step.
+
+    Warns if compile=True asks for what cannot be compiled.
+    """
+    per_epoch = -(-len(X) // batch_size)
+    if not _is_worth_it(loop, compile, per_epoch):
+        return None
+    loop.model.train()
+    try:
+        epochs = _epochs(loop, X, y, batch_size, generator, per_epoch)
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        warn(f"this training runs step by step, because the step cannot be compiled: {_first_line(error)}")
+        return None
+    if not _loss_accepts_targets(loop, epochs, y):
+        return None
+    if compile == "auto":
+        steps = per_epoch * len(loop.epochs)
+        print(f"compiled: {steps:,} steps repay it (compile=False for step by step)", file=sys.stderr)
+    return epochs
+
+
+def _is_worth_it(loop: Loop, compile: bool | str, per_epoch: int) -> bool:
+    """Whether to compile: what was asked for, but that callbacks may need each batch, and "auto" counts the steps."""
+    if compile is False:
+        return False
+    between_steps = batch_event_of_user(loop.callbacks)
+    if compile is True:
+        if between_steps:
+            warn(
+                f"this training runs step by step, because {between_steps} is called for each batch, and compiled "
+                "epochs run many batches in one call: leave compile=True out, or write after_epoch instead"
+            )
+        return not between_steps
+    has_users = any(not isinstance(callback, BuiltIn) for callback in loop.callbacks)
+    if between_steps or (has_users and per_epoch < MIN_STEPS_TO_RETRACE):
+        return False
+    if per_epoch * len(loop.epochs) < MIN_STEPS_TO_COMPILE:
+        return False
+    from tinygrad_ce.program.epochs import can_compile  # not before it is needed
+
+    return can_compile()
+
+
+def batch_event_of_user(callbacks: Sequence[Callback]) -> str | None:
+    """The first event of a user's callback that must be called for each batch, as "Class.event"."""
+    users = (callback for callback in callbacks if not isinstance(callback, BuiltIn))
+    events = ((callback, event) for callback in users for event in BATCH_EVENTS)
+    return next(
+        (f"{type(callback).__name__}.{event}" for callback, event in events if overrides(callback, event)), None
+    )
+
+
+def _epochs(loop: Loop, X: Array, y: Array, batch_size: int, generator: np.random.Generator, per_epoch: int) -> Epochs:
+    from tinygrad_ce.program import CannotLower
+    from tinygrad_ce.program.epochs import Epochs, can_compile
+
+    if not can_compile():
+        raise CannotLower("Numba is not there")
+    traced: list[Callback] = [c for c in loop.callbacks if isinstance(c, BuiltIn) and c.traced]
+    checks: list[Callback] = [c for c in loop.callbacks if isinstance(c, CheckStep)]
+    at_end: list[Callback] = [c for c in loop.callbacks if isinstance(c, CheckParameters)]
+
+    def traced_step(X: Any, y: Any) -> tuple[Tensor, Any]:
+        return one_step(loop.trainer, X, y, traced)
+
+    def eager_step(X: Array, y: Array, done: int) -> tuple[Tensor, Any]:
+        epoch, batch = done // per_epoch + 1, done % per_epoch + 1
+        callbacks = [*checks, *traced, *(at_end if batch == per_epoch else [])]
+        return one_step(loop.trainer, X, y, callbacks, epoch, batch)
+
+    return Epochs(traced_step, X, y, batch_size, generator, eager_step, models=[loop.model])
+
+
+def _loss_accepts_targets(loop: Loop, epochs: Epochs, y: Array) -> bool:
+    """Whether the loss takes all targets. Compiled loops do not look; the eager loop will say what is wrong."""
+    program = epochs.whole.compiled.program
+    predictions = list(program.outputs.values())[1].example
+    if predictions.ndim == 0 or len(predictions) != epochs.batch:
+        return True
+    with no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            program.check(dict(zip(program.arguments, epochs.data, strict=True)))
+            loop.trainer.loss(Tensor(np.resize(predictions, (len(y), *predictions.shape[1:]))), y)
+        except (ValueError, TypeError, IndexError):
+            return False
+    return True
+
+
+def run_compiled(loop: Loop, epochs: Epochs, watched: bool) -> None:
+    """As `run`, with all steps of an epoch (or of all epochs, if nobody watches the parameters) in compiled code.
+
+    watched: whether something reads the parameters after each epoch: they are put back for it then.
+    """
+    may_change = any(not isinstance(callback, BuiltIn) for callback in loop.callbacks)
+    try:
+        for together in [1] * len(loop.epochs) if watched else [len(loop.epochs)]:
+            if loop.stopped:
+                return
+            loop.model.train()
+            if may_change and loop.epoch and not _renewed(loop, epochs):
+                loop.epochs = range(loop.epoch + 1, loop.epochs.stop)
+                run(loop)
+                return
+            _run_epochs(loop, epochs, together, watched)
+    finally:
+        epochs.put_back()
+
+
+def _renewed(loop: Loop, epochs: Epochs) -> bool:
+    """Trace again what callbacks may have changed; False, after a warning, if it cannot be compiled any more."""
+    try:
+        epochs.renew()
+    except RuntimeError as error:
+        warn(f"from epoch {loop.epoch + 1} on, this training runs step by step: {_first_line(error)}")
+        return False
+    return True
+
+
+def _run_epochs(loop: Loop, epochs: Epochs, count: int, watched: bool) -> None:
+    """Run some compiled epochs, in portions between which Ctrl-C gets its turn."""
+    per_epoch, targets = epochs.steps_of_epoch(), epochs.data[1]
+    before, first = loop.epoch, loop.optimizer.steps
+    loop.batch = 0
+    for portion in epochs.run(count):
+        for steps in _split_at_epochs(portion, per_epoch, done=loop.batch):
+            if loop.batch == 0:
+                loop.start_metrics(loop.optimizer.rate(first + (loop.epoch - before) * per_epoch))
+                loop.epoch += 1
+            loop.metrics.add_many(steps.losses, steps.predictions, targets[steps.rows])
+            loop.batch += len(steps.losses)
+            if loop.batch == per_epoch:
+                if watched:
+                    epochs.put_back()
+                loop.call("after_epoch")
+                loop.batch = 0
+            if loop.stopped:
+                return
+        if loop.interrupted and len(loop.history) < len(loop.epochs):
+            loop.stop("interrupted")
+            return
+
+
+def _split_at_epochs(portion: Steps, per_epoch: int, done: int) -> Iterator[Steps]:
+    """The steps of a portion, epoch by epoch; done: how many of the first epoch's steps came before it."""
+    start = 0
+    while start < len(portion.losses):
+        stop = min(len(portion.losses), start + per_epoch - done)
+        part = slice(start, stop)
+        yield type(portion)(portion.rows[part], portion.losses[part], portion.predictions[part])
+        start, done = stop, 0
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

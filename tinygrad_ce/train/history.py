@@ -1,0 +1,52 @@
+"""History: the figures of each epoch of a training, as columns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tinygrad_ce.views import plots
+
+
+class History:
+    """What each epoch gave: `history["loss"]` is a list with one number for each epoch.
+
+    columns: epoch, loss, lr, and where they apply accuracy, val_loss, val_accuracy.
+    stopped: why training ended: "finished", "early" (no improvement), "interrupted" (Ctrl-C) or "callback".
+    compiled: whether whole epochs ran as one compiled function.
+    """
+
+    def __init__(self) -> None:
+        self.columns: dict[str, list[float]] = {}
+        self.stopped = "finished"
+        self.compiled = False
+
+    def append(self, row: dict[str, float]) -> None:
+        """Add the figures of one epoch."""
+        for name, value in row.items():
+            self.columns.setdefault(name, []).append(value)
+
+    def __getitem__(self, name: str) -> list[float]:
+        if name not in self.columns:
+            raise KeyError(f"the history has no column {name!r}; it has {', '.join(self.columns) or 'none yet'}")
+        return self.columns[name]
+
+    def __len__(self) -> int:
+        return len(self.columns.get("epoch", []))
+
+    def last(self) -> dict[str, float]:
+        """The figures of the last epoch."""
+        return {name: values[-1] for name, values in self.columns.items() if values}
+
+    def plot(self, path: str | Path | None = None) -> Any:
+        """The curves as a matplotlib Figure (a notebook shows it); with a path, also saved there."""
+        if not len(self):
+            raise ValueError("the history is empty: there is nothing to plot before the first epoch has ended")
+        figure = plots.history_figure(self)
+        if path is not None:
+            figure.savefig(path, dpi=150)
+        return figure
+
+    def __repr__(self) -> str:
+        figures = ", ".join(f"{name}={value:.4g}" for name, value in self.last().items())
+        return f"History({len(self)} epochs, {self.stopped}; last: {figures})"

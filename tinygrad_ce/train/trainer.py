@@ -1,0 +1,293 @@
+"""Trainer: fits a model to data with the loop and its callbacks, evaluates it, predicts and pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from tinygrad_ce import data, nn, ops
+from tinygrad_ce.backward import no_grad
+from tinygrad_ce.core import Array, array_of
+from tinygrad_ce.data.checks import whole_number
+from tinygrad_ce.optim import Optimizer
+from tinygrad_ce.train.built_in import (
+    CheckLoss,
+    CheckParameters,
+    CheckStep,
+    ClipGradients,
+    HandleCtrlC,
+    RecordHistory,
+    SeedDropout,
+    ShowProgress,
+    StopEarly,
+    SumMetrics,
+    Validate,
+)
+from tinygrad_ce.train.callbacks import Callback, PlainCallback, as_callbacks
+from tinygrad_ce.train.compiled import compiled_epochs, run_compiled
+from tinygrad_ce.train.history import History
+from tinygrad_ce.train.loop import Loop, run
+from tinygrad_ce.train.metrics import (
+    SIGMOID,
+    SOFTMAX,
+    RunningMetrics,
+    class_axis,
+    ignored_index,
+    infer_task,
+    is_one_of,
+    predicted_classes,
+)
+from tinygrad_ce.views import plots
+
+AnyCallback = Callback | PlainCallback
+
+
+class Trainer:
+    """Trains a model: `Trainer(model, loss, optimizer).fit(X, y, epochs=20)`.
+
+    model: a Module. loss: a function (or module) of predictions and targets. optimizer: made with model.parameters().
+    """
+
+    def __init__(self, model: nn.Module, loss: Callable[[Any, Any], Any], optimizer: Optimizer) -> None:
+        if not isinstance(model, nn.Module):
+            raise TypeError(f"Trainer: model is {type(model).__name__}; it must be a tg.nn.Module")
+        if not callable(loss):
+            raise TypeError(f"Trainer: loss is {type(loss).__name__}; pass a function or tg.nn.SoftmaxCrossEntropy()")
+        if not isinstance(optimizer, Optimizer):
+            raise TypeError(f"Trainer: optimizer is {type(optimizer).__name__}; pass tg.optim.SGD(model.parameters())")
+        own = {parameter.serial for parameter in model.parameters()}
+        if not any(parameter.serial in own for parameter in optimizer.parameters):
+            raise ValueError("Trainer: the optimizer holds no parameter of this model: make it with model.parameters()")
+        self.model, self.loss, self.optimizer = model, loss, optimizer
+        self.task = infer_task(loss)
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        epochs: int = 10,
+        batch_size: int = 32,
+        validation: tuple[Any, Any] | None = None,
+        patience: int | None = None,
+        clip_norm: float | None = None,
+        callbacks: AnyCallback | Sequence[AnyCallback] = (),
+        compile: bool | str = "auto",
+        progress: bool = False,
+        seed: int | None = None,
+    ) -> History:
+        """Train for some epochs, and return what each gave.
+
+        X: (N, ...) inputs; floating ones are turned to the parameters' dtype. y: the targets, N of them.
+        validation: (X, y) that are only measured. patience: stop when the validation loss (or the training loss, where
+        there is none) has not improved for so many epochs, and go back to the parameters that were best.
+        clip_norm: the largest joint norm of the gradients. callbacks: functions that are called after each epoch with
+        the trainer and the epoch's figures, or objects of a class of your own (`tg.train.Callback`), with events at
+        seven places of the loop; one that returns True ends the training.
+        compile: whether whole epochs become one compiled function: True, False, or "auto": if there are so many steps
+        that they repay the seconds of compiling, which it then says in one line. Parameters and figures are the same,
+        to rounding. What cannot be compiled runs step by step, after a warning that says why; so do callbacks with
+        batch events, for which "auto" stays step by step.
+        progress: a bar in the terminal.
+        seed: of the order of the batches and of dropout; the same seed gives the same parameters, bit for bit.
+        Ctrl-C ends after the current batch (compiled, after a tenth of a second at most) and keeps what was learnt;
+        History.stopped says so.
+        Raises NotFiniteError if a loss is NaN or infinite, ValueError for data or options that do not fit.
+        """
+        X, y = self._prepared(X, y)
+        if validation is not None:
+            if not isinstance(validation, (tuple, list)) or len(validation) != 2:
+                raise ValueError("fit: validation must be a pair (X, y)")
+            validation = self._prepared(*validation)
+        _check_options(epochs, patience, clip_norm, compile)
+        batch_size = whole_number("fit", "batch_size", batch_size, least=1)
+        self.task = infer_task(self.loss, y)
+        users = as_callbacks(callbacks)
+        generator = _generator(seed)
+
+        def batches() -> Iterable[tuple[int, tuple[Array, Array]]]:
+            return enumerate(data.batches(X, y, batch_size, seed=generator), start=1)
+
+        everybody = _with_built_in(users, generator, validation, patience, clip_norm, progress)
+        loop = Loop(self, batches, range(1, epochs + 1), everybody)
+        with loop.fitting():
+            compiled = compiled_epochs(loop, compile, X, y, batch_size, generator)
+            loop.history.compiled = compiled is not None
+            if compiled is None:
+                run(loop)
+            else:
+                run_compiled(loop, compiled, watched=bool(users) or validation is not None or patience is not None)
+        return loop.history
+
+    def evaluate(self, X: Any, y: Any, batch_size: int = 1024) -> dict[str, float]:
+        """The loss, and the accuracy where the targets are classes; in evaluation mode, nothing is learnt."""
+        X, y = self._prepared(X, y)
+        metrics = RunningMetrics(self.task, self.loss)
+        with _evaluating(self.model):
+            for batch, targets in data.batches(X, y, batch_size, shuffle=False):
+                # Recorded, so that a loss finds the softmax behind its probabilities, and is as stable as in training.
+                predictions = self.model(batch)
+                metrics.add(self.loss(predictions, targets), predictions, targets)
+        return metrics.figures()
+
+    def predict(self, X: Any, batch_size: int = 1024) -> Array:
+        """The model's answers, in evaluation mode: class indices where it was trained on classes, else its numbers."""
+        scores = self._scores(X, batch_size)
+        return scores if self.task == "numbers" else predicted_classes(scores, self.task, self.loss)
+
+    def probabilities(self, X: Any, batch_size: int = 1024) -> Array:
+        """(N, C) class probabilities: the model's scores, through the softmax or sigmoid that its loss applies."""
+        scores = self._scores(X, batch_size)
+        if is_one_of(self.loss, *SIGMOID):
+            scores = ops.sigmoid(scores)
+        elif is_one_of(self.loss, *SOFTMAX):
+            scores = ops.softmax(scores, axis=class_axis(self.loss))
+        if self.task == "binary":
+            scores = scores.reshape(-1, 1)
+            return np.concatenate([1 - scores, scores], axis=1)
+        return scores
+
+    def confusion_matrix(self, X: Any, y: Any) -> Array:
+        """(classes, classes) counts: row = the true class, column = the answer. ValueError if there are no classes."""
+        if self.task == "numbers":
+            raise ValueError("confusion_matrix: this model was not trained on classes")
+        y = array_of(y)
+        labels = y.argmax(axis=-1) if self.task == "classes" and y.ndim == 2 else y.reshape(-1).astype(np.int64)
+        scores = self._scores(X, 1024)
+        classes = scores.shape[-1] if self.task == "classes" else 2
+        predicted = predicted_classes(scores, self.task, self.loss).reshape(-1)
+        if labels.shape == predicted.shape and (ignored := ignored_index(self.loss)) is not None:
+            labels, predicted = labels[labels != ignored], predicted[labels != ignored]
+        return plots.confusion_matrix(labels, predicted, classes)
+
+    def plot_confusion(self, X: Any, y: Any, class_names: Sequence[Any] | None = None, path: Any = None) -> Any:
+        """The confusion matrix as a matplotlib Figure; with a path, also saved there."""
+        matrix = self.confusion_matrix(X, y)
+        return _saved(plots.confusion_figure(matrix, _names(class_names, len(matrix))), path)
+
+    def plot_boundary(
+        self,
+        X: Any,
+        y: Any,
+        class_names: Sequence[Any] | None = None,
+        path: Any = None,
+        feature_names: Sequence[str] = ("x1", "x2"),
+    ) -> Any:
+        """The answers everywhere around 2-D data as a matplotlib Figure; with a path, also saved there.
+
+        y: class indices. ValueError for data with another number of features than 2.
+        """
+        X, y = self._inputs(X), array_of(y).reshape(-1)
+        if X.ndim != 2 or X.shape[1] != 2:
+            raise ValueError(f"a decision boundary needs data with 2 features, and these have shape {X.shape}")
+        if self.task == "numbers":
+            raise ValueError("a decision boundary lies between classes, and this model was not trained on classes")
+        if len(X) != len(y):
+            raise ValueError(f"X has {len(X)} rows and y has {len(y)}: each row needs one class")
+        names = _names(class_names, self.probabilities(X[:1]).shape[1])
+        if (y.dtype.kind not in "iub" and not (y == np.round(y)).all()) or y.min() < 0 or y.max() >= len(names):
+            raise ValueError(f"plot_boundary: y must be class indices from 0 to {len(names) - 1}")
+        return _saved(plots.boundary_figure(self.probabilities, X, y, names, feature_names), path)
+
+    def _scores(self, X: Any, batch_size: int) -> Array:
+        X = self._inputs(X)
+        with _evaluating(self.model), no_grad():
+            parts = [
+                array_of(self.model(batch))
+                for batch, _ in data.batches(X, np.arange(len(X)), batch_size, shuffle=False)
+            ]
+        return np.concatenate(parts)
+
+    def _inputs(self, inputs: Any) -> Array:
+        X = array_of(inputs)
+        if X.ndim and X.dtype.kind not in "fiub":
+            raise TypeError(f"X must hold real numbers, and has dtype {X.dtype}")
+        if X.dtype.kind == "f":
+            X = np.asarray(X, dtype=self.optimizer.parameters[0].dtype)
+        if X.ndim == 0 or len(X) == 0:
+            raise ValueError(f"there are no rows to work on: X has shape {X.shape}")
+        return X
+
+    def _prepared(self, X: Any, y: Any) -> tuple[Array, Array]:
+        X, y = self._inputs(X), array_of(y)
+        if y.dtype.kind == "f":
+            y = np.asarray(y, self.optimizer.parameters[0].dtype)
+        if y.ndim == 0 or len(X) != len(y):
+            raise ValueError(f"X has {len(X)} rows and y has shape {y.shape}: each row needs one target")
+        return X, y
+
+
+def _saved(figure: Any, path: Any) -> Any:
+    if path is not None:
+        figure.savefig(path, dpi=150)
+    return figure
+
+
+def _names(class_names: Sequence[Any] | None, classes: int) -> Sequence[Any]:
+    if class_names is None:
+        return range(classes)
+    if len(class_names) != classes:
+        raise ValueError(f"class_names has {len(class_names)} names, and there are {classes} classes")
+    return class_names
+
+
+def _with_built_in(
+    users: Sequence[Callback],
+    generator: np.random.Generator,
+    validation: tuple[Any, Any] | None,
+    patience: int | None,
+    clip_norm: float | None,
+    progress: bool,
+) -> list[Callback]:
+    """All callbacks in the order in which they are called.
+
+    The user's come after the figures of the epoch are complete, and before loss and gradients are checked and clipped:
+    they may change these.
+    """
+    return [
+        SeedDropout(generator),
+        HandleCtrlC(),
+        CheckLoss(),
+        SumMetrics(),
+        CheckParameters(),
+        *([Validate(*validation)] if validation is not None else []),
+        RecordHistory(),
+        *([ShowProgress()] if progress else []),
+        *users,
+        *([StopEarly(patience)] if patience is not None else []),
+        CheckStep(),
+        *([ClipGradients(clip_norm)] if clip_norm is not None else []),
+    ]
+
+
+def _generator(seed: Any) -> np.random.Generator:
+    try:
+        return np.random.default_rng(seed)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"fit: seed={seed!r} must be a whole number that is not negative, or None") from None
+
+
+def _check_options(epochs: int, patience: int | None, clip_norm: float | None, compile: bool | str) -> None:
+    if isinstance(epochs, bool) or not isinstance(epochs, (int, np.integer)) or epochs < 1:
+        raise ValueError(f"fit: epochs={epochs!r} must be a positive integer")
+    if patience is not None and not (isinstance(patience, (int, np.integer)) and patience >= 1):
+        raise ValueError(f"fit: patience={patience!r} must be a whole number of at least 1")
+    if clip_norm is not None and not (isinstance(clip_norm, (int, float)) and clip_norm > 0):
+        raise ValueError(f"fit: clip_norm={clip_norm!r} must be a positive number")
+    if compile is not True and compile is not False and compile != "auto":
+        raise ValueError(f'fit: compile={compile!r} must be True, False or "auto"')
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Inside, the model is in evaluation mode; after, each module is in the mode that it had."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
