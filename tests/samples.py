@@ -390,13 +390,6 @@ SAMPLES: dict[str, list[Sample]] = {
     "soft_xent_grad": soft_losses(spread),
     "sigmoid_xent": binary_losses(upstream=False),
     "sigmoid_xent_grad": binary_losses(upstream=True),
-    "first_bad_label": [
-        S(labels, classes=3, ignored=0),
-        S(labels, classes=2, ignored=0),
-        S(ignoring, classes=3, ignored=-1),
-        S(ignoring, classes=3, ignored=2),
-        S(np.zeros(0, int), classes=3, ignored=0),
-    ],
     # ---- reductions
     "reduce_sum": reductions(spread),
     "reduce_mean": reductions(spread, empty=False),

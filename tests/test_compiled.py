@@ -24,14 +24,15 @@ numba = pytest.importorskip("numba")
 import tinygrad_ce as tg  # noqa: E402
 from tinygrad_ce import losses, nn, optim, train  # noqa: E402
 from tinygrad_ce.core import REGISTRY, primitive  # noqa: E402
-from tinygrad_ce.program import CannotLower, compiled, epochs, loops, products  # noqa: E402
+from tinygrad_ce.kernels import gemm  # noqa: E402
+from tinygrad_ce.program import CannotLower, compiled, epochs, loops  # noqa: E402
 from tinygrad_ce.program.compiled import Compiled  # noqa: E402
 from tinygrad_ce.program.recorded import of_loss  # noqa: E402
 from tinygrad_ce.program.simplified import simplified  # noqa: E402
 from tinygrad_ce.train import NotFiniteError, Trainer  # noqa: E402
 
 jitted = pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="the loops run as Python")
-PLAIN = {"multiply": products.multiplied, "add_rows": products.rows_added, "take_rows": products.rows_taken}
+PLAIN = {"multiply": gemm.multiplied, "add_rows": gemm.rows_added, "take_rows": gemm.rows_taken}
 
 
 def as_python(text):

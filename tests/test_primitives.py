@@ -187,10 +187,6 @@ def binary_cross_entropy_slope(upstream: Any, z: Any, y: Any, w: Any, weight: An
     return times_upstream(upstream, slopes, z.size, reduction)
 
 
-def bad_row(y: np.ndarray, classes: int, ignored: int) -> int:
-    return next((i for i, label in enumerate(y) if label != ignored and label not in range(classes)), -1)
-
-
 def clipped(x: Any, low: Any = None, high: Any = None) -> Any:
     return np.minimum(np.maximum(x, -np.inf if low is None else low), np.inf if high is None else high)
 
@@ -218,7 +214,6 @@ ORACLES: dict[str, Callable[..., Any]] = {
     "exp": np.exp,
     "expand_dims": np.expand_dims,
     "expm1": np.expm1,
-    "first_bad_label": bad_row,
     "general_power": np.power,
     "getitem": lambda x, *arrays, pattern: x[filled(pattern, arrays)],
     "greater": np.greater,

@@ -26,8 +26,8 @@ import tinygrad_ce as tg
 from tinygrad_ce import cache as places
 from tinygrad_ce import check as checks
 from tinygrad_ce import data as datasets
-from tinygrad_ce import warmup as ahead
 from tinygrad_ce.core import Array
+from tinygrad_ce.kernels import warmup as ahead
 from tinygrad_ce.program import files
 from tinygrad_ce.views import text
 from tinygrad_ce.views.reading import Graph
@@ -370,7 +370,7 @@ def cache(
 @told
 def warmup() -> None:
     """Compile every kernel now, so that no training waits for it."""
-    from tinygrad_ce import kernels  # brings Numba in, so not with the other commands
+    from tinygrad_ce.kernels import jit as kernels  # brings Numba in, so not with the other commands
 
     if not ahead.loops():
         why = "Numba is not installed" if kernels.numba is None else "NUMBA_DISABLE_JIT is set"

@@ -84,7 +84,7 @@ class Optimizer:
         if recording.listener is not None:
             recording.listener.updated(self)  # a program is being written down
             return
-        from tinygrad_ce import kernels  # brings Numba in, so not before it is needed
+        from tinygrad_ce.kernels import optimizers as kernels  # brings Numba in, so not before it is needed
 
         lr, step = self.lr, self.steps + 1
         for i, parameter in enumerate(self.parameters):

@@ -140,12 +140,14 @@ def check_labels(name: str, labels: Array, classes: int, ignore_index: int | Non
     """Raise for a label that is no class; tell whether any row is ignored."""
     if labels.ndim != 1 or labels.dtype != np.int64:
         labels = labels.reshape(-1).astype(np.int64)
-    look = ops.first_bad_label.compute if recording.listener is None else ops.first_bad_label.body
-    row = look(labels, classes=classes, ignored=0 if ignore_index is None else ignore_index)
-    if row < 0:
+    bad = (labels < 0) | (labels >= classes)
+    if ignore_index is not None:
+        bad &= labels != ignore_index
+    if not bad.any():
         if ignore_index is None:
             return False
         return recording.listener is not None or bool((labels == ignore_index).any())  # of other data there may be
+    row = int(np.argmax(bad))
     hint = "; to leave rows out, say so with ignore_index=-1" if labels[row] == -1 else ""
     raise ValueError(
         f"{name}: the label in row {row} is {labels[row]}, and there are {classes} classes, 0 to {classes - 1}{hint}"

@@ -16,16 +16,6 @@ from tinygrad_ce.ops.reduction import log_softmax, reduce_mean, reduce_sum, soft
 from tinygrad_ce.ops.shape import expand_dims
 
 
-@primitive(kernel="first_bad_label")
-def first_bad_label(y, *, classes, ignored):
-    """The first row whose label is neither a class nor the ignored one; -1 if all are good."""
-    bad = ((y < 0) | (y >= classes)) & (y != ignored)
-    return int(np.argmax(bad)) if bad.any() else -1
-
-
-first_bad_label.constant_in("y")
-
-
 def _soft_loss(z: Any, target: Any, reduction: str) -> Any:
     """-sum target log softmax(z) of each row, from the gaps up to the largest logit, with all its digits."""
     top = np.max(z, axis=-1, keepdims=True)

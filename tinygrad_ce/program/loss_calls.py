@@ -108,7 +108,8 @@ def _lines(
     slope: Node | None,
     writes: set[Buffer],
 ) -> list[str]:
-    from tinygrad_ce import kernels
+    from tinygrad_ce.kernels import cross_entropy
+    from tinygrad_ce.kernels import rows as of_rows
 
     reduction, dtype = params["reduction"], z.dtype
     rows = z.shape[0] if which != "sigmoid_xent" else z.size
@@ -122,25 +123,30 @@ def _lines(
     losses = plan.buffers[loss].name if whole and loss is not None else None
     slopes = plan.buffers[slope] if slope is not None else None
     if which == "sigmoid_xent":
-        plan.imports.update(("_sigmoid_xent_blocks", "_sum"))
-        sums = work("sums", (-(-rows // kernels.BLOCK),), np.float64)
+        plan.imports.update(("sigmoid_xent_blocks", "accurate_sum"))
+        sums = work("sums", (-(-rows // cross_entropy.BLOCK),), np.float64)
         nothing = work("nothing", (0,))
-        space = work("space", (5, min(rows, kernels.BLOCK)))
+        space = work("space", (5, min(rows, cross_entropy.BLOCK)))
         given = ", ".join(b.name for b in values)
         lines = [
-            f"_sigmoid_xent_blocks({given}, 0, {upstream.name}, {losses or nothing}, "
+            f"sigmoid_xent_blocks({given}, 0, {upstream.name}, {losses or nothing}, "
             f"{slopes.name if slopes else nothing}, {share!r}, {sums}, {space})"
         ]
-        total = f"_sum({sums}) * {share!r}"
+        total = f"accurate_sum({sums}) * {share!r}"
     else:
         matrix = plan.view(values[0], z.shape)
         out = plan.view(slopes, z.shape) if slopes else work("nothing", (0, z.shape[1]))
         each = losses or work("losses", (rows,))
         y = values[1].name if which == "xent" else plan.view(values[1], z.shape)
-        few = which == "xent" and z.shape[1] <= kernels.FEW and params["smoothing"] == 0 and values[2].size == 1
+        few = (
+            which == "xent"
+            and z.shape[1] <= of_rows.MAX_PANEL_CLASSES
+            and params["smoothing"] == 0
+            and values[2].size == 1
+        )
         if few:
-            plan.imports.update(("_xent_few", "_sum"))
-            lanes = kernels.lanes_for(rows)
+            plan.imports.update(("xent_panel", "accurate_sum"))
+            lanes = of_rows.panel_rows(rows)
             whole_number = np.int32 if dtype.itemsize == 4 else np.int64
             room = ", ".join(
                 (
@@ -150,17 +156,17 @@ def _lines(
                     work("five", (5, lanes), np.float64),
                 )
             )
-            lines = [f"_xent_few({matrix}, {y}, {values[2].name}, {upstream.name}, {share!r}, {room}, {each}, {out})"]
+            lines = [f"xent_panel({matrix}, {y}, {values[2].name}, {upstream.name}, {share!r}, {room}, {each}, {out})"]
         else:
-            name = "_xent_many" if which == "xent" else "_soft_xent_rows"
-            plan.imports.update((name, "_sum"))
-            long = -(-z.shape[1] // kernels.VECTOR) * kernels.VECTOR
+            name = "xent_rows" if which == "xent" else "soft_xent_rows"
+            plan.imports.update((name, "accurate_sum"))
+            long = -(-z.shape[1] // of_rows.BUFFER_MULTIPLE) * of_rows.BUFFER_MULTIPLE
             room = work("row", (long,)) + (", " + work("target", (z.shape[1],)) if which == "soft_xent" else "")
             lines = [
                 f"{name}({matrix}, {y}, {values[2].name}, {float(params['smoothing'])!r}, {upstream.name}, {share!r}, "
                 f"{room}, {each}, {out})"
             ]
-        total = f"_sum({each}) / {rows}" if reduction == "mean" else f"_sum({each})"
+        total = f"accurate_sum({each}) / {rows}" if reduction == "mean" else f"accurate_sum({each})"
     if loss is not None and not whole:
         lines.append(f"{plan.buffers[loss].name}[0] = {total}")
     return lines
