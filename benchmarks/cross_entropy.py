@@ -36,11 +36,11 @@ def tinygrad_ce(z: np.ndarray, y: np.ndarray, binary: bool) -> Contender:
 
 
 def kernel(z: np.ndarray, y: np.ndarray, binary: bool) -> Contender:
-    from tinygrad_ce.kernels import cross_entropy
+    from tinygrad_ce.kernels import binary_cross_entropy, cross_entropy
 
     def both() -> Any:
         if binary:
-            return cross_entropy.sigmoid_xent_with_gradient(z, y, 1.0, 1.0, reduction="mean")[1]
+            return binary_cross_entropy.sigmoid_xent_with_gradient(z, y, 1.0, 1.0, reduction="mean")[1]
 
         return cross_entropy.xent_with_gradient(z, y, 1.0, reduction="mean")[1]
 

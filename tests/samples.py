@@ -155,13 +155,14 @@ def class_losses(*first: Callable[[], np.ndarray]) -> list[Sample]:
     return [
         S(*inputs(row, labels)),
         S(*inputs(row, labels), smoothing=0.1),
-        S(*inputs(row, ignoring), smoothing=0.1),
-        S(*inputs(row, ignoring)),
+        S(*inputs(row, ignoring), smoothing=0.1, ignore_index=-1),
+        S(*inputs(row, ignoring), ignore_index=-1),
+        S(*inputs(row, labels), ignore_index=0),
         S(*inputs(row, labels, weights), constant=w),
-        S(*inputs(row, ignoring, weights), constant=w, smoothing=0.3),
+        S(*inputs(row, ignoring, weights), constant=w, smoothing=0.3, ignore_index=-1),
         S(*inputs(spread, labels), reduction="mean"),
         S(*inputs(spread, labels), reduction="mean", smoothing=0.2),
-        S(*inputs(spread, ignoring, weights), constant=w, reduction="sum", smoothing=0.2),
+        S(*inputs(spread, ignoring, weights), constant=w, reduction="sum", smoothing=0.2, ignore_index=-1),
         S(*([spread(1)] if first else []), spread(1, 2), np.array([1]), 2.0),
         S(*([spread(0)] if first else []), np.zeros((0, 3)), np.zeros(0, int), 1.0),
     ]
@@ -383,7 +384,7 @@ SAMPLES: dict[str, list[Sample]] = {
     "xent_grad": class_losses(spread),
     "target_mass": [
         S(spread(4, 3), labels, 1.0, constant=(0,)),
-        S(spread(4, 3), ignoring, np.array([0.5, 0.0, 2.0]), constant=(0, 2), smoothing=0.3),
+        S(spread(4, 3), ignoring, np.array([0.5, 0.0, 2.0]), constant=(0, 2), smoothing=0.3, ignore_index=-1),
         S(np.zeros((0, 3)), np.zeros(0, int), 1.0, constant=(0,)),
     ],
     "soft_xent": soft_losses(),

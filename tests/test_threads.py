@@ -11,7 +11,7 @@ from fresh import printed
 
 import tinygrad_ce as tg
 from tinygrad_ce import kernels, threads
-from tinygrad_ce.kernels import cross_entropy, rows
+from tinygrad_ce.kernels import binary_cross_entropy, cross_entropy, rows
 
 GUARD = 60  # seconds, after which a barrier or an event that nobody comes to fails
 
@@ -63,11 +63,12 @@ def xent(classes, rows):
         z = logits(rows, classes, dtype)
         y = np.arange(rows) % classes
         y[3::7] = -1
+        ignoring = {"ignore_index": -1}
         each = np.linspace(-1, 2, rows).astype(dtype)
         for reduction in ("mean", "sum"):
-            yield from cross_entropy.xent_with_gradient(z, y, 1.0, reduction=reduction)
-        yield cross_entropy.xent(z, y, 1.0)
-        yield cross_entropy.xent_grad(each, z, y, 1.0)
+            yield from cross_entropy.xent_with_gradient(z, y, 1.0, reduction=reduction, **ignoring)
+        yield cross_entropy.xent(z, y, 1.0, **ignoring)
+        yield cross_entropy.xent_grad(each, z, y, 1.0, **ignoring)
 
     return compute
 
@@ -92,9 +93,9 @@ def sigmoid_xent(dtype):
     y = (np.arange(z.size) % 3 == 0).astype(dtype).reshape(z.shape)
     weight = np.random.default_rng(4).random(z.shape).astype(dtype)
     for w, each in ((1.0, 1.0), (np.array([1, 2, 3], dtype), 1.0), (2.0, weight)):
-        yield from cross_entropy.sigmoid_xent_with_gradient(z, y, w, each, reduction="mean")
-    yield cross_entropy.sigmoid_xent(z, y, 1.0, 1.0)
-    yield cross_entropy.sigmoid_xent_grad(weight, z, y, 1.0, 1.0)
+        yield from binary_cross_entropy.sigmoid_xent_with_gradient(z, y, w, each, reduction="mean")
+    yield binary_cross_entropy.sigmoid_xent(z, y, 1.0, 1.0)
+    yield binary_cross_entropy.sigmoid_xent_grad(weight, z, y, 1.0, 1.0)
 
 
 def along_rows(name, rows, classes):

@@ -18,8 +18,11 @@ FILES = {
     "rows": ("accurate_sum",),
     "cross_entropy": (
         *("xent", "xent_grad", "xent_with_gradient", "soft_xent", "soft_xent_grad", "soft_xent_with_gradient"),
+        *("xent_panel", "xent_rows", "soft_xent_rows"),
+    ),
+    "binary_cross_entropy": (
         *("sigmoid_xent", "sigmoid_xent_grad", "sigmoid_xent_with_gradient"),
-        *("xent_panel", "xent_rows", "soft_xent_rows", "sigmoid_xent_blocks"),
+        "sigmoid_xent_blocks",
     ),
     "softmax": ("softmax", "log_softmax", "logsumexp"),
     "elementwise": ("tanh", "sigmoid", "softplus"),

@@ -12,18 +12,17 @@ from tinygrad_ce.kernels.rows import (
     MAX_PANEL_CLASSES,
     PANEL_ROWS,
     Array,
+    buffer_shape,
     by_rows,
-    column_exponentials,
-    column_tops,
-    copy_row,
-    exponentials,
     load_panel,
-    new_buffer,
-    scaled,
-    scratch,
+    load_row,
+    panel_exponentials,
+    panel_scratch,
+    row_exponentials,
     store_panel,
+    store_row,
 )
-from tinygrad_ce.kernels.vector_math import exp_below
+from tinygrad_ce.kernels.vector_math import widest
 
 
 def softmax(x: Array, *, axis: int = -1) -> Any:
@@ -31,16 +30,17 @@ def softmax(x: Array, *, axis: int = -1) -> Any:
         return NotImplemented
     rows = np.ascontiguousarray(x).reshape(-1, x.shape[-1])
     out = np.empty(rows.shape, x.dtype)
-    few = rows.shape[1] <= MAX_PANEL_CLASSES
 
-    def loop(rows: Array, out: Array) -> None:
-        if few:
-            panel, ranks, _, numbers = scratch(rows.shape[1], len(rows), x.dtype)
-            _softmax_few(rows, panel, ranks, numbers, out)
-        else:
-            _softmax_many(rows, out)
+    def few(rows: Array, out: Array) -> None:
+        _softmax_panel(rows, *panel_scratch(rows.shape[1], len(rows), x.dtype), out)
 
-    by_rows(loop, (rows, out), 2.0 if few else 1.0, step=PANEL_ROWS if few else 1)
+    def many(rows: Array, out: Array) -> None:
+        _softmax_rows(rows, np.empty(buffer_shape(rows.shape[1]), x.dtype), out)
+
+    if rows.shape[1] <= MAX_PANEL_CLASSES:
+        by_rows(few, (rows, out), 2.0, step=PANEL_ROWS)
+    else:
+        by_rows(many, (rows, out), 1.0, step=1)
     return out.reshape(x.shape)
 
 
@@ -49,16 +49,16 @@ def _along_rows(x: Array, axis: Any) -> bool:
 
 
 @jit
-def _softmax_few(z, panel, ranks, numbers, out):
+def _softmax_panel(z, panel, numbers, out):
+    widest()
     rows, classes = z.shape
-    lanes = len(ranks)
-    top, panel, total, part = panel[classes], panel[:classes], numbers[0], numbers[4]
+    lanes = panel.shape[1]
+    top, part, ties, rest, panel = panel[classes], panel[classes + 1], panel[classes + 2], numbers[0], panel[:classes]
     for first in range(0, rows, lanes):
         load_panel(z, first, panel)
-        column_tops(panel, ranks, top)
-        column_exponentials(panel, top, part, total)
+        panel_exponentials(panel, top, part, ties, rest)
         for k in range(lanes):
-            top[k] = 1 / total[k]
+            top[k] = 1 / (1 + rest[k])
         for c in range(classes):
             for k in range(lanes):
                 panel[c, k] *= top[k]
@@ -66,43 +66,42 @@ def _softmax_few(z, panel, ranks, numbers, out):
 
 
 @jit
-def _softmax_many(z, out):
-    buffer = new_buffer(z.shape[1], z)
+def _softmax_rows(z, buffer, out):
+    widest()
     for i in range(len(z)):
-        total = exponentials(buffer, copy_row(z[i], buffer))
-        scaled(buffer, 1 / total, 0.0, buffer, out[i])
+        rest = row_exponentials(buffer, load_row(z[i], buffer))
+        store_row(buffer, 1 / (1 + rest), 0.0, buffer[4], out[i])
 
 
 def log_softmax(x: Array, *, axis: int = -1) -> Any:
     if not _along_rows(x, axis):
         return NotImplemented
-    rows = np.ascontiguousarray(x).reshape(-1, x.shape[-1])
-    out = np.empty(rows.shape, x.dtype)
-    by_rows(_log_softmax, (rows, np.empty(0, x.dtype), out), 2.0, step=1)
-    return out.reshape(x.shape)
+    out = np.empty(x.shape, x.dtype)
+    return _log_softmax_by_rows(x, np.empty(0, x.dtype), out.reshape(-1, x.shape[-1]), out)
 
 
 def logsumexp(x: Array, *, axis: Any = None, keepdims: bool = False) -> Any:
     if not _along_rows(x, axis):
         return NotImplemented
-    rows = np.ascontiguousarray(x).reshape(-1, x.shape[-1])
-    sums = np.empty(len(rows), x.dtype)
-    by_rows(_log_softmax, (rows, sums, np.empty((0, x.shape[-1]), x.dtype)), 2.0, step=1)
-    return sums.reshape(*x.shape[:-1], 1) if keepdims else sums.reshape(x.shape[:-1])
+    out = np.empty((*x.shape[:-1], 1) if keepdims else x.shape[:-1], x.dtype)
+    return _log_softmax_by_rows(x, out.reshape(-1), np.empty((0, x.shape[-1]), x.dtype), out)
+
+
+def _log_softmax_by_rows(x: Array, sums: Array, slots: Array, out: Array) -> Array:
+    def loop(rows: Array, sums: Array, slots: Array) -> None:
+        _log_softmax(rows, np.empty(buffer_shape(rows.shape[1]), x.dtype), sums, slots)
+
+    by_rows(loop, (np.ascontiguousarray(x).reshape(-1, x.shape[-1]), sums, slots), 2.0, step=1)
+    return out
 
 
 @jit
-def _log_softmax(z, sums, out):
+def _log_softmax(z, buffer, sums, out):
     """Fill what there is room for: the log of the sum of exp of each row, or the row less that."""
-    buffer = new_buffer(z.shape[1], z)
+    widest()
     for i in range(len(z)):
-        top = copy_row(z[i], buffer)
-        c = 0
-        while c < z.shape[1] - 1 and buffer[c] != top:
-            c += 1
-        is_top = np.float64(exp_below(buffer[c], top))  # 1; NaN where the top is infinite or NaN
-        buffer[c] = -np.inf  # so the sum is that of the others, and log1p keeps its digits
-        rest = math.log1p(exponentials(buffer, top)) * is_top
+        top = load_row(z[i], buffer)
+        rest = math.log1p(row_exponentials(buffer, top))  # a sum without the top keeps its digits
         if len(sums) > 0:
             sums[i] = np.float64(top) + rest
         if len(out) > 0:

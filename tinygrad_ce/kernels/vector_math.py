@@ -67,6 +67,13 @@ def plus(total: Any, x: Any) -> Any:
     return total + x
 
 
+def widest() -> None:
+    """Called in a loop's function, lets its vectors be as long as the processor has them.
+
+    Otherwise LLVM prefers 256 bits on many processors that have 512: mixed with other code, those can cost clock speed.
+    """
+
+
 def either(condition: Any, yes: Any, no: Any) -> Any:
     """yes if condition else no, both computed: a branch would keep some loops out of the vector registers."""
     return yes if condition else no
@@ -123,6 +130,19 @@ if numba is not None:
         return yes(types.boolean, yes, yes), generate
 
     _selected: Any = intrinsic(_select)
+
+    def _prefer_512_bits(context: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            set.add(builder.function.attributes, '"prefer-vector-width"="512"')
+            return context.get_dummy_value()
+
+        return types.none(), generate
+
+    _widest: Any = intrinsic(_prefer_512_bits)
+
+    @overload(widest, strict=False, jit_options=INLINE)
+    def _prefer_widest() -> Any:
+        return lambda: _widest()
 
     @overload(either, strict=False, jit_options=INLINE)
     def _either(condition: Any, yes: Any, no: Any) -> Any:

@@ -16,7 +16,7 @@ import numpy as np
 
 from tinygrad_ce import kernels
 
-WITH_LOOPS = ("rows", "cross_entropy", "softmax", "elementwise", "optimizers")
+WITH_LOOPS = ("rows", "cross_entropy", "binary_cross_entropy", "softmax", "elementwise", "optimizers")
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
 

@@ -7,6 +7,7 @@ differentiate through the logits, so the textbook network is as stable as the fu
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 from tinygrad_ce import ops
 from tinygrad_ce.core import Tensor
 from tinygrad_ce.losses import arguments, misuse
-from tinygrad_ce.tape import held
+from tinygrad_ce.tape import checked, held, recording
 
 __all__ = ["binary_cross_entropy", "cross_entropy", "mse", "sigmoid_binary_cross_entropy", "softmax_cross_entropy"]
 
@@ -64,9 +65,15 @@ def _of_logits(
     if weight is None and ignore_index is None and arguments.are_plain_labels(logits, targets, axis):
         arguments.check_reduction(name, reduction, logits)
         arguments.check_smoothing(name, label_smoothing)
-        arguments.check_labels(name, targets, logits.data.shape[1], None)
+        look = partial(arguments.check_labels, name, classes=logits.data.shape[1], ignore_index=None)
+        if recording.listener is not None:
+            checked(targets, look)
         misuse.warn_of_squashed(logits, name, "cross_entropy", -1)
-        return ops.xent(logits, targets, 1.0, smoothing=label_smoothing, reduction=reduction)
+        try:  # the kernel looks at the labels itself, in the same pass
+            return ops.xent(logits, targets, 1.0, smoothing=label_smoothing, reduction=reduction)
+        except ValueError:
+            look(targets)  # says which one is wrong
+            raise
     rows = arguments.rows_of_classes(name, logits, targets, weight, label_smoothing, ignore_index, reduction, axis)
     misuse.warn_of_squashed(logits, name, "cross_entropy", axis)
     weights = rows.weight
@@ -75,8 +82,10 @@ def _of_logits(
     options = {"smoothing": label_smoothing, "reduction": reduction}
     if rows.labels is None:
         loss = ops.soft_xent(rows.values, rows.soft, weights, **options)
-    else:
+    elif ignore_index is None:
         loss = ops.xent(rows.values, rows.labels, weights, **options)
+    else:
+        loss = ops.xent(rows.values, rows.labels, weights, ignore_index=int(ignore_index), **options)
     return ops.reshape(loss, shape=rows.shape) if reduction == "none" and loss.shape != rows.shape else loss
 
 
@@ -118,11 +127,14 @@ def cross_entropy(
     p = arguments.clipped(rows.values, eps, name)
     target, classes = rows.soft, p.shape[-1]
     if rows.labels is not None:
-        ignored = ops.expand_dims(ops.less(rows.labels, 0), axis=-1)
-        labels = ops.where(ops.less(rows.labels, 0), 0, rows.labels)
+        labels = rows.labels
+        if ignore_index is not None:
+            ignored = ops.equal(labels, ignore_index)
+            labels = ops.where(ignored, 0, labels)
         target = ops.place(held(np.ones(p.shape[:1], p.dtype), "ones"), labels, classes=classes)
     target = ((1 - label_smoothing) * target + label_smoothing / classes) * rows.weight
-    if rows.labels is not None:  # whatever is in an ignored row, its terms are 0 log 1 = 0
+    if ignore_index is not None:  # whatever is in an ignored row, its terms are 0 log 1 = 0
+        ignored = ops.expand_dims(ignored, axis=-1)
         target, p = ops.where(ignored, 0, target), ops.where(ignored, 1, p)
     loss = 0 - ops.reduce_sum(ops.xlogy(target, p), axis=-1)  # 0 - 0 is no -0
     if reduction == "none":

@@ -108,8 +108,8 @@ def _lines(
     slope: Node | None,
     writes: set[Buffer],
 ) -> list[str]:
-    from tinygrad_ce.kernels import cross_entropy
-    from tinygrad_ce.kernels import rows as of_rows
+    from tinygrad_ce.kernels.binary_cross_entropy import BLOCK  # these bring Numba in
+    from tinygrad_ce.kernels.rows import MAX_PANEL_CLASSES, buffer_shape, panel_rows
 
     reduction, dtype = params["reduction"], z.dtype
     rows = z.shape[0] if which != "sigmoid_xent" else z.size
@@ -124,9 +124,9 @@ def _lines(
     slopes = plan.buffers[slope] if slope is not None else None
     if which == "sigmoid_xent":
         plan.imports.update(("sigmoid_xent_blocks", "accurate_sum"))
-        sums = work("sums", (-(-rows // cross_entropy.BLOCK),), np.float64)
+        sums = work("sums", (-(-rows // BLOCK),), np.float64)
         nothing = work("nothing", (0,))
-        space = work("space", (5, min(rows, cross_entropy.BLOCK)))
+        space = work("space", (5, min(rows, BLOCK)))
         given = ", ".join(b.name for b in values)
         lines = [
             f"sigmoid_xent_blocks({given}, 0, {upstream.name}, {losses or nothing}, "
@@ -138,33 +138,25 @@ def _lines(
         out = plan.view(slopes, z.shape) if slopes else work("nothing", (0, z.shape[1]))
         each = losses or work("losses", (rows,))
         y = values[1].name if which == "xent" else plan.view(values[1], z.shape)
-        few = (
-            which == "xent"
-            and z.shape[1] <= of_rows.MAX_PANEL_CLASSES
-            and params["smoothing"] == 0
-            and values[2].size == 1
-        )
+        few = which == "xent" and z.shape[1] <= MAX_PANEL_CLASSES and params["smoothing"] == 0 and values[2].size == 1
+        ignored = params.get("ignore_index")
+        labels = f"{ignored is not None}, {ignored or 0}, " if which == "xent" else ""
         if few:
             plan.imports.update(("xent_panel", "accurate_sum"))
-            lanes = of_rows.panel_rows(rows)
-            whole_number = np.int32 if dtype.itemsize == 4 else np.int64
-            room = ", ".join(
-                (
-                    work("panel", (z.shape[1] + 2, lanes)),
-                    work("ranks", (lanes,), whole_number),
-                    work("label", (lanes,), np.int64),
-                    work("five", (5, lanes), np.float64),
-                )
-            )
-            lines = [f"xent_panel({matrix}, {y}, {values[2].name}, {upstream.name}, {share!r}, {room}, {each}, {out})"]
+            lanes = panel_rows(rows)
+            room = f"{work('panel', (z.shape[1] + 3, lanes))}, {work('three', (3, lanes), np.float64)}"
+            lines = [
+                f"xent_panel({matrix}, {y}, {labels}{values[2].name}[0], {upstream.name}, {share!r}, {room}, {each}, "
+                f"{out})"
+            ]
         else:
             name = "xent_rows" if which == "xent" else "soft_xent_rows"
             plan.imports.update((name, "accurate_sum"))
-            long = -(-z.shape[1] // of_rows.BUFFER_MULTIPLE) * of_rows.BUFFER_MULTIPLE
-            room = work("row", (long,)) + (", " + work("target", (z.shape[1],)) if which == "soft_xent" else "")
+            room = work("buffer", buffer_shape(z.shape[1]))
+            room += ", " + work("target", (z.shape[1],)) if which == "soft_xent" else ""
             lines = [
-                f"{name}({matrix}, {y}, {values[2].name}, {float(params['smoothing'])!r}, {upstream.name}, {share!r}, "
-                f"{room}, {each}, {out})"
+                f"{name}({matrix}, {y}, {labels}{values[2].name}, {float(params['smoothing'])!r}, {upstream.name}, "
+                f"{share!r}, {room}, {each}, {out})"
             ]
         total = f"accurate_sum({each}) / {rows}" if reduction == "mean" else f"accurate_sum({each})"
     if loss is not None and not whole:
