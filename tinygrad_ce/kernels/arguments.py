@@ -25,7 +25,8 @@ def own_upstream(upstream: Any, reduction: str, shape: tuple[int, ...], z: Array
             check_same_shape(np.shape(upstream), ())
         return ONES[z.dtype.char]
     check_same_shape(np.shape(upstream), shape)
-    return np.ascontiguousarray(upstream, z.dtype).reshape(-1)
+    flat: Array = np.ascontiguousarray(upstream, z.dtype).reshape(-1)
+    return flat
 
 
 def check_same_shape(shape: tuple[int, ...], other: tuple[int, ...]) -> None:
@@ -35,6 +36,7 @@ def check_same_shape(shape: tuple[int, ...], other: tuple[int, ...]) -> None:
 
 
 def contiguous(x: Array) -> Array:
+    """The array, copied if it does not lie in C order."""
     return x if x.flags.c_contiguous else np.ascontiguousarray(x)
 
 

@@ -96,7 +96,7 @@ def _xent(
     labels = ignore_index is not None, ignore_index or 0
     loop: Callable[..., Any]
     if classes <= MAX_PANEL_CLASSES and smoothing == 0 and np.size(w) == 1:
-        w = float(w)
+        w = w if type(w) is float else np.asarray(w, z.dtype).item()
         if is_short(z):  # the batches of toy networks, without ceremony
             total = xent_panel(z, y, *labels, w, each, share, *panel_scratch(classes, rows, z.dtype), loss, slope)
             return reduced(loss, total, reduction)
@@ -144,10 +144,7 @@ def xent_panel(z, y, ignoring, ignored, w, upstream, share, panel, numbers, loss
             loss[first + k] = w * gap[k]
         if len(slope) > 0:
             for k in range(here):
-                factor[k] = share * w
-            if len(upstream) > 1:
-                for k in range(here):
-                    factor[k] *= upstream[first + k]
+                factor[k] = share * w * upstream[first + k if len(upstream) > 1 else 0]
             for k in range(lanes):
                 factor[k] /= 1 + rest[k]
                 own[k] = -((rest[k] + (1 - own[k])) * factor[k])  # minus the sum of the others, which cannot cancel

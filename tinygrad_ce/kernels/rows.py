@@ -137,7 +137,8 @@ def row_exponentials(buffer, top):
             total += either(x == top, zero, e)
             ties = plus(ties, either(x == top, one, zero))
         buffer[4, k] = total
-    return accurate_sum(buffer[4]) + ((ties - one) + (top - top))
+    rest = short_sum(buffer[4]) if buffer.itemsize == 4 else pairwise_sum(buffer[4])
+    return rest + ((ties - one) + (top - top))
 
 
 @jit
@@ -184,6 +185,23 @@ def short_sum(numbers):
     for c in range(len(numbers)):
         total = plus(total, np.float64(numbers[c]))
     return total
+
+
+@jit
+def pairwise_sum(numbers):
+    """The sum in halves of halves, on every processor in the same order; overwrites the numbers.
+
+    Each number goes through as few additions as the logarithm of their count.
+    """
+    widest()
+    count = len(numbers)
+    while count > 1:
+        half = count // 2
+        left, right = numbers[:half], numbers[count - half : count]
+        for i in range(half):
+            left[i] += right[i]
+        count -= half
+    return numbers[0]
 
 
 # ---- several threads

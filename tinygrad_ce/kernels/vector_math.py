@@ -34,7 +34,7 @@ def exp_of(x: Any, error: Any) -> Any:
     """exp(x + error) for x <= 0, where the error is at most a few units in the last place of x.
 
     x = n ln 2 + r with |r| <= 0.35; n comes from adding a number so large that what is behind the point falls off.
-    exp(r) is its Taylor polynomial, and times 2**n is n added to the exponent bits: to n + 64, and then times 2**-64,
+    exp(r) is its Taylor polynomial. 2**(n + 64) is a float with nothing but exponent bits; times 2**-64 comes last,
     so that results below the normal range are rounded once.
     """
     return np.exp(x) * (1 + error)
@@ -186,12 +186,13 @@ if numba is not None:
 
     @overload(exp_of, strict=False, jit_options=INLINE)
     def _exp_of(x: Any, error: Any) -> Any:
-        real, whole, digits, _ = _kinds(x)
+        real, whole, digits, bias = _kinds(x)
         single = digits == 23
         zero, one, half, log2_e = real(0), real(1), real(0.5), real(1 / math.log(2))
         # ln 2, and what is missing in it; n times the first is exact inside a fused multiplication and addition.
         ln2, ln2_rest = real(math.log(2)), real(-1.904654299957768e-09 if single else 2.3190468138462996e-17)
-        shift, unshift = real(1.5 * 2**digits + 64), real(2.0**-64)
+        # The last bits of t are n and the bias of the exponent, and 64 to keep away from the numbers below the normal range.
+        shift, unshift = real(1.5 * 2**digits + bias + 64), real(2.0**-64)
         lowest = real(-104 if single else -746)  # below, exp is 0
         c3, c4, c5, c6, c7 = (real(1 / math.factorial(n)) for n in range(3, 8))
         c8, c9, c10, c11, c12, c13 = (real(1 / math.factorial(n)) for n in range(8, 14))
@@ -211,8 +212,8 @@ if numba is not None:
                 q = ((c7 * r + c6) + r2 * (c9 * r + c8)) + r2 * r2 * ((c11 * r + c10) + r2 * (c13 * r + c12))
                 p = p + r2 * r2 * q
             p = one + (r + (r2 * p + lost))
-            e = _float(whole(_bits(p) + whole(_bits(t) << digits))) * unshift
-            return either(x < lowest, zero, either(x == x, e, x))
+            e = (p * _float(whole(_bits(t) << digits))) * unshift  # NaN times whatever the bits of a NaN say is NaN
+            return either(x < lowest, zero, e)
 
         return body
 

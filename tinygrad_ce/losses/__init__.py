@@ -127,13 +127,11 @@ def cross_entropy(
     p = arguments.clipped(rows.values, eps, name)
     target, classes = rows.soft, p.shape[-1]
     if rows.labels is not None:
-        labels = rows.labels
-        if ignore_index is not None:
-            ignored = ops.equal(labels, ignore_index)
-            labels = ops.where(ignored, 0, labels)
+        ignored = ops.less(rows.labels, 0) if ignore_index is None else ops.equal(rows.labels, ignore_index)
+        labels = ops.where(ignored, 0, rows.labels)
         target = ops.place(held(np.ones(p.shape[:1], p.dtype), "ones"), labels, classes=classes)
     target = ((1 - label_smoothing) * target + label_smoothing / classes) * rows.weight
-    if ignore_index is not None:  # whatever is in an ignored row, its terms are 0 log 1 = 0
+    if rows.labels is not None:  # whatever is in an ignored row, its terms are 0 log 1 = 0
         ignored = ops.expand_dims(ignored, axis=-1)
         target, p = ops.where(ignored, 0, target), ops.where(ignored, 1, p)
     loss = 0 - ops.reduce_sum(ops.xlogy(target, p), axis=-1)  # 0 - 0 is no -0

@@ -55,7 +55,10 @@ def _as(dtype: np.dtype[Any], x: Any) -> Node:
 
 def _weight(w: Node, z: Node, params: Any, which: str) -> Node:
     """One weight, or one for each class (or element), as the kernels take them."""
-    single = w.size == 1 and (which == "sigmoid_xent" or (which == "xent" and params["smoothing"] == 0))
+    from tinygrad_ce.kernels.rows import MAX_PANEL_CLASSES  # brings Numba in
+
+    in_a_panel = which == "xent" and params["smoothing"] == 0 and z.shape[-1] <= MAX_PANEL_CLASSES
+    single = w.size == 1 and (which == "sigmoid_xent" or in_a_panel)
     wanted = (1,) if single else z.shape if which == "sigmoid_xent" else z.shape[1:]
     if w.kind == "full":
         return Node("full", wanted, w.dtype, detail=w.detail)
