@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tinygrad_ce._attach import fused_rules
+from tinygrad_ce.kernels.attach import fused_rules
 
 
 def ready_gradient(loss: Any) -> Any:

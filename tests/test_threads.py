@@ -11,6 +11,7 @@ from fresh import printed
 
 import tinygrad_ce as tg
 from tinygrad_ce import kernels, threads
+from tinygrad_ce.kernels import binary_cross_entropy, cross_entropy, rows
 
 GUARD = 60  # seconds, after which a barrier or an event that nobody comes to fails
 
@@ -28,7 +29,7 @@ def as_at_the_start(monkeypatch):
 def split(monkeypatch):
     """Small arrays are worth several threads too. The list tells into how many parts each loop was cut."""
     monkeypatch.setattr(threads, "WORTH", 1e-15)
-    monkeypatch.setattr(kernels, "SHORT", 0, raising=False)
+    monkeypatch.setattr(rows, "PARALLEL_THRESHOLD", 0)
     parts = []
 
     def noting(work, *arguments, **options):
@@ -41,13 +42,13 @@ def split(monkeypatch):
         threads.in_parts(noted, *arguments, **options)
         parts.append(len(seen))
 
-    monkeypatch.setattr(kernels, "in_parts", noting)
+    monkeypatch.setattr(rows, "in_parts", noting)
     return parts
 
 
 # ---- the same numbers
 
-ROWS, CLASSES, MANY = 1669, 5, kernels.FEW + 19  # with few classes, 128 rows belong together
+ROWS, CLASSES, MANY = 1669, 5, rows.MAX_PANEL_CLASSES + 19  # with few classes, 128 rows belong together
 NUMBERS = 9973  # of which 1024 belong together
 
 
@@ -62,11 +63,12 @@ def xent(classes, rows):
         z = logits(rows, classes, dtype)
         y = np.arange(rows) % classes
         y[3::7] = -1
+        ignoring = {"ignore_index": -1}
         each = np.linspace(-1, 2, rows).astype(dtype)
         for reduction in ("mean", "sum"):
-            yield from kernels.xent_with_gradient(z, y, 1.0, reduction=reduction)
-        yield kernels.xent(z, y, 1.0)
-        yield kernels.xent_grad(each, z, y, 1.0)
+            yield from cross_entropy.xent_with_gradient(z, y, 1.0, reduction=reduction, **ignoring)
+        yield cross_entropy.xent(z, y, 1.0, **ignoring)
+        yield cross_entropy.xent_grad(each, z, y, 1.0, **ignoring)
 
     return compute
 
@@ -74,16 +76,16 @@ def xent(classes, rows):
 def weighted_xent(dtype):
     z, y = logits(23, MANY, dtype), np.arange(23) % MANY
     w = np.linspace(0, 2, MANY).astype(dtype)
-    yield from kernels.xent_with_gradient(z, y, w, smoothing=0.1, reduction="mean")
-    yield kernels.xent(z, y, w, smoothing=0.1)
+    yield from cross_entropy.xent_with_gradient(z, y, w, smoothing=0.1, reduction="mean")
+    yield cross_entropy.xent(z, y, w, smoothing=0.1)
 
 
 def soft_xent(dtype):
     z = logits(ROWS, CLASSES, dtype)
     q = np.random.default_rng(2).dirichlet(np.ones(CLASSES), ROWS).astype(dtype)
-    yield from kernels.soft_xent_with_gradient(z, q, 1.0, reduction="mean")
-    yield kernels.soft_xent(z, q, 1.0, smoothing=0.1)
-    yield kernels.soft_xent_grad(np.linspace(-1, 2, ROWS).astype(dtype), z, q, 1.0)
+    yield from cross_entropy.soft_xent_with_gradient(z, q, 1.0, reduction="mean")
+    yield cross_entropy.soft_xent(z, q, 1.0, smoothing=0.1)
+    yield cross_entropy.soft_xent_grad(np.linspace(-1, 2, ROWS).astype(dtype), z, q, 1.0)
 
 
 def sigmoid_xent(dtype):
@@ -91,17 +93,17 @@ def sigmoid_xent(dtype):
     y = (np.arange(z.size) % 3 == 0).astype(dtype).reshape(z.shape)
     weight = np.random.default_rng(4).random(z.shape).astype(dtype)
     for w, each in ((1.0, 1.0), (np.array([1, 2, 3], dtype), 1.0), (2.0, weight)):
-        yield from kernels.sigmoid_xent_with_gradient(z, y, w, each, reduction="mean")
-    yield kernels.sigmoid_xent(z, y, 1.0, 1.0)
-    yield kernels.sigmoid_xent_grad(weight, z, y, 1.0, 1.0)
+        yield from binary_cross_entropy.sigmoid_xent_with_gradient(z, y, w, each, reduction="mean")
+    yield binary_cross_entropy.sigmoid_xent(z, y, 1.0, 1.0)
+    yield binary_cross_entropy.sigmoid_xent_grad(weight, z, y, 1.0, 1.0)
 
 
 def along_rows(name, rows, classes):
-    return lambda dtype: [getattr(kernels, name)(logits(rows, classes, dtype), axis=-1)]
+    return lambda dtype: [kernels.find(name)(logits(rows, classes, dtype), axis=-1)]
 
 
 def one_by_one(name):
-    return lambda dtype: [getattr(kernels, name)(np.linspace(-30, 30, NUMBERS).astype(dtype))]
+    return lambda dtype: [kernels.find(name)(np.linspace(-30, 30, NUMBERS).astype(dtype))]
 
 
 def optimizer(name, states, *settings):
@@ -109,8 +111,8 @@ def optimizer(name, states, *settings):
         for shape in ((NUMBERS,), (97, 103)):
             generator = np.random.default_rng(5)
             arrays = [np.abs(generator.normal(size=shape)).astype(dtype) for _ in range(2 + states)]
-            getattr(kernels, name)(*arrays, *settings)
-            getattr(kernels, name)(*arrays, *settings)
+            kernels.find(name)(*arrays, *settings)
+            kernels.find(name)(*arrays, *settings)
             yield from arrays
 
     return compute
@@ -239,11 +241,11 @@ def test_a_loop_over_nothing_is_not_called():
 
 
 def test_each_row_is_in_one_part_and_parts_begin_at_multiples_of_the_step():
-    for n, rows, step in product((2, 3, 5), (1, 2, 3, 7, 127, 128, 129, 640, 641, 5000), (1, 128, 1024)):
+    for n, length, step in product((2, 3, 5), (1, 2, 3, 7, 127, 128, 129, 640, 641, 5000), (1, 128, 1024)):
         tg.set_num_threads(n)
         parts = []
-        threads.in_parts(lambda *part, parts=parts: parts.append(part), rows, 1.0, step)
-        assert [row for part in sorted(parts) for row in range(*part)] == list(range(rows))
+        threads.in_parts(lambda *part, parts=parts: parts.append(part), length, 1.0, step)
+        assert [row for part in sorted(parts) for row in range(*part)] == list(range(length))
         assert all(start % step == 0 and start < stop for start, stop in parts)
         assert len(parts) <= n
 
@@ -356,15 +358,16 @@ SETUP = """
     import atexit, os, signal, sys, threading
     import numpy as np
     import tinygrad_ce as tg
-    from tinygrad_ce import kernels, threads
-    threads.WORTH, kernels.SHORT = 1e-15, 0
+    from tinygrad_ce import threads
+    from tinygrad_ce.kernels import elementwise, rows
+    threads.WORTH, rows.PARALLEL_THRESHOLD = 1e-15, 0
     x = np.linspace(-30, 30, 9973)
     tg.set_num_threads(1)
-    expected = kernels.sigmoid(x).tobytes()
+    expected = elementwise.sigmoid(x).tobytes()
     tg.set_num_threads(3)
 
     def same():
-        return kernels.sigmoid(x).tobytes() == expected
+        return elementwise.sigmoid(x).tobytes() == expected
 
     assert threads._pool is None and same() and threads._pool is not None
 """

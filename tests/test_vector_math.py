@@ -9,28 +9,29 @@ from fresh import printed
 
 numba = pytest.importorskip("numba")
 
-from tinygrad_ce import kernels  # noqa: E402
+from tinygrad_ce.kernels import cross_entropy, softmax, vector_math  # noqa: E402
+from tinygrad_ce.kernels.jit import jit  # noqa: E402
 
 DTYPES = [np.float32, np.float64]
 jitted = pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="the loops run as Python")
 
 
-@kernels.jit
+@jit
 def exps(x, top, out):
     for i in range(len(x)):
-        out[i] = kernels.exp_below(x[i], top)
+        out[i] = vector_math.exp_below(x[i], top)
 
 
-@kernels.jit
+@jit
 def log1ps(x, out):
     for i in range(len(x)):
-        out[i] = kernels.log1p_of(x[i])
+        out[i] = vector_math.log1p_of(x[i])
 
 
-@kernels.jit
+@jit
 def tanhs(x, out):
     for i in range(len(x)):
-        out[i] = kernels.tanh_of(x[i])
+        out[i] = vector_math.tanh_of(x[i])
 
 
 def run(loop, x, *more):
@@ -115,10 +116,10 @@ def test_every_nan_stays_nan(dtype):
     for row in x:
         z = np.array([[1.0, row, 0.5], [1.0, 2.0, 0.5]], dtype)
         for wide in (z, np.pad(z, ((0, 0), (0, 60)), constant_values=-1)):
-            loss = kernels.xent(wide, np.array([0, 0]), 1.0)
+            loss = cross_entropy.xent(wide, np.array([0, 0]), 1.0)
             assert np.isnan(loss[0])
             assert np.isfinite(loss[1])
-            assert np.isnan(kernels.softmax(wide)[0]).all()
+            assert np.isnan(softmax.softmax(wide)[0]).all()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -140,25 +141,28 @@ def test_results_below_the_normal_range_are_right(dtype):
 
 
 HOT = [
-    "_copied", "_exponentials", "_sum", "_scaled", "_gaps", "_tops", "_column_exponentials", "_xent_few", "_xent_many",
-    "_soft_xent_rows", "_softmax_few", "_softmax_many", "_log_softmax", "_sigmoid_xent_block", "_sigmoid", "_softplus",
-    "_sgd", "_sgd_momentum", "_adam", "_rmsprop",
+    "load_row", "row_exponentials", "accurate_sum", "store_row", "_gaps", "panel_exponentials", "xent_panel",
+    "xent_rows", "soft_xent_rows", "_softmax_panel", "_softmax_rows", "_log_softmax", "_sigmoid_xent_block",
+    "_sigmoid", "_softplus", "_sgd", "_sgd_momentum", "_adam", "_rmsprop",
 ]  # fmt: skip
 # Instructions on a whole vector: products and sums of floats, or comparisons and maxima.
 COUNT_PACKED = f"""
 import re, numpy as np
-from tinygrad_ce import kernels
+from tinygrad_ce.kernels import binary_cross_entropy, cross_entropy, elementwise, optimizers, rows, softmax
+loops = {{}}
+for file in (rows, cross_entropy, binary_cross_entropy, softmax, elementwise, optimizers):
+    loops |= vars(file)
 for dtype, suffix in ((np.float32, "p[sd]"), (np.float64, "pd")):
     z, y, up = np.zeros((3, 200), dtype), np.zeros(3, np.int64), np.array(1, dtype)
     few = z[:, :5].copy()
-    kernels.xent(few, y, 1.0), kernels.xent(z, y, 1.0, smoothing=0.1), kernels.soft_xent(z, z, 1.0)
-    kernels.softmax(z), kernels.softmax(few), kernels.log_softmax(z), kernels.sigmoid(z), kernels.softplus(z)
-    kernels.sigmoid_xent(z, z, 1.0, 1.0)
-    kernels.sgd(z, z, 0.1, 0.0), kernels.sgd_momentum(z, z, z.copy(), 0.1, 0.9, False, 0.0)
-    kernels.adam(z, z, z.copy(), z.copy(), 0.1, 0.9, 0.99, 1.0, 1e-8, 0.0, 0.0)
-    kernels.rmsprop(z, z, z.copy(), 0.1, 0.9, 1e-8, 0.0)
+    cross_entropy.xent(few, y, 1.0), cross_entropy.xent(z, y, 1.0, smoothing=0.1), cross_entropy.soft_xent(z, z, 1.0)
+    softmax.softmax(z), softmax.softmax(few), softmax.log_softmax(z), elementwise.sigmoid(z), elementwise.softplus(z)
+    binary_cross_entropy.sigmoid_xent(z, z, 1.0, 1.0)
+    optimizers.sgd(z, z, 0.1, 0.0), optimizers.sgd_momentum(z, z, z.copy(), 0.1, 0.9, False, 0.0)
+    optimizers.adam(z, z, z.copy(), z.copy(), 0.1, 0.9, 0.99, 1.0, 1e-8, 0.0, 0.0)
+    optimizers.rmsprop(z, z, z.copy(), 0.1, 0.9, 1e-8, 0.0)
     for name in {HOT}:
-        versions = getattr(kernels, name).inspect_asm().items()
+        versions = loops[name].inspect_asm().items()
         text = "".join(code for types, code in versions if dtype.__name__ in str(types))
         packed = f"(?:mul|f[n]?m(?:add|sub)[0-9]*|add|sub|max|cmp[a-z]*){{suffix}}|pmaxs[dq]|pcmpgt[dq]"
         print(len(re.findall(packed, text)))

@@ -10,7 +10,7 @@ COMPILED = {"NUMBA_DISABLE_JIT": 0, "NUMBA_CACHE_DIR": None}
 
 USED = """
     import json
-    from tinygrad_ce import warmup
+    from tinygrad_ce.kernels import warmup
 
     def used():
         return json.dumps(sorted(f"{name}{s}" for name, loop in warmup.loops().items() for s in loop.signatures))
@@ -86,10 +86,11 @@ def test_after_it_training_compiles_nothing():
 
 COMMAND = """
     import sys
-    from tinygrad_ce import cli, warmup
+    from tinygrad_ce import cli
     from tinygrad_ce.cli import terminal
+    from tinygrad_ce.kernels import warmup
     whole = warmup.kernels_to_compile
-    few = ("first_bad_label", "sgd,")
+    few = ("sgd,", "sigmoid (")
     warmup.kernels_to_compile = lambda: [call for call in whole() if call[0].startswith(few)]
     sys.argv = ["tinygrad-ce", "warmup"]
 """
@@ -104,21 +105,21 @@ def test_it_says_what_it_compiled_and_where_and_the_next_time_that_all_was_there
     folder = tmp_path / "kept"
     here = {**COMPILED, "TINYGRAD_CE_CACHE": folder, "NUMBA_BOUNDSCHECK": 0}
     first = " ".join(printed(RUN, **here))
-    assert first.startswith("compiled 5 kernels (")
+    assert first.startswith("compiled 6 kernels (")
     assert first.endswith(f" s); they are kept in {folder}")
     made = files(folder)
-    assert len(made) == 5
+    assert len(made) == 6
 
     shown = ran(
         COMMAND + "    terminal.console = type(terminal.console)(force_terminal=True, width=200)\n    cli.main()\n",
         **here,
     )
-    for words in ("compiling", "sgd, 1-D parameters (float32)", "4/5", "all 5 kernels were there ("):
+    for words in ("compiling", "sgd, 1-D parameters (float32)", "5/6", "all 6 kernels were there ("):
         assert words in shown.stdout
     assert files(folder) == made
 
     next(iter(made)).unlink()
-    assert " ".join(printed(RUN, **here)).startswith("compiled 1 of 5 kernels; the others were there (")
+    assert " ".join(printed(RUN, **here)).startswith("compiled 1 of 6 kernels; the others were there (")
 
 
 def test_it_names_the_directory_that_was_given_to_numba(tmp_path):

@@ -142,9 +142,9 @@ class Optimizer:
 @functools.cache
 def _kernels() -> Any:
     """The loops; they bring Numba in, so not before they are needed. None where there is no Numba."""
-    from tinygrad_ce import kernels
+    from tinygrad_ce.kernels import optimizers
 
-    return kernels
+    return optimizers
 
 
 class SGD(Optimizer):

@@ -11,12 +11,13 @@ import pytest
 
 import tinygrad_ce as tg
 from tinygrad_ce import losses, nn, optim
-from tinygrad_ce.program import compiled, products
+from tinygrad_ce.kernels import gemm
+from tinygrad_ce.program import compiled
 from tinygrad_ce.program.compiled import Compiled
 from tinygrad_ce.train import Trainer
 
 jitted = pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="the loops run as Python")
-PLAIN = {"multiply": products.multiplied, "add_rows": products.rows_added, "take_rows": products.rows_taken}
+PLAIN = {"multiply": gemm.multiplied, "add_rows": gemm.rows_added, "take_rows": gemm.rows_taken}
 
 
 def as_python(text):

@@ -10,8 +10,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from tinygrad_ce import cache as places
-from tinygrad_ce import warmup as ahead
 from tinygrad_ce.cli import terminal
+from tinygrad_ce.kernels import warmup as ahead
 from tinygrad_ce.program import files
 
 
@@ -42,7 +42,7 @@ def cache(
 
 def warmup() -> None:
     """Compile every kernel now, so that no training waits for it."""
-    from tinygrad_ce import kernels  # brings Numba in, so not with the other commands
+    from tinygrad_ce.kernels import jit as kernels  # brings Numba in, so not with the other commands
 
     console = terminal.console
     if not ahead.loops():

@@ -7,6 +7,7 @@ differentiate through the logits, so the textbook network is as stable as the fu
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -44,8 +45,8 @@ def softmax_cross_entropy(
 
     Source: C. Bishop, "Pattern Recognition and Machine Learning", eq. 4.108; smoothing: Szegedy et al., 2015.
     """
-    options = {"weight": weight, "label_smoothing": label_smoothing, "ignore_index": ignore_index, "axis": axis}
-    return _of_logits("softmax_cross_entropy", logits, targets, reduction=reduction, **options)
+    name = "softmax_cross_entropy"
+    return _of_logits(name, logits, targets, weight, label_smoothing, ignore_index, reduction, axis)
 
 
 def _of_logits(
@@ -63,9 +64,17 @@ def _of_logits(
     if weight is None and ignore_index is None and arguments.are_plain_labels(logits, targets, axis):
         arguments.check_reduction(name, reduction, logits)
         arguments.check_smoothing(name, label_smoothing)
-        arguments.check_labels(name, targets, logits.data.shape[1], None)
+
+        def check(labels: Any) -> None:
+            arguments.check_labels(name, labels, logits.data.shape[1], None)
+
         misuse.warn_of_squashed(logits, name, "cross_entropy", -1)
-        return ops.xent(logits, targets, 1.0, smoothing=label_smoothing, reduction=reduction)
+        interpreter.get().numbers(targets, check)  # for a traced program; here xent looks at the labels itself
+        try:
+            return ops.xent(logits, targets, 1.0, smoothing=label_smoothing, reduction=reduction)
+        except ValueError:
+            check(targets)  # says which one is wrong
+            raise
     rows = arguments.rows_of_classes(name, logits, targets, weight, label_smoothing, ignore_index, reduction, axis)
     misuse.warn_of_squashed(logits, name, "cross_entropy", axis)
     weights = rows.weight
@@ -74,8 +83,10 @@ def _of_logits(
     options = {"smoothing": label_smoothing, "reduction": reduction}
     if rows.labels is None:
         loss = ops.soft_xent(rows.values, rows.soft, weights, **options)
-    else:
+    elif ignore_index is None:
         loss = ops.xent(rows.values, rows.labels, weights, **options)
+    else:
+        loss = ops.xent(rows.values, rows.labels, weights, ignore_index=int(ignore_index), **options)
     return ops.reshape(loss, shape=rows.shape) if reduction == "none" and loss.shape != rows.shape else loss
 
 
@@ -108,22 +119,21 @@ def cross_entropy(
     name = "cross_entropy"
     p = arguments.floating(probabilities, name, "probabilities")
     arguments.check_axis(name, axis, p)
-    options = {"weight": weight, "label_smoothing": label_smoothing, "ignore_index": ignore_index, "axis": axis}
     if fused and not eps and _made_by(p, ops.softmax) and p.params["axis"] % p.ndim == axis % p.ndim:
-        return _of_logits(name, p.inputs[0], targets, reduction=reduction, **options)
+        return _of_logits(name, p.inputs[0], targets, weight, label_smoothing, ignore_index, reduction, axis)
     arguments.check_probabilities(p.data, axis)
-    rows = arguments.rows_of_classes(name, p, targets, reduction=reduction, **options)
+    rows = arguments.rows_of_classes(name, p, targets, weight, label_smoothing, ignore_index, reduction, axis)
     misuse.warn_of_one_class(p, name, axis)
     p = arguments.clipped(rows.values, eps, name)
     target, classes = rows.soft, p.shape[-1]
     if rows.labels is not None:
-        ignored = ops.expand_dims(ops.less(rows.labels, 0), axis=-1)
-        labels = ops.where(ops.less(rows.labels, 0), 0, rows.labels)
-        target = ops.place(
-            interpreter.get().read(Tensor(np.ones(p.shape[:1], p.dtype), name="ones")), labels, classes=classes
-        )
+        ignored = ops.less(rows.labels, 0) if ignore_index is None else ops.equal(rows.labels, ignore_index)
+        labels = ops.where(ignored, 0, rows.labels)
+        ones = interpreter.get().read(Tensor(np.ones(p.shape[:1], p.dtype), name="ones"))
+        target = ops.place(ones, labels, classes=classes)
     target = ((1 - label_smoothing) * target + label_smoothing / classes) * rows.weight
     if rows.labels is not None:  # whatever is in an ignored row, its terms are 0 log 1 = 0
+        ignored = ops.expand_dims(ignored, axis=-1)
         target, p = ops.where(ignored, 0, target), ops.where(ignored, 1, p)
     loss = 0 - ops.reduce_sum(ops.xlogy(target, p), axis=-1)  # 0 - 0 is no -0
     if reduction == "none":

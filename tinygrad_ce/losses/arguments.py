@@ -21,7 +21,7 @@ class Rows(NamedTuple):
     """A loss's arguments as (N, C) rows."""
 
     values: Any  # logits or probabilities, (N, C)
-    labels: Any  # class indices (N,), -1 where the row is ignored; None where the targets are soft
+    labels: Any  # class indices (N,); None where the targets are soft
     soft: Any  # target distributions (N, C), where there are no labels
     weight: Any  # (C,) weights of the classes, or 1.0
     total: Any  # what a mean divides by, if not by the number of rows
@@ -116,36 +116,39 @@ def _hard_rows(
         )
     labels = targets if targets.dtype == np.int64 else ops.astype(targets, dtype=np.dtype(np.int64))
     labels = labels if labels.ndim == 1 else ops.reshape(labels, shape=(-1,))
-    ignored = checked(targets, partial(check_labels, name, classes=classes, ignore_index=ignore_index))
+    checked(targets, partial(check_labels, name, classes=classes, ignore_index=ignore_index))
     rows = _as_rows(values, axis)
-    if ignored:
-        if (array_of(labels) == ignore_index).all():
-            warn(f"{name}: every row has the ignored index {ignore_index}; the loss is 0")
-        labels = ops.where(ops.equal(labels, ignore_index), -1, labels)
+    if ignore_index is not None and (array_of(labels) == ignore_index).all():
+        warn(f"{name}: every row has the ignored index {ignore_index}; the loss is 0")
     weights = 1.0 if weight is None else _class_weights(name, weight, classes, rows.dtype)
-    return Rows(rows, labels, None, weights, _counting(labels, weights, ignored), shape)
+    return Rows(rows, labels, None, weights, _counting(labels, weights, ignore_index), shape)
 
 
-def _counting(labels: Any, weights: Any, ignored: bool) -> Any:
+def _counting(labels: Any, weights: Any, ignore_index: int | None) -> Any:
     """What a mean divides by: the rows, or the weights of their labels, without the ignored ones. None: all rows."""
-    if not ignored and isinstance(weights, float):
+    if ignore_index is None and isinstance(weights, float):
         return None
-    each = 1.0 if isinstance(weights, float) else ops.index(ops.astype(weights, dtype=np.dtype(float)), labels)
-    total = ops.reduce_sum(ops.where(ops.less(labels, 0), 0, each))
+    ignored = None if ignore_index is None else ops.equal(labels, ignore_index)
+    each: Any = 1.0
+    if not isinstance(weights, float):
+        classes = labels if ignored is None else ops.where(ignored, 0, labels)
+        each = ops.index(ops.astype(weights, dtype=np.dtype(float)), classes)
+    total = ops.reduce_sum(each if ignored is None else ops.where(ignored, 0, each))
     return ops.where(ops.equal(total, 0), 1, total)
 
 
-def check_labels(name: str, labels: Array, classes: int, ignore_index: int | None) -> bool:
-    """Raise for a label that is no class; tell whether any row is ignored."""
-    if labels.ndim != 1 or labels.dtype != np.int64:
-        labels = labels.reshape(-1).astype(np.int64)
-    row = ops.first_bad_label.run(labels, classes=classes, ignored=0 if ignore_index is None else ignore_index)
-    if row < 0:
-        return ignore_index is not None
-    hint = "; to leave rows out, say so with ignore_index=-1" if labels[row] == -1 else ""
-    raise ValueError(
-        f"{name}: the label in row {row} is {labels[row]}, and there are {classes} classes, 0 to {classes - 1}{hint}"
-    )
+def check_labels(name: str, labels: Array, classes: int, ignore_index: int | None) -> None:
+    """Raise for the first label that is neither a class nor the ignored one."""
+    bad = (labels < 0) | (labels >= classes)
+    if ignore_index is not None:
+        bad &= labels != ignore_index
+    if bad.any():
+        row = int(np.argmax(bad))
+        label = labels.reshape(-1)[row]
+        hint = "; to leave rows out, say so with ignore_index=-1" if label == -1 else ""
+        raise ValueError(
+            f"{name}: the label in row {row} is {label}, and there are {classes} classes, 0 to {classes - 1}{hint}"
+        )
 
 
 def _class_weights(name: str, weight: Any, classes: int, dtype: Any) -> Any:
@@ -263,8 +266,7 @@ def broadcast(name: str, argument: str, weight: Any, values: Any) -> Any:
 
 
 def checked(x: Any, check: Callable[[Array], Any]) -> Any:
-    """What a check says of the numbers of a tensor or array, which it raises for if they are wrong; a traced program
-    will make the same check in each run."""
+    """What a check says of the numbers of x, which it raises for if they are wrong; a traced program checks anew."""
     return check(interpreter.get().numbers(x, check))
 
 

@@ -16,7 +16,7 @@ from tinygrad_ce.ops.linalg import (
     affine, contract, einsum, matmul,
 )
 from tinygrad_ce.ops.loss import (
-    first_bad_label, sigmoid_xent, sigmoid_xent_grad, soft_xent, soft_xent_grad, target_mass, xent, xent_grad,
+    sigmoid_xent, sigmoid_xent_grad, soft_xent, soft_xent_grad, target_mass, xent, xent_grad,
 )
 from tinygrad_ce.ops.power import constant_power, general_power, power
 from tinygrad_ce.ops.reduction import (
@@ -28,7 +28,7 @@ from tinygrad_ce.ops.shape import (
 
 __all__ = [
     "absolute", "add", "affine", "argmax", "astype", "broadcast_to", "clip", "concatenate", "constant_power",
-    "contract", "cos", "div", "einsum", "equal", "exp", "expand_dims", "expm1", "first_bad_label", "general_power",
+    "contract", "cos", "div", "einsum", "equal", "exp", "expand_dims", "expm1", "general_power",
     "getitem", "greater", "greater_equal", "identity", "index", "less", "less_equal", "log", "log1p",
     "log_softmax", "logical_and", "logical_not", "logical_or", "logsumexp", "matmul", "maximum", "minimum",
     "moveaxis", "mul", "neg", "not_equal", "pick", "place", "power", "reduce_max", "reduce_mean", "reduce_min",

@@ -1,6 +1,6 @@
 """The cross-entropies of logits, each as one primitive with its gradient as another, so that both can be one loop.
 
-z: logits, shape (N, C), or any shape for the sigmoid form. y: class indices (N,), -1 for a row that is ignored.
+z: logits, shape (N, C), or any shape for the sigmoid form. y: class indices (N,).
 Their bodies say in NumPy what the kernels of the same name compute; the losses' arguments are checked in `losses/`.
 """
 
@@ -16,59 +16,75 @@ from tinygrad_ce.ops.reduction import log_softmax, reduce_mean, reduce_sum, soft
 from tinygrad_ce.ops.shape import expand_dims
 
 
-@primitive
-def first_bad_label(y, *, classes, ignored):
-    """The first row whose label is neither a class nor the ignored one; -1 if all are good."""
-    bad = ((y < 0) | (y >= classes)) & (y != ignored)
-    return int(np.argmax(bad)) if bad.any() else -1
+def _below_top(z: Any) -> tuple[Any, Any, Any]:
+    """For each row the distances to its largest logit, exp of minus those, and the sum of these without the top's 1.
 
-
-first_bad_label.constant_in("y")
+    In float64, and exp gets back what rounding a distance has cost: at 700 that would be 500 units in the last place.
+    """
+    z = z.astype(np.float64)
+    top = np.max(z, axis=-1, keepdims=True)
+    with np.errstate(invalid="ignore"):
+        gaps = top - z
+        back = gaps - top
+        lost = (top - (gaps - back)) - (z + back)
+        e = np.exp(-gaps) * (1 - np.where(np.isfinite(lost), lost, 0))
+        others = np.where(np.arange(z.shape[-1]) == np.argmax(z, axis=-1)[:, None], 0, e)
+        rest = np.sum(others, axis=-1, keepdims=True) + (top - top)  # NaN where the top is infinite
+    return gaps, e, rest
 
 
 def _soft_loss(z: Any, target: Any, reduction: str) -> Any:
     """-sum target log softmax(z) of each row, from the gaps up to the largest logit, with all its digits."""
-    top = np.max(z, axis=-1, keepdims=True)
+    gaps, _, rest = _below_top(z)
+    mass = np.sum(target, axis=-1)
     with np.errstate(invalid="ignore"):
-        gaps = top - z
-        e = np.exp(-gaps)
-        e[np.arange(len(z)), np.argmax(z, axis=-1)] = 0  # exactly 1, which log1p adds
-        rest = np.where(top[:, 0] == np.inf, np.nan, np.log1p(np.sum(e, axis=-1)))  # log(sum(exp(z))) - top
-        loss = np.sum(np.where(target == 0, 0, target * gaps), axis=-1) + np.sum(target, axis=-1) * rest
-    loss = np.where(np.sum(target, axis=-1) == 0, 0, loss)  # a row without weight counts for nothing
+        loss = np.sum(np.where(target == 0, 0, target * gaps), axis=-1) + mass * np.log1p(rest[:, 0])
+    loss = np.where(mass == 0, 0, loss)  # a row without weight counts for nothing
     return _reduced(loss.astype(z.dtype, copy=False), reduction)
 
 
 def _soft_slope(z: Any, target: Any) -> Any:
     """softmax(z) sum(target) - target; at a class with most of the target from the others, so that nothing cancels."""
-    with np.errstate(invalid="ignore"):
-        e = np.exp(z - np.max(z, axis=-1, keepdims=True))
-    total, mass = np.sum(e, axis=-1, keepdims=True), np.sum(target, axis=-1, keepdims=True)
+    _, e, rest = _below_top(z)
+    mass = np.sum(target, axis=-1, keepdims=True)
     big = 2 * target > mass
-    rest, others = np.where(big, 0, target), np.where(big, 0, e)
-    rest, others = np.sum(rest, axis=-1, keepdims=True), np.sum(others, axis=-1, keepdims=True)
-    slope = np.where(big, rest - mass * others / total, mass * e / total - target)
+    others = np.sum(np.where(big, 0, target), axis=-1, keepdims=True)
+    slope = np.where(big, others - mass * ((rest + (1 - e)) / (1 + rest)), mass * (e / (1 + rest)) - target)
     return np.where(mass == 0, 0, slope).astype(z.dtype, copy=False)
 
 
-def _hard_target(z: Any, y: Any, w: Any, smoothing: float) -> Any:
-    """The target of each row: 1 - smoothing at its label and smoothing / C everywhere, times w; zeros for label -1."""
+def _hard_target(z: Any, y: Any, w: Any, smoothing: float, ignore_index: int | None) -> Any:
+    """The target of each row: 1 - smoothing at its label and smoothing / C everywhere, times w; zeros if ignored."""
     classes = z.shape[-1]
-    own, counts = y[:, None] == np.arange(classes), y[:, None] >= 0
+    counts = _counted(y, classes, ignore_index)[:, None]
+    own = counts & (y[:, None] == np.arange(classes))
     return ((own * (1 - smoothing) + counts * (smoothing / classes)) * w).astype(z.dtype)
 
 
-@primitive
-def xent(z, y, w, *, smoothing=0.0, reduction="none"):
-    """-sum target log softmax(z) of each row; the target: (1 - smoothing) w[y] at y, and smoothing w / C everywhere."""
-    return _soft_loss(z, _hard_target(z, y, w, smoothing), reduction)
+def _counted(y: Any, classes: int, ignore_index: int | None) -> Any:
+    """Which rows are not ignored. ValueError if one of them has a label that is no class."""
+    counts = np.ones(y.shape, bool) if ignore_index is None else y != ignore_index
+    if np.any(counts & ((y < 0) | (y >= classes))):
+        raise ValueError("a label is no class")
+    return counts
 
 
 @primitive
-def target_mass(z, y, w, *, smoothing=0.0):
+def xent(z, y, w, *, smoothing=0.0, reduction="none", ignore_index=None):
+    """-sum target log softmax(z) of each row; the target: (1 - smoothing) w[y] at y, and smoothing w / C everywhere.
+
+    ignore_index: rows with this label count for nothing. ValueError for any other label that is no class.
+    """
+    return _soft_loss(z, _hard_target(z, y, w, smoothing, ignore_index), reduction)
+
+
+@primitive
+def target_mass(z, y, w, *, smoothing=0.0, ignore_index=None):
     """The sum of each row's target: what the row counts for. 1 without weights, 0 for a row that is ignored."""
     w = np.broadcast_to(np.asarray(w, z.dtype), z.shape[-1:])
-    return np.where(y < 0, 0, w[y] * (1 - smoothing) + np.sum(w) * (smoothing / z.shape[-1])).astype(z.dtype)
+    counts = _counted(y, z.shape[-1], ignore_index)
+    own = w[np.where(counts, y, 0)]
+    return np.where(counts, own * (1 - smoothing) + np.sum(w) * (smoothing / z.shape[-1]), 0).astype(z.dtype)
 
 
 target_mass.constant_in("z", "y", "w")
@@ -99,28 +115,29 @@ def _rows_of(g: Any, z: Any, reduction: str) -> Any:
 
 
 @xent.vjp("z")
-def xent_z(g, out, z, y, w, *, smoothing, reduction):
-    return xent_grad(g, z, y, w, smoothing=smoothing, reduction=reduction)
+def xent_z(g, out, z, y, w, *, smoothing, reduction, ignore_index):
+    return xent_grad(g, z, y, w, smoothing=smoothing, reduction=reduction, ignore_index=ignore_index)
 
 
 xent.constant_in("y", "w")
 
 
 @primitive
-def xent_grad(upstream, z, y, w, *, smoothing=0.0, reduction="none"):
+def xent_grad(upstream, z, y, w, *, smoothing=0.0, reduction="none", ignore_index=None):
     """upstream times (softmax(z) sum(target) - target)."""
-    return _soft_slope(z, _hard_target(z, y, w, smoothing)) * _rows_of(upstream, z, reduction)
+    return _soft_slope(z, _hard_target(z, y, w, smoothing, ignore_index)) * _rows_of(upstream, z, reduction)
 
 
 @xent_grad.vjp("upstream")
-def xent_grad_upstream(g, out, upstream, z, y, w, *, smoothing, reduction):
+def xent_grad_upstream(g, out, upstream, z, y, w, *, smoothing, reduction, ignore_index):
     ones = np.ones(z.shape[0], z.dtype)
-    return _collected(reduce_sum(g * xent_grad(ones, z, y, w, smoothing=smoothing), axis=-1), reduction)
+    slope = xent_grad(ones, z, y, w, smoothing=smoothing, ignore_index=ignore_index)
+    return _collected(reduce_sum(g * slope, axis=-1), reduction)
 
 
 @xent_grad.vjp("z")
-def xent_grad_z(g, out, upstream, z, y, w, *, smoothing, reduction):
-    mass = expand_dims(target_mass(z, y, w, smoothing=smoothing), axis=-1)
+def xent_grad_z(g, out, upstream, z, y, w, *, smoothing, reduction, ignore_index):
+    mass = expand_dims(target_mass(z, y, w, smoothing=smoothing, ignore_index=ignore_index), axis=-1)
     return _softmax_curvature(where(mass == 0, 0, g * _rows_of(upstream, z, reduction) * mass), z)
 
 

@@ -23,7 +23,7 @@ PATIENCE = 0.05  # seconds of compiled steps after which Ctrl-C and the progress
 
 def can_compile() -> bool:
     """Whether Numba is there to compile loops."""
-    from tinygrad_ce import kernels  # brings Numba in, so not before it is needed
+    from tinygrad_ce.kernels import jit as kernels  # brings Numba in, so not before it is needed
 
     return kernels.numba is not None
 

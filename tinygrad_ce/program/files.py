@@ -87,7 +87,7 @@ def _write(path: Path, text: str) -> None:
 
 def _machine_code(directory: Path, name: str) -> list[Path]:
     """The files that Numba keeps for a program: beside it, or where index-checked code lies."""
-    from tinygrad_ce.kernels import numba
+    from tinygrad_ce.kernels.jit import numba
 
     folders = [directory, directory / "boundscheck"]
     if chosen := vars(numba.config).get("CACHE_DIR"):  # where the user wants all machine code to be kept
@@ -173,10 +173,7 @@ def clear() -> int:
 @remembered
 def _versions() -> str:
     """What the machine code depends on besides the text."""
-    import numba
+    from tinygrad_ce.kernels import code_cache
+    from tinygrad_ce.kernels.jit import numba
 
-    from tinygrad_ce import kernels
-    from tinygrad_ce.program import products
-
-    sources = [Path(module.__file__ or "").read_text() for module in (kernels, products)]
-    return "".join([numba.__version__, *sources])
+    return f"{numba.__version__} {code_cache.digest()}"

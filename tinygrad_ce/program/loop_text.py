@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinygrad_ce import kernels
 from tinygrad_ce.program.arrays import CannotLower, Node, through
 from tinygrad_ce.program.loops import COMPARING, FROM_KERNELS, FROM_PRODUCTS, dtype_text, identity, read_by_reduction
 from tinygrad_ce.program.printed import lines_of
@@ -90,10 +91,8 @@ class LoopText:
             "",
             "import numpy as np",
             "",
-            f"from tinygrad_ce.kernels import {', '.join(sorted({'jit', *self.imports} - FROM_PRODUCTS))}",
+            *kernels.import_lines({"jit", *self.imports}),
         ]
-        if products := sorted(self.imports & FROM_PRODUCTS):
-            head.append(f"from tinygrad_ce.program.products import {', '.join(products)}")
         arguments = textwrap.fill(
             f"def run(order, steps, numbers, {', '.join(names)}):", 110, subsequent_indent="        "
         )

@@ -55,7 +55,10 @@ def _as(dtype: np.dtype[Any], x: Any) -> Node:
 
 def _weight(w: Node, z: Node, params: Any, which: str) -> Node:
     """One weight, or one for each class (or element), as the kernels take them."""
-    single = w.size == 1 and (which == "sigmoid_xent" or (which == "xent" and params["smoothing"] == 0))
+    from tinygrad_ce.kernels.rows import MAX_PANEL_CLASSES  # brings Numba in
+
+    in_a_panel = which == "xent" and params["smoothing"] == 0 and z.shape[-1] <= MAX_PANEL_CLASSES
+    single = w.size == 1 and (which == "sigmoid_xent" or in_a_panel)
     wanted = (1,) if single else z.shape if which == "sigmoid_xent" else z.shape[1:]
     if w.kind == "full":
         return Node("full", wanted, w.dtype, detail=w.detail)
@@ -108,7 +111,8 @@ def _lines(
     slope: Node | None,
     writes: set[Buffer],
 ) -> list[str]:
-    from tinygrad_ce import kernels
+    from tinygrad_ce.kernels.binary_cross_entropy import BLOCK  # these bring Numba in
+    from tinygrad_ce.kernels.rows import MAX_PANEL_CLASSES, buffer_shape, panel_rows
 
     reduction, dtype = params["reduction"], z.dtype
     rows = z.shape[0] if which != "sigmoid_xent" else z.size
@@ -122,45 +126,42 @@ def _lines(
     losses = plan.buffers[loss].name if whole and loss is not None else None
     slopes = plan.buffers[slope] if slope is not None else None
     if which == "sigmoid_xent":
-        plan.imports.update(("_sigmoid_xent_blocks", "_sum"))
-        sums = work("sums", (-(-rows // kernels.BLOCK),), np.float64)
+        plan.imports.update(("sigmoid_xent_blocks", "accurate_sum"))
+        sums = work("sums", (-(-rows // BLOCK),), np.float64)
         nothing = work("nothing", (0,))
-        space = work("space", (5, min(rows, kernels.BLOCK)))
+        space = work("space", (5, min(rows, BLOCK)))
         given = ", ".join(b.name for b in values)
         lines = [
-            f"_sigmoid_xent_blocks({given}, 0, {upstream.name}, {losses or nothing}, "
+            f"sigmoid_xent_blocks({given}, 0, {upstream.name}, {losses or nothing}, "
             f"{slopes.name if slopes else nothing}, {share!r}, {sums}, {space})"
         ]
-        total = f"_sum({sums}) * {share!r}"
+        total = f"accurate_sum({sums}) * {share!r}"
     else:
         matrix = plan.view(values[0], z.shape)
         out = plan.view(slopes, z.shape) if slopes else work("nothing", (0, z.shape[1]))
         each = losses or work("losses", (rows,))
         y = values[1].name if which == "xent" else plan.view(values[1], z.shape)
-        few = which == "xent" and z.shape[1] <= kernels.FEW and params["smoothing"] == 0 and values[2].size == 1
+        few = which == "xent" and z.shape[1] <= MAX_PANEL_CLASSES and params["smoothing"] == 0 and values[2].size == 1
+        ignored = params.get("ignore_index")
+        labels = f"{ignored is not None}, {ignored or 0}, " if which == "xent" else ""
         if few:
-            plan.imports.update(("_xent_few", "_sum"))
-            lanes = kernels.lanes_for(rows)
-            whole_number = np.int32 if dtype.itemsize == 4 else np.int64
-            room = ", ".join(
-                (
-                    work("panel", (z.shape[1] + 2, lanes)),
-                    work("ranks", (lanes,), whole_number),
-                    work("label", (lanes,), np.int64),
-                    work("five", (5, lanes), np.float64),
-                )
-            )
-            lines = [f"_xent_few({matrix}, {y}, {values[2].name}, {upstream.name}, {share!r}, {room}, {each}, {out})"]
-        else:
-            name = "_xent_many" if which == "xent" else "_soft_xent_rows"
-            plan.imports.update((name, "_sum"))
-            long = -(-z.shape[1] // kernels.VECTOR) * kernels.VECTOR
-            room = work("row", (long,)) + (", " + work("target", (z.shape[1],)) if which == "soft_xent" else "")
+            plan.imports.update(("xent_panel", "accurate_sum"))
+            lanes = panel_rows(rows)
+            room = f"{work('panel', (z.shape[1] + 3, lanes))}, {work('three', (3, lanes), np.float64)}"
             lines = [
-                f"{name}({matrix}, {y}, {values[2].name}, {float(params['smoothing'])!r}, {upstream.name}, {share!r}, "
-                f"{room}, {each}, {out})"
+                f"xent_panel({matrix}, {y}, {labels}{values[2].name}[0], {upstream.name}, {share!r}, {room}, {each}, "
+                f"{out})"
             ]
-        total = f"_sum({each}) / {rows}" if reduction == "mean" else f"_sum({each})"
+        else:
+            name = "xent_rows" if which == "xent" else "soft_xent_rows"
+            plan.imports.update((name, "accurate_sum"))
+            room = work("buffer", buffer_shape(z.shape[1]))
+            room += ", " + work("target", (z.shape[1],)) if which == "soft_xent" else ""
+            lines = [
+                f"{name}({matrix}, {y}, {labels}{values[2].name}, {float(params['smoothing'])!r}, {upstream.name}, "
+                f"{share!r}, {room}, {each}, {out})"
+            ]
+        total = f"accurate_sum({each}) / {rows}" if reduction == "mean" else f"accurate_sum({each})"
     if loss is not None and not whole:
         lines.append(f"{plan.buffers[loss].name}[0] = {total}")
     return lines

@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce._attach import set_aside
 from tinygrad_ce.backward import edges, reachable, recording, seed_of, walk
 from tinygrad_ce.core import Array, Tensor, array_of
 from tinygrad_ce.data.checks import several, whole_number
+from tinygrad_ce.kernels.attach import set_aside
 from tinygrad_ce.nn import Module, init
 from tinygrad_ce.optim import Optimizer
 from tinygrad_ce.source_lines import tracking

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce._attach import set_aside
 from tinygrad_ce.backward import reachable, walk
 from tinygrad_ce.core import Array, Primitive, Tensor, interpreter
+from tinygrad_ce.kernels.attach import set_aside
 from tinygrad_ce.program.printed import expression_of, literal, source
 from tinygrad_ce.program.recorded import as_computed, record
 from tinygrad_ce.program.straight import Instruction, Value

@@ -16,7 +16,7 @@ from tinygrad_ce.core import Array, Primitive
 Inputs: TypeAlias = "dict[str, tuple[ast.expr, Any]]"  # by argument: what stands for it, and its array or number
 
 _LOSS = {
-    "labels": "-{weight}np.log(softmax(z))[np.arange({rows}), y]",
+    "labels": "-{weight}np.log(softmax(z))[np.arange({rows}), {label}]",
     "rows": "-({weight}{target} * np.log(softmax(z))).sum(axis=-1)",
     "elements": "-({positive} * np.log(sigmoid(z)) + (1 - y) * np.log(1 - sigmoid(z)))",
 }
@@ -55,11 +55,12 @@ def _loss(params: Any, inputs: Inputs) -> str:
     """The loss of each row."""
     weight = "" if _is(inputs["w"], 1) else "w * "
     if "y" in inputs and not params.get("smoothing"):
-        weight = "w[y] * " if np.ndim(inputs["w"][1]) else weight
-        loss = _LOSS["labels"].format(weight=weight, rows=np.asarray(inputs["z"][1]).shape[0])
+        rows, label = np.asarray(inputs["z"][1]).shape[0], _label(params, inputs)
+        weight = f"w[{label}] * " if np.ndim(inputs["w"][1]) else weight
+        loss = _LOSS["labels"].format(weight=weight, rows=rows, label=label)
     else:
         loss = _LOSS["rows"].format(weight=weight, target=_target(params, inputs))
-    return f"(y >= 0) * ({loss})" if _has_ignored(inputs) else loss
+    return f"(y != {params['ignore_index']}) * ({loss})" if _has_ignored(params, inputs) else loss
 
 
 def _slope(params: Any, inputs: Inputs) -> str:
@@ -70,11 +71,11 @@ def _slope(params: Any, inputs: Inputs) -> str:
     elif not np.ndim(inputs["w"][1]):
         slope = f"w * (softmax(z) - {target})"
     elif "y" in inputs and not params.get("smoothing"):
-        slope = f"w[y][:, None] * (softmax(z) - {target})"
+        slope = f"w[{_label(params, inputs)}][:, None] * (softmax(z) - {target})"
     else:
         weighted = f"w * {target}"
         slope = f"(({weighted}).sum(axis=-1, keepdims=True) * softmax(z) - {weighted})"
-    return f"(y >= 0)[:, None] * {slope}" if _has_ignored(inputs) else slope
+    return f"(y != {params['ignore_index']})[:, None] * {slope}" if _has_ignored(params, inputs) else slope
 
 
 def _target(params: Any, inputs: Inputs) -> str:
@@ -85,9 +86,18 @@ def _target(params: Any, inputs: Inputs) -> str:
     return f"smoothed(y, {classes}, {smoothing})" if smoothing else f"one_hot(y, {classes})"
 
 
-def _has_ignored(inputs: Inputs) -> bool:
-    """Whether rows are left out, whose label is -1 then."""
-    return "y" in inputs and bool((np.asarray(inputs["y"][1]) < 0).any())
+def _label(params: Any, inputs: Inputs) -> str:
+    """The labels as an index: an ignored one may be no class."""
+    ignored, classes = params.get("ignore_index"), np.asarray(inputs["z"][1]).shape[-1]
+    if not _has_ignored(params, inputs) or -classes <= ignored < classes:
+        return "y"
+    return f"np.where(y == {ignored}, 0, y)"
+
+
+def _has_ignored(params: Any, inputs: Inputs) -> bool:
+    """Whether rows are left out because of their label."""
+    ignored = params.get("ignore_index")
+    return "y" in inputs and ignored is not None and bool((np.asarray(inputs["y"][1]) == ignored).any())
 
 
 def _binary_loss(inputs: Inputs) -> str:

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from tinygrad_ce.core import REGISTRY, Array
+from tinygrad_ce.core import REGISTRY, Array, Tensor
 from tinygrad_ce.views.reading import Edge
 
 SURE = 1e4  # a logit that leaves the other classes the probability 0
@@ -24,12 +24,14 @@ def crossed(edge: Edge, upstream: Array) -> Iterator[Crossed]:
     if op is None or tensor is None or edge.argument != "z" or not edge.source.value.size:
         return
     rule, above = op.rule(edge.position), np.asarray(upstream, edge.target.value.dtype)
-    given = dict(zip(op.arguments, tensor.arrays, strict=False))
+    given, params = arguments_of(tensor), dict(tensor.params)
+    if params.get("ignore_index") is not None:
+        params["ignore_index"] = -1
 
     def asked(**other: Any) -> Array:
         """What the rule gives if some of its arguments or options are other ones."""
         values = {name: other.get(name, value) for name, value in given.items()}
-        options = {name: other.get(name, value) for name, value in tensor.params.items()}
+        options = {name: other.get(name, value) for name, value in params.items()}
         with np.errstate(all="ignore"):
             return np.asarray(rule(above, tensor.data, *values.values(), **options), np.float64)
 
@@ -37,10 +39,19 @@ def crossed(edge: Edge, upstream: Array) -> Iterator[Crossed]:
         with np.errstate(all="ignore"):
             yield from _of_softmax(edge.source.name, asked, given)
             yield from _of_other_labels(asked, given, edge.source.shape[-1])
-            yield from _of_options(asked, given, tensor.params, edge.source.shape[0])
+            yield from _of_options(asked, given, params, edge.source.shape[0])
     elif op.name == "sigmoid_xent":
         with np.errstate(all="ignore"):
             yield from _of_sigmoid(edge.source.name, asked, given)
+
+
+def arguments_of(tensor: Tensor) -> dict[str, Any]:
+    """The arguments of the operation that made the tensor by name; the label of an ignored row is -1."""
+    assert tensor.op is not None
+    given = dict(zip(tensor.op.arguments, tensor.arrays, strict=False))
+    if tensor.params.get("ignore_index") is not None:
+        given["y"] = np.where(given["y"] == tensor.params["ignore_index"], -1, given["y"])
+    return given
 
 
 def _of_softmax(z: str, asked: Callable[..., Array], given: dict[str, Any]) -> Iterator[Crossed]:

@@ -17,7 +17,7 @@ import numpy as np
 
 from tinygrad_ce.core import Array
 from tinygrad_ce.program.straight import unused
-from tinygrad_ce.views.exercise.crossed import crossed, is_weighted_mean
+from tinygrad_ce.views.exercise.crossed import arguments_of, crossed, is_weighted_mean
 from tinygrad_ce.views.exercise.rounding import rounding
 from tinygrad_ce.views.exercise.slips import names_in, slips
 from tinygrad_ce.views.formula import Formula
@@ -279,7 +279,7 @@ class Examiner:
         for edge in self.graph.edges:
             op, tensor = edge.target.op, edge.target.tensor
             if op is not None and op.name == "xent" and tensor is not None and self._all_pass(node, edge):
-                return is_weighted_mean(dict(zip(op.arguments, tensor.arrays, strict=False)))
+                return is_weighted_mean(arguments_of(tensor))
         return False
 
     def _counted(self, factor: float) -> str:

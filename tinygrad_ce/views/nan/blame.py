@@ -17,9 +17,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from tinygrad_ce._attach import set_aside
 from tinygrad_ce.backward import edges, reachable, seed_of, unbroadcast, walk
 from tinygrad_ce.core import Array, Tensor
+from tinygrad_ce.kernels.attach import set_aside
 
 ORDINARY = 0.6  # finite under log, sqrt, arctanh, 1 / x, log(1 - x)...: inside the domain of every usual function
 

@@ -1,4 +1,4 @@
-"""Numba kernels: `op.run` of a primitive becomes a loop, at the first call that is worth its compilation.
+"""How kernels come into the engine: as `op.run` of their primitives, and as an interpreter that fuses loss and gradient.
 
 Nothing here imports Numba; a kernel's file does, and it is imported when the kernel is first needed.
 """
@@ -13,51 +13,52 @@ import numpy as np
 
 from tinygrad_ce import ops
 from tinygrad_ce.core import EAGER, Primitive, Rule, Tensor, interpreter, result_of
+from tinygrad_ce.kernels import find
 
 MIN_ELEMENTS = 4096  # for fewer, NumPy is as fast, and no toy network waits for a compiler
-FLOATS, LABELS = "fd", "lq"  # float32 and float64; int64
+MIN_ELEMENTS_OF_TANH = 500_000  # NumPy's own tanh, so only threads can gain
 
 
 class Kernel:
-    """What stands in `op.run`: the loop where it can do the work, or the body.
+    """What stands in `op.run`: the kernel where it can do the work, or the body.
 
-    name: of a function in `tinygrad_ce.kernels` with the arguments of the primitive; it returns NotImplemented where
-    the body shall do the work. min_size: how many elements the first array has at least. dtypes: of the first array.
+    name: of a kernel with the arguments of the primitive; it returns NotImplemented where the body shall do the work.
+    min_size: how many elements the first array has at least.
     """
 
-    def __init__(self, op: Primitive, name: str, min_size: int = 0, dtypes: str = FLOATS) -> None:
-        self.name, self.min_size, self.dtypes = name, min_size, dtypes
-        self.body: Callable[..., Any] = op.body
-        self.loop: Callable[..., Any] | None = None
+    __slots__ = ("body", "min_size", "name", "run")
+
+    def __init__(self, body: Callable[..., Any], name: str, min_size: int = 0) -> None:
+        self.body, self.name, self.min_size = body, name, min_size
+        self.run = self._load
 
     def __call__(self, *arrays: Any, **params: Any) -> Any:
         first = arrays[0]
         if type(first) is np.ndarray and first.size >= self.min_size:
             dtype = first.dtype
-            if dtype.char in self.dtypes and dtype.isnative:
-                out = (self.loop or self.load())(*arrays, **params)
+            if dtype.char in "fd" and dtype.isnative:  # float32 and float64
+                out = self.run(*arrays, **params)
                 if out is not NotImplemented:
                     return out
         return self.body(*arrays, **params)
 
-    def load(self) -> Callable[..., Any]:
-        """The loop, which brings Numba in; the body where there is no Numba."""
-        from tinygrad_ce import kernels
+    def _load(self, *arrays: Any, **params: Any) -> Any:
+        """The first call brings Numba in; where there is none, the body does the work."""
+        from tinygrad_ce.kernels.jit import numba, warn_without_numba
 
-        if kernels.numba is None:
-            kernels.warn_once()
-        self.loop = getattr(kernels, self.name) if kernels.numba is not None else self.body
-        assert self.loop is not None
-        return self.loop
+        if numba is None:
+            warn_without_numba()
+            self.run = self.body
+        else:
+            self.run = find(self.name)
+        return self.run(*arrays, **params)
 
 
-KERNELS: dict[Primitive, tuple[Any, ...]] = {
-    ops.first_bad_label: ("first_bad_label", 0, LABELS),
-    **{op: (op.name,) for op in (ops.xent, ops.xent_grad, ops.soft_xent, ops.soft_xent_grad)},
-    **{op: (op.name,) for op in (ops.sigmoid_xent, ops.sigmoid_xent_grad)},
-    **{op: (op.name, MIN_ELEMENTS) for op in (ops.softmax, ops.log_softmax, ops.logsumexp)},
-    **{op: (op.name, MIN_ELEMENTS) for op in (ops.sigmoid, ops.softplus)},
-    ops.tanh: ("tanh", 500_000),  # NumPy's own, so only threads can gain
+LOSSES = (ops.xent, ops.soft_xent, ops.sigmoid_xent)
+KERNELS: dict[Primitive, int] = {  # and the smallest size that is worth a compilation
+    **dict.fromkeys((*LOSSES, ops.xent_grad, ops.soft_xent_grad, ops.sigmoid_xent_grad), 0),
+    **dict.fromkeys((ops.softmax, ops.log_softmax, ops.logsumexp, ops.sigmoid, ops.softplus), MIN_ELEMENTS),
+    ops.tanh: MIN_ELEMENTS_OF_TANH,
 }
 
 
@@ -86,9 +87,11 @@ class FusedRule:
         return self.slope is None
 
 
-FUSED = {op: Kernel(op, f"{op.name}_with_gradient") for op in (ops.xent, ops.soft_xent, ops.sigmoid_xent)}
-for _kernel in FUSED.values():
-    _kernel.body = lambda *arrays, **params: NotImplemented
+def _not_fused(*arrays: Any, **params: Any) -> Any:
+    return NotImplemented
+
+
+FUSED = {op: Kernel(_not_fused, f"{op.name}_with_gradient") for op in LOSSES}
 
 
 def fuse(inner: Any, op: Primitive, inputs: tuple[Any, ...], params: dict[str, Any]) -> Any:
@@ -96,7 +99,8 @@ def fuse(inner: Any, op: Primitive, inputs: tuple[Any, ...], params: dict[str, A
     kernel = FUSED.get(op)
     if kernel is not None:
         z = inputs[0]
-        if isinstance(z, Tensor) and z.requires_grad and interpreter.get().recording:
+        arrays_only = not isinstance(inputs[1], (list, tuple))
+        if arrays_only and isinstance(z, Tensor) and z.requires_grad and interpreter.get().recording:
             arrays = [x.data if isinstance(x, Tensor) else x for x in inputs]
             both = kernel(*arrays, **params)
             if both is not NotImplemented:
@@ -126,6 +130,6 @@ def set_aside(tensors: Iterable[Tensor]) -> Iterator[None]:
 
 def attach() -> None:
     """Put the kernels into their primitives, and the fused losses under all interpreters."""
-    for op, settings in KERNELS.items():
-        op.run = Kernel(op, *settings)
+    for op, min_size in KERNELS.items():
+        op.run = Kernel(op.body, op.name, min_size)
     EAGER.attach(call=fuse)

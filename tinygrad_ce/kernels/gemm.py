@@ -1,4 +1,4 @@
-"""What compiled steps need besides the kernels: products of matrices whose sizes are known, and exp of any number.
+"""What compiled steps need besides the kernels: products of matrices whose sizes are known.
 
 This file brings Numba in; only generated loops import it.
 """
@@ -8,36 +8,16 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-import numpy as np
 from llvmlite import ir
 from numba import config, types
 from numba.core import cgutils
-from numba.extending import intrinsic, overload
-
-from tinygrad_ce.kernels import INLINE, either, exp_of
+from numba.extending import intrinsic
 
 PLAIN = bool(vars(config)["DISABLE_JIT"])  # whether all loops run as Python
 BYTES = 64  # of the widest vector registers; a processor with narrower ones takes two
 VECTORS = 4  # of columns at a time
 HIGH = {1: 8, 2: 6, 3: 5, 4: 4}  # rows at a time, for so many vectors: their sums fit into 32 registers
 TERMS = 1024  # of a sum at a time
-
-
-def exp_any(x: Any) -> Any:
-    """exp(x) for any x: exp_of is for those that are not positive."""
-    return np.exp(x)
-
-
-@overload(exp_any, strict=False, jit_options=INLINE)
-def _exp_any(x: Any) -> Any:
-    real = np.float32 if x == types.float32 else np.float64
-    zero, one = real(0), real(1)
-
-    def body(x):
-        e = exp_of(-abs(x), zero)
-        return either(x > zero, one / e, e)
-
-    return body
 
 
 def multiplied(

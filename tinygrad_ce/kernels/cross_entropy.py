@@ -1,0 +1,293 @@
+"""The cross-entropies of logits: one kernel for each fills the losses, the gradient, or both.
+
+A kernel fills the gradient if there is room for it. A row's loss is the sum of two terms of one sign: how far the
+target lies below the largest logit, and log(sum(exp)) above it. The gradient of the target's class is taken from the
+other classes where it would cancel.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tinygrad_ce.kernels.arguments import (
+    check_same_shape,
+    class_weights,
+    contiguous,
+    own_upstream,
+    reduced,
+    upstream_share,
+)
+from tinygrad_ce.kernels.jit import jit
+from tinygrad_ce.kernels.rows import (
+    MAX_PANEL_CLASSES,
+    PANEL_ROWS,
+    Array,
+    accurate_sum,
+    buffer_shape,
+    by_rows,
+    is_short,
+    load_panel,
+    load_row,
+    panel_exponentials,
+    panel_scratch,
+    row_exponentials,
+    store_panel,
+    store_row,
+)
+from tinygrad_ce.kernels.vector_math import log1p_of, plus, widest
+
+NO_CLASS = "a label is no class"
+
+
+# ---- softmax cross-entropy with class indices
+
+
+def xent(
+    z: Array, y: Array, w: Any, *, smoothing: float = 0.0, reduction: str = "none", ignore_index: int | None = None
+) -> Any:
+    return _xent(z, y, w, smoothing, reduction, ignore_index, None, np.empty((0, z.shape[1]), z.dtype))
+
+
+def xent_grad(
+    upstream: Any,
+    z: Array,
+    y: Array,
+    w: Any,
+    *,
+    smoothing: float = 0.0,
+    reduction: str = "none",
+    ignore_index: int | None = None,
+) -> Array:
+    slope = np.empty(z.shape, z.dtype)
+    _xent(z, y, w, smoothing, reduction, ignore_index, upstream, slope)
+    return slope
+
+
+def xent_with_gradient(
+    z: Array, y: Array, w: Any, *, smoothing: float = 0.0, reduction: str = "none", ignore_index: int | None = None
+) -> Any:
+    """The reduced loss, and its gradient at the logits: exp is taken once for both."""
+    if reduction == "none":
+        return NotImplemented
+    slope = np.empty(z.shape, z.dtype)
+    return _xent(z, y, w, smoothing, reduction, ignore_index, None, slope), slope
+
+
+def _xent(
+    z: Array,
+    y: Array,
+    w: Any,
+    smoothing: float,
+    reduction: str,
+    ignore_index: int | None,
+    upstream: Any,
+    slope: Array,
+) -> Any:
+    """Fill the gradient if there is room for one, and return the loss."""
+    z, y = contiguous(z), contiguous(y)
+    rows, classes = z.shape
+    check_same_shape(y.shape, (rows,))
+    each, share = own_upstream(upstream, reduction, (rows,), z), upstream_share(reduction, rows, upstream)
+    loss = np.empty(rows, z.dtype)
+    labels = ignore_index is not None, ignore_index or 0
+    loop: Callable[..., Any]
+    if classes <= MAX_PANEL_CLASSES and smoothing == 0 and np.size(w) == 1:
+        w = w if type(w) is float else np.asarray(w, z.dtype).item()
+        if is_short(z):  # the batches of toy networks, without ceremony
+            total = xent_panel(z, y, *labels, w, each, share, *panel_scratch(classes, rows, z.dtype), loss, slope)
+            return reduced(loss, total, reduction)
+
+        def loop(z: Array, y: Array, each: Array, loss: Array, slope: Array) -> None:
+            xent_panel(z, y, *labels, w, each, share, *panel_scratch(classes, len(z), z.dtype), loss, slope)
+
+        by_rows(loop, (z, y, each, loss, slope), 3.0, step=PANEL_ROWS)
+    else:
+        weights = class_weights(w, z)
+
+        def loop(z: Array, y: Array, each: Array, loss: Array, slope: Array) -> None:
+            buffer = np.empty(buffer_shape(classes), z.dtype)
+            xent_rows(z, y, *labels, weights, smoothing, each, share, buffer, loss, slope)
+
+        by_rows(loop, (z, y, each, loss, slope), 1.0, step=1)
+    return reduced(loss, None if reduction == "none" else accurate_sum(loss), reduction)
+
+
+@jit
+def xent_panel(z, y, ignoring, ignored, w, upstream, share, panel, numbers, loss, slope):
+    """Fill the loss of each row and, if there is room for it, the gradient; return the sum. For few classes."""
+    widest()
+    rows, classes = z.shape
+    lanes = panel.shape[1]
+    top, part, own, panel = panel[classes], panel[classes + 1], panel[classes + 2], panel[:classes]
+    rest, gap, factor = numbers[0], numbers[1], numbers[2]
+    for first in range(0, rows, lanes):
+        here = min(lanes, rows - first)
+        load_panel(z, first, panel)
+        panel_exponentials(panel, top, part, own, rest)
+        absent = 0
+        for k in range(here):
+            label = y[first + k]
+            if ignoring and label == ignored:
+                absent += 1
+                label = 0
+            elif not 0 <= label < classes:
+                raise ValueError(NO_CLASS)
+            gap[k] = np.float64(top[k]) - np.float64(z[first + k, label])
+            own[k] = panel[label, k]
+        for k in range(lanes):
+            gap[k] += log1p_of(rest[k])
+        for k in range(here):
+            loss[first + k] = w * gap[k]
+        if len(slope) > 0:
+            for k in range(here):
+                factor[k] = share * w * upstream[first + k if len(upstream) > 1 else 0]
+            for k in range(lanes):
+                factor[k] /= 1 + rest[k]
+                own[k] = -((rest[k] + (1 - own[k])) * factor[k])  # minus the sum of the others, which cannot cancel
+                part[k] = factor[k]
+            for c in range(classes):
+                for k in range(lanes):
+                    panel[c, k] *= part[k]
+            for k in range(here):
+                if not (ignoring and y[first + k] == ignored):
+                    panel[y[first + k], k] = own[k]
+            store_panel(panel, first, slope)
+        if absent > 0:  # whatever is in a row that is ignored
+            for i in range(first, first + here):
+                if y[i] == ignored:
+                    loss[i] = 0
+                    slope[i : i + 1] = 0
+    return accurate_sum(loss)
+
+
+@jit
+def xent_rows(z, y, ignoring, ignored, w, smoothing, upstream, share, buffer, loss, slope):
+    """Fill the loss of each row and, if there is room for it, the gradient. For many classes, or weighted ones."""
+    widest()
+    rows, classes = z.shape
+    width = buffer.shape[1]
+    uniform = smoothing / classes  # of the label's weight, for every class
+    weight = accurate_sum(w)
+    for i in range(rows):
+        label = y[i]
+        own = mass = 0.0
+        if not (ignoring and label == ignored):
+            if not 0 <= label < classes:
+                raise ValueError(NO_CLASS)
+            own = (1 - smoothing) * np.float64(w[label])
+            mass = own + uniform * weight
+        if mass == 0:  # an ignored row counts for nothing, whatever is in it
+            loss[i] = 0
+            slope[i : i + 1] = 0
+            continue
+        top = load_row(z[i], buffer)
+        gaps = own * (np.float64(top) - np.float64(z[i, label])) if own != 0 else 0.0
+        if smoothing != 0:
+            gaps += _gaps(z[i], w, top, uniform)
+        rest = row_exponentials(buffer, top)
+        loss[i] = gaps + mass * math.log1p(rest)
+        if len(slope) > 0:
+            g = share * np.float64(upstream[i if len(upstream) > 1 else 0])
+            store_row(buffer, g * mass / (1 + rest), g * uniform, w, slope[i])
+            common = uniform * np.float64(w[label])
+            e = np.float64(buffer[label // width, label % width])
+            slope[i, label] = g * _at(own + common, mass, uniform * weight - common, e, rest)
+
+
+@jit
+def _at(target, mass, others, e, rest):
+    """mass p - target of one class, whose exponential is e; the target of the other classes is others.
+
+    Where the class has most of the mass the two cancel: there both are taken from the other classes.
+    """
+    if 2 * target > mass:
+        return others - mass * ((rest + (1 - e)) / (1 + rest))
+    return mass * (e / (1 + rest)) - target
+
+
+@jit
+def _gaps(row, w, top, uniform):
+    """The sum of the weighted distances to the top; a class without weight may be at -inf."""
+    total = 0.0
+    for c in range(len(row)):
+        gap = uniform * np.float64(w[c]) * (np.float64(top) - np.float64(row[c]))
+        total = plus(total, gap if w[c] != 0 else 0.0)
+    return total
+
+
+# ---- softmax cross-entropy with soft targets: ((1 - smoothing) q + smoothing / C) w for each class
+
+
+def soft_xent(z: Array, q: Array, w: Any, *, smoothing: float = 0.0, reduction: str = "none") -> Any:
+    return _soft_xent(z, q, w, smoothing, reduction, None, np.empty((0, z.shape[1]), z.dtype))
+
+
+def soft_xent_grad(
+    upstream: Any, z: Array, q: Array, w: Any, *, smoothing: float = 0.0, reduction: str = "none"
+) -> Array:
+    slope = np.empty(z.shape, z.dtype)
+    _soft_xent(z, q, w, smoothing, reduction, upstream, slope)
+    return slope
+
+
+def soft_xent_with_gradient(z: Array, q: Array, w: Any, *, smoothing: float = 0.0, reduction: str = "none") -> Any:
+    """The reduced loss, and its gradient at the logits."""
+    if reduction == "none":
+        return NotImplemented
+    slope = np.empty(z.shape, z.dtype)
+    return _soft_xent(z, q, w, smoothing, reduction, None, slope), slope
+
+
+def _soft_xent(z: Array, q: Array, w: Any, smoothing: float, reduction: str, upstream: Any, slope: Array) -> Any:
+    z, q = contiguous(z), np.ascontiguousarray(q, z.dtype)
+    check_same_shape(z.shape, q.shape)
+    each, share = own_upstream(upstream, reduction, z.shape[:1], z), upstream_share(reduction, len(z), upstream)
+    weights = class_weights(w, z)
+    loss = np.empty(len(z), z.dtype)
+
+    def loop(z: Array, q: Array, each: Array, loss: Array, slope: Array) -> None:
+        buffer, target = np.empty(buffer_shape(z.shape[1]), z.dtype), np.empty(z.shape[1], z.dtype)
+        soft_xent_rows(z, q, weights, smoothing, each, share, buffer, target, loss, slope)
+
+    by_rows(loop, (z, q, each, loss, slope), 2.0, step=1)
+    return reduced(loss, None if reduction == "none" else accurate_sum(loss), reduction)
+
+
+@jit
+def soft_xent_rows(z, q, w, smoothing, upstream, share, buffer, target, loss, slope):
+    """Fill the loss of each row and, if there is room for it, the gradient."""
+    widest()
+    rows, classes = z.shape
+    width = buffer.shape[1]
+    keep, uniform = z.dtype.type(1 - smoothing), z.dtype.type(smoothing / classes)
+    for i in range(rows):
+        for c in range(classes):
+            target[c] = (keep * q[i, c] + uniform) * w[c]
+        big, most = 0, target[0]
+        for c in range(1, classes):
+            if target[c] > most:
+                big, most = c, target[c]
+        target[big] = 0  # the class with the largest target is kept out of all sums, and treated alone
+        others = accurate_sum(target)
+        mass = others + np.float64(most)
+        if mass == 0:  # a row without weight counts for nothing
+            loss[i] = 0
+            slope[i : i + 1] = 0
+            continue
+        top = load_row(z[i], buffer)
+        gaps = 0.0
+        for c in range(classes):
+            gap = np.float64(target[c]) * (np.float64(top) - np.float64(z[i, c]))
+            gaps = plus(gaps, gap if target[c] != 0 else 0.0)  # a class that is not wanted may have logit -inf
+        gaps += np.float64(most) * (np.float64(top) - np.float64(z[i, big]))
+        rest = row_exponentials(buffer, top)
+        loss[i] = gaps + mass * math.log1p(rest)
+        if len(slope) > 0:
+            g = share * np.float64(upstream[i if len(upstream) > 1 else 0])
+            store_row(buffer, g * mass / (1 + rest), g, target, slope[i])
+            e = np.float64(buffer[big // width, big % width])
+            slope[i, big] = g * _at(np.float64(most), mass, others, e, rest)

@@ -1,0 +1,48 @@
+"""Functions of one number: tanh, sigmoid and softplus."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tinygrad_ce.kernels.jit import jit
+from tinygrad_ce.kernels.rows import Array, by_rows
+from tinygrad_ce.kernels.vector_math import either, exp_of, log1p_of
+from tinygrad_ce.threads import STEP
+
+
+def tanh(x: Array) -> Array:
+    """NumPy's own, which is vectorised, in several threads."""
+    return _one_by_one(lambda x, out: np.tanh(x, out=out), x, 0.9)
+
+
+def sigmoid(x: Array) -> Array:
+    return _one_by_one(_sigmoid, x, 0.8)
+
+
+def softplus(x: Array) -> Array:
+    return _one_by_one(_softplus, x, 1.3)
+
+
+def _one_by_one(loop: Callable[..., Any], x: Array, nanoseconds: float) -> Array:
+    x = np.ascontiguousarray(x)
+    out = np.empty(x.shape, x.dtype)
+    by_rows(loop, (x.reshape(-1), out.reshape(-1)), nanoseconds, step=STEP)
+    return out
+
+
+@jit
+def _sigmoid(x, out):
+    zero, one = x.dtype.type(0), x.dtype.type(1)
+    for i in range(len(x)):
+        e = exp_of(-abs(x[i]), zero)
+        out[i] = either(x[i] < zero, e, one) / (one + e)
+
+
+@jit
+def _softplus(x, out):
+    zero = x.dtype.type(0)
+    for i in range(len(x)):
+        out[i] = max(x[i], zero) + log1p_of(exp_of(-abs(x[i]), zero))

@@ -1,0 +1,61 @@
+"""Compilation: `jit` turns a loop into machine code on its first call, and keeps that on disk."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinygrad_ce import cache
+from tinygrad_ce.kernels import code_cache
+
+numba: Any
+try:
+    import numba
+except ImportError:  # a platform without Numba still has the bodies
+    numba = None
+
+# "contract" lets a multiplication and an addition become one fused instruction, and nothing else: never NaN-blind.
+OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
+
+
+def jit(loop: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile on first call, and keep the machine code on disk where only we can write."""
+    if numba is None or numba.config.DISABLE_JIT:
+        return np.errstate(all="ignore")(loop)  # as Python; compiled loops do not warn of inf - inf either
+    compiled: Callable[..., Any] = numba.njit(**OPTIONS)(loop)
+    folder = _folder(loop)
+    if folder is not None:
+        code_cache.keep(compiled, folder, checked=_is_kernel(loop))
+    return compiled
+
+
+def _is_kernel(loop: Callable[..., Any]) -> bool:
+    return loop.__module__.startswith("tinygrad_ce.kernels.")
+
+
+def _folder(loop: Callable[..., Any]) -> Path | None:
+    """Where the machine code of this loop is kept: of kernels in a folder named by all their files."""
+    chosen = numba.config.CACHE_DIR  # where the user wants all Numba code to be kept, if anywhere
+    directory = Path(chosen) if chosen else cache.directory()
+    if directory is None:
+        return None
+    if numba.config.BOUNDSCHECK and not chosen:
+        directory = directory / "boundscheck"  # loops that check their indices are other machine code
+    return code_cache.folder(directory) if _is_kernel(loop) else directory
+
+
+_warned = False
+
+
+def warn_without_numba() -> None:
+    """Say once in a process that Numba is missing."""
+    global _warned
+    if not _warned:
+        _warned = True
+        warnings.warn(
+            "Numba is not installed: losses and optimizers run on NumPy, slower", RuntimeWarning, stacklevel=2
+        )

@@ -1,0 +1,96 @@
+"""The updates of the optimizers, each of one parameter and its state in place, in one pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tinygrad_ce.kernels.jit import jit, numba
+from tinygrad_ce.kernels.rows import Array, by_rows, is_short
+from tinygrad_ce.threads import STEP
+
+# ---- optimizers: each updates one parameter and its state in place, in one pass. The arrays are contiguous: one row
+# of numbers, whatever their shape. The settings are turned to the parameter's own dtype first, as NumPy does
+# with Python numbers: a float32 parameter is updated in float32.
+
+
+def takes(param: Array, grad: Array) -> bool:
+    """Whether the loops below can update this parameter: float32 or float64, contiguous, with a gradient alike."""
+    return (
+        numba is not None
+        and param.dtype.char in "fd"
+        and param.dtype == grad.dtype
+        and param.flags.c_contiguous
+        and grad.flags.c_contiguous
+    )
+
+
+def sgd(p: Array, *rest: Any) -> None:
+    _sgd(p, *rest) if is_short(p) else _update(_sgd, 2, (p, *rest))
+
+
+def sgd_momentum(p: Array, *rest: Any) -> None:
+    _sgd_momentum(p, *rest) if is_short(p) else _update(_sgd_momentum, 3, (p, *rest))
+
+
+def adam(p: Array, *rest: Any) -> None:
+    _adam(p, *rest) if is_short(p) else _update(_adam, 4, (p, *rest))
+
+
+def rmsprop(p: Array, *rest: Any) -> None:
+    _rmsprop(p, *rest) if is_short(p) else _update(_rmsprop, 3, (p, *rest))
+
+
+def _update(loop: Callable[..., None], arrays: int, arguments: tuple[Any, ...]) -> None:
+    """Call the loop for a long parameter, in several threads; the first so many arguments are arrays."""
+    flat = tuple(array.reshape(-1) for array in arguments[:arrays])
+    by_rows(lambda *parts: loop(*parts, *arguments[arrays:]), flat, 0.4 * arrays, step=STEP)
+
+
+@jit
+def _sgd(p, g, lr, weight_decay):
+    p, g = p.reshape(-1), g.reshape(-1)
+    dtype = p.dtype.type
+    lr, weight_decay = dtype(lr), dtype(weight_decay)
+    for i in range(len(p)):
+        p[i] -= lr * (g[i] + weight_decay * p[i])
+
+
+@jit
+def _sgd_momentum(p, g, velocity, lr, momentum, nesterov, weight_decay):
+    p, g, velocity = p.reshape(-1), g.reshape(-1), velocity.reshape(-1)
+    dtype = p.dtype.type
+    lr, momentum, weight_decay = dtype(lr), dtype(momentum), dtype(weight_decay)
+    for i in range(len(p)):
+        slope = g[i] + weight_decay * p[i]
+        velocity[i] = momentum * velocity[i] + slope
+        p[i] -= lr * (slope + momentum * velocity[i] if nesterov else velocity[i])
+
+
+@jit
+def _adam(p, g, mean, square, rate, beta1, beta2, correction2, eps, added_decay, taken_decay):
+    p, g, mean, square = p.reshape(-1), g.reshape(-1), mean.reshape(-1), square.reshape(-1)
+    dtype = p.dtype.type
+    keep1, keep2, new1, new2 = dtype(beta1), dtype(beta2), dtype(1 - beta1), dtype(1 - beta2)
+    rate, correction2, eps = dtype(rate), dtype(correction2), dtype(eps)
+    added, taken = dtype(added_decay), dtype(taken_decay)
+    for i in range(len(p)):
+        slope = g[i] + added * p[i]
+        mean[i] = keep1 * mean[i] + new1 * slope
+        square[i] = keep2 * square[i] + new2 * (slope * slope)
+        root = np.sqrt(square[i] / correction2)
+        p[i] -= rate * mean[i] / (root + eps) + taken * p[i]
+
+
+@jit
+def _rmsprop(p, g, square, lr, decay, eps, weight_decay):
+    p, g, square = p.reshape(-1), g.reshape(-1), square.reshape(-1)
+    dtype = p.dtype.type
+    keep, new = dtype(decay), dtype(1 - decay)
+    lr, eps, weight_decay = dtype(lr), dtype(eps), dtype(weight_decay)
+    for i in range(len(p)):
+        slope = g[i] + weight_decay * p[i]
+        square[i] = keep * square[i] + new * (slope * slope)
+        p[i] -= lr * slope / (np.sqrt(square[i]) + eps)
