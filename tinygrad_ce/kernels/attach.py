@@ -1,4 +1,4 @@
-"""How kernels come into the engine: as `op.run` of their primitives, and as an interpreter that fuses loss and gradient.
+"""How kernels come into the engine: as `op.run` of their primitives, and as an interpreter that fuses loss and slope.
 
 Nothing here imports Numba; a kernel's file does, and it is imported when the kernel is first needed.
 """

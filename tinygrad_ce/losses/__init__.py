@@ -7,7 +7,6 @@ differentiate through the logits, so the textbook network is as stable as the fu
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import numpy as np
