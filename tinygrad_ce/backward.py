@@ -106,6 +106,8 @@ def walk(
     needed: the serial numbers of the tensors that a gradient is to reach; None: all.
     on_share: is called with each share as it arrives: by which tensor, at which of its inputs.
     """
+    if create_graph is not isinstance(seed, Tensor):
+        seed = Tensor(seed) if create_graph else seed.data.copy()
     waiting = [-of.serial]  # a heap: the youngest tensor that a share has reached comes first
     arrived = {of.serial: (of, seed)}
     while waiting:
@@ -116,7 +118,7 @@ def walk(
         out, values, params = (
             (tensor, tensor.inputs, tensor.params) if create_graph else (tensor.data, tensor.arrays, tensor.params)
         )
-        for position, (x, rule) in enumerate(zip(tensor.inputs, tensor.rules, strict=False)):
+        for position, (x, rule) in enumerate(zip(tensor.inputs, tensor.rules)):  # noqa: B905 (some have endless rules)
             if rule is None or not isinstance(x, Tensor) or not x.requires_grad:
                 continue
             serial, data = x.serial, x.data
@@ -124,7 +126,7 @@ def walk(
                 continue
             if x.version > tensor.serial:  # written to since: do the rules need what was there?
                 _errors().check_versions(tensor)
-            share = rule(g, out, *values, **params)
+            share = rule(g, out, *values, **params) if params else rule(g, out, *values)
             try:
                 fits = share.shape == data.shape and share.dtype is data.dtype and share is not g and share.base is None
             except AttributeError:  # a Tensor, or what a wrong rule has answered
@@ -157,10 +159,10 @@ def fitted(share: Any, g: Any, tensor: Tensor, position: int) -> Any:
 def unbroadcast(op: Any, position: int, share: Any, shape: tuple[int, ...]) -> Any:
     """Sum a share over the axes along which its input was repeated: each repetition has contributed."""
     extra = share.ndim - len(shape)
+    if extra == 1 and op.broadcasts and share.shape[1:] == shape and share.ndim == 2 and type(share) is np.ndarray:
+        return np.dot(_ones(len(share), share.dtype), share)  # the sum over the rows, three times faster than np.sum
     if not op.broadcasts or extra < 0 or any(n not in (1, m) for n, m in zip(shape, share.shape[extra:], strict=True)):
         raise _errors().wrong_shape(op, position, share, shape)
-    if extra == 1 and share.ndim == 2 and isinstance(share, np.ndarray) and share.shape[1:] == shape:
-        return np.dot(_ones(len(share), share.dtype), share)  # the sum over the rows, three times faster than np.sum
     repeated = tuple(i for i in range(share.ndim) if i < extra or (shape[i - extra] == 1 and share.shape[i] != 1))
     return share.sum(axis=repeated).reshape(shape)
 
@@ -183,7 +185,7 @@ def seed_of(of: Tensor, gradient: Any) -> Any:
                 f"backward starts at a single number, and {of.label} has shape {of.shape}: reduce it with .mean() or "
                 ".sum(), or say what is upstream with gradient="
             )
-        return np.ones_like(of.data)
+        return np.array(1, of.data.dtype) if of.data.ndim == 0 else np.ones_like(of.data)
     seed = gradient if isinstance(gradient, Tensor) else np.array(gradient, of.dtype)
     if seed.shape != of.shape:
         raise ValueError(f"gradient= has shape {seed.shape}, and {of.label} has shape {of.shape}")

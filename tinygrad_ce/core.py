@@ -180,7 +180,8 @@ def call(op: Primitive, inputs: tuple[Any, ...], params: dict[str, Any], run: Ca
         elif isinstance(x, (list, tuple)):
             return op(*_without_lists(op, inputs), **params)
         arrays.append(x)
-    out = (run or op.run)(*arrays, **params)
+    run = run or op.run
+    out = run(*arrays, **params) if params else run(*arrays)
     return result_of(op, inputs, arrays, params, out, tracked) if on_tensors else out
 
 
@@ -342,7 +343,7 @@ class Primitive:
         return f"<primitive {self.name}>"
 
     def __call__(self, *inputs: Any, **params: Any) -> Any:
-        for value in params.values():
+        for value in params.values() if params else ():
             if isinstance(value, (Tensor, np.ndarray)):
                 raise errors_module().not_static(self, params)
         try:

@@ -22,6 +22,7 @@ from tinygrad_ce.variable import Variable
 
 Schedule = Callable[[int], float]
 State = tuple[Any, ...]
+Memory = tuple[Variable, ...]
 
 
 class Optimizer:
@@ -108,7 +109,7 @@ class Optimizer:
         kernels = _kernels() if here.read is read_array else None  # loops in place; a tracer sees the definition
         clock = here.read(self)  # the optimizer itself, or what stands for it while tracing
         lr, step = clock.lr, clock.next_step
-        version, line = next_serial(), writer()
+        version, line, update = next_serial(), writer(), self.update_in_place
         for parameter, memory in zip(self.parameters, self.memory, strict=True):
             grad, data = parameter.grad, parameter.data
             if grad is None:
@@ -116,7 +117,7 @@ class Optimizer:
             if grad.shape != data.shape:
                 raise ValueError(f"{parameter.label} has shape {data.shape}, and its gradient has shape {grad.shape}")
             if kernels is not None and kernels.takes(data, grad):
-                self.update_in_place(kernels, data, grad, tuple([m.data for m in memory]), lr, step)
+                update(kernels, data, grad, memory, lr, step)
                 parameter.version, parameter.note = version, line
             else:
                 state = tuple([here.read(m) for m in memory])
@@ -134,8 +135,8 @@ class Optimizer:
         """The new parameter and state, from the old ones; `step` counts from 1. Pure: nothing is written."""
         raise NotImplementedError
 
-    def update_in_place(self, kernels: Any, param: Array, grad: Array, state: State, lr: float, step: int) -> None:
-        """The same arithmetic by a kernel, written into `param` and `state`."""
+    def update_in_place(self, kernels: Any, param: Array, grad: Array, memory: Memory, lr: float, step: int) -> None:
+        """The same arithmetic by a kernel, written into `param` and `memory`."""
         raise NotImplementedError
 
 
@@ -184,11 +185,11 @@ class SGD(Optimizer):
         direction = grad + self.momentum * velocity if self.nesterov else velocity
         return param - lr * direction, (velocity,)
 
-    def update_in_place(self, kernels: Any, param: Array, grad: Array, state: State, lr: float, step: int) -> None:
+    def update_in_place(self, kernels: Any, param: Array, grad: Array, memory: Memory, lr: float, step: int) -> None:
         if not self.momentum:
             kernels.sgd(param, grad, lr, self.weight_decay)
         else:
-            velocity = state[0]
+            velocity = memory[0].data
             kernels.sgd_momentum(param, grad, velocity, lr, self.momentum, self.nesterov, self.weight_decay)
 
 
@@ -234,8 +235,8 @@ class Adam(Optimizer):
             new = new - lr * self.weight_decay * param
         return new, (mean, square)
 
-    def update_in_place(self, kernels: Any, param: Array, grad: Array, state: State, lr: float, step: int) -> None:
-        mean, square = state
+    def update_in_place(self, kernels: Any, param: Array, grad: Array, memory: Memory, lr: float, step: int) -> None:
+        mean, square = (variable.data for variable in memory)
         decay = self.weight_decay
         added, taken = (0.0, lr * decay) if self.decoupled else (decay, 0.0)
         correction1, correction2 = 1 - self.betas[0] ** step, 1 - self.betas[1] ** step
@@ -293,8 +294,8 @@ class RMSprop(Optimizer):
         square = self.decay * state[0] + (1 - self.decay) * (grad * grad)
         return param - lr * grad / (square**0.5 + self.eps), (square,)
 
-    def update_in_place(self, kernels: Any, param: Array, grad: Array, state: State, lr: float, step: int) -> None:
-        kernels.rmsprop(param, grad, state[0], lr, self.decay, self.eps, self.weight_decay)
+    def update_in_place(self, kernels: Any, param: Array, grad: Array, memory: Memory, lr: float, step: int) -> None:
+        kernels.rmsprop(param, grad, memory[0].data, lr, self.decay, self.eps, self.weight_decay)
 
 
 def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:

@@ -42,15 +42,15 @@ class _State:
         self.thread = get_ident()
 
 
-_state: ContextVar[_State | None] = ContextVar("source_lines", default=None)
+current: ContextVar[_State | None] = ContextVar("source_lines", default=None)
 
 
 def state() -> _State:
     """That of this thread; a thread that was started with the context of another one gets its own."""
-    here = _state.get()
+    here = current.get()
     if here is None or (not here.inner and here.thread != get_ident()):
         here = _State()
-        _state.set(here)
+        current.set(here)
     return here
 
 
@@ -76,7 +76,7 @@ def annotate(inner: Any, op: Primitive, inputs: tuple[Any, ...], params: dict[st
     """The interpreter that notes on each recorded result where it was made: the module, or the user's line."""
     result = inner(op, inputs, params)
     if isinstance(result, Tensor) and result.op is not None:
-        here = _state.get() or state()
+        here = current.get() or state()
         around = here.inner
         if around and around[2]:
             result.note = around
@@ -100,7 +100,7 @@ def annotate_write(inner: Any, variable: Tensor, new: Any) -> None:
 
 def writer() -> CallSite | None:
     """The line of the user's code that is writing now; None where lines are not tracked."""
-    if (_state.get() or state()).inner is None:
+    if (current.get() or state()).inner is None:
         return None
     frame = _users_frame()
     return None, None, False, frame.f_code, frame.f_lasti
@@ -109,7 +109,7 @@ def writer() -> CallSite | None:
 def remember_loss(inner: Any, of: Tensor, seed: Any, needed: Any = None, *rest: Any, **options: Any) -> Any:
     """The interpreter of walks that remembers which loss was differentiated last."""
     if needed is None:
-        (_state.get() or state()).last_loss = ref(of)
+        (current.get() or state()).last_loss = ref(of)
     return inner(of, seed, needed, *rest, **options)
 
 

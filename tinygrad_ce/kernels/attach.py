@@ -19,39 +19,37 @@ MIN_ELEMENTS = 4096  # for fewer, NumPy is as fast, and no toy network waits for
 MIN_ELEMENTS_OF_TANH = 500_000  # NumPy's own tanh, so only threads can gain
 
 
-class Kernel:
-    """What stands in `op.run`: the kernel where it can do the work, or the body.
+def kernel_or_body(body: Callable[..., Any], name: str, min_size: int = 0) -> Callable[..., Any]:
+    """What stands in `op.run`: the kernel of this name where it can do the work, or the body.
 
-    name: of a kernel with the arguments of the primitive; it returns NotImplemented where the body shall do the work.
+    The kernel has the arguments of the primitive, and returns NotImplemented where the body shall do the work.
     min_size: how many elements the first array has at least.
     """
+    kernel: Callable[..., Any] | None = None
 
-    __slots__ = ("body", "min_size", "name", "run")
-
-    def __init__(self, body: Callable[..., Any], name: str, min_size: int = 0) -> None:
-        self.body, self.name, self.min_size = body, name, min_size
-        self.run = self._load
-
-    def __call__(self, *arrays: Any, **params: Any) -> Any:
-        first = arrays[0]
-        if type(first) is np.ndarray and first.size >= self.min_size:
+    def run(first: Any, *rest: Any, **params: Any) -> Any:
+        nonlocal kernel
+        if type(first) is np.ndarray and first.size >= min_size:
             dtype = first.dtype
             if dtype.char in "fd" and dtype.isnative:  # float32 and float64
-                out = self.run(*arrays, **params)
+                if kernel is None:
+                    kernel = _loaded(name) or body
+                out = kernel(first, *rest, **params)
                 if out is not NotImplemented:
                     return out
-        return self.body(*arrays, **params)
+        return body(first, *rest, **params)
 
-    def _load(self, *arrays: Any, **params: Any) -> Any:
-        """The first call brings Numba in; where there is none, the body does the work."""
-        from tinygrad_ce.kernels.jit import numba, warn_without_numba
+    return run
 
-        if numba is None:
-            warn_without_numba()
-            self.run = self.body
-        else:
-            self.run = find(self.name)
-        return self.run(*arrays, **params)
+
+def _loaded(name: str) -> Callable[..., Any] | None:
+    """The kernel of this name, which brings Numba in; None where there is no Numba."""
+    from tinygrad_ce.kernels.jit import numba, warn_without_numba
+
+    if numba is None:
+        warn_without_numba()
+        return None
+    return find(name)
 
 
 LOSSES = (ops.xent, ops.soft_xent, ops.sigmoid_xent)
@@ -91,18 +89,15 @@ def _not_fused(*arrays: Any, **params: Any) -> Any:
     return NotImplemented
 
 
-FUSED = {op: Kernel(_not_fused, f"{op.name}_with_gradient") for op in LOSSES}
+FUSED = {op: kernel_or_body(_not_fused, f"{op.name}_with_gradient") for op in LOSSES}
 
 
 def fuse(inner: Any, op: Primitive, inputs: tuple[Any, ...], params: dict[str, Any]) -> Any:
     """The interpreter that computes a reduced loss together with its gradient, and keeps that on the logits' edge."""
-    kernel = FUSED.get(op)
-    if kernel is not None:
-        z = inputs[0]
-        arrays_only = not isinstance(inputs[1], (list, tuple))
-        if arrays_only and isinstance(z, Tensor) and z.requires_grad and interpreter.get().recording:
-            arrays = [x.data if isinstance(x, Tensor) else x for x in inputs]
-            both = kernel(*arrays, **params)
+    if op in FUSED and isinstance(inputs[0], Tensor) and inputs[0].requires_grad and interpreter.get().recording:
+        arrays = [x.data if isinstance(x, Tensor) else x for x in inputs]
+        if isinstance(arrays[1], np.ndarray):
+            both = FUSED[op](*arrays, **params)
             if both is not NotImplemented:
                 result = result_of(op, inputs, arrays, params, both[0], True)
                 result.rules = (FusedRule(op.rules[0], both[1]), *op.rules[1:])
@@ -131,5 +126,5 @@ def set_aside(tensors: Iterable[Tensor]) -> Iterator[None]:
 def attach() -> None:
     """Put the kernels into their primitives, and the fused losses under all interpreters."""
     for op, min_size in KERNELS.items():
-        op.run = Kernel(op.body, op.name, min_size)
+        op.run = kernel_or_body(op.body, op.name, min_size)
     EAGER.attach(call=fuse)

@@ -13,6 +13,7 @@ from tinygrad_ce.core import Array, Tensor, array_of, interpreter
 from tinygrad_ce.source_lines import warn
 
 REDUCTIONS = ("mean", "sum", "none")
+_INT64 = np.dtype(np.int64)
 
 # ---- of the losses over classes
 
@@ -59,7 +60,7 @@ def are_plain_labels(values: Any, targets: Any, axis: int) -> bool:
     data = values.data
     return (
         type(targets) is np.ndarray
-        and targets.dtype == np.int64
+        and targets.dtype is _INT64
         and data.ndim == 2
         and targets.shape == data.shape[:1]
         and data.size > 0

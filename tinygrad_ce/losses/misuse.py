@@ -21,6 +21,7 @@ MOVING = {
     *(ops.getitem, ops.concatenate, ops.stack, ops.identity, ops.astype),
 }  # these change no number
 SQUASHING = {ops.softmax, ops.sigmoid}
+MOVING_OR_SQUASHING = MOVING | SQUASHING
 ALWAYS_TRACKED.update(SQUASHING)
 
 
@@ -45,9 +46,12 @@ def squashed(x: Any) -> Tensor | None:
 
 def warn_of_squashed(logits: Any, name: str, other: str, axis: int | None) -> None:
     """Warn if the "logits" are probabilities already, or if there is one class only. axis: of the classes, if any."""
-    if axis is not None:
+    if axis is not None and logits.data.shape[axis] == 1:
         warn_of_one_class(logits, name, axis)
-    maker = squashed(logits) if logits.op in MOVING or logits.op in SQUASHING else None
+    from_another = logits.op in MOVING_OR_SQUASHING
+    if not from_another and not (logits.data.size and 0 <= logits.data.item(0) <= 1):
+        return  # most logits are seen to be logits at the first number
+    maker = squashed(logits) if from_another else None
     classes = None if axis is None else logits.shape[axis]
     if maker is None:
         if axis is not None and logits.size > 2 * logits.shape[axis] and _are_distributions(logits.data, axis):

@@ -13,7 +13,7 @@ import numpy as np
 
 from tinygrad_ce.backward import no_grad
 from tinygrad_ce.core import Array, Tensor
-from tinygrad_ce.source_lines import state
+from tinygrad_ce.source_lines import current, state
 from tinygrad_ce.variable import Variable
 
 
@@ -42,7 +42,9 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} has no forward: write def forward(self, x)")
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
-        here = state()
+        here = current.get()
+        if here is None or not here.inner:
+            here = state()
         outer = here.inner
         if outer is None:
             return self.forward(*inputs, **options)
