@@ -17,7 +17,7 @@ numba = pytest.importorskip("numba")
 import tinygrad_ce as tg  # noqa: E402
 from tinygrad_ce import kernels, ops  # noqa: E402
 from tinygrad_ce.losses import sigmoid_binary_cross_entropy, softmax_cross_entropy  # noqa: E402
-from tinygrad_ce.ops.elementwise import LARGE  # noqa: E402
+from tinygrad_ce.kernels.attach import MIN_ELEMENTS  # noqa: E402
 
 PROMISE = 4  # ulp
 ROWS = {2: 8, 3: 8, 10: 8, 48: 4, 49: 4, 1000: 2, 32_000: 2}  # for so many classes
@@ -314,7 +314,7 @@ LIMITS = {np.float64: 700, np.float32: 80}
 @cache
 def rows_of_functions(classes, dtype):
     """Rows near 0, wider ones, and of the whole range; some with one leader. Enough for `ops` to take the kernel."""
-    limit, count = LIMITS[dtype], -(-LARGE // classes)
+    limit, count = LIMITS[dtype], -(-MIN_ELEMENTS // classes)
     generator = np.random.default_rng(classes)
     z = generator.uniform(-1, 1, (count, classes)) * generator.choice([1, 10, limit], (count, 1))
     z[::3, 0] = limit * generator.uniform(0, 1, len(z[::3]))
@@ -353,7 +353,7 @@ def test_logsumexp_near_its_zero(dtype):
 @dtypes
 def test_sigmoid_and_softplus(find, dtype):
     generator = np.random.default_rng(4)
-    x = (generator.uniform(-1, 1, LARGE) * generator.choice([1, 20, LIMITS[dtype]], LARGE)).astype(dtype)
+    x = (generator.uniform(-1, 1, MIN_ELEMENTS) * generator.choice([1, 20, LIMITS[dtype]], MIN_ELEMENTS)).astype(dtype)
     exps = [mp.exp(-abs(v)) for v in exactly(x)]
     sigmoid = [(1 if v >= 0 else e) / (1 + e) for v, e in zip(x, exps, strict=True)]
     softplus = [max(v, 0) + mp.log1p(e) for v, e in zip(exactly(x), exps, strict=True)]

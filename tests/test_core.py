@@ -160,7 +160,7 @@ def test_setitem_raises_and_says_why() -> None:
 
 def test_augmented_assignment_rebinds() -> None:
     x = wanted([1.0, 2.0])
-    t = x
+    t = x * 1.0
     t += 1.0
     t *= 3.0
     assert t is not x

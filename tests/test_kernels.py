@@ -12,9 +12,10 @@ import tinygrad_ce as tg
 from tinygrad_ce import kernels
 from tinygrad_ce.core import REGISTRY
 from tinygrad_ce.kernels import cross_entropy, softmax
+from tinygrad_ce.kernels.attach import FUSED, KERNELS
 
 rng = np.random.default_rng(7)
-WITH_KERNEL = sorted(name for name, op in REGISTRY.items() if op.kernel is not None)
+WITH_KERNEL = sorted(name for name, op in REGISTRY.items() if op in KERNELS)
 
 
 def strided(x):
@@ -29,7 +30,7 @@ def both(name, *inputs, **params):
     op = REGISTRY[name]
     with np.errstate(all="ignore"):
         slow = op.body(*inputs, **params)
-    return kernels.find(op.kernel)(*inputs, **params), slow
+    return kernels.find(op.name)(*inputs, **params), slow
 
 
 def assert_same(name, inputs, params=None, scale=0.0):
@@ -50,8 +51,7 @@ def test_the_kernels_are_these():
         "log_softmax", "logsumexp", "sigmoid", "sigmoid_xent", "sigmoid_xent_grad", "soft_xent",
         "soft_xent_grad", "softmax", "softplus", "tanh", "xent", "xent_grad",
     ]  # fmt: skip
-    together = {name: op.with_gradient for name, op in REGISTRY.items() if op.with_gradient is not None}
-    assert together == {name: f"{name}_with_gradient" for name in ("xent", "soft_xent", "sigmoid_xent")}
+    assert {op.name for op in FUSED} == {"xent", "soft_xent", "sigmoid_xent"}
 
 
 LOGITS = {

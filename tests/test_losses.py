@@ -15,6 +15,7 @@ from hypothesis.extra import numpy as hnp
 import tinygrad_ce as tg
 from tinygrad_ce import losses
 from tinygrad_ce.core import REGISTRY
+from tinygrad_ce.kernels import attach
 from tinygrad_ce.losses import (
     binary_cross_entropy,
     cross_entropy,
@@ -38,7 +39,8 @@ quick = settings(deadline=None, max_examples=40)
 
 def use_bodies(patch):
     for name in LOSS_OPS:
-        patch.setattr(REGISTRY[name], "compute", REGISTRY[name].body)
+        patch.setattr(REGISTRY[name], "run", REGISTRY[name].body)
+    patch.setattr(attach, "FUSED", {})
 
 
 @pytest.fixture(params=["kernels", "bodies"])

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import tinygrad_ce as tg
+from tinygrad_ce.core import write
 from tinygrad_ce import losses, nn, optim
 from tinygrad_ce.kernels import gemm
 from tinygrad_ce.program import compiled
@@ -183,7 +184,7 @@ def printed(training, steps):
     program, names = training.program(), {}
     assert "tinygrad_ce" not in program.source
     exec(program.source, names)
-    kept = {x: x.home.read().copy() for x in program.inputs if x.home is not None}
+    kept = {x: x.variable.data.copy() for x in program.inputs if x.variable is not None}
     numbers = [read(steps) for read in program.numbers.values()]
     found = []
     for k, batch in enumerate(training.batches[:steps]):
@@ -194,7 +195,7 @@ def printed(training, steps):
         found.append(answers[: len(program.outputs)])
         kept |= zip(program.updates, map(np.asarray, answers[len(program.outputs) :]), strict=True)
     for x, array in kept.items():
-        x.home.write(array)
+        write(x.variable, array)
     return found
 
 
@@ -332,5 +333,5 @@ def trainer(layers=small, loss=None, make=DESCENT, dtype=np.float64):
 
 
 def learnt_by(run):
-    memory = {f"memory {i} {k}": x for i, s in enumerate(run.optimizer.state) for k, x in enumerate(s)}
+    memory = {f"memory {i} {k}": x.copy() for i, s in enumerate(run.optimizer.state) for k, x in enumerate(s)}
     return {**run.model.state(), **memory, "steps": np.array(run.optimizer.steps)}

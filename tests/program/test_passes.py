@@ -25,7 +25,7 @@ from program.traced_steps import (
 import tinygrad_ce as tg
 from tinygrad_ce.optim import SGD, Adam
 from tinygrad_ce.program import simplified as passes
-from tinygrad_ce.program import traced
+from tinygrad_ce.program import tracing
 
 # ---- what is printed
 
@@ -112,7 +112,7 @@ PROGRAMS = {
 
 def outcome(make, arrays, *some):
     things = make()
-    program = traced._traced(things.step, arrays)
+    program = tracing._traced(things.step, arrays)
     before = len(program.instructions)
     for each in some:
         program = each(program)
@@ -136,7 +136,7 @@ def test_each_pass_finds_something(each):
 
 
 def test_every_pass_leaves_its_program_as_it_was():
-    program = traced._traced(wasteful().step, (X,))
+    program = tracing._traced(wasteful().step, (X,))
     before = list(program.instructions), dict(program.outputs), dict(program.updates), list(program.inputs)
     for each in PASSES:
         each(program)

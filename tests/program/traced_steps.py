@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 
 import tinygrad_ce as tg
+from tinygrad_ce.core import write
 from tinygrad_ce.optim import SGD, Adam, Cosine, clip_grad_norm
 
 X = np.random.default_rng(0).normal(size=(4, 3))
@@ -93,7 +94,7 @@ def as_printed(step, *examples):
         answers = namespace["step"](*values, *numbers)
         answers = [np.array(a) for a in (answers if isinstance(answers, tuple) else (answers,))]
         for kept, new in zip(program.updates, answers[len(program.outputs) :], strict=True):
-            kept.home.write(new)
+            write(kept.variable, new)
         for optimizer in program.optimizers:
             optimizer.steps += 1
         return tuple(answers[: len(program.outputs)])
@@ -102,8 +103,8 @@ def as_printed(step, *examples):
 
 
 def asked(value):
-    if value.home is not None:
-        return value.home.read()
+    if value.variable is not None:
+        return value.variable.data
     return value.example if value.draw is None else value.draw()
 
 

@@ -6,7 +6,7 @@ import signal
 
 import numpy as np
 import pytest
-from trainings import Everything, Recorder, X, Y, network, neuron, trainer
+from train.trainings import Everything, Recorder, X, Y, network, neuron, trainer
 
 import tinygrad_ce as tg
 from tinygrad_ce import lines, optim

@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
-from trainings import Everything, Recorder, X, Y, neuron, trainer
+from train.trainings import Everything, Recorder, X, Y, neuron, trainer
 
 import tinygrad_ce as tg
 from tinygrad_ce import optim

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import sklearn.metrics
-from trainings import X, Y, every_loss, trainer, trainer_and_targets
+from train.trainings import X, Y, every_loss, trainer, trainer_and_targets
 
 from tinygrad_ce import nn
 from tinygrad_ce.train import History

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from trainings import X, Y, every_loss, network, trainer, trainer_and_targets
+from train.trainings import X, Y, every_loss, network, trainer, trainer_and_targets
 
 import tinygrad_ce as tg
 from tinygrad_ce import nn, optim

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from trainings import X, Y, trainer
+from train.trainings import X, Y, trainer
 
 from tinygrad_ce import nn, optim
 from tinygrad_ce.train import Trainer

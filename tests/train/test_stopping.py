@@ -6,7 +6,7 @@ import threading
 
 import numpy as np
 import pytest
-from trainings import X, Y, network, trainer
+from train.trainings import X, Y, network, trainer
 
 import tinygrad_ce as tg
 from tinygrad_ce import nn, optim

@@ -208,8 +208,8 @@ class BatchNorm(Module):
     def _follow(self, mean: Any, variance: Any, rows: int) -> None:
         """Move the running averages; the variance with rows - 1, which is unbiased."""
         here = interpreter.get()
-        unbiased = variance.detach() * (rows / (rows - 1))
-        for name, new in (("running_mean", mean.detach()), ("running_variance", unbiased)):
+        unbiased = _detached(variance) * (rows / (rows - 1))
+        for name, new in (("running_mean", _detached(mean)), ("running_variance", unbiased)):
             variable = self.variables[name]
             old = here.read(variable)
             here.write(variable, old + self.momentum * (new - old))
@@ -269,6 +269,10 @@ class Embedding(Module):
 
     def __repr__(self) -> str:
         return f"Embedding({self.n_words}, {self.n_out})"
+
+
+def _detached(x: Any) -> Any:
+    return x.detach() if isinstance(x, Tensor) else x
 
 
 def _check_features(layer: Any, x: Any) -> None:

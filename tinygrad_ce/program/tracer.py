@@ -28,10 +28,10 @@ class Tracer(Writer):
         self.updates: dict[Value, Value] = {}
         self.numbers: dict[str, Callable[[int], Array]] = {}
         self.optimizers: list[Any] = []
-        self.notes: dict[str, None] = {}
         self.modules: Sequence[Module] = ()
         self.looked: list[tuple[Value, Callable[[Array], Any]]] = []
         self.parameters: list[tuple[Tensor, Array]] = []  # with a copy of what they were
+        self.visible: Sequence[Tensor] = ()  # parameters that the step refers to
         self.left_over: list[Tensor] = []  # parameters that had a gradient before the step
         self.derived: set[int] = set()  # the ids of tensors that are computed from gradients which the step has read
         self.updating = ""  # the parameter whose update is being written
@@ -91,7 +91,8 @@ class Tracer(Writer):
             if value.role == "result" and (name == "loss" or not tensor.name):
                 value.name = name if name == "loss" else self.free(name)
         shapes = ", ".join(f"{x.name} {x.shape} {x.dtype}" for x in self.inputs if x.role == "input")
-        fixed = [f"shapes and dtypes: {shapes}", *self.notes] if shapes else [*self.notes]
+        fixed = [f"shapes and dtypes: {shapes}"] if shapes else []
+        fixed += dict.fromkeys(_mode_in_words(module) for module in self.modules if _depends_on_mode(module))
         rest = self.numbers, self.optimizers, fixed, self.looked, single
         return Program(self.inputs, self.instructions, outputs, self.updates, *rest)
 
@@ -216,11 +217,14 @@ class Tracer(Writer):
 
     def gradient_of(self, grad: Array) -> Tensor:
         """A tensor for a gradient of this step, so that what becomes of it is seen."""
-        for x in self.alive:
-            if isinstance(x, Tensor) and x.grad is grad and (x in self.left_over or id(grad) not in self.values):
+        known = id(grad) in self.values
+        for x in self.left_over if known else [*self.visible, *self.alive]:
+            if isinstance(x, Tensor) and x.grad is grad:
                 raise TraceError(
                     f"{x.label} has a gradient from before this step: call optimizer.zero_grad() in the step first"
                 )
+        if not known:
+            raise TraceError("a gradient from outside of this step is used in it: compute it in the step")
         tensor = Tensor(grad)
         self.remember(tensor, self.values[id(grad)])
         self.derived.add(id(tensor))
@@ -237,6 +241,16 @@ class _Clock:
     def tick(self) -> None:
         """The update is whole."""
         self.tracer.section = self.section
+
+
+def _depends_on_mode(module: Module) -> bool:
+    """Whether a module does in training what it does not do in evaluation: whether its forward asks."""
+    return "training" in getattr(type(module).forward, "__code__", _depends_on_mode.__code__).co_names
+
+
+def _mode_in_words(module: Module) -> str:
+    mode = "training" if module.training else "evaluation"
+    return f"the mode of {type(module).__name__.lower()} layers: {mode}"
 
 
 def for_reading(array: Array) -> Array:

@@ -68,7 +68,6 @@ def _program(step: Callable[..., Any], examples: Sequence[Any], models: Sequence
         with unchanged(modules):
             program = _traced(step, examples, tracers[0])
             if twice:
-                tracers[0].forget_gradients()
                 _check_with_other_data(step, examples, program, *tracers)
             return _with_names_again(simplified(program))
     finally:
@@ -100,7 +99,7 @@ _WRITTEN = (
 def _traced(step: Callable[..., Any], examples: Sequence[Any], tracer: Tracer | None = None) -> Program:
     tracer = tracer or Tracer()
     arguments = [tracer.example(x, name) for x, name in zip(examples, _names(step, len(examples)), strict=True)]
-    parameters = parameters_of(step)
+    parameters = tracer.visible = parameters_of(step)
     with recording(True), tracking(False), tracer.listening(), for_reading_only(parameters):
         try:
             answer = step(*arguments)
