@@ -22,6 +22,14 @@ except ImportError:  # a platform without Numba still has the bodies
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
 
 
+def jit_inside(loop: Callable[..., Any]) -> Callable[..., Any]:
+    """As part of the loops that call it: a function of its own would be compiled once more, by itself."""
+    if numba is None or numba.config.DISABLE_JIT:
+        return loop
+    inside: Callable[..., Any] = numba.njit(inline="always", **OPTIONS)(loop)
+    return inside
+
+
 def jit(loop: Callable[..., Any]) -> Callable[..., Any]:
     """Compile on first call, and keep the machine code on disk where only we can write."""
     if numba is None or numba.config.DISABLE_JIT:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tinygrad_ce.kernels.jit import jit
+from tinygrad_ce.kernels.jit import jit, jit_inside
 from tinygrad_ce.kernels.vector_math import either, exp_below, plus, rank, ranked, widest
 from tinygrad_ce.threads import in_parts
 
@@ -29,7 +29,7 @@ PARALLEL_THRESHOLD = 20_000  # fewer elements are never worth another thread
 # ---- the panel
 
 
-@jit
+@jit_inside
 def load_panel(z, first, panel):
     """Rows of z as the columns of the panel; what is left of it keeps its old numbers."""
     for k in range(min(panel.shape[1], len(z) - first)):
@@ -37,7 +37,7 @@ def load_panel(z, first, panel):
             panel[c, k] = z[first + k, c]
 
 
-@jit
+@jit_inside
 def store_panel(panel, first, out):
     """The columns of the panel as rows of out."""
     for k in range(min(panel.shape[1], len(out) - first)):
@@ -45,13 +45,12 @@ def store_panel(panel, first, out):
             out[first + k, c] = panel[c, k]
 
 
-@jit
+@jit_inside
 def panel_exponentials(panel, top, part, ties, rest):
     """Turn each number into exp(number - the top of its column); rest: the sum of a column without its top.
 
     A NaN may be the top or not: the sum will be NaN anyway. The sum is NaN too where the top is infinite.
     """
-    widest()
     zero, one = panel.dtype.type(0), panel.dtype.type(1)
     for k in range(len(top)):
         top[k] = panel[0, k]

@@ -191,7 +191,7 @@ if numba is not None:
         zero, one, half, log2_e = real(0), real(1), real(0.5), real(1 / math.log(2))
         # ln 2, and what is missing in it; n times the first is exact inside a fused multiplication and addition.
         ln2, ln2_rest = real(math.log(2)), real(-1.904654299957768e-09 if single else 2.3190468138462996e-17)
-        # The last bits of t are n and the bias of the exponent, and 64 to keep away from the numbers below the normal range.
+        # The last bits of t are n, the bias of the exponent, and 64: away from the numbers below the normal range.
         shift, unshift = real(1.5 * 2**digits + bias + 64), real(2.0**-64)
         lowest = real(-104 if single else -746)  # below, exp is 0
         c3, c4, c5, c6, c7 = (real(1 / math.factorial(n)) for n in range(3, 8))
