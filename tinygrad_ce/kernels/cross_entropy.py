@@ -123,13 +123,13 @@ def xent_panel(z, y, ignoring, ignored, w, upstream, share, panel, numbers, loss
     widest()
     rows, classes = z.shape
     lanes = panel.shape[1]
-    top, part, own, panel = panel[classes], panel[classes + 1], panel[classes + 2], panel[:classes]
+    top, part, own = panel[classes], panel[classes + 1], panel[classes + 2]
     rest, gap, factor = numbers[0], numbers[1], numbers[2]
     total = lost = 0.0
     for first in range(0, rows, lanes):
         here = min(lanes, rows - first)
         load_panel(z, first, panel)
-        panel_exponentials(panel, top, part, own, rest)
+        panel_exponentials(panel, classes, rest)
         absent = 0
         for k in range(here):
             label = y[first + k]
@@ -164,7 +164,8 @@ def xent_panel(z, y, ignoring, ignored, w, upstream, share, panel, numbers, loss
             for i in range(first, first + here):
                 if y[i] == ignored:
                     loss[i] = 0
-                    slope[i : i + 1] = 0
+                    for c in range(classes if len(slope) > 0 else 0):
+                        slope[i, c] = 0
             part_total = 0.0
             for i in range(first, first + here):
                 part_total += loss[i]

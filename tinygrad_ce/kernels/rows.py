@@ -46,23 +46,24 @@ def store_panel(panel, first, out):
 
 
 @jit_inside
-def panel_exponentials(panel, top, part, ties, rest):
+def panel_exponentials(panel, classes, rest):
     """Turn each number into exp(number - the top of its column); rest: the sum of a column without its top.
 
     A NaN may be the top or not: the sum will be NaN anyway. The sum is NaN too where the top is infinite.
     """
     zero, one = panel.dtype.type(0), panel.dtype.type(1)
+    top, part, ties = panel[classes], panel[classes + 1], panel[classes + 2]
     for k in range(len(top)):
         top[k] = panel[0, k]
         ties[k] = 0
         rest[k] = 0
-    for c in range(1, len(panel)):
+    for c in range(1, classes):
         for k in range(len(top)):
             top[k] = either(panel[c, k] > top[k], panel[c, k], top[k])
-    for start in range(0, len(panel), 4):
+    for start in range(0, classes, 4):
         for k in range(len(top)):
             part[k] = 0
-        for c in range(start, min(start + 4, len(panel))):
+        for c in range(start, min(start + 4, classes)):
             for k in range(len(top)):
                 x = panel[c, k]
                 e = exp_below(x, top[k])

@@ -54,10 +54,10 @@ def _softmax_panel(z, panel, numbers, out):
     widest()
     rows, classes = z.shape
     lanes = panel.shape[1]
-    top, part, ties, rest, panel = panel[classes], panel[classes + 1], panel[classes + 2], numbers[0], panel[:classes]
+    top, rest = panel[classes], numbers[0]
     for first in range(0, rows, lanes):
         load_panel(z, first, panel)
-        panel_exponentials(panel, top, part, ties, rest)
+        panel_exponentials(panel, classes, rest)
         for k in range(lanes):
             top[k] = 1 / (1 + rest[k])
         for c in range(classes):

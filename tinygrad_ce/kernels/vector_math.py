@@ -203,7 +203,7 @@ if numba is not None:
             high = x - n * ln2
             low = error - n * ln2_rest
             r = high + low
-            lost = low - (r - high)
+            lost = zero if single else low - (r - high)  # a quarter of a unit in the last place
             r2 = r * r
             p = (c3 * r + half) + r2 * (c5 * r + c4)
             if single:
