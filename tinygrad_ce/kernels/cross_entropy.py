@@ -30,6 +30,7 @@ from tinygrad_ce.kernels.rows import (
     accurate_sum,
     buffer_shape,
     by_rows,
+    folded_sum,
     is_short,
     load_panel,
     load_row,
@@ -284,7 +285,7 @@ def soft_xent_rows(z, q, w, smoothing, upstream, share, buffer, target, loss, sl
             if target[c] > most:
                 big, most = c, target[c]
         target[big] = 0  # the class with the largest target is kept out of all sums, and treated alone
-        others = accurate_sum(target)
+        others = folded_sum(target, buffer)
         mass = others + np.float64(most)
         if mass == 0:  # a row without weight counts for nothing
             loss[i] = 0

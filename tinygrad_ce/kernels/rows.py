@@ -204,6 +204,21 @@ def pairwise_sum(numbers):
     return numbers[0]
 
 
+@jit
+def folded_sum(numbers, buffer):
+    """The sum of as many numbers as the buffer holds: float64 in halves of halves, float32 in float64."""
+    width, sums = buffer.shape[1], buffer[4]
+    if numbers.itemsize == 4:
+        return short_sum(numbers)
+    for c in range(width):
+        sums[c] = 0
+    for j in range(4):
+        part = numbers[j * width : (j + 1) * width]
+        for c in range(len(part)):
+            sums[c] += part[c]
+    return pairwise_sum(sums)
+
+
 # ---- several threads
 
 
