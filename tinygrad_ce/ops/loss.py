@@ -43,14 +43,17 @@ def _soft_loss(z: Any, target: Any, reduction: str) -> Any:
     return _reduced(loss.astype(z.dtype, copy=False), reduction)
 
 
-def _soft_slope(z: Any, target: Any) -> Any:
-    """softmax(z) sum(target) - target; at a class with most of the target from the others, so that nothing cancels."""
+def _soft_slope(z: Any, target: Any, upstream: Any) -> Any:
+    """upstream times (softmax(z) sum(target) - target).
+
+    At a class with most of the target both are taken from the other classes, so that nothing cancels.
+    """
     _, e, rest = _below_top(z)
     mass = np.sum(target, axis=-1, keepdims=True)
     big = 2 * target > mass
     others = np.sum(np.where(big, 0, target), axis=-1, keepdims=True)
     slope = np.where(big, others - mass * ((rest + (1 - e)) / (1 + rest)), mass * (e / (1 + rest)) - target)
-    return np.where(mass == 0, 0, slope).astype(z.dtype, copy=False)
+    return np.where(mass == 0, 0, slope * upstream).astype(z.dtype, copy=False)
 
 
 def _hard_target(z: Any, y: Any, w: Any, smoothing: float, ignore_index: int | None) -> Any:
@@ -58,7 +61,7 @@ def _hard_target(z: Any, y: Any, w: Any, smoothing: float, ignore_index: int | N
     classes = z.shape[-1]
     counts = _counted(y, classes, ignore_index)[:, None]
     own = counts & (y[:, None] == np.arange(classes))
-    return ((own * (1 - smoothing) + counts * (smoothing / classes)) * w).astype(z.dtype)
+    return (own * (1 - smoothing) + counts * (smoothing / classes)) * w
 
 
 def _counted(y: Any, classes: int, ignore_index: int | None) -> Any:
@@ -125,7 +128,7 @@ xent.constant_in("y", "w")
 @primitive(kernel="xent_grad")
 def xent_grad(upstream, z, y, w, *, smoothing=0.0, reduction="none", ignore_index=None):
     """upstream times (softmax(z) sum(target) - target)."""
-    return _soft_slope(z, _hard_target(z, y, w, smoothing, ignore_index)) * _rows_of(upstream, z, reduction)
+    return _soft_slope(z, _hard_target(z, y, w, smoothing, ignore_index), _rows_of(upstream, z, reduction))
 
 
 @xent_grad.vjp("upstream")
@@ -158,7 +161,7 @@ def _soft_target(q: Any, w: Any, smoothing: float, classes: int) -> Any:
 @primitive(kernel="soft_xent", with_gradient="soft_xent_with_gradient")
 def soft_xent(z, q, w, *, smoothing=0.0, reduction="none"):
     """-sum target log softmax(z) of each row, where the target is made of soft labels q."""
-    return _soft_loss(z, _soft_target(q, w, smoothing, z.shape[-1]), reduction)
+    return _soft_loss(z, _soft_target(q.astype(np.float64), w, smoothing, z.shape[-1]), reduction)
 
 
 @soft_xent.vjp("z")
@@ -177,7 +180,8 @@ soft_xent.constant_in("w")
 @primitive(kernel="soft_xent_grad")
 def soft_xent_grad(upstream, z, q, w, *, smoothing=0.0, reduction="none"):
     """upstream times (softmax(z) sum(target) - target)."""
-    return _soft_slope(z, _soft_target(q, w, smoothing, z.shape[-1])) * _rows_of(upstream, z, reduction)
+    target = _soft_target(q.astype(np.float64), w, smoothing, z.shape[-1])
+    return _soft_slope(z, target, _rows_of(upstream, z, reduction))
 
 
 @soft_xent_grad.vjp("upstream")
