@@ -37,23 +37,24 @@ def jit(loop: Callable[..., Any]) -> Callable[..., Any]:
     compiled: Callable[..., Any] = numba.njit(**OPTIONS)(loop)
     folder = _folder(loop)
     if folder is not None:
-        code_cache.keep(compiled, folder, checked=_is_kernel(loop))
+        code_cache.keep(compiled, folder, checked=not _is_generated(loop))
     return compiled
 
 
-def _is_kernel(loop: Callable[..., Any]) -> bool:
-    return loop.__module__.startswith("tinygrad_ce.kernels.")
+def _is_generated(loop: Callable[..., Any]) -> bool:
+    """Whether it is a compiled training step, whose files program/files.py names and seals."""
+    return loop.__module__.startswith("step_")
 
 
 def _folder(loop: Callable[..., Any]) -> Path | None:
-    """Where the machine code of this loop is kept: of kernels in a folder named by all their files."""
+    """Where the machine code of this loop is kept: in a folder named by all kernel files, which it may call."""
     chosen = numba.config.CACHE_DIR  # where the user wants all Numba code to be kept, if anywhere
     directory = Path(chosen) if chosen else cache.directory()
     if directory is None:
         return None
     if numba.config.BOUNDSCHECK and not chosen:
         directory = directory / "boundscheck"  # loops that check their indices are other machine code
-    return code_cache.folder(directory) if _is_kernel(loop) else directory
+    return directory if _is_generated(loop) else code_cache.folder(directory)
 
 
 _warned = False
