@@ -59,17 +59,17 @@ def _soft_slope(z: Any, target: Any, upstream: Any) -> Any:
 def _hard_target(z: Any, y: Any, w: Any, smoothing: float, ignore_index: int | None) -> Any:
     """The target of each row: 1 - smoothing at its label and smoothing / C everywhere, times w; zeros if ignored."""
     classes = z.shape[-1]
-    counts = _counted(y, classes, ignore_index)[:, None]
+    counts = _counted(y, ignore_index)
+    if np.any(counts & ((y < 0) | (y >= classes))):
+        raise ValueError("a label is no class")
+    counts = counts[:, None]
     own = counts & (y[:, None] == np.arange(classes))
     return (own * (1 - smoothing) + counts * (smoothing / classes)) * w
 
 
-def _counted(y: Any, classes: int, ignore_index: int | None) -> Any:
-    """Which rows are not ignored. ValueError if one of them has a label that is no class."""
-    counts = np.ones(y.shape, bool) if ignore_index is None else y != ignore_index
-    if np.any(counts & ((y < 0) | (y >= classes))):
-        raise ValueError("a label is no class")
-    return counts
+def _counted(y: Any, ignore_index: int | None) -> Any:
+    """Which rows are not ignored."""
+    return np.ones(y.shape, bool) if ignore_index is None else y != ignore_index
 
 
 @primitive(kernel="xent", with_gradient="xent_with_gradient")
@@ -85,7 +85,7 @@ def xent(z, y, w, *, smoothing=0.0, reduction="none", ignore_index=None):
 def target_mass(z, y, w, *, smoothing=0.0, ignore_index=None):
     """The sum of each row's target: what the row counts for. 1 without weights, 0 for a row that is ignored."""
     w = np.broadcast_to(np.asarray(w, z.dtype), z.shape[-1:])
-    counts = _counted(y, z.shape[-1], ignore_index)
+    counts = _counted(y, ignore_index)
     own = w[np.where(counts, y, 0)]
     return np.where(counts, own * (1 - smoothing) + np.sum(w) * (smoothing / z.shape[-1]), 0).astype(z.dtype)
 
