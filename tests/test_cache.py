@@ -1,6 +1,7 @@
 """The directory of compiled code: private, where it should be, and no obstacle where it cannot be."""
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -216,3 +217,67 @@ def test_the_loops_of_the_user_are_kept_where_numba_keeps_them(tmp_path):
     assert process.stdout.split() == ["2", "2"], process.stderr
     assert sorted(path.name.split(".")[0] for path in kept(tmp_path)) == ["after", "before"]
     assert {path.parts[0] for path in kept(tmp_path)} == {"__pycache__"}
+
+
+# ---- the folder of the kernels
+
+
+def run_copy(folder, root):
+    """What the kernels of a copy of the package compute."""
+    first = f"    import sys; sys.path.insert(0, {str(root)!r})"
+    return printed(first + SUM, **PLAIN | {"TINYGRAD_CE_CACHE": folder})
+
+
+def test_a_change_in_a_kernel_that_another_calls_is_compiled(tmp_path):
+    """Numba alone would not see it: the file of the caller is as it was."""
+    pytest.importorskip("numba")
+    package = Path(cache.__file__).parent
+    shutil.copytree(package, tmp_path / package.name, ignore=shutil.ignore_patterns("__pycache__"))
+    folder, callee = tmp_path / "kept", tmp_path / package.name / "kernels" / "vector_math.py"
+    assert run_copy(folder, tmp_path)[0] == "6.0"
+    text = callee.read_text()
+    assert text.count("builder.fadd(") == 1
+    callee.write_text(text.replace("builder.fadd(", "builder.fsub("))
+    assert run_copy(folder, tmp_path)[0] == "-6.0"
+    assert len(list(folder.glob("kernels-*"))) == 2
+    callee.write_text(text)
+    assert run_copy(folder, tmp_path)[0] == "6.0"
+    assert len(list(folder.glob("kernels-*"))) == 2
+
+
+@pytest.mark.parametrize("suffix", ["nbc", "nbi"])
+def test_a_damaged_file_is_compiled_anew(tmp_path, suffix):
+    pytest.importorskip("numba")
+    here = PLAIN | {"TINYGRAD_CE_CACHE": tmp_path}
+    assert printed(SUM, **here) == ["6.0", "0"]
+    (file,) = tmp_path.rglob(f"*short_sum*.{suffix}")
+    whole = file.read_bytes()
+    middle = len(whole) // 2
+    flipped = bytes([whole[middle] ^ 1])
+    for damaged in (b"", whole[:middle], whole[:middle] + flipped + whole[middle + 1 :], b"not what it was"):
+        file.write_bytes(damaged)
+        assert printed(SUM, **here) == ["6.0", "0"]
+        assert len(file.read_bytes()) > middle  # and kept again
+
+
+def test_the_folders_that_were_used_longest_ago_are_removed(tmp_path):
+    pytest.importorskip("numba")
+    from tinygrad_ce.kernels import code_cache
+
+    folders = [tmp_path / f"{code_cache.PREFIX}{i}" for i in range(7)]
+    for age, folder in enumerate(folders):
+        (folder / "below").mkdir(parents=True)
+        os.utime(folder, (1000 - age, 1000 - age))
+    (tmp_path / "programs").mkdir()
+    code_cache.trim(tmp_path, folders[6])  # the oldest, and the one in use
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"programs", *(folder.name for folder in [*folders[: code_cache.MAX_FOLDERS - 1], folders[6]])}
+
+
+def test_folders_that_another_process_removes_meanwhile_are_no_error(tmp_path, monkeypatch):
+    pytest.importorskip("numba")
+    from tinygrad_ce.kernels import code_cache
+
+    gone = [tmp_path / f"{code_cache.PREFIX}{i}" for i in range(9)]
+    monkeypatch.setattr(Path, "glob", lambda self, pattern: iter(gone))
+    code_cache.trim(tmp_path, tmp_path / "current")

@@ -13,6 +13,7 @@ from tinygrad_ce import kernels
 from tinygrad_ce.core import REGISTRY
 from tinygrad_ce.kernels import cross_entropy, softmax
 from tinygrad_ce.kernels.attach import FUSED, KERNELS
+from tinygrad_ce.kernels.memory import empty
 
 rng = np.random.default_rng(7)
 WITH_KERNEL = sorted(name for name, op in REGISTRY.items() if op in KERNELS)
@@ -348,3 +349,50 @@ def test_threads_may_call_a_kernel_at_the_same_time():
     with ThreadPoolExecutor(4) as pool:
         for answer in pool.map(lambda _: cross_entropy.xent_grad(np.ones(64), z, y, 1.0), range(40)):
             np.testing.assert_array_equal(answer, expected)
+
+
+# ---- labels
+
+
+@pytest.mark.parametrize("way", ["kernel", "body"])
+@pytest.mark.parametrize("classes", [3, 60])
+@pytest.mark.parametrize("label", [-1, 3, 60, -(2**63), 2**63 - 1])
+def test_a_label_that_is_no_class_is_refused_before_it_is_used(way, classes, label):
+    if label == 3 and classes == 60:
+        return
+    z, y = rng.normal(size=(500, classes)), np.zeros(500, np.int64)
+    y[321] = label
+    for name, inputs in (("xent", (z, y, 1.0)), ("xent_grad", (np.ones(500), z, y, 1.0))):
+        function = kernels.find(name) if way == "kernel" else REGISTRY[name].body
+        for smoothing in (0.0, 0.1):
+            for ignored in (None, 1, -2):
+                with pytest.raises(ValueError, match="no class"):
+                    function(*inputs, smoothing=smoothing, ignore_index=ignored)
+            assert np.isfinite(function(*inputs, smoothing=smoothing, ignore_index=label)).all()
+
+
+@pytest.mark.parametrize("way", ["kernel", "body"])
+def test_an_ignored_class_counts_for_nothing_whatever_is_in_its_rows(way):
+    z, y = rng.normal(size=(6, 3)), np.array([0, 1, 2, 1, 0, 1])
+    z[y == 1] = np.nan
+    find = kernels.find if way == "kernel" else lambda name: REGISTRY[name].body
+    losses, slopes = find("xent")(z, y, 1.0, ignore_index=1), find("xent_grad")(np.ones(6), z, y, 1.0, ignore_index=1)
+    np.testing.assert_array_equal(losses[y == 1], 0)
+    np.testing.assert_array_equal(slopes[y == 1], 0)
+    np.testing.assert_array_equal(losses[y != 1], find("xent")(z[y != 1], y[y != 1], 1.0))
+
+
+# ---- memory of large results
+
+
+def test_large_results_have_memory_of_their_own_as_long_as_anybody_sees_it():
+    shape, dtype = (300, 1000), np.dtype(np.float32)
+    first, second, third = (empty(shape, dtype) for _ in range(3))
+    assert not any(np.shares_memory(a, b) for a, b in ((first, second), (second, third), (first, third)))
+    row, address = third[7], third.ctypes.data
+    del third
+    assert not np.shares_memory(empty(shape, dtype), row)  # a view still sees it
+    del row
+    assert empty(shape, dtype).ctypes.data == address
+    for odd in ((0, 3), (), (2, 3), (1 << 25, 8)):
+        assert empty(odd, dtype).shape == odd

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import tinygrad_ce as tg
-from tinygrad_ce.core import write
 from tinygrad_ce import losses, nn, optim
+from tinygrad_ce.core import write
 from tinygrad_ce.kernels import gemm
 from tinygrad_ce.program import compiled
 from tinygrad_ce.program.compiled import Compiled

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
-ONES = {"f": np.ones(1, np.float32), "d": np.ones(1)}
+ONES: dict[str, Array] = {"f": np.ones(1, np.float32), "d": np.ones(1)}
 
 
 def upstream_share(reduction: str, count: int, upstream: Any) -> float:
@@ -37,7 +37,7 @@ def check_same_shape(shape: tuple[int, ...], other: tuple[int, ...]) -> None:
 
 def contiguous(x: Array) -> Array:
     """The array, copied if it does not lie in C order."""
-    return x if x.flags.c_contiguous else np.ascontiguousarray(x)
+    return x if x.flags.c_contiguous else np.array(x, order="C")
 
 
 def class_weights(w: Any, z: Array) -> Array:

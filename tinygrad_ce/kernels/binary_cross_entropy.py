@@ -8,6 +8,7 @@ import numpy as np
 
 from tinygrad_ce.kernels.arguments import check_same_shape, flat_weights, own_upstream, upstream_share
 from tinygrad_ce.kernels.jit import jit
+from tinygrad_ce.kernels.memory import empty
 from tinygrad_ce.kernels.rows import Array, accurate_sum, call_in_parts
 from tinygrad_ce.kernels.vector_math import either, exp_of, log1p_of
 
@@ -19,7 +20,7 @@ def sigmoid_xent(z: Array, y: Array, w: Any, weight: Any, *, reduction: str = "n
 
 
 def sigmoid_xent_grad(upstream: Any, z: Array, y: Array, w: Any, weight: Any, *, reduction: str = "none") -> Array:
-    slope = np.empty(z.shape, z.dtype)
+    slope = empty(z.shape, z.dtype)
     _sigmoid_xent(z, y, w, weight, reduction, upstream, slope)
     return slope
 
@@ -28,7 +29,7 @@ def sigmoid_xent_with_gradient(z: Array, y: Array, w: Any, weight: Any, *, reduc
     """The reduced loss, and its gradient at the logits: exp is taken once for both."""
     if reduction == "none":
         return NotImplemented
-    slope = np.empty(z.shape, z.dtype)
+    slope = empty(z.shape, z.dtype)
     return _sigmoid_xent(z, y, w, weight, reduction, None, slope), slope
 
 

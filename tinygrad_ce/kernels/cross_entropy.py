@@ -22,6 +22,7 @@ from tinygrad_ce.kernels.arguments import (
     upstream_share,
 )
 from tinygrad_ce.kernels.jit import jit
+from tinygrad_ce.kernels.memory import empty
 from tinygrad_ce.kernels.rows import (
     MAX_PANEL_CLASSES,
     PANEL_ROWS,
@@ -29,6 +30,7 @@ from tinygrad_ce.kernels.rows import (
     accurate_sum,
     buffer_shape,
     by_rows,
+    folded_sum,
     is_short,
     load_panel,
     load_row,
@@ -62,7 +64,7 @@ def xent_grad(
     reduction: str = "none",
     ignore_index: int | None = None,
 ) -> Array:
-    slope = np.empty(z.shape, z.dtype)
+    slope = empty(z.shape, z.dtype)
     _xent(z, y, w, smoothing, reduction, ignore_index, upstream, slope)
     return slope
 
@@ -73,7 +75,7 @@ def xent_with_gradient(
     """The reduced loss, and its gradient at the logits: exp is taken once for both."""
     if reduction == "none":
         return NotImplemented
-    slope = np.empty(z.shape, z.dtype)
+    slope = empty(z.shape, z.dtype)
     return _xent(z, y, w, smoothing, reduction, ignore_index, None, slope), slope
 
 
@@ -122,12 +124,13 @@ def xent_panel(z, y, ignoring, ignored, w, upstream, share, panel, numbers, loss
     widest()
     rows, classes = z.shape
     lanes = panel.shape[1]
-    top, part, own, panel = panel[classes], panel[classes + 1], panel[classes + 2], panel[:classes]
+    top, part, own = panel[classes], panel[classes + 1], panel[classes + 2]
     rest, gap, factor = numbers[0], numbers[1], numbers[2]
+    total = lost = 0.0
     for first in range(0, rows, lanes):
         here = min(lanes, rows - first)
         load_panel(z, first, panel)
-        panel_exponentials(panel, top, part, own, rest)
+        panel_exponentials(panel, classes, rest)
         absent = 0
         for k in range(here):
             label = y[first + k]
@@ -140,8 +143,10 @@ def xent_panel(z, y, ignoring, ignored, w, upstream, share, panel, numbers, loss
             own[k] = panel[label, k]
         for k in range(lanes):
             gap[k] += log1p_of(rest[k])
+        part_total = 0.0
         for k in range(here):
             loss[first + k] = w * gap[k]
+            part_total = plus(part_total, w * gap[k])
         if len(slope) > 0:
             for k in range(here):
                 factor[k] = share * w * upstream[first + k if len(upstream) > 1 else 0]
@@ -160,8 +165,16 @@ def xent_panel(z, y, ignoring, ignored, w, upstream, share, panel, numbers, loss
             for i in range(first, first + here):
                 if y[i] == ignored:
                     loss[i] = 0
-                    slope[i : i + 1] = 0
-    return accurate_sum(loss)
+                    for c in range(classes if len(slope) > 0 else 0):
+                        slope[i, c] = 0
+            part_total = 0.0
+            for i in range(first, first + here):
+                part_total += loss[i]
+        added = total + part_total  # Neumaier's sum over the panels, as in accurate_sum
+        back = added - total
+        lost += (total - (added - back)) + (part_total - back)
+        total = added
+    return total + lost if abs(total) < np.inf else total
 
 
 @jit
@@ -229,7 +242,7 @@ def soft_xent(z: Array, q: Array, w: Any, *, smoothing: float = 0.0, reduction: 
 def soft_xent_grad(
     upstream: Any, z: Array, q: Array, w: Any, *, smoothing: float = 0.0, reduction: str = "none"
 ) -> Array:
-    slope = np.empty(z.shape, z.dtype)
+    slope = empty(z.shape, z.dtype)
     _soft_xent(z, q, w, smoothing, reduction, upstream, slope)
     return slope
 
@@ -238,7 +251,7 @@ def soft_xent_with_gradient(z: Array, q: Array, w: Any, *, smoothing: float = 0.
     """The reduced loss, and its gradient at the logits."""
     if reduction == "none":
         return NotImplemented
-    slope = np.empty(z.shape, z.dtype)
+    slope = empty(z.shape, z.dtype)
     return _soft_xent(z, q, w, smoothing, reduction, None, slope), slope
 
 
@@ -272,7 +285,7 @@ def soft_xent_rows(z, q, w, smoothing, upstream, share, buffer, target, loss, sl
             if target[c] > most:
                 big, most = c, target[c]
         target[big] = 0  # the class with the largest target is kept out of all sums, and treated alone
-        others = accurate_sum(target)
+        others = folded_sum(target, buffer)
         mass = others + np.float64(most)
         if mass == 0:  # a row without weight counts for nothing
             loss[i] = 0

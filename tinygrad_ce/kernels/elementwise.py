@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.kernels.jit import jit
+from tinygrad_ce.kernels.memory import empty
 from tinygrad_ce.kernels.rows import Array, by_rows
 from tinygrad_ce.kernels.vector_math import either, exp_of, log1p_of
 from tinygrad_ce.threads import STEP
@@ -28,7 +29,7 @@ def softplus(x: Array) -> Array:
 
 def _one_by_one(loop: Callable[..., Any], x: Array, nanoseconds: float) -> Array:
     x = np.ascontiguousarray(x)
-    out = np.empty(x.shape, x.dtype)
+    out = empty(x.shape, x.dtype)
     by_rows(loop, (x.reshape(-1), out.reshape(-1)), nanoseconds, step=STEP)
     return out
 

@@ -22,6 +22,14 @@ except ImportError:  # a platform without Numba still has the bodies
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
 
 
+def jit_inside(loop: Callable[..., Any]) -> Callable[..., Any]:
+    """As part of the loops that call it: a function of its own would be compiled once more, by itself."""
+    if numba is None or numba.config.DISABLE_JIT:
+        return loop
+    inside: Callable[..., Any] = numba.njit(inline="always", **OPTIONS)(loop)
+    return inside
+
+
 def jit(loop: Callable[..., Any]) -> Callable[..., Any]:
     """Compile on first call, and keep the machine code on disk where only we can write."""
     if numba is None or numba.config.DISABLE_JIT:
@@ -29,23 +37,24 @@ def jit(loop: Callable[..., Any]) -> Callable[..., Any]:
     compiled: Callable[..., Any] = numba.njit(**OPTIONS)(loop)
     folder = _folder(loop)
     if folder is not None:
-        code_cache.keep(compiled, folder, checked=_is_kernel(loop))
+        code_cache.keep(compiled, folder, checked=not _is_generated(loop))
     return compiled
 
 
-def _is_kernel(loop: Callable[..., Any]) -> bool:
-    return loop.__module__.startswith("tinygrad_ce.kernels.")
+def _is_generated(loop: Callable[..., Any]) -> bool:
+    """Whether it is a compiled training step, whose files program/files.py names and seals."""
+    return loop.__module__.startswith("step_")
 
 
 def _folder(loop: Callable[..., Any]) -> Path | None:
-    """Where the machine code of this loop is kept: of kernels in a folder named by all their files."""
+    """Where the machine code of this loop is kept: in a folder named by all kernel files, which it may call."""
     chosen = numba.config.CACHE_DIR  # where the user wants all Numba code to be kept, if anywhere
     directory = Path(chosen) if chosen else cache.directory()
     if directory is None:
         return None
     if numba.config.BOUNDSCHECK and not chosen:
         directory = directory / "boundscheck"  # loops that check their indices are other machine code
-    return code_cache.folder(directory) if _is_kernel(loop) else directory
+    return directory if _is_generated(loop) else code_cache.folder(directory)
 
 
 _warned = False

@@ -74,13 +74,14 @@ def _adam(p, g, mean, square, rate, beta1, beta2, correction2, eps, added_decay,
     p, g, mean, square = p.reshape(-1), g.reshape(-1), mean.reshape(-1), square.reshape(-1)
     dtype = p.dtype.type
     keep1, keep2, new1, new2 = dtype(beta1), dtype(beta2), dtype(1 - beta1), dtype(1 - beta2)
-    rate, correction2, eps = dtype(rate), dtype(correction2), dtype(eps)
+    rate, eps = dtype(rate), dtype(eps)
+    scale = dtype(1 / correction2)  # one division for all, instead of one for each
     added, taken = dtype(added_decay), dtype(taken_decay)
     for i in range(len(p)):
         slope = g[i] + added * p[i]
         mean[i] = keep1 * mean[i] + new1 * slope
         square[i] = keep2 * square[i] + new2 * (slope * slope)
-        root = np.sqrt(square[i] / correction2)
+        root = np.sqrt(square[i] * scale)
         p[i] -= rate * mean[i] / (root + eps) + taken * p[i]
 
 

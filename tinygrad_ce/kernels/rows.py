@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tinygrad_ce.kernels.jit import jit
+from tinygrad_ce.kernels.jit import jit, jit_inside
 from tinygrad_ce.kernels.vector_math import either, exp_below, plus, rank, ranked, widest
 from tinygrad_ce.threads import in_parts
 
@@ -29,7 +29,7 @@ PARALLEL_THRESHOLD = 20_000  # fewer elements are never worth another thread
 # ---- the panel
 
 
-@jit
+@jit_inside
 def load_panel(z, first, panel):
     """Rows of z as the columns of the panel; what is left of it keeps its old numbers."""
     for k in range(min(panel.shape[1], len(z) - first)):
@@ -37,7 +37,7 @@ def load_panel(z, first, panel):
             panel[c, k] = z[first + k, c]
 
 
-@jit
+@jit_inside
 def store_panel(panel, first, out):
     """The columns of the panel as rows of out."""
     for k in range(min(panel.shape[1], len(out) - first)):
@@ -45,25 +45,25 @@ def store_panel(panel, first, out):
             out[first + k, c] = panel[c, k]
 
 
-@jit
-def panel_exponentials(panel, top, part, ties, rest):
+@jit_inside
+def panel_exponentials(panel, classes, rest):
     """Turn each number into exp(number - the top of its column); rest: the sum of a column without its top.
 
     A NaN may be the top or not: the sum will be NaN anyway. The sum is NaN too where the top is infinite.
     """
-    widest()
     zero, one = panel.dtype.type(0), panel.dtype.type(1)
+    top, part, ties = panel[classes], panel[classes + 1], panel[classes + 2]
     for k in range(len(top)):
         top[k] = panel[0, k]
         ties[k] = 0
         rest[k] = 0
-    for c in range(1, len(panel)):
+    for c in range(1, classes):
         for k in range(len(top)):
             top[k] = either(panel[c, k] > top[k], panel[c, k], top[k])
-    for start in range(0, len(panel), 4):
+    for start in range(0, classes, 4):
         for k in range(len(top)):
             part[k] = 0
-        for c in range(start, min(start + 4, len(panel))):
+        for c in range(start, min(start + 4, classes)):
             for k in range(len(top)):
                 x = panel[c, k]
                 e = exp_below(x, top[k])
@@ -202,6 +202,21 @@ def pairwise_sum(numbers):
             left[i] += right[i]
         count -= half
     return numbers[0]
+
+
+@jit
+def folded_sum(numbers, buffer):
+    """The sum of as many numbers as the buffer holds: float64 in halves of halves, float32 in float64."""
+    width, sums = buffer.shape[1], buffer[4]
+    if numbers.itemsize == 4:
+        return short_sum(numbers)
+    for c in range(width):
+        sums[c] = 0
+    for j in range(4):
+        part = numbers[j * width : (j + 1) * width]
+        for c in range(len(part)):
+            sums[c] += part[c]
+    return pairwise_sum(sums)
 
 
 # ---- several threads

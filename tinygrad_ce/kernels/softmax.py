@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.kernels.jit import jit
+from tinygrad_ce.kernels.memory import empty
 from tinygrad_ce.kernels.rows import (
     MAX_PANEL_CLASSES,
     PANEL_ROWS,
@@ -29,7 +30,7 @@ def softmax(x: Array, *, axis: int = -1) -> Any:
     if not _along_rows(x, axis):
         return NotImplemented
     rows = np.ascontiguousarray(x).reshape(-1, x.shape[-1])
-    out = np.empty(rows.shape, x.dtype)
+    out = empty(rows.shape, x.dtype)
 
     def few(rows: Array, out: Array) -> None:
         _softmax_panel(rows, *panel_scratch(rows.shape[1], len(rows), x.dtype), out)
@@ -53,10 +54,10 @@ def _softmax_panel(z, panel, numbers, out):
     widest()
     rows, classes = z.shape
     lanes = panel.shape[1]
-    top, part, ties, rest, panel = panel[classes], panel[classes + 1], panel[classes + 2], numbers[0], panel[:classes]
+    top, rest = panel[classes], numbers[0]
     for first in range(0, rows, lanes):
         load_panel(z, first, panel)
-        panel_exponentials(panel, top, part, ties, rest)
+        panel_exponentials(panel, classes, rest)
         for k in range(lanes):
             top[k] = 1 / (1 + rest[k])
         for c in range(classes):
@@ -76,7 +77,7 @@ def _softmax_rows(z, buffer, out):
 def log_softmax(x: Array, *, axis: int = -1) -> Any:
     if not _along_rows(x, axis):
         return NotImplemented
-    out = np.empty(x.shape, x.dtype)
+    out = empty(x.shape, x.dtype)
     return _log_softmax_by_rows(x, np.empty(0, x.dtype), out.reshape(-1, x.shape[-1]), out)
 
 

@@ -158,6 +158,15 @@ if numba is not None:
             (np.float32, np.int32, 23, 127) if x in (types.float32, types.int32) else (np.float64, np.int64, 52, 1023)
         )
 
+    def _ln2_in_two_parts(single: bool) -> tuple[Any, Any]:
+        """The first has so few digits that n times it is exact, also without fused multiplication and addition.
+
+        Source: W. Cody, W. Waite, "Software Manual for the Elementary Functions", 1980.
+        """
+        if single:
+            return np.float32(0.693359375), np.float32(-2.12194440e-4)
+        return np.float64(6.93147180369123816490e-01), np.float64(1.90821492927058770002e-10)
+
     @overload(rank, strict=False, jit_options=INLINE)
     def _rank(x: Any) -> Any:
         _, whole, digits, _ = _kinds(x)
@@ -189,9 +198,8 @@ if numba is not None:
         real, whole, digits, bias = _kinds(x)
         single = digits == 23
         zero, one, half, log2_e = real(0), real(1), real(0.5), real(1 / math.log(2))
-        # ln 2, and what is missing in it; n times the first is exact inside a fused multiplication and addition.
-        ln2, ln2_rest = real(math.log(2)), real(-1.904654299957768e-09 if single else 2.3190468138462996e-17)
-        # The last bits of t are n and the bias of the exponent, and 64 to keep away from the numbers below the normal range.
+        ln2, ln2_rest = _ln2_in_two_parts(single)
+        # The last bits of t are n, the bias of the exponent, and 64: away from the numbers below the normal range.
         shift, unshift = real(1.5 * 2**digits + bias + 64), real(2.0**-64)
         lowest = real(-104 if single else -746)  # below, exp is 0
         c3, c4, c5, c6, c7 = (real(1 / math.factorial(n)) for n in range(3, 8))
@@ -203,7 +211,7 @@ if numba is not None:
             high = x - n * ln2
             low = error - n * ln2_rest
             r = high + low
-            lost = low - (r - high)
+            lost = zero if single else low - (r - high)  # a quarter of a unit in the last place
             r2 = r * r
             p = (c3 * r + half) + r2 * (c5 * r + c4)
             if single:
@@ -233,12 +241,7 @@ if numba is not None:
         real, whole, digits, bias = _kinds(x)
         single = digits == 23
         zero, half, one, two, inf, nan = (real(v) for v in (0, 0.5, 1, 2, np.inf, np.nan))
-        # ln 2 in two parts, the first with so few digits that n times it is exact (W. Cody, W. Waite, 1980).
-        ln2_high, ln2_low = (
-            (real(0.693359375), real(-2.12194440e-4))
-            if single
-            else (real(6.93147180369123816490e-01), real(1.90821492927058770002e-10))
-        )
+        ln2_high, ln2_low = _ln2_in_two_parts(single)
         bits_of = lambda number: int(np.asarray(number, real).view(whole))  # noqa: E731
         carry = whole(bits_of(1) - bits_of(math.sqrt(0.5)))  # the next exponent begins at sqrt(1/2) instead of 1
         c3, c5, c7, c9, c11, c13, c15, c17, c19, c21 = (real(2 / n) for n in range(3, 22, 2))

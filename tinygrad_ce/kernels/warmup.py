@@ -86,5 +86,6 @@ def compilations() -> int:
 
 def kept_in() -> Path | None:
     """The directory in which compiled loops are kept between runs; None if they are not kept."""
-    path = next(iter(loops().values())).stats.cache_path
+    paths = (loop.stats.cache_path for loop in loops().values())  # parts of loops are kept with their callers
+    path = next((path for path in paths if path is not None), None)
     return None if path is None else Path(path).parents[1]  # below it, one folder for these versions of the kernels

@@ -43,30 +43,33 @@ def _soft_loss(z: Any, target: Any, reduction: str) -> Any:
     return _reduced(loss.astype(z.dtype, copy=False), reduction)
 
 
-def _soft_slope(z: Any, target: Any) -> Any:
-    """softmax(z) sum(target) - target; at a class with most of the target from the others, so that nothing cancels."""
+def _soft_slope(z: Any, target: Any, upstream: Any) -> Any:
+    """upstream times (softmax(z) sum(target) - target).
+
+    At a class with most of the target both are taken from the other classes, so that nothing cancels.
+    """
     _, e, rest = _below_top(z)
     mass = np.sum(target, axis=-1, keepdims=True)
     big = 2 * target > mass
     others = np.sum(np.where(big, 0, target), axis=-1, keepdims=True)
     slope = np.where(big, others - mass * ((rest + (1 - e)) / (1 + rest)), mass * (e / (1 + rest)) - target)
-    return np.where(mass == 0, 0, slope).astype(z.dtype, copy=False)
+    return np.where(mass == 0, 0, slope * upstream).astype(z.dtype, copy=False)
 
 
 def _hard_target(z: Any, y: Any, w: Any, smoothing: float, ignore_index: int | None) -> Any:
     """The target of each row: 1 - smoothing at its label and smoothing / C everywhere, times w; zeros if ignored."""
     classes = z.shape[-1]
-    counts = _counted(y, classes, ignore_index)[:, None]
-    own = counts & (y[:, None] == np.arange(classes))
-    return ((own * (1 - smoothing) + counts * (smoothing / classes)) * w).astype(z.dtype)
-
-
-def _counted(y: Any, classes: int, ignore_index: int | None) -> Any:
-    """Which rows are not ignored. ValueError if one of them has a label that is no class."""
-    counts = np.ones(y.shape, bool) if ignore_index is None else y != ignore_index
+    counts = _counted(y, ignore_index)
     if np.any(counts & ((y < 0) | (y >= classes))):
         raise ValueError("a label is no class")
-    return counts
+    counts = counts[:, None]
+    own = counts & (y[:, None] == np.arange(classes))
+    return (own * (1 - smoothing) + counts * (smoothing / classes)) * w
+
+
+def _counted(y: Any, ignore_index: int | None) -> Any:
+    """Which rows are not ignored."""
+    return np.ones(y.shape, bool) if ignore_index is None else y != ignore_index
 
 
 @primitive
@@ -82,7 +85,7 @@ def xent(z, y, w, *, smoothing=0.0, reduction="none", ignore_index=None):
 def target_mass(z, y, w, *, smoothing=0.0, ignore_index=None):
     """The sum of each row's target: what the row counts for. 1 without weights, 0 for a row that is ignored."""
     w = np.broadcast_to(np.asarray(w, z.dtype), z.shape[-1:])
-    counts = _counted(y, z.shape[-1], ignore_index)
+    counts = _counted(y, ignore_index)
     own = w[np.where(counts, y, 0)]
     return np.where(counts, own * (1 - smoothing) + np.sum(w) * (smoothing / z.shape[-1]), 0).astype(z.dtype)
 
@@ -125,7 +128,7 @@ xent.constant_in("y", "w")
 @primitive
 def xent_grad(upstream, z, y, w, *, smoothing=0.0, reduction="none", ignore_index=None):
     """upstream times (softmax(z) sum(target) - target)."""
-    return _soft_slope(z, _hard_target(z, y, w, smoothing, ignore_index)) * _rows_of(upstream, z, reduction)
+    return _soft_slope(z, _hard_target(z, y, w, smoothing, ignore_index), _rows_of(upstream, z, reduction))
 
 
 @xent_grad.vjp("upstream")
@@ -158,7 +161,7 @@ def _soft_target(q: Any, w: Any, smoothing: float, classes: int) -> Any:
 @primitive
 def soft_xent(z, q, w, *, smoothing=0.0, reduction="none"):
     """-sum target log softmax(z) of each row, where the target is made of soft labels q."""
-    return _soft_loss(z, _soft_target(q, w, smoothing, z.shape[-1]), reduction)
+    return _soft_loss(z, _soft_target(q.astype(np.float64), w, smoothing, z.shape[-1]), reduction)
 
 
 @soft_xent.vjp("z")
@@ -177,7 +180,8 @@ soft_xent.constant_in("w")
 @primitive
 def soft_xent_grad(upstream, z, q, w, *, smoothing=0.0, reduction="none"):
     """upstream times (softmax(z) sum(target) - target)."""
-    return _soft_slope(z, _soft_target(q, w, smoothing, z.shape[-1])) * _rows_of(upstream, z, reduction)
+    target = _soft_target(q.astype(np.float64), w, smoothing, z.shape[-1])
+    return _soft_slope(z, target, _rows_of(upstream, z, reduction))
 
 
 @soft_xent_grad.vjp("upstream")
