@@ -16,6 +16,7 @@ numba = pytest.importorskip("numba")
 import tinygrad_ce as tg  # noqa: E402
 from tinygrad_ce import kernels, ops  # noqa: E402
 from tinygrad_ce.core import REGISTRY  # noqa: E402
+from tinygrad_ce.kernels import attach
 from tinygrad_ce.kernels.attach import MIN_ELEMENTS  # noqa: E402
 from tinygrad_ce.losses import sigmoid_binary_cross_entropy, softmax_cross_entropy  # noqa: E402
 
@@ -37,10 +38,10 @@ def sixty_digits():
 def way(request, monkeypatch):
     """Every test that asks for it runs with the Numba kernels, then with the NumPy bodies."""
     if request.param == "bodies":
+        monkeypatch.setattr(attach, "FUSED", {})
         for name in ("xent", "soft_xent", "sigmoid_xent"):
-            monkeypatch.setattr(REGISTRY[name], "together", None)
             for op in (REGISTRY[name], REGISTRY[f"{name}_grad"]):
-                monkeypatch.setattr(op, "compute", op.body)
+                monkeypatch.setattr(op, "run", op.body)
     return request.param
 
 

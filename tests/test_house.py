@@ -99,7 +99,9 @@ def test_numba_comes_only_with_the_first_call_of_a_kernel():
         if room(file) != "kernels" or light:
             tree = ast.parse((HOUSE / file).read_text())
             tops = [node for node in tree.body if isinstance(node, ast.ImportFrom) and node.module is not None]
-            names = {f"{node.module}.{alias.name}".removeprefix("tinygrad_ce.") for node in tops for alias in node.names}
+            names = {
+                f"{node.module}.{alias.name}".removeprefix("tinygrad_ce.") for node in tops for alias in node.names
+            }
             heavy = {name for name in names if name.startswith("kernels.") and name not in LIGHT}
             allowed = {f"kernels.attach.{name}" for name in ("attach", "fused_rules", "set_aside")}
             assert heavy <= allowed, f"{file} imports {heavy} at the top, and Numba with it"

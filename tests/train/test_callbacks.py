@@ -9,7 +9,7 @@ import pytest
 from train.trainings import Everything, Recorder, X, Y, network, neuron, trainer
 
 import tinygrad_ce as tg
-from tinygrad_ce import lines, optim
+from tinygrad_ce import optim, source_lines
 from tinygrad_ce.train import Callback, NotFiniteError
 
 # ---- plain functions
@@ -210,10 +210,10 @@ def test_operations_of_a_callback_know_their_lines_and_those_of_the_loop_cost_no
 
     class Compute(Callback):
         def after_step(self, loop):
-            places["event"], places["loop"] = (loop.loss * 2).place, loop.loss.place
+            places["event"], places["loop"] = (loop.loss * 2).note, loop.loss.note
 
     def compute(run, row):
-        places["function"] = (run.model(X) * 2).place
+        places["function"] = (run.model(X) * 2).note
 
     neuron().fit(X, Y, epochs=1, callbacks=[Compute(), compute])
     assert places["loop"] is None
@@ -339,12 +339,12 @@ def test_an_error_in_an_event_leaves_everything_as_it_was(event, progress):
 
     run = trainer(dropout=0.5)
     own = run.model.layers[2].generator = np.random.default_rng(8)
-    handler, inner = signal.getsignal(signal.SIGINT), lines.calls.inner
+    handler, inner = signal.getsignal(signal.SIGINT), source_lines.state().inner
     failing = type("Failing", (Callback,), {event: fail})()
     with pytest.raises(ZeroDivisionError):
         run.fit(X, Y, epochs=2, progress=progress, callbacks=[Clean(), failing], validation=(X, Y))
     assert signal.getsignal(signal.SIGINT) is handler
-    assert lines.calls.inner is inner
+    assert source_lines.state().inner is inner
     assert run.model.layers[2].generator is own
     assert all(module.training for module in run.model.modules())
     assert ended == [None if event != "after_fit" else "finished"]
