@@ -6,8 +6,8 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from tinygrad_ce.backward import gradients
 from tinygrad_ce.core import Tensor
+from tinygrad_ce.functional import gradients
 
 
 def wanted(data: Any, **options: Any) -> Tensor:

@@ -11,8 +11,9 @@ from leaves import gradient_of, wanted
 from samples import text_of
 
 from tinygrad_ce import numpy_protocol, ops
-from tinygrad_ce.backward import backward, gradients, no_grad
+from tinygrad_ce.backward import backward, no_grad
 from tinygrad_ce.core import Tensor
+from tinygrad_ce.functional import gradients
 
 assert numpy_protocol  # np.sin(t) and its like
 

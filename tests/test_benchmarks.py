@@ -174,7 +174,7 @@ def test_every_feature_adds_instructions_and_leaves_no_if_behind():
     ("feature", "name"),
     [
         *(("RECORDING_CHECKS", "tracer"), ("SOURCE_LINES", "_getframe"), ("SEED", "last")),
-        *(("LOSS_CHECKS", "first_bad_label"), ("STATIC_PARAMETERS", "defaults"), ("WALK_CHECKS", "astype")),
+        *(("LOSS_CHECKS", "allclose"), ("STATIC_PARAMETERS", "defaults"), ("WALK_CHECKS", "astype")),
     ],
 )
 def test_what_a_feature_does_is_not_there_without_it(feature, name):

@@ -15,8 +15,9 @@ from leaves import wanted
 from samples import text_of
 
 from tinygrad_ce import ops
-from tinygrad_ce.backward import gradients, no_grad
+from tinygrad_ce.backward import no_grad
 from tinygrad_ce.core import Tensor
+from tinygrad_ce.functional import gradients
 
 # ---- making a tensor
 

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from samples import text_of
 
 from tinygrad_ce import numpy_protocol, ops
-from tinygrad_ce.backward import gradients, no_grad
+from tinygrad_ce.backward import no_grad
 from tinygrad_ce.core import Tensor
-from tinygrad_ce.functional import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
+from tinygrad_ce.functional import grad, gradients, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 
 assert numpy_protocol  # np.sin(t) and its like
 

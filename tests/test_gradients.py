@@ -9,8 +9,9 @@ import pytest
 from leaves import wanted
 
 from tinygrad_ce import numpy_protocol
-from tinygrad_ce.backward import gradients, no_grad
+from tinygrad_ce.backward import no_grad
 from tinygrad_ce.core import Tensor
+from tinygrad_ce.functional import gradients
 
 assert numpy_protocol  # np.sin(t) and its like
 

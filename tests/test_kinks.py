@@ -11,7 +11,7 @@ from leaves import gradient_of, wanted
 from samples import text_of
 
 from tinygrad_ce import numpy_protocol, ops
-from tinygrad_ce.backward import gradients
+from tinygrad_ce.functional import gradients
 
 assert numpy_protocol  # np.sin(t) and its like
 

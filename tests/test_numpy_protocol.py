@@ -10,8 +10,8 @@ import pytest
 from samples import text_of
 
 from tinygrad_ce import numpy_protocol, ops
-from tinygrad_ce.backward import gradients
 from tinygrad_ce.core import Tensor
+from tinygrad_ce.functional import gradients
 from tinygrad_ce.numpy_protocol import FUNCTIONS as NUMPY_FUNCTIONS
 from tinygrad_ce.numpy_protocol import UFUNCS as NUMPY_UFUNCS
 

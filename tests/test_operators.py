@@ -11,8 +11,8 @@ import pytest
 from leaves import wanted
 from samples import text_of
 
-from tinygrad_ce.backward import gradients
 from tinygrad_ce.core import Tensor
+from tinygrad_ce.functional import gradients
 
 # ---- operators
 

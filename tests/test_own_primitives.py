@@ -9,9 +9,9 @@ import pytest
 from leaves import wanted
 from samples import text_of
 
-from tinygrad_ce.backward import gradients
 from tinygrad_ce.core import Primitive, Tensor, primitive
 from tinygrad_ce.errors import explains
+from tinygrad_ce.functional import gradients
 
 
 @pytest.fixture

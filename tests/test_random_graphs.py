@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from leaves import recorded, wanted
 
 from tinygrad_ce import numpy_protocol
-from tinygrad_ce.backward import gradients
+from tinygrad_ce.functional import gradients
 
 assert numpy_protocol  # np.sin(t) and its like
 STEP = st.one_of(

@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 from leaves import wanted
 
 from tinygrad_ce import numpy_protocol, ops
-from tinygrad_ce.backward import gradients
+from tinygrad_ce.functional import gradients
 
 assert numpy_protocol  # np.sin(t) and its like
 

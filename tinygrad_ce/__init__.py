@@ -11,9 +11,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_ce import check, core, data, losses, nn, numpy_protocol, ops, optim, source_lines, train
-from tinygrad_ce.backward import gradients, no_grad
+from tinygrad_ce.backward import no_grad
 from tinygrad_ce.core import Primitive, Tensor, primitive
-from tinygrad_ce.functional import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
+from tinygrad_ce.functional import grad, gradients, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from tinygrad_ce.kernels import attach
 from tinygrad_ce.nn.init import seed
 from tinygrad_ce.threads import get_num_threads, set_num_threads

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from copy import copy
 from functools import lru_cache
@@ -56,40 +56,6 @@ def backward(of: Tensor, gradient: Any = None) -> None:
         if tensor.op is None and tensor.grad is not None:
             g = here.read(tensor.grad) + g
         tensor.grad = g if type(g) is np.ndarray else array_of(g)
-
-
-def gradients(of: Tensor, wrt: Sequence[Tensor] | Tensor, create_graph: bool = False, gradient: Any = None) -> Any:
-    """The gradients of one tensor with respect to others; `.grad` is left alone.
-
-    wrt: a tensor, or a sequence of them; the answer is a gradient, or a list of them. Any tensor of the graph will do,
-    and one that `of` does not depend on has gradient zero.
-    create_graph: answer with Tensors that can be differentiated again, instead of with arrays.
-    gradient: what is upstream of `of`, in its shape; 1 if `of` is a single number.
-    Raises ValueError if a tensor did not ask for gradients, or `of` has no history.
-
-    >>> x = Tensor(3.0, requires_grad=True)
-    >>> first = gradients(x * x * x, x, create_graph=True); gradients(first, x)
-    array(18.)
-    """
-    tensors = [wrt] if isinstance(wrt, Tensor) else list(wrt)
-    for tensor in tensors:
-        if not isinstance(tensor, Tensor) or not tensor.requires_grad:
-            label = tensor.label if isinstance(tensor, Tensor) else type(tensor).__name__
-            raise ValueError(f"gradients: {label} did not ask for gradients: make it with requires_grad=True")
-    if not isinstance(of, Tensor):
-        raise TypeError(f"gradients: the first argument is {type(of).__name__}; only a Tensor has a history")
-    found: dict[int, Any] = {}
-    sources = {tensor.serial for tensor in tensors}
-    with recording(create_graph):
-        for tensor, g in interpreter.get().walk(of, seed_of(of, gradient), leading_to(sources, of), create_graph):
-            if tensor.serial in sources:
-                found[tensor.serial] = g if isinstance(g, Tensor) else np.asarray(g)
-    for tensor in tensors:
-        if tensor.serial not in found:
-            zero: Any = np.zeros_like(tensor.data)
-            found[tensor.serial] = Tensor(zero) if create_graph else zero
-    answers = [found[tensor.serial] for tensor in tensors]
-    return answers[0] if isinstance(wrt, Tensor) else answers
 
 
 def walk(
@@ -190,34 +156,6 @@ def seed_of(of: Tensor, gradient: Any) -> Any:
     if seed.shape != of.shape:
         raise ValueError(f"gradient= has shape {seed.shape}, and {of.label} has shape {of.shape}")
     return seed
-
-
-def reachable(of: Tensor) -> dict[int, Tensor]:
-    """By serial number, all tensors with a gradient that `of` was made from, and itself."""
-    found = {of.serial: of}
-    waiting = [of]
-    while waiting:
-        for x, _ in edges(waiting.pop()):
-            if x.serial not in found:
-                found[x.serial] = x
-                waiting.append(x)
-    return found
-
-
-def edges(tensor: Tensor) -> list[tuple[Tensor, int]]:
-    """The inputs of a tensor that a gradient flows to, each with its position."""
-    pairs = enumerate(zip(tensor.inputs, tensor.rules, strict=False))
-    return [(x, i) for i, (x, rule) in pairs if rule is not None and isinstance(x, Tensor) and x.requires_grad]
-
-
-def leading_to(sources: Container[int], of: Tensor) -> set[int]:
-    """The serial numbers of what `of` was made from that depends on one of the sources: no other needs a gradient."""
-    found = reachable(of)
-    leads: set[int] = set()
-    for serial in sorted(found):  # the oldest first, so a tensor's inputs are decided before it
-        if serial in sources or any(isinstance(x, Tensor) and x.serial in leads for x in found[serial].inputs):
-            leads.add(serial)
-    return leads
 
 
 EAGER.walk = walk

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce import ops
-from tinygrad_ce.backward import gradients
 from tinygrad_ce.core import Array, Tensor
+from tinygrad_ce.functional import gradients
 
 ROUNDING = 64 * float(np.finfo(float).eps)  # of a function value, a few operations long, relative to it
 STEP = 1e-6  # near the cube root of the rounding error, where central differences in float64 are best

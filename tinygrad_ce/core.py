@@ -75,21 +75,16 @@ class Tensor:
         self.inputs = self.arrays = self.rules = ()
         self.params = _NO_PARAMS
 
+    # fmt: off
     @property
-    def shape(self) -> tuple[int, ...]:
-        return self.data.shape
-
+    def shape(self) -> tuple[int, ...]: return self.data.shape
     @property
-    def ndim(self) -> int:
-        return self.data.ndim
-
+    def ndim(self) -> int: return self.data.ndim
     @property
-    def size(self) -> int:
-        return self.data.size
-
+    def size(self) -> int: return self.data.size
     @property
-    def dtype(self) -> np.dtype[Any]:
-        return self.data.dtype
+    def dtype(self) -> np.dtype[Any]: return self.data.dtype
+    # fmt: on
 
     @property
     def label(self) -> str:
@@ -101,27 +96,11 @@ class Tensor:
         self.name = name
         return self
 
-    # ---- leaving the graph
-
     def detach(self) -> Tensor:
         """The same data without history: gradients do not flow through it."""
         return Tensor(self.data)
 
-    def numpy(self) -> Array:
-        """The array itself, not a copy."""
-        return self.data
-
-    def item(self) -> float | int | bool:
-        """The only element as a Python number. ValueError if there are more, or none."""
-        if self.size != 1:
-            raise ValueError(f"item() needs exactly one element; {self.label} has shape {self.shape}")
-        number: float | int | bool = interpreter.get().numbers(self, "`if`, float() and item() need").item()
-        return number
-
     # fmt: off
-    def __float__(self) -> float: return float(self.item())
-    def __int__(self) -> int: return int(self.item())
-
     # ---- the operators: each is one primitive
 
     def __add__(self, other: Any) -> Tensor: return ops.add(self, other)
@@ -137,22 +116,12 @@ class Tensor:
     def __matmul__(self, other: Any) -> Tensor: return ops.matmul(self, other)
     def __rmatmul__(self, other: Any) -> Tensor: return ops.matmul(other, self)
     def __neg__(self) -> Tensor: return ops.neg(self)
-    def __gt__(self, other: Any) -> Tensor: return ops.greater(self, other)
-    def __ge__(self, other: Any) -> Tensor: return ops.greater_equal(self, other)
-    def __lt__(self, other: Any) -> Tensor: return ops.less(self, other)
-    def __le__(self, other: Any) -> Tensor: return ops.less_equal(self, other)
-    def __eq__(self, other: Any) -> Tensor: return ops.equal(self, other)  # type: ignore[override]
-    def __ne__(self, other: Any) -> Tensor: return ops.not_equal(self, other)  # type: ignore[override]
-    __hash__ = object.__hash__
     # fmt: on
 
-    if TYPE_CHECKING:  # `backward.py` puts backward here, `numpy_protocol.py` NumPy's methods: sum, reshape, T, len...
+    if TYPE_CHECKING:  # `backward.py` puts backward here, `numpy_protocol.py` the methods of arrays: sum, reshape, T...
 
         def backward(self, gradient: Any = None) -> None: ...
         def __getattr__(self, name: str) -> Any: ...
-        def __getitem__(self, index: Any) -> Tensor: ...
-        def __iter__(self) -> Iterator[Tensor]: ...
-        def __len__(self) -> int: ...
 
 
 def array_of(x: Any) -> Array:
@@ -182,26 +151,14 @@ def call(op: Primitive, inputs: tuple[Any, ...], params: dict[str, Any], run: Ca
         arrays.append(x)
     run = run or op.run
     out = run(*arrays, **params) if params else run(*arrays)
-    return result_of(op, inputs, arrays, params, out, tracked) if on_tensors else out
-
-
-def _without_lists(op: Primitive, inputs: tuple[Any, ...]) -> Iterable[Any]:
-    """Lists as arrays; but `concatenate([a, b])` is `concatenate(a, b)`, as NumPy's is called."""
-    if op.starred and len(inputs) == 1:
-        return inputs[0]
-    return (np.asarray(x) if isinstance(x, (list, tuple)) else x for x in inputs)
-
-
-def result_of(
-    op: Primitive, inputs: tuple[Any, ...], arrays: list[Any], params: dict[str, Any], out: Any, tracked: bool
-) -> Tensor:
-    """A Tensor for what `op` computed; with its history if an input is tracked and the result can have a gradient."""
+    if not on_tensors:
+        return out
     result = _new(Tensor)
-    result.data = out if type(out) is np.ndarray else np.asarray(out)  # NumPy makes scalars of 0-d arrays
+    result.data = out = out if type(out) is np.ndarray else np.asarray(out)  # NumPy makes scalars of 0-d arrays
     result.serial = next_serial()
     result.version = 0
     result.grad = result.name = result.note = None
-    kind = result.data.dtype.kind
+    kind = out.dtype.kind
     if tracked and kind == "f" and interpreter.get().recording and (not op.has_constants or op.depends_on(inputs)):
         result.requires_grad = True
         result.op = op
@@ -215,50 +172,31 @@ def result_of(
         result.inputs = result.arrays = result.rules = ()
         result.params = _NO_PARAMS
     else:
-        raise TypeError(f"{op.name}: the result has dtype {result.data.dtype}, and tensors hold real numbers")
+        raise TypeError(f"{op.name}: the result has dtype {out.dtype}, and tensors hold real numbers")
     return result
 
 
 _new: Callable[[type[Tensor]], Tensor] = object.__new__
 
 
-def read(x: Any) -> Any:
-    """The array that a variable (or `.grad`, or a loss's or layer's own constant) holds now."""
-    return x.data if isinstance(x, Tensor) else x
-
-
-def write(variable: Tensor, new: Any) -> None:
-    """New numbers for a variable: into the array of a parameter, which others hold too; else an array of their own."""
-    if variable.requires_grad:
-        variable.data[...] = new.data if isinstance(new, Tensor) else new
-        variable.version = next_serial()
-    else:
-        variable.data = np.array(new.data if isinstance(new, Tensor) else new, variable.dtype)
-
-
-def draw(sample: Callable[..., Array], shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
-    """Random numbers, new ones in each step."""
-    return sample(shape, dtype)
-
-
-def numbers(x: Any, why: str | Callable[[Array], Any]) -> Any:
-    """The numbers of a tensor, for code that is no operation. why: the words for a refusal, or a check of them."""
-    return x.data if isinstance(x, Tensor) else x
+def _without_lists(op: Primitive, inputs: tuple[Any, ...]) -> Iterable[Any]:
+    """Lists as arrays; but `concatenate([a, b])` is `concatenate(a, b)`, as NumPy's is called."""
+    if op.starred and len(inputs) == 1:
+        return inputs[0]
+    return (np.asarray(x) if isinstance(x, (list, tuple)) else x for x in inputs)
 
 
 class Interpreter:
-    """What a call of a primitive means, and what is done about the effects that are no calls; never changed in use."""
+    """What a call means, a walk back, and the effects that are no calls. It is replaced, never changed."""
 
     __slots__ = ("call", "draw", "numbers", "read", "recording", "walk", "write")
-
-    def __init__(self) -> None:
-        self.call: Callable[..., Any] = call
-        self.read: Callable[..., Any] = read
-        self.write: Callable[..., Any] = write
-        self.draw: Callable[..., Any] = draw
-        self.numbers: Callable[..., Any] = numbers
-        self.walk: Callable[..., Any]  # backward.walk, which puts itself here
-        self.recording = True  # whether results keep how they were made; `no_grad` switches it off
+    call: Callable[..., Any]
+    walk: Callable[..., Any]  # backward.py
+    read: Callable[..., Any]  # variable.py, as the other three
+    write: Callable[..., Any]
+    draw: Callable[..., Any]
+    numbers: Callable[..., Any]
+    recording: bool  # whether results keep how they were made; `no_grad` switches it off
 
     def attach(self, **effects: Callable[..., Any]) -> None:
         """Put an interpreter around each of these effects (`call=f` for `f(inner, op, inputs, params)`)."""
@@ -267,7 +205,10 @@ class Interpreter:
 
 
 EAGER = Interpreter()
+EAGER.call, EAGER.recording = call, True
 interpreter: ContextVar[Interpreter] = ContextVar("interpreter", default=EAGER)  # each thread has its own
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: interpreter.set(EAGER))
 
 
 @contextmanager
@@ -288,17 +229,6 @@ def interpreted(call: Callable[..., Any] | None = None, **effects: Callable[...,
         yield
     finally:
         interpreter.set(outer)
-
-
-def _forget_interpreters() -> None:
-    """A forked process begins with the ordinary meaning of everything."""
-    fresh = copy(EAGER)
-    fresh.recording = interpreter.get().recording
-    interpreter.set(fresh)
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_interpreters)
 
 
 # ---- primitives

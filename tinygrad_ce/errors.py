@@ -107,15 +107,15 @@ def check_versions(tensor: Tensor) -> None:
     for argument, x in zip(_argument_names(tensor), tensor.inputs, strict=False):
         if isinstance(x, Tensor) and x.version > tensor.serial and _is_read(argument, tensor):
             raise RuntimeError(
-                f"backward needs the {x.label} that {tensor.op.name} was computed with, and {written_words(x)} since: "
-                "take the step after the last backward() of a graph, or compute the loss again"
+                f"backward needs the numbers of {x.label} that {tensor.op.name} was computed with, and they were written "
+                f"to since{writing_line(x)}: take the step after the last backward() of a graph, or compute the loss again"
             )
 
 
-def written_words(variable: Tensor) -> str:
-    """That a variable was written to, and by which line."""
+def writing_line(variable: Tensor) -> str:
+    """Which line of the user's code wrote to a variable last, in brackets; empty if nobody has kept that."""
     line = line_of(variable.note) if variable.note is not None else None
-    return "it was written to" + (f" at {line.short} (`{line.text}`)" if line is not None else "")
+    return "" if line is None else f" ({line.text} at {line.short})"
 
 
 def _argument_names(tensor: Tensor) -> list[str]:

@@ -1,4 +1,4 @@
-"""Functions of functions: grad, value_and_grad, vjp, jvp, jacobian, hessian, hvp; they nest to any order.
+"""Gradients, and functions of functions: grad, value_and_grad, vjp, jvp, jacobian, hessian, hvp, nested to any order.
 
 All take a function of tensors that returns a tensor, and give back a function of arrays. Arrays in, arrays out; where a
 Tensor that asks for gradients goes in, or where one derivative is taken inside another, Tensors come out, and can be
@@ -15,10 +15,45 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce import ops
-from tinygrad_ce.backward import gradients, recording
-from tinygrad_ce.core import Tensor
+from tinygrad_ce.backward import recording, seed_of
+from tinygrad_ce.core import Tensor, interpreter
+from tinygrad_ce.graph import leading_to
 
 Positions = int | Sequence[int]
+
+
+def gradients(of: Tensor, wrt: Sequence[Tensor] | Tensor, create_graph: bool = False, gradient: Any = None) -> Any:
+    """The gradients of one tensor with respect to others; `.grad` is left alone.
+
+    wrt: a tensor, or a sequence of them; the answer is a gradient, or a list of them. Any tensor of the graph will do,
+    and one that `of` does not depend on has gradient zero.
+    create_graph: answer with Tensors that can be differentiated again, instead of with arrays.
+    gradient: what is upstream of `of`, in its shape; 1 if `of` is a single number.
+    Raises ValueError if a tensor did not ask for gradients, or `of` has no history.
+
+    >>> x = Tensor(3.0, requires_grad=True)
+    >>> first = gradients(x * x * x, x, create_graph=True); gradients(first, x)
+    array(18.)
+    """
+    tensors = [wrt] if isinstance(wrt, Tensor) else list(wrt)
+    for tensor in tensors:
+        if not isinstance(tensor, Tensor) or not tensor.requires_grad:
+            label = tensor.label if isinstance(tensor, Tensor) else type(tensor).__name__
+            raise ValueError(f"gradients: {label} did not ask for gradients: make it with requires_grad=True")
+    if not isinstance(of, Tensor):
+        raise TypeError(f"gradients: the first argument is {type(of).__name__}; only a Tensor has a history")
+    found: dict[int, Any] = {}
+    sources = {tensor.serial for tensor in tensors}
+    with recording(create_graph):
+        for tensor, g in interpreter.get().walk(of, seed_of(of, gradient), leading_to(sources, of), create_graph):
+            if tensor.serial in sources:
+                found[tensor.serial] = g if isinstance(g, Tensor) else np.asarray(g)
+    for tensor in tensors:
+        if tensor.serial not in found:
+            zero: Any = np.zeros_like(tensor.data)
+            found[tensor.serial] = Tensor(zero) if create_graph else zero
+    answers = [found[tensor.serial] for tensor in tensors]
+    return answers[0] if isinstance(wrt, Tensor) else answers
 
 
 def grad(f: Callable[..., Any], argnums: Positions = 0) -> Callable[..., Any]:

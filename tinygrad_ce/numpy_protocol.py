@@ -36,6 +36,23 @@ class _ArrayMethods(Tensor):
         name = f", name={self.name!r}" if self.name else ""
         return f"Tensor({array}{dtype}{asks}{history}{name})"
 
+    def numpy(self) -> Array:
+        """The array itself, not a copy."""
+        return self.data
+
+    def item(self) -> float | int | bool:
+        """The only element as a Python number. ValueError if there are more, or none."""
+        if self.size != 1:
+            raise ValueError(f"item() needs exactly one element; {self.label} has shape {self.shape}")
+        number: float | int | bool = interpreter.get().numbers(self, "`if`, float() and item() need").item()
+        return number
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
     def __format__(self, form: str) -> str:
         return format(self.item(), form) if form else str(self)
 
@@ -98,6 +115,13 @@ class _ArrayMethods(Tensor):
     # fmt: off
     # ---- the methods of arrays
 
+    def __gt__(self, other: Any) -> Tensor: return ops.greater(self, other)
+    def __ge__(self, other: Any) -> Tensor: return ops.greater_equal(self, other)
+    def __lt__(self, other: Any) -> Tensor: return ops.less(self, other)
+    def __le__(self, other: Any) -> Tensor: return ops.less_equal(self, other)
+    def __eq__(self, other: Any) -> Tensor: return ops.equal(self, other)  # type: ignore[override]
+    def __ne__(self, other: Any) -> Tensor: return ops.not_equal(self, other)  # type: ignore[override]
+    __hash__ = object.__hash__
     def __pos__(self) -> Tensor: return self
     def __abs__(self) -> Tensor: return ops.absolute(self)
     def __invert__(self) -> Tensor: return ops.logical_not(_mask(self))

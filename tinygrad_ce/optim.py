@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce import ops
-from tinygrad_ce.core import Array, Tensor, interpreter, next_serial
-from tinygrad_ce.core import read as read_array
+from tinygrad_ce.core import EAGER, Array, Tensor, interpreter, next_serial
 from tinygrad_ce.source_lines import writer
 from tinygrad_ce.variable import Variable
 
@@ -106,7 +105,7 @@ class Optimizer:
     def step(self) -> None:
         """Update every parameter that has a gradient; one without is left as it is."""
         here = interpreter.get()
-        kernels = _kernels() if here.read is read_array else None  # loops in place; a tracer sees the definition
+        kernels = _kernels() if here.read is EAGER.read else None  # loops in place; a tracer sees the definition
         clock = here.read(self)  # the optimizer itself, or what stands for it while tracing
         lr, step = clock.lr, clock.next_step
         version, line, update = next_serial(), writer(), self.update_in_place

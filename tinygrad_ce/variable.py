@@ -1,8 +1,8 @@
 """A Variable is what stays from step to step: parameters, an optimizer's memory, running averages.
 
 A parameter is a tensor that asks for gradients; what is kept beside parameters is a `Variable`. Both are read and
-written through the interpreter (`read`, `write`), so that a traced program knows them, and each write raises the
-`version`, so that a backward pass which needs the old numbers can say so.
+written through the interpreter, so that a traced program knows them, and each write to a parameter raises its
+`version`, so that a backward pass which needs the old numbers can say so. The interpreter's other effects are here too.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.core import Array, Tensor, interpreter
+from tinygrad_ce.core import EAGER, Array, Tensor, interpreter, next_serial
 
 
 class Variable(Tensor):
@@ -39,6 +39,36 @@ class Attribute:
         """The array that is there now."""
         value = getattr(self.owner, self.name)
         return value.data if isinstance(value, Tensor) else value
+
+
+# ---- the effects: what is done in a step that is no call of a primitive
+
+
+def read(x: Any) -> Any:
+    """The array that a variable (or `.grad`, or a loss's or layer's own constant) holds now."""
+    return x.data if isinstance(x, Tensor) else x
+
+
+def write(variable: Tensor, new: Any) -> None:
+    """New numbers for a variable: into the array of a parameter, which others hold too; else an array of their own."""
+    if variable.requires_grad:
+        variable.data[...] = new.data if isinstance(new, Tensor) else new
+        variable.version = next_serial()
+    else:
+        variable.data = np.array(new.data if isinstance(new, Tensor) else new, variable.dtype)
+
+
+def draw(sample: Callable[..., Array], shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
+    """Random numbers, new ones in each step."""
+    return sample(shape, dtype)
+
+
+def numbers(x: Any, why: str | Callable[[Array], Any]) -> Any:
+    """The numbers of a tensor, for code that is no operation. why: the words for a refusal, or a check of them."""
+    return x.data if isinstance(x, Tensor) else x
+
+
+EAGER.read, EAGER.write, EAGER.draw, EAGER.numbers = read, write, draw, numbers
 
 
 # ---- the operators that write in place

@@ -11,8 +11,8 @@ import pytest
 import scipy.special
 from samples import SAMPLES, Sample, float32, is_floating, primitives, strided
 
-from tinygrad_ce.backward import gradients
 from tinygrad_ce.core import Tensor
+from tinygrad_ce.functional import gradients
 from tinygrad_ce.kernels.attach import KERNELS
 
 OPS = primitives()

@@ -269,8 +269,8 @@ WITH_OPTIONS = {  # the options of the loss, the text of the loss and of the gra
     ),
     "ignored": (
         {"ignore_index": 2},
-        "((y >= 0) * (-w * np.log(softmax(z))[np.arange(4), y])).sum()",
-        "(y >= 0)[:, None] * w * (softmax(z) - one_hot(y, 3))",
+        "((y != 2) * (-w * np.log(softmax(z))[np.arange(4), y])).sum()",
+        "(y != 2)[:, None] * w * (softmax(z) - one_hot(y, 3))",
         lambda p, t, w: (p - t) * [[0], [1], [1], [1]] / 3,
     ),
 }

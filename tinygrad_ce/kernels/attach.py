@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce import ops
-from tinygrad_ce.core import EAGER, Primitive, Rule, Tensor, interpreter, result_of
+from tinygrad_ce.core import EAGER, Primitive, Rule, Tensor, call, interpreter
 from tinygrad_ce.kernels import find
 
 MIN_ELEMENTS = 4096  # for fewer, NumPy is as fast, and no toy network waits for a compiler
@@ -94,15 +94,24 @@ FUSED = {op: kernel_or_body(_not_fused, f"{op.name}_with_gradient") for op in LO
 
 def fuse(inner: Any, op: Primitive, inputs: tuple[Any, ...], params: dict[str, Any]) -> Any:
     """The interpreter that computes a reduced loss together with its gradient, and keeps that on the logits' edge."""
-    if op in FUSED and isinstance(inputs[0], Tensor) and inputs[0].requires_grad and interpreter.get().recording:
-        arrays = [x.data if isinstance(x, Tensor) else x for x in inputs]
-        if isinstance(arrays[1], np.ndarray):
-            both = FUSED[op](*arrays, **params)
-            if both is not NotImplemented:
-                result = result_of(op, inputs, arrays, params, both[0], True)
-                result.rules = (FusedRule(op.rules[0], both[1]), *op.rules[1:])
-                return result
-    return inner(op, inputs, params)
+    if op not in FUSED or not (
+        isinstance(inputs[0], Tensor) and inputs[0].requires_grad and interpreter.get().recording
+    ):
+        return inner(op, inputs, params)
+    slope = None
+
+    def run(*arrays: Any, **params: Any) -> Any:
+        nonlocal slope
+        both = FUSED[op](*arrays, **params)
+        if both is NotImplemented:
+            return op.run(*arrays, **params)
+        loss, slope = both
+        return loss
+
+    result = call(op, inputs, params, run)
+    if slope is not None:
+        result.rules = (FusedRule(op.rules[0], slope), *op.rules[1:])
+    return result
 
 
 def fused_rules(tensors: Iterable[Tensor]) -> list[FusedRule]:

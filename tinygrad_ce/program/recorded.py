@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.backward import reachable, recording, walk
+from tinygrad_ce.backward import recording, walk
 from tinygrad_ce.core import REGISTRY, Array, Primitive, Tensor, call, interpreted
+from tinygrad_ce.graph import reachable
 from tinygrad_ce.program.straight import Instruction, Program, Value, unused
 
 LETTERS = {

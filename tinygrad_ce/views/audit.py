@@ -17,16 +17,16 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.backward import edges, reachable, recording, seed_of, walk
+from tinygrad_ce.backward import recording, seed_of, walk
 from tinygrad_ce.core import Array, Tensor, array_of
 from tinygrad_ce.data.checks import several, whole_number
-from tinygrad_ce.kernels.attach import set_aside
+from tinygrad_ce.graph import edges, reachable
 from tinygrad_ce.nn import Module, init
 from tinygrad_ce.optim import Optimizer
 from tinygrad_ce.source_lines import tracking
 from tinygrad_ce.views import plots, text
 from tinygrad_ce.views.layers import Layer, activity, holds_others, layers_of
-from tinygrad_ce.views.reading import check_readable, check_unchanged
+from tinygrad_ce.views.reading import check_readable, check_unchanged, undisturbed
 
 # Percent of a layer's numbers that are flat, or of its units that are dead, before it is an illness: a few always are.
 MOST = 50.0
@@ -272,7 +272,7 @@ def _gradients(loss: Tensor, graph: dict[int, Tensor], layers: list[Layer]) -> d
     wanted = {tensor.serial for layer in layers for tensor in layer.outputs}
     wanted |= {parameter.serial for layer in layers for _, parameter in layer.parameters}
     found = {}
-    with set_aside(list(graph.values())), np.errstate(all="ignore"):
+    with undisturbed(list(graph.values())), np.errstate(all="ignore"):
         for tensor, gradient in walk(loss, seed_of(loss, None), graph):
             if tensor.serial in wanted:
                 found[tensor.serial] = np.asarray(gradient)
@@ -564,6 +564,7 @@ def _left_as_they_are(modules: list[Module]) -> Iterator[None]:
     contents = [(value, copy(value)) for value in values if isinstance(value, (np.ndarray, list, dict))]
     generators = [init.generator(), *(value for value in values if isinstance(value, np.random.Generator))]
     states = [(generator, generator.bit_generator.state) for generator in generators]
+    averages = [(variable, variable.data) for module in modules for variable in module.variables.values()]
     of_numpy = np.random.get_state()
     try:
         yield
@@ -572,6 +573,8 @@ def _left_as_they_are(modules: list[Module]) -> Iterator[None]:
             _refill(vars(module), found)
         for value, content in contents:
             _refill(value, content)
+        for variable, array in averages:
+            variable.data = array
         for generator, state in states:
             generator.bit_generator.state = state
         np.random.set_state(of_numpy)

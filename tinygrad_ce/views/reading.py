@@ -7,15 +7,18 @@ disagree, because there is one source for all.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.backward import reachable, walk
+from tinygrad_ce.backward import walk
 from tinygrad_ce.core import Array, Primitive, Tensor, interpreter
+from tinygrad_ce.errors import writing_line
+from tinygrad_ce.graph import reachable
 from tinygrad_ce.kernels.attach import set_aside
 from tinygrad_ce.program.printed import expression_of, literal, source
 from tinygrad_ce.program.recorded import as_computed, record
@@ -105,7 +108,7 @@ class Edge:
         assert source is not None
         shares: dict[int, Any] = {}
         both = {target.serial: target, source.serial: source}
-        with as_computed([target]), set_aside([target]), np.errstate(all="ignore"):
+        with as_computed([target]), undisturbed([target]), np.errstate(all="ignore"):
             for _ in walk(target, upstream, both, on_share=lambda _, position, g: shares.update({position: g})):
                 pass
         return np.asarray(shares[self.position])
@@ -120,7 +123,7 @@ class Graph:
     def __init__(self, loss: Tensor, asked: str) -> None:
         check_readable(loss, asked)
         graph = reachable(loss)
-        with set_aside(list(graph.values())), np.errstate(all="ignore"):
+        with undisturbed(graph.values()), np.errstate(all="ignore"):
             self.recorded = record(loss)
             self._take_the_engines_numbers(loss, graph)
         self.nodes: list[Node] = []
@@ -204,7 +207,7 @@ class Graph:
     def source(self) -> list[str]:
         """The lines of the printed program, from `def step` on; what it calls stands above and is left out."""
         assert self.loss.tensor is not None
-        with set_aside(list(reachable(self.loss.tensor).values())), np.errstate(all="ignore"):
+        with undisturbed(reachable(self.loss.tensor).values()), np.errstate(all="ignore"):
             text = source(self.loss.tensor)
         return text[text.index("def step(") :].splitlines()
 
@@ -229,6 +232,22 @@ def check_readable(loss: Any, asked: str, single: bool = True) -> None:
             f"{asked}: a loss is a single number, and {loss.label} has shape {loss.shape}: reduce it with .mean() or "
             ".sum()"
         )
+
+
+@contextmanager
+def undisturbed(tensors: Iterable[Tensor]) -> Iterator[None]:
+    """Inside, a walk asks plain rules only, leaves what kernels have computed, and does not mind writes to variables."""
+    tensors = list(tensors)
+    leaves = {x.serial: x for tensor in tensors for x in tensor.inputs if isinstance(x, Tensor) and x.version}
+    versions = [(leaf, leaf.version) for leaf in leaves.values()]
+    with set_aside(tensors):
+        for leaf, _ in versions:
+            leaf.version = 0
+        try:
+            yield
+        finally:
+            for leaf, version in versions:
+                leaf.version = version
 
 
 def check_not_traced(tensor: Tensor, asked: str) -> None:
@@ -266,13 +285,14 @@ def written_to(graph: Iterable[Tensor]) -> list[Tensor]:
 
 def check_unchanged(loss: Tensor, asked: str) -> None:
     """Raise ValueError if a parameter was written to after the loss was computed: its numbers would be false."""
-    changed = [x.label for x in written_to(reachable(loss).values())]
+    changed = written_to(reachable(loss).values())
     if changed:
-        names = ", ".join(changed[:4]) + (f" and {len(changed) - 4} more" if len(changed) > 4 else "")
+        names = ", ".join(x.label for x in changed[:4]) + (f" and {len(changed) - 4} more" if len(changed) > 4 else "")
+        where = next((words for x in changed if (words := writing_line(x))), " (optimizer.step()?)")
         raise ValueError(
-            f"{asked}: {names} {'was' if len(changed) == 1 else 'were'} written to after the loss was computed "
-            "(optimizer.step()?), so that its numbers are no longer those of one pass: call "
-            f"{asked} before the step, or compute the loss again"
+            f"{asked}: {names} {'was' if len(changed) == 1 else 'were'} written to after the loss was computed{where}, "
+            f"so that its numbers are no longer those of one pass: call {asked} before the step, or compute the loss "
+            "again"
         )
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.backward import reachable
 from tinygrad_ce.core import Array, Tensor
+from tinygrad_ce.graph import reachable
 from tinygrad_ce.views.exercise.hints import STRONGEST, hint, solution
 from tinygrad_ce.views.exercise.mistakes import Answer, Examiner, Mistake, Upstream
 from tinygrad_ce.views.formula import number

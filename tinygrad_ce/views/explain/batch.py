@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.backward import gradients, recording, walk
+from tinygrad_ce.backward import recording, walk
 from tinygrad_ce.core import Array, Tensor
+from tinygrad_ce.functional import gradients
 from tinygrad_ce.ops import index
 from tinygrad_ce.source_lines import tracking
 from tinygrad_ce.views.explain.paths import flowing

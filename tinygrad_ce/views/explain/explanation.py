@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.backward import reachable
 from tinygrad_ce.core import Array, Tensor
+from tinygrad_ce.graph import reachable
 from tinygrad_ce.source_lines import state
 from tinygrad_ce.views.explain.batch import BatchRows, batch_rows
 from tinygrad_ce.views.explain.document import Part, Told

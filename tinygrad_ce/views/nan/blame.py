@@ -17,9 +17,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from tinygrad_ce.backward import edges, reachable, seed_of, unbroadcast, walk
+from tinygrad_ce.backward import seed_of, unbroadcast, walk
 from tinygrad_ce.core import Array, Tensor
-from tinygrad_ce.kernels.attach import set_aside
+from tinygrad_ce.graph import edges, reachable
+from tinygrad_ce.views.reading import undisturbed
 
 ORDINARY = 0.6  # finite under log, sqrt, arctanh, 1 / x, log(1 - x)...: inside the domain of every usual function
 
@@ -287,7 +288,7 @@ class Search:
                 found.append(self._step_back(tensor, position, np.asarray(share)))
 
         seed = seed_of(self.loss, np.ones_like(self.loss.data))
-        with set_aside(self.order):
+        with undisturbed(self.order):
             for tensor, g in walk(self.loss, seed, self.graph, on_share=on_share):
                 self.gradients[tensor.serial] = np.asarray(g)
                 cells = not_finite(g)

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce import ops
-from tinygrad_ce.backward import edges, recording
+from tinygrad_ce.backward import recording
 from tinygrad_ce.core import Array, Tensor
+from tinygrad_ce.graph import edges
 from tinygrad_ce.ops.reduction import reduced_axes
 from tinygrad_ce.views.formula import number
 from tinygrad_ce.views.reading import Graph
