@@ -17,7 +17,7 @@ FILES = sorted(path.relative_to(HOUSE).as_posix() for path in HOUSE.rglob("*.py"
 FLOORS = {
     "cache": 0, "threads": 0, "data": 0,
     "core": 1,
-    "ops": 2,
+    "ops": 2, "graph": 2,
     "backward": 3, "source_lines": 3, "variable": 3, "kernels": 3,
     "errors": 4,
     "numpy_protocol": 5, "functional": 5, "losses": 5, "optim": 5,

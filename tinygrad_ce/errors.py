@@ -107,8 +107,9 @@ def check_versions(tensor: Tensor) -> None:
     for argument, x in zip(_argument_names(tensor), tensor.inputs, strict=False):
         if isinstance(x, Tensor) and x.version > tensor.serial and _is_read(argument, tensor):
             raise RuntimeError(
-                f"backward needs the numbers of {x.label} that {tensor.op.name} was computed with, and they were written "
-                f"to since{writing_line(x)}: take the step after the last backward() of a graph, or compute the loss again"
+                f"backward needs the numbers of {x.label} that {tensor.op.name} was computed with, and they were "
+                f"written to since{writing_line(x)}: take the step after the last backward() of a graph, or compute the "
+                "loss again"
             )
 
 

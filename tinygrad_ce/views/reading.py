@@ -236,7 +236,7 @@ def check_readable(loss: Any, asked: str, single: bool = True) -> None:
 
 @contextmanager
 def undisturbed(tensors: Iterable[Tensor]) -> Iterator[None]:
-    """Inside, a walk asks plain rules only, leaves what kernels have computed, and does not mind writes to variables."""
+    """Inside, a walk asks plain rules, leaves what kernels have computed, and does not mind writes to variables."""
     tensors = list(tensors)
     leaves = {x.serial: x for tensor in tensors for x in tensor.inputs if isinstance(x, Tensor) and x.version}
     versions = [(leaf, leaf.version) for leaf in leaves.values()]
