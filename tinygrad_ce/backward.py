@@ -110,13 +110,13 @@ def walk(
 
 def fitted(share: Any, g: Any, tensor: Tensor, position: int) -> Any:
     """A share in the shape and dtype of its input, and in memory of its own: who writes to it changes no other."""
-    op, x = tensor.op, tensor.inputs[position]
-    if not isinstance(share, (Tensor, np.ndarray, np.generic)):
-        raise _errors().no_gradient(op, position, share)
-    if share.shape != x.shape:
-        share = unbroadcast(op, position, share, x.shape)
-    if share.dtype != x.dtype:
-        share = share.astype(x.dtype)
+    if not isinstance(share, (np.ndarray, Tensor, np.generic)):
+        raise _errors().no_gradient(tensor.op, position, share)
+    data = tensor.inputs[position].data
+    if share.shape != data.shape:
+        share = unbroadcast(tensor.op, position, share, data.shape)
+    if share.dtype != data.dtype:
+        share = share.astype(data.dtype)
     if isinstance(share, np.ndarray) and (share is g or share.base is not None):
         share = share.copy()
     return share

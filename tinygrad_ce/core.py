@@ -301,10 +301,10 @@ class Primitive:
 
     def depends_on(self, inputs: tuple[Any, ...]) -> bool:
         """Whether a gradient flows to any of these inputs."""
-        return any(
-            isinstance(x, Tensor) and x.requires_grad and rule is not None
-            for x, rule in zip(inputs, self.rules, strict=False)
-        )
+        for x, rule in zip(inputs, self.rules):  # noqa: B905 (the rules of starred arguments have no end)
+            if rule is not None and isinstance(x, Tensor) and x.requires_grad:
+                return True
+        return False
 
     def rule(self, position: int) -> Any:
         """The rule of the input at this position; None where it is declared to have no gradient."""

@@ -1,4 +1,4 @@
-"""How kernels come into the engine: as `op.run` of their primitives, and as an interpreter that fuses loss and slope.
+"""How kernels come into the engine: as `op.run` of their primitives, and as a cheaper rule on the edge of a loss.
 
 Nothing here imports Numba; a kernel's file does, and it is imported when the kernel is first needed.
 """
@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 
 from tinygrad_ce import ops
-from tinygrad_ce.core import EAGER, Primitive, Rule, Tensor, call, interpreter
+from tinygrad_ce.core import Primitive, Rule, Tensor, interpreter
 from tinygrad_ce.kernels import find
 
 MIN_ELEMENTS = 4096  # for fewer, NumPy is as fast, and no toy network waits for a compiler
@@ -27,19 +28,20 @@ def kernel_or_body(body: Callable[..., Any], name: str, min_size: int = 0) -> Ca
     """
     kernel: Callable[..., Any] | None = None
 
-    def run(first: Any, *rest: Any, **params: Any) -> Any:
+    def run(x: Any, *rest: Any, **params: Any) -> Any:
         nonlocal kernel
-        if type(first) is np.ndarray and first.size >= min_size:
-            dtype = first.dtype
-            if dtype.char in "fd" and dtype.isnative:  # float32 and float64
-                if kernel is None:
-                    kernel = _loaded(name) or body
-                out = kernel(first, *rest, **params)
-                if out is not NotImplemented:
-                    return out
-        return body(first, *rest, **params)
+        if type(x) is np.ndarray and x.size >= min_size and x.dtype.char in "fd" and x.dtype.isnative:
+            if kernel is None:
+                kernel = _loaded(name) or body
+            out = kernel(x, *rest, **params)
+            if out is not NotImplemented:
+                return out
+        return body(x, *rest, **params)
 
-    return run
+    def run_unary(x: Any) -> Any:
+        return body(x) if type(x) is np.ndarray and x.size < min_size else run(x)
+
+    return run_unary if min_size and not body.__kwdefaults__ else run
 
 
 def _loaded(name: str) -> Callable[..., Any] | None:
@@ -85,33 +87,44 @@ class FusedRule:
         return self.slope is None
 
 
-def _not_fused(*arrays: Any, **params: Any) -> Any:
-    return NotImplemented
+FUSED = {op: f"{op.name}_with_gradient" for op in LOSSES}
+_box: ContextVar[list[Any] | None] = ContextVar("box", default=None)  # where a fused loss leaves its gradient
 
 
-FUSED = {op: kernel_or_body(_not_fused, f"{op.name}_with_gradient") for op in LOSSES}
+def call_fused(op: Primitive, *inputs: Any, **params: Any) -> Any:
+    """Call a loss so that its kernel computes the gradient at the logits in the same pass, if one will be wanted.
+
+    The call goes through the seam as any other; afterwards the rule on the edge to the logits is a cheaper one.
+    """
+    z = inputs[0]
+    if not (isinstance(z, Tensor) and z.requires_grad and interpreter.get().recording):
+        return op(*inputs, **params)
+    box: list[Any] = []
+    _box.set(box)
+    try:
+        result = op(*inputs, **params)
+    finally:
+        _box.set(None)
+    if box:
+        result.rules = [FusedRule(op.rules[0], box[0]), *op.rules[1:]]
+    return result
 
 
-def fuse(inner: Any, op: Primitive, inputs: tuple[Any, ...], params: dict[str, Any]) -> Any:
-    """The interpreter that computes a reduced loss together with its gradient, and keeps that on the logits' edge."""
-    if op not in FUSED or not (
-        isinstance(inputs[0], Tensor) and inputs[0].requires_grad and interpreter.get().recording
-    ):
-        return inner(op, inputs, params)
-    slope = None
+def _leaving_gradient(op: Primitive, alone: Callable[..., Any]) -> Callable[..., Any]:
+    """What stands in `op.run` of a loss: `alone`, or inside of `call_fused` the kernel that gives both."""
+    both = kernel_or_body(lambda *arrays, **params: NotImplemented, FUSED[op])
 
     def run(*arrays: Any, **params: Any) -> Any:
-        nonlocal slope
-        both = FUSED[op](*arrays, **params)
-        if both is NotImplemented:
-            return op.run(*arrays, **params)
-        loss, slope = both
-        return loss
+        box = _box.get()
+        if box is not None:
+            answer = both(*arrays, **params)
+            if answer is not NotImplemented:
+                loss, slope = answer
+                box.append(slope)
+                return loss
+        return alone(*arrays, **params)
 
-    result = call(op, inputs, params, run)
-    if slope is not None:
-        result.rules = (FusedRule(op.rules[0], slope), *op.rules[1:])
-    return result
+    return run
 
 
 def fused_rules(tensors: Iterable[Tensor]) -> list[FusedRule]:
@@ -133,7 +146,8 @@ def set_aside(tensors: Iterable[Tensor]) -> Iterator[None]:
 
 
 def attach() -> None:
-    """Put the kernels into their primitives, and the fused losses under all interpreters."""
+    """Put the kernels into their primitives."""
     for op, min_size in KERNELS.items():
         op.run = kernel_or_body(op.body, op.name, min_size)
-    EAGER.attach(call=fuse)
+    for op in FUSED:
+        op.run = _leaving_gradient(op, op.run)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_ce.kernels import rows
 from tinygrad_ce.kernels.jit import jit, numba
 from tinygrad_ce.kernels.rows import Array, by_rows, is_short
 from tinygrad_ce.threads import STEP
@@ -18,17 +19,13 @@ from tinygrad_ce.threads import STEP
 
 def takes(param: Array, grad: Array) -> bool:
     """Whether the loops below can update this parameter: float32 or float64, contiguous, with a gradient alike."""
-    return (
-        numba is not None
-        and param.dtype.char in "fd"
-        and param.dtype == grad.dtype
-        and param.flags.c_contiguous
-        and grad.flags.c_contiguous
-    )
+    dtype = param.dtype
+    alike = dtype is grad.dtype or dtype == grad.dtype
+    return alike and dtype.char in "fd" and param.flags.c_contiguous and grad.flags.c_contiguous and numba is not None
 
 
-def sgd(p: Array, *rest: Any) -> None:
-    _sgd(p, *rest) if is_short(p) else _update(_sgd, 2, (p, *rest))
+def sgd(p: Array, g: Array, lr: float, weight_decay: float) -> None:
+    _sgd(p, g, lr, weight_decay) if p.size < rows.PARALLEL_THRESHOLD else _update(_sgd, 2, (p, g, lr, weight_decay))
 
 
 def sgd_momentum(p: Array, *rest: Any) -> None:

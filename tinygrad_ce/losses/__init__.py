@@ -13,6 +13,7 @@ import numpy as np
 
 from tinygrad_ce import ops
 from tinygrad_ce.core import Tensor, interpreter
+from tinygrad_ce.kernels.attach import call_fused
 from tinygrad_ce.losses import arguments, misuse
 
 __all__ = ["binary_cross_entropy", "cross_entropy", "mse", "sigmoid_binary_cross_entropy", "softmax_cross_entropy"]
@@ -61,8 +62,10 @@ def _of_logits(
     """The cross-entropy of the softmax of logits; name is what the user has called."""
     logits = arguments.floating(logits, name, "logits")
     if weight is None and ignore_index is None and arguments.are_plain_labels(logits, targets, axis):
-        arguments.check_reduction(name, reduction, logits)
-        arguments.check_smoothing(name, label_smoothing)
+        if reduction != "mean":
+            arguments.check_reduction(name, reduction, logits)
+        if label_smoothing != 0:
+            arguments.check_smoothing(name, label_smoothing)
 
         def check(labels: Any) -> None:
             arguments.check_labels(name, labels, logits.data.shape[1], None)
@@ -70,7 +73,7 @@ def _of_logits(
         misuse.warn_of_squashed(logits, name, "cross_entropy", -1)
         interpreter.get().numbers(targets, check)  # for a traced program; here xent looks at the labels itself
         try:
-            return ops.xent(logits, targets, 1.0, smoothing=label_smoothing, reduction=reduction)
+            return call_fused(ops.xent, logits, targets, 1.0, smoothing=label_smoothing, reduction=reduction)
         except ValueError:
             check(targets)  # says which one is wrong
             raise
@@ -81,11 +84,11 @@ def _of_logits(
         weights, reduction = ops.astype(weights / rows.total, dtype=rows.values.dtype), "sum"
     options = {"smoothing": label_smoothing, "reduction": reduction}
     if rows.labels is None:
-        loss = ops.soft_xent(rows.values, rows.soft, weights, **options)
+        loss = call_fused(ops.soft_xent, rows.values, rows.soft, weights, **options)
     elif ignore_index is None:
-        loss = ops.xent(rows.values, rows.labels, weights, **options)
+        loss = call_fused(ops.xent, rows.values, rows.labels, weights, **options)
     else:
-        loss = ops.xent(rows.values, rows.labels, weights, ignore_index=int(ignore_index), **options)
+        loss = call_fused(ops.xent, rows.values, rows.labels, weights, ignore_index=int(ignore_index), **options)
     return ops.reshape(loss, shape=rows.shape) if reduction == "none" and loss.shape != rows.shape else loss
 
 
@@ -161,7 +164,7 @@ def sigmoid_binary_cross_entropy(
     z = arguments.floating(logits, name, "logits")
     misuse.warn_of_squashed(z, name, "binary_cross_entropy", None)
     y, weight, pos_weight = arguments.binary_arguments(name, z, targets, weight, pos_weight, reduction)
-    return ops.sigmoid_xent(z, y, pos_weight, weight, reduction=reduction)
+    return call_fused(ops.sigmoid_xent, z, y, pos_weight, weight, reduction=reduction)
 
 
 def binary_cross_entropy(
