@@ -55,7 +55,7 @@ def backward(of: Tensor, gradient: Any = None) -> None:
     for tensor, g in here.walk(of, seed_of(of, gradient)):
         if tensor.op is None and tensor.grad is not None:
             g = here.read(tensor.grad) + g
-        tensor.grad = g if type(g) is np.ndarray else array_of(g)
+        tensor.grad = g if type(g) is np.ndarray else np.asarray(g.data if isinstance(g, Tensor) else g)
 
 
 def walk(
@@ -94,10 +94,10 @@ def walk(
                 _errors().check_versions(tensor)
             share = rule(g, out, *values, **params) if params else rule(g, out, *values)
             try:
-                fits = share.shape == data.shape and share.dtype is data.dtype and share is not g and share.base is None
+                fits = share.shape == data.shape and share.dtype is data.dtype and share.base is None
             except AttributeError:  # a Tensor, or what a wrong rule has answered
                 fits = False
-            if not fits:
+            if not fits or (share is g and type(g) is np.ndarray):
                 share = fitted(share, g, tensor, position)
             if on_share is not None:
                 on_share(tensor, position, share)

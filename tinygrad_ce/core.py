@@ -146,6 +146,8 @@ def call(op: Primitive, inputs: tuple[Any, ...], params: dict[str, Any], run: Ca
             if x.requires_grad:
                 tracked = True
             x = x.data
+            if x.ndim == 0:
+                x = x[()]  # NumPy computes with its scalars several times faster than with arrays of one number
         elif isinstance(x, (list, tuple)):
             return op(*_without_lists(op, inputs), **params)
         arrays.append(x)

@@ -108,8 +108,8 @@ def check_versions(tensor: Tensor) -> None:
         if isinstance(x, Tensor) and x.version > tensor.serial and _is_read(argument, tensor):
             raise RuntimeError(
                 f"backward needs the numbers of {x.label} that {tensor.op.name} was computed with, and they were "
-                f"written to since{writing_line(x)}: take the step after the last backward() of a graph, or compute the "
-                "loss again"
+                f"written to since{writing_line(x)}: take the step after the last backward() of a graph, or compute "
+                "the loss again"
             )
 
 

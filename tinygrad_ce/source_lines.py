@@ -19,7 +19,7 @@ from types import CodeType, FrameType
 from typing import Any, NamedTuple, TypeAlias
 from weakref import ref
 
-from tinygrad_ce.core import EAGER, Primitive, Tensor
+from tinygrad_ce.core import EAGER, Primitive, Tensor, interpreter
 
 # Written at each call of a module and at each operation, so it is a plain tuple, with a code object and where in it,
 # which become a file and a line only when somebody asks:
@@ -83,9 +83,10 @@ def annotate(inner: Any, op: Primitive, inputs: tuple[Any, ...], params: dict[st
         elif around is not None or op in ALWAYS_TRACKED:
             # The walk ends in the user's code; inside of a module in our layers, too: their calls know the user's line.
             passed_over = _ours_but_layers if around else _ours
-            frame: FrameType = sys._getframe(1)
-            while frame.f_code is not _CALL and frame.f_back is not None:  # whatever interpreters stand between
-                frame = frame.f_back
+            frame: FrameType = sys._getframe(2)
+            if interpreter.get().call is not EAGER.call:  # other interpreters stand between here and the call
+                while frame.f_code is not _CALL and frame.f_back is not None:
+                    frame = frame.f_back
             while passed_over[frame.f_code.co_filename] and frame.f_back is not None:
                 frame = frame.f_back
             result.note = None, around or None, False, frame.f_code, frame.f_lasti
