@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.core import EAGER, Array, Tensor, array_of, interpreter
+from tinygrad_ce.core import EAGER, Array, Tensor, interpreter
 from tinygrad_ce.core import errors_module as _errors
 
 

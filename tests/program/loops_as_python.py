@@ -11,11 +11,11 @@ import pytest
 
 import tinygrad_ce as tg
 from tinygrad_ce import losses, nn, optim
-from tinygrad_ce.core import write
 from tinygrad_ce.kernels import gemm
 from tinygrad_ce.program import compiled
 from tinygrad_ce.program.compiled import Compiled
 from tinygrad_ce.train import Trainer
+from tinygrad_ce.variable import write
 
 jitted = pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="the loops run as Python")
 PLAIN = {"multiply": gemm.multiplied, "add_rows": gemm.rows_added, "take_rows": gemm.rows_taken}

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 
 import tinygrad_ce as tg
-from tinygrad_ce.core import write
 from tinygrad_ce.optim import SGD, Adam, Cosine, clip_grad_norm
+from tinygrad_ce.variable import write
 
 X = np.random.default_rng(0).normal(size=(4, 3))
 Y = np.array([0, 1, 2, 1])
