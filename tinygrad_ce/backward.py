@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from copy import copy
 from functools import lru_cache
 from heapq import heappop, heappush
@@ -28,16 +28,14 @@ def recording(enabled: bool) -> Iterator[None]:
         interpreter.set(outer)
 
 
-@contextmanager
-def no_grad() -> Iterator[None]:
+def no_grad() -> AbstractContextManager[None]:
     """Inside, nothing is recorded (in this thread): results have no history and take no memory for one.
 
     >>> x = Tensor(2.0, requires_grad=True)
     >>> with no_grad(): print((x * x).requires_grad)
     False
     """
-    with recording(False):
-        yield
+    return recording(False)
 
 
 def backward(of: Tensor, gradient: Any = None) -> None:

@@ -75,17 +75,6 @@ class Tensor:
         self.inputs = self.arrays = self.rules = ()
         self.params = _NO_PARAMS
 
-    # fmt: off
-    @property
-    def shape(self) -> tuple[int, ...]: return self.data.shape
-    @property
-    def ndim(self) -> int: return self.data.ndim
-    @property
-    def size(self) -> int: return self.data.size
-    @property
-    def dtype(self) -> np.dtype[Any]: return self.data.dtype
-    # fmt: on
-
     @property
     def label(self) -> str:
         """The name, or the serial number where there is no name: what errors and pictures call this tensor."""
@@ -101,6 +90,15 @@ class Tensor:
         return Tensor(self.data)
 
     # fmt: off
+    @property
+    def shape(self) -> tuple[int, ...]: return self.data.shape
+    @property
+    def ndim(self) -> int: return self.data.ndim
+    @property
+    def size(self) -> int: return self.data.size
+    @property
+    def dtype(self) -> np.dtype[Any]: return self.data.dtype
+
     # ---- the operators: each is one primitive
 
     def __add__(self, other: Any) -> Tensor: return ops.add(self, other)
@@ -236,7 +234,6 @@ def interpreted(call: Callable[..., Any] | None = None, **effects: Callable[...,
 # ---- primitives
 
 REGISTRY: dict[str, Primitive] = {}
-EXPLAINED = (ValueError, TypeError, IndexError, AttributeError)
 
 
 class Primitive:
@@ -280,7 +277,7 @@ class Primitive:
                 raise errors_module().not_static(self, params)
         try:
             return interpreter.get().call(self, inputs, params)  # THE SEAM
-        except EXPLAINED as error:
+        except (ValueError, TypeError, IndexError, AttributeError) as error:
             raise errors_module().explained(error, self, inputs) from error
 
     def vjp(self, argument: str) -> Callable[[Rule], Rule]:
