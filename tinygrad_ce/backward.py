@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.core import EAGER, Array, Tensor, interpreter
-from tinygrad_ce.core import errors_module as _errors
+from tinygrad_ce.core import EAGER, Array, Tensor, errors_module, interpreter
 
 
 @contextmanager
@@ -79,9 +78,8 @@ def walk(
         yield tensor, g
         if tensor.op is None:
             continue
-        out, values, params = (
-            (tensor, tensor.inputs, tensor.params) if create_graph else (tensor.data, tensor.arrays, tensor.params)
-        )
+        out, values = (tensor, tensor.inputs) if create_graph else (tensor.data, tensor.arrays)
+        params = tensor.params
         for position, (x, rule) in enumerate(zip(tensor.inputs, tensor.rules)):  # noqa: B905 (some have endless rules)
             if rule is None or not isinstance(x, Tensor) or not x.requires_grad:
                 continue
@@ -89,7 +87,7 @@ def walk(
             if needed is not None and serial not in needed:
                 continue
             if x.version > tensor.serial:  # written to since: do the rules need what was there?
-                _errors().check_versions(tensor)
+                errors_module().check_versions(tensor)
             share = rule(g, out, *values, **params) if params else rule(g, out, *values)
             try:
                 fits = share.shape == data.shape and share.dtype is data.dtype and share.base is None
@@ -109,7 +107,7 @@ def walk(
 def fitted(share: Any, g: Any, tensor: Tensor, position: int) -> Any:
     """A share in the shape and dtype of its input, and in memory of its own: who writes to it changes no other."""
     if not isinstance(share, (np.ndarray, Tensor, np.generic)):
-        raise _errors().no_gradient(tensor.op, position, share)
+        raise errors_module().no_gradient(tensor.op, position, share)
     data = tensor.inputs[position].data
     if share.shape != data.shape:
         share = unbroadcast(tensor.op, position, share, data.shape)
@@ -126,7 +124,7 @@ def unbroadcast(op: Any, position: int, share: Any, shape: tuple[int, ...]) -> A
     if extra == 1 and op.broadcasts and share.shape[1:] == shape and share.ndim == 2 and type(share) is np.ndarray:
         return np.dot(_ones(len(share), share.dtype), share)  # the sum over the rows, three times faster than np.sum
     if not op.broadcasts or extra < 0 or any(n not in (1, m) for n, m in zip(shape, share.shape[extra:], strict=True)):
-        raise _errors().wrong_shape(op, position, share, shape)
+        raise errors_module().wrong_shape(op, position, share, shape)
     repeated = tuple(i for i in range(share.ndim) if i < extra or (shape[i - extra] == 1 and share.shape[i] != 1))
     return share.sum(axis=repeated).reshape(shape)
 

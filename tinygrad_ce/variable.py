@@ -27,6 +27,9 @@ class Variable(Tensor):
     def __init__(self, data: Any, name: str | None = None) -> None:
         super().__init__(np.array(data), name=name)
 
+    def __reduce__(self) -> Any:
+        return Variable, (self.data.copy(), self.name)
+
 
 class Attribute:
     """An array that a module holds under a name, and that its user may replace at any time: read anew in each step."""
