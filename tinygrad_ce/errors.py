@@ -116,7 +116,7 @@ def check_versions(tensor: Tensor) -> None:
 def writing_line(variable: Tensor) -> str:
     """Which line of the user's code wrote to a variable last, in brackets; empty if nobody has kept that."""
     line = line_of(variable.note) if variable.note is not None else None
-    return "" if line is None else f" ({line.text} at {line.short})"
+    return "" if line is None else f" ({line.text or 'a write'} at {line.short})"
 
 
 def _argument_names(tensor: Tensor) -> list[str]:
