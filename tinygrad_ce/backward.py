@@ -81,13 +81,15 @@ def walk(
         out, values = (tensor, tensor.inputs) if create_graph else (tensor.data, tensor.arrays)
         params = tensor.params
         for position, (x, rule) in enumerate(zip(tensor.inputs, tensor.rules)):  # noqa: B905 (some have endless rules)
-            if rule is None or not isinstance(x, Tensor) or not x.requires_grad:
+            if not isinstance(x, Tensor):
+                continue
+            if create_graph or (x.writes is not None and x.writes[0] > tensor.serial):  # is what the rules need there?
+                errors_module().check_versions(tensor, position, needed, create_graph)
+            if rule is None or not x.requires_grad:
                 continue
             serial, data = x.serial, x.data
             if needed is not None and serial not in needed:
                 continue
-            if x.version > tensor.serial:  # written to since: do the rules need what was there?
-                errors_module().check_versions(tensor)
             share = rule(g, out, *values, **params) if params else rule(g, out, *values)
             try:
                 fits = share.shape == data.shape and share.dtype is data.dtype and share.base is None

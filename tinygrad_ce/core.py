@@ -15,6 +15,7 @@ from contextvars import ContextVar
 from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+from weakref import ref
 
 import numpy as np
 import numpy.typing as npt
@@ -42,7 +43,7 @@ class Tensor:
 
     __slots__ = (
         *("__weakref__", "arrays", "data", "grad", "inputs", "name", "note"),
-        *("op", "params", "requires_grad", "rules", "serial", "version"),
+        *("op", "params", "requires_grad", "rules", "serial", "writes"),
     )
 
     data: Array
@@ -50,7 +51,7 @@ class Tensor:
     requires_grad: bool
     name: str | None
     serial: int  # tensors are numbered as they are born, so every input is older than its output
-    version: int  # the serial number that was next when the array was last written to; 0: never
+    writes: list[Any] | None  # shared with all views of its memory: the serial number of the last write, and the owner
     op: Primitive | None  # None for a leaf: a tensor that the user made
     inputs: tuple[Any, ...]  # what `op` was called with: tensors, arrays, Python numbers
     arrays: tuple[Any, ...]  # the same, with the array of each tensor: what the rules will see
@@ -70,8 +71,8 @@ class Tensor:
                 "write 1.0 instead of 1, or convert with np.asarray(data, dtype=float)"
             )
         self.data = array.copy() if requires_grad else array
-        self.requires_grad, self.name, self.serial, self.version = requires_grad, name, next_serial(), 0
-        self.grad = self.op = self.note = None
+        self.requires_grad, self.name, self.serial = requires_grad, name, next_serial()
+        self.grad = self.op = self.note = self.writes = None
         self.inputs = self.arrays = self.rules = ()
         self.params = _NO_PARAMS
 
@@ -87,7 +88,9 @@ class Tensor:
 
     def detach(self) -> Tensor:
         """The same data without history: gradients do not flow through it."""
-        return Tensor(self.data)
+        result = Tensor(self.data)
+        result.writes = writes_to(self)
+        return result
 
     # fmt: off
     @property
@@ -98,6 +101,8 @@ class Tensor:
     def size(self) -> int: return self.data.size
     @property
     def dtype(self) -> np.dtype[Any]: return self.data.dtype
+    @property
+    def version(self) -> int: return self.writes[0] if self.writes else 0
 
     # ---- the operators: each is one primitive
 
@@ -124,18 +129,14 @@ class Tensor:
 
 def array_of(x: Any) -> Array:
     """The array of a tensor, or of anything else that NumPy makes an array of."""
-    array: Array = x.data if isinstance(x, Tensor) else np.asarray(x)
-    return array
+    return x.data if isinstance(x, Tensor) else np.asarray(x)
 
 
 # ---- what a call means
 
 
 def call(op: Primitive, inputs: tuple[Any, ...], params: dict[str, Any], run: Callable[..., Any] | None = None) -> Any:
-    """The ordinary meaning of a call: compute on arrays, and note how the result was made if a gradient is wanted.
-
-    run: what computes on arrays, if not `op.run`.
-    """
+    """The ordinary meaning of a call: compute (by `op.run`), and note how the result was made if a gradient is wanted."""
     arrays = []
     on_tensors = tracked = False
     for x in inputs:
@@ -156,8 +157,9 @@ def call(op: Primitive, inputs: tuple[Any, ...], params: dict[str, Any], run: Ca
     result = _new(Tensor)
     result.data = out = out if type(out) is np.ndarray else np.asarray(out)  # NumPy makes scalars of 0-d arrays
     result.serial = next_serial()
-    result.version = 0
-    result.grad = result.name = result.note = None
+    result.grad = result.name = result.note = result.writes = None
+    if out.base is not None or out is arrays[0]:  # a view
+        result.writes = next((writes_to(x) for x in inputs if isinstance(x, Tensor) and _shared(x.data, out)), None)
     kind = out.dtype.kind
     if tracked and kind == "f" and interpreter.get().recording and (not op.has_constants or op.depends_on(inputs)):
         result.requires_grad = True
@@ -177,6 +179,13 @@ def call(op: Primitive, inputs: tuple[Any, ...], params: dict[str, Any], run: Ca
 
 
 _new: Callable[[type[Tensor]], Tensor] = object.__new__
+_shared = np.may_share_memory
+
+
+def writes_to(x: Tensor) -> list[Any]:
+    """What all tensors of the same memory keep: when it was last written to, and whose it is."""
+    x.writes = x.writes or [0, ref(x)]
+    return x.writes
 
 
 def _without_lists(op: Primitive, inputs: tuple[Any, ...]) -> Iterable[Any]:
@@ -231,8 +240,6 @@ def interpreted(call: Callable[..., Any] | None = None, **effects: Callable[...,
         interpreter.set(outer)
 
 
-# ---- primitives
-
 REGISTRY: dict[str, Primitive] = {}
 
 
@@ -262,9 +269,8 @@ class Primitive:
             raise ValueError(f"primitive {self.name}: tinygrad_ce has one of this name; choose another")
         self.arguments, self.starred = _arguments_of(body)
         self.defaults: dict[str, Any] = dict(body.__kwdefaults__ or {})
-        self.rules: Any = [partial(_missing, self, argument) for argument in self.arguments]
-        if self.starred:
-            self.rules = _Repeated(self.rules)
+        rules = [partial(_missing, self, argument) for argument in self.arguments]
+        self.rules: Any = _Repeated(rules) if self.starred else rules
         self.has_constants = False
         REGISTRY[self.name] = self
 
@@ -321,9 +327,7 @@ class Primitive:
 
 def primitive(body: Callable[..., Any] | None = None, **options: Any) -> Any:
     """Make a Primitive of a function: `@primitive`, or with options `@primitive(broadcasts=True)`."""
-    if body is None:
-        return lambda function: Primitive(function, **options)
-    return Primitive(body, **options)
+    return partial(Primitive, **options) if body is None else Primitive(body, **options)
 
 
 class _Repeated(list[Any]):
@@ -347,10 +351,7 @@ def _arguments_of(function: Callable[..., Any]) -> tuple[tuple[str, ...], str | 
 
 def _missing(op: Primitive, argument: str, *_: Any, **__: Any) -> NoReturn:
     """Stands where nobody wrote a rule."""
-    raise NotImplementedError(
-        f"{op.name} has no derivative rule for `{argument}`: write @{op.name}.vjp({argument!r}), "
-        f"or declare {op.name}.constant_in({argument!r})"
-    )
+    raise errors_module().missing_rule(op, argument)
 
 
 def errors_module() -> Any:

@@ -6,14 +6,17 @@ Nothing here runs before something has failed.
 from __future__ import annotations
 
 import dis
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from functools import partial
+from itertools import islice
+from types import CodeType
 from typing import Any
 
 import numpy as np
 
 from tinygrad_ce import ops
 from tinygrad_ce.core import Primitive, Rule, Tensor
+from tinygrad_ce.graph import edges
 from tinygrad_ce.source_lines import line_of
 
 Reason = Callable[..., str | None]
@@ -81,6 +84,14 @@ def wrong_arguments(rule: Rule, op: Primitive) -> TypeError:
     )
 
 
+def missing_rule(op: Primitive, argument: str) -> NotImplementedError:
+    """Nobody has written the rule of an argument, and a gradient is to flow there."""
+    return NotImplementedError(
+        f"{op.name} has no derivative rule for `{argument}`: write @{op.name}.vjp({argument!r}), "
+        f"or declare {op.name}.constant_in({argument!r})"
+    )
+
+
 def no_gradient(op: Primitive, position: int, share: Any) -> TypeError:
     """A rule has answered with something that is no array."""
     hint = ": does it return?" if share is None else ""
@@ -101,16 +112,20 @@ def wrong_shape(op: Primitive, position: int, share: Any, shape: tuple[int, ...]
 # ---- variables that were written to between the forward and the backward pass
 
 
-def check_versions(tensor: Tensor) -> None:
-    """Raise if a rule of this tensor needs numbers that its forward pass used and that are overwritten now."""
-    assert tensor.op is not None
-    for argument, x in zip(_argument_names(tensor), tensor.inputs, strict=False):
-        if isinstance(x, Tensor) and x.version > tensor.serial and _is_read(argument, tensor):
-            raise RuntimeError(
-                f"backward needs the numbers of {x.label} that {tensor.op.name} was computed with, and they were "
-                f"written to since{writing_line(x)}: take the step after the last backward() of a graph, or compute "
-                "the loss again"
-            )
+def check_versions(tensor: Tensor, position: int, needed: Container[int] | None, create_graph: bool) -> None:
+    """Raise if a rule that the walk runs for this tensor needs an input's numbers, and they are others by now."""
+    op, x, used = tensor.op, tensor.inputs[position], tensor.arrays[position]
+    assert op is not None
+    overwritten = x.version > tensor.serial
+    replaced = create_graph and not overwritten and not (used is x.data or np.array_equal(used, x.data, equal_nan=True))
+    if (overwritten or replaced) and _is_read(op.argument(position), tensor, needed, create_graph):
+        owner = x if x.writes is None else x.writes[1]()
+        owner = x if owner is None else owner
+        what = f"they were written to since{writing_line(owner)}" if overwritten else "its array was replaced since"
+        raise RuntimeError(
+            f"backward needs the numbers of {owner.label} that {op.name} was computed with, and {what}: take the step "
+            "after the last backward() of a graph, or compute the loss again"
+        )
 
 
 def writing_line(variable: Tensor) -> str:
@@ -119,18 +134,16 @@ def writing_line(variable: Tensor) -> str:
     return "" if line is None else f" ({line.text or 'a write'} at {line.short})"
 
 
-def _argument_names(tensor: Tensor) -> list[str]:
-    assert tensor.op is not None
-    return [tensor.op.argument(i) for i in range(len(tensor.inputs))]
-
-
-def _is_read(argument: str, tensor: Tensor) -> bool:
+def _is_read(argument: str, tensor: Tensor, needed: Container[int] | None, create_graph: bool) -> bool:
     """Whether any rule that the walk runs for this tensor looks at the numbers of an argument."""
-    rules = zip(tensor.inputs, tensor.rules, strict=False)
-    return any(
-        rule is not None and isinstance(x, Tensor) and x.requires_grad and reads_numbers(rule, argument)
-        for x, rule in rules
-    )
+    op = tensor.op
+    assert op is not None
+    for x, position in edges(tensor):
+        if needed is None or x.serial in needed:
+            rule = op.rule(position) if create_graph else next(islice(tensor.rules, position, None))
+            if rule is not None and reads_numbers(rule, argument):
+                return True
+    return False
 
 
 def reads_numbers(rule: Rule, argument: str) -> bool:
@@ -138,10 +151,19 @@ def reads_numbers(rule: Rule, argument: str) -> bool:
     function = rule.func if isinstance(rule, partial) else rule
     if not hasattr(function, "__code__"):
         return bool(getattr(function, "reads_numbers", True))
-    instructions = [i for i in dis.get_instructions(function) if i.opname != "CACHE"]
+    return _code_reads(function.__code__, argument)
+
+
+def _code_reads(code: CodeType, argument: str) -> bool:
+    """The same for the code of a function, and of the functions inside of it."""
+    inner = [c for c in code.co_consts if isinstance(c, CodeType) and argument in c.co_freevars]
+    if any(_code_reads(c, argument) for c in inner):
+        return True
+    loads = "LOAD_DEREF" if argument in (*code.co_cellvars, *code.co_freevars) else "LOAD_FAST"
+    instructions = [i for i in dis.get_instructions(code) if i.opname != "CACHE"]
     for i, following in zip(instructions, [*instructions[1:], None], strict=True):
         names = i.argval if isinstance(i.argval, tuple) else (i.argval,)
-        if i.opname.startswith(("LOAD_FAST", "LOAD_DEREF")) and argument in names:
+        if i.opname.startswith(loads) and argument in names:
             is_last = names[-1] == argument and names.count(argument) == 1
             described = following is not None and following.argval in ("shape", "ndim", "size", "dtype")
             if not (is_last and described):

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce import ops
-from tinygrad_ce.core import EAGER, Array, Tensor, interpreter, next_serial
+from tinygrad_ce.core import EAGER, Array, Tensor, interpreter, next_serial, writes_to
 from tinygrad_ce.source_lines import writer
 from tinygrad_ce.variable import Variable
 
@@ -117,7 +117,7 @@ class Optimizer:
                 raise ValueError(f"{parameter.label} has shape {data.shape}, and its gradient has shape {grad.shape}")
             if kernels is not None and kernels.takes(data, grad):
                 update(kernels, data, grad, memory, lr, step)
-                parameter.version, parameter.note = version, line
+                writes_to(parameter)[0], parameter.note = version, line
             else:
                 state = tuple([here.read(m) for m in memory])
                 new, new_state = self.update(here.read(parameter), here.read(grad), state, lr, step)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.core import EAGER, Array, Tensor, interpreter, next_serial
+from tinygrad_ce.core import EAGER, Array, Tensor, interpreter, next_serial, writes_to
 
 
 class Variable(Tensor):
@@ -56,7 +56,7 @@ def write(variable: Tensor, new: Any) -> None:
     """New numbers for a variable: into the array of a parameter, which others hold too; else an array of their own."""
     if variable.requires_grad:
         variable.data[...] = new.data if isinstance(new, Tensor) else new
-        variable.version = next_serial()
+        writes_to(variable)[0] = next_serial()
     else:
         variable.data = np.array(new.data if isinstance(new, Tensor) else new, variable.dtype)
 

@@ -30,7 +30,8 @@ def kernel_or_body(body: Callable[..., Any], name: str, min_size: int = 0) -> Ca
 
     def run(x: Any, *rest: Any, **params: Any) -> Any:
         nonlocal kernel
-        if type(x) is np.ndarray and x.size >= min_size and x.dtype.char in "fd" and x.dtype.isnative:
+        array = rest[0] if rest and type(x) is not np.ndarray else x  # what is upstream may be a single number
+        if type(array) is np.ndarray and array.ndim and array.size >= min_size and _is_taken(array.dtype):
             if kernel is None:
                 kernel = _loaded(name) or body
             out = kernel(x, *rest, **params)
@@ -42,6 +43,10 @@ def kernel_or_body(body: Callable[..., Any], name: str, min_size: int = 0) -> Ca
         return body(x) if type(x) is np.ndarray and x.size < min_size else run(x)
 
     return run_unary if min_size and not body.__kwdefaults__ else run
+
+
+def _is_taken(dtype: np.dtype[Any]) -> bool:
+    return dtype.char in "fd" and dtype.isnative  # float32 and float64
 
 
 def _loaded(name: str) -> Callable[..., Any] | None:

@@ -3,8 +3,6 @@
 A rule gets the gradient g of the output, the output, and the inputs; it returns g times d output / d input.
 """
 
-from __future__ import annotations
-
 from tinygrad_ce.core import primitive
 
 

@@ -20,19 +20,17 @@ def reduced_axes(ndim: int, axis: Any) -> tuple[int, ...]:
     return tuple(a % ndim for a in (axis if isinstance(axis, tuple) else (axis,)))
 
 
-def kept(reduced: Any, x: Any, axis: Any, keepdims: bool) -> Any:
-    """A reduced value with its lost axes put back as size 1, so that it broadcasts against x."""
+def restored(reduced: Any, shape: tuple[int, ...], axis: Any, keepdims: bool) -> Any:
+    """A reduced value with its lost axes put back as size 1, so that it broadcasts against what had this shape."""
     if keepdims or axis is None:
         return reduced
-    axes = reduced_axes(x.ndim, axis)
-    return reshape(reduced, shape=tuple(1 if i in axes else n for i, n in enumerate(x.shape)))
+    axes = reduced_axes(len(shape), axis)
+    return reshape(reduced, shape=tuple(1 if i in axes else n for i, n in enumerate(shape)))
 
 
-def count(x: Any, axis: Any) -> int:
-    """How many elements of x one reduced number stands for."""
-    if axis is None:
-        return x.size  # type: ignore[no-any-return]
-    return prod(x.shape[a] for a in reduced_axes(x.ndim, axis))
+def count(shape: tuple[int, ...], axis: Any) -> int:
+    """How many elements of such an array one reduced number stands for."""
+    return prod(shape[a] for a in reduced_axes(len(shape), axis))
 
 
 @primitive
@@ -42,17 +40,17 @@ def reduce_sum(x, *, axis=None, keepdims=False):
 
 @reduce_sum.vjp("x")
 def reduce_sum_x(g, out, x, *, axis, keepdims):
-    return broadcast_to(kept(g, x, axis, keepdims), shape=x.shape)
+    return broadcast_to(restored(g, x.shape, axis, keepdims), shape=x.shape)
 
 
 @primitive
 def reduce_mean(x, *, axis=None, keepdims=False):
-    return x.sum(axis=axis, keepdims=keepdims) / count(x, axis)
+    return x.sum(axis=axis, keepdims=keepdims) / count(x.shape, axis)
 
 
 @reduce_mean.vjp("x")
 def reduce_mean_x(g, out, x, *, axis, keepdims):
-    return broadcast_to(kept(g / count(x, axis), x, axis, keepdims), shape=x.shape)
+    return broadcast_to(restored(g / count(x.shape, axis), x.shape, axis, keepdims), shape=x.shape)
 
 
 @primitive
@@ -63,7 +61,7 @@ def variance(x, *, axis=None, ddof=0, keepdims=False):
 @variance.vjp("x")
 def variance_x(g, out, x, *, axis, ddof, keepdims):
     deviation = x - reduce_mean(x, axis=axis, keepdims=True)
-    return kept(g, x, axis, keepdims) * 2 * deviation / (count(x, axis) - ddof)
+    return restored(g, x.shape, axis, keepdims) * 2 * deviation / (count(x.shape, axis) - ddof)
 
 
 @primitive
@@ -88,9 +86,11 @@ def reduce_min_x(g, out, x, *, axis, keepdims):
 
 def share_between_ties(g: Any, out: Any, x: Any, axis: Any, keepdims: bool) -> Any:
     """The gradient of a maximum or minimum: equally to all elements that reach it."""
-    chosen = logical_or(equal(x, kept(out, x, axis, keepdims)), not_equal(x, x))  # a NaN is what was chosen, too
+    chosen = logical_or(
+        equal(x, restored(out, x.shape, axis, keepdims)), not_equal(x, x)
+    )  # a NaN is what was chosen, too
     ties = reduce_sum(astype(chosen, dtype=x.dtype), axis=axis, keepdims=keepdims)
-    return where(chosen, kept(g / ties, x, axis, keepdims), 0)
+    return where(chosen, restored(g / ties, x.shape, axis, keepdims), 0)
 
 
 @primitive
@@ -117,7 +117,7 @@ def logsumexp(x, *, axis=None, keepdims=False):
 
 @logsumexp.vjp("x")
 def logsumexp_x(g, out, x, *, axis, keepdims):
-    return kept(g, x, axis, keepdims) * softmax(x, axis=axis)
+    return restored(g, x.shape, axis, keepdims) * softmax(x, axis=axis)
 
 
 @primitive

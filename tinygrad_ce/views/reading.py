@@ -238,16 +238,16 @@ def check_readable(loss: Any, asked: str, single: bool = True) -> None:
 def undisturbed(tensors: Iterable[Tensor]) -> Iterator[None]:
     """Inside, a walk asks plain rules, leaves what kernels have computed, and does not mind writes to variables."""
     tensors = list(tensors)
-    leaves = {x.serial: x for tensor in tensors for x in tensor.inputs if isinstance(x, Tensor) and x.version}
-    versions = [(leaf, leaf.version) for leaf in leaves.values()]
+    cells = {id(x.writes): x.writes for t in tensors for x in t.inputs if isinstance(x, Tensor) and x.writes}
+    versions = [(cell, cell[0]) for cell in cells.values()]
     with set_aside(tensors):
-        for leaf, _ in versions:
-            leaf.version = 0
+        for cell, _ in versions:
+            cell[0] = 0
         try:
             yield
         finally:
-            for leaf, version in versions:
-                leaf.version = version
+            for cell, version in versions:
+                cell[0] = version
 
 
 def check_not_traced(tensor: Tensor, asked: str) -> None:
