@@ -1,4 +1,4 @@
-"""Learn to teach the engine a new function: its body, its derivative rule, the check of both, and its use in a network.
+"""Learn to teach the engine a new function: its body, its derivative rule, the check of both; and to watch it at work.
 
 Run it: python examples/06_your_own_primitive.py
 """
@@ -93,3 +93,36 @@ for step in range(501):
     if step in (0, 10, 100, 500):
         print(f"   step {step:3}: mean squared error {loss.item():.6f}")
 assert loss.item() < 1e-3
+
+print(
+    "\n7. An instrument of your own. Every call of a primitive goes through one place in the engine, and `interpreted`"
+)
+print("   puts a function there. It gets the call, and `inner`, which does it; it may look, count or answer otherwise.")
+print(
+    "   This one prints all calls of a training step; those after the loss are the rules at work, from the loss back:"
+)
+calls = []
+
+
+def show(inner, op, inputs, params):
+    result = inner(op, inputs, params)
+    if isinstance(result, tg.Tensor):  # the bodies call primitives, too, on arrays
+        calls.append(op.name)
+        shapes = ", ".join(str(np.shape(value)) for value in inputs)
+        print(f"   {len(calls):2} {op.name:14} {shapes} -> {result.shape}")
+    return result
+
+
+with tg.core.interpreted(show):
+    loss = tg.losses.mse(model(inputs), targets)
+    print("      ---- the loss; now backward")
+    slopes = tg.gradients(loss, model.parameters(), create_graph=True)
+print("   The rules of affine are matrix products with a transposed input; the `sigmoid` is the first line of swish_x.")
+print("   create_graph=True has the rules run on tensors, so that they are calls. loss.backward() runs them on arrays:")
+optimizer.zero_grad()
+loss.backward()
+for parameter, slope in zip(model.parameters(), slopes, strict=True):
+    assert_allclose(parameter.grad, slope.data, rtol=1e-9, atol=1e-15)
+print(f"   the same gradients, and {len(calls)} calls as before: after the `with`, the instrument is gone.")
+assert calls[:3] == ["affine", "swish", "affine"]
+assert calls.count("sigmoid") == 1

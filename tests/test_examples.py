@@ -183,6 +183,19 @@ def test_your_own_primitive(tmp_path):
     errors = [error for _, error in printed.lines("   step")]
     assert errors == sorted(errors, reverse=True)
     assert errors[-1] < 1e-3
+    forward, backward = printed.text[printed.text.index("7. An instrument") :].split("now backward\n")
+    calls = re.findall(r"^ +(\d+) (\w+) +(\(.*) -> (\(.*\))$", forward, re.MULTILINE)
+    layer = [("1", "affine", "(64, 1), (1, 16), (16,)", "(64, 16)"), ("2", "swish", "(64, 16)", "(64, 16)")]
+    assert calls[:3] == [*layer, ("3", "affine", "(64, 16), (16, 1), (1,)", "(64, 1)")]
+    assert calls[-1][-1] == "()"  # the loss is a single number
+    rules = re.findall(r"^ +(\d+) (\w+) +(\(.*) -> (\(.*\))$", backward, re.MULTILINE)
+    products = [(shapes, result) for _, name, shapes, result in rules if name == "matmul"]
+    hidden, weights = ("(64, 1), (1, 16)", "(64, 16)"), ("(16, 64), (64, 1)", "(16, 1)")  # g W^T and h^T g
+    assert products == [hidden, weights, ("(1, 64), (64, 16)", "(1, 16)")]
+    assert [name for _, name, _, _ in rules].count("sigmoid") == 1
+    numbers = [int(number) for number, *_ in calls + rules]
+    assert numbers == [*range(1, len(numbers) + 1)]
+    assert f"and {len(numbers)} calls as before" in printed.text
     assert not printed.pictures
 
 

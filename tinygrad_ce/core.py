@@ -136,7 +136,7 @@ def array_of(x: Any) -> Array:
 
 
 def call(op: Primitive, inputs: tuple[Any, ...], params: dict[str, Any], run: Callable[..., Any] | None = None) -> Any:
-    """The ordinary meaning of a call: compute (by `op.run`), and note how the result was made if a gradient is wanted."""
+    """The ordinary meaning of a call: compute on arrays, and note how the result was made if a gradient is wanted."""
     arrays = []
     on_tensors = tracked = False
     for x in inputs:
