@@ -16,7 +16,7 @@ numba = pytest.importorskip("numba")
 import tinygrad_ce as tg  # noqa: E402
 from tinygrad_ce import kernels, ops  # noqa: E402
 from tinygrad_ce.core import REGISTRY  # noqa: E402
-from tinygrad_ce.kernels import attach
+from tinygrad_ce.kernels import attach  # noqa: E402
 from tinygrad_ce.kernels.attach import MIN_ELEMENTS  # noqa: E402
 from tinygrad_ce.losses import sigmoid_binary_cross_entropy, softmax_cross_entropy  # noqa: E402
 
