@@ -58,7 +58,7 @@ def _softmax_panel(z, panel, numbers, out):
     top, rest = panel[classes], numbers[0]
     for first in range(0, rows, lanes):
         load_panel(z, first, panel)
-        panel_exponentials(panel, classes, rest)
+        panel_exponentials(panel, classes, rest, numbers[1])
         for k in range(lanes):
             top[k] = 1 / (1 + rest[k])
         for c in range(classes):
