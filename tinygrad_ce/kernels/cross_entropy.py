@@ -155,7 +155,9 @@ def xent_panel(z, y, ignoring, ignored, w, upstream, share, panel, numbers, loss
             for k in range(here):
                 factor[k] = share * upstream[first + k if len(upstream) > 1 else 0]
             for k in range(lanes):
-                factor[k] = factor[k] * w / (1 + rest[k]) if z.itemsize == 4 else over_one_plus(factor[k], w, 0.0, rest[k])
+                factor[k] = (
+                    factor[k] * w / (1 + rest[k]) if z.itemsize == 4 else over_one_plus(factor[k], w, 0.0, rest[k])
+                )
                 own[k] = -((rest[k] + (1 - own[k])) * factor[k])  # minus the sum of the others, which cannot cancel
                 part[k] = factor[k]
             for c in range(classes):
@@ -201,7 +203,7 @@ def xent_rows(z, y, ignoring, ignored, w, smoothing, upstream, share, buffer, lo
         top = load_row(z[i], buffer)
         gaps = own * (np.float64(top) - np.float64(z[i, label])) if own != 0 else 0.0
         if smoothing != 0:
-            gaps += smoothing / classes * _gaps(z[i], w, top)
+            gaps += _gaps(z[i], w, top, smoothing / classes)
         rest = row_exponentials(buffer, top)
         loss[i] = gaps + mass * math.log1p(rest)
         if len(slope) > 0:
@@ -225,14 +227,14 @@ def _at(target, mass, mass_lost, others, e, rest):
 
 
 @jit
-def _gaps(row, target, top):
-    """The sum of the distances to the top, times the target; a class without target may be at -inf."""
+def _gaps(row, target, top, factor):
+    """The sum of factor times target times the distance to the top; a class without target may be at -inf."""
     block = sum_block(row)
     total = lost = 0.0
     for start in range(0, len(row), block):
         part = 0.0
         for c in range(start, min(start + block, len(row))):
-            gap = np.float64(target[c]) * (np.float64(top) - np.float64(row[c]))
+            gap = factor * np.float64(target[c]) * (np.float64(top) - np.float64(row[c]))
             part = plus(part, gap if target[c] != 0 else 0.0)
         total, lost = add_exactly(total, lost, part)
     return total + lost if abs(total) < np.inf else total
@@ -316,7 +318,7 @@ def soft_xent_rows(z, q, w, smoothing, upstream, share, buffer, target, loss, sl
             slope[i : i + 1] = 0
             continue
         top = load_row(z[i], buffer)
-        gaps = _gaps(z[i], target, top) + np.float64(most) * (np.float64(top) - np.float64(z[i, big]))
+        gaps = _gaps(z[i], target, top, 1.0) + np.float64(most) * (np.float64(top) - np.float64(z[i, big]))
         rest = row_exponentials(buffer, top)
         loss[i] = gaps + mass * math.log1p(rest)
         if len(slope) > 0:
