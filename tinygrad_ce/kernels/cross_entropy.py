@@ -208,7 +208,7 @@ def xent_rows(z, y, ignoring, ignored, w, smoothing, upstream, share, buffer, lo
         loss[i] = gaps + mass * math.log1p(rest)
         if len(slope) > 0:
             g = share * np.float64(upstream[i if len(upstream) > 1 else 0])
-            uniform = over_one_plus(g, smoothing, 0.0, classes - 1.0)  # of each weight
+            uniform = over_one_plus(g, smoothing, 0.0, classes - 1.0) if smoothing != 0 else 0.0  # of each weight
             store_row(buffer, over_one_plus(g, mass, mass_lost, rest), uniform, w, slope[i])
             common = smoothing / classes * weight
             e = np.float64(buffer[label // width, label % width])
