@@ -40,6 +40,7 @@ from tinygrad_ce.kernels.rows import (
     panel_exponentials,
     panel_scratch,
     row_exponentials,
+    short_sum,
     store_panel,
     store_row,
     sum_block,
@@ -150,7 +151,7 @@ def xent_panel(z, y, ignoring, ignored, w, upstream, share, panel, numbers, loss
             gap[k] = w * gap[k] if k < here else 0
         for k in range(here):
             loss[first + k] = gap[k]
-        part_total = pairwise_sum(gap)
+        part_total = short_sum(gap) if z.itemsize == 4 else pairwise_sum(gap)
         if len(slope) > 0:
             for k in range(here):
                 factor[k] = share * upstream[first + k if len(upstream) > 1 else 0]
@@ -232,10 +233,11 @@ def _gaps(row, target, top, factor):
     block = sum_block(row)
     total = lost = 0.0
     for start in range(0, len(row), block):
+        some, weights = row[start : start + block], target[start : start + block]
         part = 0.0
-        for c in range(start, min(start + block, len(row))):
-            gap = factor * np.float64(target[c]) * (np.float64(top) - np.float64(row[c]))
-            part = plus(part, gap if target[c] != 0 else 0.0)
+        for c in range(len(some)):
+            gap = factor * np.float64(weights[c]) * (np.float64(top) - np.float64(some[c]))
+            part = plus(part, gap if weights[c] != 0 else 0.0)
         total, lost = add_exactly(total, lost, part)
     return total + lost if abs(total) < np.inf else total
 
