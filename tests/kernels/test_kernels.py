@@ -1,6 +1,7 @@
 """Every Numba kernel equals the NumPy body of its name, and the package gets along without Numba or its cache."""
 
 import os
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 
@@ -11,7 +12,7 @@ from fresh import said
 import tinygrad_ce as tg
 from tinygrad_ce import kernels
 from tinygrad_ce.core import REGISTRY
-from tinygrad_ce.kernels import cross_entropy, softmax
+from tinygrad_ce.kernels import cross_entropy, memory, softmax
 from tinygrad_ce.kernels.attach import FUSED, KERNELS
 from tinygrad_ce.kernels.memory import empty
 
@@ -396,3 +397,52 @@ def test_large_results_have_memory_of_their_own_as_long_as_anybody_sees_it():
     assert empty(shape, dtype).ctypes.data == address
     for odd in ((0, 3), (), (2, 3), (1 << 25, 8)):
         assert empty(odd, dtype).shape == odd
+
+
+@pytest.mark.parametrize("see", [memoryview, lambda array: array.T, weakref.ref, lambda array: [array]])
+def test_whatever_sees_a_large_result_keeps_it(see):
+    shape, dtype = (301, 1000), np.dtype(np.float32)
+    array = empty(shape, dtype)
+    address, seen = array.ctypes.data, see(array)
+    del array
+    assert empty(shape, dtype).ctypes.data != address
+    del seen
+    addresses = [array.ctypes.data for array in (empty(shape, dtype), empty(shape, dtype))]
+    assert address in addresses
+
+
+def test_a_large_array_is_not_used_again_when_its_owner_has_changed_what_it_is():
+    shape, dtype = (302, 1000), np.dtype(np.float32)
+    for change in (
+        lambda array: array.setflags(write=False),
+        lambda array: array.resize((302, 999), refcheck=False),
+    ):
+        array = empty(shape, dtype)
+        change(array)
+        del array
+        array = empty(shape, dtype)
+        assert (array.shape, array.dtype, array.flags.writeable) == (shape, dtype, True)
+
+
+def test_without_counted_references_no_array_is_used_again(monkeypatch):
+    monkeypatch.setattr(memory, "COUNTS_REFERENCES", False)
+    array = empty((303, 1000), np.dtype(np.float32))
+    assert not any(kept is array for kept in memory._kept.arrays)
+
+
+def test_what_a_kernel_returns_owns_its_memory():
+    """The engine copies a gradient that is a view of something else."""
+    z, y = rng.normal(size=(600, 100)), np.zeros(600, np.int64)
+    calls = dict.fromkeys(("softmax", "log_softmax", "sigmoid", "softplus", "tanh"), (z,))
+    calls |= {"xent_grad": (np.ones(600), z, y, 1.0), "soft_xent_grad": (np.ones(600), z, z, 1.0)}
+    calls |= {"sigmoid_xent_grad": (z, z, z, 1.0, 1.0), "sigmoid_xent": (z, z, 1.0, 1.0)}
+    for name, inputs in calls.items():
+        assert kernels.find(name)(*inputs).base is None, name
+
+
+def test_a_large_gradient_is_not_copied_on_its_way_to_the_logits(monkeypatch):
+    arrays = []
+    monkeypatch.setattr(cross_entropy, "empty", lambda *args: arrays.append(empty(*args)) or arrays[-1])
+    z = tg.Tensor(rng.normal(size=(600, 100)), requires_grad=True)
+    tg.losses.softmax_cross_entropy(z, np.zeros(600, np.int64)).backward()
+    assert z.grad is arrays[0]

@@ -41,19 +41,20 @@ def _sigmoid_xent(z: Array, y: Array, w: Any, weight: Any, reduction: str, upstr
     z, y = np.ascontiguousarray(z).reshape(-1), np.ascontiguousarray(y, z.dtype).reshape(-1)
     nothing = np.empty(0, z.dtype)
     flat = nothing if slope is None else slope.reshape(-1)
-    loss = np.empty(z.shape, z.dtype) if reduction == "none" else nothing
+    loss = np.empty(shape, z.dtype) if reduction == "none" else nothing
+    flat_loss = loss.reshape(-1)
     sums = np.zeros(-(-count // BLOCK))
 
     def work(start: int, stop: int) -> None:
         part = slice(start, stop)
-        three = (array if len(array) <= 1 else array[part] for array in (upstream, loss, flat))
+        three = (array if len(array) <= 1 else array[part] for array in (upstream, flat_loss, flat))
         blocks = sums[start // BLOCK : -(-stop // BLOCK)]
         space = np.empty((5, BLOCK), z.dtype)
         sigmoid_xent_blocks(z[part], y[part], w, weight, start, *three, share, blocks, space)
 
     call_in_parts(work, z, 2.5, step=BLOCK)
     if reduction == "none":
-        return loss.reshape(shape)
+        return loss
     return z.dtype.type(accurate_sum(sums) / (count if reduction == "mean" and count else 1))
 
 

@@ -21,26 +21,31 @@ from tinygrad_ce.kernels.arguments import (
     reduced,
     upstream_share,
 )
-from tinygrad_ce.kernels.jit import jit
+from tinygrad_ce.kernels.jit import jit, jit_inside
 from tinygrad_ce.kernels.memory import empty
 from tinygrad_ce.kernels.rows import (
     MAX_PANEL_CLASSES,
     PANEL_ROWS,
     Array,
     accurate_sum,
+    add_exactly,
     buffer_shape,
     by_rows,
     folded_sum,
     is_short,
     load_panel,
     load_row,
+    over_one_plus,
+    pairwise_sum,
     panel_exponentials,
     panel_scratch,
     row_exponentials,
+    short_sum,
     store_panel,
     store_row,
+    sum_block,
 )
-from tinygrad_ce.kernels.vector_math import log1p_of, plus, widest
+from tinygrad_ce.kernels.vector_math import fma, log1p_of, plus, widest
 
 NO_CLASS = "a label is no class"
 
@@ -130,7 +135,7 @@ def xent_panel(z, y, ignoring, ignored, w, upstream, share, panel, numbers, loss
     for first in range(0, rows, lanes):
         here = min(lanes, rows - first)
         load_panel(z, first, panel)
-        panel_exponentials(panel, classes, rest)
+        panel_exponentials(panel, classes, rest, gap)
         absent = 0
         for k in range(here):
             label = y[first + k]
@@ -143,15 +148,17 @@ def xent_panel(z, y, ignoring, ignored, w, upstream, share, panel, numbers, loss
             own[k] = panel[label, k]
         for k in range(lanes):
             gap[k] += log1p_of(rest[k])
-        part_total = 0.0
+            gap[k] = w * gap[k] if k < here else 0
         for k in range(here):
-            loss[first + k] = w * gap[k]
-            part_total = plus(part_total, w * gap[k])
+            loss[first + k] = gap[k]
+        part_total = short_sum(gap) if z.itemsize == 4 else pairwise_sum(gap)
         if len(slope) > 0:
             for k in range(here):
-                factor[k] = share * w * upstream[first + k if len(upstream) > 1 else 0]
+                factor[k] = share * upstream[first + k if len(upstream) > 1 else 0]
             for k in range(lanes):
-                factor[k] /= 1 + rest[k]
+                factor[k] = (
+                    factor[k] * w / (1 + rest[k]) if z.itemsize == 4 else over_one_plus(factor[k], w, 0.0, rest[k])
+                )
                 own[k] = -((rest[k] + (1 - own[k])) * factor[k])  # minus the sum of the others, which cannot cancel
                 part[k] = factor[k]
             for c in range(classes):
@@ -170,10 +177,7 @@ def xent_panel(z, y, ignoring, ignored, w, upstream, share, panel, numbers, loss
             part_total = 0.0
             for i in range(first, first + here):
                 part_total += loss[i]
-        added = total + part_total  # Neumaier's sum over the panels, as in accurate_sum
-        back = added - total
-        lost += (total - (added - back)) + (part_total - back)
-        total = added
+        total, lost = add_exactly(total, lost, part_total)
     return total + lost if abs(total) < np.inf else total
 
 
@@ -183,16 +187,16 @@ def xent_rows(z, y, ignoring, ignored, w, smoothing, upstream, share, buffer, lo
     widest()
     rows, classes = z.shape
     width = buffer.shape[1]
-    uniform = smoothing / classes  # of the label's weight, for every class
-    weight = accurate_sum(w)
+    spread = accurate_sum(w) * smoothing / classes  # the target of all classes together that is not the label's own
     for i in range(rows):
         label = y[i]
-        own = mass = 0.0
+        own = mass = mass_lost = weight = 0.0
         if not (ignoring and label == ignored):
             if not 0 <= label < classes:
                 raise ValueError(NO_CLASS)
-            own = (1 - smoothing) * np.float64(w[label])
-            mass = own + uniform * weight
+            weight = np.float64(w[label])
+            own = weight - smoothing * weight
+            mass, mass_lost = add_exactly(weight, 0.0, spread - smoothing * weight)
         if mass == 0:  # an ignored row counts for nothing, whatever is in it
             loss[i] = 0
             slope[i : i + 1] = 0
@@ -200,36 +204,42 @@ def xent_rows(z, y, ignoring, ignored, w, smoothing, upstream, share, buffer, lo
         top = load_row(z[i], buffer)
         gaps = own * (np.float64(top) - np.float64(z[i, label])) if own != 0 else 0.0
         if smoothing != 0:
-            gaps += _gaps(z[i], w, top, uniform)
+            gaps += _gaps(z[i], w, top, smoothing / classes)
         rest = row_exponentials(buffer, top)
         loss[i] = gaps + mass * math.log1p(rest)
         if len(slope) > 0:
             g = share * np.float64(upstream[i if len(upstream) > 1 else 0])
-            store_row(buffer, g * mass / (1 + rest), g * uniform, w, slope[i])
-            common = uniform * np.float64(w[label])
+            uniform = over_one_plus(g, smoothing, 0.0, classes - 1.0) if smoothing != 0 else 0.0  # of each weight
+            store_row(buffer, over_one_plus(g, mass, mass_lost, rest), uniform, w, slope[i])
+            common = smoothing / classes * weight
             e = np.float64(buffer[label // width, label % width])
-            slope[i, label] = g * _at(own + common, mass, uniform * weight - common, e, rest)
+            slope[i, label] = g * _at(own + common, mass, mass_lost, spread - common, e, rest)
 
 
 @jit
-def _at(target, mass, others, e, rest):
-    """mass p - target of one class, whose exponential is e; the target of the other classes is others.
+def _at(target, mass, mass_lost, others, e, rest):
+    """mass p - target of one class, whose exponential is e; others: the target of the other classes.
 
     Where the class has most of the mass the two cancel: there both are taken from the other classes.
     """
     if 2 * target > mass:
-        return others - mass * ((rest + (1 - e)) / (1 + rest))
-    return mass * (e / (1 + rest)) - target
+        return others - over_one_plus(rest + (1 - e), mass, mass_lost, rest)
+    return over_one_plus(e, mass, mass_lost, rest) - target
 
 
 @jit
-def _gaps(row, w, top, uniform):
-    """The sum of the weighted distances to the top; a class without weight may be at -inf."""
-    total = 0.0
-    for c in range(len(row)):
-        gap = uniform * np.float64(w[c]) * (np.float64(top) - np.float64(row[c]))
-        total = plus(total, gap if w[c] != 0 else 0.0)
-    return total
+def _gaps(row, target, top, factor):
+    """The sum of factor times target times the distance to the top; a class without target may be at -inf."""
+    block = sum_block(row)
+    total = lost = 0.0
+    for start in range(0, len(row), block):
+        some, weights = row[start : start + block], target[start : start + block]
+        part = 0.0
+        for c in range(len(some)):
+            gap = factor * np.float64(weights[c]) * (np.float64(top) - np.float64(some[c]))
+            part = plus(part, gap if weights[c] != 0 else 0.0)
+        total, lost = add_exactly(total, lost, part)
+    return total + lost if abs(total) < np.inf else total
 
 
 # ---- softmax cross-entropy with soft targets: ((1 - smoothing) q + smoothing / C) w for each class
@@ -270,37 +280,51 @@ def _soft_xent(z: Array, q: Array, w: Any, smoothing: float, reduction: str, ups
     return reduced(loss, None if reduction == "none" else accurate_sum(loss), reduction)
 
 
+@jit_inside
+def target_of(q, w, smoothing, classes):
+    """((1 - smoothing) q + smoothing / classes) w in float64, and what rounding it has cost."""
+    less = smoothing * w
+    keep = w - less
+    part = keep * q
+    part_lost = fma(keep, q, -part) + (((w - keep) - less) - fma(smoothing, w, -less)) * q
+    uniform = over_one_plus(smoothing, w, 0.0, classes - 1.0)
+    return add_exactly(part, part_lost, uniform)
+
+
 @jit
 def soft_xent_rows(z, q, w, smoothing, upstream, share, buffer, target, loss, slope):
     """Fill the loss of each row and, if there is room for it, the gradient."""
     widest()
     rows, classes = z.shape
     width = buffer.shape[1]
-    keep, uniform = z.dtype.type(1 - smoothing), z.dtype.type(smoothing / classes)
+    single, share_of_all, uniform = z.itemsize == 4, z.dtype.type(smoothing), z.dtype.type(smoothing / classes)
+    lost = np.zeros(0 if single else classes)  # what rounding a target has cost: a mass of two classes would show it
     for i in range(rows):
-        for c in range(classes):
-            target[c] = (keep * q[i, c] + uniform) * w[c]
+        if single:
+            for c in range(classes):
+                target[c] = (w[c] - share_of_all * w[c]) * q[i, c] + uniform * w[c]
+        else:
+            for c in range(classes):
+                target[c], lost[c] = target_of(q[i, c], w[c], smoothing, classes)
         big, most = 0, target[0]
         for c in range(1, classes):
             if target[c] > most:
                 big, most = c, target[c]
         target[big] = 0  # the class with the largest target is kept out of all sums, and treated alone
-        others = folded_sum(target, buffer)
-        mass = others + np.float64(most)
+        mass_lost = 0.0 if single else lost[big]
+        lost[big:][:1] = 0
+        others = folded_sum(target, buffer) + accurate_sum(lost)
+        mass, mass_lost = add_exactly(np.float64(most), mass_lost, others)
         if mass == 0:  # a row without weight counts for nothing
             loss[i] = 0
             slope[i : i + 1] = 0
             continue
         top = load_row(z[i], buffer)
-        gaps = 0.0
-        for c in range(classes):
-            gap = np.float64(target[c]) * (np.float64(top) - np.float64(z[i, c]))
-            gaps = plus(gaps, gap if target[c] != 0 else 0.0)  # a class that is not wanted may have logit -inf
-        gaps += np.float64(most) * (np.float64(top) - np.float64(z[i, big]))
+        gaps = _gaps(z[i], target, top, 1.0) + np.float64(most) * (np.float64(top) - np.float64(z[i, big]))
         rest = row_exponentials(buffer, top)
         loss[i] = gaps + mass * math.log1p(rest)
         if len(slope) > 0:
             g = share * np.float64(upstream[i if len(upstream) > 1 else 0])
-            store_row(buffer, g * mass / (1 + rest), g, target, slope[i])
+            store_row(buffer, over_one_plus(g, mass, mass_lost, rest), g, target, slope[i])
             e = np.float64(buffer[big // width, big % width])
-            slope[i, big] = g * _at(np.float64(most), mass, others, e, rest)
+            slope[i, big] = g * _at(np.float64(most), mass, mass_lost, others, e, rest)

@@ -1,55 +1,74 @@
-"""Memory for large results: of an array that nobody has any more, before the system is asked for new pages.
+"""Memory for large results: an array that nobody has any more is used again, before the system is asked for new pages.
 
-The first write to each page of new memory costs as much as computing what is written there. A block is handed out again
-only when no array refers to it; so each result has memory of its own for as long as anybody can see it.
+The first write to each page of new memory costs as much as computing what is written there. Whole arrays are kept, not
+views of blocks: a result owns its memory, so the engine takes a gradient as it is. An array is used again only when
+nothing else refers to it; views and memoryviews do.
 """
 
 from __future__ import annotations
 
 import sys
+import sysconfig
 import threading
 from typing import Any
+from weakref import getweakrefcount
 
 import numpy as np
 import numpy.typing as npt
 
-SMALLEST = 1 << 18  # bytes; smaller blocks the allocator keeps by itself
-LARGEST = 1 << 26  # bytes; larger ones are not held back from the system
-BLOCKS = 2  # as many are kept in a thread: a gradient lives until the next one of its kind is there
-UNUSED = 2  # references to a block that only its list has: the list's, and that of the call that counts
+Array = npt.NDArray[Any]
+SMALLEST = 1 << 18  # bytes; smaller memory the allocator keeps by itself
+LARGEST = 1 << 26  # bytes; larger memory is not held back from the system
+KEPT = 2  # arrays in a thread: a gradient lives until the next one of its kind is there
+COUNTS_REFERENCES = hasattr(sys, "getrefcount") and not sysconfig.get_config_var("Py_GIL_DISABLED")
 
 
-class Blocks(threading.local):
-    """The blocks of one thread, the last used at the end."""
+class Kept(threading.local):
+    """The arrays that one thread keeps, the last used at the end."""
 
     def __init__(self) -> None:
-        self.blocks: list[npt.NDArray[Any]] = []
+        self.arrays: list[Array] = []
 
 
-_kept = Blocks()
+def references(arrays: list[Array], i: int) -> int:
+    """How many references there are to the array at this place of the list, the list's own included."""
+    return sys.getrefcount(arrays[i])
 
 
-def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-    """An array of any numbers, as np.empty gives one.
+_kept = Kept()
+UNUSED = references([np.empty(0)], 0) if COUNTS_REFERENCES else 0  # measured: interpreters differ in how they count
+
+
+def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """An array of any numbers, as np.empty returns one.
 
     >>> empty((2, 3), np.dtype(float)).shape
     (2, 3)
     """
-    count = 1
+    size = dtype.itemsize
     for length in shape:
-        count *= length
-    size = count * dtype.itemsize
-    if not SMALLEST <= size <= LARGEST:
+        size *= length
+    if not COUNTS_REFERENCES or not SMALLEST <= size <= LARGEST:
         return np.empty(shape, dtype)
-    blocks = _kept.blocks
-    for i in range(len(blocks)):
-        if len(blocks[i]) == size and sys.getrefcount(blocks[i]) == UNUSED:
-            block = blocks.pop(i)
+    arrays = _kept.arrays
+    for i in range(len(arrays)):
+        if references(arrays, i) == UNUSED and is_as_new(arrays[i], shape, dtype):
+            array = arrays.pop(i)
             break
     else:
-        block = np.empty(size, np.uint8)
-    blocks.append(block)
-    if len(blocks) > BLOCKS:
-        del blocks[0]
-    result: npt.NDArray[Any] = block.view(dtype).reshape(shape)
-    return result
+        array = np.empty(shape, dtype)
+    arrays.append(array)
+    if len(arrays) > KEPT:
+        del arrays[0]
+    return array
+
+
+def is_as_new(array: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
+    """Whether the array is what np.empty would return: its last owner may have changed its shape or flags."""
+    return (
+        array.shape == shape
+        and array.dtype == dtype
+        and array.flags.c_contiguous
+        and array.flags.writeable
+        and getweakrefcount(array) == 0
+    )

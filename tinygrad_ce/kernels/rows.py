@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinygrad_ce.kernels.jit import jit, jit_inside
-from tinygrad_ce.kernels.vector_math import either, exp_below, plus, rank, ranked, widest
+from tinygrad_ce.kernels.vector_math import either, exp_below, fma, plus, rank, ranked, widest
 from tinygrad_ce.threads import in_parts
 
 Array = npt.NDArray[Any]
@@ -46,10 +46,11 @@ def store_panel(panel, first, out):
 
 
 @jit_inside
-def panel_exponentials(panel, classes, rest):
+def panel_exponentials(panel, classes, rest, lost):
     """Turn each number into exp(number - the top of its column); rest: the sum of a column without its top.
 
     A NaN may be the top or not: the sum will be NaN anyway. The sum is NaN too where the top is infinite.
+    lost: a row of float64 to work in, for what rounding costs; sums of float32 in float64 lose nothing that counts.
     """
     zero, one = panel.dtype.type(0), panel.dtype.type(1)
     top, part, ties = panel[classes], panel[classes + 1], panel[classes + 2]
@@ -57,6 +58,7 @@ def panel_exponentials(panel, classes, rest):
         top[k] = panel[0, k]
         ties[k] = 0
         rest[k] = 0
+        lost[k] = 0
     for c in range(1, classes):
         for k in range(len(top)):
             top[k] = either(panel[c, k] > top[k], panel[c, k], top[k])
@@ -70,10 +72,14 @@ def panel_exponentials(panel, classes, rest):
                 panel[c, k] = e
                 part[k] += either(x == top[k], zero, e)
                 ties[k] += either(x == top[k], one, zero)
-        for k in range(len(top)):
-            rest[k] += part[k]
+        if panel.itemsize == 4:
+            for k in range(len(top)):
+                rest[k] += part[k]
+        else:
+            for k in range(len(top)):
+                rest[k], lost[k] = add_exactly(rest[k], lost[k], part[k])
     for k in range(len(top)):
-        rest[k] += (ties[k] - one) + (top[k] - top[k])
+        rest[k] += lost[k] + ((ties[k] - one) + (top[k] - top[k]))
 
 
 def panel_rows(rows: int) -> int:
@@ -160,21 +166,33 @@ def store_row(buffer, factor, uniform, w, row):
 # ---- sums
 
 
+@jit_inside
+def add_exactly(total, lost, x):
+    """total + x, and what rounding has cost until now.
+
+    Source: A. Neumaier, "Rundungsfehleranalyse einiger Verfahren zur Summation endlicher Summen", 1974.
+    """
+    added = total + x
+    back = added - total
+    return added, lost + ((total - (added - back)) + (x - back))
+
+
+@jit_inside
+def sum_block(numbers):
+    """How many numbers, or products of two, may be added in any order before what rounding costs must be counted."""
+    return 8 if numbers.itemsize == 8 else 2048
+
+
 @jit
 def accurate_sum(numbers):
     """The sum in blocks, and what rounding has cost where the sums of the blocks are added.
 
     32,000 additions of float64 in a row would cost some of the last digits that the losses promise.
-    Source: A. Neumaier, "Rundungsfehleranalyse einiger Verfahren zur Summation endlicher Summen", 1974.
     """
-    block = 128 if numbers.itemsize == 8 else 2048
+    block = sum_block(numbers)
     total = lost = 0.0
     for start in range(0, len(numbers), block):
-        part = short_sum(numbers[start : start + block])
-        added = total + part
-        back = added - total
-        lost += (total - (added - back)) + (part - back)
-        total = added
+        total, lost = add_exactly(total, lost, short_sum(numbers[start : start + block]))
     return total + lost if abs(total) < np.inf else total
 
 
@@ -189,19 +207,17 @@ def short_sum(numbers):
 
 @jit
 def pairwise_sum(numbers):
-    """The sum in halves of halves, on every processor in the same order; overwrites the numbers.
-
-    Each number goes through as few additions as the logarithm of their count.
-    """
+    """The sum in halves of halves with what rounding has cost, in the same order everywhere; overwrites the numbers."""
     widest()
-    count = len(numbers)
+    count, lost = len(numbers), 0.0
     while count > 1:
         half = count // 2
         left, right = numbers[:half], numbers[count - half : count]
         for i in range(half):
-            left[i] += right[i]
+            left[i], cost = add_exactly(left[i], 0.0, right[i])
+            lost = plus(lost, cost)
         count -= half
-    return numbers[0]
+    return numbers[0] + lost if abs(numbers[0]) < np.inf else numbers[0]
 
 
 @jit
@@ -210,13 +226,28 @@ def folded_sum(numbers, buffer):
     width, sums = buffer.shape[1], buffer[4]
     if numbers.itemsize == 4:
         return short_sum(numbers)
+    lost = 0.0
     for c in range(width):
         sums[c] = 0
     for j in range(4):
         part = numbers[j * width : (j + 1) * width]
         for c in range(len(part)):
-            sums[c] += part[c]
-    return pairwise_sum(sums)
+            sums[c], cost = add_exactly(sums[c], 0.0, part[c])
+            lost = plus(lost, cost)
+    return pairwise_sum(sums) + lost
+
+
+@jit_inside
+def over_one_plus(a, b, b_lost, rest):
+    """a * (b + b_lost) / (1 + rest), rounded once: a factor of the whole row has room for no other error."""
+    product = a * b
+    below = 1.0 + rest
+    back = below - 1.0
+    below_lost = (1.0 - (below - back)) + (rest - back)
+    quotient = product / below
+    remainder = fma(-quotient, below, product) + ((fma(a, b, -product) + a * b_lost) - quotient * below_lost)
+    better = quotient + remainder / below
+    return either(better == better, better, quotient)  # an infinite quotient leaves NaN behind
 
 
 # ---- several threads

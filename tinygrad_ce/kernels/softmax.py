@@ -30,7 +30,8 @@ def softmax(x: Array, *, axis: int = -1) -> Any:
     if not _along_rows(x, axis):
         return NotImplemented
     rows = np.ascontiguousarray(x).reshape(-1, x.shape[-1])
-    out = empty(rows.shape, x.dtype)
+    out = empty(x.shape, x.dtype)
+    slots = out.reshape(rows.shape)
 
     def few(rows: Array, out: Array) -> None:
         _softmax_panel(rows, *panel_scratch(rows.shape[1], len(rows), x.dtype), out)
@@ -39,10 +40,10 @@ def softmax(x: Array, *, axis: int = -1) -> Any:
         _softmax_rows(rows, np.empty(buffer_shape(rows.shape[1]), x.dtype), out)
 
     if rows.shape[1] <= MAX_PANEL_CLASSES:
-        by_rows(few, (rows, out), 2.0, step=PANEL_ROWS)
+        by_rows(few, (rows, slots), 2.0, step=PANEL_ROWS)
     else:
-        by_rows(many, (rows, out), 1.0, step=1)
-    return out.reshape(x.shape)
+        by_rows(many, (rows, slots), 1.0, step=1)
+    return out
 
 
 def _along_rows(x: Array, axis: Any) -> bool:
@@ -57,7 +58,7 @@ def _softmax_panel(z, panel, numbers, out):
     top, rest = panel[classes], numbers[0]
     for first in range(0, rows, lanes):
         load_panel(z, first, panel)
-        panel_exponentials(panel, classes, rest)
+        panel_exponentials(panel, classes, rest, numbers[1])
         for k in range(lanes):
             top[k] = 1 / (1 + rest[k])
         for c in range(classes):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -60,6 +61,17 @@ def tanh_of(x: Any) -> Any:
 def exp_any(x: Any) -> Any:
     """exp(x) for any x: exp_of is for those that are not positive."""
     return np.exp(x)
+
+
+def fma(a: Any, b: Any, c: Any) -> Any:
+    """a * b + c, rounded once, of float64: what a product or a quotient has lost to rounding.
+
+    One instruction, and a call into the C library on processors that do not have it.
+    """
+    try:
+        return float(Fraction(float(a)) * Fraction(float(b)) + Fraction(float(c)))
+    except (ValueError, OverflowError):  # of infinity and NaN there is no fraction
+        return a * b + c
 
 
 def plus(total: Any, x: Any) -> Any:
@@ -123,6 +135,14 @@ if numba is not None:
 
     _added: Any = intrinsic(_fadd)
 
+    def _multiply_add(context: Any, a: Any, b: Any, c: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return builder.fma(*arguments)
+
+        return types.float64(types.float64, types.float64, types.float64), generate
+
+    _multiplied_and_added: Any = intrinsic(_multiply_add)
+
     def _select(context: Any, condition: Any, yes: Any, no: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             return builder.select(*arguments)
@@ -147,6 +167,10 @@ if numba is not None:
     @overload(either, strict=False, jit_options=INLINE)
     def _either(condition: Any, yes: Any, no: Any) -> Any:
         return lambda condition, yes, no: _selected(condition, yes, no)
+
+    @overload(fma, strict=False, jit_options=INLINE)
+    def _fma(a: Any, b: Any, c: Any) -> Any:
+        return lambda a, b, c: _multiplied_and_added(a, b, c)
 
     @overload(plus, strict=False, jit_options=INLINE)
     def _plus(total: Any, x: Any) -> Any:

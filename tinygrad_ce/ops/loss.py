@@ -16,10 +16,10 @@ from tinygrad_ce.ops.reduction import log_softmax, reduce_mean, reduce_sum, soft
 from tinygrad_ce.ops.shape import expand_dims
 
 
-def _below_top(z: Any) -> tuple[Any, Any, Any]:
-    """For each row the distances to its largest logit, exp of minus those, and the sum of these without the top's 1.
+def _below_top(z: Any) -> tuple[Any, Any, Any, Any]:
+    """For each row the gaps up to its largest logit, e = exp(-gaps), what e lost, and the sum without the top's 1.
 
-    In float64, and exp gets back what rounding a distance has cost: at 700 that would be 500 units in the last place.
+    In float64. Rounding a gap costs e its share `lost`: for a gap of 700 up to 500 units in the last place.
     """
     z = z.astype(np.float64)
     top = np.max(z, axis=-1, keepdims=True)
@@ -27,33 +27,77 @@ def _below_top(z: Any) -> tuple[Any, Any, Any]:
         gaps = top - z
         back = gaps - top
         lost = (top - (gaps - back)) - (z + back)
-        e = np.exp(-gaps) * (1 - np.where(np.isfinite(lost), lost, 0))
-        others = np.where(np.arange(z.shape[-1]) == np.argmax(z, axis=-1)[:, None], 0, e)
-        rest = np.sum(others, axis=-1, keepdims=True) + (top - top)  # NaN where the top is infinite
-    return gaps, e, rest
+        lost = np.where(np.isfinite(lost), lost, 0)
+        e = np.exp(-gaps)
+        others = np.where(np.arange(z.shape[-1]) == np.argmax(z, axis=-1)[:, None], 0, e - e * lost)
+        rest = _row_sums(others)[0] + (top - top)  # NaN where the top is infinite
+    return gaps, e, lost, rest
+
+
+def _row_sums(x: Any) -> tuple[Any, Any]:
+    """The sum of each row, and what rounding it has cost, however long the row is and in whatever order np.sum adds.
+
+    Adding and taking away a power of two above the sum leaves multiples of one small number: those sums are exact.
+    Source: S. Rump, T. Ogita, S. Oishi, "Accurate floating-point summation", part I, 2008, section 3.
+    """
+    _, exponent = np.frexp(np.max(np.abs(x), axis=-1, keepdims=True))
+    with np.errstate(over="ignore", invalid="ignore"):
+        power = np.ldexp(1.0, exponent + x.shape[-1].bit_length() + 1)
+        large = (x + power) - power
+        large = np.where(np.isfinite(large), large, x)
+        high = np.sum(large, axis=-1, keepdims=True)
+        low = np.sum(np.where(np.isfinite(x), x - large, 0), axis=-1, keepdims=True)
+        lost = low - ((high + low) - high)
+    return high + low, np.where(np.isfinite(lost), lost, 0)
+
+
+def _over_one_plus(mass: Any, mass_lost: Any, rest: Any) -> tuple[Any, Any]:
+    """(mass + mass_lost) / (1 + rest), and what rounding has cost, from the remainder of the division.
+
+    Products of halves are exact. Source: T. Dekker, "A floating-point technique for extending the available
+    precision", 1971.
+    """
+    below = 1 + rest
+    back = below - 1
+    quotient = mass / below
+    with np.errstate(over="ignore", invalid="ignore"):
+        high, high_below = _upper_half(quotient), _upper_half(below)
+        remainder = mass - high * high_below - high * (below - high_below) - (quotient - high) * below
+        remainder += mass_lost - quotient * ((1 - (below - back)) + (rest - back))
+    return quotient, np.where(np.isfinite(remainder), remainder / below, 0)
+
+
+def _upper_half(x: Any) -> Any:
+    """The first 26 of the 53 binary digits."""
+    large = x * (2.0**27 + 1)
+    return large - (large - x)
 
 
 def _soft_loss(z: Any, target: Any, reduction: str) -> Any:
     """-sum target log softmax(z) of each row, from the gaps up to the largest logit, with all its digits."""
-    gaps, _, rest = _below_top(z)
-    mass = np.sum(target, axis=-1)
+    gaps, _, _, rest = _below_top(z)
+    mass, _ = _row_sums(target)
     with np.errstate(invalid="ignore"):
-        loss = np.sum(np.where(target == 0, 0, target * gaps), axis=-1) + mass * np.log1p(rest[:, 0])
-    loss = np.where(mass == 0, 0, loss)  # a row without weight counts for nothing
+        loss = _row_sums(np.where(target == 0, 0, target * gaps))[0] + mass * np.log1p(rest)
+    loss = np.where(mass == 0, 0, loss)[:, 0]  # a row without weight counts for nothing
     return _reduced(loss.astype(z.dtype, copy=False), reduction)
 
 
-def _soft_slope(z: Any, target: Any, upstream: Any) -> Any:
+def _soft_slope(z: Any, target: Any, upstream: Any, reduction: str) -> Any:
     """upstream times (softmax(z) sum(target) - target).
 
     At a class with most of the target both are taken from the other classes, so that nothing cancels.
     """
-    _, e, rest = _below_top(z)
-    mass = np.sum(target, axis=-1, keepdims=True)
+    _, e, lost, rest = _below_top(z)
+    mass, mass_lost = _row_sums(target)
+    factor, factor_lost = _over_one_plus(mass, mass_lost, rest)
     big = 2 * target > mass
-    others = np.sum(np.where(big, 0, target), axis=-1, keepdims=True)
-    slope = np.where(big, others - mass * ((rest + (1 - e)) / (1 + rest)), mass * (e / (1 + rest)) - target)
-    return np.where(mass == 0, 0, slope * upstream).astype(z.dtype, copy=False)
+    share = np.where(big, -(rest + (1 - e)), e)
+    slope = np.where(big, _row_sums(np.where(big, 0, target))[0], -target) + factor * share
+    slope = slope + (factor_lost * share - factor * (e * lost))
+    slope = slope * (upstream[:, None] if reduction == "none" else upstream)
+    slope = slope / len(z) if reduction == "mean" else slope
+    return np.where(mass == 0, 0, slope).astype(z.dtype, copy=False)
 
 
 def _hard_target(z: Any, y: Any, w: Any, smoothing: float, ignore_index: int | None) -> Any:
@@ -64,7 +108,7 @@ def _hard_target(z: Any, y: Any, w: Any, smoothing: float, ignore_index: int | N
         raise ValueError("a label is no class")
     counts = counts[:, None]
     own = counts & (y[:, None] == np.arange(classes))
-    return (own * (1 - smoothing) + counts * (smoothing / classes)) * w
+    return own * (w - smoothing * w) + counts * (smoothing / classes * w)
 
 
 def _counted(y: Any, ignore_index: int | None) -> Any:
@@ -128,7 +172,7 @@ xent.constant_in("y", "w")
 @primitive
 def xent_grad(upstream, z, y, w, *, smoothing=0.0, reduction="none", ignore_index=None):
     """upstream times (softmax(z) sum(target) - target)."""
-    return _soft_slope(z, _hard_target(z, y, w, smoothing, ignore_index), _rows_of(upstream, z, reduction))
+    return _soft_slope(z, _hard_target(z, y, w, smoothing, ignore_index), upstream, reduction)
 
 
 @xent_grad.vjp("upstream")
@@ -155,7 +199,7 @@ def _softmax_curvature(v: Any, z: Any) -> Any:
 
 def _soft_target(q: Any, w: Any, smoothing: float, classes: int) -> Any:
     """The soft labels q, mixed with the same for every class, times the weights of the classes."""
-    return (q * (1 - smoothing) + smoothing / classes) * w
+    return q * (w - smoothing * w) + smoothing / classes * w
 
 
 @primitive
@@ -181,7 +225,7 @@ soft_xent.constant_in("w")
 def soft_xent_grad(upstream, z, q, w, *, smoothing=0.0, reduction="none"):
     """upstream times (softmax(z) sum(target) - target)."""
     target = _soft_target(q.astype(np.float64), w, smoothing, z.shape[-1])
-    return _soft_slope(z, target, _rows_of(upstream, z, reduction))
+    return _soft_slope(z, target, upstream, reduction)
 
 
 @soft_xent_grad.vjp("upstream")
