@@ -103,8 +103,16 @@ def writer() -> CallSite | None:
     """The line of the user's code that is writing now; None where lines are not tracked."""
     if (current.get() or state()).inner is None:
         return None
-    frame = _users_frame()
+    frame: FrameType = sys._getframe(1)
+    if interpreter.get().write is not EAGER.write:  # an instrument stands between here and what wants to write
+        while frame.f_back is not None and (_ours[frame.f_code.co_filename] is (frame.f_code in _HERE)):
+            frame = frame.f_back
+    while frame.f_back is not None and _ours[frame.f_code.co_filename]:
+        frame = frame.f_back
     return None, None, False, frame.f_code, frame.f_lasti
+
+
+_HERE = {annotate_write.__code__, writer.__code__}
 
 
 def remember_loss(inner: Any, of: Tensor, seed: Any, needed: Any = None, *rest: Any, **options: Any) -> Any:
