@@ -117,7 +117,7 @@ class Optimizer:
                 raise ValueError(f"{parameter.label} has shape {data.shape}, and its gradient has shape {grad.shape}")
             if kernels is not None and kernels.takes(data, grad):
                 update(kernels, data, grad, memory, lr, step)
-                writes_to(parameter)[0], parameter.note = version, line
+                (parameter.writes or writes_to(parameter))[0], parameter.note = version, line
             else:
                 state = tuple([here.read(m) for m in memory])
                 new, new_state = self.update(here.read(parameter), here.read(grad), state, lr, step)

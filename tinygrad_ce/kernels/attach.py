@@ -119,19 +119,25 @@ def call_fused(op: Primitive, *inputs: Any, **params: Any) -> Any:
 
 def _leaving_gradient(op: Primitive, alone: Callable[..., Any]) -> Callable[..., Any]:
     """What stands in `op.run` of a loss: `alone`, or inside of `call_fused` the kernel that gives both."""
-    both = kernel_or_body(lambda *arrays, **params: NotImplemented, FUSED[op])
+    both: Callable[..., Any] | None = None
 
-    def run(*arrays: Any, **params: Any) -> Any:
+    def run(z: Any, *rest: Any, **params: Any) -> Any:
+        nonlocal both
         box = _box.get()
-        if box is not None:
-            answer = both(*arrays, **params)
+        if box is not None and type(z) is np.ndarray and z.ndim and _is_taken(z.dtype):
+            if both is None:
+                both = _loaded(FUSED[op]) or _no_kernel
+            answer = both(z, *rest, **params)
             if answer is not NotImplemented:
-                loss, slope = answer
-                box.append(slope)
-                return loss
-        return alone(*arrays, **params)
+                box.append(answer[1])
+                return answer[0]
+        return alone(z, *rest, **params)
 
     return run
+
+
+def _no_kernel(*arrays: Any, **params: Any) -> Any:
+    return NotImplemented
 
 
 def fused_rules(tensors: Iterable[Tensor]) -> list[FusedRule]:
