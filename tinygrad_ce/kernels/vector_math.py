@@ -12,7 +12,7 @@ from tinygrad_ce.kernels.jit import numba
 
 # math.exp is a call into the C library for one number; these are 8 or 16 numbers at a time. What Python sees here is
 # their meaning; what Numba compiles is the @overload below. Each dtype has constants of its own, because a float32
-# loop must not meet a float64. Errors, held by tests/kernels/test_vector_math.py against mpmath: exp and log1p below 1 ulp,
+# loop must not meet a float64. Errors, which tests hold against mpmath: exp and log1p below 1 ulp,
 # tanh below 2. Polynomials are evaluated in pairs (G. Estrin, 1960): the processor works on several at a time.
 # Source: J.-M. Muller, "Elementary Functions", 3rd ed., sections 3.2 (polynomials), 5.1 (evaluation), 11.2 (reduction).
 
