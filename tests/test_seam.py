@@ -542,3 +542,23 @@ def test_an_instrument_inside_of_a_step_sees_it_while_it_is_traced() -> None:
     program = tg.trace(step, np.array([3.0, 4.0]))
     assert set(recorder.names) == {"mul", "reduce_sum"}
     assert np.asarray(program.run(np.array([3.0, 4.0]))) == 11.0
+
+
+def test_an_instrument_that_computes_a_loss_of_its_own_leaves_the_gradient_of_the_other_alone() -> None:
+    """A fused loss leaves its gradient on its own edge, whatever else is computed while it runs."""
+    z = wanted([[1.0, 2.0, 0.5], [0.3, -1.2, 2.0]])
+    labels = np.array([2, 0])
+
+    def curious(inner: Any, op: Any, inputs: Any, params: Any) -> Any:
+        if op is tg.ops.xent and inputs[0] is z:
+            result = inner(op, inputs, params)
+            tg.losses.softmax_cross_entropy(wanted([[9.0, 0.0], [0.0, 5.0]]), np.array([0, 1]))
+            inner(op, inputs, {**params, "smoothing": 0.5})
+            return result
+        return inner(op, inputs, params)
+
+    tg.losses.softmax_cross_entropy(z, labels).backward()
+    expected, z.grad = z.grad, None
+    with interpreted(curious):
+        tg.losses.softmax_cross_entropy(z, labels).backward()
+    np.testing.assert_allclose(z.grad, expected, rtol=1e-12)

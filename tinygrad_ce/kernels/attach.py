@@ -95,7 +95,8 @@ class FusedRule:
 
 
 FUSED = {op: f"{op.name}_with_gradient" for op in LOSSES}
-_box: ContextVar[list[Any] | None] = ContextVar("box", default=None)  # where a fused loss leaves its gradient
+# The logits of the loss that is to leave its gradient here; then also the loss, and the gradient.
+_box: ContextVar[list[Any] | None] = ContextVar("box", default=None)
 
 
 def call_fused(op: Primitive, *inputs: Any, **params: Any) -> Any:
@@ -106,14 +107,14 @@ def call_fused(op: Primitive, *inputs: Any, **params: Any) -> Any:
     z = inputs[0]
     if not (isinstance(z, Tensor) and z.requires_grad and interpreter.get().recording):
         return op(*inputs, **params)
-    box: list[Any] = []
+    outer, box = _box.get(), [z.data]
     _box.set(box)
     try:
         result = op(*inputs, **params)
     finally:
-        _box.set(None)
-    if box:
-        result.rules = [FusedRule(op.rules[0], box[0]), *op.rules[1:]]
+        _box.set(outer)
+    if len(box) > 1 and box[1] == result.data:  # an instrument may have computed other losses meanwhile
+        result.rules = [FusedRule(op.rules[0], box[2]), *op.rules[1:]]
     return result
 
 
@@ -124,12 +125,12 @@ def _leaving_gradient(op: Primitive, alone: Callable[..., Any]) -> Callable[...,
     def run(z: Any, *rest: Any, **params: Any) -> Any:
         nonlocal both
         box = _box.get()
-        if box is not None and type(z) is np.ndarray and z.ndim and _is_taken(z.dtype):
+        if box is not None and box[0] is z and z.ndim and _is_taken(z.dtype):
             if both is None:
                 both = _loaded(FUSED[op]) or _no_kernel
             answer = both(z, *rest, **params)
             if answer is not NotImplemented:
-                box.append(answer[1])
+                box[1:] = answer
                 return answer[0]
         return alone(z, *rest, **params)
 
