@@ -107,8 +107,7 @@ def writer() -> CallSite | None:
     if interpreter.get().write is not EAGER.write:  # an instrument stands between here and what wants to write
         while frame.f_back is not None and (_ours[frame.f_code.co_filename] is (frame.f_code in _HERE)):
             frame = frame.f_back
-    while frame.f_back is not None and _ours[frame.f_code.co_filename]:
-        frame = frame.f_back
+    frame = _users_frame(frame)
     return None, None, False, frame.f_code, frame.f_lasti
 
 
@@ -192,9 +191,8 @@ def calls_around(site: CallSite | None) -> list[CallSite]:
     return found[::-1]
 
 
-def _users_frame() -> FrameType:
-    """The innermost call that is not of this package."""
-    frame: FrameType = sys._getframe(1)
+def _users_frame(frame: FrameType) -> FrameType:
+    """The innermost call around this one, or itself, that is not of this package."""
     while frame.f_back is not None and _ours[frame.f_code.co_filename]:
         frame = frame.f_back
     return frame
@@ -202,12 +200,12 @@ def _users_frame() -> FrameType:
 
 def users_line() -> Line:
     """Where we were called from, outside this package."""
-    frame = _users_frame()
+    frame = _users_frame(sys._getframe(0))
     return Line(frame.f_code.co_filename, frame.f_lineno)
 
 
 def warn(message: str) -> None:
     """A UserWarning at the line of the user's code that called us; by Python's default it is shown there once."""
-    frame = _users_frame()
+    frame = _users_frame(sys._getframe(0))
     registry = frame.f_globals.setdefault("__warningregistry__", {})
     warnings.warn_explicit(message, UserWarning, frame.f_code.co_filename, frame.f_lineno, registry=registry)

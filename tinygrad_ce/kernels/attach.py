@@ -30,9 +30,8 @@ def kernel_or_body(body: Callable[..., Any], name: str, min_size: int = 0) -> Ca
 
     def run(x: Any, *rest: Any, **params: Any) -> Any:
         nonlocal kernel
-        array = (
-            x if (type(x) is np.ndarray and x.ndim) or not rest else rest[0]
-        )  # what is upstream may be a single number
+        # What is upstream of a gradient's kernel may be a single number: then the logits behind it decide.
+        array = x if (type(x) is np.ndarray and x.ndim) or not rest else rest[0]
         if type(array) is np.ndarray and array.ndim and array.size >= min_size and _is_taken(array.dtype):
             if kernel is None:
                 kernel = _loaded(name) or body
