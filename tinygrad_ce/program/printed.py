@@ -162,7 +162,7 @@ class _Text:
     def expression(self, i: Instruction) -> ast.expr:
         """The call of an instruction, or its body where that is one expression."""
         body = _parsed(i.op.body)
-        names = {name: self.node(x) for name, x in zip(i.op.arguments, i.inputs, strict=False)}
+        names = {name: self.argument(x, name, body) for name, x in zip(i.op.arguments, i.inputs, strict=False)}
         if i.op.starred is not None:
             first = len(i.op.arguments) - 1
             names[i.op.starred] = ast.Tuple([self.node(x) for x in i.inputs[first:]])
@@ -177,7 +177,15 @@ class _Text:
         self.need(i.op.body)
         defaults = i.op.defaults
         options = [ast.keyword(k, literal(v)) for k, v in i.params.items() if k not in defaults or defaults[k] != v]
-        return ast.Call(ast.Name(i.op.name), [self.node(x) for x in i.inputs], options)
+        inputs = [self.argument(x, i.op.argument(k), body) for k, x in enumerate(i.inputs)]
+        return ast.Call(ast.Name(i.op.name), inputs, options)
+
+    def argument(self, value: Any, name: str, body: ast.FunctionDef) -> ast.expr:
+        """What stands for an argument: a number with a dtype where the body asks for `name.dtype` and the like."""
+        node = self.node(value)
+        if isinstance(value, Value) and isinstance(node, ast.Constant) and _asks_for_attribute(body, name):
+            return literal(value.example[()])
+        return node
 
     def need(self, function: Any, of: ast.expr | None = None) -> None:
         """Put a function above the step, and before it what it calls; or only what one expression of it calls."""
@@ -231,10 +239,11 @@ class _Substituted(ast.NodeTransformer):
         for argument in node.args:
             starred = isinstance(argument, ast.Starred) and isinstance(argument.value, ast.Name)
             given = self.names.get(argument.value.id) if starred else None  # type: ignore[attr-defined]
-            arguments += given.elts if isinstance(given, ast.Tuple) else [argument]
-        node.args = arguments
-        self.generic_visit(node)
+            # What was put in is not looked through again: an input may be called as the argument is.
+            arguments += given.elts if isinstance(given, ast.Tuple) else [self.visit(argument)]
+        node.func, node.args = self.visit(node.func), arguments
         for k in node.keywords:
+            k.value = self.visit(k.value)
             if k.arg == "axis" and isinstance(k.value, ast.Tuple) and len(k.value.elts) == 1:
                 k.value = k.value.elts[0]
         # What is NumPy's default need not be said.
@@ -330,6 +339,11 @@ def _single_expression(tree: ast.FunctionDef) -> ast.expr | None:
     *before, last = tree.body
     guards = all(isinstance(s, ast.If) and all(isinstance(b, ast.Raise) for b in s.body) for s in before)
     return last.value if guards and isinstance(last, ast.Return) else None
+
+
+def _asks_for_attribute(body: ast.FunctionDef, name: str) -> bool:
+    attributes = (node.value for node in ast.walk(body) if isinstance(node, ast.Attribute))
+    return any(isinstance(owner, ast.Name) and owner.id == name for owner in attributes)
 
 
 def _calls_private(expression: ast.expr) -> bool:

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_ce import ops
 from tinygrad_ce.backward import recording, walk
 from tinygrad_ce.core import REGISTRY, Array, Primitive, Tensor, call, interpreted
 from tinygrad_ce.graph import reachable
@@ -83,12 +84,13 @@ def as_computed(graph: Iterable[Tensor]) -> Iterator[None]:
 
 def _recorded(loss: Tensor, graph: dict[int, Tensor]) -> Recorded:
     writer = Writer()
-    for number in sorted(graph):
-        tensor = graph[number]
+    in_order = [graph[number] for number in sorted(graph)]
+    writer.reserve(in_order, loss)
+    for tensor in in_order:
         if tensor.op is not None:
-            name = "loss" if tensor is loss else None
-            writer.add(tensor.op, tensor.inputs, tensor.params, tensor, "forward", name)
-    outputs = {"loss": writer.values[id(loss)]}
+            writer.add(tensor.op, tensor.inputs, tensor.params, tensor, "forward")
+    result = writer.values[id(loss)]
+    outputs = {result.name: result}
     seed = Tensor(np.ones_like(loss.data))
     writer.remember(seed, Value("_seed", seed.data, "constant"))
     writer.section = "backward"
@@ -107,9 +109,9 @@ def _recorded(loss: Tensor, graph: dict[int, Tensor]) -> Recorded:
             name, gradients[tensor.serial] = writer.gradient(tensor, g)
             if tensor.op is None:
                 outputs[name] = gradients[tensor.serial]
-    names = ["loss", *(f"d_{x.name}" for x in writer.inputs)]
-    in_order = {name: outputs[name] for name in names if name in outputs}
-    program = Program(writer.inputs, writer.instructions, in_order, single=False)
+    names = [result.name, *(f"d_{x.name}" for x in writer.inputs)]
+    answers = {name: outputs[name] for name in names if name in outputs}
+    program = Program(writer.inputs, writer.instructions, answers, single=False)
     return Recorded(program, writer.values, gradients, shares, writer.alive)
 
 
@@ -120,10 +122,13 @@ class Writer:
         self.values: dict[int, Value] = {}  # by the id of a tensor or an array
         self.inputs: list[Value] = []
         self.instructions: list[Instruction] = []
-        self.taken = {"np", "step", "loss", *dir(builtins), *_called_above(len(REGISTRY))}
+        self.taken = {"np", "step", *dir(builtins), *_called_above(len(REGISTRY))}
+        self.reserved: dict[int, str] = {}  # the names of tensors, by id, which nothing else can take
+        self.automatic: dict[str, Value] = {}  # what has such a name
         self.counted: dict[str, int] = {}  # the last one that each letter was given
         self.alive: list[Any] = []  # so that no id is given out twice
         self.section = "forward"
+        self.passed_on: tuple[Tensor, Value] | None = None  # a gradient with two names, and what it was called first
 
     def call(self, inner: Any, op: Primitive, inputs: tuple[Any, ...], params: dict[str, Any]) -> Any:
         """Compute by the body (no kernel needs to be compiled for this), and write the instruction down."""
@@ -146,9 +151,9 @@ class Writer:
         """Write one instruction down; its result gets this name, or the tensor's own, or a letter and a number."""
         names = [op.argument(i) for i in range(len(inputs))]
         values = tuple(self.value(x, argument) for x, argument in zip(inputs, names, strict=True))
-        if name is None:
-            name = self.free(tidy(result.name)) if result.name else self.numbered(LETTERS.get(op.name, "t"))
-        made = Value(name, result.data)
+        made = Value(name or self.name_of(result, ""), result.data)
+        if not made.name:
+            self.name_automatically(made, LETTERS.get(op.name, "t"))
         self.remember(result, made)
         self.instructions.append(Instruction(op, values, {**op.defaults, **params}, made, section))
 
@@ -170,10 +175,19 @@ class Writer:
                 tensor.inputs = inputs
 
     def gradient(self, tensor: Tensor, g: Tensor) -> tuple[str, Value]:
-        """What the gradient of a tensor is called, and its value."""
+        """What the gradient of a tensor is called, and its value. Until the next one, `g` stands for it."""
+        if self.passed_on is not None:
+            self.remember(*self.passed_on)
+            self.passed_on = None
         gradient, wanted = self.of(g), f"d_{self.of(tensor).name}"
         if gradient.role == "result" and gradient.name.startswith("_"):
             gradient.name = self.free(wanted)
+        elif gradient.role == "result":  # a sum hands its own gradient on, and this line says so
+            self.passed_on = g, gradient
+            name, same = self.free(wanted), Tensor(g.data)
+            self.add(ops.identity, (g,), {}, same, self.section, name)
+            gradient = self.of(same)
+            self.remember(g, gradient)
         return wanted, gradient
 
     def of(self, tensor: Tensor) -> Value:
@@ -203,9 +217,8 @@ class Writer:
 
     def unknown(self, x: Any, argument: str) -> Value:
         """An array that no instruction has made is an input."""
-        name = x.name if isinstance(x, Tensor) and x.name else argument
         array = x.data if isinstance(x, Tensor) else x
-        return self.input(x, Value(self.free(tidy(name)), array, "input", prepared=not isinstance(x, Tensor)))
+        return self.input(x, Value(self.name_of(x, argument), array, "input", prepared=not isinstance(x, Tensor)))
 
     def input(self, x: Tensor | Array, value: Value) -> Value:
         """Add an input of the program."""
@@ -221,18 +234,34 @@ class Writer:
             self.values[id(x.data)] = value
             self.alive.append(x.data)
 
+    def reserve(self, tensors: Iterable[Tensor], loss: Tensor) -> None:
+        """Keep the names that the user gave, so that no automatic one takes them; the loss is `loss` if unnamed."""
+        for tensor in tensors:
+            if tensor.name:
+                self.reserved[id(tensor)] = self.free(tidy(tensor.name))
+        if not loss.name:
+            self.reserved[id(loss)] = self.free("loss")
+
+    def name_of(self, x: Any, otherwise: str) -> str:
+        """The name of a tensor as it is printed; `otherwise`, with a number if it is taken, of what has none."""
+        if id(x) in self.reserved:
+            return self.reserved[id(x)]
+        name = x.name if isinstance(x, Tensor) and x.name else otherwise
+        return self.free(tidy(name)) if name else ""
+
     def free(self, name: str) -> str:
         """This name, or with a number behind it if it is taken."""
         return unused(name, self.taken)
 
-    def numbered(self, letter: str) -> str:
-        """The letter with the first number that makes it a new name."""
+    def name_automatically(self, value: Value, letter: str) -> None:
+        """Call a value by the letter, with the first number that makes it a new name."""
         n = self.counted.get(letter, 0) + 1
         while f"{letter}{n}" in self.taken:
             n += 1
         self.counted[letter] = n
-        self.taken.add(f"{letter}{n}")
-        return f"{letter}{n}"
+        value.name = f"{letter}{n}"
+        self.taken.add(value.name)
+        self.automatic[value.name] = value
 
 
 @cache
@@ -243,10 +272,15 @@ def _called_above(primitives: int) -> frozenset[str]:
 
 
 def tidy(name: str) -> str:
-    """A name that can stand in a program: `layers.0.W` becomes `W0`."""
-    name = "".join(c if f"_{c}".isidentifier() else " " for c in name)
-    parts = re.findall(r"[^\W\d]\w*|\d+", name)
-    words, numbers = [p for p in parts if not p.isdigit()], [p for p in parts if p.isdigit()]
-    text = (words[-1].lstrip("_") if words else "") or "x"
-    text += "_".join(numbers)
+    """A name that can stand in a program: `layers.0.W` becomes `W0`, `x1*w1` becomes `x1w1`."""
+    path = re.fullmatch(r"\w+(\.\w+)+", name)
+    words = name.split(".") if path else name.split()
+    words = ["".join(c for c in word if f"_{c}".isidentifier()) for word in words]
+    if path:
+        last = next((word for word in reversed(words) if not word.isdigit()), "")
+        text = last.lstrip("_") + "_".join(word for word in words if word.isdigit())
+    else:
+        text = "_".join(word for word in words if word).lstrip("_")
+    text = text or "x"
+    text = f"x{text}" if text[0].isdigit() else text
     return text + "_" if keyword.iskeyword(text) else text

@@ -44,11 +44,18 @@ def without_idle(program: Program) -> Program:
             return None
         if x.shape != i.result.shape or x.example.dtype != i.result.example.dtype:
             return None
+        if names_gradient(i):
+            return None
         if x.name.startswith("_") and not i.result.name.startswith("_"):
             x.name = i.result.name  # the gradient that somebody will ask for
         return x
 
     return _rewritten(program, decide)
+
+
+def names_gradient(i: Instruction) -> bool:
+    """Whether this is a line such as `d_c = d_d`: two gradients that a reader looks for."""
+    return i.op is ops.identity and i.section == "backward" and not i.result.name.startswith("_")
 
 
 def with_constants_folded(program: Program) -> Program:
@@ -71,6 +78,8 @@ def with_equals_shared(program: Program) -> Program:
     seen: dict[Any, Value] = {}
 
     def decide(i: Instruction) -> Value | None:
+        if names_gradient(i):
+            return None
         inputs = tuple(id(x) if isinstance(x, Value) else getattr(x, "text", repr(x)) for x in i.inputs)
         key = (i.op.name, inputs, repr(sorted(i.params.items(), key=lambda item: item[0])))
         if key in seen:

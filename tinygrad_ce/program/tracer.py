@@ -78,6 +78,7 @@ class Tracer(Writer):
         """What has been heard, as the program of a step that answers with this."""
         single = not isinstance(answer, (tuple, list))
         answers = () if answer is None else (answer,) if single else tuple(answer)
+        self.give_users_names()
         outputs: dict[str, Value] = {}
         for number, tensor in enumerate(answers, start=1):
             if not isinstance(tensor, Tensor):
@@ -85,16 +86,28 @@ class Tracer(Writer):
                     f"the step returns {type(tensor).__name__}; a program returns what tensors become: return the "
                     "tensor itself (a loss, predictions), without .item() or .data"
                 )
-            name = "loss" if tensor is self.loss else tidy(tensor.name) if tensor.name else "out"
-            name = name if name not in outputs else f"{name}_{number}"
-            value = outputs[name] = self.of(tensor)
-            if value.role == "result" and (name == "loss" or not tensor.name):
-                value.name = name if name == "loss" else self.free(name)
+            value = self.of(tensor)
+            if value.role == "result" and not tensor.name and value not in outputs.values():
+                value.name = self.free("loss" if tensor is self.loss else "out")
+            outputs[value.name if value.name not in outputs else f"{value.name}_{number}"] = value
         shapes = ", ".join(f"{x.name} {x.shape} {x.dtype}" for x in self.inputs if x.role == "input")
         fixed = [f"shapes and dtypes: {shapes}"] if shapes else []
         fixed += dict.fromkeys(_mode_in_words(module) for module in self.modules if _depends_on_mode(module))
         rest = self.numbers, self.optimizers, fixed, self.looked, single
         return Program(self.inputs, self.instructions, outputs, self.updates, *rest)
+
+    def give_users_names(self) -> None:
+        """Call results as the user has named them, which is done after their operations were written down."""
+        for tensor in self.alive:
+            if not isinstance(tensor, Tensor) or not tensor.name or id(tensor) in self.reserved:
+                continue
+            value, name = self.values[id(tensor)], tidy(tensor.name)
+            if value.role == "result" and value.name != name:
+                if name in self.automatic:
+                    self.name_automatically(self.automatic.pop(name), name.rstrip("0123456789"))
+                else:
+                    name = self.free(name)
+                value.name = self.reserved[id(tensor)] = name
 
     # ---- what a call and the effects mean
 
@@ -117,6 +130,7 @@ class Tracer(Writer):
     ) -> Iterator[tuple[Tensor, Any]]:
         """A backward pass whose rules run on Tensors, so that their calls are seen."""
         before, self.section = self.section, "backward"
+        self.give_users_names()
         if needed is None:
             self.loss = of
         seed = seed if isinstance(seed, Tensor) else Tensor(seed)

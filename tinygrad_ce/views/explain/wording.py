@@ -171,21 +171,9 @@ def _about(graph: Graph, node: Node, cell: tuple[int, ...] | None, ways: dict[No
         upstream = _upstream(graph, use)
         if use.formula is not None and upstream in re.findall(r"\w+", use.formula.readable.text):
             text += f"In a rule, {upstream} is the gradient of the loss with respect to {use.target.name}"
-            text += _equal_ones(graph, use.target, upstream)
             text += "; in the numbers of a path, the part of it that comes back on it." if ways[node] > 1 else "."
             break
     return text.strip()
-
-
-def _equal_ones(graph: Graph, target: Node, gradient: str) -> str:
-    """Of which other results this is the gradient as well: the program has one name for gradients that are equal."""
-    made = [node for node in graph.nodes if node.tensor is not None and node is not target]
-    values = {node.name: graph.recorded.gradients.get(node.tensor.serial) for node in made if node.tensor is not None}
-    names = [_cut(name, LONGEST_NAME) for name, value in values.items() if value is not None and value.name == gradient]
-    if not names:
-        return ""
-    listed = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-    return f", and to {listed} as well: {'the two' if len(names) == 1 else 'they'} are equal"
 
 
 def _upstream(graph: Graph, use: Edge) -> str:

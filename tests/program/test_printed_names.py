@@ -1,0 +1,134 @@
+"""Names in printed programs: those that the user gave come first, each gradient has its own, and the text runs."""
+
+import numpy as np
+import pytest
+
+import tinygrad_ce as tg
+from tinygrad_ce.program.recorded import of_loss, tidy
+
+
+def number(value, name):
+    return tg.Tensor(value, requires_grad=True, name=name)
+
+
+def lines(text):
+    """The lines of a program without shapes and spaces at their ends."""
+    return [line.split("#")[0].strip() for line in text.splitlines() if line.split("#")[0].strip()]
+
+
+def run(text, *arrays):
+    """What a printed program answers."""
+    namespace = {}
+    exec(text, namespace)
+    return namespace["step"](*arrays)
+
+
+@pytest.mark.parametrize(
+    ("name", "printed"),
+    [
+        ("layers.0.W", "W0"),
+        ("blocks.2.inner.1.b", "b2_1"),
+        ("x1*w1", "x1w1"),
+        ("x1*w1 + x2*w2", "x1w1_x2w2"),
+        ("first layer", "first_layer"),
+        ("2nd", "x2nd"),
+        ("lambda", "lambda_"),
+        ("σ(z)", "σz"),
+        ("***", "x"),
+    ],
+)
+def test_a_name_becomes_one_that_can_stand_in_a_program(name, printed):
+    assert tidy(name) == printed
+    assert printed.isidentifier()
+
+
+def test_names_of_products_are_kept_apart_from_those_of_their_factors():
+    """The neuron of Karpathy's lecture on micrograd."""
+    x1, x2, w1, w2 = number(2.0, "x1"), number(0.0, "x2"), number(-3.0, "w1"), number(1.0, "w2")
+    total = ((x1 * w1).named("x1*w1") + (x2 * w2).named("x2*w2")).named("x1*w1 + x2*w2")
+    n = (total + number(6.8813735870195432, "b")).named("n")
+    text = tg.source(n.tanh().named("o"))
+    assert lines(text)[2:7] == [
+        "x1w1 = x1 * w1",
+        "x2w2 = x2 * w2",
+        "x1w1_x2w2 = x1w1 + x2w2",
+        "n = x1w1_x2w2 + b",
+        "o = np.tanh(n)",
+    ]
+    o, d_x1, d_w1, d_x2, d_w2, d_b = run(text, 2.0, -3.0, 0.0, 1.0, 6.8813735870195432)
+    np.testing.assert_allclose([o, d_x1, d_w1, d_x2, d_w2, d_b], [0.5**0.5, -1.5, 1.0, 0.5, 0.0, 0.5], atol=1e-12)
+
+
+def test_each_term_of_a_sum_has_a_gradient_of_its_name():
+    a, b, c, f = number(2.0, "a"), number(-3.0, "b"), number(10.0, "c"), number(-2.0, "f")
+    d = ((a * b).named("e") + c).named("d")
+    text = tg.source((d * f).named("L"))
+    assert {"d_e = d_d", "d_c = d_d"} <= {*lines(text)}
+    assert lines(text)[-1] == "return L, d_a, d_b, d_c, d_f"
+    assert run(text, 2.0, -3.0, 10.0, -2.0) == (-8.0, 6.0, -4.0, -2.0, 4.0)
+
+
+def test_a_gradient_of_a_term_is_used_by_its_name():
+    a, c = number(2.0, "a"), number(10.0, "c")
+    text = tg.source(np.tanh((a * a).named("e") + np.exp(c).named("g")))
+    assert "d_c = d_g * g" in lines(text)
+    assert any(line.endswith("= d_e * a") for line in lines(text))
+
+
+def test_an_automatic_name_gives_way_to_the_users():
+    W = number(np.ones((2, 3)), "W")
+    hidden = np.tanh(np.ones((4, 2)) @ W)
+    text = tg.source(tg.ops.relu(hidden).named("h1").sum())
+    assert "h1 = np.maximum(h2, 0)" in lines(text)
+
+
+def test_an_automatic_name_gives_way_in_a_traced_step_too():
+    W, V = number(np.ones((2, 3)), "W"), number(np.ones((3, 1)), "V")
+
+    def step(x):
+        h = np.tanh(x @ W)
+        o = ((tg.ops.relu(h).named("h1") + h).named("x1*w1") @ V).sum().named("o")
+        o.backward()
+        return o, h.named("loss")
+
+    text = tg.trace(step, np.ones((4, 2))).source
+    assert lines(text)[-1] == "return o, loss"
+    assert {"h1 = np.maximum(loss, 0)", "x1w1 = h1 + loss", "o = z2.sum()"} <= {*lines(text)}
+
+
+def test_the_loss_is_called_loss_only_where_it_has_no_name():
+    W = number(np.ones(3), "W")
+    assert lines(tg.source((W * W).sum()))[-1] == "return loss, d_W"
+    assert lines(tg.source((W * W).sum().named("cost")))[-1] == "return cost, d_W"
+
+
+def picked(x):
+    return x[0, 1]
+
+
+def weighed(x):
+    return tg.ops.einsum("ij,ij->", x, np.arange(6.0).reshape(2, 3))
+
+
+REDUCED = [
+    picked,
+    weighed,
+    np.max,
+    np.mean,
+    np.std,
+    np.trace,
+    lambda x: tg.ops.logsumexp(x[1], axis=0),
+    lambda x: x.T[2][1],
+]
+
+
+@pytest.mark.parametrize("f", REDUCED)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_program_whose_loss_is_one_operation_runs(f, dtype):
+    """What is upstream of the last operation is the number 1, and a rule may ask for its dtype."""
+    x = number(np.array([[0.5, -1.0, 2.0], [1.0, 0.25, -3.0]], dtype), "x")
+    loss = f(x)
+    loss.backward()
+    answers = run(tg.source(loss), *(value.example for value in of_loss(loss).inputs))
+    np.testing.assert_allclose(answers[0], loss.data, rtol=1e-6)
+    np.testing.assert_allclose(answers[1], x.grad, rtol=1e-6)
