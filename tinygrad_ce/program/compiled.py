@@ -14,7 +14,7 @@ from tinygrad_ce.program import files
 from tinygrad_ce.program.arrays import CannotLower
 from tinygrad_ce.program.loops import Buffer, Lowered, Lowering
 from tinygrad_ce.program.straight import Program, Value
-from tinygrad_ce.program.surroundings import models_of
+from tinygrad_ce.program.surroundings import Settings, models_of
 from tinygrad_ce.program.tracing import trace
 from tinygrad_ce.source_lines import warn
 
@@ -168,22 +168,41 @@ def _aligned(size: int) -> Array:
     return memory[start : start + size]
 
 
+MANY_CHANGES = 5
+
+
 class CompiledStep:
     """What `tg.compile` gives: the step, traced and compiled for each set of shapes that it meets."""
 
     def __init__(self, step: Callable[..., Any]) -> None:
         self.step = step
+        self.changes = 0  # of the step's settings, each of which compiles it anew
+        self._begin()
+
+    def _begin(self) -> None:
+        """Forget what was compiled with other settings."""
         self.programs: dict[Any, Compiled | Program] = {}
-        self.modules = [module for model in models_of(step) for module in model.modules()]
+        self.modules = [module for model in models_of(self.step) for module in model.modules()]
+        self.settings = Settings(self.step)
 
     def __call__(self, *arrays: Any, **named: Any) -> Any:
         if named:
             arrays = signature(self.step).bind(*arrays, **named).args
         given = [array_of(x) for x in arrays]
+        changed = self.settings.changed()
+        if changed is not None:
+            self._begin()
+            self.changes += 1
+            if self.changes == MANY_CHANGES:
+                warn(
+                    f"this step was compiled {MANY_CHANGES} times anew, the last time because {changed} is another one "
+                    "now: what changes from step to step is passed to the step as an array"
+                )
         modes = tuple(module.training for module in self.modules)
         key = (modes, *((x.shape, x.dtype) for x in given))
         if key not in self.programs:
             self.programs[key] = self._compiled(given)
+            self.settings = Settings(self.step)  # what the step itself has changed while it was traced is no change
         program = self.programs[key]
         return program.step(*given) if isinstance(program, Compiled) else program.run(*given)
 
@@ -201,9 +220,10 @@ class CompiledStep:
 def compile(step: Callable[..., Any]) -> CompiledStep:
     """A step of one's own as one compiled function, which gives arrays and updates parameters as the step does.
 
-    step: as for `tg.trace`. It is traced at the first call, and again for arrays of other shapes or dtypes and for
-    other modes of the models; Python numbers stay as they were then. Tracing runs the step twice, so what it prints is
-    printed twice, and never again. What cannot be compiled runs as NumPy, after a warning.
+    step: as for `tg.trace`. It is traced at the first call, and again for arrays of other shapes or dtypes, for other
+    modes of the models, and where a Python number, tensor or model that it refers to is another one. Tracing runs the
+    step twice, so what it prints is printed twice, and never again. What cannot be compiled runs as NumPy, after a
+    warning.
     Raises TraceError for what a program cannot hold.
 
     >>> w = Tensor([1.0, 2.0], requires_grad=True, name="w")
