@@ -101,12 +101,14 @@ GRAPHS = st.lists(STEP, min_size=1, max_size=10)
 DATA = np.array([[0.3, -0.7], [1.1, 0.4], [-0.9, 0.2]])
 
 
-def run_graph(numpy: Any, graph: Graph, inputs: list[Any], shifts: list[Any] | None = None) -> tuple[Any, list[Any]]:
+def run_graph(
+    numpy: Any, graph: Graph, inputs: list[Any], shifts: list[Any] | None = None, data: Any = DATA
+) -> tuple[Any, list[Any]]:
     """The loss, and all values: inputs, an array of data, and one more for each step.
 
     shifts: what is added to each of them after it was made. The slope along a shift is the gradient of the value.
     """
-    values = [*inputs, DATA]
+    values = [*inputs, data]
     if shifts is not None:
         values = [value + shift for value, shift in zip(values, shifts, strict=False)]
     for name, *operands in graph:
