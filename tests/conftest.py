@@ -13,6 +13,8 @@ from hypothesis import settings
 import tinygrad_ce
 from tinygrad_ce.core import REGISTRY, Primitive, primitive
 
+collect_ignore_glob = ["peers/*"]  # scripts that are run by hand, and need what a newcomer does not have
+
 settings.register_profile("no timing", deadline=None)  # a slow machine is no failure
 settings.load_profile("no timing")
 

@@ -9,7 +9,7 @@ import autograd
 import autograd.numpy as anp
 import numpy as np
 from graphs import ALL, BINARY, DATA, MORE_BINARY, Graph, drawn_inputs, run_graph
-from program.loops_as_python import assert_close, examples, loops_as_python
+from program.loops_as_python import assert_close, loops_as_python
 
 import tinygrad_ce as tg
 from tinygrad_ce.core import Tensor

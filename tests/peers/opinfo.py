@@ -48,6 +48,25 @@ def scaled(function: Callable[..., Any]) -> Callable[..., Any]:
     return lambda a, b, alpha=1: function(a, alpha * b)
 
 
+def _subtracted_from(a: Any, b: Any, alpha: Any = 1) -> Any:
+    return b - alpha * a
+
+
+def _chunks(x: Any, chunks: int, dim: int = 0) -> Any:
+    size = -(-x.shape[dim] // chunks)
+    return np.split(x, [*range(size, x.shape[dim], size)], axis=dim)
+
+
+def _squeezed(x: Any, dim: Any = None) -> Any:
+    """PyTorch leaves an axis alone that is longer than 1."""
+    axes = range(x.ndim) if dim is None else [d % max(x.ndim, 1) for d in ([dim] if np.ndim(dim) == 0 else dim)]
+    return np.squeeze(x, tuple(axis for axis in axes if x.ndim and x.shape[axis] == 1))
+
+
+def _difference(x: Any, n: int = 1, dim: int = -1, prepend: Any = None, append: Any = None) -> Any:
+    return np.diff(np.concatenate([part for part in (prepend, x, append) if part is not None], axis=dim), n=n, axis=dim)
+
+
 def divided(a: Any, b: Any, rounding_mode: str | None = None) -> Any:
     quotient = a / b
     return quotient if rounding_mode is None else {"floor": np.floor, "trunc": np.trunc}[rounding_mode](quotient)
@@ -63,7 +82,6 @@ def with_logits(z: Any, y: Any, weight: Any = None, reduction: str = "mean", pos
 
 def cross_entropy(z: Any, y: Any, weight: Any = None, ignore_index: Any = None, **options: Any) -> Any:
     axis = 0 if np.ndim(z) == 1 else 1
-    y = y if y.dtype.kind != "i" or np.ndim(z) > 1 else y
     ignore_index = -100 if ignore_index is None and y.dtype.kind == "i" else ignore_index
     weight = None if weight is None else weight.data
     return losses.softmax_cross_entropy(z, y, weight=weight, ignore_index=ignore_index, axis=axis, **options)
@@ -91,85 +109,223 @@ def sorted_values(x: Any, dim: int = -1, descending: bool = False, stable: bool 
 
 
 OURS: dict[str, Callable[..., Any]] = {
-    "abs": np.abs, "acos": np.arccos, "acosh": np.arccosh, "asin": np.arcsin, "asinh": np.arcsinh,
-    "atan": np.arctan, "atan2": np.arctan2, "atanh": np.arctanh, "ceil": np.ceil, "cos": np.cos, "cosh": np.cosh,
-    "erf": lambda x: ops.erf(x), "exp": np.exp, "exp2": np.exp2, "expm1": np.expm1, "floor": np.floor, "log": np.log,
-    "log10": np.log10, "log1p": np.log1p, "log2": np.log2, "neg": np.negative, "positive": np.positive,
-    "reciprocal": np.reciprocal, "round": np.round, "sgn": np.sign, "sign": np.sign, "sin": np.sin, "sinh": np.sinh,
-    "sqrt": np.sqrt, "square": np.square, "tan": np.tan, "tanh": np.tanh, "trunc": np.trunc, "sigmoid": ops.sigmoid,
-    "nn.functional.relu": ops.relu, "rsqrt": lambda x: 1 / np.sqrt(x), "clone": lambda x, **_: np.copy(x),
-    "deg2rad": lambda x: x * (np.pi / 180), "frac": lambda x: x - np.trunc(x),
-    "nn.functional.logsigmoid": lambda x: -ops.softplus(-x), "nn.functional.tanhshrink": lambda x: x - np.tanh(x),
-    "nn.functional.silu": lambda x: x * ops.sigmoid(x), "nn.functional.softsign": lambda x: x / (1 + np.abs(x)),
+    "abs": np.abs,
+    "acos": np.arccos,
+    "acosh": np.arccosh,
+    "asin": np.arcsin,
+    "asinh": np.arcsinh,
+    "atan": np.arctan,
+    "atan2": np.arctan2,
+    "atanh": np.arctanh,
+    "ceil": np.ceil,
+    "cos": np.cos,
+    "cosh": np.cosh,
+    "erf": lambda x: ops.erf(x),
+    "exp": np.exp,
+    "exp2": np.exp2,
+    "expm1": np.expm1,
+    "floor": np.floor,
+    "log": np.log,
+    "log10": np.log10,
+    "log1p": np.log1p,
+    "log2": np.log2,
+    "neg": np.negative,
+    "positive": np.positive,
+    "reciprocal": np.reciprocal,
+    "round": np.round,
+    "sgn": np.sign,
+    "sign": np.sign,
+    "sin": np.sin,
+    "sinh": np.sinh,
+    "sqrt": np.sqrt,
+    "square": np.square,
+    "tan": np.tan,
+    "tanh": np.tanh,
+    "trunc": np.trunc,
+    "sigmoid": ops.sigmoid,
+    "nn.functional.relu": ops.relu,
+    "rsqrt": lambda x: 1 / np.sqrt(x),
+    "clone": lambda x, **_: np.copy(x),
+    "deg2rad": lambda x: x * (np.pi / 180),
+    "frac": lambda x: x - np.trunc(x),
+    "nn.functional.logsigmoid": lambda x: -ops.softplus(-x),
+    "nn.functional.tanhshrink": lambda x: x - np.tanh(x),
+    "nn.functional.silu": lambda x: x * ops.sigmoid(x),
+    "nn.functional.softsign": lambda x: x / (1 + np.abs(x)),
     "nn.functional.mish": lambda x: x * np.tanh(ops.softplus(x)),
-    "isnan": np.isnan, "isfinite": np.isfinite, "isinf": np.isinf, "logical_not": np.logical_not,
-    "add": scaled(np.add), "sub": scaled(np.subtract), "rsub": scaled(lambda a, b: b - a), "mul": np.multiply,
-    "div/no_rounding_mode": divided, "div/floor_rounding": divided, "div/trunc_rounding": divided,
-    "true_divide": np.true_divide, "floor_divide": np.floor_divide, "remainder": np.remainder, "pow": np.power,
-    "float_power": np.float_power, "maximum": np.maximum, "minimum": np.minimum, "fmax": np.fmax, "fmin": np.fmin,
-    "max/binary": np.maximum, "min/binary": np.minimum, "hypot": np.hypot, "logaddexp": np.logaddexp,
-    "logaddexp2": np.logaddexp2, "xlogy": lambda a, b: ops.xlogy(a, b), "clamp": clamped, "clamp_min": clamped,
-    "clamp_max": lambda x, max: np.clip(x, None, max), "lerp": lambda a, b, w: a + w * (b - a),
-    "addcmul": lambda a, b, c, value=1: a + value * b * c, "addcdiv": lambda a, b, c, value=1: a + value * b / c,
-    "eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal,
-    "logical_and": np.logical_and, "logical_or": np.logical_or, "logical_xor": np.logical_xor,
-    "isclose": lambda a, b, **k: np.isclose(a, b, **k), "allclose": lambda a, b, **k: np.allclose(a, b, **k),
-    "__radd__": lambda a, b: b + a, "__rsub__": lambda a, b: b - a, "__rmul__": lambda a, b: b * a,
-    "__rdiv__": lambda a, b: b / a, "__rpow__": lambda a, b: b**a, "__rmod__": lambda a, b: b % a,
+    "isnan": np.isnan,
+    "isfinite": np.isfinite,
+    "isinf": np.isinf,
+    "logical_not": np.logical_not,
+    "add": scaled(np.add),
+    "sub": scaled(np.subtract),
+    "rsub": _subtracted_from,
+    "mul": np.multiply,
+    "div/no_rounding_mode": divided,
+    "div/floor_rounding": divided,
+    "div/trunc_rounding": divided,
+    "true_divide": np.true_divide,
+    "floor_divide": np.floor_divide,
+    "remainder": np.remainder,
+    "pow": np.power,
+    "float_power": np.float_power,
+    "maximum": np.maximum,
+    "minimum": np.minimum,
+    "fmax": np.fmax,
+    "fmin": np.fmin,
+    "max/binary": np.maximum,
+    "min/binary": np.minimum,
+    "hypot": np.hypot,
+    "logaddexp": np.logaddexp,
+    "logaddexp2": np.logaddexp2,
+    "xlogy": lambda a, b: ops.xlogy(a, b),
+    "clamp": clamped,
+    "clamp_min": clamped,
+    "clamp_max": lambda x, max: np.clip(x, None, max),
+    "lerp": lambda a, b, w: a + w * (b - a),
+    "addcmul": lambda a, b, c, value=1: a + value * b * c,
+    "addcdiv": lambda a, b, c, value=1: a + value * b / c,
+    "eq": np.equal,
+    "ne": np.not_equal,
+    "lt": np.less,
+    "le": np.less_equal,
+    "gt": np.greater,
+    "ge": np.greater_equal,
+    "logical_and": np.logical_and,
+    "logical_or": np.logical_or,
+    "logical_xor": np.logical_xor,
+    "isclose": lambda a, b, **k: np.isclose(a, b, **k),
+    "allclose": lambda a, b, **k: np.allclose(a, b, **k),
+    "__radd__": lambda a, b: b + a,
+    "__rsub__": lambda a, b: b - a,
+    "__rmul__": lambda a, b: b * a,
+    "__rdiv__": lambda a, b: b / a,
+    "__rpow__": lambda a, b: b**a,
+    "__rmod__": lambda a, b: b % a,
     "__rmatmul__": lambda a, b: b @ a,
-    "where": lambda x, condition, y: np.where(condition, x, y), "masked_fill": lambda x, m, v: np.where(m, v, x),
-    "sum": reduction(np.sum), "mean": reduction(np.mean), "amax": reduction(np.max), "amin": reduction(np.min),
-    "nansum": reduction(np.nansum), "nanmean": reduction(np.nanmean), "prod": reduction(np.prod),
-    "all": reduction(np.all), "any": reduction(np.any), "count_nonzero": reduction(np.count_nonzero),
-    "argmax": reduction(np.argmax), "argmin": reduction(np.argmin), "max/reduction_no_dim": np.max,
-    "min/reduction_no_dim": np.min, "max/reduction_with_dim": reduction(np.max), "min/reduction_with_dim": reduction(np.min),
-    "logsumexp": reduction(ops.logsumexp), "var": spread(np.var), "var/unbiased": spread(np.var),
-    "std": spread(np.std), "std/unbiased": spread(np.std), "cumsum": lambda x, dim: np.cumsum(x, axis=dim),
-    "cumprod": lambda x, dim: np.cumprod(x, axis=dim), "sort": sorted_values, "msort": lambda x: np.sort(x, axis=0),
-    "argsort": lambda x, dim=-1, descending=False, stable=False: np.argsort(x if not descending else -x, axis=dim, kind="stable"),
-    "diff": lambda x, n=1, dim=-1, **k: np.diff(x, n=n, axis=dim, **k), "trace": np.trace,
-    "softmax": lambda x, dim, **_: ops.softmax(x, axis=dim), "log_softmax": lambda x, dim, **_: ops.log_softmax(x, axis=dim),
+    "where": lambda x, condition, y: np.where(condition, x, y),
+    "masked_fill": lambda x, m, v: np.where(m, v, x),
+    "sum": reduction(np.sum),
+    "mean": reduction(np.mean),
+    "amax": reduction(np.max),
+    "amin": reduction(np.min),
+    "nansum": reduction(np.nansum),
+    "nanmean": reduction(np.nanmean),
+    "prod": reduction(np.prod),
+    "all": reduction(np.all),
+    "any": reduction(np.any),
+    "count_nonzero": reduction(np.count_nonzero),
+    "argmax": reduction(np.argmax),
+    "argmin": reduction(np.argmin),
+    "max/reduction_no_dim": np.max,
+    "min/reduction_no_dim": np.min,
+    "max/reduction_with_dim": reduction(np.max),
+    "min/reduction_with_dim": reduction(np.min),
+    "logsumexp": reduction(ops.logsumexp),
+    "var": spread(np.var),
+    "var/unbiased": spread(np.var),
+    "std": spread(np.std),
+    "std/unbiased": spread(np.std),
+    "cumsum": lambda x, dim: np.cumsum(x, axis=dim),
+    "cumprod": lambda x, dim: np.cumprod(x, axis=dim),
+    "sort": sorted_values,
+    "msort": lambda x: np.sort(x, axis=0),
+    "argsort": lambda x, dim=-1, descending=False, stable=False: np.argsort(
+        x if not descending else -x, axis=dim, kind="stable"
+    ),
+    "diff": _difference,
+    "trace": np.trace,
+    "softmax": lambda x, dim, **_: ops.softmax(x, axis=dim),
+    "log_softmax": lambda x, dim, **_: ops.log_softmax(x, axis=dim),
     "nn.functional.softmin": lambda x, dim: ops.softmax(-x, axis=dim),
-    "nn.functional.softplus": lambda x: ops.softplus(x), "matmul": np.matmul, "mm": np.matmul, "bmm": np.matmul,
-    "mv": np.matmul, "dot": np.dot, "vdot": np.vdot, "inner": np.inner, "outer": np.outer, "kron": np.kron,
+    "nn.functional.softplus": lambda x, beta=1: ops.softplus(beta * x) / beta,
+    "matmul": np.matmul,
+    "mm": np.matmul,
+    "bmm": np.matmul,
+    "mv": np.matmul,
+    "dot": np.dot,
+    "vdot": np.vdot,
+    "inner": np.inner,
+    "outer": np.outer,
+    "kron": np.kron,
     "linalg.vecdot": lambda a, b, dim=-1: np.sum(a * b, axis=dim),
-    "tensordot": lambda a, b, dims: np.tensordot(a, b, dims), "einsum": lambda xs, equation: np.einsum(equation, *xs),
+    "tensordot": lambda a, b, dims: np.tensordot(a, b, dims),
+    "einsum": lambda xs, equation: np.einsum(equation, *xs),
     "addmm": lambda c, a, b, beta=1, alpha=1: beta * c + alpha * (a @ b),
     "nn.functional.linear": lambda x, W, b=None: x @ np.transpose(W) + (0 if b is None else b),
-    "linalg.multi_dot": lambda xs: np.linalg.multi_dot(xs), "linalg.diagonal": lambda x, offset=0, dim1=-2, dim2=-1:
-        np.diagonal(x, offset, dim1, dim2),
+    "linalg.multi_dot": lambda xs: np.linalg.multi_dot(xs),
+    "linalg.diagonal": lambda x, offset=0, dim1=-2, dim2=-1: np.diagonal(x, offset, dim1, dim2),
     "linalg.vector_norm": lambda x, ord=2, dim=None, keepdim=False, **k: np.linalg.norm(
-        x if dim is not None else np.ravel(x), ord, axis=dim if dim is None or np.ndim(dim) == 0 else tuple(dim), keepdims=keepdim, **k),
-    "reshape": lambda x, shape: np.reshape(x, shape), "view": lambda x, *shape: np.reshape(x, shape),
-    "ravel": np.ravel, "flatten": flattened, "squeeze": lambda x, dim=None: np.squeeze(x, axis=dim),
-    "squeeze/multiple": lambda x, dim=None: np.squeeze(x, axis=dim), "unsqueeze": lambda x, dim: np.expand_dims(x, dim),
-    "transpose": lambda x, a, b: np.swapaxes(x, a, b), "permute": lambda x, dims: np.transpose(x, dims),
-    "movedim": lambda x, a, b: np.moveaxis(x, a, b), "T": lambda x: x.T, "mT": lambda x: x.mT, "t": np.transpose,
-    "expand": lambda x, shape: np.broadcast_to(x, [x.shape[i - len(shape)] if n == -1 else n for i, n in enumerate(shape)]),
-    "broadcast_to": lambda x, shape: np.broadcast_to(x, shape), "cat": lambda xs, dim=0: np.concatenate(xs, axis=dim),
-    "stack": lambda xs, dim=0: np.stack(xs, axis=dim), "hstack": np.hstack, "vstack": np.vstack, "dstack": np.dstack,
-    "column_stack": np.column_stack, "flip": lambda x, dims: np.flip(x, dims), "fliplr": np.fliplr, "flipud": np.flipud,
-    "roll": lambda x, shifts, dims=None: np.roll(x, shifts, dims), "tile": lambda x, reps: np.tile(x, reps),
-    "rot90": lambda x, k=1, dims=(0, 1): np.rot90(x, k, dims), "tril": lambda x, k=0: np.tril(x, k),
-    "triu": lambda x, k=0: np.triu(x, k), "diag": lambda x, k=0: np.diag(x, k),
+        x if dim is not None else np.ravel(x),
+        ord,
+        axis=dim if dim is None or np.ndim(dim) == 0 else tuple(dim),
+        keepdims=keepdim,
+        **k,
+    ),
+    "reshape": lambda x, shape: np.reshape(x, shape),
+    "view": lambda x, *shape: np.reshape(x, shape[0] if len(shape) == 1 else shape),
+    "ravel": np.ravel,
+    "flatten": flattened,
+    "squeeze": _squeezed,
+    "squeeze/multiple": _squeezed,
+    "unsqueeze": lambda x, dim: np.expand_dims(x, dim),
+    "transpose": lambda x, a, b: np.swapaxes(x, a, b),
+    "permute": lambda x, dims: np.transpose(x, dims),
+    "movedim": lambda x, a, b: np.moveaxis(x, a, b),
+    "T": lambda x: x.T,
+    "mT": lambda x: x.mT,
+    "t": np.transpose,
+    "expand": lambda x, shape: np.broadcast_to(
+        x, [x.shape[i - len(shape)] if n == -1 else n for i, n in enumerate(shape)]
+    ),
+    "broadcast_to": lambda x, shape: np.broadcast_to(x, shape),
+    "cat": lambda xs, dim=0: np.concatenate(xs, axis=dim),
+    "stack": lambda xs, dim=0: np.stack(xs, axis=dim),
+    "hstack": np.hstack,
+    "vstack": np.vstack,
+    "dstack": np.dstack,
+    "column_stack": np.column_stack,
+    "flip": lambda x, dims: np.flip(x, dims),
+    "fliplr": np.fliplr,
+    "flipud": np.flipud,
+    "roll": lambda x, shifts, dims=None: np.roll(x, shifts, dims),
+    "tile": lambda x, reps: np.tile(x, reps),
+    "rot90": lambda x, k=1, dims=(0, 1): np.rot90(x, k, dims),
+    "tril": lambda x, k=0: np.tril(x, k),
+    "triu": lambda x, k=0: np.triu(x, k),
+    "diag": lambda x, k=0: np.diag(x, k),
     "diagonal": lambda x, offset=0, dim1=0, dim2=1: np.diagonal(x, offset, dim1, dim2),
-    "atleast_1d": np.atleast_1d, "atleast_2d": np.atleast_2d, "__getitem__": lambda x, index: x[index],
-    "gather": gathered, "take_along_dim": lambda x, index, dim=None: np.take_along_axis(x, index, axis=dim),
-    "index_select": lambda x, dim, index: np.take(x, index, axis=dim), "take": lambda x, index: np.take(x, index),
-    "repeat_interleave": lambda x, n, dim=None: np.repeat(x, n, axis=dim), "unbind": lambda x, dim=0: [*np.moveaxis(x, dim, 0)],
-    "chunk": lambda x, n, dim=0: np.array_split(x, n, axis=dim), "nn.functional.pad/constant":
-        lambda x, pad, mode="constant", value=None: np.pad(
-            x, [(0, 0)] * (x.ndim - len(pad) // 2) + [*zip(pad[::2], pad[1::2], strict=True)][::-1], constant_values=value or 0),
+    "atleast_1d": np.atleast_1d,
+    "atleast_2d": np.atleast_2d,
+    "__getitem__": lambda x, index: x[index],
+    "gather": gathered,
+    "take_along_dim": lambda x, index, dim=None: np.take_along_axis(x, index, axis=dim),
+    "index_select": lambda x, dim, index: np.take(x, index, axis=dim),
+    "take": lambda x, index: np.take(x, index),
+    "repeat_interleave": lambda x, repeats, dim=None: np.repeat(x, repeats, axis=dim),
+    "unbind": lambda x, dim=0: [*np.moveaxis(x, dim, 0)],
+    "chunk": _chunks,
+    "nn.functional.pad/constant": lambda x, pad, mode="constant", value=None: np.pad(
+        x,
+        [(0, 0)] * (x.ndim - len(pad) // 2) + [*zip(pad[::2], pad[1::2], strict=True)][::-1],
+        constant_values=value or 0,
+    ),
     "nn.functional.mse_loss": lambda x, y, reduction="mean": losses.mse(x, y, reduction=reduction),
-    "nn.functional.huber_loss": huber, "nn.functional.binary_cross_entropy_with_logits": with_logits,
+    "nn.functional.huber_loss": huber,
+    "nn.functional.binary_cross_entropy_with_logits": with_logits,
     "nn.functional.binary_cross_entropy": lambda p, y, weight=None, reduction="mean": losses.binary_cross_entropy(
-        p, y, weight=weight, reduction=reduction), "nn.functional.cross_entropy": cross_entropy,
+        p, y, weight=weight, reduction=reduction
+    ),
+    "nn.functional.cross_entropy": cross_entropy,
     "nn.functional.nll_loss": lambda x, y, weight=None, ignore_index=-100, reduction="mean": losses.nll(
-        x, y, weight=None if weight is None else weight.data, ignore_index=ignore_index, reduction=reduction, axis=1),
+        x, y, weight=None if weight is None else weight.data, ignore_index=ignore_index, reduction=reduction, axis=1
+    ),
     "nn.functional.gelu": lambda x, approximate="none": tg.nn.GELU(approximate=approximate)(x),
     "nn.functional.leaky_relu": lambda x, negative_slope=0.01: tg.nn.LeakyReLU(negative_slope)(x),
-    "nn.functional.layer_norm": lambda x, shape, weight=None, bias=None, eps=1e-5: _layer_norm(x, shape, weight, bias, eps),
-}  # fmt: skip
+    "nn.functional.layer_norm": lambda x, shape, weight=None, bias=None, eps=1e-5: _layer_norm(
+        x, shape, weight, bias, eps
+    ),
+}
 
 
 def _layer_norm(x: Any, shape: Any, weight: Any, bias: Any, eps: float) -> Any:
@@ -186,7 +342,13 @@ def converted(x: Any) -> Any:
     """Torch's tensors in a sample as ours; one that asks for gradients as one that does."""
     if isinstance(x, torch.Tensor):
         array = x.detach().numpy().copy()
-        return tg.Tensor(array, requires_grad=True) if x.requires_grad else tg.Tensor(array) if x.is_floating_point() else array
+        return (
+            tg.Tensor(array, requires_grad=True)
+            if x.requires_grad
+            else tg.Tensor(array)
+            if x.is_floating_point()
+            else array
+        )
     if isinstance(x, (list, tuple)):
         return type(x)(map(converted, x)) if type(x) in (list, tuple) else [*map(converted, x)]
     return np.dtype(str(x).removeprefix("torch.")) if isinstance(x, torch.dtype) else x
@@ -210,9 +372,13 @@ def theirs(op: Any, sample: Any) -> list[np.ndarray | None]:
     leaves = leaves_of([sample.input, *sample.args, sample.kwargs])
     out = op(sample.input, *sample.args, **sample.kwargs)
     outs = [o for o in (out if isinstance(out, (list, tuple)) else [out]) if isinstance(o, torch.Tensor)]
+    if len(outs) == 2 and outs[0].is_floating_point() and not outs[1].is_floating_point():
+        outs.pop()  # max, min and sort give the places too
     results: list[Any] = [o.detach().numpy() for o in outs] or [np.asarray(out)]
     for order in (1, 2):
-        loss: Any = sum((o * torch.tensor(weights_like(o.shape, order)).to(o.dtype)).sum() for o in outs if o.requires_grad)
+        loss: Any = sum(
+            (o * torch.tensor(weights_like(o.shape, order)).to(o.dtype)).sum() for o in outs if o.requires_grad
+        )
         if not leaves or not isinstance(loss, torch.Tensor):
             break
         outs = torch.autograd.grad(loss, leaves, create_graph=True, allow_unused=True)  # type: ignore[assignment]
@@ -229,7 +395,14 @@ def ours(name: str, sample: Any) -> list[np.ndarray | None]:
     outs = [*out] if isinstance(out, (list, tuple)) else [out]
     results: list[Any] = [np.asarray(o.data if isinstance(o, tg.Tensor) else o) for o in outs]
     for order in (1, 2):
-        loss: Any = sum((np.sum(o * weights_like(o.shape, order).astype(o.dtype)) for o in outs if getattr(o, "requires_grad", False)), 0)
+        loss: Any = sum(
+            (
+                np.sum(o * weights_like(o.shape, order).astype(o.dtype))
+                for o in outs
+                if getattr(o, "requires_grad", False)
+            ),
+            0,
+        )
         if not leaves or not isinstance(loss, tg.Tensor):
             break
         outs = [*tg.gradients(loss, leaves, create_graph=True)]
@@ -285,13 +458,19 @@ def main(names: list[str]) -> int:
                 else:
                     differing[name] += 1
                     if differing[name] <= 3:
-                        shown = [tuple(x.shape) if isinstance(x, torch.Tensor) else x for x in (sample.input, *sample.args)]
-                        print(f"DIFFERS {name} {dtype} {shown} {sample.kwargs}: {found} {CONVENTIONS.get(name, '')}"[:400])
+                        shown = [
+                            tuple(x.shape) if isinstance(x, torch.Tensor) else x for x in (sample.input, *sample.args)
+                        ]
+                        print(
+                            f"DIFFERS {name} {dtype} {shown} {sample.kwargs}: {found} {CONVENTIONS.get(name, '')}"[:400]
+                        )
     for name, count in refused.items():
         print(f"refused {count:4} of {name}: {reasons[name]}")
     unexplained = sum(count for name, count in differing.items() if name not in CONVENTIONS)
-    print(f"{sum(agreed.values())} samples of {len(agreed)} operations agree, {sum(refused.values())} are refused, "
-          f"{sum(differing.values())} differ, {unexplained} of them without a convention")
+    print(
+        f"{sum(agreed.values())} samples of {len(agreed)} operations agree, {sum(refused.values())} are refused, "
+        f"{sum(differing.values())} differ, {unexplained} of them without a convention"
+    )
     missing = [name for name in OURS if not (agreed[name] or refused[name] or differing[name])]
     print("without samples:", ", ".join(missing) or "none")
     return 1 if unexplained else 0

@@ -1,6 +1,6 @@
 """Many random programs, each in every way that there is, with as many processes as are asked for.
 
-    python tests/peers/random_programs.py [COUNT [FIRST [PROCESSES]]]
+    python tests/peers/many_programs.py [COUNT [FIRST [PROCESSES]]]
 
 Every hundredth is compiled by Numba; of all others the loops run as Python.
 """
@@ -13,15 +13,15 @@ import warnings
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1])]
-
-from random_programs import check_program  # tests/random_programs.py
-
+TESTS = Path(__file__).parents[1]
 COMPILED_EACH = 100
 
 
 def differences(first: int, count: int) -> list[str]:
     """What differs in so many programs, in words."""
+    sys.path[:0] = [str(TESTS.parent), str(TESTS)]
+    from random_programs import check_program
+
     warnings.simplefilter("ignore")
     found = []
     for seed in range(first, first + count):
@@ -48,5 +48,4 @@ def main(count: int = 20_000, first: int = 0, processes: int = 2) -> int:
 
 
 if __name__ == "__main__":
-    sys.path.pop(2)  # the folder of this script, which has a file of the same name
     sys.exit(main(*map(int, sys.argv[1:])))
