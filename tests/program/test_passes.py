@@ -183,3 +183,28 @@ def test_a_gradient_that_is_a_constant_does_not_make_the_learning_rate_one():
         return world(learning(lambda: p * 3.0, optimizer), [p], optimizer)
 
     assert_equals_eager(make, [()] * 3, schedule_changes, ALL)
+
+
+def printed_gradients(f):
+    """The lines of the backward pass of f(x), without spaces and shapes."""
+    x = tg.Tensor(np.array([1.0, 2.0]), requires_grad=True, name="x")
+    backward = tg.source(f(x)).split("# backward\n")[1]
+    return [line.split("#")[0].strip() for line in backward.splitlines()[:-1]]
+
+
+def test_a_square_prints_its_rule_as_one_would_write_it():
+    assert printed_gradients(lambda x: (x**2).sum())[1:] == ["d_x = d_t1 * 2 * x"]
+    assert printed_gradients(lambda x: (x**3).sum())[1:] == ["d_x = d_t1 * 3 * x ** 2"]
+    assert printed_gradients(lambda x: (x**1.5).sum())[1:] == ["d_x = d_t1 * 1.5 * x ** 0.5"]
+
+
+def test_numbers_made_of_constants_are_folded():
+    """The gradient of (3 mean(x) - 1) / 4 is (3 / 4) / 2 in each element: one number, in one line."""
+    assert printed_gradients(lambda x: (x.mean() * 3 - 1) / 4) == ["d_x = np.broadcast_to(0.375, (2,))"]
+    assert printed_gradients(lambda x: 2.0 * np.sum(x) * 5.0) == ["d_x = np.broadcast_to(10.0, (2,))"]
+
+
+def test_a_number_that_is_given_anew_in_each_step_is_not_folded():
+    program = tg.trace(a_line(SGD).step, X)
+    assert "lr" in program.numbers
+    assert " lr" in program.source.split("# update")[1]
