@@ -105,8 +105,8 @@ def _recorded(loss: Tensor, graph: dict[int, Tensor]) -> Recorded:
 
     with recording(False), interpreted(writer.call), writer.with_arrays_as_tensors(graph.values()):
         for tensor, g in walk(loss, seed, create_graph=True, on_share=on_share):
-            begun = len(writer.instructions)  # what has added the shares up belongs to no rule
             name, gradients[tensor.serial] = writer.gradient(tensor, g)
+            begun = len(writer.instructions)  # what has added the shares up, or named the sum, belongs to no rule
             if tensor.op is None:
                 outputs[name] = gradients[tensor.serial]
     names = [result.name, *(f"d_{x.name}" for x in writer.inputs)]
