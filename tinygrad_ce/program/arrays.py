@@ -141,7 +141,7 @@ UFUNCS = {
     *("log", "log1p", "sqrt", "sin", "cos", "tanh", "maximum", "minimum", "isnan", "square", "reciprocal", "exp2"),
     *("equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "logical_and", "logical_or"),
     *("logical_not", "bitwise_and", "bitwise_or", "invert", "tan", "arctan", "sinh", "cosh", "floor", "ceil", "log2"),
-    *("log10", "arctan2", "hypot", "isfinite", "isinf", "rint", "trunc", "remainder", "floor_divide", "arcsin"),
+    *("log10", "arctan2", "hypot", "isfinite", "isinf", "rint", "trunc", "arcsin"),
     *("arccos", "arcsinh", "arccosh", "arctanh", "cbrt", "logaddexp", "logical_xor", *OF_MATH),
 }  # fmt: skip
 

@@ -45,7 +45,7 @@ SIMPLE = {
     "exp": "exp_any({})",
 }
 CALLED = {"sign", "expm1", "log", "sin", "cos", "tan", "arctan", "sinh", "cosh", "floor", "ceil", "log2", "log10"}
-CALLED |= {"exp2", "arctan2", "hypot", "isfinite", "isinf", "rint", "trunc", "remainder", "floor_divide", "arcsin"}
+CALLED |= {"exp2", "arctan2", "hypot", "isfinite", "isinf", "rint", "trunc", "arcsin"}
 CALLED |= {"arccos", "arcsinh", "arccosh", "arctanh", "cbrt", "logaddexp", "logical_xor"}
 LOGICAL = {"logical_and": "&", "logical_or": "|", "bitwise_and": "&", "bitwise_or": "|"}
 

@@ -29,7 +29,6 @@ HEAVY |= dict.fromkeys(
     ("tan", "sinh", "cosh", "exp2", "log2", "log10", "cbrt", "hypot", "logaddexp", "erf", "erfc"), 10
 )
 HEAVY |= dict.fromkeys((f"arc{name}" for name in ("sin", "cos", "tan", "tan2", "sinh", "cosh", "tanh")), 10)
-HEAVY |= {"remainder": 10, "floor_divide": 10}
 # What loops may call: of kernels/vector_math.py, and of kernels/gemm.py.
 FROM_KERNELS = {"jit", "plus", "either", "exp_of", "log1p_of", "tanh_of"}
 FROM_PRODUCTS = {"add_rows", "exp_any", "multiply", "take_rows"}
