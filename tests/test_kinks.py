@@ -66,6 +66,12 @@ def test_kinks_are_as_documented(f: Callable[[Any], Any], at: Any, expected: Any
         np.testing.assert_array_equal(gradient_of(f, at), expected)
 
 
+@pytest.mark.parametrize("step", [ops.floor, ops.ceil, ops.rint, ops.trunc, ops.sign, lambda t: ops.floor_divide(t, 2)])
+def test_a_staircase_lets_nothing_through_not_even_an_infinity(step: Callable[[Any], Any]) -> None:
+    x = wanted([0.5])
+    np.testing.assert_array_equal(gradients(step(x), x, gradient=np.array([np.inf])), 0.0)
+
+
 @pytest.mark.parametrize("at", [[1.0, 0.0], [0.0, 1.0]])
 def test_where_gives_exactly_zero_to_the_branch_not_taken(at: list[float]) -> None:
     x, y = wanted(at), wanted([np.nan, np.inf])

@@ -48,7 +48,7 @@ EXACT: dict[str, tuple[Exact, Exact, Exact]] = {
     "erfc": (mpmath.erfc, lambda x: -bell(x), lambda x: 2 * x * bell(x)),
 }
 SIZES = [1e-30, 1e-9, 0.1, 0.3, 0.5, 0.9, 0.99, 1 - 1e-6, 1 + 1e-6, 1.5, 3.0, 26.0, 88.0, 700.0, 710.4]
-SIZES += [1e4, 1e10, 1e19, 1e30, 1e154, 1e160, 1e300]
+SIZES += [1e4, 1e10, 1e19, 1e30, 1e154, 1e160, 1e300, 1.7e308]
 POINTS = [0.0, *SIZES, *(-x for x in SIZES)]
 INSIDE: dict[str, Callable[[float], bool]] = {
     **dict.fromkeys(("arcsin", "arccos", "arctanh"), lambda x: abs(x) < 1),

@@ -13,7 +13,6 @@ from tinygrad_ce.ops.comparison import isnan
 from tinygrad_ce.ops.elementwise import astype, where
 from tinygrad_ce.ops.indexing import index
 from tinygrad_ce.ops.rearrange import flip, pad
-from tinygrad_ce.ops.reduction import restored
 from tinygrad_ce.ops.shape import axis_from, moveaxis, reshape, transpose
 
 
@@ -78,6 +77,11 @@ def as_rows(x: Any, axis: Any) -> tuple[Any, tuple[int, ...]]:
     return reshape(transpose(x, axes=order), shape=(*sizes[:rest], count_of(sizes[rest:]))), order
 
 
+def with_ones(reduced: Any, shape: tuple[int, ...], left: tuple[int, ...]) -> Any:
+    """A reduced value with an axis of length 1 for each one but those that are left."""
+    return reshape(reduced, shape=tuple(n if k in left else 1 for k, n in enumerate(shape)))
+
+
 @primitive
 def prod(x, *, axis=None, keepdims=False):
     return accumulated(np.prod, x, axis=axis, keepdims=keepdims)
@@ -90,7 +94,9 @@ def prod_x(g, out, x, *, axis, keepdims):
     before = cumprod(behind_ones(rows, 1), axis=-1)
     after = flip(cumprod(behind_ones(flip(rows, axis=-1), 1), axis=-1), axis=-1)
     others = reshape(before * after, shape=tuple(x.shape[k] for k in order))
-    return restored(g, x.shape, axis, keepdims) * transpose(others, axes=tuple(map(order.index, range(x.ndim))))
+    return with_ones(g, x.shape, order[: rows.ndim - 1]) * transpose(
+        others, axes=tuple(map(order.index, range(x.ndim)))
+    )
 
 
 @primitive
@@ -172,7 +178,4 @@ def median(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
     ordered = sort(rows if rows.dtype.kind == "f" else astype(rows, dtype=np.dtype(float)), axis=-1)
     low, high, last = (index(ordered, (..., k)) for k in ((n - 1) // 2, n // 2, n - 1))
     middle = where(isnan(last), last, low if n % 2 else low / 2 + high / 2)
-    if not keepdims:
-        return middle
-    left = order[: middle.ndim]
-    return reshape(middle, shape=tuple(n if k in left else 1 for k, n in enumerate(x.shape)))
+    return with_ones(middle, x.shape, order[: middle.ndim]) if keepdims else middle
