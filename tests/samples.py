@@ -4,137 +4,36 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from sampling import (
+    S,
+    Sample,
+    above_one,
+    distribution,
+    float32,
+    is_floating,
+    of_shapes,
+    pairs,
+    positive,
+    reductions,
+    soft,
+    spread,
+    strided,
+    within_one,
+)
 
 from tinygrad_ce.core import REGISTRY, Primitive
 from tinygrad_ce.ops.indexing import HERE
 
-rng = np.random.default_rng(20240607)
-
-
-@dataclass(frozen=True, eq=False)
-class Sample:
-    """One call of a primitive: `op(*inputs, **params)`.
-
-    smooth: False at a kink, or where a derivative means nothing: the numerical checks go around it.
-    constant: the positions of floating-point inputs that are declared to have no gradient.
-    """
-
-    inputs: tuple[Any, ...]
-    params: dict[str, Any]
-    smooth: bool = True
-    constant: tuple[int, ...] = ()
-
-    @property
-    def wrt(self) -> list[int]:
-        """The positions of the inputs that have a gradient."""
-        return [i for i, x in enumerate(self.inputs) if is_floating(x) and i not in self.constant]
-
-    def with_arrays(self, change: Callable[[np.ndarray], np.ndarray]) -> Sample:
-        """The same call with every floating-point array changed."""
-        return replace(self, inputs=tuple(change(x) if is_floating(x) else x for x in self.inputs))
-
-
-def is_floating(value: Any) -> bool:
-    return isinstance(value, np.ndarray) and value.dtype.kind == "f"
-
-
-def float32(x: np.ndarray) -> np.ndarray:
-    return x.astype(np.float32)
-
-
-def strided(x: np.ndarray) -> np.ndarray:
-    """The same numbers, contiguous along no axis: every other element of a larger array, walked backwards."""
-    if x.ndim == 0:
-        return x
-    larger = np.full([2 * n + 1 for n in x.shape], np.nan, x.dtype)
-    view = np.flip(larger[(slice(1, None, 2),) * x.ndim])
-    view[...] = x
-    return view
-
-
-def spread(*shape: int, shift: float = 0.37) -> np.ndarray:
-    """Distinct numbers between -2 and 2, none of them near 0 and no two near each other, in random order."""
-    n = int(np.prod(shape))
-    return rng.permutation((np.arange(n) - n // 2 + shift) * 4 / max(n, 1)).reshape(shape)
-
-
-def positive(*shape: int) -> np.ndarray:
-    """Distinct numbers between 0.3 and 2.5, in random order."""
-    return rng.permutation(np.linspace(0.3, 2.5, int(np.prod(shape)))).reshape(shape)
-
-
-def distribution(*shape: int) -> np.ndarray:
-    rows = positive(*shape)
-    return rows / rows.sum(axis=-1, keepdims=True)
-
-
-def S(*inputs: Any, smooth: bool = True, constant: tuple[int, ...] = (), **params: Any) -> Sample:
-    return Sample(inputs, params, smooth, constant)
-
-
-def of_shapes(make: Callable[..., np.ndarray], **params: Any) -> list[Sample]:
-    """One input in the shapes that elementwise functions must take: a matrix, a 0-d array, no elements, three axes."""
-    return [S(make(*shape), **params) for shape in ((2, 3), (), (0, 3), (2, 1, 4))]
-
-
-def pairs(make: Callable[..., np.ndarray], other: Callable[..., np.ndarray] | None = None) -> list[Sample]:
-    """Two inputs of equal shapes, and of shapes that broadcast in every way, also against 0-d arrays and numbers."""
-    other = other or (lambda *shape: make(*shape, shift=0.61) if make is spread else make(*shape))
-    shapes = [
-        ((2, 3), (2, 3)),
-        ((2, 3), (3,)),
-        ((3,), (2, 3)),
-        ((2, 1), (1, 4)),
-        ((), (2, 2)),
-        ((2, 2), ()),
-        ((), ()),
-        ((3, 1, 2), (4, 1)),
-        ((0, 3), (3,)),
-        ((1, 3), (0, 3)),
-        ((1,), (2, 1, 1)),
-    ]
-    both = [S(make(*a), other(*b)) for a, b in shapes]
-    return [*both, S(make(2, 3), 1.7), S(1.7, other(2, 3))]
+__all__ = ["SAMPLES", "Sample", "float32", "is_floating", "primitives", "strided", "text_of"]
 
 
 def comparison() -> list[Sample]:
     """Booleans come out: no input has a gradient."""
     inputs = [(spread(2, 3), spread(3)), (np.array([1.0, 2.0]), np.array([1.0, 3.0])), (np.array([1, 0]), 1)]
     return [S(*both, smooth=False, constant=(0, 1)) for both in inputs]
-
-
-def reductions(make: Callable[..., np.ndarray], empty: bool = True) -> list[Sample]:
-    """All the ways to name axes; with `empty`, also a sum over no elements, where that is a number."""
-    samples = [
-        S(make(2, 3)),
-        S(make(2, 3), axis=0),
-        S(make(2, 3), axis=-1, keepdims=True),
-        S(make(2, 3), keepdims=True),
-        S(make(2, 3, 4), axis=(0, -1)),
-        S(make(2, 3, 4), axis=(2, 0), keepdims=True),
-        S(make(2, 3, 4), axis=1),
-        S(make()),
-        S(make(1, 1), axis=1),
-        S(make(0, 3), axis=1),
-    ]
-    return [*samples, S(make(0, 3), axis=0), S(make(0, 3))] if empty else samples
-
-
-def soft(make: Callable[..., np.ndarray]) -> list[Sample]:
-    """What softmax and its logarithm take."""
-    return [
-        S(make(2, 3)),
-        S(make(2, 3), axis=0),
-        S(make(2, 3, 4), axis=1),
-        S(make(4)),
-        S(make(0, 3)),
-        S(make(3, 1)),
-        S(np.array([[800.0, 799.0, 10.0], [-800.0, -801.0, -802.0]])),
-    ]
 
 
 labels = np.array([2, 0, 1, 2])
@@ -251,8 +150,48 @@ def contractions() -> list[Sample]:
         ("i,i->", ((3,), (3,))),
         ("ij,ij->ij", ((1, 3), (2, 3))),
         ("ij,jk->ik", ((0, 3), (3, 2))),
+        ("ij,jk->ik", ((2, 3), (1, 4))),
+        ("ij,jk->ik", ((2, 1), (3, 4))),
+        ("i,i->", ((1,), (3,))),
+        ("i,i,i->i", ((1,), (3,), (1,))),
+        ("ij,jk,kl->il", ((2, 1), (3, 4), (1, 2))),
+        ("ij,j->", ((2, 3), (1,))),
+        ("ij->", ((0, 3),)),
+        ("ij,jk->", ((2, 0), (0, 3))),
     ]
     return [S(*(spread(*shape) for shape in shapes), subscripts=text) for text, shapes in calls]
+
+
+def jumps() -> list[Sample]:
+    """Both sides of whole numbers and of halves, and these themselves."""
+    return [*of_shapes(spread), S(np.array([0.0, -0.0, 1.0, -1.5, 0.5, 0.9, -0.9, 2.0**52]), smooth=False)]
+
+
+def divisions() -> list[Sample]:
+    """Quotients that are not near a whole number, in all shapes; and those that are whole."""
+    shapes: list[tuple[tuple[int, ...], tuple[int, ...]]] = [
+        *(((2, 3), (2, 3)), ((2, 3), (3,)), ((2, 1), (1, 4)), ((), (2, 2)), ((2, 2), ()), ((0, 3), (3,))),
+    ]
+    signs = np.array([1.0, -1.0])
+    samples = [
+        S(np.asarray(5.13 + 2 * np.arange(np.prod(a)).reshape(a)), np.asarray(2 - 0.13 * positive(*b)))
+        for a, b in shapes
+    ]
+    return [
+        *samples,
+        S(5.7 * signs, 2.0 * signs[::-1].copy()),
+        S(np.array([5.7, -5.7]), 2.0),
+        S(7.5, np.array([2.0, -2.0])),
+        S(np.array([4.0, -4.0, 0.0, 1.0]), np.array([2.0, 2.0, 2.0, 0.1]), smooth=False),
+    ]
+
+
+def factors(axes: Callable[[Any], dict[str, Any]]) -> list[Sample]:
+    """What is multiplied up: without a 0, with one, with two, and no factor at all."""
+    zeros = np.array([[0.0, 2.0, -3.0, 0.5], [1.5, 0.0, 2.0, 0.0], [1.0, 2.0, 0.25, -1.0]])
+    shapes = [(2, 3), (), (1, 1), (0, 3), (2, 0), (5,)]
+    samples = [S(spread(*shape), **axes(axis)) for shape in shapes for axis in (None, -1) if shape or axis is None]
+    return [*samples, *(S(zeros, **axes(axis)) for axis in (None, 0, 1)), S(spread(2, 3, 2), **axes(1))]
 
 
 rows = np.array([1, 0, 1, 1])
@@ -294,6 +233,11 @@ SAMPLES: dict[str, list[Sample]] = {
     "not_equal": comparison(),
     "logical_and": comparison(),
     "logical_or": comparison(),
+    "logical_xor": comparison(),
+    **{
+        name: [S(np.array([1.0, np.nan, np.inf, -np.inf, 0.0]), smooth=False, constant=(0,)), S(np.array([1, 0]))]
+        for name in ("isnan", "isfinite", "isinf")
+    },
     "logical_not": [
         S(mask, smooth=False),
         S(np.array(True), smooth=False),
@@ -341,6 +285,104 @@ SAMPLES: dict[str, list[Sample]] = {
     "xlogy": [*pairs(spread, positive), S(np.array([0.0, 2.0]), np.array([1.5, 2.0]), smooth=False)],
     "xlog1py": [*pairs(spread, positive), S(np.array([0.0, 2.0]), np.array([1.5, 2.0]), smooth=False)],
     "xdivy": [*pairs(spread, positive), S(np.array([0.0, 2.0]), np.array([1.5, 2.0]), smooth=False)],
+    # ---- rounding
+    **{name: jumps() for name in ("floor", "ceil", "rint", "trunc")},
+    "mod": divisions(),
+    "floor_divide": divisions(),
+    # ---- inverse functions, and other functions of one number
+    "tan": of_shapes(within_one),
+    "arcsin": [*of_shapes(within_one), S(np.array([0.0, 0.7, -0.7]))],
+    "arccos": [*of_shapes(within_one), S(np.array([0.0, 0.7, -0.7]))],
+    "arctan": [*of_shapes(spread), S(np.array([0.0, 30.0, -30.0]))],
+    "arctan2": [*pairs(spread), S(np.array([0.0, 1.0, -1.0]), np.array([1.0, 0.0, 0.0]))],
+    "hypot": [
+        *pairs(spread),
+        S(np.array([0.0, 2.0]), np.array([1.0, 0.0])),
+        S(np.array([0.0]), np.array([0.0]), smooth=False),
+    ],
+    "sinh": of_shapes(spread),
+    "cosh": [*of_shapes(spread), S(np.array([0.0]))],
+    "arcsinh": [*of_shapes(spread), S(np.array([0.0, 30.0, -30.0]))],
+    "arccosh": [*of_shapes(above_one), S(np.array([1.05, 30.0]))],
+    "arctanh": [*of_shapes(within_one), S(np.array([0.0, 0.7, -0.7]))],
+    "log2": of_shapes(positive),
+    "log10": of_shapes(positive),
+    "exp2": of_shapes(spread),
+    "cbrt": of_shapes(spread),
+    "logaddexp": [*pairs(spread), S(np.array([0.0, 30.0, 800.0]), np.array([0.0, -30.0, -800.0]))],
+    "erf": [*of_shapes(spread), S(np.array([0.0, 3.0, -3.0]))],
+    "erfc": [*of_shapes(spread), S(np.array([0.0, 3.0, -3.0]))],
+    # ---- running sums and products, sorting
+    "cumsum": [
+        *(S(spread(2, 3), axis=axis) for axis in (None, 0, 1, -2)),
+        *(S(spread(*shape)) for shape in ((), (0, 3), (4,))),
+        S(spread(2, 3, 2), axis=1),
+    ],
+    "cumprod": factors(lambda axis: {"axis": axis}),
+    "prod": [*factors(lambda axis: {"axis": axis}), *reductions(spread)],
+    "sort": [
+        *(S(spread(2, 3), axis=axis) for axis in (None, 0, 1, -2)),
+        *(S(spread(*shape)) for shape in ((0, 3), (5,), (1, 1), (2, 3, 2))),
+        S(np.array([[2.0, 1.0, 2.0, -0.0, 0.0], [np.nan, 1.0, np.inf, 0.0, 1.0]]), smooth=False),
+    ],
+    "argsort": [S(x, smooth=False, constant=(0,)) for x in (spread(2, 3), np.array([1.0, 0.0, 1.0]), spread(0, 3))],
+    "argmin": [
+        *(S(spread(2, 3), axis=axis, smooth=False, constant=(0,)) for axis in (None, 1, -2)),
+        S(spread(2, 3), axis=1, keepdims=True, smooth=False, constant=(0,)),
+    ],
+    "take_along_axis": [
+        S(spread(2, 3), np.array([[2, 0, 2, -1], [1, 1, 1, 0]]), axis=1),
+        S(spread(2, 3), np.array([[0, 1, 0]], np.uint8), axis=-2),
+        S(spread(2, 3), np.array([[2], [0]]), axis=-1),
+        S(spread(1, 3), np.array([[2], [0]]), axis=-1),
+        S(spread(3), np.zeros(0, int), axis=0),
+    ],
+    "add_along_axis": [
+        S(spread(2, 4), np.array([[2, 0, 2, -1], [1, 1, 1, 0]]), axis=1, shape=(2, 3)),
+        S(spread(1, 3), np.array([[0, 1, 0]], np.uint8), axis=-2, shape=(2, 3)),
+        S(spread(0), np.zeros(0, int), axis=0, shape=(3,)),
+    ],
+    # ---- other places
+    "pad": [
+        S(spread(2, 3), widths=1),
+        S(spread(2, 3), widths=(1, 2), value=2.5),
+        S(spread(2, 3), widths=((0, 1), (2, 0))),
+        *(S(spread(*shape), widths=2) for shape in ((), (0,), (2,))),
+    ],
+    "flip": [
+        *(S(spread(2, 3), axis=axis) for axis in (None, 0, -1, (0, 1))),
+        *(S(spread(*shape)) for shape in ((), (0, 3), (4,))),
+    ],
+    "roll": [
+        *(S(spread(2, 3), shift=shift, axis=axis) for shift, axis in ((1, None), (-4, 1), (2, -2), ((1, 2), (0, 1)))),
+        *(S(spread(*shape), shift=1) for shape in ((), (0, 3), (4,))),
+    ],
+    **{
+        name: [*(S(spread(3, 3), k=k) for k in (0, 1, -1, 9)), *(S(spread(*n)) for n in ((2, 4), (3,), (2, 3, 2)))]
+        for name in ("tril", "triu")
+    },
+    "diagonal": [
+        *(S(spread(3, 4), offset=offset) for offset in (0, 1, -1, 4)),
+        S(spread(3, 4), axis1=1, axis2=0),
+        S(spread(2, 3, 4), axis1=-1, axis2=0, offset=1),
+        S(spread(0, 3)),
+    ],
+    "place_diagonal": [
+        S(spread(3), shape=(3, 4)),
+        S(spread(3), shape=(3, 4), offset=1),
+        S(spread(1), shape=(3, 4), axis1=1, axis2=0, offset=2),
+        S(spread(3, 2), shape=(2, 3, 2), axis1=-1, axis2=0),
+        S(spread(0), shape=(0, 3)),
+    ],
+    "repeat": [
+        *(S(spread(2, 3), repeats=2, axis=axis) for axis in (None, 0, -1)),
+        *(S(spread(2, 3), repeats=repeats, axis=1) for repeats in (0, (2, 0, 1), (3,))),
+        *(S(spread(*shape), repeats=2) for shape in ((), (0, 3))),
+    ],
+    "tile": [
+        *(S(spread(2, 3), reps=reps) for reps in (2, (2, 1), (2, 3), (2, 1, 2), (0, 1))),
+        *(S(spread(*shape), reps=(2,)) for shape in ((), (0, 3), (1, 1, 2))),
+    ],
     # ---- indexing
     "getitem": [
         S(spread(4, 3), pattern=(1,)),

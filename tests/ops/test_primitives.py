@@ -208,7 +208,81 @@ def sum_of_squares(x: Any, axis: Any = None, ddof: int = 0, keepdims: bool = Fal
     return total / (x.size / max(np.size(total), 1) - ddof)
 
 
+def exactly(f: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of mpmath on arrays, each answer rounded once."""
+
+    def rounded(*numbers: float) -> float:
+        with mpmath.workdps(40):
+            return float(f(*(mpmath.mpf(float(x)) for x in numbers)))
+
+    return lambda *inputs: np.asarray(np.frompyfunc(rounded, len(inputs), 1)(*inputs), float)
+
+
+def accumulated(ufunc: Any) -> Callable[..., Any]:
+    return lambda x, axis=None: ufunc.accumulate(np.ravel(x) if axis is None else x, axis or 0)
+
+
+def added_along(values: Any, indices: Any, axis: int, shape: Any) -> np.ndarray:
+    out = np.zeros(shape)
+    for place in np.ndindex(values.shape):
+        target = list(place)
+        target[axis] = indices[place]
+        out[tuple(target)] += values[place]
+    return out
+
+
+def on_diagonal(values: Any, shape: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> np.ndarray:
+    out = np.zeros(shape)
+    out.flat[np.arange(out.size).reshape(shape).diagonal(offset, axis1, axis2)] = values
+    return out
+
+
 ORACLES: dict[str, Callable[..., Any]] = {
+    "add_along_axis": added_along,
+    "arccos": exactly(mpmath.acos),
+    "arccosh": exactly(mpmath.acosh),
+    "arcsin": exactly(mpmath.asin),
+    "arcsinh": exactly(mpmath.asinh),
+    "arctan": exactly(mpmath.atan),
+    "arctan2": exactly(mpmath.atan2),
+    "arctanh": exactly(mpmath.atanh),
+    "argmin": np.argmin,
+    "argsort": lambda x: np.lexsort((np.indices(x.shape)[-1], x), axis=-1),
+    "cbrt": exactly(lambda x: mpmath.sign(x) * mpmath.cbrt(abs(x))),
+    "ceil": exactly(mpmath.ceil),
+    "cosh": exactly(mpmath.cosh),
+    "cumprod": accumulated(np.multiply),
+    "cumsum": accumulated(np.add),
+    "diagonal": lambda x, offset=0, axis1=0, axis2=1: x.diagonal(offset, axis1, axis2),
+    "erf": exactly(mpmath.erf),
+    "erfc": exactly(mpmath.erfc),
+    "exp2": exactly(lambda x: mpmath.mpf(2) ** x),
+    "flip": np.flip,
+    "floor": exactly(mpmath.floor),
+    "floor_divide": exactly(lambda a, b: mpmath.floor(a / b)),
+    "hypot": exactly(mpmath.hypot),
+    "isfinite": np.isfinite,
+    "isinf": np.isinf,
+    "isnan": np.isnan,
+    "log10": exactly(mpmath.log10),
+    "log2": exactly(lambda x: mpmath.log(x, 2)),
+    "logaddexp": exactly(lambda a, b: mpmath.log(mpmath.exp(a) + mpmath.exp(b))),
+    "logical_xor": np.logical_xor,
+    "mod": exactly(lambda a, b: a - b * mpmath.floor(a / b)),
+    "pad": lambda x, widths, value=0: np.pad(x, widths, "constant", constant_values=value),
+    "place_diagonal": on_diagonal,
+    "prod": lambda x, axis=None, keepdims=False: np.multiply.reduce(x, axis, keepdims=keepdims),
+    "repeat": np.repeat,
+    "rint": exactly(mpmath.nint),
+    "roll": np.roll,
+    "sinh": exactly(mpmath.sinh),
+    "sort": lambda x, axis=-1: np.take_along_axis(x, np.argsort(x, axis), axis),
+    "take_along_axis": np.take_along_axis,
+    "tan": exactly(mpmath.tan),
+    "tile": np.tile,
+    "tril": lambda x, k=0: x * np.tri(x.shape[max(-2, -x.ndim)], x.shape[-1], k),
+    "triu": lambda x, k=0: x * (1 - np.tri(x.shape[max(-2, -x.ndim)], x.shape[-1], k - 1)),
+    "trunc": exactly(lambda x: mpmath.sign(x) * mpmath.floor(abs(x))),
     "absolute": np.abs,
     "add": np.add,
     "affine": lambda x, W, b: np.tensordot(x, W, 1) + b,

@@ -48,10 +48,31 @@ def logical_or(a, b):
 
 
 @primitive
+def logical_xor(a, b):
+    return np.logical_xor(a, b)
+
+
+@primitive
 def logical_not(x):
     return np.logical_not(x)
 
 
-for _comparison in (greater, greater_equal, less, less_equal, equal, not_equal, logical_and, logical_or):
+@primitive
+def isnan(x):
+    return np.isnan(x)
+
+
+@primitive
+def isfinite(x):
+    return np.isfinite(x)
+
+
+@primitive
+def isinf(x):
+    return np.isinf(x)
+
+
+for _comparison in (greater, greater_equal, less, less_equal, equal, not_equal, logical_and, logical_or, logical_xor):
     _comparison.constant_in("a", "b")
-logical_not.constant_in("x")
+for _question in (logical_not, isnan, isfinite, isinf):
+    _question.constant_in("x")

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.core import primitive
+from tinygrad_ce.core import Tensor, primitive
+from tinygrad_ce.ops.rearrange import diagonal
 from tinygrad_ce.ops.shape import broadcast_to, expand_dims, reshape, swapaxes
 
 
@@ -58,8 +59,11 @@ def affine_b(g, out, x, W, b):
     return g
 
 
-def einsum(subscripts: str, *operands: Any) -> Any:
-    """np.einsum, differentiable. An ellipsis is written out; a letter may not repeat within one operand."""
+def einsum(subscripts: str, *operands: Any, optimize: Any = False) -> Any:
+    """np.einsum, differentiable: an ellipsis is written out, and a letter that repeats in one operand is a diagonal.
+
+    optimize: is taken for NumPy's sake; here all operands are multiplied in one pass.
+    """
     if not isinstance(subscripts, str):
         raise TypeError('einsum: the subscripts must be a string such as "ij,jk->ik"; lists of axes are not taken')
     inputs, arrow, output = subscripts.replace(" ", "").partition("->")
@@ -77,13 +81,25 @@ def einsum(subscripts: str, *operands: Any) -> Any:
         output = output.replace("...", "".join(longest))
     else:
         output = "".join(longest) + "".join(c for c in letters if "".join(written_out).count(c) == 1)
-    for term in written_out:
-        if len(set(term)) != len(term):
-            raise ValueError(
-                f"einsum: a letter repeats within one operand ({term!r}), and a diagonal has no rule here: "
-                "take it with t[np.arange(n), np.arange(n)] first"
-            )
-    return contract(*operands, subscripts=",".join(written_out) + "->" + output)
+    pairs = [with_diagonals(t, x) for t, x in zip(written_out, operands, strict=True)]
+    return contract(*(x for _, x in pairs), subscripts=",".join(t for t, _ in pairs) + "->" + output)
+
+
+def with_diagonals(term: str, x: Any) -> tuple[str, Any]:
+    """An operand and its letters; of two axes with the same letter the diagonal is taken, and stands last."""
+    x = x if isinstance(x, Tensor) else np.asarray(x)
+    for letter in sorted(set(term)):
+        while term.count(letter) > 1 and len(term) == x.ndim:
+            first = term.index(letter)
+            second = term.index(letter, first + 1)
+            if x.shape[first] != x.shape[second]:
+                raise ValueError(
+                    f"einsum: the letter {letter!r} stands for two axes of one operand, and they have "
+                    f"{x.shape[first]} and {x.shape[second]} elements (shape {x.shape}): a diagonal needs equal ones"
+                )
+            x = diagonal(x, axis1=first, axis2=second)
+            term = term[:first] + term[first + 1 : second] + term[second + 1 :] + letter
+    return term, x
 
 
 @primitive(broadcasts=True)
@@ -99,9 +115,12 @@ def contract_operands(g, out, *operands, subscripts, position):
     wanted = terms[position]
     others = [(t, x) for i, (t, x) in enumerate(zip(terms, operands, strict=True)) if i != position]
     known = set(output).union(*(t for t, _ in others))
-    # A letter that only this operand had was summed away: its gradient is the same all along it.
-    lost = [letter for letter in wanted if letter not in known]
-    sizes = [operands[position].shape[wanted.index(letter)] for letter in lost]
-    ones = [("".join(lost), np.ones(sizes, g.dtype))] if lost else []
-    terms_left = ",".join([output, *(t for t, _ in others), *(t for t, _ in ones)])
-    return contract(g, *(x for _, x in others), *(x for _, x in ones), subscripts=f"{terms_left}->{wanted}")
+    kept = "".join(letter for letter in wanted if letter in known)
+    share = contract(g, *(x for _, x in others), subscripts=",".join([output, *(t for t, _ in others)]) + f"->{kept}")
+    # A letter that only this operand had was summed away: its gradient is the same all along it. So it is along an
+    # axis that has length 1 in every other operand.
+    sizes = dict(zip(kept, share.shape, strict=True))
+    if kept != wanted:
+        share = reshape(share, shape=tuple(sizes.get(letter, 1) for letter in wanted))
+    shape = np.broadcast_shapes(share.shape, operands[position].shape)
+    return share if share.shape == shape else broadcast_to(share, shape=shape)

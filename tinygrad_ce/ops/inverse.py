@@ -1,0 +1,232 @@
+"""The trigonometric and hyperbolic functions with their inverses, logarithms to other bases, roots and erf.
+
+Derivatives: NIST Digital Library of Mathematical Functions, 4.20, 4.24, 4.34, 4.38 and 7.2. They are written so that
+no square overflows on the way, and no digit is lost in the tails and near the ends of a domain.
+"""
+
+from __future__ import annotations
+
+from math import erf as error_function
+from math import erfc as complementary_error_function
+from math import inf, pi
+from math import log as logarithm
+from math import sqrt as square_root
+from typing import Any
+
+import numpy as np
+
+from tinygrad_ce.core import primitive
+from tinygrad_ce.ops.elementwise import absolute, exp, sigmoid, sqrt, where
+
+LN_2, LN_10 = logarithm(2), logarithm(10)
+ERF_SLOPE = 2 / square_root(pi)  # of erf at 0
+
+
+@primitive
+def tan(x):
+    return np.tan(x)
+
+
+@tan.vjp("x")
+def tan_x(g, out, x):
+    return g * (1 + out * out)
+
+
+def one_minus_square(x: Any) -> Any:
+    """1 - x**2 with its digits near 1, where it is a product; near 0 the slope of the product would lose them."""
+    return where(absolute(x) < 0.5, 1 - x * x, (1 - x) * (1 + x))
+
+
+@primitive
+def arcsin(x):
+    return np.arcsin(x)
+
+
+@arcsin.vjp("x")
+def arcsin_x(g, out, x):
+    return g / sqrt(one_minus_square(x))
+
+
+@primitive
+def arccos(x):
+    return np.arccos(x)
+
+
+@arccos.vjp("x")
+def arccos_x(g, out, x):
+    return -(g / sqrt(one_minus_square(x)))
+
+
+@primitive
+def arctan(x):
+    return np.arctan(x)
+
+
+@arctan.vjp("x")
+def arctan_x(g, out, x):
+    secant = hypot(1, x)
+    return g / secant / secant
+
+
+@primitive(broadcasts=True)
+def arctan2(a, b):
+    """The angle of the point (b, a), from -pi to pi. At (0, 0) it has no slope: the gradient there is NaN."""
+    return np.arctan2(a, b)
+
+
+@arctan2.vjp("a")
+def arctan2_a(g, out, a, b):
+    radius = hypot(a, b)
+    return g * (b / radius) / radius
+
+
+@arctan2.vjp("b")
+def arctan2_b(g, out, a, b):
+    radius = hypot(a, b)
+    return -(g * (a / radius) / radius)
+
+
+@primitive(broadcasts=True)
+def hypot(a, b):
+    """sqrt(a**2 + b**2) without overflow. At (0, 0) the gradient is 0, as that of the absolute value."""
+    return np.hypot(a, b)
+
+
+@hypot.vjp("a")
+def hypot_a(g, out, a, b):
+    return g * (a / where(out == 0, inf, out))
+
+
+@hypot.vjp("b")
+def hypot_b(g, out, a, b):
+    return g * (b / where(out == 0, inf, out))
+
+
+@primitive
+def sinh(x):
+    return np.sinh(x)
+
+
+@sinh.vjp("x")
+def sinh_x(g, out, x):
+    return g * cosh(x)
+
+
+@primitive
+def cosh(x):
+    return np.cosh(x)
+
+
+@cosh.vjp("x")
+def cosh_x(g, out, x):
+    return g * sinh(x)
+
+
+@primitive
+def arcsinh(x):
+    return np.arcsinh(x)
+
+
+@arcsinh.vjp("x")
+def arcsinh_x(g, out, x):
+    return g / hypot(1, x)
+
+
+@primitive
+def arccosh(x):
+    return np.arccosh(x)
+
+
+@arccosh.vjp("x")
+def arccosh_x(g, out, x):
+    return g / (sqrt(x - 1) * sqrt(x + 1))
+
+
+@primitive
+def arctanh(x):
+    return np.arctanh(x)
+
+
+@arctanh.vjp("x")
+def arctanh_x(g, out, x):
+    return g / one_minus_square(x)
+
+
+@primitive
+def log2(x):
+    return np.log2(x)
+
+
+@log2.vjp("x")
+def log2_x(g, out, x):
+    return g / LN_2 / x
+
+
+@primitive
+def log10(x):
+    return np.log10(x)
+
+
+@log10.vjp("x")
+def log10_x(g, out, x):
+    return g / LN_10 / x
+
+
+@primitive
+def exp2(x):
+    return np.exp2(x)
+
+
+@exp2.vjp("x")
+def exp2_x(g, out, x):
+    return g * out * LN_2
+
+
+@primitive
+def cbrt(x):
+    return np.cbrt(x)
+
+
+@cbrt.vjp("x")
+def cbrt_x(g, out, x):
+    return g / (3 * out * out)
+
+
+@primitive(broadcasts=True)
+def logaddexp(a, b):
+    """log(exp(a) + exp(b)) without overflow."""
+    return np.logaddexp(a, b)
+
+
+@logaddexp.vjp("a")
+def logaddexp_a(g, out, a, b):
+    return g * sigmoid(a - b)
+
+
+@logaddexp.vjp("b")
+def logaddexp_b(g, out, a, b):
+    return g * sigmoid(b - a)
+
+
+@primitive
+def erf(x):
+    """2 / sqrt(pi) times the integral of exp(-t**2) from 0 to x, by the C library: NumPy has no erf."""
+    each = np.frompyfunc(error_function, 1, 1)
+    return np.asarray(each(x), np.result_type(x, 0.0))
+
+
+@erf.vjp("x")
+def erf_x(g, out, x):
+    return g * ERF_SLOPE * exp(-(x * x))
+
+
+@primitive
+def erfc(x):
+    """1 - erf(x), with all its digits where erf is near 1."""
+    each = np.frompyfunc(complementary_error_function, 1, 1)
+    return np.asarray(each(x), np.result_type(x, 0.0))
+
+
+@erfc.vjp("x")
+def erfc_x(g, out, x):
+    return -(g * ERF_SLOPE * exp(-(x * x)))
