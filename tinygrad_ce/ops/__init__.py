@@ -20,7 +20,7 @@ from tinygrad_ce.ops.loss import (
 )
 from tinygrad_ce.ops.power import constant_power, general_power, power
 from tinygrad_ce.ops.reduction import (
-    argmax, log_softmax, logsumexp, reduce_max, reduce_mean, reduce_min, reduce_sum, softmax, variance,
+    argmax, log_softmax, logsumexp, reduce_max, reduce_mean, reduce_min, reduce_sum, softmax, std, variance,
 )
 from tinygrad_ce.ops.shape import (
     broadcast_to, concatenate, expand_dims, moveaxis, reshape, squeeze, stack, swapaxes, transpose,
@@ -33,7 +33,7 @@ __all__ = [
     "log_softmax", "logical_and", "logical_not", "logical_or", "logsumexp", "matmul", "maximum", "minimum",
     "moveaxis", "mul", "neg", "not_equal", "pick", "place", "power", "reduce_max", "reduce_mean", "reduce_min",
     "reduce_sum", "relu", "reshape", "scatter_add", "sigmoid", "sigmoid_xent", "sigmoid_xent_grad", "sign", "sin",
-    "soft_xent", "soft_xent_grad", "softmax", "softplus", "sqrt", "squeeze", "stack", "sub", "swapaxes", "tanh",
+    "soft_xent", "soft_xent_grad", "softmax", "softplus", "sqrt", "squeeze", "stack", "std", "sub", "swapaxes", "tanh",
     "target_mass",
     "transpose", "variance", "where", "xdivy", "xent", "xent_grad", "xlog1py", "xlogy",
 ]
