@@ -1,4 +1,4 @@
-"""The bias correction counts a parameter's own updates, in every way to run a step; a step without gradients is none."""
+"""The bias correction counts the updates of its parameter, in every way to run a step, and idle steps are none."""
 
 from __future__ import annotations
 
@@ -61,6 +61,10 @@ def two_parameters(make: Any) -> SimpleNamespace:
     return SimpleNamespace(w=w, v=v, optimizer=optimizer, both=both, first=first)
 
 
+def counts(optimizer: Any) -> list[int]:
+    return [optimizer.count(i) for i in range(len(optimizer.parameters))]
+
+
 def as_defined(step: Any, *examples: Any) -> Any:
     def run(*arrays: Any) -> Any:
         with interpreted(read=lambda inner, x: inner(x)):
@@ -87,7 +91,7 @@ def test_a_parameter_that_was_frozen_starts_its_own_count(how: Any, make: Any) -
     v = adam_on_paper(START["v"], [None if k < 5 else slope_of_tanh(x) for k, x in enumerate(X)], make is AdamW)
     np.testing.assert_allclose(things.w.data, w, rtol=1e-12)
     np.testing.assert_allclose(things.v.data, v, rtol=1e-12)
-    assert (things.optimizer.steps, things.optimizer.counts()) == (8, [9, 4])
+    assert (things.optimizer.steps, counts(things.optimizer)) == (8, [9, 4])
 
 
 @pytest.mark.parametrize("how", [as_eager, as_defined, as_compiled])
@@ -166,7 +170,7 @@ def test_steps_without_any_gradient_are_not_counted(make: Any, frozen: bool) -> 
             optimizer.step()
     np.testing.assert_array_equal(trained.data, plain.data)
     assert first.steps == second.steps == 6
-    assert first.counts() == [7]
+    assert counts(first) == [7]
 
 
 def test_a_traced_step_without_gradients_counts_no_step() -> None:
@@ -178,9 +182,9 @@ def test_a_traced_step_without_gradients_counts_no_step() -> None:
         optimizer.step()
         return (x * w).sum()
 
+    program = tg.trace(step, np.ones(2))
     with pytest.warns(UserWarning, match="no parameter has a gradient"):
-        program = tg.trace(step, np.ones(2))
-    program.run(np.ones(2))
+        program.run(np.ones(2))
     assert optimizer.steps == 0
 
 
@@ -215,7 +219,7 @@ def test_compiled_epochs_count_as_the_loop_does() -> None:
         tg.Trainer(model, tg.nn.SoftmaxCrossEntropy(), optimizer).fit(
             data.X, data.y, epochs=2, batch_size=8, compile=compile, seed=0
         )
-        assert (optimizer.steps, optimizer.counts()) == (28, [29, 29, 9, 9])
+        assert (optimizer.steps, counts(optimizer)) == (28, [29, 29, 9, 9])
         return [parameter.data for parameter in model.parameters()]
 
     for ours, theirs in zip(trained(True), trained(False), strict=True):

@@ -30,7 +30,7 @@ class Optimizer:
     parameters: tensors with requires_grad=True. lr: a number, or a schedule: a function of the step number from 0.
     memory: of each parameter the Variables named in `remembers`, in float32 for a float16 parameter.
     steps: how many steps there were; one in which no parameter had a gradient is none. missed: of each parameter, in
-    how many of them it had no gradient; `counts()` has the numbers of the coming updates.
+    how many of them it had no gradient; `count(i)` is the number of its coming update.
     Raises ValueError for no parameters or a learning rate that is not positive, TypeError for what is no parameter.
     """
 
@@ -96,13 +96,18 @@ class Optimizer:
         """The number of the coming step, counted from 1."""
         return self.steps + 1
 
-    def counts(self) -> list[int]:
-        """Of each parameter the number of its coming update, counted from 1: those of Adam correct its bias."""
-        coming = self.steps + 1
-        return [coming - missed for missed in self.missed]
+    def count(self, i: int) -> int:
+        """The number of the coming update of parameter i, counted from 1: Adam corrects its bias by it."""
+        return self.steps + 1 - self.missed[i]
 
     def tick(self, without: Sequence[int] = (), steps: int = 1) -> None:
-        """Some steps are done, in which the parameters at these positions had no gradient."""
+        """Count some steps, in which the parameters at these positions had no gradient; none, if those are all."""
+        if len(without) == len(self.parameters):
+            warn(
+                f"{type(self).__name__}.step(): no parameter has a gradient, so nothing was done and the step does not "
+                "count: call loss.backward() first, and zero_grad() before it"
+            )
+            return
         self.steps += steps
         for i in without:
             self.missed[i] += steps
@@ -124,8 +129,8 @@ class Optimizer:
         clock = here.read(self)  # the optimizer itself, or what stands for it while tracing
         lr = clock.lr
         version, line, update = next_serial(), writer(), self.update_in_place
-        without = []
-        for i, (parameter, memory, count) in enumerate(zip(self.parameters, self.memory, clock.counts(), strict=True)):
+        coming, without = self.steps + 1, []
+        for i, (parameter, memory, missed) in enumerate(zip(self.parameters, self.memory, self.missed, strict=True)):
             grad, data = parameter.grad, parameter.data
             if grad is None:
                 without.append(i)
@@ -133,21 +138,15 @@ class Optimizer:
             if grad.shape != data.shape:
                 raise ValueError(f"{parameter.label} has shape {data.shape}, and its gradient has shape {grad.shape}")
             if kernels is not None and kernels.takes(data, grad):
-                update(kernels, data, grad, memory, lr, count)
+                update(kernels, data, grad, memory, lr, coming - missed)
                 (parameter.writes or writes_to(parameter))[0], parameter.note = version, line
             else:
                 state = tuple([here.read(m) for m in memory])
-                new, new_state = self.computed_update(here.read(parameter), here.read(grad), state, lr, count)
+                new, new_state = self.computed_update(here.read(parameter), here.read(grad), state, lr, clock.count(i))
                 here.write(parameter, new)
                 for variable, value in zip(memory, new_state, strict=True):
                     here.write(variable, value)
-        idle = len(without) == len(self.parameters)
-        if idle:
-            warn(
-                f"{type(self).__name__}.step(): no parameter has a gradient, so nothing was done and the step does not "
-                "count: call loss.backward() first, and zero_grad() before it"
-            )
-        clock.tick(without, steps=0 if idle else 1)
+        clock.tick(without)
 
     def state(self) -> dict[str, Any]:
         """Copies of all that the coming steps depend on, by name: numbers and arrays, which can be saved as they are.
@@ -159,10 +158,9 @@ class Optimizer:
         >>> optimizer = tg.optim.SGD([w], lr=0.5, momentum=0.9); optimizer.step(); optimizer.state()
         {'steps': 1, 'updates': array([1]), 'lr': 0.5, '0.velocity': array([ 1., -1.])}
         """
-        numbers = {"steps": self.steps, "updates": np.array(self.counts()) - 1, **_state_of_schedule(self.schedule)}
-        return numbers | {
-            f"{i}.{variable.name}": variable.data.copy() for i, memory in enumerate(self.memory) for variable in memory
-        }
+        counts = {"steps": self.steps, "updates": self.steps - np.array(self.missed)}
+        arrays = {f"{i}.{v.name}": v.data.copy() for i, memory in enumerate(self.memory) for v in memory}
+        return counts | _state_of_schedule(self.schedule) | arrays
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on where another optimizer for parameters of the same shapes has left off: state is what `state()` gave.
@@ -196,8 +194,11 @@ class Optimizer:
         raise NotImplementedError
 
     def update_in_place(self, kernels: Any, param: Array, grad: Array, memory: Memory, lr: float, step: int) -> None:
-        """The same arithmetic by a kernel, written into `param` and `memory`."""
-        raise NotImplementedError
+        """The same, written into `param` and `memory`: here by the definition, in subclasses by a kernel."""
+        new, state = self.update(param, grad, tuple([variable.data for variable in memory]), lr, step)
+        param[...] = new
+        for variable, value in zip(memory, state, strict=True):
+            variable.data[...] = value
 
 
 def _state_of_schedule(schedule: Schedule) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from functools import reduce
 from operator import add
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce import ops
-from tinygrad_ce.core import Tensor, interpreter
+from tinygrad_ce.core import Array, Tensor, interpreter
 from tinygrad_ce.optim.arguments import positive
 
 _SMALLEST, _LARGEST = float(np.finfo(float).tiny), float(np.finfo(float).max)
@@ -31,28 +32,35 @@ def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
     positive("clip_grad_norm", max_norm=max_norm)
     holders = [parameter for parameter in parameters if parameter.grad is not None]
     grads = [interpreter.get().read(parameter.grad) for parameter in holders]
-    norm, clipped = clip(grads, float(max_norm))
-    traced = isinstance(norm, Tensor)  # a program is being traced: whether to clip differs from step to step
-    if traced or norm > max_norm:
+    if any(isinstance(g, Tensor) for g in grads):  # a program is being traced: whether to clip differs between steps
+        joint, clipped = clip(grads, float(max_norm))
         for parameter, g in zip(holders, clipped, strict=True):
-            parameter.grad = g.data if traced else np.asarray(g)
-    return norm if traced else float(norm)
+            parameter.grad = g.data
+        return joint  # type: ignore[no-any-return]
+    unit, length = _norm(grads)
+    if unit * length > max_norm:
+        for parameter, g in zip(holders, grads, strict=True):
+            parameter.grad = np.asarray(g.astype(np.float64) / unit * (float(max_norm) / length), parameter.dtype)
+    return unit * length
+
+
+def _norm(grads: Sequence[Array]) -> tuple[float, float]:
+    """The joint norm as unit * length: in units of the largest element, no square overflows or underflows."""
+    elements = np.concatenate([np.zeros(1), *(g.reshape(-1) for g in grads)], dtype=np.float64)
+    unit = min(max(float(elements.max()), -float(elements.min()), _SMALLEST), _LARGEST)
+    elements /= unit
+    return unit, math.sqrt(np.dot(elements, elements))
 
 
 def clip(grads: Sequence[Any], max_norm: float) -> tuple[Any, list[Any]]:
-    """What `clip_grad_norm` does, as a function of the gradients, written with operators: the norm, and the new ones.
-
-    All is computed in float64, and in units of the largest element: exploded gradients, which this is for, have
-    squares that overflow, and those of tiny ones underflow.
-    """
+    """What `clip_grad_norm` does, as a function of the gradients, with operators: the norm, and the new ones."""
     wide = [ops.astype(g, dtype=np.dtype(float)) for g in grads]
-    sizes = [ops.reduce_max(ops.absolute(g)) for g in wide if g.size]
-    if not sizes:
-        return 0.0, list(grads)
-    unit = ops.clip(reduce(ops.maximum, sizes), low=_SMALLEST, high=_LARGEST)
+    largest = reduce(ops.maximum, [ops.reduce_max(ops.absolute(g)) for g in wide if g.size], 0.0)
+    unit = ops.clip(largest, low=_SMALLEST, high=_LARGEST)
     scaled = [g / unit for g in wide]
     length = ops.sqrt(reduce(add, [ops.reduce_sum(g * g) for g in scaled]))
-    norm = length * unit
+    with np.errstate(over="ignore"):  # of 1e308 twice: infinite, and the shorter ones are right
+        norm = length * unit
     shrink = max_norm / ops.maximum(length, _SMALLEST)
     shorter = [ops.where(ops.greater(norm, max_norm), g * shrink, old) for g, old in zip(scaled, wide, strict=True)]
     return norm, [ops.astype(new, dtype=g.dtype) for new, g in zip(shorter, grads, strict=True)]

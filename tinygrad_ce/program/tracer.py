@@ -233,27 +233,25 @@ class _Clock:
 
     def __init__(self, tracer: Tracer, optimizer: Optimizer, lr: Number) -> None:
         self.tracer, self.optimizer, self.lr = tracer, optimizer, lr
+        self.alike: dict[int, tuple[Number, list[int]]] = {}  # by the steps missed: the number, and whose it is
         self.section, tracer.section = tracer.section, "update"
 
-    def counts(self) -> list[Number | None]:
-        """One number for all parameters that were updated equally often; None for one without a gradient."""
-        optimizer, alike = self.optimizer, dict[int, list[int]]()
-        for i, (parameter, missed) in enumerate(zip(optimizer.parameters, optimizer.missed, strict=True)):
-            if parameter.grad is not None:
-                alike.setdefault(missed, []).append(i)
-        counts: list[Number | None] = [None] * len(optimizer.parameters)
-        for missed, positions in alike.items():
+    def count(self, i: int) -> Number:
+        """The number of a parameter's coming update: the same for all that were updated equally often."""
+        optimizer, missed = self.optimizer, self.optimizer.missed[i]
+        if missed not in self.alike:
+            positions: list[int] = []
             number = Number(optimizer.steps + 1 - missed + 3 * self.tracer.again, self.tracer.free("t"))
             self.tracer.numbers[number.text] = partial(_coming_updates, optimizer, positions)
-            for i in positions:
-                counts[i] = number
-        return counts
+            self.alike[missed] = number, positions
+        number, positions = self.alike[missed]
+        positions.append(i)
+        return number
 
-    def tick(self, without: list[int], steps: int) -> None:
+    def tick(self, without: list[int]) -> None:
         """The update is whole; without: the parameters that have no gradient in this step."""
         self.tracer.section = self.section
-        if steps:
-            self.tracer.optimizers[self.optimizer] = without
+        self.tracer.optimizers[self.optimizer] = without
 
 
 def _coming_updates(optimizer: Optimizer, positions: list[int], steps: int) -> Array:

@@ -335,7 +335,7 @@ def _updates(parameters: list[Tensor], gradients: dict[int, Array], optimizer: O
         i = positions.get(parameter.serial)
         if i is not None:
             gradient, state = gradients[parameter.serial], tuple(variable.data for variable in optimizer.memory[i])
-            count = optimizer.counts()[i]
+            count = optimizer.count(i)
             new, _ = optimizer.computed_update(parameter.data, gradient, state, optimizer.lr, count)
             updates.append(np.asarray(new) - parameter.data)
     return updates
