@@ -24,8 +24,9 @@ MAKERS: dict[str, Callable[[list[Tensor]], Any]] = {
     "Adam": lambda parameters: tg.optim.Adam(parameters, lr=0.1),
     "AdamW": lambda parameters: tg.optim.AdamW(parameters, lr=0.1),
     "RMSprop": lambda parameters: tg.optim.RMSprop(parameters, lr=0.1),
+    "AdaGrad": lambda parameters: tg.optim.AdaGrad(parameters, lr=0.1),
 }
-REMEMBERED = {"SGD": 0, "momentum": 1, "Adam": 2, "AdamW": 2, "RMSprop": 1}
+REMEMBERED = {"SGD": 0, "momentum": 1, "Adam": 2, "AdamW": 2, "RMSprop": 1, "AdaGrad": 1}
 
 
 def write(variable: Tensor, new: Any) -> None:

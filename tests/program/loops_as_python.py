@@ -120,6 +120,7 @@ TRAININGS = {
     "adam": Case(mlp(), optimizer=partial(Adam, lr=0.01)),
     "adam with decay": Case(mlp(), optimizer=partial(Adam, lr=0.01, weight_decay=0.1)),
     "adamw": Case(mlp(), optimizer=partial(optim.AdamW, lr=0.01, weight_decay=0.1)),
+    "adagrad": Case(mlp(), optimizer=partial(optim.AdaGrad, lr=0.05, weight_decay=0.01)),
     "rmsprop": Case(mlp(), optimizer=partial(RMSprop, lr=0.01, weight_decay=0.01)),
     "step decay": Case(mlp(), optimizer=partial(SGD, lr=optim.StepDecay(0.5, every=6, factor=0.3))),
     "cosine": Case(mlp(), optimizer=partial(Adam, lr=optim.Cosine(0.05, steps=15, final=0.001))),

@@ -157,6 +157,25 @@ def test_fit_tells_a_plateau_schedule_the_loss_of_each_epoch(compile: bool, vali
     assert schedule(0) == other(0)
 
 
+def test_compiled_epochs_take_the_rate_that_the_epoch_before_has_left() -> None:
+    """Many epochs would run in one compiled call, with the rate of the first."""
+    pytest.importorskip("numba")
+
+    def trained(compile: bool) -> np.ndarray:
+        tg.seed(0)
+        model = nn.Dense(2, 2)
+        run = tg.Trainer(
+            model,
+            nn.SoftmaxCrossEntropy(),
+            SGD(model.parameters(), lr=ReduceOnPlateau(8.0, factor=0.5, patience=1)),
+        )
+        run.fit(DATA.X, DATA.y, epochs=12, compile=compile, seed=0)
+        assert run.optimizer.lr < 8
+        return model.W.data
+
+    np.testing.assert_allclose(trained(True), trained(False), rtol=1e-9)
+
+
 def test_a_constant_rate_stays_one() -> None:
     run = trainer(0.25)
     run.fit(DATA.X, DATA.y, epochs=2, seed=0)
