@@ -186,3 +186,11 @@ def test_spreads_of_huge_and_tiny_numbers_are_those_of_numpy(scale: float) -> No
     np.testing.assert_allclose(ops.variance(tg.Tensor(x)).item(), scale**2 * 14 / 9, rtol=1e-14)
     np.testing.assert_allclose(ops.std(tg.Tensor(x)).item(), scale * np.sqrt(14 / 9), rtol=1e-14)
     np.testing.assert_allclose(gradient_of(ops.std, x), np.array([-4.0, -1.0, 5.0]) / (9 * np.sqrt(14 / 9)), rtol=1e-13)
+
+
+@pytest.mark.parametrize("shape", [(5000, 3), (5000, 1, 3), (1000, 5, 3)], ids=str)
+def test_the_gradient_of_a_bias_in_float16_counts_all_rows(shape: tuple[int, ...]) -> None:
+    """Each of the 5000 rows has the gradient 1; added one by one in float16, they would end at 2048."""
+    bias = tg.Tensor(np.zeros(3, HALF), requires_grad=True)
+    (tg.Tensor(np.ones(shape, HALF)) + bias).backward(np.ones(shape, HALF))
+    np.testing.assert_array_equal(bias.grad, np.full(3, 5000, HALF))  # type: ignore[arg-type]
