@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.core import EAGER, Array, Tensor, errors_module, interpreter
+from tinygrad_ce.core import EAGER, Array, Tensor, errors_module, interpreter, ops  # type: ignore[attr-defined]
 
 
 @contextmanager
@@ -128,7 +128,7 @@ def unbroadcast(op: Any, position: int, share: Any, shape: tuple[int, ...]) -> A
     if not op.broadcasts or extra < 0 or any(n not in (1, m) for n, m in zip(shape, share.shape[extra:], strict=True)):
         raise errors_module().wrong_shape(op, position, share, shape)
     repeated = tuple(i for i in range(share.ndim) if i < extra or (shape[i - extra] == 1 and share.shape[i] != 1))
-    return share.sum(axis=repeated).reshape(shape)
+    return ops.reduce_sum(share, axis=repeated).reshape(shape)
 
 
 @lru_cache(maxsize=32)

@@ -59,7 +59,7 @@ def test_after_it_training_compiles_nothing():
         lambda p: optim.SGD(p, momentum=0.9, nesterov=True, weight_decay=0.1),
         optim.Adam,
         optim.AdamW,
-        optim.RMSprop,
+        optim.AdaGrad, optim.RMSprop,
     ]
     for dtype in ("float32", "float64"):
         for number, (loss, targets, width, end) in enumerate(LOSSES):

@@ -120,6 +120,7 @@ TRAININGS = {
     "adam": Case(mlp(), optimizer=partial(Adam, lr=0.01)),
     "adam with decay": Case(mlp(), optimizer=partial(Adam, lr=0.01, weight_decay=0.1)),
     "adamw": Case(mlp(), optimizer=partial(optim.AdamW, lr=0.01, weight_decay=0.1)),
+    "adagrad": Case(mlp(), optimizer=partial(optim.AdaGrad, lr=0.05, weight_decay=0.01)),
     "rmsprop": Case(mlp(), optimizer=partial(RMSprop, lr=0.01, weight_decay=0.01)),
     "step decay": Case(mlp(), optimizer=partial(SGD, lr=optim.StepDecay(0.5, every=6, factor=0.3))),
     "cosine": Case(mlp(), optimizer=partial(Adam, lr=optim.Cosine(0.05, steps=15, final=0.001))),
@@ -166,7 +167,7 @@ class Training:
 
     def learnt(self):
         """All that lives from step to step."""
-        memory = {f"memory {i} {k}": x for i, s in enumerate(self.optimizer.state) for k, x in enumerate(s)}
+        memory = {f"memory {i} {k}": x.data for i, s in enumerate(self.optimizer.memory) for k, x in enumerate(s)}
         return {**self.model.state(), **{name: x.copy() for name, x in memory.items()}}
 
 
@@ -333,5 +334,5 @@ def trainer(layers=small, loss=None, make=DESCENT, dtype=np.float64):
 
 
 def learnt_by(run):
-    memory = {f"memory {i} {k}": x.copy() for i, s in enumerate(run.optimizer.state) for k, x in enumerate(s)}
+    memory = {f"memory {i} {k}": x.data.copy() for i, s in enumerate(run.optimizer.memory) for k, x in enumerate(s)}
     return {**run.model.state(), **memory, "steps": np.array(run.optimizer.steps)}

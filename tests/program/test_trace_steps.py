@@ -25,7 +25,7 @@ from program.traced_steps import (
 )
 
 import tinygrad_ce as tg
-from tinygrad_ce.optim import SGD, Adam, AdamW, Cosine, Optimizer, RMSprop, clip_grad_norm
+from tinygrad_ce.optim import SGD, AdaGrad, Adam, AdamW, Cosine, Optimizer, RMSprop, clip_grad_norm
 from tinygrad_ce.program.straight import Number
 
 LABELLED = [(x, np.roll(Y, k)) for k, (x,) in enumerate(BATCHES)]
@@ -34,7 +34,7 @@ LABELLED = [(x, np.roll(Y, k)) for k, (x,) in enumerate(BATCHES)]
 # ---- numbers that are given anew for each step
 
 
-@pytest.mark.parametrize("make", [SGD, Adam, AdamW, RMSprop])
+@pytest.mark.parametrize("make", [SGD, Adam, AdamW, RMSprop, AdaGrad])
 @pytest.mark.parametrize("lr", [0.1, Cosine(1.0, steps=4)], ids=["constant", "cosine"])
 def test_the_learning_rate_and_the_step_count_are_never_baked_in(make, lr):
     assert_equals_eager(lambda: a_line(make, lr=lr), BATCHES, schedule_changes, rtol=1e-9)

@@ -7,7 +7,8 @@ loop), `trainer.py` (`fit` puts them together), `compiled.py`.
 from tinygrad_ce.train.built_in import NotFiniteError
 from tinygrad_ce.train.callbacks import Callback
 from tinygrad_ce.train.history import History
+from tinygrad_ce.train.learning_rate import LearningRates, find_learning_rate
 from tinygrad_ce.train.loop import Loop
 from tinygrad_ce.train.trainer import Trainer
 
-__all__ = ["Callback", "History", "Loop", "NotFiniteError", "Trainer"]
+__all__ = ["Callback", "History", "LearningRates", "Loop", "NotFiniteError", "Trainer", "find_learning_rate"]

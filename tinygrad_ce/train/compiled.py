@@ -120,6 +120,7 @@ def run_compiled(loop: Loop, epochs: Epochs, watched: bool) -> None:
 
     watched: whether something reads the parameters after each epoch: they are put back for it then.
     """
+    watched = watched or hasattr(loop.optimizer.schedule, "observe")  # the rate depends on the loss of each epoch
     may_change = any(not isinstance(callback, BuiltIn) for callback in loop.callbacks)
     try:
         for together in [1] * len(loop.epochs) if watched else [len(loop.epochs)]:

@@ -29,6 +29,7 @@ from tinygrad_ce.train.built_in import (
 from tinygrad_ce.train.callbacks import Callback, PlainCallback, as_callbacks
 from tinygrad_ce.train.compiled import compiled_epochs, run_compiled
 from tinygrad_ce.train.history import History
+from tinygrad_ce.train.learning_rate import ObserveLoss
 from tinygrad_ce.train.loop import Loop, run
 from tinygrad_ce.train.metrics import (
     SIGMOID,
@@ -255,6 +256,7 @@ def _with_built_in(
         CheckParameters(),
         *([Validate(*validation)] if validation is not None else []),
         RecordHistory(),
+        ObserveLoss(),
         *([ShowProgress()] if progress else []),
         *users,
         *([StopEarly(patience)] if patience is not None else []),

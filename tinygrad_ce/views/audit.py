@@ -334,8 +334,9 @@ def _updates(parameters: list[Tensor], gradients: dict[int, Array], optimizer: O
     for parameter in parameters:
         i = positions.get(parameter.serial)
         if i is not None:
-            gradient, state = gradients[parameter.serial], optimizer.state[i]
-            new, _ = optimizer.update(parameter.data, gradient, state, optimizer.lr, optimizer.steps + 1)
+            gradient, state = gradients[parameter.serial], tuple(variable.data for variable in optimizer.memory[i])
+            count = optimizer.count(i)
+            new, _ = optimizer.computed_update(parameter.data, gradient, state, optimizer.lr, count)
             updates.append(np.asarray(new) - parameter.data)
     return updates
 
@@ -487,7 +488,7 @@ class Watch:
         dtype = trainer.optimizer.parameters[0].dtype
         X, y = (np.asarray(array, dtype if array.dtype.kind == "f" else None) for array in (self.X, self.y))
         modules = [*model.modules(), *(loss.modules() if isinstance(loss, Module) else ())]
-        with _left_as_they_are(modules), recording(True), tracking(True), np.errstate(all="ignore"):
+        with left_as_they_are(modules), recording(True), tracking(True), np.errstate(all="ignore"):
             model.train()
             return audit(model, loss(model(X), y), trainer.optimizer)
 
@@ -557,7 +558,7 @@ class Watch:
 
 
 @contextmanager
-def _left_as_they_are(modules: list[Module]) -> Iterator[None]:
+def left_as_they_are(modules: list[Module]) -> Iterator[None]:
     """Inside, modules may run; after, their attributes and the random generators are as they were before."""
     attributes = [(module, dict(vars(module))) for module in modules]
     values = [value for _, found in attributes for value in found.values()]
