@@ -103,7 +103,7 @@ def test_bitwise_operators_of_integers_are_numpys_or_refused(f: Callable[[Any], 
     np.testing.assert_array_equal(answer.data, f(array), strict=True)
 
 
-@pytest.mark.parametrize("f", [lambda t: t // 2, lambda t: t % 2, lambda t: t << 1, lambda t: np.floor(t)])
+@pytest.mark.parametrize("f", [lambda t: t << 1, lambda t: 1 >> t, lambda t: pow(t, 2, 3)])
 def test_operators_without_a_rule_are_refused(f: Callable[[Any], Any]) -> None:
     with pytest.raises(TypeError):
         f(wanted([1.0, 2.0]))
