@@ -170,8 +170,8 @@ def multi_dot(arrays: Any) -> Any:
     if not others or any(x.ndim != 2 for x in others[:-1]) or {product.ndim, others[-1].ndim} - {1, 2}:
         shapes = ", ".join(str(x.shape) for x in (product, *others))
         raise ValueError(
-            f"np.linalg.multi_dot: the shapes are {shapes}; two or more matrices are needed, of which the first and the "
-            "last may be vectors"
+            f"np.linalg.multi_dot: the shapes are {shapes}; two or more matrices are needed, of which the first "
+            "and the last may be vectors"
         )
     for x in others:
         product = dot(product, x)

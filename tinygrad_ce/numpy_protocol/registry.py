@@ -99,7 +99,11 @@ def refuse_options(name: str, options: list[str]) -> None:
 
 
 def value(x: Any) -> Any:
-    """A tensor as it is; anything else as an array."""
+    """A tensor as it is, anything else as an array; that of a literal number is a constant of a traced program."""
+    if isinstance(x, (float, int)):
+        return constant(np.asarray(x))
+    if isinstance(x, np.ndarray) and type(x) not in (np.ndarray, np.memmap):
+        raise TypeError(f"a {type(x).__name__} computes by rules of its own: pass np.asarray(it)")
     return x if isinstance(x, Tensor) else np.asarray(x)
 
 

@@ -21,7 +21,7 @@ HERE = _Here()
 
 def constant(array: Any) -> Any:
     """An array that code of ours has made of shapes and literals: in a traced program it is a constant."""
-    return interpreter.get().read(Tensor(array, name="constant"))
+    return interpreter.get().read(Tensor(array, name="constants"))
 
 
 def index(x: Any, key: Any) -> Any:

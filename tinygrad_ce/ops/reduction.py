@@ -15,7 +15,7 @@ from tinygrad_ce.ops.shape import broadcast_to, reshape
 
 def reduced_axes(ndim: int, axis: Any) -> tuple[int, ...]:
     """The axes that a reduction removes, as numbers from 0."""
-    if axis is None or ndim == 0:  # NumPy lets a single number have an axis 0
+    if axis is None:
         return tuple(range(ndim))
     return tuple(a % ndim for a in (axis if isinstance(axis, tuple) else (axis,)))
 

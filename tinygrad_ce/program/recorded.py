@@ -128,7 +128,7 @@ class Writer:
     def call(self, inner: Any, op: Primitive, inputs: tuple[Any, ...], params: dict[str, Any]) -> Any:
         """Compute by the body (no kernel needs to be compiled for this), and write the instruction down."""
         result = call(op, inputs, params, op.body)
-        if isinstance(result, Tensor) and not any(isinstance(x, (list, tuple)) for x in inputs):  # lists come again
+        if isinstance(result, Tensor) and id(result) not in self.values:  # a list comes again, as an array
             passing = self.section != "forward"  # a step on the way inside a rule
             name = f"_{len(self.instructions)}" if passing else None
             self.add(op, inputs, params, result, self.section, name)
@@ -191,7 +191,7 @@ class Writer:
         for known in (id(x),) if own else (id(x), id(array)):
             if known in self.values:
                 return self.values[known]
-        if self.section == "backward" and array.size and (array == array.flat[0]).all():
+        if array.size == 0 or (self.section == "backward" and (array == array.flat[0]).all()):
             made = Value(f"_constant{len(self.alive)}", array, "constant")  # a rule has made it up, of shapes alone
             self.remember(x, made)
             return made
