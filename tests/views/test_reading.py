@@ -89,6 +89,14 @@ PAPER = {
         for name in ("exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tanh", "abs", "sign")
     },
     **{name: getattr(np, name) for name in ("maximum", "minimum", "where", "isnan", "inf", "nan")},
+    **{
+        name: getattr(np, name)
+        for name in ("tan", "sinh", "cosh", "log2", "log10", "exp2", "cbrt", "hypot", "logaddexp")
+    },
+    **{f"arc{name}": getattr(np, f"arc{name}") for name in ("sin", "cos", "tan", "tan2", "sinh", "cosh", "tanh")},
+    **{name: getattr(np, name) for name in ("floor", "ceil", "rint", "trunc", "remainder", "floor_divide")},
+    "erf": special.erf,
+    "erfc": special.erfc,
     "sigmoid": special.expit,
     "softplus": lambda x: np.logaddexp(0, x),
     "xlogy": special.xlogy,

@@ -77,13 +77,21 @@ def diagonal_x(g, out, x, *, offset, axis1, axis2):
     return place_diagonal(g, offset=offset, axis1=axis1, axis2=axis2, shape=x.shape)
 
 
+def places_on_diagonal(shape: tuple[int, ...], length: int, offset: int, axis1: int, axis2: int) -> tuple[Any, ...]:
+    """An index that takes the elements of a diagonal; as in NumPy, its axis stands behind those that are left."""
+    axis1, axis2 = axis_from(axis1, len(shape)), axis_from(axis2, len(shape))
+    rest = [k for k in range(len(shape)) if k not in (axis1, axis2)]
+    ahead = {k: np.arange(shape[k]).reshape((-1, *(1,) * (len(rest) - i))) for i, k in enumerate(rest)}
+    along = np.arange(length)
+    places = {**ahead, axis1: along + max(-offset, 0), axis2: along + max(offset, 0)}
+    return tuple(places[k] for k in range(len(shape)))
+
+
 @primitive
 def place_diagonal(values, *, shape, offset=0, axis1=0, axis2=1):
     """Zeros of the given shape with these values on a diagonal. The transpose of `diagonal`."""
     out = np.zeros(shape, values.dtype)
-    matrices = np.moveaxis(out, (axis1, axis2), (-2, -1))  # a view: what is written there stands in out
-    i = np.arange(values.shape[-1])
-    matrices[..., i + max(-offset, 0), i + max(offset, 0)] = values
+    np.add.at(out, places_on_diagonal(shape, values.shape[-1], offset, axis1, axis2), values)
     return out
 
 

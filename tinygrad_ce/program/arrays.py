@@ -135,12 +135,14 @@ def in_order(x: Node) -> bool:
     return len(axes) == len(long) and axes == sorted(axes) and all(place[1:] == (0, 1) for place in long)
 
 
+OF_MATH = {"erf", "erfc"}  # functions of one number that NumPy lacks; a body makes them a ufunc with np.frompyfunc
 UFUNCS = {
     *("add", "subtract", "multiply", "divide", "negative", "positive", "power", "absolute", "sign", "exp", "expm1"),
     *("log", "log1p", "sqrt", "sin", "cos", "tanh", "maximum", "minimum", "isnan", "square", "reciprocal", "exp2"),
     *("equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "logical_and", "logical_or"),
     *("logical_not", "bitwise_and", "bitwise_or", "invert", "tan", "arctan", "sinh", "cosh", "floor", "ceil", "log2"),
-    *("log10", "arctan2", "hypot", "isfinite", "isinf"),
+    *("log10", "arctan2", "hypot", "isfinite", "isinf", "rint", "trunc", "arcsin"),
+    *("arccos", "arcsinh", "arccosh", "arctanh", "cbrt", "logaddexp", "logical_xor", *OF_MATH),
 }  # fmt: skip
 
 
@@ -187,7 +189,8 @@ class Written(NDArrayOperatorsMixin):
         raise CannotLower("its body asks for the numbers of an array")
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
-        name = {"true_divide": "divide", "conjugate": "positive"}.get(ufunc.__name__, ufunc.__name__)
+        name = ufunc.__name__.removesuffix(" (vectorized)")
+        name = {"true_divide": "divide", "conjugate": "positive"}.get(name, name)
         if method == "at" and name == "add":
             target, key, values = inputs
             target.node = _added_at(target.node, key, values)
@@ -196,7 +199,7 @@ class Written(NDArrayOperatorsMixin):
             return matmul(*inputs)
         if method != "__call__" or name not in UFUNCS or (options.keys() - {"dtype"}):
             raise CannotLower(f"its body uses np.{ufunc.__name__}{'' if method == '__call__' else '.' + method}")
-        return mapped(name, *inputs)
+        return mapped(name, *inputs, dtype=np.result_type(self.dtype, 0.0) if name in OF_MATH else None)
 
     def __array_function__(self, function: Any, types: Any, inputs: Any, options: Any) -> Any:
         ours = FUNCTIONS.get(function.__name__)
@@ -364,6 +367,81 @@ def stack(arrays: Sequence[Any], axis: int = 0) -> Written:
     return concatenate([expand_dims(x, axis) for x in arrays], axis)
 
 
+def flip(x: Any, axis: Any = None) -> Written:
+    """np.flip."""
+    x = Written(node_of(x))
+    turned = reduced_axes(x.ndim, axis)
+    return x[tuple(slice(None, None, -1 if k in turned else 1) for k in range(x.ndim))]
+
+
+def pad(x: Any, widths: Any, constant_values: Any = 0) -> Written:
+    """np.pad with one number everywhere."""
+    x = Written(node_of(x))
+    for axis, border in enumerate(np.broadcast_to(widths, (x.ndim, 2)).tolist()):
+        before, after = (full((*x.shape[:axis], n, *x.shape[axis + 1 :]), constant_values, x.dtype) for n in border)
+        x = concatenate([before, x, after], axis)
+    return x
+
+
+def roll(x: Any, shift: Any, axis: Any = None) -> Written:
+    """np.roll."""
+    x = Written(node_of(x))
+    if axis is None:
+        return reshape(roll(reshape(x, (-1,)), np.sum(shift), 0), x.shape)
+    for n, along in np.broadcast(shift, axis):
+        size = max(x.shape[along], 1)
+        every = (slice(None),) * (along % x.ndim)
+        x = concatenate([x[(*every, slice(size - n % size, None))], x[(*every, slice(size - n % size))]], along)
+    return x
+
+
+def triangle(lower: bool) -> Callable[..., Written]:
+    """np.tril or np.triu."""
+
+    def of(x: Any, k: int = 0) -> Written:
+        x = Written(node_of(x))
+        gap = arange(x.shape[-1]) - arange(x.shape[max(-2, -x.ndim)])[:, None]
+        return where(gap <= k if lower else gap >= k, x, 0)
+
+    return of
+
+
+def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Written:
+    """np.diagonal: both axes run along the last one of the result."""
+    node = node_of(x)
+    first, second = axis1 % len(node.shape), axis2 % len(node.shape)
+    down, right = max(-offset, 0), max(offset, 0)
+    length = max(min(node.shape[first] - down, node.shape[second] - right), 0)
+    rest = [k for k in range(len(node.shape)) if k not in (first, second)]
+    places = {first: (len(rest), down, 1), second: (len(rest), right, 1), **{k: (n, 0, 1) for n, k in enumerate(rest)}}
+    return Written(view(node, [*(node.shape[k] for k in rest), length], [places[k] for k in range(len(node.shape))]))
+
+
+def repeat(x: Any, repeats: Any, axis: Any = None) -> Written:
+    """np.repeat, each element equally often."""
+    x = reshape(x, (-1,)) if axis is None else Written(node_of(x))
+    if isinstance(repeats, tuple):
+        raise CannotLower("its body uses np.repeat with a number for each place")
+    axis = 0 if axis is None else axis % x.ndim
+    before, n, after = x.shape[:axis], x.shape[axis], x.shape[axis + 1 :]
+    return reshape(
+        broadcast_to(expand_dims(x, axis + 1), (*before, n, repeats, *after)), (*before, n * repeats, *after)
+    )
+
+
+def tile(x: Any, reps: Any) -> Written:
+    """np.tile."""
+    x = Written(node_of(x))
+    counts = reps if isinstance(reps, tuple) else (reps,)
+    ndim = max(len(counts), x.ndim)
+    counts, sizes = (1,) * (ndim - len(counts)) + counts, (1,) * (ndim - x.ndim) + x.shape
+    apart = broadcast_to(
+        reshape(x, tuple(n for size in sizes for n in (1, size))),
+        tuple(n for pair in zip(counts, sizes, strict=True) for n in pair),
+    )
+    return reshape(apart, tuple(count * size for count, size in zip(counts, sizes, strict=True)))
+
+
 def dot(a: Any, b: Any) -> Written:
     """np.dot, and a @ b: of matrices and vectors as a product of two matrices, of more axes as an einsum."""
     a, b = Written(node_of(a)), Written(node_of(b))
@@ -456,6 +534,14 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "broadcast_to": broadcast_to,
     "concatenate": concatenate,
     "stack": stack,
+    "flip": flip,
+    "pad": pad,
+    "roll": roll,
+    "tril": triangle(lower=True),
+    "triu": triangle(lower=False),
+    "diagonal": diagonal,
+    "repeat": repeat,
+    "tile": tile,
     "dot": dot,
     "matmul": matmul,
     "einsum": einsum,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_ce import kernels
-from tinygrad_ce.program.arrays import CannotLower, Node, through
+from tinygrad_ce.program.arrays import OF_MATH, CannotLower, Node, through
 from tinygrad_ce.program.loops import COMPARING, FROM_KERNELS, FROM_PRODUCTS, dtype_text, identity, read_by_reduction
 from tinygrad_ce.program.printed import lines_of
 from tinygrad_ce.program.straight import Number
@@ -45,7 +45,8 @@ SIMPLE = {
     "exp": "exp_any({})",
 }
 CALLED = {"sign", "expm1", "log", "sin", "cos", "tan", "arctan", "sinh", "cosh", "floor", "ceil", "log2", "log10"}
-CALLED |= {"exp2", "arctan2", "hypot", "isfinite", "isinf"}
+CALLED |= {"exp2", "arctan2", "hypot", "isfinite", "isinf", "rint", "trunc", "arcsin"}
+CALLED |= {"arccos", "arcsinh", "arccosh", "arctanh", "cbrt", "logaddexp", "logical_xor"}
 LOGICAL = {"logical_and": "&", "logical_or": "|", "bitwise_and": "&", "bitwise_or": "|"}
 
 
@@ -89,6 +90,7 @@ class LoopText:
         head = [
             '"""A training step as loops, written by tinygrad_ce. Every array is one row of numbers."""',
             "",
+            *(["import math", ""] if any("math." in line for line in body) else []),
             "import numpy as np",
             "",
             *kernels.import_lines({"jit", *self.imports}),
@@ -421,6 +423,8 @@ class _Nest:
                     self.text.imports.add(ours)
             text = template.format(*(_inside(g) for g in given))
             return text if "(" in template and not template.startswith("(") else f"({text})"
+        if name in OF_MATH:
+            return f"math.{name}({given[0]})"
         if name in CALLED:
             return f"np.{name}({', '.join(given)})"
         raise CannotLower(f"np.{name} has no loops here")

@@ -25,6 +25,10 @@ Index = tuple[tuple[int | None, int, int], ...]  # for each axis of a buffer: th
 KEPT_KINDS = {"reduce", "dot", "add_at", "join", "loss", "slope"}
 HEAVY = {"exp": 10, "tanh": 10, "log": 10, "log1p": 10, "expm1": 10, "power": 10, "sin": 10, "cos": 10}
 HEAVY |= {"divide": 4, "sqrt": 4}
+HEAVY |= dict.fromkeys(
+    ("tan", "sinh", "cosh", "exp2", "log2", "log10", "cbrt", "hypot", "logaddexp", "erf", "erfc"), 10
+)
+HEAVY |= dict.fromkeys((f"arc{name}" for name in ("sin", "cos", "tan", "tan2", "sinh", "cosh", "tanh")), 10)
 # What loops may call: of kernels/vector_math.py, and of kernels/gemm.py.
 FROM_KERNELS = {"jit", "plus", "either", "exp_of", "log1p_of", "tanh_of"}
 FROM_PRODUCTS = {"add_rows", "exp_any", "multiply", "take_rows"}

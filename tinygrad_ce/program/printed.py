@@ -197,7 +197,8 @@ class _Text:
         elif isinstance(value, FunctionType):
             self.need(value)
         elif isinstance(value, BuiltinFunctionType):
-            self.imports.add(f"from {value.__module__} import {name}")
+            other = "" if value.__name__ == name else f" as {name}"
+            self.imports.add(f"from {value.__module__} import {value.__name__}{other}")
         elif not isinstance(value, (ModuleType, type)) and name not in self.helpers and not name.startswith("__"):
             kind = type(value)
             if kind.__module__.startswith("tinygrad_ce"):  # a marker, such as the one for index arrays in a pattern

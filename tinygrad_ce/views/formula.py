@@ -259,7 +259,7 @@ class Formula:
         function = getattr(np, name.removeprefix("np."), None) if name.startswith("np.") else None
         ours = REGISTRY.get(name)
         if ours is not None:
-            return ours.body.__module__ == "tinygrad_ce.ops.elementwise"
+            return ours.body.__module__ in _ON_EACH_NUMBER
         return isinstance(function, np.ufunc) or function is np.where
 
     def _reduced(self, node: ast.Call, name: str, wanted: Array, outside: int) -> list[Piece]:
@@ -303,9 +303,10 @@ _COMPARISONS: dict[str, ast.cmpop] = {
     "np.less": ast.Lt(), "np.less_equal": ast.LtE(),
 }  # fmt: skip
 _WORDS = {"np.logical_or": "or", "np.logical_and": "and"}
+_ON_EACH_NUMBER = {f"tinygrad_ce.ops.{family}" for family in ("elementwise", "inverse", "rounding")}
 _MOVING = {
     *("np.transpose", "np.swapaxes", "np.moveaxis", "np.reshape", "np.broadcast_to", "np.expand_dims", "np.squeeze"),
-    *("np.asarray", "getitem"),
+    *("np.asarray", "getitem", "take_along_axis", "np.flip", "np.roll", "np.diagonal", "np.repeat", "np.tile"),
 }
 _MOVING_METHODS = {"reshape", "transpose", "swapaxes", "astype"}
 
