@@ -85,12 +85,12 @@ def tinygrad_ce(task: Task) -> Train:
     start = model.state()
     kind = {"sgd": tg.optim.SGD, "adam": tg.optim.Adam}[task.optimizer]
     optimizer = kind(model.parameters(), lr=RATES[task.optimizer])
+    fresh = optimizer.state()
     trainer = tg.Trainer(model, tg.nn.SoftmaxCrossEntropy(), optimizer)
 
     def train(epochs: int) -> list[float]:
         model.restore(start)
-        optimizer.steps = 0
-        optimizer.state = [optimizer.initial_state(parameter.data) for parameter in optimizer.parameters]
+        optimizer.restore(fresh)
         history = trainer.fit(task.X, task.y, epochs=epochs, batch_size=task.batch, compile=True, seed=0)
         return history["loss"]
 

@@ -449,6 +449,12 @@ SAMPLES: dict[str, list[Sample]] = {
         S(spread(4, 3), axis=0, ddof=1),
         S(spread(4, 3), ddof=2, keepdims=True),
     ],
+    "std": [
+        *(replace(sample, smooth=sample.inputs[0].size != 1) for sample in reductions(spread, empty=False)),
+        S(spread(4, 3), axis=0, ddof=1),
+        S(spread(4, 3), ddof=2, keepdims=True),
+        S(np.full((2, 3), 0.1), axis=1, smooth=False),
+    ],
     "argmax": [
         S(spread(2, 3), smooth=False, constant=(0,)),
         S(spread(2, 3), axis=1, smooth=False, constant=(0,)),

@@ -58,7 +58,7 @@ def write(variable: Tensor, new: Any) -> None:
         variable.data[...] = new.data if isinstance(new, Tensor) else new
         writes_to(variable)[0] = next_serial()
     else:
-        variable.data = np.array(new.data if isinstance(new, Tensor) else new, variable.dtype)
+        variable.data = np.array(new.data if isinstance(new, Tensor) else new, variable.dtype, order="C")
 
 
 def draw(sample: Callable[..., Array], shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:

@@ -238,7 +238,7 @@ def test_optimizer_kernels_do_what_update_says(shape, dtype, make, options):
     assert parameter.data is held
     assert parameter.data.dtype == np.asarray(param).dtype == dtype
     np.testing.assert_allclose(parameter.data, param, rtol=300 * np.finfo(dtype).eps, atol=30 * np.finfo(dtype).eps)
-    for ours, theirs in zip(optimizer.state[0], state, strict=True):
+    for ours, theirs in zip([variable.data for variable in optimizer.memory[0]], state, strict=True):
         assert ours.dtype == dtype
         np.testing.assert_allclose(ours, theirs, rtol=300 * np.finfo(dtype).eps, atol=30 * np.finfo(dtype).eps)
 

@@ -340,6 +340,7 @@ ORACLES: dict[str, Callable[..., Any]] = {
     "sqrt": np.sqrt,
     "squeeze": np.squeeze,
     "stack": lambda *arrays, axis=0: np.stack(arrays, axis),
+    "std": lambda x, **params: np.sqrt(sum_of_squares(x, **params)),
     "sub": np.subtract,
     "tanh": np.tanh,
     "transpose": np.transpose,

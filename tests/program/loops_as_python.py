@@ -166,7 +166,7 @@ class Training:
 
     def learnt(self):
         """All that lives from step to step."""
-        memory = {f"memory {i} {k}": x for i, s in enumerate(self.optimizer.state) for k, x in enumerate(s)}
+        memory = {f"memory {i} {k}": x.data for i, s in enumerate(self.optimizer.memory) for k, x in enumerate(s)}
         return {**self.model.state(), **{name: x.copy() for name, x in memory.items()}}
 
 
@@ -333,5 +333,5 @@ def trainer(layers=small, loss=None, make=DESCENT, dtype=np.float64):
 
 
 def learnt_by(run):
-    memory = {f"memory {i} {k}": x.copy() for i, s in enumerate(run.optimizer.state) for k, x in enumerate(s)}
+    memory = {f"memory {i} {k}": x.data.copy() for i, s in enumerate(run.optimizer.memory) for k, x in enumerate(s)}
     return {**run.model.state(), **memory, "steps": np.array(run.optimizer.steps)}

@@ -40,7 +40,7 @@ def world(step, parameters, *optimizers, owners=()):
 def living(things):
     """Copies of all that a step may change."""
     found = [np.array(p.data) for p in things.parameters]
-    found += [np.array(a) for o in things.optimizers for state in o.state for a in state]
+    found += [np.array(a.data) for o in things.optimizers for memory in o.memory for a in memory]
     found += [np.array(o.steps) for o in things.optimizers]
     return found + [np.array(a) for o in things.owners for a in (o.running_mean, o.running_variance)]
 
@@ -95,8 +95,7 @@ def as_printed(step, *examples):
         answers = [np.array(a) for a in (answers if isinstance(answers, tuple) else (answers,))]
         for kept, new in zip(program.updates, answers[len(program.outputs) :], strict=True):
             write(kept.variable, new)
-        for optimizer in program.optimizers:
-            optimizer.steps += 1
+        program.tick()
         return tuple(answers[: len(program.outputs)])
 
     return run

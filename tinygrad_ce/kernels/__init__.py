@@ -26,7 +26,7 @@ FILES = {
     ),
     "softmax": ("softmax", "log_softmax", "logsumexp"),
     "elementwise": ("tanh", "sigmoid", "softplus"),
-    "optimizers": ("sgd", "sgd_momentum", "adam", "rmsprop"),
+    "optimizers": ("sgd", "sgd_momentum", "adam", "rmsprop", "adagrad"),
     "gemm": ("add_rows", "multiply", "take_rows"),
 }
 FILE_OF = {name: file for file, names in FILES.items() for name in names}

@@ -17,11 +17,15 @@ from tinygrad_ce.threads import STEP
 # with Python numbers: a float32 parameter is updated in float32.
 
 
+FLOATS = frozenset({np.dtype(np.float32), np.dtype(np.float64)})
+
+
 def takes(param: Array, grad: Array) -> bool:
-    """Whether the loops below can update this parameter: float32 or float64, contiguous, with a gradient alike."""
+    """Whether the loops below can update this parameter: float32 or float64 in the byte order of this machine, in one
+    row without gaps that may be written to, with a gradient alike."""
     dtype = param.dtype
-    alike = dtype is grad.dtype or dtype == grad.dtype
-    return alike and dtype.char in "fd" and param.flags.c_contiguous and grad.flags.c_contiguous and numba is not None
+    alike = (dtype is grad.dtype or dtype == grad.dtype) and type(grad) is np.ndarray
+    return alike and dtype in FLOATS and param.flags.carray and grad.flags.c_contiguous and numba is not None
 
 
 def sgd(p: Array, g: Array, lr: float, weight_decay: float) -> None:
@@ -38,6 +42,10 @@ def adam(p: Array, *rest: Any) -> None:
 
 def rmsprop(p: Array, *rest: Any) -> None:
     _rmsprop(p, *rest) if is_short(p) else _update(_rmsprop, 3, (p, *rest))
+
+
+def adagrad(p: Array, *rest: Any) -> None:
+    _adagrad(p, *rest) if is_short(p) else _update(_adagrad, 3, (p, *rest))
 
 
 def _update(loop: Callable[..., None], arrays: int, arguments: tuple[Any, ...]) -> None:
@@ -92,3 +100,14 @@ def _rmsprop(p, g, square, lr, decay, eps, weight_decay):
         slope = g[i] + weight_decay * p[i]
         square[i] = keep * square[i] + new * (slope * slope)
         p[i] -= lr * slope / (np.sqrt(square[i]) + eps)
+
+
+@jit
+def _adagrad(p, g, total, lr, eps, weight_decay):
+    p, g, total = p.reshape(-1), g.reshape(-1), total.reshape(-1)
+    dtype = p.dtype.type
+    lr, eps, weight_decay = dtype(lr), dtype(eps), dtype(weight_decay)
+    for i in range(len(p)):
+        slope = g[i] + weight_decay * p[i]
+        total[i] += slope * slope
+        p[i] -= lr * slope / (np.sqrt(total[i]) + eps)

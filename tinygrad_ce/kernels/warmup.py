@@ -54,6 +54,7 @@ def _calls(dtype: np.dtype[Any]) -> Iterator[tuple[str, Sequence[Callable[[], An
         yield f"sgd_momentum, {of}", [partial(optimizers.sgd_momentum, p, g, m, 0.1, 0.9, False, 0.0)]
         yield f"adam, {of}", [partial(optimizers.adam, p, g, m, s, 0.1, 0.9, 0.999, 0.1, 1e-8, 0.0, 0.0)]
         yield f"rmsprop, {of}", [partial(optimizers.rmsprop, p, g, s, 0.1, 0.99, 1e-8, 0.0)]
+        yield f"adagrad, {of}", [partial(optimizers.adagrad, p, g, s, 0.1, 1e-10, 0.0)]
 
 
 def _loss(name: str, shape: tuple[int, ...], *values: Any) -> list[Callable[[], Any]]:

@@ -51,13 +51,7 @@ def var(a: Any, axis: Any = None, *, ddof: float = 0, keepdims: bool = False) ->
 
 @implements(np.std)
 def std(a: Any, axis: Any = None, *, ddof: float = 0, keepdims: bool = False) -> Any:
-    return root(ops.variance(a, axis=axis, ddof=ddof, keepdims=keepdims))
-
-
-def root(x: Any) -> Any:
-    """The square root, with slope 0 at 0: what a norm has there."""
-    zero = ops.equal(x, 0)
-    return ops.where(zero, 0, ops.sqrt(ops.where(zero, 1, x)))
+    return ops.std(a, axis=axis, ddof=ddof, keepdims=keepdims)
 
 
 @implements(np.any)
@@ -181,6 +175,12 @@ def diff(a: Any, n: int = 1, axis: int = -1) -> Any:
 
 
 # ---- norms
+
+
+def root(x: Any) -> Any:
+    """The square root, with slope 0 at 0: what a norm has there."""
+    zero = ops.equal(x, 0)
+    return ops.where(zero, 0, ops.sqrt(ops.where(zero, 1, x)))
 
 
 @implements(np.linalg.norm)

@@ -28,7 +28,7 @@ from tinygrad_ce.ops.rearrange import (
     diagonal, flip, pad, place_diagonal, repeat, roll, tile, tril, triu,
 )
 from tinygrad_ce.ops.reduction import (
-    argmax, log_softmax, logsumexp, reduce_max, reduce_mean, reduce_min, reduce_sum, softmax, variance,
+    argmax, log_softmax, logsumexp, reduce_max, reduce_mean, reduce_min, reduce_sum, softmax, std, variance,
 )
 from tinygrad_ce.ops.rounding import ceil, floor, floor_divide, mod, rint, trunc
 from tinygrad_ce.ops.scan import (
@@ -140,6 +140,7 @@ __all__ = [
     "sqrt",
     "squeeze",
     "stack",
+    "std",
     "sub",
     "swapaxes",
     "take_along_axis",

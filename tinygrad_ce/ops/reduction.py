@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.core import primitive
+from tinygrad_ce.core import Primitive, primitive
 from tinygrad_ce.ops.comparison import equal, logical_or, not_equal
 from tinygrad_ce.ops.elementwise import astype, exp, where
 from tinygrad_ce.ops.shape import broadcast_to, reshape
@@ -17,7 +17,8 @@ def reduced_axes(ndim: int, axis: Any) -> tuple[int, ...]:
     """The axes that a reduction removes, as numbers from 0."""
     if axis is None:
         return tuple(range(ndim))
-    return tuple(a % ndim for a in (axis if isinstance(axis, tuple) else (axis,)))
+    axes = axis if isinstance(axis, tuple) else (axis,)
+    return tuple(a % max(ndim, 1) for a in axes)  # NumPy lets a single number have an axis 0
 
 
 def restored(reduced: Any, shape: tuple[int, ...], axis: Any, keepdims: bool) -> Any:
@@ -30,10 +31,22 @@ def restored(reduced: Any, shape: tuple[int, ...], axis: Any, keepdims: bool) ->
 
 def count(shape: tuple[int, ...], axis: Any) -> int:
     """How many elements of such an array one reduced number stands for."""
-    return prod(shape[a] for a in reduced_axes(len(shape), axis))
+    axes = reduced_axes(len(shape), axis)
+    if axes and not shape:
+        raise np.exceptions.AxisError(axes[0], 0)
+    return prod(shape[a] for a in axes)
 
 
-@primitive
+class Accumulating(Primitive):
+    """One that adds many numbers up: those of float16 in float32, because float16 ends at 65504 and counts to 2048."""
+
+    def __call__(self, x: Any, **params: Any) -> Any:
+        if getattr(getattr(x, "dtype", None), "char", "") != "e":
+            return super().__call__(x, **params)
+        return astype(super().__call__(astype(x, dtype=np.dtype(np.float32)), **params), dtype=x.dtype)
+
+
+@Accumulating
 def reduce_sum(x, *, axis=None, keepdims=False):
     return x.sum(axis=axis, keepdims=keepdims)
 
@@ -43,7 +56,7 @@ def reduce_sum_x(g, out, x, *, axis, keepdims):
     return broadcast_to(restored(g, x.shape, axis, keepdims), shape=x.shape)
 
 
-@primitive
+@Accumulating
 def reduce_mean(x, *, axis=None, keepdims=False):
     return x.sum(axis=axis, keepdims=keepdims) / count(x.shape, axis)
 
@@ -53,7 +66,7 @@ def reduce_mean_x(g, out, x, *, axis, keepdims):
     return broadcast_to(restored(g / count(x.shape, axis), x.shape, axis, keepdims), shape=x.shape)
 
 
-@primitive
+@Accumulating
 def variance(x, *, axis=None, ddof=0, keepdims=False):
     return np.var(x, axis=axis, ddof=ddof, keepdims=keepdims)
 
@@ -62,6 +75,20 @@ def variance(x, *, axis=None, ddof=0, keepdims=False):
 def variance_x(g, out, x, *, axis, ddof, keepdims):
     deviation = x - reduce_mean(x, axis=axis, keepdims=True)
     return restored(g, x.shape, axis, keepdims) * 2 * deviation / (count(x.shape, axis) - ddof)
+
+
+@Accumulating
+def std(x, *, axis=None, ddof=0, keepdims=False):
+    return np.std(x, axis=axis, ddof=ddof, keepdims=keepdims)
+
+
+@std.vjp("x")
+def std_x(g, out, x, *, axis, ddof, keepdims):
+    """0 where all numbers are equal, as PyTorch has it: there is a kink."""
+    below_top = x - reduce_max(x, axis=axis, keepdims=True)  # the mean of equal numbers may be off by a rounding
+    centred = below_top - reduce_mean(below_top, axis=axis, keepdims=True)
+    length = out * (count(x.shape, axis) - ddof)
+    return centred * restored(g / where(equal(length, 0), 1, length), x.shape, axis, keepdims)
 
 
 @primitive
@@ -89,7 +116,7 @@ def share_between_ties(g: Any, out: Any, x: Any, axis: Any, keepdims: bool) -> A
     chosen = logical_or(
         equal(x, restored(out, x.shape, axis, keepdims)), not_equal(x, x)
     )  # a NaN is what was chosen, too
-    ties = reduce_sum(astype(chosen, dtype=x.dtype), axis=axis, keepdims=keepdims)
+    ties = reduce_sum(astype(chosen, dtype=np.promote_types(x.dtype, np.float32)), axis=axis, keepdims=keepdims)
     return where(chosen, restored(g / ties, x.shape, axis, keepdims), 0)
 
 
@@ -112,7 +139,7 @@ def logsumexp(x, *, axis=None, keepdims=False):
         np.sum(is_top, axis=axis, keepdims=True, dtype=others.dtype) - 1
     )
     out = top + np.log1p(more_than_top)
-    return out if keepdims else np.squeeze(out, axis=reduced_axes(x.ndim, axis))
+    return out if keepdims or x.ndim == 0 else np.squeeze(out, axis=reduced_axes(x.ndim, axis))
 
 
 @logsumexp.vjp("x")

@@ -525,6 +525,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "mean": lambda x, axis=None, keepdims=False: Written(node_of(x)).mean(axis, keepdims),
     "argmax": argmax,
     "var": variance,
+    "std": lambda x, **options: np.sqrt(variance(x, **options)),
     "where": where,
     "clip": clip,
     "reshape": reshape,

@@ -14,7 +14,7 @@ from tinygrad_ce.program import files
 from tinygrad_ce.program.arrays import CannotLower
 from tinygrad_ce.program.loops import Buffer, Lowered, Lowering
 from tinygrad_ce.program.straight import Program, Value
-from tinygrad_ce.program.surroundings import models_of
+from tinygrad_ce.program.surroundings import OutdatedError, models_of
 from tinygrad_ce.program.tracing import trace
 from tinygrad_ce.source_lines import warn
 
@@ -105,16 +105,16 @@ class Compiled:
 
     def step(self, *arrays: Any) -> Any:
         """One step on one batch."""
+        numbers = self.numbers(1)  # may raise OutdatedError, and nothing has been drawn yet
         for array, b in zip(self.program.checked(arrays), self.inputs, strict=True):
             self.arrays[b][:] = array.reshape(-1)
         for b, value in self.drawn:
             self.arrays[b][:] = drawn(value)
         self.fetch()
-        self.function(np.empty(0, np.int64), 1, self.numbers(1), *self.fixed)
+        self.function(np.empty(0, np.int64), 1, numbers, *self.fixed)
         answers = tuple(self.arrays[b].reshape(shape).copy() for b, shape in self.plan.outputs.values())
         self.put_back()
-        for optimizer in self.program.optimizers:
-            optimizer.steps += 1
+        self.program.tick()
         return self.program.answer(answers)
 
     def fetch(self) -> None:
@@ -184,8 +184,11 @@ class CompiledStep:
         key = (modes, *((x.shape, x.dtype) for x in given))
         if key not in self.programs:
             self.programs[key] = self._compiled(given)
-        program = self.programs[key]
-        return program.step(*given) if isinstance(program, Compiled) else program.run(*given)
+        try:
+            return _run(self.programs[key], given)
+        except OutdatedError:
+            self.programs[key] = self._compiled(given)
+            return _run(self.programs[key], given)
 
     def _compiled(self, arrays: list[Array]) -> Compiled | Program:
         program = trace(self.step, *arrays)
@@ -196,6 +199,10 @@ class CompiledStep:
         except (CannotLower, ImportError) as error:
             warn(f"this step runs as NumPy, because it cannot be compiled: {error}")
             return program
+
+
+def _run(program: Compiled | Program, arrays: list[Array]) -> Any:
+    return program.step(*arrays) if isinstance(program, Compiled) else program.run(*arrays)
 
 
 def compile(step: Callable[..., Any]) -> CompiledStep:

@@ -180,8 +180,7 @@ class _Batches:
             compiled.kept_memory[:] = before
             return None
         self.newest = True
-        for optimizer in compiled.program.optimizers:
-            optimizer.steps += steps
+        compiled.program.tick(steps)
         return Steps(rows.reshape(steps, self.size), losses, predictions.reshape(steps, *shape))
 
     def put_back(self) -> None:

@@ -113,7 +113,8 @@ class Program:
     updates: what becomes of the kept inputs: the value that each has after the step.
     numbers: what each step is given besides arrays, by name (a learning rate, a step count): a function that gives
     the numbers of so many coming steps.
-    optimizers: those whose step is part of the program; each step of it counts as one of theirs.
+    optimizers: those whose step is part of the program, each with the positions of its parameters that have no gradient
+    there; each step of the program counts as one of theirs.
     fixed: what tracing has fixed, in words.
     checks: inputs that are looked at before each run, by functions that raise if they are wrong.
     single: whether the step answers with one thing, not with a tuple.
@@ -124,7 +125,7 @@ class Program:
     outputs: dict[str, Value] = field(default_factory=dict)
     updates: dict[Value, Value] = field(default_factory=dict)
     numbers: dict[str, Callable[[int], Array]] = field(default_factory=dict)
-    optimizers: list[Any] = field(default_factory=list)
+    optimizers: dict[Any, list[int]] = field(default_factory=dict)
     fixed: list[str] = field(default_factory=list)
     checks: list[tuple[Value, Callable[[Array], Any]]] = field(default_factory=list)
     single: bool = True
@@ -160,8 +161,8 @@ class Program:
 
         Raises TypeError and ValueError for arrays of another number, shape or dtype than it was traced with.
         """
-        known: dict[Value, Any] = dict(self.given(arrays))
         numbers = {name: read(1)[0].item() for name, read in self.numbers.items()}
+        known: dict[Value, Any] = dict(self.given(arrays))
 
         def of(x: Any) -> Any:
             if isinstance(x, Number):
@@ -175,9 +176,13 @@ class Program:
         answers = tuple(np.array(of(value)) for value in self.outputs.values())
         for kept, new in [(kept, np.array(of(new))) for kept, new in self.updates.items()]:
             interpreter.get().write(kept.variable, new)
-        for optimizer in self.optimizers:
-            optimizer.steps += 1
+        self.tick()
         return self.answer(answers)
+
+    def tick(self, steps: int = 1) -> None:
+        """Count some steps of the program as steps of its optimizers."""
+        for optimizer, without in self.optimizers.items():
+            optimizer.tick(without, steps)
 
     def answer(self, answers: tuple[Array, ...]) -> Any:
         """What the step returned: one array, several, or nothing."""

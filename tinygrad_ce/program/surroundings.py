@@ -19,6 +19,10 @@ class TraceError(RuntimeError):
     """The step does something that a program cannot hold; the message says what to write instead."""
 
 
+class OutdatedError(TraceError):
+    """What tracing has fixed is another one now: the step must be traced again."""
+
+
 def _referred(step: Callable[..., Any]) -> list[Any]:
     """What a function refers to, as far as it can be seen from outside."""
     function = getattr(step, "__func__", step)

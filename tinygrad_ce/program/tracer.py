@@ -15,7 +15,7 @@ from tinygrad_ce.nn import Module
 from tinygrad_ce.optim import Optimizer
 from tinygrad_ce.program.recorded import Writer, tidy
 from tinygrad_ce.program.straight import Number, Program, Value
-from tinygrad_ce.program.surroundings import TraceError
+from tinygrad_ce.program.surroundings import OutdatedError, TraceError
 from tinygrad_ce.variable import Attribute, Variable
 
 
@@ -27,7 +27,7 @@ class Tracer(Writer):
         self.again = again  # with other data, and other learning rates
         self.updates: dict[Value, Value] = {}
         self.numbers: dict[str, Callable[[int], Array]] = {}
-        self.optimizers: list[Any] = []
+        self.optimizers: dict[Optimizer, list[int]] = {}
         self.modules: Sequence[Module] = ()
         self.looked: list[tuple[Value, Callable[[Array], Any]]] = []
         self.parameters: list[tuple[Tensor, Array]] = []  # with a copy of what they were
@@ -207,13 +207,10 @@ class Tracer(Writer):
         """The numbers that each step of an optimizer is given, from here to the end of its update."""
         if optimizer in self.optimizers:
             raise TraceError("an optimizer takes two steps in one; trace a step with one")
-        self.optimizers.append(optimizer)
-        rate, count = optimizer.lr, optimizer.steps
-        if self.again:  # a number that does not remember how it was made will be another one
-            rate, count = 0.75 * rate, count + 3
-        lr, step = Number(rate, self.free("lr")), Number(count + 1, self.free("t"))
-        self.numbers |= {lr.text: optimizer.rates, step.text: lambda count: optimizer.steps + 1 + np.arange(count)}
-        return _Clock(self, lr, step)
+        rate = 0.75 * optimizer.lr if self.again else optimizer.lr
+        lr = Number(rate, self.free("lr"))  # in `again`, a number that does not remember how it was made is another one
+        self.numbers[lr.text] = optimizer.rates
+        return _Clock(self, optimizer, lr)
 
     def gradient_of(self, grad: Array) -> Tensor:
         """A tensor for a gradient of this step, so that what becomes of it is seen."""
@@ -232,15 +229,44 @@ class Tracer(Writer):
 
 
 class _Clock:
-    """Stands for an optimizer while its update is written down: its learning rate and the number of its coming step."""
+    """Stands for an optimizer while its update is written down: its learning rate and the numbers of coming updates."""
 
-    def __init__(self, tracer: Tracer, lr: Number, next_step: Number) -> None:
-        self.tracer, self.lr, self.next_step = tracer, lr, next_step
+    def __init__(self, tracer: Tracer, optimizer: Optimizer, lr: Number) -> None:
+        self.tracer, self.optimizer, self.lr = tracer, optimizer, lr
         self.section, tracer.section = tracer.section, "update"
 
-    def tick(self) -> None:
-        """The update is whole."""
+    def counts(self) -> list[Number | None]:
+        """One number for all parameters that were updated equally often; None for one without a gradient."""
+        optimizer, alike = self.optimizer, dict[int, list[int]]()
+        for i, (parameter, missed) in enumerate(zip(optimizer.parameters, optimizer.missed, strict=True)):
+            if parameter.grad is not None:
+                alike.setdefault(missed, []).append(i)
+        counts: list[Number | None] = [None] * len(optimizer.parameters)
+        for missed, positions in alike.items():
+            number = Number(optimizer.steps + 1 - missed + 3 * self.tracer.again, self.tracer.free("t"))
+            self.tracer.numbers[number.text] = partial(_coming_updates, optimizer, positions)
+            for i in positions:
+                counts[i] = number
+        return counts
+
+    def tick(self, without: list[int], steps: int) -> None:
+        """The update is whole; without: the parameters that have no gradient in this step."""
         self.tracer.section = self.section
+        if steps:
+            self.tracer.optimizers[self.optimizer] = without
+
+
+def _coming_updates(optimizer: Optimizer, positions: list[int], steps: int) -> Array:
+    """The numbers of so many coming updates of parameters that were updated equally often when the step was traced."""
+    missed = {optimizer.missed[i]: optimizer.parameters[i].label for i in positions}
+    if len(missed) > 1:
+        labels = " and ".join([*missed.values()][:2])
+        raise OutdatedError(
+            f"{labels} had been updated equally often when the step was traced, and now have not: one had no gradient "
+            "in some steps since then. Trace the step again"
+        )
+    (of_all,) = missed
+    return optimizer.steps + 1 - of_all + np.arange(steps)
 
 
 def _depends_on_mode(module: Module) -> bool:

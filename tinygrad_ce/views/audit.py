@@ -334,8 +334,9 @@ def _updates(parameters: list[Tensor], gradients: dict[int, Array], optimizer: O
     for parameter in parameters:
         i = positions.get(parameter.serial)
         if i is not None:
-            gradient, state = gradients[parameter.serial], optimizer.state[i]
-            new, _ = optimizer.update(parameter.data, gradient, state, optimizer.lr, optimizer.steps + 1)
+            gradient, state = gradients[parameter.serial], tuple(variable.data for variable in optimizer.memory[i])
+            count = optimizer.counts()[i]
+            new, _ = optimizer.computed_update(parameter.data, gradient, state, optimizer.lr, count)
             updates.append(np.asarray(new) - parameter.data)
     return updates
 

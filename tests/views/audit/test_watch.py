@@ -26,7 +26,7 @@ def state_of(model, optimizer, generator):
         (
             model.state(),
             [parameter.grad for parameter in model.parameters()],
-            optimizer.state,
+            optimizer.state(),
             optimizer.steps,
             generator.bit_generator.state,
             tg.nn.init.generator().bit_generator.state,
