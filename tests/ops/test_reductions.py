@@ -185,6 +185,4 @@ def test_spreads_of_huge_and_tiny_numbers_are_those_of_numpy(scale: float) -> No
     x = np.array([1.0, 2.0, 4.0]) * scale
     np.testing.assert_allclose(ops.variance(tg.Tensor(x)).item(), scale**2 * 14 / 9, rtol=1e-14)
     np.testing.assert_allclose(ops.std(tg.Tensor(x)).item(), scale * np.sqrt(14 / 9), rtol=1e-14)
-    np.testing.assert_allclose(
-        gradient_of(ops.std, x), np.array([-4.0, -1.0, 5.0]) / (9 * np.sqrt(14 / 9)), rtol=1e-13
-    )
+    np.testing.assert_allclose(gradient_of(ops.std, x), np.array([-4.0, -1.0, 5.0]) / (9 * np.sqrt(14 / 9)), rtol=1e-13)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from tinygrad_ce.core import REGISTRY
 from tinygrad_ce.numpy_protocol.registry import FUNCTIONS, UFUNCS, name_of
@@ -94,7 +94,7 @@ LEFT_OUT = (
     ),
     Family(
         "Bits, whole numbers and the inside of floating-point numbers",
-        "they have no derivative; masks combine with & | ^ ~",
+        "they have no derivative; masks combine with the operators of Python",
         "bitwise_count frexp gcd lcm ldexp left_shift right_shift nextafter spacing packbits unpackbits",
     ),
     Family(
@@ -168,8 +168,7 @@ def page() -> str:
     lines = [
         "# NumPy's functions on tensors",
         "",
-        "This page is written by `python -m tinygrad_ce.numpy_protocol.refused`, from the tables by which the package "
-        "works.",
+        "This page is written by `python -m tinygrad_ce.numpy_protocol`, from the tables by which the package works.",
         "What is listed as taken agrees with NumPy in value, dtype and kind of error; options that are not taken "
         "(`out=`, `where=`, `order=`...)",
         "are refused in words. A name that NumPy has twice (`np.abs`, `np.absolute`) is listed once.",
@@ -203,7 +202,3 @@ def _paragraph(names: list[str]) -> str:
 def names_left_out() -> set[str]:
     """All names of both tables, as `np.name`."""
     return {f"np.{name}" for family in (*LEFT_OUT, TAKES_NO_TENSOR) for name in family.names.split()}
-
-
-if __name__ == "__main__":
-    _: Any = print(page(), end="")
