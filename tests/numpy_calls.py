@@ -285,6 +285,8 @@ CALLS: list[Callable[[Any], Any]] = [
     lambda a: np.ndim(a),
     lambda a: np.size(a),
     lambda a: np.zeros_like(a),
+    lambda a: np.zeros_like(a=a),
+    lambda a: np.size(a=a),
     lambda a: np.ones_like(a, dtype=np.float32),
     lambda a: np.full_like(a, 2),
     lambda a: np.full_like(a, 2.5, shape=(2,)),

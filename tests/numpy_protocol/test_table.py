@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import types
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,8 @@ import pytest
 from leaves import wanted
 
 from tinygrad_ce.numpy_protocol import FUNCTIONS, UFUNCS
-from tinygrad_ce.numpy_protocol.refused import LEFT_OUT, names_left_out, page
+from tinygrad_ce.numpy_protocol.refusals import LEFT_OUT, names_left_out, page
+from tinygrad_ce.numpy_protocol.registry import name_of
 
 PAGE = Path(__file__).parents[2] / "docs" / "numpy.md"
 
@@ -64,3 +66,15 @@ def test_the_page_of_the_documentation_is_the_table() -> None:
     assert written.partition("## Left out")[2] == left_out, "write it: python -m tinygrad_ce.numpy_protocol"
     for name in (f"`{name}`" for name, f in NUMPYS.items() if f in FUNCTIONS and f"np.{f.__name__}" == name):
         assert name in written.partition("## Left out")[0], f"{name}: python -m tinygrad_ce.numpy_protocol"
+
+
+@pytest.mark.parametrize("function", sorted(FUNCTIONS, key=name_of), ids=name_of)
+def test_arguments_have_numpys_names(function: Any) -> None:
+    try:
+        theirs = [p.name for p in inspect.signature(function).parameters.values()]
+    except ValueError:  # an older NumPy does not say what its functions in C take
+        return
+    ours = [p for p in inspect.signature(FUNCTIONS[function]).parameters.values() if p.kind.name[:3] != "VAR"]
+    positional = [p.name for p in ours if p.kind is not p.KEYWORD_ONLY]
+    assert {p.name for p in ours} <= {*theirs}
+    assert positional == theirs[: len(positional)]

@@ -17,7 +17,7 @@ from tinygrad_ce.numpy_protocol.registry import (
     flat,
     implements,
     in_dtype,
-    moved,
+    rearrange,
     refuse_options,
     value,
 )
@@ -102,7 +102,7 @@ def take_along_axis(arr: Any, indices: Any, axis: int | None = -1) -> Any:
 
 @implements(np.compress)
 def compress(condition: Any, a: Any, axis: int | None = None) -> Any:
-    return moved(lambda numbers: np.compress(condition, numbers, axis), a)
+    return rearrange(lambda numbers: np.compress(condition, numbers, axis), a)
 
 
 @implements(np.extract)
@@ -112,7 +112,7 @@ def extract(condition: Any, arr: Any) -> Any:
 
 @implements(np.delete)
 def delete(arr: Any, obj: Any, axis: int | None = None) -> Any:
-    return moved(np.delete, arr, obj, axis)
+    return rearrange(np.delete, arr, obj, axis)
 
 
 # ---- moving and repeating
@@ -139,47 +139,51 @@ def flipud(m: Any) -> Any:
 
 @implements(np.rot90)
 def rot90(m: Any, k: int = 1, axes: Any = (0, 1)) -> Any:
-    return moved(np.rot90, m, k, axes)
+    return rearrange(np.rot90, m, k, axes)
 
 
 @implements(np.roll)
 def roll(a: Any, shift: Any, axis: Any = None) -> Any:
-    if np.ndim(shift) == 0 and (axis is None or np.ndim(axis) == 0):
-        return ops.roll(a, shift=operator.index(shift), axis=axis)
-    return moved(np.roll, a, shift, axis)
+    return ops.roll(a, shift=_whole_numbers(shift), axis=None if axis is None else _whole_numbers(axis))
 
 
 @implements(np.repeat)
 def repeat(a: Any, repeats: Any, axis: int | None = None) -> Any:
-    if np.ndim(repeats) == 0 and not isinstance(repeats, Tensor):
-        return ops.repeat(a, repeats=operator.index(repeats), axis=axis)
-    return moved(np.repeat, a, repeats, axis)
+    return ops.repeat(a, repeats=_whole_numbers(repeats), axis=axis)
 
 
 @implements(np.tile)
 def tile(A: Any, reps: Any) -> Any:
-    return ops.tile(A, reps=reps if np.ndim(reps) == 0 else tuple(reps))
+    return ops.tile(A, reps=_whole_numbers(reps))
+
+
+def _whole_numbers(x: Any) -> Any:
+    """A whole number as it is, a list or array of them as a tuple: what a primitive takes as a static parameter."""
+    if isinstance(x, Tensor):
+        raise TypeError(f"how often and how far elements go is a number, not a tensor: {x.label}.tolist() has numbers")
+    return operator.index(x) if np.ndim(x) == 0 else tuple(map(operator.index, x))
 
 
 @implements(np.resize)
 def resize(a: Any, new_shape: Any) -> Any:
-    return moved(np.resize, a, new_shape)
+    return rearrange(np.resize, a, new_shape)
 
 
 @implements(np.pad)
 def pad(array: Any, pad_width: Any, mode: str = "constant", **options: Any) -> Any:
     """Elements around a tensor: equal ones, or those that stand in it (mode edge, reflect, symmetric, wrap)."""
     if mode in ("edge", "reflect", "symmetric", "wrap") and options.get("reflect_type") != "odd":
-        return moved(np.pad, array, pad_width, mode, **options)
+        return rearrange(np.pad, array, pad_width, mode, **options)
     if mode != "constant":
         known = "constant, edge, reflect, symmetric and wrap"
         raise TypeError(f"np.pad: mode={mode!r} computes new numbers and has no derivative rule here: {known} have one")
+    fill = options.get("constant_values", 0)
+    if array.ndim and np.ndim(fill) == 0 and not isinstance(fill, Tensor) and not isinstance(pad_width, dict):
+        widths = np.broadcast_to(pad_width, (array.ndim, 2))
+        return ops.pad(array, widths=tuple(map(tuple, widths.tolist())), value=fill)
     border = np.pad(np.zeros(array.shape, array.dtype), pad_width, **options)
-    padded = moved(np.pad, array, pad_width)
-    if not border.any():
-        return padded
     inside = np.pad(np.ones(array.shape, bool), pad_width)
-    return ops.where(constant(inside), padded, constant(border))
+    return ops.where(constant(inside), rearrange(np.pad, array, pad_width), constant(border))
 
 
 # ---- ordering
@@ -223,9 +227,14 @@ def copy(a: Any) -> Any:
     return ops.astype(a, dtype=a.dtype)
 
 
-@implements(np.real, np.real_if_close)
+@implements(np.real)
 def real(val: Any) -> Any:
     return val
+
+
+@implements(np.real_if_close)
+def real_if_close(a: Any, tol: float = 100) -> Any:
+    return a
 
 
 def astype(x: Any, dtype: Any, /, *, copy: bool = True) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygrad_ce import ops
 from tinygrad_ce.core import Array, Tensor, interpreter
-from tinygrad_ce.numpy_protocol.refused import without_rule
+from tinygrad_ce.numpy_protocol.refusals import without_rule
 from tinygrad_ce.numpy_protocol.registry import FUNCTIONS, UFUNCS, name_of, refuse_options
 
 
@@ -160,7 +160,9 @@ class Operators(Tensor):
     # fmt: on
 
     def reshape(self, *shape: Any, order: str = "C") -> Tensor:
-        return FUNCTIONS[np.reshape](self, shape[0] if len(shape) == 1 else shape, order=order)
+        if order != "C":
+            refuse_options("reshape", ["order"])
+        return ops.reshape(self, shape=shape[0] if len(shape) == 1 else shape)
 
     def transpose(self, *axes: Any) -> Tensor:
         return ops.transpose(self, axes=axes[0] if len(axes) == 1 else axes or None)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
 from tinygrad_ce import ops
-from tinygrad_ce.numpy_protocol.registry import flat, implements, in_dtype, moved, value
+from tinygrad_ce.numpy_protocol.registry import flat, implements, in_dtype, rearrange, value
 from tinygrad_ce.numpy_protocol.ufuncs import vecdot
 from tinygrad_ce.ops.indexing import constant
 
@@ -108,12 +108,12 @@ def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
 def diag(v: Any, k: int = 0) -> Any:
     if v.ndim == 2:
         return ops.diagonal(v, offset=k)
-    return moved(np.diag, v, k)
+    return rearrange(np.diag, v, k)
 
 
 @implements(np.diagflat)
 def diagflat(v: Any, k: int = 0) -> Any:
-    return moved(np.diagflat, v, k)
+    return rearrange(np.diagflat, v, k)
 
 
 @implements(np.tril)

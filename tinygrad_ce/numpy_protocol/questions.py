@@ -18,11 +18,12 @@ from tinygrad_ce.ops.indexing import constant
 def _of_arrays(function: Any) -> Callable[..., Any]:
     """NumPy's function of the arrays themselves."""
 
-    def asked(*inputs: Any, **options: Any) -> Any:
-        return function(*(x.data if isinstance(x, Tensor) else x for x in inputs), **options)
+    def of_arrays(*inputs: Any, **options: Any) -> Any:
+        named = {name: x.data if isinstance(x, Tensor) else x for name, x in options.items()}
+        return function(*(x.data if isinstance(x, Tensor) else x for x in inputs), **named)
 
-    asked.__name__, asked.__doc__ = function.__name__, f"{name_of(function)} of the arrays that tensors hold."
-    return asked
+    of_arrays.__name__, of_arrays.__doc__ = function.__name__, f"{name_of(function)} of the arrays that tensors hold."
+    return of_arrays
 
 
 FUNCTIONS.update(
@@ -39,11 +40,11 @@ FUNCTIONS.update(
 def _new_array(function: Any) -> Callable[..., Any]:
     """An array made after the shape and dtype of a tensor: a constant of a traced program."""
 
-    def made_like(prototype: Tensor, *inputs: Any, **options: Any) -> Any:
-        return constant(function(prototype.data, *inputs, **options))
+    def like(*inputs: Any, **options: Any) -> Any:
+        return constant(_of_arrays(function)(*inputs, **options))
 
-    made_like.__name__, made_like.__doc__ = function.__name__, f"{name_of(function)}: an array, not a tensor."
-    return made_like
+    like.__name__, like.__doc__ = function.__name__, f"{name_of(function)}: an array, not a tensor."
+    return like
 
 
 FUNCTIONS.update({function: _new_array(function) for function in (np.zeros_like, np.ones_like, np.empty_like)})

@@ -16,11 +16,15 @@ from tinygrad_ce.ops.indexing import constant
 
 @implements(np.sum)
 def sum_(a: Any, axis: Any = None, dtype: Any = None, *, keepdims: bool = False) -> Any:
+    if axis is None and dtype is None and not keepdims:  # how a loss ends, without parameters to be looked at
+        return ops.reduce_sum(a)
     return ops.reduce_sum(in_dtype(a, dtype), axis=axis, keepdims=keepdims)
 
 
 @implements(np.mean)
 def mean(a: Any, axis: Any = None, dtype: Any = None, *, keepdims: bool = False) -> Any:
+    if axis is None and dtype is None and not keepdims:  # how a loss ends, without parameters to be looked at
+        return ops.reduce_mean(a)
     return ops.reduce_mean(in_dtype(a, dtype), axis=axis, keepdims=keepdims)
 
 

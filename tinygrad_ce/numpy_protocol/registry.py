@@ -17,7 +17,7 @@ UFUNCS: dict[Any, Callable[..., Any]] = {}  # what np.exp(t), np.add(t, u)... ru
 FUNCTIONS: dict[Any, Callable[..., Any]] = {}  # what np.sum(t), np.concatenate([t, u])... run
 
 INSTEAD_OF_OPTION = {
-    "out": "a tensor is never written to in place; use the result (of `array += t`: array = array + t)",
+    "out": "an array that is written to could not keep the history; use the result, as in array = array + t for +=",
     "where": "choose before, as in np.where(mask, t, 0)",
     "initial": "bring it in afterwards, as in np.sum(t) + initial",
     "dtype": "convert before, with t.astype(dtype)",
@@ -44,7 +44,7 @@ def implements(*functions: Any) -> Callable[[Callable[..., Any]], Callable[..., 
         function = functions[0]
 
         @wraps(ours)
-        def checked(*inputs: Any, **options: Any) -> Any:
+        def call(*inputs: Any, **options: Any) -> Any:
             try:
                 return ours(*inputs, **options)
             except TypeError:
@@ -53,10 +53,10 @@ def implements(*functions: Any) -> Callable[[Callable[..., Any]], Callable[..., 
                     raise
             return ours(*bound.args, **bound.kwargs)
 
-        checked.__name__ = function.__name__
-        checked.__doc__ = ours.__doc__ or f"{name_of(function)} of tensors: see NumPy's."
-        FUNCTIONS.update(dict.fromkeys(functions, checked))
-        return checked
+        call.__name__ = function.__name__
+        call.__doc__ = ours.__doc__ or f"{name_of(function)} of tensors: see NumPy's."
+        FUNCTIONS.update(dict.fromkeys(functions, call))
+        return call
 
     return register
 
@@ -90,9 +90,10 @@ def _without_defaults(
 def refuse_options(name: str, options: list[str]) -> None:
     """TypeError for options of NumPy's that we do not take, with what to write instead."""
     if options:
+        options = sorted(options, key=lambda option: option not in INSTEAD_OF_OPTION)
         advice = [INSTEAD_OF_OPTION[option] for option in options if option in INSTEAD_OF_OPTION]
         taken = ", ".join(f"{option}=" for option in options)
-        raise TypeError(f"{name} of a Tensor takes no {taken}" + "".join(f": {text}" for text in advice[:1]))
+        raise TypeError(f"{name} of a Tensor takes no {taken}" + "".join(f": {text}" for text in advice[:1])) from None
 
 
 # ---- what the families share
@@ -122,8 +123,8 @@ def along(axis: int, *keys: Any) -> tuple[Any, ...]:
     return (slice(None),) * axis + keys
 
 
-def moved(function: Callable[..., Array], x: Any, *inputs: Any, **options: Any) -> Any:
-    """What a NumPy function that only moves, repeats or drops elements, or writes zeros, makes of a tensor.
+def rearrange(function: Callable[..., Array], x: Any, *inputs: Any, **options: Any) -> Any:
+    """Call a NumPy function that only moves, repeats or drops elements, or writes zeros.
 
     NumPy does it to the numbers of the elements, from 1; then the elements of these numbers are taken, and 0 for 0.
     """

@@ -81,11 +81,11 @@ def broadcast_arrays(*args: Any) -> tuple[Any, ...]:
 def _at_least(function: Any) -> Callable[..., Any]:
     """np.atleast_1d and its like: a reshape to the shape that NumPy gives an array of this one."""
 
-    def reshaped(*arys: Any) -> Any:
+    def at_least(*arys: Any) -> Any:
         tensors = [ops.reshape(x, shape=function(np.empty(x.shape)).shape) for x in map(value, arys)]
         return tensors[0] if len(tensors) == 1 else tuple(tensors)
 
-    return implements(function)(reshaped)
+    return implements(function)(at_least)
 
 
 atleast_1d, atleast_2d, atleast_3d = map(_at_least, (np.atleast_1d, np.atleast_2d, np.atleast_3d))
@@ -138,13 +138,13 @@ def block(arrays: Any) -> Any:
     depth = _depth(arrays)
     ndim = max([depth, *(x.ndim for x in _leaves(arrays))])
 
-    def joined(part: Any, level: int) -> Any:
+    def join(part: Any, level: int) -> Any:
         if not isinstance(part, list):
             x = value(part)
             return ops.reshape(x, shape=(1,) * (ndim - x.ndim) + x.shape)
-        return ops.concatenate(*(joined(x, level - 1) for x in part), axis=ndim - level)
+        return ops.concatenate(*(join(x, level - 1) for x in part), axis=ndim - level)
 
-    return joined(arrays, depth)
+    return join(arrays, depth)
 
 
 def _leaves(part: Any) -> list[Any]:

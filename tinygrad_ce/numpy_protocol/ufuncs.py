@@ -59,13 +59,9 @@ def fmod(a: Any, b: Any) -> Any:
     return ops.where(ops.less(a, 0), -size, size)
 
 
-def choose_number(choose: Any) -> Any:
+def skip_nan(choose: Any) -> Any:
     """np.fmax, np.fmin: a NaN loses against a number."""
-
-    def chosen(a: Any, b: Any) -> Any:
-        return ops.where(ops.isnan(a), b, ops.where(ops.isnan(b), a, choose(a, b)))
-
-    return chosen
+    return lambda a, b: ops.where(ops.isnan(a), b, ops.where(ops.isnan(b), a, choose(a, b)))
 
 
 def logaddexp2(a: Any, b: Any) -> Any:
@@ -146,8 +142,8 @@ UFUNCS.update(
         np.sign: ops.sign,
         np.maximum: ops.maximum,
         np.minimum: ops.minimum,
-        np.fmax: choose_number(ops.maximum),
-        np.fmin: choose_number(ops.minimum),
+        np.fmax: skip_nan(ops.maximum),
+        np.fmin: skip_nan(ops.minimum),
         np.matmul: ops.matmul,
         np.greater: ops.greater,
         np.greater_equal: ops.greater_equal,
