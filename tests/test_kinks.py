@@ -42,11 +42,27 @@ assert numpy_protocol  # np.sin(t) and its like
         (lambda t: ops.xlogy(0.0, t), [0.0, 2.0], [0.0, 0.0]),
         (lambda t: np.logaddexp(t, 1.0), [1.0], [0.5]),
         (lambda t: ops.softplus(t), [0.0], [0.5]),
+        (lambda t: ops.floor(t), [0.0, 1.0, 1.5, -1.5], [0.0, 0.0, 0.0, 0.0]),
+        (lambda t: ops.rint(t) + ops.ceil(t) + ops.trunc(t), [0.5, 1.0, -0.0], [0.0, 0.0, 0.0]),
+        (lambda t: ops.mod(t, 2.0), [4.0, 1.0, -1.0], [1.0, 1.0, 1.0]),
+        (lambda t: ops.mod(7.5, t), [2.0, -2.0, 7.5], [-3.0, 4.0, -1.0]),
+        (lambda t: ops.mod(1.0, t), [0.1], [-9.0]),  # 1 % 0.1 is 0.1, not 0: 0.1 is a little more than a tenth
+        (lambda t: ops.floor_divide(t, 2.0), [4.0, 3.0], [0.0, 0.0]),
+        (lambda t: ops.hypot(t, 0.0), [0.0, -0.0, 3.0, -3.0], [0.0, 0.0, 1.0, -1.0]),
+        (lambda t: ops.hypot(t, t), [0.0], [0.0]),
+        (lambda t: ops.arctan2(t, 1.0), [0.0], [1.0]),
+        (lambda t: ops.arctan2(0.0, t), [0.0], [np.nan]),  # a point at the origin lies in no direction
+        (lambda t: ops.cbrt(t), [0.0, 8.0], [np.inf, 1 / 12]),
+        (lambda t: ops.arcsin(t) - ops.arccos(t), [1.0, -1.0, 0.0], [np.inf, np.inf, 2.0]),
+        (lambda t: ops.prod(t), [0.0, 2.0, 0.0], [0.0, 0.0, 0.0]),
+        (lambda t: ops.prod(t), [0.0, 2.0, 3.0], [6.0, 0.0, 0.0]),
+        (lambda t: ops.median(t), [1.0, 1.0, 3.0, 1.0], [0.0, 0.5, 0.0, 0.5]),
+        (lambda t: 0.0**t, [0.0, 2.0], [0.0, 0.0]),
     ],
     ids=text_of,
 )
 def test_kinks_are_as_documented(f: Callable[[Any], Any], at: Any, expected: Any) -> None:
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):
         np.testing.assert_array_equal(gradient_of(f, at), expected)
 
 
@@ -66,5 +82,5 @@ def test_nan_upstream_stays_on_its_branch() -> None:
 
 
 def test_the_slope_of_a_root_at_zero_is_infinite() -> None:
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):
         np.testing.assert_array_equal(gradient_of(np.sqrt, [0.0, 4.0]), [np.inf, 0.25])

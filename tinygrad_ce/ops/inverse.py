@@ -1,7 +1,7 @@
 """The trigonometric and hyperbolic functions with their inverses, logarithms to other bases, roots and erf.
 
 Derivatives: NIST Digital Library of Mathematical Functions, 4.20, 4.24, 4.34, 4.38 and 7.2. They are written so that
-no square overflows on the way and no digit is lost near the ends of a domain: (1 - x) * (1 + x), not 1 - x * x.
+no square overflows on the way, and no digit is lost in the tails and near the ends of a domain.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from math import erfc as complementary_error_function
 from math import inf, pi
 from math import log as logarithm
 from math import sqrt as square_root
+from typing import Any
 
 import numpy as np
 
 from tinygrad_ce.core import primitive
-from tinygrad_ce.ops.elementwise import exp, sigmoid, sqrt, where
+from tinygrad_ce.ops.elementwise import absolute, exp, sigmoid, sqrt, where
 
 LN_2, LN_10 = logarithm(2), logarithm(10)
 ERF_SLOPE = 2 / square_root(pi)  # of erf at 0
@@ -31,6 +32,11 @@ def tan_x(g, out, x):
     return g * (1 + out * out)
 
 
+def one_minus_square(x: Any) -> Any:
+    """1 - x**2 with its digits near 1, where it is a product; near 0 the slope of the product would lose them."""
+    return where(absolute(x) < 0.5, 1 - x * x, (1 - x) * (1 + x))
+
+
 @primitive
 def arcsin(x):
     return np.arcsin(x)
@@ -38,7 +44,7 @@ def arcsin(x):
 
 @arcsin.vjp("x")
 def arcsin_x(g, out, x):
-    return g / sqrt((1 - x) * (1 + x))
+    return g / sqrt(one_minus_square(x))
 
 
 @primitive
@@ -48,7 +54,7 @@ def arccos(x):
 
 @arccos.vjp("x")
 def arccos_x(g, out, x):
-    return -(g / sqrt((1 - x) * (1 + x)))
+    return -(g / sqrt(one_minus_square(x)))
 
 
 @primitive
@@ -143,7 +149,7 @@ def arctanh(x):
 
 @arctanh.vjp("x")
 def arctanh_x(g, out, x):
-    return g / ((1 - x) * (1 + x))
+    return g / one_minus_square(x)
 
 
 @primitive

@@ -5,7 +5,10 @@ from __future__ import annotations
 from numbers import Real
 from typing import Any
 
+import numpy as np
+
 from tinygrad_ce.core import primitive
+from tinygrad_ce.ops.comparison import logical_and
 from tinygrad_ce.ops.elementwise import log, where
 
 
@@ -25,6 +28,8 @@ def constant_power(x, *, exponent):
 def constant_power_x(g, out, x, *, exponent):
     if exponent == 0:
         return where(False, g, 0)  # not g * 0, which is NaN where g is infinite
+    if isinstance(exponent, np.generic):
+        exponent = exponent.item()  # np.int8(-128) - 1 is 127, and a float32 loses digits that x has
     if exponent == 2:  # what one would write
         return g * 2 * x
     return g * exponent * constant_power(x, exponent=exponent - 1)
@@ -44,5 +49,5 @@ def general_power_base(g, out, base, exponent):
 
 @general_power.vjp("exponent")
 def general_power_exponent(g, out, base, exponent):
-    # 0**b is 0 for every b > 0: its slope is 0, where out * log(0) would be 0 * -inf.
-    return g * out * log(where(base == 0, 1, base))
+    # 0**b is 0 for every b > 0: its slope is 0, where out * log(0) would be 0 * -inf. At b = 0 it is taken to be 0 too.
+    return g * out * log(where(logical_and(base == 0, exponent >= 0), 1, base))

@@ -41,7 +41,7 @@ def roll(x, *, shift, axis=None):
 
 @roll.vjp("x")
 def roll_x(g, out, x, *, shift, axis):
-    back = tuple(-n for n in shift) if isinstance(shift, tuple) else -shift
+    back = tuple(-n for n in shift) if np.ndim(shift) else -shift
     return roll(g, shift=back, axis=axis)
 
 
@@ -108,10 +108,10 @@ def repeat(x, *, repeats, axis=None):
 
 @repeat.vjp("x")
 def repeat_x(g, out, x, *, repeats, axis):
-    shape = (x.size,) if axis is None else x.shape
-    axis = 0 if axis is None else axis_from(axis, x.ndim)
+    shape = (x.size,) if axis is None or x.ndim == 0 else x.shape
+    axis = 0 if axis is None else axis_from(axis, len(shape))
     before, n, after = shape[:axis], shape[axis], shape[axis + 1 :]
-    if not isinstance(repeats, tuple):
+    if np.ndim(repeats) == 0:
         return reshape(reduce_sum(reshape(g, shape=(*before, n, repeats, *after)), axis=axis + 1), shape=x.shape)
     stops = np.cumsum(np.broadcast_to(repeats, n)).tolist()
     every: tuple[Any, ...] = (slice(None),) * axis
@@ -130,7 +130,7 @@ def tile(x, *, reps):
 
 @tile.vjp("x")
 def tile_x(g, out, x, *, reps):
-    counts = reps if isinstance(reps, tuple) else (reps,)
+    counts = tuple(reps) if np.ndim(reps) else (reps,)
     counts = (1,) * (g.ndim - len(counts)) + counts
     sizes = (1,) * (g.ndim - x.ndim) + x.shape
     tiles = reshape(g, shape=tuple(n for pair in zip(counts, sizes, strict=True) for n in pair))

@@ -6,19 +6,27 @@ from math import prod as count_of
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_tuple
 
 from tinygrad_ce.core import primitive
 from tinygrad_ce.ops.comparison import isnan
 from tinygrad_ce.ops.elementwise import astype, where
 from tinygrad_ce.ops.indexing import index
 from tinygrad_ce.ops.rearrange import flip, pad
-from tinygrad_ce.ops.reduction import reduced_axes, restored
+from tinygrad_ce.ops.reduction import restored
 from tinygrad_ce.ops.shape import axis_from, moveaxis, reshape, transpose
+
+
+def accumulated(function: Any, x: Any, **options: Any) -> Any:
+    """A sum or product by NumPy; of float16, which is a way to store numbers, computed in float32."""
+    if np.result_type(x) != np.float16:
+        return function(x, **options)
+    return function(x, dtype=np.float32, **options).astype(np.float16)
 
 
 @primitive
 def cumsum(x, *, axis=None):
-    return np.cumsum(x, axis)
+    return accumulated(np.cumsum, x, axis=axis)
 
 
 @cumsum.vjp("x")
@@ -28,7 +36,7 @@ def cumsum_x(g, out, x, *, axis):
 
 @primitive
 def cumprod(x, *, axis=None):
-    return np.cumprod(x, axis)
+    return accumulated(np.cumprod, x, axis=axis)
 
 
 @cumprod.vjp("x")
@@ -60,7 +68,10 @@ def behind_ones(rows: Any, distance: int) -> Any:
 
 def as_rows(x: Any, axis: Any) -> tuple[Any, tuple[int, ...]]:
     """x with the reduced axes as one, which is the last; and the order that the axes of x have in it."""
-    gone = reduced_axes(x.ndim, axis)
+    gone: tuple[int, ...] = tuple(range(x.ndim))
+    if axis is not None:
+        axes = normalize_axis_tuple(axis, max(x.ndim, 1))  # NumPy lets a single number be reduced along axis 0
+        gone = axes if x.ndim else ()
     order = (*(k for k in range(x.ndim) if k not in gone), *gone)
     sizes = [x.shape[k] for k in order]
     rest = len(order) - len(gone)
@@ -69,7 +80,7 @@ def as_rows(x: Any, axis: Any) -> tuple[Any, tuple[int, ...]]:
 
 @primitive
 def prod(x, *, axis=None, keepdims=False):
-    return np.prod(x, axis=axis, keepdims=keepdims)
+    return accumulated(np.prod, x, axis=axis, keepdims=keepdims)
 
 
 @prod.vjp("x")
@@ -154,14 +165,14 @@ add_along_axis.constant_in("indices")
 
 def median(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
     """The middle element, or the mean of the two in the middle; NaN if there is one among them."""
-    rows, _ = as_rows(x, axis)
+    rows, order = as_rows(x, axis)
     n = rows.shape[-1]
     if n == 0:
         raise ValueError(f"median: there is no element to be the middle one (shape {x.shape}, axis {axis})")
     ordered = sort(rows if rows.dtype.kind == "f" else astype(rows, dtype=np.dtype(float)), axis=-1)
     low, high, last = (index(ordered, (..., k)) for k in ((n - 1) // 2, n // 2, n - 1))
-    middle = where(isnan(last), last, low if n % 2 else (low + high) / 2)
+    middle = where(isnan(last), last, low if n % 2 else low / 2 + high / 2)
     if not keepdims:
         return middle
-    gone = reduced_axes(x.ndim, axis)
-    return reshape(middle, shape=tuple(1 if k in gone else n for k, n in enumerate(x.shape)))
+    left = order[: middle.ndim]
+    return reshape(middle, shape=tuple(n if k in left else 1 for k, n in enumerate(x.shape)))

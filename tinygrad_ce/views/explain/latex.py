@@ -67,6 +67,8 @@ _COMPARING = {
 }  # fmt: skip
 _NAMED = {
     "np.tanh": r"\tanh", "np.exp": r"\exp", "np.log": r"\log", "np.sin": r"\sin", "np.cos": r"\cos",
+    **{f"np.{name}": rf"\{name}" for name in ("tan", "sinh", "cosh")},
+    **{f"np.arc{name}": rf"\arc{name}" for name in ("sin", "cos", "tan")},
     "np.maximum": r"\max", "np.minimum": r"\min", "np.max": r"\max", "np.min": r"\min", "sigmoid": r"\sigma",
 }  # fmt: skip
 SUM, PRODUCT, POWER = 1, 2, 4  # how tightly signs bind

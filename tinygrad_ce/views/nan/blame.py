@@ -169,6 +169,8 @@ def source_of_share(tensor: Tensor, position: int, index: tuple[int, ...]) -> tu
         arguments = (tensor, position, upstream, out, values)
         return bool(np.isnan(_tried(share_of, arguments, np.zeros(np.shape(values[position])))[index]))
 
+    if reaches(0) and np.shape(values[position]) == tensor.shape:  # ordinary numbers lie outside of its domain
+        return index
     low, high = 1, tensor.size
     while low < high:  # a NaN among ordinary numbers shows where it arrives
         middle = (low + high) // 2

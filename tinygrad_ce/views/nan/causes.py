@@ -16,6 +16,7 @@ from tinygrad_ce import ops
 from tinygrad_ce.core import Array, Tensor
 from tinygrad_ce.losses.misuse import MOVING
 from tinygrad_ce.views.formula import number
+from tinygrad_ce.views.nan.domains import DOMAINS, divided_by_zero, outside
 from tinygrad_ce.views.nan.operands import Made, shown
 
 HUGE = 1e6  # a parameter beyond this has not learnt that, it has blown up
@@ -245,7 +246,7 @@ def _log(c: Case) -> Told | None:
     return (
         f"the logarithm of 0 is -inf{why}",
         cure
-        or "keep the argument away from 0: tg.ops.log(tg.ops.clip(x, low=1e-12)); where 0 * log(0) should be 0, "
+        or f"keep the argument away from 0: tg.ops.{c.name}(tg.ops.clip(x, low=1e-12)); where 0 * log(0) should be 0, "
         "tg.ops.xlogy(a, x) is a * log(x) with that",
     )
 
@@ -288,6 +289,11 @@ def _exp(c: Case) -> Told | None:
     return cause, (
         f"keep the argument small: standardise what goes in, or tg.ops.clip(x, high={int(limit * 0.9)}) before the exp"
     )
+
+
+def _growing(c: Case) -> Told | None:
+    x = c.operand("x")
+    return _overflow(c, f"{c.name}({number(x)})") if np.isfinite(x) else None
 
 
 def _div(c: Case) -> Told | None:
@@ -411,7 +417,8 @@ def _with_infinities(c: Case) -> Told | None:
             "tg.ops.where(mask, x, 0) leaves out what a product with 0 can't; a * log(b) with 0 * log(0) = 0 is "
             "tg.ops.xlogy(a, b)",
         )
-    what = {"div": "inf / inf", "sin": "the sine of inf", "cos": "the cosine of inf"}.get(c.name, "inf - inf")
+    known = {"div": "inf / inf", "sin": "the sine of inf", "cos": "the cosine of inf", "tan": "the tangent of inf"}
+    what = known.get(c.name, "inf - inf")
     return f"{what} is NaN", "replace what is infinite by a finite number first"
 
 
@@ -466,10 +473,12 @@ FORWARD: dict[str, Callable[[Case], Told | None]] = {
     "matmul": _product, "affine": _product, "contract": _product, "mul": _arithmetic, "add": _arithmetic,
     "sub": _arithmetic, "softmax": softmax_family, "log_softmax": softmax_family, "logsumexp": softmax_family,
     "xent": softmax_family, "soft_xent": softmax_family, "astype": _astype, "sin": _with_infinities,
-    "cos": _with_infinities,
+    "cos": _with_infinities, "tan": _with_infinities, "log2": _log, "log10": _log, "exp2": _growing, "sinh": _growing,
+    "cosh": _growing, "mod": divided_by_zero, "floor_divide": divided_by_zero, **dict.fromkeys(DOMAINS, outside),
 }  # fmt: skip
 ALONE = {
     *("log", "log1p", "exp", "expm1", "div", "sqrt", "constant_power", "general_power", "xlogy", "xlog1py"),
+    *("log2", "log10", "exp2", "sinh", "cosh", "mod", "floor_divide", *DOMAINS),
 }  # their words are of single numbers
 
 

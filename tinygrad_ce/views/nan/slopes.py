@@ -13,6 +13,7 @@ import numpy as np
 
 from tinygrad_ce.views.formula import number
 from tinygrad_ce.views.nan.causes import Case, Told, is_deviation, is_norm, of_a_zero, softmax_family, weighted_log
+from tinygrad_ce.views.nan.domains import DOMAINS, no_angle, slope_at_an_end
 from tinygrad_ce.views.nan.operands import shown
 
 CLIPPED_LOG = "keep it away from 0: tg.ops.log(tg.ops.clip(x, low=1e-12))"
@@ -167,5 +168,6 @@ def _xlogy_slope(c: Case, argument: str) -> Told | None:
 SLOPES: dict[str, Callable[[Case, str], Told | None]] = {
     "sqrt": _sqrt_slope, "log": _log_slope, "log1p": _log1p_slope, "div": _div_slope, "constant_power": _power_slope,
     "general_power": _power_slope, "exp": _exp_slope, "expm1": _exp_slope, "xlogy": _xlogy_slope,
-    "xlog1py": _xlogy_slope,
+    "xlog1py": _xlogy_slope, "log2": _log_slope, "log10": _log_slope, "arctan2": no_angle,
+    **dict.fromkeys(DOMAINS, slope_at_an_end),
 }  # fmt: skip

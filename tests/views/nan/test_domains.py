@@ -1,0 +1,41 @@
+"""`tg.why_nan` of functions that are not defined, overflow, or have no finite slope everywhere."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from views.nan.leaves import wanted
+
+import tinygrad_ce as tg
+from tinygrad_ce import ops
+
+FORWARD = [
+    (ops.arcsin, 1.5, "arcsin is defined from -1 to 1, and this is arcsin(1.5)", "clip"),
+    (ops.arccos, -2.0, "arccos is defined from -1 to 1", "clip"),
+    (ops.arctanh, 1.0, "arctanh is defined between -1 and 1", "clip"),
+    (ops.arccosh, 0.5, "arccosh is defined from 1 on", "low=1"),
+    (ops.log2, 0.0, "the logarithm of 0 is -inf", "tg.ops.log2(tg.ops.clip"),
+    (ops.log10, -1.0, "only positive numbers have a logarithm", "negative"),
+    (ops.cosh, 800.0, "cosh(800) is beyond", "smaller"),
+    (ops.exp2, 2000.0, "exp2(2000) is beyond", "smaller"),
+    (lambda x: ops.mod(x, 0.0), 3.0, "0.9 was divided by 0", "away from 0"),
+]
+BACKWARD = [
+    (ops.arcsin, 1.0, "the slope of arcsin at 1 is infinite", "clip"),
+    (ops.arccosh, 1.0, "the slope of arccosh at 1 is infinite", "clip"),
+    (ops.cbrt, 0.0, "the slope of cbrt at 0 is infinite", "away from 0"),
+    (lambda x: ops.arctan2(x, 0.0), 0.0, "no slope at (0, 0)", "where"),
+]
+
+
+@pytest.mark.parametrize(("f", "at", "cause", "cure"), [*FORWARD, *BACKWARD])
+def test_the_cause_and_the_cure_are_told(f: Any, at: float, cause: str, cure: str) -> None:
+    with np.errstate(all="ignore"):
+        loss = (f(wanted([1.9 if f is ops.arccosh else 0.9, at], "x")) * 2.0).sum()
+        found = tg.why_nan(loss)
+    finding = found.forward or found.backward
+    assert finding is not None
+    assert cause in finding.cause
+    assert cure in finding.cure
