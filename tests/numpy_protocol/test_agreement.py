@@ -15,6 +15,7 @@ from tinygrad_ce.numpy_protocol import FUNCTIONS
 from tinygrad_ce.numpy_protocol.registry import name_of
 
 OTHERWISE = {  # what we refuse, or refuse as another kind of error, and why
+    ("np.median", "()"): "a single number has an axis 0 here, as in np.sum, and NumPy refuses it in np.median",
     ("np.median", "(0, 3)"): "NumPy warns and answers NaN: there is no middle element",
     ('np.einsum("ii->i"', "(0, 3)"): "NumPy answers with memory that nobody has written to",
     ("np.linalg.matmul", "()"): "a TypeError that says to write a * b",
