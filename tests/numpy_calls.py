@@ -223,6 +223,7 @@ CALLS: list[Callable[[Any], Any]] = [
     lambda a: np.dot(2, a),
     lambda a: np.dot(a, [1, 2, 3]),
     lambda a: np.dot(np.ones((2, 2)), a),
+    lambda a: np.dot(a, np.arange(24.0).reshape(2, 3, 4)),
     lambda a: a.dot(a.T),
     lambda a: np.inner(a, a),
     lambda a: np.inner(a, 2.0),

@@ -133,6 +133,25 @@ def test_questions_about_a_tensor(function: Any) -> None:
     assert np.asarray(answer).dtype == np.asarray(expected).dtype
 
 
+@pytest.mark.parametrize("indices", [np.array([2, 0, 2]), np.array([[True, False]]), np.array(-1)])
+@pytest.mark.parametrize("axis", [None, 1])
+def test_places_may_be_tensors(indices: Any, axis: int | None) -> None:
+    x = wanted(A)
+    out = np.take(x, Tensor(indices), axis)
+    np.testing.assert_array_equal(out.data, np.take(A, indices, axis), strict=True)
+    upstream = np.arange(1.0, out.size + 1).reshape(out.shape)
+    numbers = np.take(np.arange(A.size).reshape(A.shape), indices, axis)
+    expected = np.bincount(numbers.ravel(), upstream.ravel(), A.size).reshape(A.shape)
+    np.testing.assert_array_equal(gradients(out, x, gradient=upstream), expected)
+
+
+def test_places_are_whole_numbers() -> None:
+    with pytest.raises(TypeError, match="indices are integers, not of dtype float64"):
+        np.take(wanted(A), Tensor([0.5]))
+    with pytest.raises(TypeError, match="takes no mode="):
+        np.take(wanted(A), Tensor([9]), mode="clip")
+
+
 EXACTLY_OR_NOT_AT_ALL: list[Callable[[Any], Any]] = [
     lambda t: np.trace(t),
     lambda t: np.trace(t, 1),

@@ -191,7 +191,7 @@ class Writer:
         for known in (id(x),) if own else (id(x), id(array)):
             if known in self.values:
                 return self.values[known]
-        if array.size == 0 or (self.section == "backward" and (array == array.flat[0]).all()):
+        if self.section == "backward" and array.size and (array == array.flat[0]).all():
             made = Value(f"_constant{len(self.alive)}", array, "constant")  # a rule has made it up, of shapes alone
             self.remember(x, made)
             return made
