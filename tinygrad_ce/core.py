@@ -121,7 +121,7 @@ class Tensor:
     def __neg__(self) -> Tensor: return ops.neg(self)
     # fmt: on
 
-    if TYPE_CHECKING:  # `backward.py` puts backward here, `numpy_protocol.py` the methods of arrays: sum, reshape, T...
+    if TYPE_CHECKING:  # `backward.py` puts backward here, `numpy_protocol` the methods of arrays: sum, reshape, T...
 
         def backward(self, gradient: Any = None) -> None: ...
         def __getattr__(self, name: str) -> Any: ...
@@ -147,7 +147,7 @@ def call(op: Primitive, inputs: tuple[Any, ...], params: dict[str, Any], run: Ca
             x = x.data
             if x.ndim == 0:
                 x = x[()]  # NumPy computes with its scalars several times faster than with arrays of one number
-        elif isinstance(x, (list, tuple)):
+        elif not isinstance(x, (np.ndarray, np.generic, float, int)):
             return op(*_without_lists(op, inputs), **params)
         arrays.append(x)
     run = run or op.run
@@ -189,10 +189,10 @@ def writes_to(x: Tensor) -> list[Any]:
 
 
 def _without_lists(op: Primitive, inputs: tuple[Any, ...]) -> Iterable[Any]:
-    """Lists as arrays; but `concatenate([a, b])` is `concatenate(a, b)`, as NumPy's is called."""
-    if op.starred and len(inputs) == 1:
+    """Lists and a DataFrame's columns as arrays; but `concatenate([a, b])` is `concatenate(a, b)`, as NumPy's is."""
+    if op.starred and len(inputs) == 1 and isinstance(inputs[0], (list, tuple)):
         return inputs[0]
-    return (np.asarray(x) if isinstance(x, (list, tuple)) else x for x in inputs)
+    return (x if isinstance(x, (Tensor, np.ndarray, np.generic, float, int)) else np.asarray(x) for x in inputs)
 
 
 class Interpreter:

@@ -35,6 +35,9 @@ def explains(op: Primitive) -> Callable[[Reason], Reason]:
 
 def explained(error: Exception, op: Primitive, inputs: tuple[Any, ...]) -> Exception:
     """The same kind of error, saying what happened, on which operation and arguments, with which shapes."""
+    kind = next(kind for kind in (TypeError, IndexError, AttributeError, ValueError) if isinstance(error, kind))
+    if error.__cause__ is not None and str(error).startswith(f"{op.name}: "):  # the same call, with a list as an array
+        return kind(str(error))
     arrays = [value.data if isinstance(value, Tensor) else value for value in inputs]
     reason = REASONS[op](*arrays) if op in REASONS else None
     if reason is None:
@@ -43,7 +46,6 @@ def explained(error: Exception, op: Primitive, inputs: tuple[Any, ...]) -> Excep
             names = [*op.arguments[:-1], *(f"{op.starred}[{i}]" for i in range(len(arrays)))]
         shapes = [f"{n} has shape {np.shape(a)}" for n, a in zip(names, arrays, strict=False) if np.ndim(a)]
         reason = "; ".join([" and ".join(shapes), str(error)] if shapes else [str(error)])
-    kind = next(kind for kind in (TypeError, IndexError, AttributeError, ValueError) if isinstance(error, kind))
     start = "" if reason.startswith(f"{op.name}: ") else f"{op.name}: "
     return kind(f"{start}{reason} ({call_text(op, inputs)})")
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.core import Tensor, primitive
+from tinygrad_ce.core import Tensor, interpreter, primitive
 
 
 class _Here:
@@ -19,6 +19,11 @@ class _Here:
 HERE = _Here()
 
 
+def constant(array: Any) -> Any:
+    """An array that code of ours has made of shapes and literals: in a traced program it is a constant."""
+    return interpreter.get().read(Tensor(array, name="constants"))
+
+
 def index(x: Any, key: Any) -> Any:
     """x[key], for slices, integers, None, ..., integer arrays and boolean masks in any mixture."""
     items = key if isinstance(key, tuple) else (key,)
@@ -29,7 +34,9 @@ def index(x: Any, key: Any) -> Any:
             array = item if isinstance(item, Tensor) else np.asarray(item)
             if array.dtype.kind not in "iub" and array.size:
                 raise IndexError(f"an index array must hold integers or booleans, and this one has dtype {array.dtype}")
-            arrays.append(array if array.size or isinstance(item, (Tensor, np.ndarray)) else array.astype(int))
+            if not isinstance(item, (Tensor, np.ndarray)):  # a literal; an empty one is a list of no places
+                array = constant(array if array.size else array.astype(int))
+            arrays.append(array)
             pattern.append(HERE)
         elif item is None or item is Ellipsis or isinstance(item, slice):
             pattern.append(item)

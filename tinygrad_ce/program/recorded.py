@@ -133,7 +133,7 @@ class Writer:
     def call(self, inner: Any, op: Primitive, inputs: tuple[Any, ...], params: dict[str, Any]) -> Any:
         """Compute by the body (no kernel needs to be compiled for this), and write the instruction down."""
         result = call(op, inputs, params, op.body)
-        if isinstance(result, Tensor) and not any(isinstance(x, (list, tuple)) for x in inputs):  # lists come again
+        if isinstance(result, Tensor) and id(result) not in self.values:  # a list comes again, as an array
             passing = self.section != "forward"  # a step on the way inside a rule
             name = f"_{len(self.instructions)}" if passing else None
             self.add(op, inputs, params, result, self.section, name)
