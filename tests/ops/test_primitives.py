@@ -208,6 +208,11 @@ def sum_of_squares(x: Any, axis: Any = None, ddof: int = 0, keepdims: bool = Fal
     return total / (x.size / max(np.size(total), 1) - ddof)
 
 
+def softmax_of(x: Any, axis: int) -> Any:
+    """SciPy's, which takes no empty array."""
+    return scipy.special.softmax(x, axis) if x.size else x
+
+
 ORACLES: dict[str, Callable[..., Any]] = {
     "absolute": np.abs,
     "add": np.add,
@@ -220,6 +225,7 @@ ORACLES: dict[str, Callable[..., Any]] = {
     "constant_power": lambda x, exponent: np.power(x, exponent),
     "contract": lambda *operands, subscripts: np.einsum(subscripts, *operands, optimize=True),
     "cos": np.cos,
+    "deviation": lambda v, x, axis=-1: v - np.sum(softmax_of(x, axis) * v, axis, keepdims=True),
     "div": np.divide,
     "equal": np.equal,
     "exp": np.exp,
@@ -235,6 +241,7 @@ ORACLES: dict[str, Callable[..., Any]] = {
     "log": np.log,
     "log1p": np.log1p,
     "log_softmax": lambda x, axis=-1: scipy.special.log_softmax(x, axis),
+    "log_softmax_grad": lambda v, x, axis=-1: v - softmax_of(x, axis) * np.sum(v, axis, keepdims=True),
     "logical_and": np.logical_and,
     "logical_not": np.logical_not,
     "logical_or": np.logical_or,
@@ -255,6 +262,7 @@ ORACLES: dict[str, Callable[..., Any]] = {
     "reshape": lambda x, shape: np.ravel(x).reshape(shape),
     "scatter_add": scattered,
     "sigmoid": scipy.special.expit,
+    "sigmoid_slope": lambda x: scipy.special.expit(x) * scipy.special.expit(-x),
     "sigmoid_xent": binary_cross_entropy,
     "sigmoid_xent_grad": binary_cross_entropy_slope,
     "sign": np.sign,
@@ -268,6 +276,7 @@ ORACLES: dict[str, Callable[..., Any]] = {
     "stack": lambda *arrays, axis=0: np.stack(arrays, axis),
     "sub": np.subtract,
     "tanh": np.tanh,
+    "tanh_slope": lambda x: np.cosh(x) ** -2.0,
     "transpose": np.transpose,
     "variance": sum_of_squares,
     "where": np.where,

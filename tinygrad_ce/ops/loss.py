@@ -12,7 +12,7 @@ import numpy as np
 
 from tinygrad_ce.core import primitive
 from tinygrad_ce.ops.elementwise import sigmoid, softplus, where
-from tinygrad_ce.ops.reduction import log_softmax, reduce_mean, reduce_sum, softmax
+from tinygrad_ce.ops.reduction import deviation, log_softmax, reduce_mean, reduce_sum, softmax
 from tinygrad_ce.ops.shape import expand_dims
 
 
@@ -193,8 +193,7 @@ xent_grad.constant_in("y", "w")
 
 def _softmax_curvature(v: Any, z: Any) -> Any:
     """(diag(p) - p p') v for each row: the Hessian of logsumexp, applied to a vector."""
-    p = softmax(z)
-    return p * (v - reduce_sum(p * v, axis=-1, keepdims=True))
+    return softmax(z) * deviation(v, z)
 
 
 def _soft_target(q: Any, w: Any, smoothing: float, classes: int) -> Any:
@@ -242,8 +241,7 @@ def soft_xent_grad_z(g, out, upstream, z, q, w, *, smoothing, reduction):
 
 @soft_xent_grad.vjp("q")
 def soft_xent_grad_q(g, out, upstream, z, q, w, *, smoothing, reduction):
-    along = reduce_sum(g * softmax(z), axis=-1, keepdims=True)
-    return _rows_of(upstream, z, reduction) * (along - g) * (w * (1 - smoothing))
+    return -(_rows_of(upstream, z, reduction) * deviation(g, z)) * (w * (1 - smoothing))
 
 
 soft_xent_grad.constant_in("w")
