@@ -25,14 +25,15 @@ def kernel_or_body(body: Callable[..., Any], name: str, min_size: int = 0) -> Ca
     """What stands in `op.run`: the kernel of this name where it can do the work, or the body.
 
     The kernel has the arguments of the primitive, and returns NotImplemented where the body shall do the work.
-    min_size: how many elements the first array has at least.
+    min_size: how many elements the deciding array has at least: the first, or of a gradient's kernel the logits, because
+    what is upstream may be a single number, or of another dtype.
     """
     kernel: Callable[..., Any] | None = None
+    behind_upstream = body.__code__.co_varnames[0] == "upstream"
 
     def run(x: Any, *rest: Any, **params: Any) -> Any:
         nonlocal kernel
-        # What is upstream of a gradient's kernel may be a single number: then the logits behind it decide.
-        array = x if (type(x) is np.ndarray and x.ndim) or not rest else rest[0]
+        array = rest[0] if behind_upstream else x
         if type(array) is np.ndarray and array.ndim and array.size >= min_size and _is_taken(array.dtype):
             if kernel is None:
                 kernel = _loaded(name) or body
