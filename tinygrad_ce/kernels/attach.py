@@ -25,8 +25,8 @@ def kernel_or_body(body: Callable[..., Any], name: str, min_size: int = 0) -> Ca
     """What stands in `op.run`: the kernel of this name where it can do the work, or the body.
 
     The kernel has the arguments of the primitive, and returns NotImplemented where the body shall do the work.
-    min_size: how many elements the deciding array has at least: the first, or of a gradient's kernel the logits, because
-    what is upstream may be a single number, or of another dtype.
+    min_size: how many elements the array that decides has at least: the first one; of a gradient's kernel the logits,
+    because what is upstream may be a single number, or of another dtype.
     """
     kernel: Callable[..., Any] | None = None
     behind_upstream = body.__code__.co_varnames[0] == "upstream"
