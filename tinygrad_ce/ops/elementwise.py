@@ -70,6 +70,8 @@ def sqrt_x(g, out, x):
 
 @primitive
 def absolute(x):
+    if getattr(x, "dtype", np.dtype(float)).kind == "i" and np.any(x == np.iinfo(x.dtype).min):
+        raise ValueError(f"abs({np.iinfo(x.dtype).min}) does not fit into {x.dtype}: convert first, with astype(float)")
     return np.abs(x)
 
 
