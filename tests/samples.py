@@ -37,6 +37,19 @@ def comparison() -> list[Sample]:
     return [S(*both, smooth=False, constant=(0, 1)) for both in inputs]
 
 
+def weighted_rows() -> list[Sample]:
+    """Numbers of the classes and the logits that weight them; in some rows one class has most of the mass."""
+    leading = spread(2, 3) + 5 * np.eye(3)[:2]
+    return [
+        S(spread(2, 3), spread(2, 3)),
+        S(spread(2, 3), leading),
+        S(spread(2, 3, 2), spread(2, 3, 2), axis=1),
+        S(spread(3), leading[0], axis=0),
+        S(spread(2, 1), spread(2, 1)),
+        S(spread(0, 3), spread(0, 3)),
+    ]
+
+
 labels = np.array([2, 0, 1, 2])
 ignoring = np.array([2, -1, 1, -1])
 
@@ -257,6 +270,8 @@ SAMPLES: dict[str, list[Sample]] = {
     "cos": of_shapes(spread),
     "tanh": [*of_shapes(spread), S(np.array([0.0, 30.0, -30.0]))],
     "sigmoid": [*of_shapes(spread), S(np.array([0.0, 30.0, -30.0, 800.0, -800.0]))],
+    "tanh_slope": [*of_shapes(spread), S(np.array([0.0, 30.0, -30.0]))],
+    "sigmoid_slope": [*of_shapes(spread), S(np.array([0.0, 30.0, -30.0, 800.0, -800.0]))],
     "relu": [*of_shapes(spread), S(np.array([0.0, -0.0, 1.0]), smooth=False)],
     "softplus": [*of_shapes(spread), S(np.array([0.0, 30.0, -30.0, 800.0, -800.0]))],
     "maximum": [*pairs(spread), S(np.array([1.0, 2.0]), np.array([1.0, 1.0]), smooth=False)],
@@ -469,6 +484,8 @@ SAMPLES: dict[str, list[Sample]] = {
     ],
     "softmax": soft(spread),
     "log_softmax": soft(spread),
+    "deviation": weighted_rows(),
+    "log_softmax_grad": weighted_rows(),
     # ---- shape
     "reshape": [
         S(spread(2, 3), shape=(3, 2)),

@@ -257,7 +257,7 @@ def test_printed_backprop(tmp_path):
 def test_one_graph(tmp_path):
     printed = run("09_one_graph.py", tmp_path)
     assert "    W0 = W0 - lr * d_W0" in printed.text
-    assert "# d_z1 = d_h1 * (1 - h1 * h1)\n   for i in range(256):" in printed.text
+    assert "# d_z1 = d_h1 * tanh_slope(z1)\n   for i in range(256):" in printed.text
     first, last = printed.after("2. Twenty steps", "\n   the loss goes from ")[:2]
     assert last < first / 2
     assert printed.after("step by step: ") == printed.after("compiled:  ")

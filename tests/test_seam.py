@@ -79,7 +79,7 @@ def test_the_forward_pass_of_a_network_call_by_call() -> None:
 
 
 def test_the_rules_of_a_recorded_backward_pass_call_by_call() -> None:
-    """By hand: xent_grad; then for each affine the gradient of x, W and b; tanh' = 1 - h h in between."""
+    """By hand: xent_grad; then for each affine the gradient of x, W and b; the slope of tanh in between."""
     model, recorder = network(), Recorder()
     loss = tg.losses.softmax_cross_entropy(model(X), Y)
     with interpreted(recorder):
@@ -88,7 +88,7 @@ def test_the_rules_of_a_recorded_backward_pass_call_by_call() -> None:
     assert recorder.names == [
         "xent_grad",
         *("transpose", "matmul", *of_weights, *of_bias),
-        *("mul", "sub", "mul"),
+        *("tanh_slope", "mul"),
         *("matmul", *of_bias),  # X asks for no gradient, and is an array, which NumPy transposes
     ]
     assert all(isinstance(result, Tensor) for result in recorder.results)

@@ -143,7 +143,7 @@ def test_results_below_the_normal_range_are_right(dtype):
 HOT = [
     "load_row", "row_exponentials", "accurate_sum", "store_row", "_gaps", "xent_panel",
     "xent_rows", "soft_xent_rows", "_softmax_panel", "_softmax_rows", "_log_softmax", "_sigmoid_xent_block",
-    "_sigmoid", "_softplus", "_sgd", "_sgd_momentum", "_adam", "_rmsprop",
+    "_sigmoid", "_softplus", "_tanh_slope", "_sigmoid_slope", "_sgd", "_sgd_momentum", "_adam", "_rmsprop",
 ]  # fmt: skip
 # Instructions on a whole vector: products and sums of floats, or comparisons and maxima.
 COUNT_PACKED = f"""
@@ -157,6 +157,7 @@ for dtype, suffix in ((np.float32, "p[sd]"), (np.float64, "pd")):
     few = z[:, :5].copy()
     cross_entropy.xent(few, y, 1.0), cross_entropy.xent(z, y, 1.0, smoothing=0.1), cross_entropy.soft_xent(z, z, 1.0)
     softmax.softmax(z), softmax.softmax(few), softmax.log_softmax(z), elementwise.sigmoid(z), elementwise.softplus(z)
+    elementwise.tanh_slope(z), elementwise.sigmoid_slope(z)
     binary_cross_entropy.sigmoid_xent(z, z, 1.0, 1.0)
     optimizers.sgd(z, z, 0.1, 0.0), optimizers.sgd_momentum(z, z, z.copy(), 0.1, 0.9, False, 0.0)
     optimizers.adam(z, z, z.copy(), z.copy(), 0.1, 0.9, 0.99, 1.0, 1e-8, 0.0, 0.0)

@@ -237,6 +237,11 @@ def on_diagonal(values: Any, shape: Any, offset: int = 0, axis1: int = 0, axis2:
     return out
 
 
+def softmax_of(x: Any, axis: int) -> Any:
+    """SciPy's, which takes no empty array."""
+    return scipy.special.softmax(x, axis) if x.size else x
+
+
 ORACLES: dict[str, Callable[..., Any]] = {
     "add_along_axis": added_along,
     "arccos": exactly(mpmath.acos),
@@ -294,6 +299,7 @@ ORACLES: dict[str, Callable[..., Any]] = {
     "constant_power": lambda x, exponent: np.power(x, exponent),
     "contract": lambda *operands, subscripts: np.einsum(subscripts, *operands, optimize=True),
     "cos": np.cos,
+    "deviation": lambda v, x, axis=-1: v - np.sum(softmax_of(x, axis) * v, axis, keepdims=True),
     "div": np.divide,
     "equal": np.equal,
     "exp": np.exp,
@@ -309,6 +315,7 @@ ORACLES: dict[str, Callable[..., Any]] = {
     "log": np.log,
     "log1p": np.log1p,
     "log_softmax": lambda x, axis=-1: scipy.special.log_softmax(x, axis),
+    "log_softmax_grad": lambda v, x, axis=-1: v - softmax_of(x, axis) * np.sum(v, axis, keepdims=True),
     "logical_and": np.logical_and,
     "logical_not": np.logical_not,
     "logical_or": np.logical_or,
@@ -329,6 +336,7 @@ ORACLES: dict[str, Callable[..., Any]] = {
     "reshape": lambda x, shape: np.ravel(x).reshape(shape),
     "scatter_add": scattered,
     "sigmoid": scipy.special.expit,
+    "sigmoid_slope": lambda x: scipy.special.expit(x) * scipy.special.expit(-x),
     "sigmoid_xent": binary_cross_entropy,
     "sigmoid_xent_grad": binary_cross_entropy_slope,
     "sign": np.sign,
@@ -343,6 +351,7 @@ ORACLES: dict[str, Callable[..., Any]] = {
     "std": lambda x, **params: np.sqrt(sum_of_squares(x, **params)),
     "sub": np.subtract,
     "tanh": np.tanh,
+    "tanh_slope": lambda x: np.cosh(x) ** -2.0,
     "transpose": np.transpose,
     "variance": sum_of_squares,
     "where": np.where,

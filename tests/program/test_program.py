@@ -117,7 +117,7 @@ def test_a_small_network_prints_what_a_student_would_write():
         "d_W2 = h1.T @ d_z2",
         "d_b2 = d_z2.sum(axis=0)",
         "d_h1 = d_z2 @ W2.T",
-        "d_z1 = d_h1 * (1 - h1 * h1)",
+        "d_z1 = d_h1 * tanh_slope(z1)",
         "d_W0 = x.T @ d_z1",
         "return loss, d_W0, d_b0, d_W2, d_b2",
     ):

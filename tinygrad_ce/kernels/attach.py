@@ -5,6 +5,7 @@ Nothing here imports Numba; a kernel's file does, and it is imported when the ke
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -17,6 +18,7 @@ from tinygrad_ce.core import Primitive, Rule, Tensor, interpreter
 from tinygrad_ce.kernels import find
 
 MIN_ELEMENTS = 4096  # for fewer, NumPy is as fast, and no toy network waits for a compiler
+MIN_ELEMENTS_OF_SLOPES = 256  # a layer of a toy network: NumPy takes seven steps here, and 10 us where a loop takes 2
 MIN_ELEMENTS_OF_TANH = 500_000  # NumPy's own tanh, so only threads can gain
 
 
@@ -24,30 +26,48 @@ def kernel_or_body(body: Callable[..., Any], name: str, min_size: int = 0) -> Ca
     """What stands in `op.run`: the kernel of this name where it can do the work, or the body.
 
     The kernel has the arguments of the primitive, and returns NotImplemented where the body shall do the work.
-    min_size: how many elements the first array has at least.
+    min_size: how many elements the array that decides has at least: the first one; of a gradient's kernel the logits,
+    because what is upstream may be a single number, or of another dtype.
     """
     kernel: Callable[..., Any] | None = None
+    position = int(body.__code__.co_varnames[0] == "upstream")
 
-    def run(x: Any, *rest: Any, **params: Any) -> Any:
+    def run(*inputs: Any, **params: Any) -> Any:
         nonlocal kernel
-        # What is upstream of a gradient's kernel may be a single number: then the logits behind it decide.
-        array = x if (type(x) is np.ndarray and x.ndim) or not rest else rest[0]
-        if type(array) is np.ndarray and array.ndim and array.size >= min_size and _is_taken(array.dtype):
+        array = inputs[position]
+        if isinstance(array, (np.ndarray, np.generic)) and not _is_taken(array.dtype):
+            return _in_floats(run, inputs, position, params)
+        if type(array) is np.ndarray and array.ndim and array.size >= min_size:
             if kernel is None:
                 kernel = _loaded(name) or body
-            out = kernel(x, *rest, **params)
+            out = kernel(*inputs, **params)
             if out is not NotImplemented:
                 return out
-        return body(x, *rest, **params)
+        return body(*inputs, **params)
 
     def run_unary(x: Any) -> Any:
-        return body(x) if type(x) is np.ndarray and x.size < min_size else run(x)
+        return body(x) if type(x) is np.ndarray and x.size < min_size and _is_taken(x.dtype) else run(x)
 
     return run_unary if min_size and not body.__kwdefaults__ else run
 
 
 def _is_taken(dtype: np.dtype[Any]) -> bool:
     return dtype.char in "fd" and dtype.isnative  # float32 and float64
+
+
+def _in_floats(run: Callable[..., Any], inputs: tuple[Any, ...], position: int, params: dict[str, Any]) -> Any:
+    """The same in what loops and bodies take: float32 for float16, float64 for integers, the order of this machine.
+
+    NumPy computes the exponential of a uint8 in float16, and -x in uint8. Floats are given back in their own dtype.
+    """
+    dtype = inputs[position].dtype
+    floats = [i == position or getattr(getattr(x, "dtype", None), "kind", "") == "f" for i, x in enumerate(inputs)]
+    out = run(*(_as_float(x) if is_float else x for x, is_float in zip(inputs, floats, strict=True)), **params)
+    return out.astype(dtype) if dtype.kind == "f" else out
+
+
+def _as_float(x: Any) -> Any:
+    return x.astype(np.float32 if x.dtype.char in "ef" else np.float64)
 
 
 def _loaded(name: str) -> Callable[..., Any] | None:
@@ -60,10 +80,15 @@ def _loaded(name: str) -> Callable[..., Any] | None:
     return find(name)
 
 
+# NumPy's own loops; what is no float32 or float64 is made one.
+WITHOUT_KERNEL = (
+    *(ops.exp, ops.expm1, ops.log, ops.log1p, ops.sqrt, ops.sin, ops.cos, ops.deviation, ops.log_softmax_grad),
+)
 LOSSES = (ops.xent, ops.soft_xent, ops.sigmoid_xent)
 KERNELS: dict[Primitive, int] = {  # and the smallest size that is worth a compilation
     **dict.fromkeys((*LOSSES, ops.xent_grad, ops.soft_xent_grad, ops.sigmoid_xent_grad), 0),
     **dict.fromkeys((ops.softmax, ops.log_softmax, ops.logsumexp, ops.sigmoid, ops.softplus), MIN_ELEMENTS),
+    **dict.fromkeys((ops.sigmoid_slope, ops.tanh_slope), MIN_ELEMENTS_OF_SLOPES),
     ops.tanh: MIN_ELEMENTS_OF_TANH,
 }
 
@@ -160,7 +185,7 @@ def set_aside(tensors: Iterable[Tensor]) -> Iterator[None]:
 
 def attach() -> None:
     """Put the kernels into their primitives."""
-    for op, min_size in KERNELS.items():
+    for op, min_size in {**KERNELS, **dict.fromkeys(WITHOUT_KERNEL, sys.maxsize)}.items():
         op.run = kernel_or_body(op.body, op.name, min_size)
     for op in FUSED:
         op.run = _leaving_gradient(op, op.run)

@@ -111,7 +111,6 @@ def _sigmoid_xent_block(z, y, w, weight, upstream, loss, slope):
         # 0 * inf is 0 here: a label says that the other term does not count.
         left = either(negative == zero, zero, negative * (max(x, zero) + rest))
         right = either(positive == zero, zero, positive * (max(-x, zero) + rest))
-        bad = either(x < np.inf, zero, x - x)  # NaN at inf and NaN, where the model has said nothing
-        counts = weight[i] != zero
-        loss[i] = either(counts, weight[i] * (left + right) + bad, zero)
-        slope[i] = either(counts, upstream[i] * (weight[i] * (negative * p - positive * q)) + bad, zero)
+        counts = weight[i] * (positive + negative) != zero  # otherwise nothing that stands here matters
+        loss[i] = either(counts, weight[i] * (left + right), zero)
+        slope[i] = either(counts, upstream[i] * (weight[i] * (negative * p - positive * q)), zero)

@@ -83,7 +83,7 @@ def xent_with_gradient(
         return NotImplemented
     rows, classes = z.shape
     is_toy = type(w) is float and smoothing == 0 and classes <= MAX_PANEL_CLASSES and is_short(z) and rows
-    if is_toy and y.shape == (rows,) and z.flags.c_contiguous and y.flags.c_contiguous:  # without ceremony
+    if is_toy and y.shape == (rows,) and z.flags.c_contiguous and y.flags.c_contiguous and y.dtype == np.int64:
         loss, slope = np.empty(rows, z.dtype), np.empty(z.shape, z.dtype)
         labels, share = (ignore_index is not None, ignore_index or 0), 1 / rows if reduction == "mean" else 1.0
         scratch = panel_scratch(classes, rows, z.dtype)
@@ -104,7 +104,7 @@ def _xent(
     slope: Array,
 ) -> Any:
     """Fill the gradient if there is room for one, and return the loss."""
-    z, y = contiguous(z), contiguous(y)
+    z, y = contiguous(z), np.ascontiguousarray(y, np.int64)  # Numba would read labels of another byte order as others
     rows, classes = z.shape
     check_same_shape(y.shape, (rows,))
     each, share = own_upstream(upstream, reduction, (rows,), z), upstream_share(reduction, rows, upstream)

@@ -1,4 +1,4 @@
-"""Functions of one number: tanh, sigmoid and softplus."""
+"""Functions of one number: tanh, sigmoid, softplus, and the slopes of the first two."""
 
 from __future__ import annotations
 
@@ -27,6 +27,14 @@ def softplus(x: Array) -> Array:
     return _one_by_one(_softplus, x, 1.3)
 
 
+def tanh_slope(x: Array) -> Array:
+    return _one_by_one(_tanh_slope, x, 0.8)
+
+
+def sigmoid_slope(x: Array) -> Array:
+    return _one_by_one(_sigmoid_slope, x, 0.8)
+
+
 def _one_by_one(loop: Callable[..., Any], x: Array, nanoseconds: float) -> Array:
     x = np.ascontiguousarray(x)
     out = empty(x.shape, x.dtype)
@@ -47,3 +55,19 @@ def _softplus(x, out):
     zero = x.dtype.type(0)
     for i in range(len(x)):
         out[i] = max(x[i], zero) + log1p_of(exp_of(-abs(x[i]), zero))
+
+
+@jit
+def _tanh_slope(x, out):
+    zero, one, two = x.dtype.type(0), x.dtype.type(1), x.dtype.type(2)
+    for i in range(len(x)):
+        e = exp_of(-two * abs(x[i]), zero)
+        out[i] = two * two * e / (one + e * (two + e))
+
+
+@jit
+def _sigmoid_slope(x, out):
+    zero, one, two = x.dtype.type(0), x.dtype.type(1), x.dtype.type(2)
+    for i in range(len(x)):
+        e = exp_of(-abs(x[i]), zero)
+        out[i] = e / (one + e * (two + e))

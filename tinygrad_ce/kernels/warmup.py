@@ -47,6 +47,7 @@ def _calls(dtype: np.dtype[Any]) -> Iterator[tuple[str, Sequence[Callable[[], An
     yield "log_softmax, logsumexp", [partial(softmax.log_softmax, few), partial(softmax.logsumexp, few, axis=-1)]
     yield "sigmoid", [partial(elementwise.sigmoid, few)]
     yield "softplus", [partial(elementwise.softplus, few)]
+    yield "tanh_slope, sigmoid_slope", [partial(elementwise.tanh_slope, few), partial(elementwise.sigmoid_slope, few)]
     for shape in ((3,), (2, 3)):
         p, g, m, s = (np.ones(shape, dtype) for _ in range(4))
         of = f"{len(shape)}-D parameters"

@@ -70,6 +70,8 @@ def sqrt_x(g, out, x):
 
 @primitive
 def absolute(x):
+    if getattr(x, "dtype", np.dtype(float)).kind == "i" and np.any(x == np.iinfo(x.dtype).min):
+        raise ValueError(f"abs({np.iinfo(x.dtype).min}) does not fit into {x.dtype}: convert first, with astype(float)")
     return np.abs(x)
 
 
@@ -115,7 +117,19 @@ def tanh(x):
 
 @tanh.vjp("x")
 def tanh_x(g, out, x):
-    return g * (1 - out * out)
+    return g * tanh_slope(x)
+
+
+@primitive
+def tanh_slope(x):
+    """1 - tanh(x)**2, without the subtraction: where tanh(x) is nearly 1, it would leave no digits."""
+    e = np.exp(-2 * np.minimum(np.abs(x), 400))  # beyond, the slope is 0, and -2 * x might be too large
+    return 4 * e / (1 + e * (2 + e))
+
+
+@tanh_slope.vjp("x")
+def tanh_slope_x(g, out, x):
+    return -2 * g * out * tanh(x)
 
 
 @primitive
@@ -126,7 +140,19 @@ def sigmoid(x):
 
 @sigmoid.vjp("x")
 def sigmoid_x(g, out, x):
-    return g * out * (1 - out)
+    return g * sigmoid_slope(x)
+
+
+@primitive
+def sigmoid_slope(x):
+    """sigmoid(x) * sigmoid(-x): 1 - sigmoid(x) would leave no digits where sigmoid(x) is nearly 1."""
+    e = np.exp(-np.abs(x))
+    return e / (1 + e * (2 + e))
+
+
+@sigmoid_slope.vjp("x")
+def sigmoid_slope_x(g, out, x):
+    return -g * out * tanh(x / 2)  # tanh(x / 2) is sigmoid(x) - sigmoid(-x), with its digits near 0
 
 
 @primitive

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.core import primitive
-from tinygrad_ce.ops.elementwise import sigmoid, softplus, where
-from tinygrad_ce.ops.reduction import log_softmax, reduce_mean, reduce_sum, softmax
+from tinygrad_ce.ops.elementwise import sigmoid, sigmoid_slope, softplus, where
+from tinygrad_ce.ops.reduction import deviation, log_softmax, reduce_mean, reduce_sum, softmax
 from tinygrad_ce.ops.shape import expand_dims
 
 
@@ -185,16 +185,21 @@ def xent_grad_upstream(g, out, upstream, z, y, w, *, smoothing, reduction, ignor
 @xent_grad.vjp("z")
 def xent_grad_z(g, out, upstream, z, y, w, *, smoothing, reduction, ignore_index):
     mass = expand_dims(target_mass(z, y, w, smoothing=smoothing, ignore_index=ignore_index), axis=-1)
-    return _softmax_curvature(where(mass == 0, 0, g * _rows_of(upstream, z, reduction) * mass), z)
+    return _softmax_curvature(g * _rows_of(upstream, z, reduction), z, mass)
 
 
 xent_grad.constant_in("y", "w")
 
 
-def _softmax_curvature(v: Any, z: Any) -> Any:
-    """(diag(p) - p p') v for each row: the Hessian of logsumexp, applied to a vector."""
-    p = softmax(z)
-    return p * (v - reduce_sum(p * v, axis=-1, keepdims=True))
+def _softmax_curvature(v: Any, z: Any, mass: Any) -> Any:
+    """mass (diag(p) - p p') v for each row: the Hessian of logsumexp, applied to a vector."""
+    z = _counting(z, mass)
+    return softmax(z) * deviation(_counting(v, mass) * mass, z)
+
+
+def _counting(x: Any, weight: Any) -> Any:
+    """x, and 0 where it has no weight: 0 times what stands there may be NaN, and so may a derivative of that."""
+    return where(weight == 0, 0, x)
 
 
 def _soft_target(q: Any, w: Any, smoothing: float, classes: int) -> Any:
@@ -215,7 +220,7 @@ def soft_xent_z(g, out, z, q, w, *, smoothing, reduction):
 
 @soft_xent.vjp("q")
 def soft_xent_q(g, out, z, q, w, *, smoothing, reduction):
-    return -(_rows_of(g, z, reduction) * log_softmax(z)) * (w * (1 - smoothing))
+    return -(_rows_of(g, z, reduction) * _counting(log_softmax(z), w)) * (w * (1 - smoothing))
 
 
 soft_xent.constant_in("w")
@@ -237,13 +242,12 @@ def soft_xent_grad_upstream(g, out, upstream, z, q, w, *, smoothing, reduction):
 @soft_xent_grad.vjp("z")
 def soft_xent_grad_z(g, out, upstream, z, q, w, *, smoothing, reduction):
     mass = reduce_sum(_soft_target(q, w, smoothing, z.shape[-1]), axis=-1, keepdims=True)
-    return _softmax_curvature(g * mass * _rows_of(upstream, z, reduction), z)
+    return _softmax_curvature(g * _rows_of(upstream, z, reduction), z, mass)
 
 
 @soft_xent_grad.vjp("q")
 def soft_xent_grad_q(g, out, upstream, z, q, w, *, smoothing, reduction):
-    along = reduce_sum(g * softmax(z), axis=-1, keepdims=True)
-    return _rows_of(upstream, z, reduction) * (along - g) * (w * (1 - smoothing))
+    return -(_rows_of(upstream, z, reduction) * _counting(deviation(g, z), w)) * (w * (1 - smoothing))
 
 
 soft_xent_grad.constant_in("w")
@@ -252,11 +256,10 @@ soft_xent_grad.constant_in("w")
 @primitive
 def sigmoid_xent(z, y, w, weight, *, reduction="none"):
     """-weight (w y log p + (1 - y) log(1 - p)) with p = sigmoid(z); two terms of one sign, so nothing cancels."""
+    positive, negative = weight * w * y, weight * (1 - y)
     with np.errstate(invalid="ignore"):  # 0 * inf, where the term is 0
-        positive = np.where(w * y == 0, 0, w * y * softplus(-z))
-        negative = np.where(y == 1, 0, (1 - y) * softplus(z))
-        loss = np.where(np.isnan(z) | (z == np.inf), np.nan, positive + negative)
-        loss = np.where(np.equal(weight, 0), 0, weight * loss)
+        left = np.where(negative == 0, 0, negative * softplus(z))
+        loss = left + np.where(positive == 0, 0, positive * softplus(-z))
     return _reduced(loss.astype(z.dtype, copy=False), reduction)
 
 
@@ -267,6 +270,7 @@ def sigmoid_xent_z(g, out, z, y, w, weight, *, reduction):
 
 @sigmoid_xent.vjp("y")
 def sigmoid_xent_y(g, out, z, y, w, weight, *, reduction):
+    z = _counting(z, weight)
     return _spread(g, z.size, reduction) * weight * (w * softplus(-z) - softplus(z))
 
 
@@ -276,9 +280,8 @@ sigmoid_xent.constant_in("w", "weight")
 @primitive
 def sigmoid_xent_grad(upstream, z, y, w, weight, *, reduction="none"):
     """upstream weight ((1 - y) sigmoid(z) - w y sigmoid(-z)): for w = 1 that is p - y without its cancellation."""
-    slope = np.where(z == np.inf, np.nan, (1 - y) * sigmoid(z) - w * y * sigmoid(-z))
-    slope = np.where(np.equal(weight, 0), 0, weight * slope * _spread(upstream, z.size, reduction))
-    return slope.astype(z.dtype, copy=False)
+    slope = weight * ((1 - y) * sigmoid(z) - w * y * sigmoid(-z)) * _spread(upstream, z.size, reduction)
+    return np.where(weight * (w * y + (1 - y)) == 0, 0, slope).astype(z.dtype, copy=False)
 
 
 @sigmoid_xent_grad.vjp("upstream")
@@ -288,11 +291,13 @@ def sigmoid_xent_grad_upstream(g, out, upstream, z, y, w, weight, *, reduction):
 
 @sigmoid_xent_grad.vjp("z")
 def sigmoid_xent_grad_z(g, out, upstream, z, y, w, weight, *, reduction):
-    return g * _spread(upstream, z.size, reduction) * weight * ((1 - y) + w * y) * sigmoid(z) * sigmoid(-z)
+    weight = weight * (w * y + (1 - y))
+    return g * _spread(upstream, z.size, reduction) * weight * sigmoid_slope(_counting(z, weight))
 
 
 @sigmoid_xent_grad.vjp("y")
 def sigmoid_xent_grad_y(g, out, upstream, z, y, w, weight, *, reduction):
+    z = _counting(z, weight)
     return -(g * _spread(upstream, z.size, reduction) * weight * (sigmoid(z) + w * sigmoid(-z)))
 
 

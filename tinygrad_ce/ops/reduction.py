@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygrad_ce.core import Primitive, primitive
 from tinygrad_ce.ops.comparison import equal, logical_or, not_equal
-from tinygrad_ce.ops.elementwise import astype, exp, where
+from tinygrad_ce.ops.elementwise import astype, where
 from tinygrad_ce.ops.shape import broadcast_to, reshape
 
 
@@ -149,14 +149,37 @@ def logsumexp_x(g, out, x, *, axis, keepdims):
 
 @primitive
 def softmax(x, *, axis=-1):
+    top = np.max(x, axis=axis, keepdims=True)
     with np.errstate(invalid="ignore"):  # inf - inf is NaN, and so is the row
-        e = np.exp(x - np.max(x, axis=axis, keepdims=True))
+        gap = x - top
+        back = gap - x
+        lost = (x - (gap - back)) - (top + back)  # what rounding the gap has cost (as in kernels/vector_math.py)
+    e = np.exp(gap)
+    e = e + e * np.where(np.isfinite(lost), lost, 0)
     return e / np.sum(e, axis=axis, keepdims=True)
 
 
 @softmax.vjp("x")
 def softmax_x(g, out, x, *, axis):
-    return out * (g - reduce_sum(g * out, axis=axis, keepdims=True))
+    return out * deviation(g, x, axis=axis)
+
+
+@primitive
+def deviation(v, x, *, axis=-1):
+    """v - sum(p v) with p = softmax(x); both counted from the v of a class where p is nearly 1, which keeps digits."""
+    p = softmax(x, axis=axis)
+    v = v - np.sum(np.where(p > 0.5, v, 0), axis=axis, keepdims=True)
+    return v - np.sum(p * v, axis=axis, keepdims=True)
+
+
+@deviation.vjp("v")
+def deviation_v(g, out, v, x, *, axis):
+    return log_softmax_grad(g, x, axis=axis)
+
+
+@deviation.vjp("x")
+def deviation_x(g, out, v, x, *, axis):
+    return -(softmax(x, axis=axis) * out * reduce_sum(g, axis=axis, keepdims=True))
 
 
 @primitive
@@ -168,4 +191,22 @@ def log_softmax(x, *, axis=-1):
 
 @log_softmax.vjp("x")
 def log_softmax_x(g, out, x, *, axis):
-    return g - exp(out) * reduce_sum(g, axis=axis, keepdims=True)
+    return log_softmax_grad(g, x, axis=axis)
+
+
+@primitive
+def log_softmax_grad(v, x, *, axis=-1):
+    """v - p sum(v) with p = softmax(x); where p is nearly 1, minus the sum of the other classes, which keeps digits."""
+    p = softmax(x, axis=axis)
+    slope = v - p * np.sum(v, axis=axis, keepdims=True)
+    return np.where(p > 0.5, -np.sum(np.where(p > 0.5, 0, slope), axis=axis, keepdims=True), slope)
+
+
+@log_softmax_grad.vjp("v")
+def log_softmax_grad_v(g, out, v, x, *, axis):
+    return deviation(g, x, axis=axis)
+
+
+@log_softmax_grad.vjp("x")
+def log_softmax_grad_x(g, out, v, x, *, axis):
+    return -(softmax(x, axis=axis) * deviation(g, x, axis=axis) * reduce_sum(v, axis=axis, keepdims=True))

@@ -84,6 +84,8 @@ def _names_in(code: CodeType) -> Iterator[str]:
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             yield from _names_in(constant)
+
+
 class OutdatedError(TraceError):
     """What tracing has fixed is another one now: the step must be traced again."""
 

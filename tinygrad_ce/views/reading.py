@@ -25,7 +25,7 @@ from tinygrad_ce.program.recorded import as_computed, record
 from tinygrad_ce.program.straight import Instruction, Value
 from tinygrad_ce.source_lines import CallSite, Line, calls_around, line_of
 from tinygrad_ce.views.formula import Formula
-from tinygrad_ce.views.textbook import FUNCTIONS, textbook_form
+from tinygrad_ce.views.textbook import FUNCTIONS, textbook_form, textbook_rule
 
 
 @dataclass(eq=False)
@@ -77,11 +77,19 @@ class Edge:
     argument: str
     share: Array | None = None
     rule: tuple[list[Instruction], Value] | None = None
+    upstream: Value | None = None
 
     @cached_property
     def formula(self) -> Formula | None:
         """The rule of this edge, written with the names of the program; None where no gradient flows."""
-        return None if self.rule is None else _formula(self.rule[1], self.rule[0])
+        if self.rule is None:
+            return None
+        op, instruction, g = self.target.op, self.target.instruction, self.upstream
+        assert op is not None
+        assert instruction is not None
+        assert g is not None
+        form = textbook_rule(op, instruction.params, _written(g), _written(instruction.result))
+        return _formula(self.rule[1], self.rule[0], form, (g, instruction.result))
 
     @cached_property
     def local(self) -> Array | None:
@@ -165,7 +173,8 @@ class Graph:
         for position, given in inputs:
             rule = self.recorded.shares.get((tensor.serial, position))
             share = None if rule is None else rule[1].example
-            edge = Edge(given, node, position, tensor.op.argument(position), share, rule)
+            upstream = self.recorded.gradients.get(tensor.serial)
+            edge = Edge(given, node, position, tensor.op.argument(position), share, rule, upstream)
             node.inputs.append(edge)
             given.uses.append(edge)
 
@@ -296,17 +305,23 @@ def check_unchanged(loss: Tensor, asked: str) -> None:
         )
 
 
-def _formula(value: Value, instructions: list[Instruction]) -> Formula:
-    """A value as an expression; in textbook form where there is one that gives the same numbers."""
+def _formula(
+    value: Value, instructions: list[Instruction], form: ast.expr | None = None, read: tuple[Value, ...] = ()
+) -> Formula:
+    """A value as an expression; in textbook form where there is one that gives the same numbers.
+
+    form: the textbook form, if it is not that of the last instruction; read: the values that it is made of.
+    """
     whole, functions = expression_of(value, instructions)
     arrays = {x.name: x.example for i in instructions for x in i.inputs if isinstance(x, Value)}
     arrays |= {value.name: value.example, **{i.result.name: i.result.example for i in instructions}}
+    arrays |= {x.name: x.example for x in read}
     formula = Formula(whole, dict(arrays), functions)
     making = next((i for i in instructions if i.result is value), None)
     if making is None:
         return formula
     inputs = {name: (_written(x), _array(x)) for name, x in zip(making.op.arguments, making.inputs, strict=False)}
-    form = textbook_form(making.op, making.params, inputs)
+    form = form or textbook_form(making.op, making.params, inputs)
     if form is not None:
         other = Formula(form, dict(arrays), {**functions, **FUNCTIONS})
         if other.value.shape == value.shape and np.allclose(other.value, value.example, 1e-4, 1e-6, equal_nan=True):

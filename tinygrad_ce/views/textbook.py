@@ -20,6 +20,13 @@ _LOSS = {
     "rows": "-({weight}{target} * np.log(softmax(z))).sum(axis=-1)",
     "elements": "-({positive} * np.log(sigmoid(z)) + (1 - y) * np.log(1 - sigmoid(z)))",
 }
+# Rules that the engine has with one more function, so that they keep digits where out is nearly 1.
+_RULES = {
+    "tanh": "g * (1 - out * out)",
+    "sigmoid": "g * out * (1 - out)",
+    "softmax": "out * (g - (g * out).sum(axis={axis}, keepdims=True))",
+    "log_softmax": "g - np.exp(out) * g.sum(axis={axis}, keepdims=True)",
+}
 _REDUCED = {"mean": "({}).mean()", "sum": "({}).sum()", "none": "{}"}
 
 
@@ -134,12 +141,19 @@ def textbook_form(op: Primitive, params: Any, inputs: Inputs) -> ast.expr | None
     elif op.name in ("xent_grad", "soft_xent_grad", "sigmoid_xent_grad"):
         slope = _binary_slope(inputs) if op.name == "sigmoid_xent_grad" else _slope(params, inputs)
         text = _with_upstream(slope, op.name, params, inputs)
-    if text is None:
-        return None
-    tree = ast.parse(text, mode="eval").body
+    return None if text is None else _with_names(text, {name: given[0] for name, given in inputs.items()})
+
+
+def textbook_rule(op: Primitive, params: Any, g: ast.expr, out: ast.expr) -> ast.expr | None:
+    """The rule of an operation's one input, from what is upstream and its result; None if it is printed as it is."""
+    return _with_names(_RULES[op.name].format(**params), {"g": g, "out": out}) if op.name in _RULES else None
+
+
+def _with_names(text: str, names: dict[str, ast.expr]) -> ast.expr:
+    """A form with the program's names in place of its own."""
 
     class Named(ast.NodeTransformer):
         def visit_Name(self, node: ast.Name) -> ast.expr:
-            return inputs[node.id][0] if node.id in inputs else node
+            return names.get(node.id, node)
 
-    return Named().visit(tree)  # type: ignore[no-any-return]
+    return Named().visit(ast.parse(text, mode="eval").body)  # type: ignore[no-any-return]
