@@ -185,15 +185,15 @@ def xent_grad_upstream(g, out, upstream, z, y, w, *, smoothing, reduction, ignor
 @xent_grad.vjp("z")
 def xent_grad_z(g, out, upstream, z, y, w, *, smoothing, reduction, ignore_index):
     mass = expand_dims(target_mass(z, y, w, smoothing=smoothing, ignore_index=ignore_index), axis=-1)
-    return _softmax_curvature(where(mass == 0, 0, g * _rows_of(upstream, z, reduction) * mass), z)
+    return _softmax_curvature(g * _rows_of(upstream, z, reduction) * mass, z, mass)
 
 
 xent_grad.constant_in("y", "w")
 
 
-def _softmax_curvature(v: Any, z: Any) -> Any:
-    """(diag(p) - p p') v for each row: the Hessian of logsumexp, applied to a vector."""
-    p = softmax(z)
+def _softmax_curvature(v: Any, z: Any, mass: Any) -> Any:
+    """(diag(p) - p p') v for each row: the Hessian of logsumexp, applied to a vector; 0 in a row without mass."""
+    v, p = where(mass == 0, 0, v), softmax(where(mass == 0, 0, z))
     return p * (v - reduce_sum(p * v, axis=-1, keepdims=True))
 
 
@@ -237,7 +237,7 @@ def soft_xent_grad_upstream(g, out, upstream, z, q, w, *, smoothing, reduction):
 @soft_xent_grad.vjp("z")
 def soft_xent_grad_z(g, out, upstream, z, q, w, *, smoothing, reduction):
     mass = reduce_sum(_soft_target(q, w, smoothing, z.shape[-1]), axis=-1, keepdims=True)
-    return _softmax_curvature(g * mass * _rows_of(upstream, z, reduction), z)
+    return _softmax_curvature(g * mass * _rows_of(upstream, z, reduction), z, mass)
 
 
 @soft_xent_grad.vjp("q")
