@@ -60,6 +60,7 @@ def logits_of(p: Any, squash: Any, axis: int | None = None) -> tuple[Any, tuple[
     """
     if not isinstance(p, Tensor) or p.op is None:
         return None, ()
+    passed_over: tuple[int, ...]
     if p.op is squash:  # in most training steps
         source, passed_over = _squashed(p), (p.serial,)
     else:
@@ -122,7 +123,8 @@ def _only_moves(x: Tensor) -> bool:
 
 
 def _number(x: Any) -> Any:
-    return x if isinstance(x, (int, float, np.number)) else None
+    """x, if it is a plain number; one that changes from step to step (a learning rate) is no plain one in a program."""
+    return x if type(x) in (int, float) or isinstance(x, np.number) else None
 
 
 def _moved_inputs(x: Tensor) -> Sequence[Any]:
