@@ -404,12 +404,9 @@ def clipped(p: Any, eps: float, name: str) -> Any:
     """The probabilities between eps and 1 - eps, beyond which their gradient is 0; as they are for eps=0."""
     if not 0 <= eps < 0.5:
         raise ValueError(f"{name}: eps={eps} must lie in [0, 0.5)")
-    eps = float(eps)
-    if eps and has_no_digits_below_1(eps, p.dtype):
+    eps, smallest = float(eps), float(np.finfo(p.dtype).tiny)
+    if 0 < eps < smallest:
+        raise ValueError(f"{name}: eps={eps:g} is too small for {p.dtype} probabilities; write at least {smallest:.2g}")
+    if eps and p.dtype.type(1 - eps) == 1:  # p cannot be 1 - eps in this dtype, but 1 - p can be eps
         return ops.where(ops.less(p, eps), eps, ops.where(ops.less(1 - p, eps), 1 - eps, p))
     return ops.clip(p, low=eps, high=1 - eps) if eps else p
-
-
-def has_no_digits_below_1(eps: float, dtype: Any) -> bool:
-    """Whether rounding 1 - eps in this dtype leaves few digits of eps, or none: in float32, 1 - 1e-8 is 1."""
-    return 0 < eps < 1000 * float(np.finfo(dtype).eps)

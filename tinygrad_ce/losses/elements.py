@@ -69,7 +69,7 @@ def binary_cross_entropy(
     _check_probabilities(name, p.data, weights)
     whole = weights.counting(p, 0.5)
     p = arguments.clipped(whole, eps, name)
-    if arguments.has_no_digits_below_1(eps, p.dtype):  # of a p of almost 1, log(1 - p) is log(eps) itself
+    if eps:  # near 1 it is log(eps), of which 1 - (1 - eps) has lost digits
         near_1 = ops.less(1 - whole, eps)
         complement = ops.where(near_1, ops.xlogy(1 - y, float(eps)), ops.xlog1py(1 - y, -ops.where(near_1, 0, p)))
     else:
