@@ -3,6 +3,9 @@
 The right values are those of the moved logits, by SciPy; gradients are carried back by the positions of the numbers.
 """
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 import scipy.special
@@ -322,6 +325,40 @@ def test_a_parameter_that_was_written_to_since_does_not_change_the_loss_of_earli
     for q in (p, p.reshape(2)):
         loss = binary_cross_entropy(q, np.array([1.0, 0.0]), reduction="sum")
         np.testing.assert_allclose(loss.data, np.log1p(np.exp(-1)) + np.log1p(np.exp(-2)), rtol=1e-14)
+
+
+# ---- where nothing is recorded
+
+
+@pytest.mark.parametrize("name", ["reshape", "T", "a mask", "concatenate", "times 1"])
+def test_an_evaluation_has_the_loss_of_the_training(way, name):
+    """In float64 sigmoid(40) is 1, so that only the logits know the loss."""
+    move, z = MOVES[name], logits_of_size(40.0)
+    y = np.zeros(positions(move).shape)
+    right = np.logaddexp(0, z.ravel()[positions(move)]).mean()
+    with tg.no_grad():
+        for leaf in (Tensor(z), Tensor(z, requires_grad=True)):
+            np.testing.assert_allclose(binary_cross_entropy(move(ops.sigmoid(leaf)), y).data, right, rtol=1e-13)
+    np.testing.assert_allclose(binary_cross_entropy(move(ops.sigmoid(Tensor(z))), y).data, right, rtol=1e-13)
+    assert np.isinf(binary_cross_entropy(move(ops.sigmoid(Tensor(z))), y, fused=False).data)
+    assert np.isinf(binary_cross_entropy(move(ops.sigmoid(Tensor(z)).detach()), y).data)
+
+
+def test_an_evaluation_by_a_trainer_has_the_loss_of_the_training():
+    model = nn.Sequential(nn.Dense(1, 2, init=lambda n_in, n_out: np.array([[0.0, 900.0]])), nn.Softmax(), nn.Flatten())
+    trainer = tg.Trainer(model, nn.CrossEntropy(), SGD(model.parameters(), lr=1e-9))
+    X, y = np.ones((4, 1)), np.array([0, 1, 0, 0])
+    assert trainer.evaluate(X, y)["loss"] == 675.0
+    assert trainer.fit(X, y, epochs=1, progress=False)["loss"] == [675.0]
+
+
+def test_unrecorded_results_do_not_keep_what_they_were_made_of_forever():
+    x = Tensor(np.ones(3))
+    first = weakref.ref(x)
+    for _ in range(5):
+        x = ops.sigmoid(x)
+    gc.collect()
+    assert first() is None
 
 
 # ---- programs

@@ -280,9 +280,9 @@ def check_elements(name: str, what: str, x: Any, good: Callable[[Array], Any], m
     """Raise for the first element that is not good. unweighted: where the weight is 0, and anything may be."""
 
     def check(data: Array) -> None:
-        bad = ~good(data) if unweighted is None else ~(good(data) | unweighted)
-        if bad.any():
-            at = tuple(int(i) for i in np.argwhere(bad)[0])
+        fine = good(data) if unweighted is None else good(data) | unweighted
+        if not fine.all():
+            at = tuple(int(i) for i in np.argwhere(~fine)[0])
             raise ValueError(f"{name}: {what} {must}, and the one at {at} is {data[at]:g}")
 
     checked(x, check)

@@ -15,6 +15,7 @@ import numpy as np
 from tinygrad_ce import ops
 from tinygrad_ce.core import Array, Tensor, array_of
 from tinygrad_ce.ops.indexing import HERE
+from tinygrad_ce.source_lines import PASSING_ON, SQUASHING, Unrecorded
 
 RESHAPING = {ops.reshape, ops.squeeze, ops.expand_dims}
 MOVING = {*RESHAPING, ops.transpose, ops.broadcast_to, ops.getitem, ops.pick, ops.concatenate, ops.stack}
@@ -22,6 +23,8 @@ JOINING = {ops.concatenate, ops.stack}
 # Not `identity`: by it `grad` and its kin tell their argument, where they want the gradient, from what was passed.
 NEUTRAL = {ops.mul: 1, ops.div: 1, ops.add: 0, ops.sub: 0, ops.constant_power: 1}
 EITHER_SIDE = {ops.mul, ops.add}
+SQUASHING.update({ops.sigmoid, ops.softmax, ops.log_softmax})
+PASSING_ON.update({*MOVING, *NEUTRAL, ops.astype})
 
 
 class Spread(NamedTuple):
@@ -58,11 +61,12 @@ def logits_of(p: Any, squash: Any, axis: int | None = None) -> tuple[Any, tuple[
     another way, where a distribution was cut, and where a parameter was written to since. With them come the serial
     numbers of the tensors that a loss of the logits passes over: p, and what lies between.
     """
-    if not isinstance(p, Tensor) or p.op is None:
+    made = _made(p)
+    if made is None:
         return None, ()
     passed_over: tuple[int, ...]
-    if p.op is squash:  # in most training steps
-        source, passed_over = _squashed(p), (p.serial,)
+    if made.op is squash:  # in most training steps
+        source, passed_over = _squashed(made), (p.serial,)
     else:
         source, passed_over = _replayed(p, squash)
     if source is None:
@@ -70,6 +74,38 @@ def logits_of(p: Any, squash: Any, axis: int | None = None) -> tuple[Any, tuple[
     logits, spread = source
     whole = spread is None or axis is None or spread.axis(p.shape) == axis % p.ndim
     return (logits, passed_over) if whole else (None, ())
+
+
+class _Made(NamedTuple):
+    """A tensor, and how it was made, whether that was recorded or not."""
+
+    tensor: Tensor
+    op: Any
+    inputs: tuple[Any, ...]
+    params: Any
+
+    def moved_inputs(self) -> Sequence[Any]:
+        """Those of its inputs whose numbers it has."""
+        if self.op in JOINING:
+            return self.inputs
+        return self.inputs[:1] if self.op not in EITHER_SIDE else [x for x in self.inputs if _number(x) is None]
+
+    def only_moves(self) -> bool:
+        """Whether its operation gives the numbers of its input, in another place, shape or dtype."""
+        if self.op in NEUTRAL:
+            power = self.op is ops.constant_power
+            numbers = [self.params["exponent"]] if power else [_number(x) for x in self.inputs]
+            return NEUTRAL[self.op] in (numbers if self.op in EITHER_SIDE else numbers[-1:])
+        return self.op in MOVING or self.op is ops.astype
+
+
+def _made(x: Any) -> _Made | None:
+    if not isinstance(x, Tensor):
+        return None
+    if x.op is not None:
+        return _Made(x, x.op, x.inputs, x.params)
+    note = x.note
+    return _Made(x, note.op, note.inputs, note.params) if isinstance(note, Unrecorded) else None
 
 
 class _Rules(list[Any]):
@@ -90,36 +126,27 @@ def as_loss_of(p: Tensor, loss: Any, passed_over: tuple[int, ...]) -> Any:
 def _replayed(p: Tensor, squash: Any) -> tuple[Source | None, tuple[int, ...]]:
     """The logits of p, after all moves that p has behind it."""
     found: dict[int, Source] = {}
-    for x in _history(p, squash):
-        source = _squashed(x) if x.op is squash else _moved(x, found)
+    for made in _history(p, squash):
+        source = _squashed(made) if made.op is squash else _moved(made, found)
         if source is None:
             return None, ()
-        found[x.serial] = source
+        found[made.tensor.serial] = source
     return found.get(p.serial), (*found,)
 
 
-def _history(p: Any, squash: Any) -> list[Tensor]:
+def _history(p: Any, squash: Any) -> list[_Made]:
     """What p was made of, from each squash on, the oldest first; nothing if there is something else among it."""
-    seen: dict[int, Tensor] = {}
+    seen: dict[int, _Made] = {}
     waiting = [p]
     while waiting:
         x = waiting.pop()
-        if not isinstance(x, Tensor):
+        made = _made(x)
+        if made is None or not (made.op is squash or made.only_moves()):
             return []
         if x.serial not in seen:
-            if x.op is not squash and not _only_moves(x):
-                return []
-            seen[x.serial] = x
-            waiting += [] if x.op is squash else _moved_inputs(x)
+            seen[x.serial] = made
+            waiting += [] if made.op is squash else made.moved_inputs()
     return [seen[serial] for serial in sorted(seen)]
-
-
-def _only_moves(x: Tensor) -> bool:
-    """Whether its operation gives the numbers of its input, in another place, shape or dtype."""
-    if x.op in NEUTRAL:
-        numbers = [x.params["exponent"]] if x.op is ops.constant_power else [_number(v) for v in x.inputs]
-        return NEUTRAL[x.op] in (numbers if x.op in EITHER_SIDE else numbers[-1:])
-    return x.op in MOVING or x.op is ops.astype
 
 
 def _number(x: Any) -> Any:
@@ -127,62 +154,53 @@ def _number(x: Any) -> Any:
     return x if type(x) in (int, float) or isinstance(x, np.number) else None
 
 
-def _moved_inputs(x: Tensor) -> Sequence[Any]:
-    """Those of its inputs whose numbers it has."""
-    if x.op in JOINING:
-        return x.inputs
-    return x.inputs[:1] if x.op not in EITHER_SIDE else [v for v in x.inputs if _number(v) is None]
-
-
-def _squashed(x: Tensor) -> Source | None:
-    z = x.inputs[0]
-    if not isinstance(z, Tensor) or (z.writes is not None and z.writes[0] > x.serial):
+def _squashed(made: _Made) -> Source | None:
+    p, z = made.tensor, made.inputs[0]
+    if not isinstance(z, Tensor) or (z.writes is not None and z.writes[0] > p.serial):
         return None
-    if "axis" not in x.params:
+    if "axis" not in made.params:
         return Source(z, None)
-    axis = x.params["axis"]
+    axis = made.params["axis"]
     if not isinstance(axis, (int, np.integer)):
         return None
-    axis %= x.ndim
-    return Source(z, Spread(x.shape[axis], prod(x.shape[axis + 1 :])))
+    axis %= p.ndim
+    return Source(z, Spread(p.shape[axis], prod(p.shape[axis + 1 :])))
 
 
-def _moved(x: Tensor, found: dict[int, Source]) -> Source | None:
+def _moved(made: _Made, found: dict[int, Source]) -> Source | None:
     """The same move, of the logits."""
-    assert x.op is not None
-    sources = [found[v.serial] for v in _moved_inputs(x)]
+    sources = [found[x.serial] for x in made.moved_inputs()]
     spread = sources[0].spread
     if spread is not None:
         if any(source.spread != spread for source in sources[1:]):
             return None
-        spread = _moved_spread(x, spread)
+        spread = _moved_spread(made, spread)
         if spread is None:
             return None
-    if x.op not in MOVING:
+    if made.op not in MOVING:
         return Source(sources[0].logits, spread)
-    beside = () if x.op in JOINING else x.inputs[1:]  # indices
-    return Source(x.op(*(source.logits for source in sources), *beside, **x.params), spread)
+    beside = () if made.op in JOINING else made.inputs[1:]  # indices
+    return Source(made.op(*(source.logits for source in sources), *beside, **made.params), spread)
 
 
-def _moved_spread(x: Tensor, spread: Spread) -> Spread | None:
+def _moved_spread(made: _Made, spread: Spread) -> Spread | None:
     """Where the classes lie after the move; None if they no longer lie along one axis, all those of one distribution.
 
     All elements are numbered, and the numbers are moved in the same way.
     """
-    if x.op in RESHAPING or x.op not in MOVING:
+    if made.op in RESHAPING or made.op not in MOVING:
         return spread
-    assert x.op is not None
     numbers, count = [], 0
-    for v in _moved_inputs(x):
-        numbers.append(np.arange(count, count + v.size).reshape(v.shape))
-        count += v.size
-    beside = () if x.op in JOINING else x.inputs[1:]
-    if x.op is ops.getitem:
-        moved = numbers[0][_key_that_mixes_no_rows(x.params["pattern"], beside)]
-    elif any(isinstance(v, Tensor) for v in beside):
+    for x in made.moved_inputs():
+        numbers.append(np.arange(count, count + x.size).reshape(x.shape))
+        count += x.size
+    beside = () if made.op in JOINING else made.inputs[1:]
+    if made.op is ops.getitem:
+        moved = numbers[0][_key_that_mixes_no_rows(made.params["pattern"], beside)]
+    elif any(isinstance(x, Tensor) for x in beside):
         return None  # in the next run of a program, other numbers may be there
     else:
-        moved = x.op.body(*numbers, *beside, **x.params)
+        moved = made.op.body(*numbers, *beside, **made.params)
     classes = moved // spread.behind % spread.classes
     distributions = moved - classes * spread.behind
     for axis, length in enumerate(moved.shape):
