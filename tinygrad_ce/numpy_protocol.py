@@ -221,7 +221,7 @@ UFUNCS.update(
         np.power: ops.power,
         np.float_power: ops.power,
         np.negative: ops.neg,
-        np.positive: operator.pos,
+        np.positive: ops.identity,
         np.absolute: ops.absolute,
         np.fabs: ops.absolute,
         np.square: lambda x: ops.power(x, 2),

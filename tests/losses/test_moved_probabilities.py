@@ -43,7 +43,7 @@ MOVES = {
     "by 1": lambda p: p / 1,
     "and 0": lambda p: 0 + (p + 0) - np.float64(0.0),
     "to the power 1": lambda p: p**1,
-    "+p": lambda p: np.positive(p),
+    "+p": lambda p: +p,
     "pick": lambda p: ops.pick(p, np.array([1, 0, 3])),
     "a chain": lambda p: ops.stack((p.T * 1.0)[1:].reshape(9), p.reshape(12)[:9]).T,
 }

@@ -352,7 +352,10 @@ def weights_in(dtype: Any, name: str, argument: str, weight: Any) -> Weights:
 
     if isinstance(weight, Tensor):
         if weight.requires_grad:
-            raise TypeError(f"{name}: {argument}= has no gradient here, and asks for one: pass weight.detach()")
+            raise TypeError(
+                f"{name}: {argument}= is a constant, and the gradient of {weight.label} would be lost: pass "
+                f'{weight.name or "t"}.data, or weigh the losses of reduction="none" yourself'
+            )
         checked(weight, check)
         values = interpreter.get().read(weight)
         return Weights(values if values.dtype == dtype else ops.astype(values, dtype=dtype), None, True)
