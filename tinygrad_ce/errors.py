@@ -16,7 +16,7 @@ import numpy as np
 
 from tinygrad_ce import ops
 from tinygrad_ce.core import Primitive, Rule, Tensor
-from tinygrad_ce.graph import edges
+from tinygrad_ce.graph import edges, reachable
 from tinygrad_ce.source_lines import line_of
 
 Reason = Callable[..., str | None]
@@ -127,6 +127,17 @@ def check_versions(tensor: Tensor, position: int, needed: Container[int] | None,
         raise RuntimeError(
             f"backward needs the numbers of {owner.label} that {op.name} was computed with, and {what}: take the step "
             "after the last backward() of a graph, or compute the loss again"
+        )
+
+
+def check_passed_over(tensor: Tensor, of: Tensor) -> None:
+    """Raise if a loss in `of` was computed from the logits behind this tensor: its gradient is not 0, but not there."""
+    if tensor.op is None:
+        return
+    if any(tensor.serial in getattr(x.rules, "passed_over", ()) for x in reachable(of).values()):
+        raise ValueError(
+            f"gradients: the loss of {tensor.label} was computed from the logits behind it, so that no digit is lost, "
+            f"and passes over {tensor.label}: write fused=False in the loss to differentiate through it"
         )
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from tinygrad_ce import ops
 from tinygrad_ce.backward import recording, seed_of
-from tinygrad_ce.core import Tensor, interpreter
+from tinygrad_ce.core import Tensor, errors_module, interpreter
 from tinygrad_ce.graph import leading_to
 
 Positions = int | Sequence[int]
@@ -50,6 +50,7 @@ def gradients(of: Tensor, wrt: Sequence[Tensor] | Tensor, create_graph: bool = F
                 found[tensor.serial] = g if isinstance(g, Tensor) else np.asarray(g)
     for tensor in tensors:
         if tensor.serial not in found:
+            errors_module().check_passed_over(tensor, of)
             zero: Any = np.zeros_like(tensor.data)
             found[tensor.serial] = Tensor(zero) if create_graph else zero
     answers = [found[tensor.serial] for tensor in tensors]

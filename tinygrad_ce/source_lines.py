@@ -70,12 +70,36 @@ _ours_but_layers = _Files(but=_LAYERS)
 
 _CALL = Primitive.__call__.__code__
 ALWAYS_TRACKED: set[Primitive] = set()  # operations that a later warning may have to name, in `fit` too
+SQUASHING: set[Primitive] = set()  # operations that a loss undoes, also where nothing is recorded (`losses/logits.py`)
+PASSING_ON: set[Primitive] = set()  # operations after which it still can
+
+
+class Unrecorded(tuple[Any, ...]):
+    """The note of a result that is not recorded: no call site, but which operation made it of what."""
+
+    op: Primitive
+    inputs: tuple[Any, ...]
+    params: dict[str, Any]
+
+
+def _unrecorded(op: Primitive, inputs: tuple[Any, ...], params: dict[str, Any]) -> Unrecorded | None:
+    """What a loss may ask for; nothing of what is squashed twice, so that no chain of results stays in memory."""
+    if any(isinstance(x, Tensor) and isinstance(x.note, Unrecorded) for x in inputs) is (op in SQUASHING):
+        return None
+    note = Unrecorded((None, None, False, None, 0))
+    note.op, note.inputs, note.params = op, inputs, {**op.defaults, **params}
+    return note
 
 
 def annotate(inner: Any, op: Primitive, inputs: tuple[Any, ...], params: dict[str, Any]) -> Any:
     """The interpreter that notes on each recorded result where it was made: the module, or the user's line."""
     result = inner(op, inputs, params)
-    if isinstance(result, Tensor) and result.op is not None:
+    if not isinstance(result, Tensor):
+        return result
+    if result.op is None:
+        if op in SQUASHING or op in PASSING_ON:
+            result.note = _unrecorded(op, inputs, params)
+    else:
         here = current.get() or state()
         around = here.inner
         if around and around[2]:

@@ -25,8 +25,11 @@ class Rows(NamedTuple):
     labels: Any  # class indices (N,); None where the targets are soft
     soft: Any  # target distributions (N, C), where there are no labels
     weight: Any  # (C,) weights of the classes, or 1.0
+    has_zero_weights: bool  # whether a weight is 0, or may be
+    ignored: Any  # which rows have the ignored label, (N,); None without one
     total: Any  # what a mean divides by, if not by the number of rows
     shape: tuple[int, ...]  # of the losses with reduction="none"
+    counted: Any  # which rows count, as far as it is certain, in that shape: only they are checked. None: all
 
 
 def rows_of_classes(
@@ -34,25 +37,24 @@ def rows_of_classes(
     values: Any,
     targets: Any,
     weight: Any,
-    label_smoothing: float,
     ignore_index: int | None,
     reduction: str,
     axis: int,
+    label_smoothing: float = 0.0,
 ) -> Rows:
     """The arguments of a loss over classes as rows, all of them checked."""
     check_axis(name, axis, values)
-    if ignore_index is not None and not isinstance(ignore_index, (int, np.integer)):
-        raise TypeError(f"{name}: ignore_index={ignore_index!r} must be an integer")
+    check_ignore_index(name, ignore_index)
     check_reduction(name, reduction, values)
-    check_smoothing(name, label_smoothing)
     axis %= values.ndim
     if values.shape[axis] == 0:
         raise ValueError(f"{name}: shape {values.shape} has no classes along axis {axis}")
     shape = values.shape[:axis] + values.shape[axis + 1 :]
     targets = targets if isinstance(targets, Tensor) else np.asarray(targets)
-    if targets.shape == values.shape and not (targets.dtype.kind in "iu" and targets.shape == shape):
-        return _soft_rows(name, values, targets, weight, ignore_index, axis, shape)
-    return _hard_rows(name, values, targets, weight, ignore_index, axis, shape)
+    weights = _class_weights(name, weight, values.shape[axis], values.dtype)
+    if targets.shape == values.shape:
+        return _soft_rows(name, values, targets, weights, ignore_index, axis, shape)
+    return _hard_rows(name, values, targets, weights, ignore_index, axis, shape, label_smoothing)
 
 
 def are_plain_labels(values: Any, targets: Any, axis: int) -> bool:
@@ -69,12 +71,23 @@ def are_plain_labels(values: Any, targets: Any, axis: int) -> bool:
     )
 
 
-def check_smoothing(name: str, label_smoothing: float) -> None:
-    """Raise for a label smoothing that is no number in [0, 1]."""
-    if not isinstance(label_smoothing, (int, float)):
+def smoothing(name: str, label_smoothing: Any) -> float:
+    """The label smoothing as a Python number. Raises if it is none, or outside of [0, 1]."""
+    if not isinstance(label_smoothing, (int, float, np.integer, np.floating)):
         raise TypeError(f"{name}: label_smoothing={label_smoothing!r} must be a number")
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"{name}: label_smoothing={label_smoothing} must lie in [0, 1]")
+    return float(label_smoothing)
+
+
+def check_ignore_index(name: str, ignore_index: Any) -> None:
+    """Raise for an ignored index that is no integer, or none that an int64 label can be."""
+    if ignore_index is None:
+        return
+    if not isinstance(ignore_index, (int, np.integer)):
+        raise TypeError(f"{name}: ignore_index={ignore_index!r} must be an integer")
+    if not -(2**63) <= ignore_index < 2**63:
+        raise ValueError(f"{name}: ignore_index={ignore_index} is outside of int64: mark these rows with -1 instead")
 
 
 def check_axis(name: str, axis: Any, values: Any) -> None:
@@ -98,10 +111,11 @@ def _hard_rows(
     name: str,
     values: Any,
     targets: Any,
-    weight: Any,
+    weights: Weights,
     ignore_index: int | None,
     axis: int,
     shape: tuple[int, ...],
+    label_smoothing: float,
 ) -> Rows:
     classes = values.shape[axis]
     if targets.shape != shape:
@@ -115,21 +129,36 @@ def _hard_rows(
             f"{name}: class indices must be integers, and these have dtype {targets.dtype}: cast them with "
             f".astype(int), or pass one-hot rows of shape {values.shape}"
         )
+    checked(targets, partial(check_labels, name, classes=classes, ignore_index=ignore_index))  # before they are cast
     labels = targets if targets.dtype == np.int64 else ops.astype(targets, dtype=np.dtype(np.int64))
     labels = labels if labels.ndim == 1 else ops.reshape(labels, shape=(-1,))
-    checked(targets, partial(check_labels, name, classes=classes, ignore_index=ignore_index))
     rows = _as_rows(values, axis)
-    if ignore_index is not None and (array_of(labels) == ignore_index).all():
+    ignored = None if ignore_index is None else ops.equal(labels, int(ignore_index))
+    total = _counting(labels, weights.values, ignored)
+    counted = None
+    if ignored is not None or weights.zero is not None:
+        counted = _counted_rows(name, array_of(labels), weights, ignore_index, label_smoothing).reshape(shape)
+    return Rows(rows, labels, None, weights.values, weights.may_be_zero, ignored, total, shape, counted)
+
+
+def _counted_rows(
+    name: str, labels: Array, weights: Weights, ignore_index: int | None, label_smoothing: float
+) -> Array:
+    """Which rows count: not those with the ignored label, nor without smoothing those of a class of weight 0."""
+    counted = np.ones(labels.shape, bool) if ignore_index is None else labels != ignore_index
+    if labels.size and not counted.any():
         warn(f"{name}: every row has the ignored index {ignore_index}; the loss is 0")
-    weights = 1.0 if weight is None else _class_weights(name, weight, classes, rows.dtype)
-    return Rows(rows, labels, None, weights, _counting(labels, weights, ignore_index), shape)
+    elif weights.zero is not None and not label_smoothing:
+        counted &= ~weights.zero[np.where(counted, labels, 0)]
+        if labels.size and not counted.any():
+            warn(f"{name}: every row that is not ignored has a class of weight 0; the loss is 0")
+    return counted
 
 
-def _counting(labels: Any, weights: Any, ignore_index: int | None) -> Any:
+def _counting(labels: Any, weights: Any, ignored: Any) -> Any:
     """What a mean divides by: the rows, or the weights of their labels, without the ignored ones. None: all rows."""
-    if ignore_index is None and isinstance(weights, float):
+    if ignored is None and isinstance(weights, float):
         return None
-    ignored = None if ignore_index is None else ops.equal(labels, ignore_index)
     each: Any = 1.0
     if not isinstance(weights, float):
         classes = labels if ignored is None else ops.where(ignored, 0, labels)
@@ -152,24 +181,18 @@ def check_labels(name: str, labels: Array, classes: int, ignore_index: int | Non
         )
 
 
-def _class_weights(name: str, weight: Any, classes: int, dtype: Any) -> Any:
-    weights: Any = np.asarray(weight, dtype)
-    if weights.shape != (classes,):
-        raise ValueError(f"{name}: weight= has shape {weights.shape}, and {classes} classes need shape ({classes},)")
-    bad = ~((weights >= 0) & (weights < np.inf))
-    if bad.any():
-        raise ValueError(
-            f"{name}: weight= must not be negative, NaN or infinite, and of class {int(np.argmax(bad))} it is "
-            f"{weights[np.argmax(bad)]:g}"
-        )
-    return interpreter.get().read(Tensor(weights, name="weight"))
+def _class_weights(name: str, weight: Any, classes: int, dtype: Any) -> Weights:
+    shape = None if weight is None else np.shape(array_of(weight))
+    if shape not in (None, (classes,)):
+        raise ValueError(f"{name}: weight= has shape {shape}, and {classes} classes need shape ({classes},)")
+    return weights_in(dtype, name, "weight", weight)
 
 
 def _soft_rows(
     name: str,
     values: Any,
     targets: Any,
-    weight: Any,
+    weights: Weights,
     ignore_index: int | None,
     axis: int,
     shape: tuple[int, ...],
@@ -178,9 +201,13 @@ def _soft_rows(
         raise ValueError(f"{name}: ignore_index= needs class indices; give soft labels of an ignored row no weight")
     soft = _alike(targets, values.dtype)
     rows, soft = _as_rows(values, axis), _as_rows(soft, axis)
-    checked(targets, partial(_check_soft_labels, name, axis=axis))
-    weights = 1.0 if weight is None else _class_weights(name, weight, rows.shape[1], rows.dtype)
-    return Rows(rows, None, soft, weights, None, shape)
+    checked(targets, partial(_check_soft_labels, name, axis=axis, unweighted=weights.zero))
+    if weights.may_be_zero:
+        soft = ops.where(ops.equal(weights.values, 0), 0, soft)  # a weight of 0 leaves nothing of a NaN
+    counted = None
+    if weights.zero is not None:
+        counted = (array_of(soft) != 0).any(axis=-1).reshape(shape)
+    return Rows(rows, None, soft, weights.values, weights.may_be_zero, None, None, shape, counted)
 
 
 def sum_tolerance(dtype: np.dtype[Any]) -> float:
@@ -188,11 +215,15 @@ def sum_tolerance(dtype: np.dtype[Any]) -> float:
     return 1e-3 if dtype.itemsize < 8 else 1e-6
 
 
-def _check_soft_labels(name: str, soft: Array, axis: int) -> None:
+def _check_soft_labels(name: str, soft: Array, axis: int, unweighted: Array | None = None) -> None:
+    """Raise for the first row that is no distribution. unweighted: the classes of weight 0, where a NaN may be."""
     soft = _as_rows(soft, axis % soft.ndim)
+    hidden = np.zeros(soft.shape, bool) if unweighted is None else unweighted & ~np.isfinite(soft)
+    soft = np.where(hidden, 0, soft)
     sums = soft.sum(axis=-1)
     tolerance = sum_tolerance(soft.dtype)
-    bad = (soft < 0).any(axis=-1) | ~(np.abs(sums - 1) <= tolerance)
+    close = np.where(hidden.any(axis=-1), sums <= 1 + tolerance, np.abs(sums - 1) <= tolerance)
+    bad = (soft < 0).any(axis=-1) | ~close
     if bad.any():
         row = int(np.argmax(bad))
         negative = f"its smallest is {soft[row].min():g}, and it" if (soft[row] < 0).any() else "it"
@@ -202,38 +233,64 @@ def _check_soft_labels(name: str, soft: Array, axis: int) -> None:
         )
 
 
-def check_probabilities(p: Array, axis: int) -> None:
-    """Raise for the first row that is no probability distribution."""
+def check_probabilities(p: Array, axis: int, counted: Any = None, name: str = "cross_entropy") -> None:
+    """Raise for the first row that is no probability distribution, of those that count."""
     sums = p.sum(axis=axis)
     tolerance = sum_tolerance(p.dtype)
     # A NaN passes: it will be NaN in its row's loss, which tells more than a refusal of the batch.
     bad = (np.abs(sums - 1) > tolerance) | (p < 0).any(axis=axis) | (p > 1 + tolerance).any(axis=axis)
+    _refuse(
+        bad,
+        counted,
+        lambda at, row: (
+            f"{name}: {row} is no probability distribution (it sums to {sums[at]:g}); "
+            "these look like logits: use softmax_cross_entropy"
+        ),
+    )
+
+
+def check_log_probabilities(logarithms: Array, axis: int, counted: Any = None) -> None:
+    """Raise for the first row, of those that count, whose exponentials do not sum to 1."""
+    exact = logarithms.astype(np.float64)
+    with np.errstate(over="ignore"):
+        sums = np.exp(exact).sum(axis=axis)
+    tolerance = sum_tolerance(logarithms.dtype) * (10 if logarithms.dtype.itemsize < 4 else 1)
+    _refuse(
+        np.abs(sums - 1) > tolerance,
+        counted,
+        lambda at, row: (
+            f"nll: {row} is no row of log-probabilities (its exponentials sum to {sums[at]:g}); of logits "
+            "use softmax_cross_entropy, of probabilities cross_entropy"
+        ),
+    )
+
+
+def _refuse(bad: Any, counted: Any, words: Callable[[tuple[int, ...], str], str]) -> None:
+    """Raise ValueError for the first bad row that counts."""
+    bad = bad if counted is None else bad & counted
     if bad.any():
         at = tuple(int(i) for i in np.argwhere(bad)[0]) if bad.ndim else ()
-        where = f"row {at[0] if len(at) == 1 else at}" if at else "the row"
-        raise ValueError(
-            f"cross_entropy: {where} is no probability distribution (it sums to {sums[at]:g}); "
-            "these look like logits: use softmax_cross_entropy"
-        )
+        raise ValueError(words(at, f"row {at[0] if len(at) == 1 else at}" if at else "the row"))
 
 
 # ---- of the losses over elements
 
 
-def binary_arguments(
-    name: str, values: Any, targets: Any, weight: Any, pos_weight: Any, reduction: str
-) -> tuple[Any, Any, Any]:
-    """The targets, and the weights of the elements and of the positive ones (1.0 where there are none)."""
-    check_reduction(name, reduction, values)
-    y = same_shape(name, values, "logits" if "sigmoid" in name else "probabilities", targets)
-    checked(targets if isinstance(targets, (Tensor, np.ndarray)) else y, partial(_check_between, name))
-    return y, broadcast(name, "weight", weight, values), broadcast(name, "pos_weight", pos_weight, values)
+def check_elements(name: str, what: str, x: Any, good: Callable[[Array], Any], must: str, unweighted: Any) -> None:
+    """Raise for the first element that is not good. unweighted: where the weight is 0, and anything may be."""
+
+    def check(data: Array) -> None:
+        fine = good(data) if unweighted is None else good(data) | unweighted
+        if not fine.all():
+            at = tuple(int(i) for i in np.argwhere(~fine)[0])
+            raise ValueError(f"{name}: {what} {must}, and the one at {at} is {data[at]:g}")
+
+    checked(x, check)
 
 
-def _check_between(name: str, data: Array) -> None:
-    if data.size and not (data.min() >= 0 and data.max() <= 1):
-        at = tuple(int(i) for i in np.argwhere(~((data >= 0) & (data <= 1)))[0])
-        raise ValueError(f"{name}: targets must lie in [0, 1], and the one at {at} is {data[at]:g}")
+def between_0_and_1(data: Array) -> Any:
+    """Where the numbers lie in [0, 1]."""
+    return (data >= 0) & (data <= 1)
 
 
 def same_shape(name: str, values: Any, what: str, targets: Any) -> Any:
@@ -247,23 +304,69 @@ def same_shape(name: str, values: Any, what: str, targets: Any) -> Any:
     return y
 
 
-def broadcast(name: str, argument: str, weight: Any, values: Any) -> Any:
-    """Weights that broadcast against the values; 1.0 where there are none."""
+def broadcast(name: str, argument: str, weight: Any, shape: tuple[int, ...], dtype: Any) -> Weights:
+    """Weights that broadcast to the shape of the losses."""
     if weight is None:
-        return 1.0
-    array = array_in(weight, values.dtype)
-    if not ((array >= 0) & (array < np.inf)).all():
-        raise ValueError(f"{name}: {argument}= must not be negative, NaN or infinite")
+        return UNWEIGHTED
+    ours = np.shape(array_of(weight))
     try:
-        np.broadcast_to(array, values.shape)
+        np.broadcast_to(np.empty(ours, bool), shape)
     except ValueError:
-        raise ValueError(
-            f"{name}: {argument}= has shape {array.shape}, which does not broadcast to {values.shape}"
-        ) from None
-    return interpreter.get().read(Tensor(array, name=argument))
+        raise ValueError(f"{name}: {argument}= has shape {ours}, which does not broadcast to {shape}") from None
+    weights = weights_in(dtype, name, argument, weight)
+    if weights.zero is not None and argument == "weight" and weights.zero.all():
+        warn(f"{name}: every weight is 0; the loss is 0")
+    return weights
 
 
 # ---- of all
+
+
+class Weights(NamedTuple):
+    """Weights of classes or elements."""
+
+    values: Any  # what the losses are multiplied by; 1.0 where there are none
+    zero: Array | None  # where they are 0; None where none is, or where it is not certain
+    may_be_zero: bool  # in a program, weights that are its inputs may be
+
+    def counting(self, x: Any, otherwise: float = 0) -> Any:
+        """x, but another number where the weight is 0: what is there has no part in the value nor the gradient."""
+        return ops.where(ops.equal(self.values, 0), otherwise, x) if self.may_be_zero else x
+
+
+UNWEIGHTED = Weights(1.0, None, False)
+
+
+def weights_in(dtype: Any, name: str, argument: str, weight: Any) -> Weights:
+    """Weights in this dtype, all of them checked: they must be finite and not negative, and have no gradient."""
+    if weight is None:
+        return UNWEIGHTED
+
+    def check(array: Array) -> None:
+        bad = ~((array >= 0) & (array < np.inf))
+        if bad.any():
+            where = f" at {int(np.argmax(bad))}" if array.ndim == 1 else ""
+            raise ValueError(
+                f"{name}: {argument}= must not be negative, NaN or infinite, and{where} it is {array[bad][0]:g}"
+            )
+
+    if isinstance(weight, Tensor):
+        if weight.requires_grad:
+            raise TypeError(
+                f"{name}: {argument}= is a constant, and the gradient of {weight.label} would be lost: pass "
+                f'{weight.name or "t"}.data, or weigh the losses of reduction="none" yourself'
+            )
+        checked(weight, check)
+        values = interpreter.get().read(weight)
+        return Weights(values if values.dtype == dtype else ops.astype(values, dtype=dtype), None, True)
+    array = np.asarray(weight)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"{name}: {argument}= must be numbers, not dtype {array.dtype}")
+    array = array.astype(dtype)
+    check(array)
+    zero = array == 0
+    values = interpreter.get().read(Tensor(array, name=argument))
+    return Weights(values, zero if zero.any() else None, bool(zero.any()))
 
 
 def checked(x: Any, check: Callable[[Array], Any]) -> Any:
@@ -301,7 +404,12 @@ def check_reduction(name: str, reduction: str, values: Any) -> None:
 
 
 def clipped(p: Any, eps: float, name: str) -> Any:
-    """The probabilities between eps and 1 - eps; as they are for eps=0."""
+    """The probabilities between eps and 1 - eps, beyond which their gradient is 0; as they are for eps=0."""
     if not 0 <= eps < 0.5:
         raise ValueError(f"{name}: eps={eps} must lie in [0, 0.5)")
+    eps, smallest = float(eps), float(np.finfo(p.dtype).tiny)
+    if 0 < eps < smallest:
+        raise ValueError(f"{name}: eps={eps:g} is too small for {p.dtype} probabilities; write at least {smallest:.2g}")
+    if eps and p.dtype.type(1 - eps) == 1:  # p cannot be 1 - eps in this dtype, but 1 - p can be eps
+        return ops.where(ops.less(p, eps), eps, ops.where(ops.less(1 - p, eps), 1 - eps, p))
     return ops.clip(p, low=eps, high=1 - eps) if eps else p

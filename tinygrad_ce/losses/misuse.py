@@ -14,12 +14,10 @@ import numpy as np
 from tinygrad_ce import ops
 from tinygrad_ce.core import Tensor
 from tinygrad_ce.losses.arguments import sum_tolerance
+from tinygrad_ce.losses.logits import MOVING as MOVING_AND_RESHAPING
 from tinygrad_ce.source_lines import ALWAYS_TRACKED, line_of, users_line, warn
 
-MOVING = {
-    *(ops.reshape, ops.transpose, ops.swapaxes, ops.moveaxis, ops.squeeze, ops.expand_dims, ops.broadcast_to),
-    *(ops.getitem, ops.concatenate, ops.stack, ops.identity, ops.astype),
-}  # these change no number
+MOVING = MOVING_AND_RESHAPING | {ops.identity, ops.astype}  # these change no number
 SQUASHING = {ops.softmax, ops.sigmoid}
 MOVING_OR_SQUASHING = MOVING | SQUASHING
 ALWAYS_TRACKED.update(SQUASHING)

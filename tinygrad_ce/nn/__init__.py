@@ -2,10 +2,7 @@
 
 from tinygrad_ce.nn import init
 from tinygrad_ce.nn.layers import (
-    BCE,
-    MSE,
     BatchNorm,
-    CrossEntropy,
     Dense,
     Dropout,
     Embedding,
@@ -14,23 +11,36 @@ from tinygrad_ce.nn.layers import (
     ReLU,
     Sequential,
     Sigmoid,
-    SigmoidBCE,
     Softmax,
-    SoftmaxCrossEntropy,
     Softplus,
     Tanh,
+)
+from tinygrad_ce.nn.losses import (
+    BCE,
+    MSE,
+    NLL,
+    CrossEntropy,
+    Hinge,
+    Huber,
+    KLDivergence,
+    SigmoidBCE,
+    SoftmaxCrossEntropy,
 )
 from tinygrad_ce.nn.module import Module
 
 __all__ = [
     "BCE",
     "MSE",
+    "NLL",
     "BatchNorm",
     "CrossEntropy",
     "Dense",
     "Dropout",
     "Embedding",
     "Flatten",
+    "Hinge",
+    "Huber",
+    "KLDivergence",
     "LayerNorm",
     "Module",
     "ReLU",

@@ -1,4 +1,4 @@
-"""Dense, activations, Dropout, BatchNorm, LayerNorm, Embedding, Sequential, and the losses as modules."""
+"""Dense, activations, Dropout, BatchNorm, LayerNorm, Embedding and Sequential."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce import losses, ops
+from tinygrad_ce import ops
 from tinygrad_ce.core import Array, Tensor, array_of, interpreter
 from tinygrad_ce.losses.arguments import checked
 from tinygrad_ce.nn import init
@@ -281,51 +281,3 @@ def _check_features(layer: Any, x: Any) -> None:
             f"{type(layer).__name__}: x has shape {x.shape}, and its last of at least two axes must have "
             f"{layer.n_features} features"
         )
-
-
-# ---- the losses as modules: options are fixed when they are made
-
-
-class _Loss(Module):
-    """A loss with its options: called with predictions and targets."""
-
-    function: Callable[..., Any]
-
-    def __init__(self, **options: Any) -> None:
-        self.options = options
-
-    def forward(self, predictions: Any, targets: Any) -> Any:
-        return type(self).function(predictions, targets, **self.options)
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.options.items())})"
-
-
-class CrossEntropy(_Loss):
-    """`tg.losses.cross_entropy` of probabilities, with its options."""
-
-    function = staticmethod(losses.cross_entropy)
-
-
-class SoftmaxCrossEntropy(_Loss):
-    """`tg.losses.softmax_cross_entropy` of logits, with its options."""
-
-    function = staticmethod(losses.softmax_cross_entropy)
-
-
-class BCE(_Loss):
-    """`tg.losses.binary_cross_entropy` of probabilities, with its options."""
-
-    function = staticmethod(losses.binary_cross_entropy)
-
-
-class SigmoidBCE(_Loss):
-    """`tg.losses.sigmoid_binary_cross_entropy` of logits, with its options."""
-
-    function = staticmethod(losses.sigmoid_binary_cross_entropy)
-
-
-class MSE(_Loss):
-    """`tg.losses.mse`, with its options."""
-
-    function = staticmethod(losses.mse)

@@ -156,7 +156,7 @@ class Tracer(Writer):
             if id(x) not in self.values:
                 name = f"{x.name}_{self.updating}" if self.section == "update" else x.name
                 self.input(x, Value(self.free(tidy(name or "state")), for_reading(x.data), "kept", variable=x))
-        else:
+        elif id(x) not in self.values:  # weights that are an input of the step, or computed in it, are not fixed
             self.input(x, Value(self.free(x.name or "constant"), x.data, "fixed"))
         return x
 

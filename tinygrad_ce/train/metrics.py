@@ -12,7 +12,7 @@ from tinygrad_ce.core import Array, array_of
 BINARY = (nn.BCE, nn.SigmoidBCE, losses.binary_cross_entropy, losses.sigmoid_binary_cross_entropy)
 SIGMOID = (nn.SigmoidBCE, losses.sigmoid_binary_cross_entropy)
 SOFTMAX = (nn.SoftmaxCrossEntropy, losses.softmax_cross_entropy)
-CLASSES = (*SOFTMAX, nn.CrossEntropy, losses.cross_entropy)
+CLASSES = (*SOFTMAX, nn.CrossEntropy, losses.cross_entropy, nn.NLL, losses.nll)
 
 
 def is_one_of(loss: Any, *kinds: Any) -> bool:
