@@ -16,7 +16,7 @@ import numpy as np
 
 from tinygrad_ce import ops
 from tinygrad_ce.core import Array, Tensor
-from tinygrad_ce.functional import gradients
+from tinygrad_ce.functional import gradients, kept_in_the_graph
 
 ROUNDING = 64 * float(np.finfo(float).eps)  # of a function value, a few operations long, relative to it
 STEP = 1e-6  # near the cube root of the rounding error, where central differences in float64 are best
@@ -145,7 +145,8 @@ class _Call:
         arguments = list(self.values)
         for i, tensor in zip(self.checked, tensors, strict=True):
             arguments[i] = tensor
-        out = self.f(*arguments)
+        with kept_in_the_graph(tensors):
+            out = self.f(*arguments)
         if not isinstance(out, Tensor):
             hint = " (does every branch of it return?)" if out is None else ""
             raise TypeError(f"gradcheck: f returns {type(out).__name__}; it must return one Tensor{hint}")

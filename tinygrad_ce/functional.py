@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import operator
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from tinygrad_ce import ops
 from tinygrad_ce.backward import recording, seed_of
-from tinygrad_ce.core import Tensor, interpreter
+from tinygrad_ce.core import Tensor, interpreted, interpreter
 from tinygrad_ce.graph import leading_to
+from tinygrad_ce.source_lines import users_line
+from tinygrad_ce.variable import ARRAY, COPY, PYTHON_NUMBER
 
 Positions = int | Sequence[int]
 
@@ -183,6 +186,66 @@ def hvp(f: Callable[..., Any], x: Any, v: Any) -> Any:
     return grad(lambda inner: ops.reduce_sum(grad(f)(inner) * v))(x)
 
 
+# ---- what a function that is differentiated may not do
+
+
+class LeftTheGraphError(TypeError):
+    """What depends on the argument of a function that is being differentiated became a plain number or array."""
+
+
+@contextmanager
+def kept_in_the_graph(sources: Sequence[Tensor]) -> Iterator[None]:
+    """Inside, what depends on these tensors cannot become a plain number or array: its share would be missing.
+
+    Truth (`if x > 0:`) and text are allowed: a choice between branches has no gradient, and text is for reading. What
+    says aloud that it leaves the graph is allowed too: `.data`, `.numpy()`, `.detach()`. Raises LeftTheGraphError.
+    """
+    serials = {source.serial for source in sources}
+
+    def depends(x: Any) -> bool:
+        return isinstance(x, Tensor) and x.requires_grad and bool(leading_to(serials, x))
+
+    def numbers(inner: Any, x: Any, why: Any) -> Any:
+        if why == ARRAY and depends(x):
+            raise _left_the_graph(x, "became a plain array", "call the function or the model itself on the tensor")
+        if why == PYTHON_NUMBER and depends(x):
+            raise _left_the_graph(
+                x,
+                "became a Python number",
+                "compute with np.exp, np.sin... instead of math.exp, math.sin..., join numbers with np.stack([a, b]) "
+                "instead of writing them into an array, sum and average with .sum() and .mean()",
+            )
+        if why == COPY and depends(x):
+            raise _left_the_graph(x, "was copied", "use the tensor itself: nothing ever writes to it")
+        return inner(x, why)
+
+    def walk(inner: Any, of: Tensor, seed: Any, needed: Any = None, create_graph: bool = False, *rest: Any) -> Any:
+        if not create_graph and depends(of):
+            raise _left_the_graph(
+                of,
+                "was differentiated into plain arrays",
+                "take the inner derivative with tg.grad, or with tg.gradients(..., create_graph=True)",
+            )
+        return inner(of, seed, needed, create_graph, *rest)
+
+    try:
+        with interpreted(numbers=numbers, walk=walk):
+            yield
+    except ValueError as error:  # `array[0] = t`: NumPy hides what float(t) raised behind words of its own
+        if isinstance(error.__cause__, LeftTheGraphError):
+            raise error.__cause__ from None
+        raise
+
+
+def _left_the_graph(x: Tensor, what: str, cure: str) -> LeftTheGraphError:
+    line = users_line()
+    return LeftTheGraphError(
+        f"{x.label} {what} ({line.text or 'a call'} at {line.short}) inside a function that is being differentiated, "
+        f"and it depends on the argument of that function, so that its share of the gradient would be lost: {cure}; if "
+        "it is meant as a constant, say so with .data, as in float(t.data)"
+    )
+
+
 class _Depth(threading.local):
     """How many derivatives are being taken around this one, in this thread."""
 
@@ -210,7 +273,7 @@ class _Call:
         self.wrt = [arguments[i] for i in positions]
         _depth.value += 1
         try:
-            with recording(True):  # also inside no_grad(): a derivative cannot do without
+            with recording(True), kept_in_the_graph(self.wrt):  # also inside no_grad(): a derivative needs the graph
                 self.out = _result(f(*arguments), f)
         finally:
             _depth.value -= 1

@@ -14,6 +14,7 @@ import numpy as np
 
 from tinygrad_ce import ops
 from tinygrad_ce.core import REGISTRY, Array, Tensor, interpreter
+from tinygrad_ce.variable import ARRAY, COPY, PYTHON_NUMBER, TEXT, TRUTH
 
 UFUNCS: dict[Any, Callable[..., Any]] = {}  # what np.exp(t), np.add(t, u)... run
 FUNCTIONS: dict[Any, Callable[..., Any]] = {}  # what np.sum(t), np.concatenate([t, u])... run
@@ -42,9 +43,12 @@ class _ArrayMethods(Tensor):
 
     def item(self) -> float | int | bool:
         """The only element as a Python number. ValueError if there are more, or none."""
+        return self._number(PYTHON_NUMBER)
+
+    def _number(self, why: str) -> float | int | bool:
         if self.size != 1:
             raise ValueError(f"item() needs exactly one element; {self.label} has shape {self.shape}")
-        number: float | int | bool = interpreter.get().numbers(self, "`if`, float() and item() need").item()
+        number: float | int | bool = interpreter.get().numbers(self, why).item()
         return number
 
     def __float__(self) -> float:
@@ -54,7 +58,7 @@ class _ArrayMethods(Tensor):
         return int(self.item())
 
     def __format__(self, form: str) -> str:
-        return format(self.item(), form) if form else str(self)
+        return format(self._number(TEXT), form) if form else str(self)
 
     def __bool__(self) -> bool:
         if self.size != 1:
@@ -62,7 +66,7 @@ class _ArrayMethods(Tensor):
                 f"the truth of {self.size} elements is ambiguous ({self.label} has shape {self.shape}): "
                 "use (t > 0).all() on t.data, or where(t > 0, ..., ...) to choose element by element"
             )
-        return bool(self.item())
+        return bool(self._number(TRUTH))
 
     def __len__(self) -> int:
         if self.ndim == 0:
@@ -78,12 +82,12 @@ class _ArrayMethods(Tensor):
                 f"turning {self.label} into an array would lose its gradient: write {self.name or 't'}.data if that "
                 "is what you want, or use a function of tinygrad_ce.ops"
             )
-        return np.array(interpreter.get().numbers(self, "a NumPy array needs"), dtype=dtype, copy=copy)
+        return np.array(interpreter.get().numbers(self, ARRAY), dtype=dtype, copy=copy)
 
     def __reduce__(self) -> Any:  # copy.deepcopy and pickle: a new tensor, with a serial number of its own
         if self.op is not None:
             raise TypeError(f"{self.label} has a history and cannot be copied or pickled: use .detach() first")
-        return Tensor, (self.data.copy(), self.requires_grad, self.name)
+        return Tensor, (interpreter.get().numbers(self, COPY).copy(), self.requires_grad, self.name)
 
     def __getitem__(self, index: Any) -> Tensor:
         return ops.index(self, index)

@@ -251,6 +251,11 @@ def broadcast(name: str, argument: str, weight: Any, values: Any) -> Any:
     """Weights that broadcast against the values; 1.0 where there are none."""
     if weight is None:
         return 1.0
+    if isinstance(weight, Tensor) and weight.requires_grad:
+        raise TypeError(
+            f"{name}: {argument}= is a constant, and the gradient of {weight.label} would be lost: pass "
+            f'{weight.name or "t"}.data, or weigh the losses of reduction="none" yourself'
+        )
     array = array_in(weight, values.dtype)
     if not ((array >= 0) & (array < np.inf)).all():
         raise ValueError(f"{name}: {argument}= must not be negative, NaN or infinite")
