@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from copy import copy
+from contextlib import AbstractContextManager
 from functools import lru_cache
 from heapq import heappop, heappush
 from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.core import EAGER, Array, Tensor, errors_module, interpreter
+from tinygrad_ce.core import EAGER, Array, Tensor, errors_module, interpreted, interpreter
 
 
-@contextmanager
-def recording(enabled: bool) -> Iterator[None]:
+def recording(enabled: bool) -> AbstractContextManager[None]:
     """Inside, results keep how they were made or not, whatever was so before (in this thread)."""
-    outer = interpreter.get()
-    inside = copy(outer)
-    inside.recording = enabled
-    interpreter.set(inside)
-    try:
-        yield
-    finally:
-        interpreter.set(outer)
+    return interpreted(recording=enabled)
 
 
 def no_grad() -> AbstractContextManager[None]:
@@ -49,7 +40,7 @@ def backward(of: Tensor, gradient: Any = None) -> None:
     array([6.])
     """
     here = interpreter.get()
-    for tensor, g in here.walk(of, seed_of(of, gradient)):
+    for tensor, g in [*here.walk(of, seed_of(of, gradient))]:  # a walk that fails has filled no .grad
         if tensor.op is None and tensor.grad is not None:
             g = here.read(tensor.grad) + g
         tensor.grad = g if type(g) is np.ndarray else np.asarray(g.data if isinstance(g, Tensor) else g)
@@ -110,7 +101,10 @@ def fitted(share: Any, g: Any, tensor: Tensor, position: int) -> Any:
     """A share in the shape and dtype of its input, and in memory of its own: who writes to it changes no other."""
     if not isinstance(share, (np.ndarray, Tensor, np.generic)):
         raise errors_module().no_gradient(tensor.op, position, share)
-    data = tensor.inputs[position].data
+    x, used = tensor.inputs[position], tensor.arrays[position]
+    data = x.data
+    if not isinstance(data, (np.ndarray, np.generic)) or data.dtype.kind != "f" or data.shape != used.shape:
+        raise errors_module().replaced_data(x, used)
     if share.shape != data.shape:
         share = unbroadcast(tensor.op, position, share, data.shape)
     if share.dtype != data.dtype:

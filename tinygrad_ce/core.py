@@ -155,7 +155,9 @@ def call(op: Primitive, inputs: tuple[Any, ...], params: dict[str, Any], run: Ca
     if not on_tensors:
         return out
     result = _new(Tensor)
-    result.data = out = out if type(out) is np.ndarray else np.asarray(out)  # NumPy makes scalars of 0-d arrays
+    if type(out) is not np.ndarray:  # NumPy makes scalars of 0-d arrays
+        out = errors_module().plain(out) if isinstance(out, np.ndarray) else np.asarray(out)
+    result.data = out
     result.serial = next_serial()
     result.grad = result.name = result.note = result.writes = None
     if out.base is not None or out is arrays[0]:  # a view
@@ -168,18 +170,20 @@ def call(op: Primitive, inputs: tuple[Any, ...], params: dict[str, Any], run: Ca
         result.arrays = tuple(arrays)
         result.rules = op.rules
         result.params = {**op.defaults, **params} if params else op.defaults
-    elif kind in "fiub":
-        result.requires_grad = False
-        result.op = None
-        result.inputs = result.arrays = result.rules = ()
-        result.params = _NO_PARAMS
+    elif kind not in "fiub" or (tracked and kind != "f" and any(map(_no_longer_floating, inputs))):
+        raise errors_module().no_result(op, inputs, out)
     else:
-        raise TypeError(f"{op.name}: the result has dtype {out.dtype}, and tensors hold real numbers")
+        result.requires_grad, result.op, result.params = False, None, _NO_PARAMS
+        result.inputs = result.arrays = result.rules = ()
     return result
 
 
 _new: Callable[[type[Tensor]], Tensor] = object.__new__
 _shared = np.may_share_memory
+
+
+def _no_longer_floating(x: Any) -> bool:  # somebody has put an array of integers into its .data
+    return isinstance(x, Tensor) and x.requires_grad and x.data.dtype.kind != "f"
 
 
 def writes_to(x: Tensor) -> list[Any]:
@@ -221,7 +225,9 @@ if hasattr(os, "register_at_fork"):
 
 
 @contextmanager
-def interpreted(call: Callable[..., Any] | None = None, **effects: Callable[..., Any]) -> Iterator[None]:
+def interpreted(
+    call: Callable[..., Any] | None = None, recording: bool | None = None, **effects: Callable[..., Any]
+) -> Iterator[None]:
     """Inside, `call(inner, op, inputs, params)` is asked instead of `inner(op, inputs, params)`. Interpreters stack.
 
     effects: the same for `read`, `write`, `draw`, `numbers` and `walk`, as in `write=f` for `f(inner, variable, new)`.
@@ -233,6 +239,7 @@ def interpreted(call: Callable[..., Any] | None = None, **effects: Callable[...,
     outer = interpreter.get()
     inside = copy(outer)
     inside.attach(**({"call": call} if call else {}), **effects)
+    inside.recording = outer.recording if recording is None else recording
     interpreter.set(inside)
     try:
         yield
@@ -259,8 +266,7 @@ class Primitive:
             raise TypeError(f"primitive: {body!r} is no function written in Python; wrap it: def name(x): return ...")
         self.name, self.body, self.broadcasts = body.__name__, body, broadcasts
         self.run: Callable[..., Any] = body
-        self.__doc__ = body.__doc__
-        self.__wrapped__ = body
+        self.__doc__, self.__wrapped__ = body.__doc__, body
         if body.__defaults__:
             raise TypeError(f"primitive {self.name}: values have no defaults; a static parameter has: (x, *, k=3)")
         ours = (__package__ or "") + "."

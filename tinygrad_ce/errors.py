@@ -35,6 +35,9 @@ def explains(op: Primitive) -> Callable[[Reason], Reason]:
 
 def explained(error: Exception, op: Primitive, inputs: tuple[Any, ...]) -> Exception:
     """The same kind of error, saying what happened, on which operation and arguments, with which shapes."""
+    replaced = next((r for x in inputs if isinstance(x, Tensor) and (r := replaced_data(x)) is not None), None)
+    if replaced is not None:
+        return replaced
     arrays = [value.data if isinstance(value, Tensor) else value for value in inputs]
     reason = REASONS[op](*arrays) if op in REASONS else None
     if reason is None:
@@ -82,6 +85,42 @@ def wrong_arguments(rule: Rule, op: Primitive) -> TypeError:
     return TypeError(
         f"the rule {rule.__name__} of {op.name} takes ({', '.join(names)}), and must take ({', '.join(expected)})"
     )
+
+
+def replaced_data(x: Tensor, used: Any = None) -> Exception | None:
+    """Somebody has put into `.data` what is no array of real numbers, or not the one that the forward pass has seen."""
+    data, name = x.data, x.name or "t"
+    cure = f"write {name}.data = np.asarray(..., dtype=float), or {name}.data[...] = ..., which keeps shape and dtype"
+    if not isinstance(data, (np.ndarray, np.generic)):
+        return TypeError(f"{x.label}.data is a {type(data).__name__}, and must be an array: {cure}")
+    if data.dtype.kind not in "fiub":
+        return TypeError(f"{x.label}.data has dtype {data.dtype}, and tensors hold real numbers: {cure}")
+    if x.requires_grad and data.dtype.kind != "f":
+        return TypeError(
+            f"{x.label} asks for gradients, and its .data was replaced by an array of dtype {data.dtype}, which has "
+            f"none: {cure}"
+        )
+    if used is not None and data.shape != used.shape:
+        return ValueError(
+            f"{x.label} had shape {used.shape} in the forward pass, and its .data was replaced by an array of shape "
+            f"{data.shape} since: compute the loss again"
+        )
+    return None
+
+
+def no_result(op: Primitive, inputs: tuple[Any, ...], out: Any) -> Exception:
+    """A result has a dtype that no tensor has, or has lost the gradient that its inputs ask for."""
+    reasons = (replaced_data(x) for x in inputs if isinstance(x, Tensor))
+    found = next((reason for reason in reasons if reason is not None), None)
+    return found or TypeError(f"{op.name}: the result has dtype {out.dtype}, and tensors hold real numbers")
+
+
+def plain(array: Any) -> Any:
+    """An array that is mapped from a file, as any other; one whose `*` means something else (np.matrix) raises."""
+    if not isinstance(array, np.memmap):
+        kind = f"{type(array).__module__}.{type(array).__name__}"
+        raise TypeError(f"an input is a {kind}, which computes by rules of its own: pass np.asarray(it)")
+    return np.asarray(array)
 
 
 def missing_rule(op: Primitive, argument: str) -> NotImplementedError:

@@ -20,7 +20,7 @@ from tinygrad_ce.threads import STEP
 def takes(param: Array, grad: Array) -> bool:
     """Whether the loops below can update this parameter: float32 or float64, contiguous, with a gradient alike."""
     dtype = param.dtype
-    alike = dtype is grad.dtype or dtype == grad.dtype
+    alike = type(param) is np.ndarray and (dtype is grad.dtype or dtype == grad.dtype)
     return alike and dtype.char in "fd" and param.flags.c_contiguous and grad.flags.c_contiguous and numba is not None
 
 
