@@ -285,10 +285,17 @@ class _Comparison:
     rtol: float
     atol: float
 
+    @property
+    def rounding(self) -> float:
+        """The rounding error of v . f, and that of its derivative along an input as large as 1."""
+        finite = np.isfinite(self.out)
+        kind: Any = self.out.dtype if self.out.dtype.kind == "f" else float
+        return ROUNDING * float(np.finfo(kind).eps) * float(np.abs(self.v[finite] * self.out[finite]).sum())
+
     def agree(self, analytic: float, slope: _Slope) -> bool:
         """Whether they differ by no more than the measurement's error and what is allowed."""
         size = max(abs(analytic), abs(slope.value))
-        return abs(analytic - slope.value) <= self.atol + self.rtol * size + 10 * slope.error
+        return abs(analytic - slope.value) <= self.atol + self.rtol * size + 10 * slope.error + self.rounding
 
     def moved(self, i: int, change: Array) -> float:
         """v . f where input i is changed; NaN where f is not finite or not defined, but for what is infinite anyway."""
@@ -308,8 +315,6 @@ class _Comparison:
         """The derivative along u of input i, with the step that gives the smallest relative error."""
         finite = np.isfinite(self.out)
         here = float(np.vdot(self.v[finite], self.out[finite]))
-        kind: Any = self.out.dtype if self.out.dtype.kind == "f" else float
-        rounding = ROUNDING * float(np.finfo(kind).eps) * float(np.abs(self.v[finite] * self.out[finite]).sum())
         best, least, step = _Slope(np.nan, np.inf, self.nowhere()), np.inf, FIRST_STEP * size
         central: list[float] = []
         bends: list[float] = []
@@ -317,7 +322,7 @@ class _Comparison:
             ahead, behind = self.moved(i, step * u), self.moved(i, -step * u)
             central.append((ahead - behind) / (2 * step))
             bends.append((ahead - here) / step + (behind - here) / step)  # the slope ahead less the slope behind
-            noise = (rounding + 4 * EPSILON * size * abs(central[-1])) / step
+            noise = (self.rounding + 4 * EPSILON * size * abs(central[-1])) / step
             if len(central) > 2 and np.isfinite(central[-3:]).all():
                 before, once = (b + (b - a) / 15 for a, b in (central[-3:-1], central[-2:]))
                 value, error = once + (once - before) / 255, abs(once - before) + noise
@@ -363,9 +368,12 @@ def _table(
             unit = np.zeros(x.shape)
             unit[index] = 1
             slope = check.slope(i, unit, float(scale[index]))
-            m = Mismatch(labels[i], index, float(analytic[i][index]), slope.value, slope.trouble)
+            trouble = slope.trouble
+            if np.isnan(analytic[i][index]) and not np.isfinite(check.out).all():  # 0 * inf
+                trouble = check.nowhere()
+            m = Mismatch(labels[i], index, float(analytic[i][index]), slope.value, trouble)
             everything.append(m)
-            if slope.trouble or not check.agree(m.analytic, slope):
+            if trouble or not check.agree(m.analytic, slope):
                 wrong.append(m)
     shown = wrong or sorted(everything, key=lambda m: -abs(m.analytic - m.numerical))[:10]
     which = "the first derivatives are wrong" if order == 1 else "the first derivatives are right, the second are wrong"
