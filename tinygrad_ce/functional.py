@@ -143,36 +143,49 @@ def _moved(call: _Call, g: Tensor, tangents: Sequence[Any]) -> Any:
     return moved
 
 
-def jacobian(f: Callable[..., Any], argnum: int = 0) -> Callable[..., Any]:
+def jacobian(f: Callable[..., Any], argnums: Positions = 0) -> Callable[..., Any]:
     """The function that computes d f / d x, of shape (shape of f) + (shape of x): one backward per element of f.
+
+    argnums: which argument is x; for a sequence of them, the answer is a tuple of such arrays. Raises as `grad`.
 
     >>> jacobian(lambda x: x * x)(np.array([1.0, 2.0]))
     array([[2., 0.],
            [0., 4.]])
+    >>> jacobian(lambda x, y: x * y, argnums=(0, 1))(2.0, 3.0)
+    (array(3.), array(2.))
     """
 
-    def matrix(*inputs: Any) -> Any:
-        call = _Call(f, inputs, [argnum])
-        out, (x,) = call.out, call.wrt
-        rows = []
-        for i in range(out.size):
-            unit = np.zeros(out.size, out.dtype)
-            unit[i] = 1
-            rows += call.pulled(unit.reshape(out.shape))
-        shape = out.shape + x.shape
-        return ops.reshape(ops.stack(*rows), shape=shape) if rows else call.closed(Tensor(np.zeros(shape, x.dtype)))
+    def matrices(*inputs: Any) -> Any:
+        call = _Call(f, inputs, argnums)
+        rows = [call.pulled(unit.reshape(call.out.shape)) for unit in np.eye(call.out.size, dtype=call.out.dtype)]
+        answers = []
+        for i, x in enumerate(call.wrt):
+            shape = call.out.shape + x.shape
+            if rows:
+                answers.append(ops.reshape(ops.stack(*(row[i] for row in rows)), shape=shape))
+            else:
+                answers.append(call.closed(Tensor(np.zeros(shape, x.dtype))))
+        return tuple(answers) if isinstance(argnums, Sequence) else answers[0]
 
-    return matrix
+    return matrices
 
 
-def hessian(f: Callable[..., Any], argnum: int = 0) -> Callable[..., Any]:
+def hessian(f: Callable[..., Any], argnums: Positions = 0) -> Callable[..., Any]:
     """The function that computes the second derivatives of a single number: shape (shape of x) twice.
+
+    argnums: which argument is x; for a sequence, the answer is a tuple of tuples: d^2 f / (d x_i d x_j) is at [i][j],
+    of shape (shape of x_i) + (shape of x_j). Raises as `grad`.
 
     >>> hessian(lambda x: (x**3).sum())(np.array([1.0, 2.0]))
     array([[ 6.,  0.],
            [ 0., 12.]])
+    >>> hessian(lambda x, y: x * x * y, argnums=(0, 1))(2.0, 3.0)
+    ((array(6.), array(4.)), (array(4.), array(0.)))
     """
-    return jacobian(grad(f, argnum), argnum)
+    if isinstance(argnums, Sequence):
+        rows = [jacobian(grad(f, i), argnums) for i in argnums]
+        return lambda *inputs: tuple(row(*inputs) for row in rows)
+    return jacobian(grad(f, argnums), argnums)
 
 
 def hvp(f: Callable[..., Any], x: Any, v: Any) -> Any:
