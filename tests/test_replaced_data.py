@@ -114,6 +114,17 @@ def test_a_numpy_scalar_may_stand_for_an_array_without_axes() -> None:
         (w * w).backward()
         w.data = w.data - 0.25 * w.grad
     assert float(w.data) == 0.75
+    w.grad = np.array(1.0)
+    tg.optim.SGD([w], lr=0.5).step()
+    assert float(w.data) == 0.25
+
+
+def test_an_optimizer_does_not_write_to_what_is_read_only() -> None:
+    w = wanted([1.0, 2.0])
+    w.data = np.broadcast_to(np.array(3.0), (2,))
+    w.grad = np.ones(2)
+    with pytest.raises(ValueError, match="read-only"):
+        tg.optim.SGD([w], lr=0.5).step()
 
 
 @pytest.mark.filterwarnings("ignore:the matrix subclass:PendingDeprecationWarning")

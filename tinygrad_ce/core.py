@@ -12,7 +12,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 from weakref import ref
@@ -164,9 +163,7 @@ def call(op: Primitive, inputs: tuple[Any, ...], params: dict[str, Any], run: Ca
         result.writes = next((writes_to(x) for x in inputs if isinstance(x, Tensor) and _shared(x.data, out)), None)
     kind = out.dtype.kind
     if tracked and kind == "f" and interpreter.get().recording and (not op.has_constants or op.depends_on(inputs)):
-        result.requires_grad = True
-        result.op = op
-        result.inputs = inputs
+        result.requires_grad, result.op, result.inputs = True, op, inputs
         result.arrays = tuple(arrays)
         result.rules = op.rules
         result.params = {**op.defaults, **params} if params else op.defaults
@@ -237,9 +234,12 @@ def interpreted(
     mul
     """
     outer = interpreter.get()
-    inside = copy(outer)
+    inside = Interpreter()
+    for name in Interpreter.__slots__:  # ten times as fast as copy.copy
+        setattr(inside, name, getattr(outer, name))
     inside.attach(**({"call": call} if call else {}), **effects)
-    inside.recording = outer.recording if recording is None else recording
+    if recording is not None:
+        inside.recording = recording
     interpreter.set(inside)
     try:
         yield

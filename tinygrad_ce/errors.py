@@ -17,6 +17,7 @@ import numpy as np
 from tinygrad_ce import ops
 from tinygrad_ce.core import Primitive, Rule, Tensor
 from tinygrad_ce.graph import edges
+from tinygrad_ce.missing_names import unknown_keyword as unknown_keyword
 from tinygrad_ce.source_lines import line_of
 
 Reason = Callable[..., str | None]
@@ -145,6 +146,22 @@ def wrong_shape(op: Primitive, position: int, share: Any, shape: tuple[int, ...]
     return ValueError(
         f"{op.name}: the rule for `{argument}` answered shape {share.shape}, and `{argument}` has shape {shape}"
         + ("" if op.broadcasts else f"; if {op.name} broadcasts, declare it with @primitive(broadcasts=True)")
+    )
+
+
+def no_history(of: Tensor) -> ValueError:
+    """A backward pass is to start at a tensor that leads nowhere."""
+    return ValueError(
+        f"{of.label} has no history to go back through: none of its inputs has requires_grad=True, or it was made "
+        "inside no_grad()"
+    )
+
+
+def no_single_number(of: Tensor) -> ValueError:
+    """A backward pass is to start at several numbers, and nobody has said what is upstream of them."""
+    return ValueError(
+        f"backward starts at a single number, and {of.label} has shape {of.shape}: reduce it with .mean() or "
+        ".sum(), or say what is upstream with gradient="
     )
 
 

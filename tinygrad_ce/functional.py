@@ -210,6 +210,7 @@ class LeftTheGraphError(TypeError):
 def kept_in_the_graph(sources: Sequence[Tensor]) -> Iterator[None]:
     """Inside, what depends on these tensors cannot become a plain number or array: its share would be missing.
 
+    Results are recorded there, also inside no_grad(): a derivative cannot do without.
     Truth (`if x > 0:`) and text are allowed: a choice between branches has no gradient, and text is for reading. What
     says aloud that it leaves the graph is allowed too: `.data`, `.numpy()`, `.detach()`. Raises LeftTheGraphError.
     """
@@ -242,7 +243,7 @@ def kept_in_the_graph(sources: Sequence[Tensor]) -> Iterator[None]:
         return inner(of, seed, needed, create_graph, *rest)
 
     try:
-        with interpreted(numbers=numbers, walk=walk):
+        with interpreted(recording=True, numbers=numbers, walk=walk):
             yield
     except ValueError as error:  # `array[0] = t`: NumPy hides what float(t) raised behind words of its own
         if isinstance(error.__cause__, LeftTheGraphError):
@@ -286,7 +287,7 @@ class _Call:
         self.wrt = [arguments[i] for i in positions]
         _depth.value += 1
         try:
-            with recording(True), kept_in_the_graph(self.wrt):  # also inside no_grad(): a derivative needs the graph
+            with kept_in_the_graph(self.wrt):
                 self.out = _result(f(*arguments), f)
         finally:
             _depth.value -= 1

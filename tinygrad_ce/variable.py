@@ -55,6 +55,8 @@ def read(x: Any) -> Any:
 def write(variable: Tensor, new: Any) -> None:
     """New numbers for a variable: into the array of a parameter, which others hold too; else an array of their own."""
     if variable.requires_grad:
+        if isinstance(variable.data, np.generic):  # `w.data = w.data - lr * w.grad` of a single number makes a scalar
+            variable.data = np.array(variable.data)
         variable.data[...] = new.data if isinstance(new, Tensor) else new
         writes_to(variable)[0] = next_serial()
     else:

@@ -17,11 +17,14 @@ from tinygrad_ce.threads import STEP
 # with Python numbers: a float32 parameter is updated in float32.
 
 
-def takes(param: Array, grad: Array) -> bool:
-    """Whether the loops below can update this parameter: float32 or float64, contiguous, with a gradient alike."""
+def takes(param: Array, grad: Array, memory: tuple[Any, ...] = ()) -> bool:
+    """Whether the loops below can update this parameter: float32 or float64, contiguous, with a gradient alike.
+
+    Its memory has as many numbers, or a loop would read beyond its end.
+    """
     dtype = param.dtype
-    alike = type(param) is np.ndarray and (dtype is grad.dtype or dtype == grad.dtype)
-    return alike and dtype.char in "fd" and param.flags.c_contiguous and grad.flags.c_contiguous and numba is not None
+    alike = (dtype is grad.dtype or dtype == grad.dtype) and (not memory or memory[0].data.shape == param.shape)
+    return alike and dtype.char in "fd" and param.flags.carray and grad.flags.c_contiguous and numba is not None
 
 
 def sgd(p: Array, g: Array, lr: float, weight_decay: float) -> None:
