@@ -179,7 +179,60 @@ def test_a_jacobian_has_the_axes_of_the_result_then_of_the_argument() -> None:
 
 def test_a_jacobian_of_another_argument() -> None:
     np.testing.assert_array_equal(jacobian(lambda x, y: x * y, 1)(X, V), np.diag(X))
-    np.testing.assert_array_equal(jacobian(lambda x, y: x * y, argnum=-1)(X, V), np.diag(X))
+    np.testing.assert_array_equal(jacobian(lambda x, y: x * y, argnums=-1)(X, V), np.diag(X))
+
+
+def three(np: Any, x: Any, y: Any, z: Any) -> Any:
+    return np.sum(np.sin(x) * y**2) * np.exp(z) + np.sum(y**3)
+
+
+POINT = (np.array([0.3, -1.1]), np.array([[2.0, 0.5], [1.0, -1.5], [0.2, 0.4]]), np.array(0.7))
+
+
+def ours_of_three(x: Any, y: Any, z: Any) -> Any:
+    return three(np, x, y, z)
+
+
+def theirs_of_three(x: Any, y: Any, z: Any) -> Any:
+    return three(anp, x, y, z)
+
+
+@pytest.mark.parametrize("argnums", [(0,), (0, 1), (2, 0), [1, 2, 0], (-1, 0), range(3), (1, 1)], ids=str)
+def test_jacobians_and_hessians_of_several_arguments_are_nested_like_the_arguments(argnums: Any) -> None:
+    def gradient(x: Any, y: Any, z: Any) -> Any:
+        return grad(ours_of_three, 1)(x, y, z)
+
+    matrices = jacobian(gradient, argnums)(*POINT)
+    curvature = hessian(ours_of_three, argnums)(*POINT)
+    assert (type(matrices), type(curvature)) == (tuple, tuple)
+    assert (len(matrices), len(curvature)) == (len(argnums), len(argnums))
+    for i, first in enumerate(argnums):
+        expected = autograd.jacobian(autograd.grad(theirs_of_three, 1), first % 3)(*POINT)
+        np.testing.assert_allclose(matrices[i], expected, rtol=1e-13, atol=1e-15, strict=True)
+        assert type(curvature[i]) is tuple
+        for j, second in enumerate(argnums):
+            expected = autograd.jacobian(autograd.grad(theirs_of_three, first % 3), second % 3)(*POINT)
+            assert curvature[i][j].shape == POINT[first].shape + POINT[second].shape
+            np.testing.assert_allclose(curvature[i][j], expected, rtol=1e-13, atol=1e-15, strict=True)
+
+
+def test_one_argument_of_several_gives_no_tuple() -> None:
+    np.testing.assert_array_equal(hessian(ours_of_three, 1)(*POINT), hessian(ours_of_three, (1,))(*POINT)[0][0])
+    np.testing.assert_array_equal(jacobian(ours_of_three, 1)(*POINT), jacobian(ours_of_three, (1,))(*POINT)[0])
+
+
+def test_jacobians_of_nothing_have_their_shape() -> None:
+    for_x, for_y = jacobian(lambda x, y: x[:0] * y, (0, 1))(np.ones(3), 2.0)
+    assert (for_x.shape, for_y.shape) == ((0, 3), (0,))
+    for_x, for_y = jacobian(lambda x, y: np.ones(2), (0, 1))(np.ones(3, np.float32), 2.0)
+    np.testing.assert_array_equal(for_x, np.zeros((2, 3), np.float32), strict=True)
+    np.testing.assert_array_equal(for_y, np.zeros(2), strict=True)
+
+
+def test_a_hessian_of_two_arguments_can_be_differentiated_again() -> None:
+    """d^2 (x^2 y^2) / dx dy = 4 x y, and its slope in x is 4 y."""
+    mixed = grad(lambda x: hessian(lambda a, b: a * a * b * b, (0, 1))(x, 3.0)[0][1])(2.0)
+    assert float(mixed) == 12.0
 
 
 def test_hessian() -> None:
@@ -504,6 +557,8 @@ def test_a_pullback_of_a_tensor_does_not_change_the_next_one() -> None:
         (lambda: grad(lambda x: x, (0, 2))(1.0), ValueError, r"argnums=2"),
         (lambda: grad(lambda x: x, -2)(1.0), ValueError, r"argnums=-2"),
         (lambda: grad(lambda x: x)(), ValueError, r"argnums=0: the function was called with 0 arguments"),
+        (lambda: jacobian(lambda x: x, (0, 2))(1.0), ValueError, r"argnums=2"),
+        (lambda: hessian(lambda x: x, (0, 1))(1.0), ValueError, r"argnums=1"),
         (lambda: jvp(np.sin, [X], [V, V]), ValueError, r"1 inputs? and 2 tangents"),
         (lambda: jvp(np.sin, [X], [V[:2]]), ValueError, r"input 0 has shape \(3,\), and its tangent has shape \(2,\)"),
         (lambda: hvp(rosenbrock, X, V[:2]), ValueError, r"x has shape \(3,\), and v has shape \(2,\)"),

@@ -10,7 +10,7 @@ array(8.)
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from tinygrad_ce import check, core, data, losses, nn, numpy_protocol, ops, optim, source_lines, train
+from tinygrad_ce import check, core, data, losses, missing_names, nn, numpy_protocol, ops, optim, source_lines, train
 from tinygrad_ce.backward import no_grad
 from tinygrad_ce.core import Primitive, Tensor, primitive
 from tinygrad_ce.functional import grad, gradients, hessian, hvp, jacobian, jvp, value_and_grad, vjp
@@ -21,6 +21,14 @@ from tinygrad_ce.train import History, NotFiniteError, Trainer
 
 attach.attach()
 source_lines.attach()
+missing_names.attach(
+    modules=(nn, losses, optim, data, train),
+    classes=(Tensor, nn.Module, optim.Optimizer, Trainer),
+    calls=(
+        *((cls, "__init__") for module in (nn, optim) for cls in vars(module).values() if isinstance(cls, type)),
+        *((Trainer, name) for name in ("__init__", "fit")),
+    ),
+)
 
 if TYPE_CHECKING:
     from tinygrad_ce.program import Program, TraceError, compile, source, trace
@@ -87,7 +95,9 @@ def __getattr__(name: str) -> Any:
     if name in _LATER:
         value = globals()[name] = getattr(import_module(f"tinygrad_ce.{_LATER[name]}"), name)
         return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name.startswith("__"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    raise missing_names.MissingNameError(__name__, f"module {__name__!r}", name)
 
 
 def __dir__() -> list[str]:

@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from copy import copy
+from contextlib import AbstractContextManager
 from functools import lru_cache
 from heapq import heappop, heappush
 from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.core import EAGER, Array, Tensor, errors_module, interpreter, ops  # type: ignore[attr-defined]
+from tinygrad_ce.core import EAGER, Array, Tensor, errors_module, interpreted, interpreter, ops  # type: ignore[attr-defined]
 
 
-@contextmanager
-def recording(enabled: bool) -> Iterator[None]:
+def recording(enabled: bool) -> AbstractContextManager[None]:
     """Inside, results keep how they were made or not, whatever was so before (in this thread)."""
-    outer = interpreter.get()
-    inside = copy(outer)
-    inside.recording = enabled
-    interpreter.set(inside)
-    try:
-        yield
-    finally:
-        interpreter.set(outer)
+    return interpreted(recording=enabled)
 
 
 def no_grad() -> AbstractContextManager[None]:
@@ -37,7 +28,7 @@ def no_grad() -> AbstractContextManager[None]:
     return recording(False)
 
 
-def backward(of: Tensor, gradient: Any = None) -> None:
+def backward(of: Tensor, gradient: Any = None, **unknown: Any) -> None:
     """Fill `.grad` of every tensor that `of` was made from and that asked for gradients.
 
     gradient: what is upstream of `of`, in its shape; 1 if `of` is a single number, which a loss is.
@@ -48,8 +39,10 @@ def backward(of: Tensor, gradient: Any = None) -> None:
     >>> backward((x * x).sum()); x.grad
     array([6.])
     """
+    if unknown:
+        raise errors_module().unknown_keyword("backward", backward, next(iter(unknown)))
     here = interpreter.get()
-    for tensor, g in here.walk(of, seed_of(of, gradient)):
+    for tensor, g in [*here.walk(of, seed_of(of, gradient))]:  # a walk that fails has filled no .grad
         if tensor.op is None and tensor.grad is not None:
             g = here.read(tensor.grad) + g
         tensor.grad = g if type(g) is np.ndarray else np.asarray(g.data if isinstance(g, Tensor) else g)
@@ -92,8 +85,10 @@ def walk(
                 continue
             share = rule(g, out, *values, **params) if params else rule(g, out, *values)
             try:
-                fits = share.shape == data.shape and share.dtype is data.dtype and share.base is None
-            except AttributeError:  # a Tensor, or what a wrong rule has answered
+                fits = (
+                    not create_graph and share.shape == data.shape and share.dtype is data.dtype and share.base is None
+                )
+            except AttributeError:  # what a wrong rule has answered
                 fits = False
             if not fits or (share is g and type(g) is np.ndarray):
                 share = fitted(share, g, tensor, position)
@@ -110,7 +105,9 @@ def fitted(share: Any, g: Any, tensor: Tensor, position: int) -> Any:
     """A share in the shape and dtype of its input, and in memory of its own: who writes to it changes no other."""
     if not isinstance(share, (np.ndarray, Tensor, np.generic)):
         raise errors_module().no_gradient(tensor.op, position, share)
-    data = tensor.inputs[position].data
+    x, used, data = tensor.inputs[position], tensor.arrays[position], tensor.inputs[position].data
+    if not isinstance(data, (np.ndarray, np.generic)) or data.dtype.kind != "f" or data.shape != used.shape:
+        raise errors_module().replaced_data(x, used)
     if share.shape != data.shape:
         share = unbroadcast(tensor.op, position, share, data.shape)
     if share.dtype != data.dtype:
@@ -139,16 +136,10 @@ def _ones(n: int, dtype: np.dtype[Any]) -> Array:
 def seed_of(of: Tensor, gradient: Any) -> Any:
     """What is upstream of the first tensor: 1, or the gradient that the user passes (a Tensor with its history)."""
     if not of.requires_grad:
-        raise ValueError(
-            f"{of.label} has no history to go back through: none of its inputs has requires_grad=True, or it was made "
-            "inside no_grad()"
-        )
+        raise errors_module().no_history(of)
     if gradient is None:
         if of.data.size != 1:
-            raise ValueError(
-                f"backward starts at a single number, and {of.label} has shape {of.shape}: reduce it with .mean() or "
-                ".sum(), or say what is upstream with gradient="
-            )
+            raise errors_module().no_single_number(of)
         return np.array(1, of.data.dtype) if of.data.ndim == 0 else np.ones_like(of.data)
     seed = gradient if isinstance(gradient, Tensor) else np.array(gradient, of.dtype)
     if seed.shape != of.shape:

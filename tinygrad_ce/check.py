@@ -1,8 +1,13 @@
 """gradcheck: is the derivative that the rules compute the one that the function has? In float64, to second order.
 
 A directional derivative tests all elements at once: for a random direction u and a random weighting v of the outputs,
-(f(x + h u) - f(x - h u)) / 2h, weighted by v, must equal (the pullback of v) times u. Only where that fails, every
-single element is computed both ways and shown.
+the slope of v . f(x + t u) at t = 0 must equal (the pullback of v) times u. Only where that fails, every single element
+is computed both ways and shown.
+
+The slope is measured with steps that shrink until two estimates agree, each extrapolated from three central
+differences (L. F. Richardson, 1911; C. Ridders, "Accurate computation of F'(x) and F'(x) F''(x)", 1982). How far they
+agree is the error of the measurement, and a derivative is wrong only if it differs by more. So inputs of every size can
+be checked; and where no step settles, or the slopes on the two sides differ, f has no derivative, and that is said.
 """
 
 from __future__ import annotations
@@ -16,10 +21,12 @@ import numpy as np
 
 from tinygrad_ce import ops
 from tinygrad_ce.core import Array, Tensor
-from tinygrad_ce.functional import gradients
+from tinygrad_ce.functional import gradients, kept_in_the_graph
 
-ROUNDING = 64 * float(np.finfo(float).eps)  # of a function value, a few operations long, relative to it
-STEP = 1e-6  # near the cube root of the rounding error, where central differences in float64 are best
+ROUNDING = 64  # the rounding error of a function value, a few operations long, in units of its last place
+EPSILON = float(np.finfo(float).eps)
+FIRST_STEP, SHRINK, LAST_STEP = 2.0**-7, 4, 2.0**-42  # of the size of an input
+SETTLED = 1e-9  # two estimates that agree as far end the search for a better step
 
 
 @dataclass(frozen=True)
@@ -30,6 +37,7 @@ class Mismatch:
     index: tuple[int, ...]
     analytic: float
     numerical: float
+    trouble: str = ""  # why there is no derivative to compare with
 
     @property
     def relative(self) -> float:
@@ -52,7 +60,8 @@ class Report:
 
     def __str__(self) -> str:
         orders = "first" if self.order == 1 else "first and second"
-        lines = [f"gradcheck, {orders} derivatives, in float64: " + ("right" if self.ok else "WRONG")]
+        verdict = "right" if self.ok else "NOT DEFINED" if all(m.trouble for m in self.mismatches) else "WRONG"
+        lines = [f"gradcheck, {orders} derivatives, in float64: {verdict}"]
         lines += [f"  {note}" for note in self.notes]
         if self.ok:
             return "\n".join(
@@ -61,7 +70,8 @@ class Report:
         lines.append(f"  {'input':<24} {'index':<14} {'analytic':>14} {'numerical':>14} {'relative':>9}")
         for m in self.mismatches:
             index = str(list(m.index)) if m.index else "-"
-            lines.append(f"  {m.argument:<24} {index:<14} {m.analytic:>14.6g} {m.numerical:>14.6g} {m.relative:>9.1e}")
+            row = f"  {m.argument:<24} {index:<14} {m.analytic:>14.6g} {m.numerical:>14.6g} {m.relative:>9.1e}"
+            lines.append(f"{row}  {m.trouble}".rstrip())
         return "\n".join(lines)
 
 
@@ -86,10 +96,11 @@ def gradcheck(
 
     f: a function of tensors that returns a tensor of any shape. inputs: arrays or tensors; those of floating point are
     checked, in float64 whatever they come as; integers and booleans are passed on as they are.
-    order: 1, or 2 to check the derivatives of the derivatives too. rtol, atol: how much may differ, beside the rounding
-    of the numerical derivative itself.
+    order: 1, or 2 to check the derivatives of the derivatives too. rtol, atol: how much may differ, beside the error of
+    the numerical derivative itself.
     seed: of the random directions. names: what the inputs are called in the table.
-    Choose inputs away from kinks: at relu(0) there is no numerical derivative to compare with.
+    Where f has no derivative (relu at 0, a jump, the border of its domain) GradcheckError says that; outputs that are
+    infinite and stay so (masked logits) are left out, and so are inputs that are infinite.
     Raises TypeError if nothing is there to be checked, ValueError if two calls of `f` differ (dropout, say).
 
     >>> print(gradcheck(lambda x: (x**3).sum(), np.array([1.0, 2.0])))
@@ -106,6 +117,7 @@ def gradcheck(
     labels = [names[i] if names else f"input {i}" for i in checked]
     call = _Call(f, values, checked)
     point = [values[i] for i in checked]
+    notes += [f"{n}: infinite elements were not moved" for n, x in zip(labels, point, strict=True) if np.isinf(x).any()]
     call.must_repeat(point)
     generator = np.random.default_rng(seed)
     largest = _compare(call, point, labels, notes, 1, generator, rtol, atol)
@@ -145,7 +157,8 @@ class _Call:
         arguments = list(self.values)
         for i, tensor in zip(self.checked, tensors, strict=True):
             arguments[i] = tensor
-        out = self.f(*arguments)
+        with kept_in_the_graph(tensors):
+            out = self.f(*arguments)
         if not isinstance(out, Tensor):
             hint = " (does every branch of it return?)" if out is None else ""
             raise TypeError(f"gradcheck: f returns {type(out).__name__}; it must return one Tensor{hint}")
@@ -168,10 +181,10 @@ class _Call:
 
     def slope(self, directions: Sequence[Array]) -> _Call:
         """The function (d f . directions) of the same inputs, whose derivatives are f's second ones."""
-        return _Slope(self, directions)
+        return _SlopeCall(self, directions)
 
 
-class _Slope(_Call):
+class _SlopeCall(_Call):
     def __init__(self, inner: _Call, directions: Sequence[Array]) -> None:
         super().__init__(inner.f, inner.values, inner.checked)
         self.inner, self.directions = inner, directions
@@ -215,57 +228,157 @@ def _compare(
     """Projected derivatives both ways; the largest relative difference, or GradcheckError with all elements."""
     out = call.value(point)
     v = generator.normal(size=out.shape) if out.size > 1 else np.ones(out.shape)  # one output: its own derivative
-    atol = atol + ROUNDING * float(np.abs(v * out).sum()) / STEP
+    if not np.isfinite(out).all() and order == 1:
+        notes.append("outputs that are infinite, and stay so, were left out")
+    v = np.where(np.isfinite(out), v, 0)
     analytic = call.pull(point, v)
+    check = _Comparison(call, point, out, v, rtol, atol)
     largest = 0.0
     for i, x in enumerate(point):
-        u = generator.normal(size=x.shape) * np.maximum(1, np.abs(x))  # large inputs take large steps
-        numerical = _numerical(call, point, i, u, v)
-        projected = float(np.vdot(analytic[i], u))
-        difference = abs(projected - numerical)
-        scale = max(abs(projected), abs(numerical))
-        if not difference <= atol + rtol * scale:
-            raise GradcheckError(_table(call, point, labels, notes, order, analytic, v, rtol, atol))
-        largest = max(largest, difference / scale if scale > atol else 0.0)
+        random = generator.normal(size=x.shape)
+        measured = []
+        for scale in _scales(x):
+            u = random * scale
+            projected = float(np.vdot(np.where(u == 0, 0, analytic[i]), u))
+            measured.append((projected, check.slope(i, u)))
+        settled = [(projected, slope) for projected, slope in measured if not slope.trouble]
+        if not settled or not all(check.agree(projected, slope) for projected, slope in settled):
+            wrong, report = _table(check, labels, notes, order, analytic)
+            if settled or wrong:
+                raise GradcheckError(report)
+        for projected, slope in settled:
+            size = max(abs(projected), abs(slope.value))
+            if size > atol + slope.error:
+                largest = max(largest, abs(projected - slope.value) / size)
     return largest
 
 
-def _numerical(call: _Call, point: list[Array], i: int, u: Array, v: Array) -> float:
-    """v . (f(x + h u) - f(x - h u)) / 2h, moving input i only."""
-    ahead, behind = list(point), list(point)
-    ahead[i], behind[i] = point[i] + STEP * u, point[i] - STEP * u
-    return float(np.vdot(v, call.value(ahead) - call.value(behind))) / (2 * STEP)
+def _scales(x: Array) -> list[Array]:
+    """How far the elements of an input are moved: as far as they are large; small ones also as if they were 1.
+
+    Infinite ones are not moved.
+    """
+    size = np.where(np.isfinite(x), np.abs(x), 0)
+    scales = [np.where(np.isfinite(x), np.maximum(size, 1), 0)]
+    if np.any((size > 0) & (size < 0.01)):
+        scales.append(np.where((size == 0) & np.isfinite(x), 1, size))
+    return scales
+
+
+@dataclass(frozen=True)
+class _Slope:
+    """A measured derivative, how far it can be trusted, and why there is none."""
+
+    value: float
+    error: float
+    trouble: str = ""
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    """v . f around a point: its measured slopes, and whether a derivative agrees with one."""
+
+    call: _Call
+    point: list[Array]
+    out: Array
+    v: Array
+    rtol: float
+    atol: float
+
+    @property
+    def rounding(self) -> float:
+        """The rounding error of v . f, and that of its derivative along an input as large as 1."""
+        finite = np.isfinite(self.out)
+        kind: Any = self.out.dtype if self.out.dtype.kind == "f" else float
+        return ROUNDING * float(np.finfo(kind).eps) * float(np.abs(self.v[finite] * self.out[finite]).sum())
+
+    def agree(self, analytic: float, slope: _Slope) -> bool:
+        """Whether they differ by no more than the measurement's error and what is allowed."""
+        size = max(abs(analytic), abs(slope.value))
+        return abs(analytic - slope.value) <= self.atol + self.rtol * size + 10 * slope.error + self.rounding
+
+    def moved(self, i: int, change: Array) -> float:
+        """v . f where input i is changed; NaN where f is not finite or not defined, but for what is infinite anyway."""
+        moved = list(self.point)
+        moved[i] = self.point[i] + change
+        try:
+            with np.errstate(all="ignore"):
+                out = self.call.value(moved)
+        except (ValueError, ArithmeticError):  # a loss refuses probabilities beyond 1
+            return np.nan
+        still = np.isfinite(self.out)
+        if not np.array_equal(out[~still], self.out[~still]):
+            return np.nan
+        return float(np.vdot(self.v[still], out[still]))
+
+    def slope(self, i: int, u: Array, size: float = 1.0) -> _Slope:
+        """The derivative along u of input i, with the step that gives the smallest relative error."""
+        finite = np.isfinite(self.out)
+        here = float(np.vdot(self.v[finite], self.out[finite]))
+        best, least, step = _Slope(np.nan, np.inf, self.nowhere()), np.inf, FIRST_STEP * size
+        central: list[float] = []
+        bends: list[float] = []
+        while step > LAST_STEP * size:
+            ahead, behind = self.moved(i, step * u), self.moved(i, -step * u)
+            central.append((ahead - behind) / (2 * step))
+            bends.append((ahead - here) / step + (behind - here) / step)  # the slope ahead less the slope behind
+            noise = (self.rounding + 4 * EPSILON * size * abs(central[-1])) / step
+            if len(central) > 2 and np.isfinite(central[-3:]).all():
+                before, once = (b + (b - a) / 15 for a, b in (central[-3:-1], central[-2:]))
+                value, error = once + (once - before) / 255, abs(once - before) + noise
+                relative = error / max(abs(value), noise) if error else 0.0
+                found = _Slope(value, error, self.trouble(value, error, noise, bends))
+                beyond = best.trouble and not found.trouble and 500 * noise < abs(best.value)  # a kink, but not here
+                if beyond or (relative < least and (best.trouble or not found.trouble)):
+                    best, least = found, relative
+                if relative < SETTLED or noise > 0.1 * max(abs(value), abs(once - before)):
+                    break
+            step /= SHRINK
+        return best
+
+    def trouble(self, value: float, error: float, noise: float, bends: list[float]) -> str:
+        """Why f has no derivative, as far as the last steps tell: its slopes on two sides differ, or none settles."""
+        before, kink = (b + (b - a) / 3 for a, b in (bends[-3:-1], bends[-2:]))  # without the curvature, which shrinks
+        least = 1e-3 * abs(value) + self.atol + 50 * noise
+        if abs(kink) > least and abs(kink) > 0.7 * abs(before):
+            if abs(kink) > 1.4 * abs(before):
+                return "no derivative: f jumps here, or has a vertical tangent"
+            left, right = (0.0 if abs(s) < 1e-6 * abs(kink) else s for s in (value - kink / 2, value + kink / 2))
+            return f"no derivative: a kink, with slope {left:.6g} to the left and {right:.6g} to the right"
+        if error > least:
+            return "no derivative: the difference quotients settle at no step (a jump, a vertical tangent, or noise)"
+        return ""
+
+    def nowhere(self) -> str:
+        """Why there is no finite difference at all."""
+        if not np.isfinite(self.out).all():
+            at = tuple(int(k) for k in np.argwhere(~np.isfinite(self.out))[0])
+            return f"no derivative: f is {self.out[at]} here" + (f" (output {list(at)})" if at else "")
+        return "no derivative: f is not defined on both sides of it, however small the step"
 
 
 def _table(
-    call: _Call,
-    point: list[Array],
-    labels: list[str],
-    notes: list[str],
-    order: int,
-    analytic: list[Array],
-    v: Array,
-    rtol: float,
-    atol: float,
-) -> Report:
-    """Every element both ways; those that differ, or where none does by itself, the ten that differ most."""
-    everything = []
-    for i, x in enumerate(point):
-        for index in np.ndindex(x.shape):
+    check: _Comparison, labels: list[str], notes: list[str], order: int, analytic: list[Array]
+) -> tuple[bool, Report]:
+    """Every element both ways; those that differ, or where none does by itself (False), the ten that differ most."""
+    everything, wrong = [], []
+    for i, x in enumerate(check.point):
+        scale = _scales(x)[-1]
+        for index in (tuple(map(int, at)) for at in np.argwhere(scale)):
             unit = np.zeros(x.shape)
-            unit[index] = step = max(1.0, abs(float(x[index])))
-            numerical = _numerical(call, point, i, unit, v) / step
-            everything.append(Mismatch(labels[i], index, float(analytic[i][index]), numerical))
-    wrong = [
-        m
-        for m in everything
-        if not abs(m.analytic - m.numerical) <= atol + rtol * max(abs(m.analytic), abs(m.numerical))
-    ]
+            unit[index] = 1
+            slope = check.slope(i, unit, float(scale[index]))
+            trouble = slope.trouble
+            if np.isnan(analytic[i][index]) and not np.isfinite(check.out).all():  # 0 * inf
+                trouble = check.nowhere()
+            m = Mismatch(labels[i], index, float(analytic[i][index]), slope.value, trouble)
+            everything.append(m)
+            if trouble or not check.agree(m.analytic, slope):
+                wrong.append(m)
     shown = wrong or sorted(everything, key=lambda m: -abs(m.analytic - m.numerical))[:10]
     which = "the first derivatives are wrong" if order == 1 else "the first derivatives are right, the second are wrong"
-    weighted = "the outputs, weighted at random and added up" if v.size > 1 else "the output"
-    notes = [
-        *notes,
-        f"{which} (or an input sits on a kink, as relu has at 0); each number is a derivative of {weighted}",
-    ]
-    return Report(order, max(m.relative for m in shown), tuple(notes), tuple(shown))
+    if wrong and all(m.trouble for m in wrong):
+        which = "the first derivative cannot be checked" if order == 1 else "the second derivative cannot be checked"
+    weighted = "the outputs, weighted at random and added up" if check.v.size > 1 else "the output"
+    notes = [*notes, f"{which}; each number is a derivative of {weighted}"]
+    return bool(wrong), Report(order, max(m.relative for m in shown), tuple(notes), tuple(shown))

@@ -17,6 +17,7 @@ import numpy as np
 from tinygrad_ce import ops
 from tinygrad_ce.core import Primitive, Rule, Tensor
 from tinygrad_ce.graph import edges, reachable
+from tinygrad_ce.missing_names import unknown_keyword as unknown_keyword
 from tinygrad_ce.source_lines import line_of
 
 Reason = Callable[..., str | None]
@@ -35,6 +36,9 @@ def explains(op: Primitive) -> Callable[[Reason], Reason]:
 
 def explained(error: Exception, op: Primitive, inputs: tuple[Any, ...]) -> Exception:
     """The same kind of error, saying what happened, on which operation and arguments, with which shapes."""
+    replaced = next((r for x in inputs if isinstance(x, Tensor) and (r := replaced_data(x)) is not None), None)
+    if replaced is not None:
+        return replaced
     kind = next(kind for kind in (TypeError, IndexError, AttributeError, ValueError) if isinstance(error, kind))
     if error.__cause__ is not None and str(error).startswith(f"{op.name}: "):  # the same call, with a list as an array
         return kind(str(error))
@@ -86,6 +90,42 @@ def wrong_arguments(rule: Rule, op: Primitive) -> TypeError:
     )
 
 
+def replaced_data(x: Tensor, used: Any = None) -> Exception | None:
+    """Somebody has put into `.data` what is no array of real numbers, or not the one that the forward pass has seen."""
+    data, name = x.data, x.name or "t"
+    cure = f"write {name}.data = np.asarray(..., dtype=float), or {name}.data[...] = ..., which keeps shape and dtype"
+    if not isinstance(data, (np.ndarray, np.generic)):
+        return TypeError(f"{x.label}.data is a {type(data).__name__}, and must be an array: {cure}")
+    if data.dtype.kind not in "fiub":
+        return TypeError(f"{x.label}.data has dtype {data.dtype}, and tensors hold real numbers: {cure}")
+    if x.requires_grad and data.dtype.kind != "f":
+        return TypeError(
+            f"{x.label} asks for gradients, and its .data was replaced by an array of dtype {data.dtype}, which has "
+            f"none: {cure}"
+        )
+    if used is not None and data.shape != used.shape:
+        return ValueError(
+            f"{x.label} had shape {used.shape} in the forward pass, and its .data was replaced by an array of shape "
+            f"{data.shape} since: compute the loss again"
+        )
+    return None
+
+
+def no_result(op: Primitive, inputs: tuple[Any, ...], out: Any) -> Exception:
+    """A result has a dtype that no tensor has, or has lost the gradient that its inputs ask for."""
+    reasons = (replaced_data(x) for x in inputs if isinstance(x, Tensor))
+    found = next((reason for reason in reasons if reason is not None), None)
+    return found or TypeError(f"{op.name}: the result has dtype {out.dtype}, and tensors hold real numbers")
+
+
+def plain(array: Any) -> Any:
+    """An array that is mapped from a file, as any other; one whose `*` means something else (np.matrix) raises."""
+    if not isinstance(array, np.memmap):
+        kind = f"{type(array).__module__}.{type(array).__name__}"
+        raise TypeError(f"an input is a {kind}, which computes by rules of its own: pass np.asarray(it)")
+    return np.asarray(array)
+
+
 def missing_rule(op: Primitive, argument: str) -> NotImplementedError:
     """Nobody has written the rule of an argument, and a gradient is to flow there."""
     return NotImplementedError(
@@ -108,6 +148,22 @@ def wrong_shape(op: Primitive, position: int, share: Any, shape: tuple[int, ...]
     return ValueError(
         f"{op.name}: the rule for `{argument}` answered shape {share.shape}, and `{argument}` has shape {shape}"
         + ("" if op.broadcasts else f"; if {op.name} broadcasts, declare it with @primitive(broadcasts=True)")
+    )
+
+
+def no_history(of: Tensor) -> ValueError:
+    """A backward pass is to start at a tensor that leads nowhere."""
+    return ValueError(
+        f"{of.label} has no history to go back through: none of its inputs has requires_grad=True, or it was made "
+        "inside no_grad()"
+    )
+
+
+def no_single_number(of: Tensor) -> ValueError:
+    """A backward pass is to start at several numbers, and nobody has said what is upstream of them."""
+    return ValueError(
+        f"backward starts at a single number, and {of.label} has shape {of.shape}: reduce it with .mean() or "
+        ".sum(), or say what is upstream with gradient="
     )
 
 

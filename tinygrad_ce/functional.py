@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import operator
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from tinygrad_ce import ops
 from tinygrad_ce.backward import recording, seed_of
-from tinygrad_ce.core import Tensor, errors_module, interpreter
+from tinygrad_ce.core import Tensor, errors_module, interpreted, interpreter
 from tinygrad_ce.graph import leading_to
+from tinygrad_ce.source_lines import users_line
+from tinygrad_ce.variable import ARRAY, COPY, PYTHON_NUMBER
 
 Positions = int | Sequence[int]
 
@@ -141,36 +144,49 @@ def _moved(call: _Call, g: Tensor, tangents: Sequence[Any]) -> Any:
     return moved
 
 
-def jacobian(f: Callable[..., Any], argnum: int = 0) -> Callable[..., Any]:
+def jacobian(f: Callable[..., Any], argnums: Positions = 0) -> Callable[..., Any]:
     """The function that computes d f / d x, of shape (shape of f) + (shape of x): one backward per element of f.
+
+    argnums: which argument is x; for a sequence of them, the answer is a tuple of such arrays. Raises as `grad`.
 
     >>> jacobian(lambda x: x * x)(np.array([1.0, 2.0]))
     array([[2., 0.],
            [0., 4.]])
+    >>> jacobian(lambda x, y: x * y, argnums=(0, 1))(2.0, 3.0)
+    (array(3.), array(2.))
     """
 
-    def matrix(*inputs: Any) -> Any:
-        call = _Call(f, inputs, [argnum])
-        out, (x,) = call.out, call.wrt
-        rows = []
-        for i in range(out.size):
-            unit = np.zeros(out.size, out.dtype)
-            unit[i] = 1
-            rows += call.pulled(unit.reshape(out.shape))
-        shape = out.shape + x.shape
-        return ops.reshape(ops.stack(*rows), shape=shape) if rows else call.closed(Tensor(np.zeros(shape, x.dtype)))
+    def matrices(*inputs: Any) -> Any:
+        call = _Call(f, inputs, argnums)
+        rows = [call.pulled(unit.reshape(call.out.shape)) for unit in np.eye(call.out.size, dtype=call.out.dtype)]
+        answers = []
+        for i, x in enumerate(call.wrt):
+            shape = call.out.shape + x.shape
+            if rows:
+                answers.append(ops.reshape(ops.stack(*(row[i] for row in rows)), shape=shape))
+            else:
+                answers.append(call.closed(Tensor(np.zeros(shape, x.dtype))))
+        return tuple(answers) if isinstance(argnums, Sequence) else answers[0]
 
-    return matrix
+    return matrices
 
 
-def hessian(f: Callable[..., Any], argnum: int = 0) -> Callable[..., Any]:
+def hessian(f: Callable[..., Any], argnums: Positions = 0) -> Callable[..., Any]:
     """The function that computes the second derivatives of a single number: shape (shape of x) twice.
+
+    argnums: which argument is x; for a sequence, the answer is a tuple of tuples: d^2 f / (d x_i d x_j) is at [i][j],
+    of shape (shape of x_i) + (shape of x_j). Raises as `grad`.
 
     >>> hessian(lambda x: (x**3).sum())(np.array([1.0, 2.0]))
     array([[ 6.,  0.],
            [ 0., 12.]])
+    >>> hessian(lambda x, y: x * x * y, argnums=(0, 1))(2.0, 3.0)
+    ((array(6.), array(4.)), (array(4.), array(0.)))
     """
-    return jacobian(grad(f, argnum), argnum)
+    if isinstance(argnums, Sequence):
+        rows = [jacobian(grad(f, i), argnums) for i in argnums]
+        return lambda *inputs: tuple(row(*inputs) for row in rows)
+    return jacobian(grad(f, argnums), argnums)
 
 
 def hvp(f: Callable[..., Any], x: Any, v: Any) -> Any:
@@ -182,6 +198,67 @@ def hvp(f: Callable[..., Any], x: Any, v: Any) -> Any:
     if np.shape(x) != np.shape(v):
         raise ValueError(f"hvp: x has shape {np.shape(x)}, and v has shape {np.shape(v)}")
     return grad(lambda inner: ops.reduce_sum(grad(f)(inner) * v))(x)
+
+
+# ---- what a function that is differentiated may not do
+
+
+class LeftTheGraphError(TypeError):
+    """What depends on the argument of a function that is being differentiated became a plain number or array."""
+
+
+@contextmanager
+def kept_in_the_graph(sources: Sequence[Tensor]) -> Iterator[None]:
+    """Inside, what depends on these tensors cannot become a plain number or array: its share would be missing.
+
+    Results are recorded there, also inside no_grad(): a derivative cannot do without.
+    Truth (`if x > 0:`) and text are allowed: a choice between branches has no gradient, and text is for reading. What
+    says aloud that it leaves the graph is allowed too: `.data`, `.numpy()`, `.detach()`. Raises LeftTheGraphError.
+    """
+    serials = {source.serial for source in sources}
+
+    def depends(x: Any) -> bool:
+        return isinstance(x, Tensor) and x.requires_grad and bool(leading_to(serials, x))
+
+    def numbers(inner: Any, x: Any, why: Any) -> Any:
+        if why == ARRAY and depends(x):
+            raise _left_the_graph(x, "became a plain array", "call the function or the model itself on the tensor")
+        if why == PYTHON_NUMBER and depends(x):
+            raise _left_the_graph(
+                x,
+                "became a Python number",
+                "compute with np.exp, np.sin... instead of math.exp, math.sin..., join numbers with np.stack([a, b]) "
+                "instead of writing them into an array, sum and average with .sum() and .mean()",
+            )
+        if why == COPY and depends(x):
+            raise _left_the_graph(x, "was copied", "use the tensor itself: nothing ever writes to it")
+        return inner(x, why)
+
+    def walk(inner: Any, of: Tensor, seed: Any, needed: Any = None, create_graph: bool = False, *rest: Any) -> Any:
+        if not create_graph and depends(of):
+            raise _left_the_graph(
+                of,
+                "was differentiated into plain arrays",
+                "take the inner derivative with tg.grad, or with tg.gradients(..., create_graph=True)",
+            )
+        return inner(of, seed, needed, create_graph, *rest)
+
+    try:
+        with interpreted(recording=True, numbers=numbers, walk=walk):
+            yield
+    except ValueError as error:  # `array[0] = t`: NumPy hides what float(t) raised behind words of its own
+        if isinstance(error.__cause__, LeftTheGraphError):
+            raise error.__cause__ from None
+        raise
+
+
+def _left_the_graph(x: Tensor, what: str, cure: str) -> LeftTheGraphError:
+    line = users_line()
+    return LeftTheGraphError(
+        f"{x.label} {what} ({line.text or 'a call'} at {line.short}) inside a function that is being differentiated, "
+        f"and it depends on the argument of that function, so that its share of the gradient would be lost: {cure}; if "
+        "it is meant as a constant, say so with .data, as in float(t.data)"
+    )
 
 
 class _Depth(threading.local):
@@ -211,7 +288,7 @@ class _Call:
         self.wrt = [arguments[i] for i in positions]
         _depth.value += 1
         try:
-            with recording(True):  # also inside no_grad(): a derivative cannot do without
+            with kept_in_the_graph(self.wrt):
                 self.out = _result(f(*arguments), f)
         finally:
             _depth.value -= 1

@@ -28,6 +28,7 @@ from tinygrad_ce.core import EAGER, Primitive, Tensor, interpreter
 CallSite: TypeAlias = tuple[Any, Any, bool, CodeType | None, int]
 
 _PACKAGE = os.path.dirname(__file__) + os.sep
+_LIBRARY = os.path.dirname(os.__file__)
 _LAYERS = os.path.join(_PACKAGE, "nn") + os.sep
 
 
@@ -223,8 +224,10 @@ def _users_frame(frame: FrameType) -> FrameType:
 
 
 def users_line() -> Line:
-    """Where we were called from, outside this package."""
+    """Where we were called from, outside this package and Python's own library (copy.copy, statistics.mean...)."""
     frame = _users_frame(sys._getframe(0))
+    while frame.f_back is not None and os.path.dirname(frame.f_code.co_filename) == _LIBRARY:
+        frame = _users_frame(frame.f_back)
     return Line(frame.f_code.co_filename, frame.f_lineno)
 
 

@@ -55,6 +55,8 @@ def read(x: Any) -> Any:
 def write(variable: Tensor, new: Any) -> None:
     """New numbers for a variable: into the array of a parameter, which others hold too; else an array of their own."""
     if variable.requires_grad:
+        if isinstance(variable.data, np.generic):  # `w.data = w.data - lr * w.grad` of a single number makes a scalar
+            variable.data = np.array(variable.data)
         variable.data[...] = new.data if isinstance(new, Tensor) else new
         writes_to(variable)[0] = next_serial()
     else:
@@ -66,9 +68,21 @@ def draw(sample: Callable[..., Array], shape: tuple[int, ...], dtype: np.dtype[A
     return sample(shape, dtype)
 
 
+PYTHON_NUMBER = "float(), int() and item() need"  # the reasons to ask for numbers that an instrument may know
+TRUTH = "`if` needs"
+TEXT = "a text needs"
+COPY = "a copy needs"
+ARRAY = "a NumPy array needs"
+
+
 def numbers(x: Any, why: str | Callable[[Array], Any]) -> Any:
     """The numbers of a tensor, for code that is no operation. why: the words for a refusal, or a check of them."""
     return x.data if isinstance(x, Tensor) else x
+
+
+def plain_array(x: Any) -> Array:
+    """The array of a tensor, or of anything else, for code that hands back plain arrays (a compiled step, predict)."""
+    return np.asarray(interpreter.get().numbers(x, ARRAY) if isinstance(x, Tensor) else x)
 
 
 EAGER.read, EAGER.write, EAGER.draw, EAGER.numbers = read, write, draw, numbers

@@ -20,11 +20,15 @@ from tinygrad_ce.threads import STEP
 FLOATS = frozenset({np.dtype(np.float32), np.dtype(np.float64)})
 
 
-def takes(param: Array, grad: Array) -> bool:
+def takes(param: Array, grad: Array, memory: tuple[Any, ...] = ()) -> bool:
     """Whether the loops below can update this parameter: float32 or float64 in the byte order of this machine, in one
-    row without gaps that may be written to, with a gradient alike."""
+    row without gaps that may be written to, with a gradient alike.
+
+    Its memory has as many numbers, or a loop would read beyond its end.
+    """
     dtype = param.dtype
     alike = (dtype is grad.dtype or dtype == grad.dtype) and type(grad) is np.ndarray
+    alike = alike and (not memory or memory[0].data.shape == param.shape)
     return alike and dtype in FLOATS and param.flags.carray and grad.flags.c_contiguous and numba is not None
 
 

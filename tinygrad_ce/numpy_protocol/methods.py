@@ -11,6 +11,7 @@ from tinygrad_ce import ops
 from tinygrad_ce.core import Array, Tensor, interpreter
 from tinygrad_ce.numpy_protocol.refusals import without_rule
 from tinygrad_ce.numpy_protocol.registry import FUNCTIONS, UFUNCS, name_of, refuse_options
+from tinygrad_ce.variable import ARRAY, COPY, PYTHON_NUMBER, TEXT, TRUTH
 
 
 class Conversions(Tensor):
@@ -36,14 +37,17 @@ class Conversions(Tensor):
 
     def item(self) -> float | int | bool:
         """The only element as a Python number. ValueError if there are more, or none."""
+        return self._number(PYTHON_NUMBER)
+
+    def _number(self, why: str) -> float | int | bool:
         if self.size != 1:
             raise ValueError(f"item() needs exactly one element; {self.label} has shape {self.shape}")
-        number: float | int | bool = interpreter.get().numbers(self, "`if`, float() and item() need").item()
+        number: float | int | bool = interpreter.get().numbers(self, why).item()
         return number
 
     def tolist(self) -> Any:
         """The elements as Python numbers, in lists that are nested as deep as there are axes."""
-        return interpreter.get().numbers(self, "tolist() needs").tolist()
+        return interpreter.get().numbers(self, PYTHON_NUMBER).tolist()
 
     def __float__(self) -> float:
         return float(self.item())
@@ -52,7 +56,7 @@ class Conversions(Tensor):
         return int(self.item())
 
     def __format__(self, form: str) -> str:
-        return format(self.item(), form) if form else str(self)
+        return format(self._number(TEXT), form) if form else str(self)
 
     def __bool__(self) -> bool:
         if self.size != 1:
@@ -60,7 +64,7 @@ class Conversions(Tensor):
                 f"the truth of {self.size} elements is ambiguous ({self.label} has shape {self.shape}): "
                 "use (t > 0).all() or (t > 0).any(), or where(t > 0, ..., ...) to choose element by element"
             )
-        return bool(self.item())
+        return bool(self._number(TRUTH))
 
     def __len__(self) -> int:
         if self.ndim == 0:
@@ -76,12 +80,12 @@ class Conversions(Tensor):
                 f"turning {self.label} into an array would lose its gradient: write {self.name or 't'}.data if that "
                 "is what you want, or use a function of tinygrad_ce.ops"
             )
-        return np.array(interpreter.get().numbers(self, "a NumPy array needs"), dtype=dtype, copy=copy)
+        return np.array(interpreter.get().numbers(self, ARRAY), dtype=dtype, copy=copy)
 
     def __reduce__(self) -> Any:  # copy.deepcopy and pickle: a new tensor, with a serial number of its own
         if self.op is not None:
             raise TypeError(f"{self.label} has a history and cannot be copied or pickled: use .detach() first")
-        return Tensor, (self.data.copy(), self.requires_grad, self.name)
+        return Tensor, (interpreter.get().numbers(self, COPY).copy(), self.requires_grad, self.name)
 
     def __getitem__(self, index: Any) -> Tensor:
         return ops.index(self, index)

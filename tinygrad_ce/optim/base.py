@@ -137,9 +137,14 @@ class Optimizer:
                 continue
             if grad.shape != data.shape:
                 raise ValueError(f"{parameter.label} has shape {data.shape}, and its gradient has shape {grad.shape}")
-            if kernels is not None and kernels.takes(data, grad):
+            if kernels is not None and kernels.takes(data, grad, memory):
                 update(kernels, data, grad, memory, lr, coming - missed)
                 (parameter.writes or writes_to(parameter))[0], parameter.note = version, line
+            elif memory and memory[0].data.shape != data.shape:
+                raise ValueError(
+                    f"{parameter.label} has shape {data.shape}, and had shape {memory[0].data.shape} when this "
+                    "optimizer was made: its .data was replaced, so make a new optimizer"
+                )
             else:
                 state = tuple([here.read(m) for m in memory])
                 new, new_state = self.computed_update(here.read(parameter), here.read(grad), state, lr, clock.count(i))

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.core import Array, array_of, interpreter
+from tinygrad_ce.core import Array, interpreter
 from tinygrad_ce.program import files
 from tinygrad_ce.program.arrays import CannotLower
 from tinygrad_ce.program.loops import Buffer, Lowered, Lowering
@@ -17,6 +17,7 @@ from tinygrad_ce.program.straight import Program, Value
 from tinygrad_ce.program.surroundings import OutdatedError, Settings, models_of
 from tinygrad_ce.program.tracing import trace
 from tinygrad_ce.source_lines import warn
+from tinygrad_ce.variable import plain_array
 
 
 def lowered(program: Program, batched: bool = False) -> Lowered:
@@ -188,7 +189,7 @@ class CompiledStep:
     def __call__(self, *arrays: Any, **named: Any) -> Any:
         if named:
             arrays = signature(self.step).bind(*arrays, **named).args
-        given = [array_of(x) for x in arrays]
+        given = [plain_array(x) for x in arrays]
         changed = self.settings.changed()
         if changed is not None:
             self._begin()

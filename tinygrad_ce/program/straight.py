@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.core import Array, Primitive, array_of, interpreter
+from tinygrad_ce.core import Array, Primitive, interpreter
+from tinygrad_ce.variable import plain_array
 
 
 def unused(name: str, taken: set[str]) -> str:
@@ -209,7 +210,7 @@ class Program:
             raise TypeError(f"this program takes {len(expected)} arrays ({names}), and {len(arrays)} were passed")
         found = []
         for x, given in zip(expected, arrays, strict=True):
-            array = array_of(given)
+            array = plain_array(given)
             if array.shape != x.shape or array.dtype != x.dtype:
                 raise ValueError(
                     f"{x.name} has shape {array.shape} and dtype {array.dtype}; the program was traced with shape "

@@ -41,6 +41,7 @@ from tinygrad_ce.train.metrics import (
     is_one_of,
     predicted_classes,
 )
+from tinygrad_ce.variable import plain_array
 from tinygrad_ce.views import plots
 
 AnyCallback = Callback | PlainCallback
@@ -203,7 +204,7 @@ class Trainer:
         return np.concatenate(parts)
 
     def _inputs(self, inputs: Any) -> Array:
-        X = array_of(inputs)
+        X = plain_array(inputs)
         if X.ndim and X.dtype.kind not in "fiub":
             raise TypeError(f"X must hold real numbers, and has dtype {X.dtype}")
         if X.dtype.kind == "f":
