@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_ce import nn
-from tinygrad_ce.core import Array, Tensor
+from tinygrad_ce.core import Array, Tensor, array_of
 from tinygrad_ce.optim import clip_grad_norm
 from tinygrad_ce.train.callbacks import BuiltIn
-from tinygrad_ce.train.metrics import single_number
+from tinygrad_ce.train.metrics import CLASSES, is_one_of, options_of, single_number
 from tinygrad_ce.views import nan
 
 if TYPE_CHECKING:
@@ -75,12 +75,24 @@ class HandleCtrlC(BuiltIn):
 
 
 class CheckLoss(BuiltIn):
-    """Raises TypeError if the loss is no Tensor, ValueError if it holds several numbers."""
+    """Raises TypeError if the loss is no Tensor, ValueError if it holds several numbers, or weights for each row."""
 
     traced = True
 
+    def __init__(self, loss: Any) -> None:
+        names = ("pos_weight",) if is_one_of(loss, *CLASSES) else ("weight", "pos_weight")
+        options = {name: options_of(loss).get(name) for name in names}
+        self.weights = {name: np.shape(array_of(value)) for name, value in options.items() if value is not None}
+
     def after_loss(self, loop: Loop) -> None:
-        """Look at the type and the shape, which a compiled step has too."""
+        """Look at the types and the shapes, which a compiled step has too."""
+        for name, shape in self.weights.items():
+            if shape and shape[0] != 1 and len(shape) == loop.predictions.ndim:
+                raise ValueError(
+                    f"fit: the loss's {name}= has shape {shape}, numbers for each row, but fit shuffles the rows. Put "
+                    f"the numbers beside the targets, y = np.column_stack([y, w]), and write the loss as a function: "
+                    f"lambda p, y: tg.losses.mse(p, y[:, :-1], weight=y[:, -1:])"
+                )
         if not isinstance(loop.loss, Tensor):
             raise TypeError(f"fit: the loss answered with {type(loop.loss).__name__}; it must answer with a Tensor")
         if loop.loss.size != 1:

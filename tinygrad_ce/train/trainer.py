@@ -28,6 +28,7 @@ from tinygrad_ce.train.built_in import (
 )
 from tinygrad_ce.train.callbacks import Callback, PlainCallback, as_callbacks
 from tinygrad_ce.train.compiled import compiled_epochs, run_compiled
+from tinygrad_ce.train.evaluation import all_predictions
 from tinygrad_ce.train.history import History
 from tinygrad_ce.train.loop import Loop, run
 from tinygrad_ce.train.metrics import (
@@ -38,7 +39,9 @@ from tinygrad_ce.train.metrics import (
     ignored_index,
     infer_task,
     is_one_of,
+    options_of,
     predicted_classes,
+    single_number,
 )
 from tinygrad_ce.views import plots
 
@@ -105,13 +108,15 @@ class Trainer:
         _check_options(epochs, patience, clip_norm, compile)
         batch_size = whole_number("fit", "batch_size", batch_size, least=1)
         self.task = infer_task(self.loss, y)
+        if options_of(self.loss).get("reduction") == "none":
+            raise ValueError('fit: a loss with reduction="none" has no single number to train with: use "mean"')
         users = as_callbacks(callbacks)
         generator = _generator(seed)
 
         def batches() -> Iterable[tuple[int, tuple[Array, Array]]]:
             return enumerate(data.batches(X, y, batch_size, seed=generator), start=1)
 
-        everybody = _with_built_in(users, generator, validation, patience, clip_norm, progress)
+        everybody = _with_built_in(users, self.loss, generator, validation, patience, clip_norm, progress)
         loop = Loop(self, batches, range(1, epochs + 1), everybody)
         with loop.fitting():
             compiled = compiled_epochs(loop, compile, X, y, batch_size, generator)
@@ -123,15 +128,17 @@ class Trainer:
         return loop.history
 
     def evaluate(self, X: Any, y: Any, batch_size: int = 1024) -> dict[str, float]:
-        """The loss, and the accuracy where the targets are classes; in evaluation mode, nothing is learnt."""
+        """The loss of all rows at once, and the accuracy where the targets are classes; nothing is learnt.
+
+        batch_size: how many rows the model gets at a time, in evaluation mode; no figure depends on it.
+        """
         X, y = self._prepared(X, y)
-        metrics = RunningMetrics(self.task, self.loss)
         with _evaluating(self.model):
-            for batch, targets in data.batches(X, y, batch_size, shuffle=False):
-                # Recorded, so that a loss finds the softmax behind its probabilities, and is as stable as in training.
-                predictions = self.model(batch)
-                metrics.add(self.loss(predictions, targets), predictions, targets)
-        return metrics.figures()
+            predictions = all_predictions(self.model, X, whole_number("evaluate", "batch_size", batch_size, least=1))
+            loss = self.loss(predictions, y)
+        metrics = RunningMetrics(self.task, self.loss)
+        metrics.add(loss, predictions, y)
+        return metrics.figures() | {"loss": single_number(loss)}
 
     def predict(self, X: Any, batch_size: int = 1024) -> Array:
         """The model's answers, in evaluation mode: class indices where it was trained on classes, else its numbers."""
@@ -236,6 +243,7 @@ def _names(class_names: Sequence[Any] | None, classes: int) -> Sequence[Any]:
 
 def _with_built_in(
     users: Sequence[Callback],
+    loss: Any,
     generator: np.random.Generator,
     validation: tuple[Any, Any] | None,
     patience: int | None,
@@ -250,7 +258,7 @@ def _with_built_in(
     return [
         SeedDropout(generator),
         HandleCtrlC(),
-        CheckLoss(),
+        CheckLoss(loss),
         SumMetrics(),
         CheckParameters(),
         *([Validate(*validation)] if validation is not None else []),
