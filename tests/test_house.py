@@ -309,6 +309,7 @@ NAMES = [
     "check.gradcheck", "losses.cross_entropy", "losses.softmax_cross_entropy", "losses.binary_cross_entropy",
     "losses.sigmoid_binary_cross_entropy", "losses.mse", "nn.Module", "nn.Sequential", "nn.Dense", "nn.Sigmoid",
     "nn.Softmax", "nn.ReLU", "nn.Tanh", "nn.Dropout", "nn.BatchNorm", "nn.LayerNorm", "nn.Embedding",
+    "nn.GELU", "nn.LeakyReLU", "nn.Residual", "nn.SiLU",
     "nn.CrossEntropy", "nn.SoftmaxCrossEntropy", "nn.BCE", "nn.SigmoidBCE", "nn.MSE", "nn.Module.parameters",
     "nn.Module.named_parameters", "nn.Module.train", "nn.Module.eval", "nn.Module.astype", "nn.Module.summary",
     "optim.SGD", "optim.Adam", "optim.AdamW", "optim.RMSprop", "optim.clip_grad_norm", "optim.SGD.step",

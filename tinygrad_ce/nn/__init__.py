@@ -3,6 +3,7 @@
 from tinygrad_ce.nn import init
 from tinygrad_ce.nn.layers import (
     BCE,
+    GELU,
     MSE,
     BatchNorm,
     CrossEntropy,
@@ -11,10 +12,13 @@ from tinygrad_ce.nn.layers import (
     Embedding,
     Flatten,
     LayerNorm,
+    LeakyReLU,
     ReLU,
+    Residual,
     Sequential,
     Sigmoid,
     SigmoidBCE,
+    SiLU,
     Softmax,
     SoftmaxCrossEntropy,
     Softplus,
@@ -24,6 +28,7 @@ from tinygrad_ce.nn.module import Module
 
 __all__ = [
     "BCE",
+    "GELU",
     "MSE",
     "BatchNorm",
     "CrossEntropy",
@@ -32,9 +37,12 @@ __all__ = [
     "Embedding",
     "Flatten",
     "LayerNorm",
+    "LeakyReLU",
     "Module",
     "ReLU",
+    "Residual",
     "Sequential",
+    "SiLU",
     "Sigmoid",
     "SigmoidBCE",
     "Softmax",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import signal
 import threading
+from collections.abc import Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from tinygrad_ce.core import Array, Tensor, array_of
 from tinygrad_ce.optim import clip_grad_norm
 from tinygrad_ce.train.callbacks import BuiltIn
 from tinygrad_ce.train.metrics import CLASSES, is_one_of, options_of, single_number
+from tinygrad_ce.variable import Variable
 from tinygrad_ce.views import nan
 
 if TYPE_CHECKING:
@@ -24,8 +26,22 @@ if TYPE_CHECKING:
 class NotFiniteError(FloatingPointError):
     """A loss, a gradient or (at the end of an epoch) a parameter became NaN or infinite, and training has stopped.
 
-    Of the first two, the parameters were not touched.
+    Of the first two, nothing was touched: no parameter, running average or memory of the optimizer.
     """
+
+
+class RestoreModes(BuiltIn):
+    """After an error, each module is in training or in evaluation mode as it was before; after a fit, in training."""
+
+    def before_fit(self, loop: Loop) -> None:
+        """Remember the modes."""
+        self.before = [(module, module.training) for module in loop.model.modules()]
+
+    def after_fit(self, loop: Loop) -> None:
+        """Put them back."""
+        if loop.stopped is None:
+            for module, training in self.before:
+                module.training = training
 
 
 class SeedDropout(BuiltIn):
@@ -176,6 +192,12 @@ class StopEarly(BuiltIn):
         if loop.stopped:
             return
         loss = loop.figures.get("val_loss", loop.figures["loss"])
+        if math.isnan(loss):
+            raise NotFiniteError(
+                f"the validation loss is nan in epoch {loop.epoch}, so patience={self.patience} cannot tell whether it "
+                "has improved, and training has stopped: look for NaN in the validation's X and y (np.isnan(X).any()), "
+                "or for numbers that overflow in the model"
+            )
         if loss < self.best_loss:
             self.best_loss, self.best_state, self.waited = loss, loop.model.state(), 0
         else:
@@ -187,6 +209,30 @@ class StopEarly(BuiltIn):
         """Restore the best; after Ctrl-C or an error, the last parameters stay."""
         if self.best_state is not None and loop.stopped not in (None, "interrupted"):
             loop.model.restore(self.best_state)
+
+
+class UndoBatch(BuiltIn):
+    """Puts running averages back to where they were before a batch that failed, as parameters were not touched either.
+
+    variables: those that the model writes while it computes.
+    """
+
+    def __init__(self, variables: Sequence[Variable]) -> None:
+        self.variables, self.steps = variables, -1
+
+    def before_batch(self, loop: Loop) -> None:
+        """Remember the arrays: a write puts another one in their place."""
+        self.steps, self.before = loop.optimizer.steps, [variable.data for variable in self.variables]
+
+    def after_step(self, loop: Loop) -> None:
+        """The batch has succeeded."""
+        self.steps = -1
+
+    def after_fit(self, loop: Loop) -> None:
+        """Undo a batch that has begun and made no step."""
+        if self.steps == loop.optimizer.steps:
+            for variable, array in zip(self.variables, self.before, strict=True):
+                variable.data = array
 
 
 class ClipGradients(BuiltIn):
