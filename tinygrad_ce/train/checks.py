@@ -144,11 +144,8 @@ def check_last_batch(model: nn.Module, X: Array, batch_size: int) -> None:
         what, cure = "there is only one row", "train with more rows, or without BatchNorm"
     else:
         size = next(size for size in (*range(batch_size + 1, rows), rows) if rows % size != 1)
-        what = (
-            f"{rows} rows in batches of {batch_size} leave "
-            + ("a last batch of" if batch_size > 1 else "")
-            + " one row"
-        )
+        last = "a last batch of one row" if batch_size > 1 else "one row in each"
+        what = f"{rows} rows in batches of {batch_size} leave {last}"
         cure = f"pass batch_size={size}" + (", or leave a row out: X[:-1], y[:-1]" if batch_size > 1 else "")
     raise ValueError(f"fit: {what}, and in training BatchNorm needs at least two to have a variance: {cure}")
 
