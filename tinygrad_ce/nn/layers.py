@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Callable
 from typing import Any
 
@@ -22,7 +23,14 @@ def _positive(layer: str, **sizes: Any) -> None:
             raise ValueError(f"{layer}: {name}={size!r} must be a positive integer")
 
 
+def _check_numbers(layer: str, **values: Any) -> None:
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, numbers.Real):
+            raise TypeError(f"{layer}: {name}={value!r} must be a number")
+
+
 def _check_eps(layer: str, eps: float) -> None:
+    _check_numbers(layer, eps=eps)
     if not 0 <= eps < math.inf:
         raise ValueError(f"{layer}: eps={eps} must be a number that is not negative")
 
@@ -154,8 +162,7 @@ class LeakyReLU(_Activation):
     """
 
     def __init__(self, slope: float = 0.01) -> None:
-        if isinstance(slope, bool) or not isinstance(slope, (int, float, np.floating, np.integer)):
-            raise TypeError(f"LeakyReLU: slope={slope!r} must be a number")
+        _check_numbers("LeakyReLU", slope=slope)
         if not math.isfinite(slope):
             raise ValueError(f"LeakyReLU: slope={slope} must be a finite number")
         self.slope = float(slope)
@@ -233,6 +240,7 @@ class Dropout(Module):
     """
 
     def __init__(self, rate: float = 0.5) -> None:
+        _check_numbers("Dropout", rate=rate)
         if not 0 <= rate < 1:
             raise ValueError(f"Dropout: rate={rate} must lie in [0, 1)")
         self.rate = rate
@@ -267,6 +275,7 @@ class BatchNorm(Module):
     def __init__(self, n_features: int, momentum: float = 0.1, eps: float = 1e-5) -> None:
         _positive("BatchNorm", n_features=n_features)
         _check_eps("BatchNorm", eps)
+        _check_numbers("BatchNorm", momentum=momentum)
         if not 0 <= momentum <= 1:
             raise ValueError(f"BatchNorm: momentum={momentum} must lie in [0, 1]")
         self.n_features, self.momentum, self.eps = n_features, momentum, eps
