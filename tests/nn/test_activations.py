@@ -99,7 +99,9 @@ def test_the_gradient_goes_around_the_layers():
     np.testing.assert_array_equal(x.grad, np.ones((2, 3)))
 
 
-@pytest.mark.parametrize("inner", [nn.Dense(3, 1), nn.Dense(3, 4), nn.Flatten(), lambda x: x[:1]], ids=repr)
+@pytest.mark.parametrize(
+    "inner", [nn.Dense(3, 1), nn.Dense(3, 4), nn.Flatten(), lambda x: x[:1]], ids=["one", "more", "flat", "rows"]
+)
 def test_another_shape_is_not_broadcast_but_refused(inner):
     x = np.ones((2, 3)) if not isinstance(inner, nn.Flatten) else np.ones((2, 3, 1))
     with pytest.raises(ValueError, match=r"Residual: .*one shape.*x has \(2, 3.*f\(x\) has"):

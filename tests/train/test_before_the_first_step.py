@@ -41,7 +41,7 @@ ORDER = re.escape("Trainer(model, loss, optimizer)")
         ((tg.losses.mse, MODEL, OPTIMIZER), "model is function"),
         ((OPTIMIZER, LOSS, MODEL), rf"the order is {ORDER}"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_each_wrong_argument_is_answered_with_what_to_type(arguments, message):
     with pytest.raises(TypeError, match=f"^Trainer: .*{message}"):
@@ -69,7 +69,7 @@ def test_parameters_that_no_optimizer_moves_are_named():
         (([nn.Dense(2, 2), nn.Tanh()],), r"Sequential: layer 0 is list.*Sequential\(\*layers\)"),
         (("relu",), "Sequential: layer 0 is str"),
     ],
-    ids=str,
+    ids=["class", "class with sizes", "list", "text"],
 )
 def test_layers_that_are_none_are_answered_with_what_to_type(layers, message):
     with pytest.raises(TypeError, match=message):

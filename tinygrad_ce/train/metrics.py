@@ -83,13 +83,16 @@ class RunningMetrics:
         self.ignored, self.axis = ignored_index(loss), class_axis(loss)
         weight = options_of(loss).get("weight") if is_one_of(loss, *CLASSES) else None
         self.class_weights = None if weight is None else np.asarray(weight, float)
+        self.by_rows = self.ignored is None and self.class_weights is None  # as most losses
         self.adds = options_of(loss).get("reduction") == "sum"
         self.loss, self.divisor = 0.0, 0.0
         self.correct, self.predicted = 0, 0
 
     def add(self, loss: Any, predictions: Any, y: Array) -> None:
         """Add a batch: its loss, its predictions and its targets."""
-        self._add_loss(single_number(loss), self._divisors(y[None], predictions)[0])
+        divisor = len(y) if self.by_rows else self._divisors(y[None], predictions)[0]
+        self.loss += single_number(loss) * (1 if self.adds else divisor)
+        self.divisor += divisor
         self._count_correct(predictions, y)
 
     def add_many(self, losses: Array, predictions: Array, y: Array) -> None:
@@ -98,18 +101,15 @@ class RunningMetrics:
             for batch in zip(losses, predictions, y, strict=True):
                 self.add(*batch)
             return
-        for loss, divisor in zip(losses.tolist(), self._divisors(y, predictions[0]), strict=True):
-            self._add_loss(loss, divisor)
+        divisors = np.array([y.shape[1]] * len(y) if self.by_rows else self._divisors(y, predictions[0]), float)
+        self.loss += float(losses.astype(float) @ (np.ones(len(y)) if self.adds else divisors))
+        self.divisor += float(divisors.sum())
         self._count_correct(predictions.reshape(-1, *predictions.shape[2:]), y.reshape(-1, *y.shape[2:]))
-
-    def _add_loss(self, loss: float, divisor: float) -> None:
-        self.loss += loss if self.adds else loss * divisor
-        self.divisor += divisor
 
     def _divisors(self, y: Array, predictions: Any) -> list[float]:
         """What the mean loss of each batch was divided by; y: (batches, rows, ...), predictions: of one batch."""
-        if (self.ignored is None and self.class_weights is None) or y.ndim - 1 >= predictions.ndim:
-            return [y.shape[1]] * len(y)  # with rows of soft labels too, as the losses do
+        if y.ndim - 1 >= predictions.ndim:  # soft labels: the losses divide by the rows
+            return [y.shape[1]] * len(y)
         counted = y != self.ignored if self.ignored is not None else np.ones(y.shape, bool)
         weights = counted if self.class_weights is None else self.class_weights[np.where(counted, y, 0)] * counted
         sums: list[float] = weights.reshape(len(y), -1).sum(axis=1).tolist()
