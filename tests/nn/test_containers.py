@@ -13,6 +13,8 @@ import pytest
 
 import tinygrad_ce as tg
 from tinygrad_ce import nn
+from tinygrad_ce.core import interpreter
+from tinygrad_ce.variable import Variable
 
 Pair = collections.namedtuple("Pair", ["first", "second"])
 
@@ -119,6 +121,24 @@ def test_an_array_of_objects_is_no_part_of_the_state():
     model = Holder(objects(nn.Dense(1, 1), "text"))
     assert set(model.state()) == {"held.0.W", "held.0.b"}
     model.astype(np.float32)
+
+
+def test_a_variable_of_ones_own_is_part_of_the_state():
+    model = nn.Sequential(Holder(Variable([1.0, 2.0])), nn.Dense(2, 2))
+    before = model.state()
+    assert set(before) == {"layers.0.held", "layers.1.W", "layers.1.b"}
+    interpreter.get().write(model[0].held, np.zeros(2))
+    np.testing.assert_array_equal(model.restore(before)[0].held.data, [1, 2])
+
+
+def test_astype_turns_frozen_parameters_and_constants_too():
+    model = nn.Sequential(nn.Dense(2, 2), Holder([tg.Tensor([1.5]), Variable([2.5]), tg.Tensor([3])]), nn.Dense(2, 2))
+    for parameter in model[0].parameters():
+        parameter.requires_grad = False
+    model.astype(np.float32)
+    assert model(np.ones((1, 2), np.float32)).dtype == np.float32
+    assert [tensor.dtype for tensor in model[1].held] == [np.float32, np.float32, np.int64]
+    assert model[0].W.dtype == model[0].b.dtype == np.float32
 
 
 # ---- refused, because they would be lost

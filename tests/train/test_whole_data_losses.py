@@ -16,6 +16,7 @@ SIZES = [1, 3, 32, 50]
 rng = np.random.default_rng(7)
 CLASSES = rng.integers(0, 3, 50)
 IGNORING = np.where(np.arange(50) % 3 == 0, -1, CLASSES)
+FAR = np.where(IGNORING < 0, -100, CLASSES)  # no index of a class from behind either
 WEIGHTS = np.array([0.2, 1.0, 5.0])
 COLUMN = Y[:, None].astype(float)
 SOFT = softmax(rng.normal(size=(50, 3)), axis=1)
@@ -50,7 +51,7 @@ LOSSES = {
     "an ignored class": (
         nn.SoftmaxCrossEntropy(ignore_index=0), lambda z, y: picked(z, y)[y != 0].mean(), CLASSES, (3,)
     ),
-    "both": (nn.SoftmaxCrossEntropy(weight=WEIGHTS, ignore_index=-1), ignoring_weighted_mean, IGNORING, (3,)),
+    "both": (nn.SoftmaxCrossEntropy(weight=WEIGHTS, ignore_index=-100), ignoring_weighted_mean, FAR, (3,)),
     "a partial": (
         partial(tg.losses.softmax_cross_entropy, weight=WEIGHTS, ignore_index=-1), ignoring_weighted_mean, IGNORING,
         (3,),
@@ -158,7 +159,7 @@ class Reshaped(nn.Module):
         self.inner = network(6)
 
     def forward(self, x):
-        return nn.Softmax()(self.inner(x).reshape(-1, 3)).reshape(-1, 2, 3)
+        return nn.Softmax()(self.inner(x).reshape(-1, 3)).reshape(len(x), 2, 3)
 
 
 def test_the_end_of_the_graph_is_made_again_through_reshapes():

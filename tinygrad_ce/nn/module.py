@@ -120,15 +120,14 @@ class Module:
         dtype = np.dtype(dtype)
         if dtype.kind != "f":
             raise TypeError(f"astype: parameters need a floating-point dtype, not {dtype}")
-        for parameter in self.parameters():
-            parameter.data = parameter.data.astype(dtype)
-            parameter.grad = None
+        for _, tensor in _walk(self, "", Tensor):  # also frozen parameters, constants and running averages
+            if tensor.dtype.kind == "f" and tensor.op is None:
+                tensor.data = tensor.data.astype(dtype)
+                tensor.grad = None
         for module in self.modules():
             for name, value in vars(module).items():
                 if isinstance(value, np.ndarray) and value.dtype.kind == "f":
                     object.__setattr__(module, name, value.astype(dtype))
-            for variable in module.variables.values():
-                variable.data = variable.data.astype(dtype)
         return self
 
     def replaced(self, parameters: list[Tensor]) -> Module:
@@ -166,7 +165,8 @@ class Module:
             for name, value in vars(module).items():
                 if isinstance(value, np.ndarray) and value.dtype != object:
                     yield prefix + name, value, partial(object.__setattr__, module, name)
-            for name, variable in module.variables.items():
+            own = {name: value for name, value in vars(module).items() if isinstance(value, Variable)}
+            for name, variable in {**module.variables, **own}.items():
                 yield prefix + name, variable.data, partial(setattr, variable, "data")
 
     def summary(self, example: Any = None) -> str:

@@ -229,7 +229,7 @@ class UndoBatch(BuiltIn):
         self.steps = -1
 
     def after_fit(self, loop: Loop) -> None:
-        """Undo a batch that has begun and made no step."""
+        """Undo a batch that has begun and made no step (a user's after_step may have failed before ours)."""
         if self.steps == loop.optimizer.steps:
             for variable, array in zip(self.variables, self.before, strict=True):
                 variable.data = array
