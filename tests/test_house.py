@@ -316,6 +316,7 @@ NAMES = [
     "losses.hinge", "nn.NLL", "nn.KLDivergence", "nn.Huber", "nn.Hinge", "nn.Module", "nn.Sequential",
     "nn.Dense", "nn.Sigmoid",
     "nn.Softmax", "nn.ReLU", "nn.Tanh", "nn.Dropout", "nn.BatchNorm", "nn.LayerNorm", "nn.Embedding",
+    "nn.GELU", "nn.LeakyReLU", "nn.Residual", "nn.SiLU",
     "nn.CrossEntropy", "nn.SoftmaxCrossEntropy", "nn.BCE", "nn.SigmoidBCE", "nn.MSE", "nn.Module.parameters",
     "nn.Module.named_parameters", "nn.Module.train", "nn.Module.eval", "nn.Module.astype", "nn.Module.summary",
     "optim.SGD", "optim.Adam", "optim.AdamW", "optim.RMSprop", "optim.clip_grad_norm", "optim.SGD.step",

@@ -185,6 +185,7 @@ def test_a_model_may_be_its_own_loss():
 
 
 @pytest.mark.usefixtures("in_python")
+@pytest.mark.filterwarnings("ignore:Trainer. the optimizer does not hold")  # it is meant
 def test_a_part_of_the_model_may_stay_as_it_is():
     def made():
         run = trainer()

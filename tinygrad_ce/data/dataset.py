@@ -77,7 +77,8 @@ class Dataset:
 def _check_arrays(X: Any, y: Any) -> None:
     for name, value in (("X", X), ("y", y)):
         if not isinstance(value, np.ndarray):
-            raise TypeError(f"Dataset: {name} is a {type(value).__name__}; it must be a NumPy array")
+            cure = f": {name}.toarray()" if hasattr(value, "toarray") else ""
+            raise TypeError(f"Dataset: {name} is a {type(value).__name__}; it must be a NumPy array{cure}")
     if not np.issubdtype(X.dtype, np.floating):
         raise TypeError(f"Dataset: X holds {X.dtype}; it must hold floats: X.astype(float)")
     if y.dtype not in (np.int64, np.float64):

@@ -110,11 +110,15 @@ def batches(
     """Pairs (X_batch, y_batch) of `batch_size` rows that cover every row once; the last is short if it must be.
 
     seed: an integer gives the same order each time; a Generator advances, so that epochs differ; None is unforeseeable.
-    Raises ValueError if X and y have not the same number of rows, none at all, or batch_size < 1: at once, not later.
+    Raises ValueError if X and y have not the same number of rows, none at all, or batch_size < 1, and TypeError if one
+    is sparse: at once, not later.
 
     >>> [len(y) for X, y in batches(np.zeros((10, 2)), np.zeros(10), 4)]
     [4, 4, 2]
     """
+    for name, value in (("X", X), ("y", y)):
+        if hasattr(value, "toarray"):
+            raise TypeError(f"batches: {name} is a sparse {type(value).__name__}; pass {name}.toarray()")
     X, y = np.asarray(X), np.asarray(y)
     batch_size = whole_number("batches", "batch_size", batch_size, least=1)
     if X.ndim == 0 or y.ndim == 0:

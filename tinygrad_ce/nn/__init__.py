@@ -2,15 +2,19 @@
 
 from tinygrad_ce.nn import init
 from tinygrad_ce.nn.layers import (
+    GELU,
     BatchNorm,
     Dense,
     Dropout,
     Embedding,
     Flatten,
     LayerNorm,
+    LeakyReLU,
     ReLU,
+    Residual,
     Sequential,
     Sigmoid,
+    SiLU,
     Softmax,
     Softplus,
     Tanh,
@@ -30,6 +34,7 @@ from tinygrad_ce.nn.module import Module
 
 __all__ = [
     "BCE",
+    "GELU",
     "MSE",
     "NLL",
     "BatchNorm",
@@ -42,9 +47,12 @@ __all__ = [
     "Huber",
     "KLDivergence",
     "LayerNorm",
+    "LeakyReLU",
     "Module",
     "ReLU",
+    "Residual",
     "Sequential",
+    "SiLU",
     "Sigmoid",
     "SigmoidBCE",
     "Softmax",

@@ -1,8 +1,9 @@
-"""Dense, activations, Dropout, BatchNorm, LayerNorm, Embedding and Sequential."""
+"""Dense, activations, Dropout, BatchNorm, LayerNorm, Embedding, Sequential and Residual."""
 
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Callable
 from typing import Any
 
@@ -22,7 +23,14 @@ def _positive(layer: str, **sizes: Any) -> None:
             raise ValueError(f"{layer}: {name}={size!r} must be a positive integer")
 
 
+def _check_numbers(layer: str, **values: Any) -> None:
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, numbers.Real):
+            raise TypeError(f"{layer}: {name}={value!r} must be a number")
+
+
 def _check_eps(layer: str, eps: float) -> None:
+    _check_numbers(layer, eps=eps)
     if not 0 <= eps < math.inf:
         raise ValueError(f"{layer}: eps={eps} must be a number that is not negative")
 
@@ -37,8 +45,13 @@ class Sequential(Module):
 
     def __init__(self, *layers: Module | Callable[[Any], Any]) -> None:
         for i, layer in enumerate(layers):
+            name = type(self).__name__
+            if isinstance(layer, type) and issubclass(layer, Module):
+                sizes = "(...)" if layer.__init__ is not Module.__init__ else "()"
+                raise TypeError(f"{name}: layer {i} is the class {layer.__name__}; write {layer.__name__}{sizes}")
             if not callable(layer):
-                raise TypeError(f"Sequential: layer {i} is {type(layer).__name__}, which cannot be called")
+                hint = f": write {name}(*layers)" if isinstance(layer, (list, tuple)) else ""
+                raise TypeError(f"{name}: layer {i} is {type(layer).__name__}, which cannot be called{hint}")
         self.layers = list(layers)
 
     def forward(self, x: Any) -> Any:
@@ -57,7 +70,29 @@ class Sequential(Module):
         return self.layers[i]
 
     def __repr__(self) -> str:
-        return f"Sequential({', '.join(repr(layer) for layer in self.layers)})"
+        return f"{type(self).__name__}({', '.join(repr(layer) for layer in self.layers)})"
+
+
+class Residual(Sequential):
+    """x + f(x), where f is the layers one after the other: the gradient has a way around them.
+
+    x: any shape that the layers give back. Raises ValueError, with both shapes, where they give another one.
+
+    >>> Residual(Dense(3, 8), ReLU(), Dense(8, 3))(np.zeros((5, 3))).shape
+    (5, 3)
+
+    Source: K. He et al., "Deep residual learning for image recognition", 2016.
+    """
+
+    def forward(self, x: Any) -> Any:
+        out = super().forward(x)
+        if out.shape != x.shape:
+            n = x.shape[-1] if x.ndim else 1
+            raise ValueError(
+                f"Residual: x + f(x) needs one shape, and x has {x.shape}, f(x) has {out.shape}: let the last layer "
+                f"give what the first one takes, as in Residual(Dense({n}, 8), ReLU(), Dense(8, {n}))"
+            )
+        return x + out
 
 
 class Dense(Module):
@@ -65,6 +100,7 @@ class Dense(Module):
 
     n_in, n_out: sizes; x has shape (N, n_in) (more axes in front are fine), W (n_in, n_out), b (n_out,).
     bias: whether there is a b. init: the name of an initializer in `tg.nn.init`, or a function of (n_in, n_out).
+    Integers and booleans are taken as numbers in the dtype of W.
     """
 
     def __init__(
@@ -76,6 +112,8 @@ class Dense(Module):
         self.b = Tensor(np.zeros(n_out), requires_grad=True) if bias else None
 
     def forward(self, x: Any) -> Any:
+        if not (isinstance(x, Tensor) and x.requires_grad):  # what asks for gradients is floating
+            x = _floating(x, self.W)
         return ops.affine(x, self.W, self.b) if self.b is not None else ops.matmul(x, self.W)
 
     def __repr__(self) -> str:
@@ -113,6 +151,60 @@ class ReLU(_Activation):
         return ops.relu(x)
 
 
+class LeakyReLU(_Activation):
+    """x where x > 0, else slope * x, element by element: a ReLU whose gradient is never 0. At 0 its slope is `slope`.
+
+    slope: a finite number; TypeError and ValueError for others. Source: A. Maas et al., "Rectifier nonlinearities
+    improve neural network acoustic models", 2013.
+
+    >>> LeakyReLU(0.1)(np.array([-2.0, 3.0]))
+    array([-0.2,  3. ])
+    """
+
+    def __init__(self, slope: float = 0.01) -> None:
+        _check_numbers("LeakyReLU", slope=slope)
+        if not math.isfinite(slope):
+            raise ValueError(f"LeakyReLU: slope={slope} must be a finite number")
+        self.slope = float(slope)
+
+    def forward(self, x: Any) -> Any:
+        return ops.where(ops.greater(x, 0), x, x * self.slope)
+
+    def __repr__(self) -> str:
+        return f"LeakyReLU({self.slope:g})"
+
+
+class SiLU(_Activation):
+    """x * sigmoid(x), element by element. Source: S. Elfwing et al., "Sigmoid-weighted linear units", 2018.
+
+    >>> SiLU()(np.array([0.0, 1.0]))
+    array([0.        , 0.73105858])
+    """
+
+    def forward(self, x: Any) -> Any:
+        return x * ops.sigmoid(x)
+
+
+class GELU(_Activation):
+    """x * P(Z <= x) for a normal Z, element by element, in the usual approximation by tanh (to 5e-4).
+
+    approximate: "tanh": x (1 + tanh(u)) / 2 with u = sqrt(2 / pi) (x + 0.044715 x**3), computed as x sigmoid(2 u),
+    which is the same and keeps its digits for negative x. ValueError for another.
+    Source: D. Hendrycks, K. Gimpel, "Gaussian error linear units", 2016.
+
+    >>> GELU()(np.array([-1.0, 0.0, 1.0]))
+    array([-0.15880801,  0.        ,  0.84119199])
+    """
+
+    def __init__(self, approximate: str = "tanh") -> None:
+        if approximate != "tanh":
+            raise ValueError(f'GELU: approximate={approximate!r} is unknown; there is "tanh"')
+        self.approximate = approximate
+
+    def forward(self, x: Any) -> Any:
+        return x * ops.sigmoid(math.sqrt(8 / math.pi) * (x + 0.044715 * (x * x * x)))
+
+
 class Softplus(_Activation):
     """log(1 + exp(x)), element by element: a smooth ReLU."""
 
@@ -128,6 +220,9 @@ class Softmax(_Activation):
 
     def forward(self, x: Any) -> Any:
         return ops.softmax(x, axis=self.axis)
+
+    def __repr__(self) -> str:
+        return f"Softmax({'' if self.axis == -1 else f'axis={self.axis}'})"
 
 
 class Flatten(_Activation):
@@ -145,6 +240,7 @@ class Dropout(Module):
     """
 
     def __init__(self, rate: float = 0.5) -> None:
+        _check_numbers("Dropout", rate=rate)
         if not 0 <= rate < 1:
             raise ValueError(f"Dropout: rate={rate} must lie in [0, 1)")
         self.rate = rate
@@ -179,6 +275,7 @@ class BatchNorm(Module):
     def __init__(self, n_features: int, momentum: float = 0.1, eps: float = 1e-5) -> None:
         _positive("BatchNorm", n_features=n_features)
         _check_eps("BatchNorm", eps)
+        _check_numbers("BatchNorm", momentum=momentum)
         if not 0 <= momentum <= 1:
             raise ValueError(f"BatchNorm: momentum={momentum} must lie in [0, 1]")
         self.n_features, self.momentum, self.eps = n_features, momentum, eps
@@ -190,6 +287,7 @@ class BatchNorm(Module):
     running_mean, running_variance = Kept(), Kept()
 
     def forward(self, x: Any) -> Any:
+        x = _floating(x, self.scale)
         _check_features(self, x)
         if not self.training:
             here = interpreter.get()
@@ -233,6 +331,7 @@ class LayerNorm(Module):
         self.shift = Tensor(np.zeros(n_features), requires_grad=True)
 
     def forward(self, x: Any) -> Any:
+        x = _floating(x, self.scale)
         _check_features(self, x)
         mean = ops.reduce_mean(x, axis=-1, keepdims=True)
         variance = ops.variance(x, axis=-1, keepdims=True)
@@ -269,6 +368,13 @@ class Embedding(Module):
 
     def __repr__(self) -> str:
         return f"Embedding({self.n_words}, {self.n_out})"
+
+
+def _floating(x: Any, parameter: Tensor) -> Any:
+    """Integers and booleans in the dtype of a parameter: int64 times float32 would be float64."""
+    if not hasattr(x, "dtype"):
+        x = np.asarray(x)
+    return x if x.dtype.kind == "f" else ops.astype(x, dtype=parameter.dtype)
 
 
 def _detached(x: Any) -> Any:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from copy import copy
+from dataclasses import fields, is_dataclass
 from functools import partial
 from io import StringIO
+from reprlib import recursive_repr
 from sys import _getframe
-from types import MappingProxyType
+from types import MappingProxyType, ModuleType, NoneType
 from typing import Any
 
 import numpy as np
@@ -21,7 +26,9 @@ class Module:
     """The base of all layers and models: write `__init__` with parameters as attributes, and `forward`.
 
     An attribute is a parameter if it is a Tensor with requires_grad=True. Modules and parameters may also stand in
-    lists and dicts. A parameter is named by its path from the outermost module it was put into: `layers.0.W`.
+    lists, tuples, dicts, deques, dataclasses and arrays of objects; what stands where it would be lost (in a set, whose
+    order changes, or in an object of a class of your own that is no Module) is refused with a TypeError. A parameter is
+    named by its path from the outermost module it was put into: `layers.0.W`.
 
     >>> class Line(Module):
     ...     def __init__(self): self.slope = Tensor(2.0, requires_grad=True)
@@ -60,27 +67,36 @@ class Module:
 
     def __setattr__(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
-        if isinstance(value, (Tensor, Module, list, tuple, dict)):
-            named: set[int] = set()
-            for path, parameter in _walk(value, name, Tensor):
-                if parameter.requires_grad and parameter.serial not in named:  # a shared one by its first path
-                    named.add(parameter.serial)
-                    parameter.name = path
+        if isinstance(value, (int, float, str, NoneType)):
+            return
+        found = [*_walk(value, name, (Tensor, Module))]
+        if any(inner is self for _, inner in found):
+            return  # a child that knows its parent: the paths from the parent are the names
+        for path, tensor in found:
+            if isinstance(tensor, Tensor) and tensor.requires_grad:
+                tensor.name = path
+
+    @recursive_repr()
+    def __repr__(self) -> str:
+        shown = {name: value for name, value in vars(self).items() if name[0] != "_" and name != "training"}
+        settings = [f"{name}={value!r}" for name, value in shown.items() if _is_setting(value)]
+        return f"{type(self).__name__}({', '.join(settings)})"
 
     def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
         """Every parameter with its path, in the order in which they were made; a shared one comes once."""
         seen = set()
         for path, tensor in _walk(self, "", Tensor):
-            if tensor.requires_grad and tensor.serial not in seen:
+            if tensor.requires_grad and tensor.op is None and tensor.serial not in seen:
                 seen.add(tensor.serial)
                 yield path, tensor
+        _refuse_hidden(self, seen)
 
     def parameters(self) -> list[Tensor]:
         """Every parameter once."""
         return [parameter for _, parameter in self.named_parameters()]
 
     def modules(self) -> Iterator[Module]:
-        """This module and all modules inside."""
+        """This module and all modules inside, each once."""
         for _, module in _walk(self, "", Module):
             yield module
 
@@ -104,15 +120,14 @@ class Module:
         dtype = np.dtype(dtype)
         if dtype.kind != "f":
             raise TypeError(f"astype: parameters need a floating-point dtype, not {dtype}")
-        for parameter in self.parameters():
-            parameter.data = parameter.data.astype(dtype)
-            parameter.grad = None
+        for _, tensor in _walk(self, "", Tensor):  # also frozen parameters, constants and running averages
+            if tensor.dtype.kind == "f" and tensor.op is None:
+                tensor.data = tensor.data.astype(dtype)
+                tensor.grad = None
         for module in self.modules():
             for name, value in vars(module).items():
                 if isinstance(value, np.ndarray) and value.dtype.kind == "f":
                     object.__setattr__(module, name, value.astype(dtype))
-            for variable in module.variables.values():
-                variable.data = variable.data.astype(dtype)
         return self
 
     def replaced(self, parameters: list[Tensor]) -> Module:
@@ -148,9 +163,10 @@ class Module:
         for path, module in _walk(self, "", Module):
             prefix = f"{path}." if path else ""
             for name, value in vars(module).items():
-                if isinstance(value, np.ndarray):
+                if isinstance(value, np.ndarray) and value.dtype != object:
                     yield prefix + name, value, partial(object.__setattr__, module, name)
-            for name, variable in module.variables.items():
+            own = {name: value for name, value in vars(module).items() if isinstance(value, Variable)}
+            for name, variable in {**module.variables, **own}.items():
                 yield prefix + name, variable.data, partial(setattr, variable, "data")
 
     def summary(self, example: Any = None) -> str:
@@ -160,6 +176,11 @@ class Module:
         its input size. Without either, the shapes are left open.
         """
         return _summary(self, example)
+
+
+def variables_of(model: Module) -> list[Variable]:
+    """What the modules write while they compute, running averages say: every Variable once."""
+    return [*{id(variable): variable for _, variable in _walk(model, "", Variable)}.values()]
 
 
 class Kept:
@@ -178,30 +199,96 @@ class Kept:
             object.__setattr__(module, "variables", {**module.variables, self.name: Variable(array, name=self.name)})
 
 
-def _walk(value: Any, path: str, kind: type) -> Iterator[tuple[str, Any]]:
-    """Every `kind` in value, with its path: through modules, lists, tuples and dicts."""
-    if isinstance(value, kind):
-        yield path, value
+def _items(value: Any) -> Iterable[tuple[Any, Any]] | None:
+    """What stands in a container, with names, in an order that is always the same; None for what is no container."""
     if isinstance(value, Module):
-        items: Any = vars(value).items()
-    elif isinstance(value, (list, tuple)):
-        items = enumerate(value)
-    elif isinstance(value, dict):
-        items = value.items()
-    else:
+        return vars(value).items()
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return zip(value._fields, value, strict=True)
+    if isinstance(value, (list, tuple, deque)):
+        return enumerate(value)
+    if isinstance(value, Mapping):
+        return value.items()
+    if isinstance(value, np.ndarray):
+        return enumerate(value.flat) if value.dtype == object else None
+    if is_dataclass(value) and not isinstance(value, type):
+        return [(field.name, getattr(value, field.name)) for field in fields(value) if hasattr(value, field.name)]
+    return None
+
+
+def _walk(
+    value: Any, path: str, kind: type | tuple[type, ...], seen: set[int] | None = None
+) -> Iterator[tuple[str, Any]]:
+    """Every `kind` in value once, with its first path. TypeError for a set that holds modules or parameters."""
+    seen = set() if seen is None else seen
+    if id(value) in seen:
         return
-    for name, inner in items:
-        yield from _walk(inner, f"{path}.{name}" if path else str(name), kind)
+    if isinstance(value, kind):
+        seen.add(id(value))
+        yield path, value
+    items = _items(value)
+    if items is not None:
+        seen.add(id(value))
+        for name, inner in items:
+            yield from _walk(inner, f"{path}.{name}" if path else str(name), kind, seen)
+    elif isinstance(value, (set, frozenset)) and any(_holds_parameters(inner) for inner in value):
+        raise TypeError(
+            f"{path} is a {type(value).__name__}, and holds modules or parameters: its order differs from run to run, "
+            "so write a list, or a dict"
+        )
+
+
+def _holds_parameters(value: Any) -> bool:
+    found = (inner for _, inner in _walk(value, "", (Tensor, Module)))
+    return any(isinstance(inner, Module) or inner.requires_grad for inner in found)
+
+
+def _refuse_hidden(module: Module, known: set[int]) -> None:
+    """TypeError for a parameter in an object that is no Module: no optimizer would get it. known: the others."""
+    for path, value in _walk(module, "", object):
+        if _items(value) is not None or isinstance(value, (Tensor, type, ModuleType)) or not hasattr(value, "__dict__"):
+            continue
+        for inner_path, tensor in _walk(dict(vars(value)), path, Tensor):
+            if tensor.requires_grad and tensor.op is None and tensor.serial not in known:
+                kind = type(value).__name__
+                raise TypeError(
+                    f"{path} is of class {kind}, which is no Module, so its parameter {inner_path} would never be "
+                    f"trained: write `class {kind}(tg.nn.Module):`"
+                )
+
+
+def _is_setting(value: Any) -> bool:
+    """Whether a value belongs into the printed form of a module: an inner module, a number, a text, or several."""
+    if isinstance(value, (Module, int, float, str, NoneType, np.generic)):
+        return True
+    items = None if isinstance(value, np.ndarray) else _items(value)
+    return items is not None and bool(inner := [part for _, part in items]) and all(map(_is_setting, inner))
 
 
 def _substituted(value: Any, new: dict[int, Tensor]) -> Any:
+    """The value with other tensors in it; modules inside are left, for they are substituted by themselves."""
     if isinstance(value, Tensor):
         return new.get(value.serial, value)
+    items = None if isinstance(value, Module) else _items(value)
+    if items is None:
+        return value
+    names, old = zip(*pairs, strict=True) if (pairs := [*items]) else ((), ())
+    inner = [_substituted(part, new) for part in old]
+    if all(a is b for a, b in zip(inner, old, strict=True)):
+        return value
     if isinstance(value, (list, tuple)):
-        return type(value)(_substituted(inner, new) for inner in value)
-    if isinstance(value, dict):
-        return {name: _substituted(inner, new) for name, inner in value.items()}
-    return value
+        return type(value)(*inner) if hasattr(value, "_fields") else type(value)(inner)
+    if isinstance(value, deque):
+        return deque(inner, value.maxlen)
+    if isinstance(value, Mapping):
+        return dict(zip(names, inner, strict=True))
+    twin = copy(value)
+    for name, part in zip(names, inner, strict=True):
+        if isinstance(twin, np.ndarray):
+            twin[np.unravel_index(name, twin.shape)] = part
+        else:
+            object.__setattr__(twin, name, part)
+    return twin
 
 
 def _summary(model: Module, example: Any) -> str:
@@ -212,12 +299,14 @@ def _summary(model: Module, example: Any) -> str:
     shapes = _output_shapes(model, example)
     table = Table("layer", "output shape", box=box.MARKDOWN)  # plain ASCII: it can be pasted and printed anywhere
     table.add_column("parameters", justify="right")
+    before: set[int] = set()  # the modules above: a child may know its parent, and the parent is no part of it
     for path, module in _walk(model, "", Module):
-        inner = [m for m in module.modules() if m is not module]
-        if inner:
-            continue
-        label = f"{path}  {module!r}" if path else repr(module)
-        table.add_row(label, shapes.get(id(module), "?"), f"{sum(p.size for p in module.parameters()):,}")
+        is_leaf = all(inner is module for _, inner in _walk(module, "", Module, {*before}))
+        if is_leaf:
+            own = [t for _, t in _walk(module, "", Tensor, {*before}) if t.requires_grad and t.op is None]
+            label = f"{path}  {module!r}" if path else repr(module)
+            table.add_row(label, shapes.get(id(module), "?"), f"{sum(p.size for p in own):,}")
+        before.add(id(module))
     table.add_section()
     table.add_row("all", "", f"{sum(p.size for p in model.parameters()):,}")
     text = StringIO()
@@ -225,51 +314,63 @@ def _summary(model: Module, example: Any) -> str:
     return f"{type(model).__name__}\n{text.getvalue().strip()}"
 
 
+def _shape_of(out: Any) -> str:
+    """The shape of what a module gave, with N for the rows; of a tuple or a dict, the shapes of its parts."""
+    if isinstance(out, (tuple, list)):
+        return f"({', '.join(_shape_of(part) for part in out)})"
+    if isinstance(out, Mapping):
+        return f"{{{', '.join(f'{name}: {_shape_of(part)}' for name, part in out.items())}}}"
+    shape = getattr(out, "shape", None)
+    if shape is None:
+        return type(out).__name__
+    return str(("N", *shape[1:])).replace("'", "") if shape else "()"
+
+
 def _output_shapes(model: Module, example: Any) -> dict[int, str]:
     """By id of the module, the shape that it gives; {} where there is no example and none can be made up."""
-    made_up = False
-    if example is None:
-        sizes = [getattr(module, "n_in", None) for module in model.modules() if vars(module).get("n_in")]
-        if not sizes:
-            return {}
-        dtype = next((p.dtype for p in model.parameters()), np.dtype(float))
-        example = np.zeros((1, sizes[0]), dtype)
-        made_up = True
-    shapes: dict[int, str] = {}
-    modes = {id(module): module.training for module in model.modules()}
-    model.eval()
-    try:
-        with no_grad():
-            _Watched(shapes).run(model, example)
-    except (ValueError, TypeError, IndexError):
-        if not made_up:  # a made-up row need not suit the model (an Embedding wants integers)
-            raise
-    finally:
-        for module in model.modules():
-            module.training = modes[id(module)]
-    return shapes
+    if example is not None:
+        return outputs_of(model, example, _shape_of)
+    sizes = [getattr(module, "n_in", None) for module in model.modules() if vars(module).get("n_in")]
+    if not sizes:
+        return {}
+    dtype = next((p.dtype for p in model.parameters()), np.dtype(float))
+    found: dict[int, str] = {}
+    with suppress(
+        ValueError, TypeError, IndexError
+    ):  # a made-up row need not suit the model: an Embedding wants integers
+        outputs_of(model, np.zeros((1, sizes[0]), dtype), _shape_of, found)
+    return found
 
 
-class _Watched:
-    """Runs a model once, noting the shape of what each module gives."""
+def outputs_of(
+    model: Module, example: Any, describe: Callable[[Any], Any], found: dict[int, Any] | None = None
+) -> dict[int, Any]:
+    """Run a model once, in evaluation mode: by id of each module, `describe(what it gave)`. Nothing is changed.
 
-    def __init__(self, shapes: dict[int, str]) -> None:
-        self.shapes = shapes
+    found: a dict to fill, for the part that was found before an error.
+    """
+    found = {} if found is None else found
+    modules = list(model.modules())
+    before = [(module.training, vars(module).get("forward")) for module in modules]
 
-    def run(self, model: Module, example: Any) -> None:
-        modules = list(model.modules())
-        try:
-            for module in modules:
-                object.__setattr__(module, "forward", self.noting(module, module.forward))
-            model(example)
-        finally:
-            for module in modules:
-                module.__dict__.pop("forward", None)
+    def describing(module: Module) -> Callable[..., Any]:
+        forward = module.forward
 
-    def noting(self, module: Module, forward: Callable[..., Any]) -> Callable[..., Any]:
-        def noting_forward(*inputs: Any, **options: Any) -> Any:
+        def described_forward(*inputs: Any, **options: Any) -> Any:
             out = forward(*inputs, **options)
-            self.shapes[id(module)] = str(("N", *out.shape[1:])).replace("'", "")
+            found[id(module)] = describe(out)
             return out
 
-        return noting_forward
+        return described_forward
+
+    try:
+        for module in modules:
+            object.__setattr__(module, "forward", describing(module))
+        model.eval()
+        with no_grad():
+            model(example)
+    finally:
+        for module, (training, forward) in zip(modules, before, strict=True):
+            vars(module).pop("forward", None)
+            vars(module).update({"training": training} | ({"forward": forward} if forward else {}))
+    return found

@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 import signal
 import threading
+from collections.abc import Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinygrad_ce import nn
-from tinygrad_ce.core import Array, Tensor
+from tinygrad_ce.core import Array, Tensor, array_of
 from tinygrad_ce.optim import clip_grad_norm
 from tinygrad_ce.train.callbacks import BuiltIn
-from tinygrad_ce.train.metrics import single_number
+from tinygrad_ce.train.metrics import CLASSES, is_one_of, options_of, single_number
+from tinygrad_ce.variable import Variable
 from tinygrad_ce.views import nan
 
 if TYPE_CHECKING:
@@ -24,8 +26,22 @@ if TYPE_CHECKING:
 class NotFiniteError(FloatingPointError):
     """A loss, a gradient or (at the end of an epoch) a parameter became NaN or infinite, and training has stopped.
 
-    Of the first two, the parameters were not touched.
+    Of the first two, nothing was touched: no parameter, running average or memory of the optimizer.
     """
+
+
+class RestoreModes(BuiltIn):
+    """After an error, each module is in training or in evaluation mode as it was before; after a fit, in training."""
+
+    def before_fit(self, loop: Loop) -> None:
+        """Remember the modes."""
+        self.before = [(module, module.training) for module in loop.model.modules()]
+
+    def after_fit(self, loop: Loop) -> None:
+        """Put them back."""
+        if loop.stopped is None:
+            for module, training in self.before:
+                module.training = training
 
 
 class SeedDropout(BuiltIn):
@@ -75,12 +91,24 @@ class HandleCtrlC(BuiltIn):
 
 
 class CheckLoss(BuiltIn):
-    """Raises TypeError if the loss is no Tensor, ValueError if it holds several numbers."""
+    """Raises TypeError if the loss is no Tensor, ValueError if it holds several numbers, or weights for each row."""
 
     traced = True
 
+    def __init__(self, loss: Any) -> None:
+        names = ("pos_weight",) if is_one_of(loss, *CLASSES) else ("weight", "pos_weight")
+        options = {name: options_of(loss).get(name) for name in names}
+        self.weights = {name: np.shape(array_of(value)) for name, value in options.items() if value is not None}
+
     def after_loss(self, loop: Loop) -> None:
-        """Look at the type and the shape, which a compiled step has too."""
+        """Look at the types and the shapes, which a compiled step has too."""
+        for name, shape in self.weights.items():
+            if shape and shape[0] != 1 and len(shape) == loop.predictions.ndim:
+                raise ValueError(
+                    f"fit: the loss's {name}= has shape {shape}, numbers for each row, but fit shuffles the rows. Put "
+                    f"the numbers beside the targets, y = np.column_stack([y, w]), and write the loss as a function: "
+                    f"lambda p, y: tg.losses.mse(p, y[:, :-1], weight=y[:, -1:])"
+                )
         if not isinstance(loop.loss, Tensor):
             raise TypeError(f"fit: the loss answered with {type(loop.loss).__name__}; it must answer with a Tensor")
         if loop.loss.size != 1:
@@ -164,6 +192,12 @@ class StopEarly(BuiltIn):
         if loop.stopped:
             return
         loss = loop.figures.get("val_loss", loop.figures["loss"])
+        if math.isnan(loss):
+            raise NotFiniteError(
+                f"the validation loss is nan in epoch {loop.epoch}, so patience={self.patience} cannot tell whether it "
+                "has improved, and training has stopped: look for NaN in the validation's X and y (np.isnan(X).any()), "
+                "or for numbers that overflow in the model"
+            )
         if loss < self.best_loss:
             self.best_loss, self.best_state, self.waited = loss, loop.model.state(), 0
         else:
@@ -175,6 +209,30 @@ class StopEarly(BuiltIn):
         """Restore the best; after Ctrl-C or an error, the last parameters stay."""
         if self.best_state is not None and loop.stopped not in (None, "interrupted"):
             loop.model.restore(self.best_state)
+
+
+class UndoBatch(BuiltIn):
+    """Puts running averages back to where they were before a batch that failed, as parameters were not touched either.
+
+    variables: those that the model writes while it computes.
+    """
+
+    def __init__(self, variables: Sequence[Variable]) -> None:
+        self.variables, self.steps = variables, -1
+
+    def before_batch(self, loop: Loop) -> None:
+        """Remember the arrays: a write puts another one in their place."""
+        self.steps, self.before = loop.optimizer.steps, [variable.data for variable in self.variables]
+
+    def after_step(self, loop: Loop) -> None:
+        """The batch has succeeded."""
+        self.steps = -1
+
+    def after_fit(self, loop: Loop) -> None:
+        """Undo a batch that has begun and made no step (a user's after_step may have failed before ours)."""
+        if self.steps == loop.optimizer.steps:
+            for variable, array in zip(self.variables, self.before, strict=True):
+                variable.data = array
 
 
 class ClipGradients(BuiltIn):

@@ -12,7 +12,7 @@ import numpy as np
 from tinygrad_ce.backward import no_grad
 from tinygrad_ce.core import Array, Tensor
 from tinygrad_ce.source_lines import warn
-from tinygrad_ce.train.built_in import CheckParameters, CheckStep
+from tinygrad_ce.train.built_in import CheckParameters, CheckStep, UndoBatch
 from tinygrad_ce.train.callbacks import BATCH_EVENTS, BuiltIn, Callback, overrides
 from tinygrad_ce.train.loop import Loop, one_step, run
 
@@ -85,7 +85,7 @@ def _epochs(loop: Loop, X: Array, y: Array, batch_size: int, generator: np.rando
     if not can_compile():
         raise CannotLower("Numba is not there")
     traced: list[Callback] = [c for c in loop.callbacks if isinstance(c, BuiltIn) and c.traced]
-    checks: list[Callback] = [c for c in loop.callbacks if isinstance(c, CheckStep)]
+    checks: list[Callback] = [c for c in loop.callbacks if isinstance(c, (UndoBatch, CheckStep))]
     at_end: list[Callback] = [c for c in loop.callbacks if isinstance(c, CheckParameters)]
 
     def traced_step(X: Any, y: Any) -> tuple[Tensor, Any]:

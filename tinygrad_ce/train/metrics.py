@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,8 @@ CLASSES = (*SOFTMAX, nn.CrossEntropy, losses.cross_entropy, nn.NLL, losses.nll)
 
 
 def is_one_of(loss: Any, *kinds: Any) -> bool:
-    """Whether the loss is one of these functions, or a module of one of these classes."""
+    """Whether the loss is one of these functions (or a `partial` of one), or a module of one of these classes."""
+    loss = loss.func if isinstance(loss, partial) else loss
     return any(loss is kind or (isinstance(kind, type) and isinstance(loss, kind)) for kind in kinds)
 
 
@@ -39,15 +42,21 @@ def predicted_classes(scores: Array, task: str, loss: Any) -> Array:
     return positive.reshape(-1) if positive.ndim == 2 and positive.shape[1] == 1 else positive
 
 
+def options_of(loss: Any) -> Mapping[str, Any]:
+    """The options of one of our losses as a module or a `partial`; {} for a loss without, and for a function."""
+    options = loss.keywords if isinstance(loss, partial) else getattr(loss, "options", None)
+    return options if isinstance(options, Mapping) else {}
+
+
 def ignored_index(loss: Any) -> int | None:
     """The class index whose rows the loss leaves out."""
-    index: int | None = getattr(loss, "options", {}).get("ignore_index")
+    index: int | None = options_of(loss).get("ignore_index")
     return index
 
 
 def class_axis(loss: Any) -> int:
     """Along which axis the loss has its classes."""
-    axis: int = getattr(loss, "options", {}).get("axis", -1)
+    axis: int = options_of(loss).get("axis", -1)
     return axis
 
 
@@ -57,25 +66,34 @@ def threshold_of(loss: Any) -> float:
 
 
 class RunningMetrics:
-    """The mean loss and the accuracy over batches of different sizes, summed as they come.
+    """The loss and the accuracy of many batches, whatever their sizes: what all their rows at once would have given.
 
-    >>> metrics = RunningMetrics("classes", SoftmaxCrossEntropy())
-    >>> metrics.add(0.5, np.array([[2.0, 1.0], [0.0, 3.0]]), np.array([0, 0])); metrics.figures()
-    {'loss': 0.5, 'accuracy': 0.5}
+    A batch's loss counts as much as what its mean was divided by: its rows, or where the loss has class weights or an
+    ignored index, the weights of the labels that count. Losses with reduction="sum" are added. A loss function of your
+    own is taken for a mean over the rows.
+
+    >>> metrics = RunningMetrics("classes", SoftmaxCrossEntropy(weight=[1.0, 3.0]))
+    >>> metrics.add(0.5, np.array([[2.0, 1.0], [3.0, 0.0]]), np.array([0, 0]))  # divided by 1 + 1
+    >>> metrics.add(1.0, np.array([[2.0, 1.0]]), np.array([1])); metrics.figures()  # divided by 3
+    {'loss': 0.8, 'accuracy': 0.66...}
     """
 
     def __init__(self, task: str, loss: Any) -> None:
         self.task, self.threshold = task, threshold_of(loss)
         self.ignored, self.axis = ignored_index(loss), class_axis(loss)
-        self.loss, self.rows = 0.0, 0
+        weight = options_of(loss).get("weight") if is_one_of(loss, *CLASSES) else None
+        self.class_weights = None if weight is None else np.asarray(weight, float)
+        self.by_rows = self.ignored is None and self.class_weights is None  # as most losses
+        self.adds = options_of(loss).get("reduction") == "sum"
+        self.loss, self.divisor = 0.0, 0.0
         self.correct, self.predicted = 0, 0
 
     def add(self, loss: Any, predictions: Any, y: Array) -> None:
-        """Add a batch: its mean loss, its predictions and its targets."""
-        rows = len(y) if self.ignored is None else int((y != self.ignored).sum())
-        self.loss += single_number(loss) * rows
-        self.rows += rows
-        self._count_correct(array_of(predictions), y, rows)
+        """Add a batch: its loss, its predictions and its targets."""
+        divisor = len(y) if self.by_rows else self._divisors(y[None], predictions)[0]
+        self.loss += single_number(loss) * (1 if self.adds else divisor)
+        self.divisor += divisor
+        self._count_correct(predictions, y)
 
     def add_many(self, losses: Array, predictions: Array, y: Array) -> None:
         """Add several batches of one size: losses (batches,), predictions and targets (batches, rows, ...)."""
@@ -83,29 +101,38 @@ class RunningMetrics:
             for batch in zip(losses, predictions, y, strict=True):
                 self.add(*batch)
             return
-        if self.ignored is None:
-            rows = np.full(len(y), y.shape[1])
-        else:
-            rows = (y != self.ignored).reshape(len(y), -1).sum(axis=1)
-        self.loss += float(losses.astype(np.float64) @ rows)
-        self.rows += int(rows.sum())
-        flat_predictions = predictions.reshape(-1, *predictions.shape[2:])
-        self._count_correct(flat_predictions, y.reshape(-1, *y.shape[2:]), int(rows.sum()))
+        divisors = np.array([y.shape[1]] * len(y) if self.by_rows else self._divisors(y, predictions[0]), float)
+        self.loss += float(losses.astype(float) @ (np.ones(len(y)) if self.adds else divisors))
+        self.divisor += float(divisors.sum())
+        self._count_correct(predictions.reshape(-1, *predictions.shape[2:]), y.reshape(-1, *y.shape[2:]))
 
-    def _count_correct(self, scores: Array, y: Array, rows: int) -> None:
+    def _divisors(self, y: Array, predictions: Any) -> list[float]:
+        """What the mean loss of each batch was divided by; y: (batches, rows, ...), predictions: of one batch."""
+        if y.ndim - 1 >= predictions.ndim:  # soft labels: the losses divide by the rows
+            return [y.shape[1]] * len(y)
+        counted = y != self.ignored if self.ignored is not None else np.ones(y.shape, bool)
+        weights = counted if self.class_weights is None else self.class_weights[np.where(counted, y, 0)] * counted
+        sums: list[float] = weights.reshape(len(y), -1).sum(axis=1).tolist()
+        return sums
+
+    def _count_correct(self, predictions: Any, y: Array) -> None:
         if self.task == "numbers":
             return
+        scores = array_of(predictions)
         if self.task == "classes":
             correct = scores.argmax(axis=self.axis) == (y if y.ndim < scores.ndim else y.argmax(axis=self.axis))
         else:
             correct = (scores > self.threshold) == (y > 0.5)
-        self.correct += int(correct.sum())  # an ignored row's label is no class, so no prediction equals it
-        self.predicted += correct.size if self.ignored is None else rows
+        if self.ignored is not None and y.shape == correct.shape:
+            correct = correct[y != self.ignored]
+        self.correct += int(correct.sum())
+        self.predicted += correct.size
 
     def figures(self) -> dict[str, float]:
-        """The mean loss of a row, and where there are classes the accuracy."""
+        """The loss of all rows, and where there are classes the accuracy."""
         accuracy = {"accuracy": self.correct / self.predicted} if self.predicted else {}
-        return {"loss": self.loss / max(self.rows, 1), **accuracy}
+        mean = self.loss / self.divisor if self.divisor else 0.0
+        return {"loss": self.loss if self.adds else mean, **accuracy}
 
 
 def single_number(loss: Any) -> float:

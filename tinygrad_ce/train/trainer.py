@@ -12,6 +12,7 @@ from tinygrad_ce import data, nn, ops
 from tinygrad_ce.backward import no_grad
 from tinygrad_ce.core import Array, array_of
 from tinygrad_ce.data.checks import whole_number
+from tinygrad_ce.nn.module import variables_of
 from tinygrad_ce.optim import Optimizer
 from tinygrad_ce.train.built_in import (
     CheckLoss,
@@ -20,14 +21,26 @@ from tinygrad_ce.train.built_in import (
     ClipGradients,
     HandleCtrlC,
     RecordHistory,
+    RestoreModes,
     SeedDropout,
     ShowProgress,
     StopEarly,
     SumMetrics,
+    UndoBatch,
     Validate,
 )
 from tinygrad_ce.train.callbacks import Callback, PlainCallback, as_callbacks
+from tinygrad_ce.train.checks import (
+    check_last_batch,
+    check_options,
+    check_trainer,
+    check_validation,
+    generator_for,
+    rows_for,
+    targets_for,
+)
 from tinygrad_ce.train.compiled import compiled_epochs, run_compiled
+from tinygrad_ce.train.evaluation import all_predictions
 from tinygrad_ce.train.history import History
 from tinygrad_ce.train.learning_rate import ObserveLoss
 from tinygrad_ce.train.loop import Loop, run
@@ -40,8 +53,8 @@ from tinygrad_ce.train.metrics import (
     infer_task,
     is_one_of,
     predicted_classes,
+    single_number,
 )
-from tinygrad_ce.variable import plain_array
 from tinygrad_ce.views import plots
 
 AnyCallback = Callback | PlainCallback
@@ -54,15 +67,7 @@ class Trainer:
     """
 
     def __init__(self, model: nn.Module, loss: Callable[[Any, Any], Any], optimizer: Optimizer) -> None:
-        if not isinstance(model, nn.Module):
-            raise TypeError(f"Trainer: model is {type(model).__name__}; it must be a tg.nn.Module")
-        if not callable(loss):
-            raise TypeError(f"Trainer: loss is {type(loss).__name__}; pass a function or tg.nn.SoftmaxCrossEntropy()")
-        if not isinstance(optimizer, Optimizer):
-            raise TypeError(f"Trainer: optimizer is {type(optimizer).__name__}; pass tg.optim.SGD(model.parameters())")
-        own = {parameter.serial for parameter in model.parameters()}
-        if not any(parameter.serial in own for parameter in optimizer.parameters):
-            raise ValueError("Trainer: the optimizer holds no parameter of this model: make it with model.parameters()")
+        check_trainer(model, loss, optimizer)
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self.task = infer_task(loss)
 
@@ -97,23 +102,26 @@ class Trainer:
         seed: of the order of the batches and of dropout; the same seed gives the same parameters, bit for bit.
         Ctrl-C ends after the current batch (compiled, after a tenth of a second at most) and keeps what was learnt;
         History.stopped says so.
-        Raises NotFiniteError if a loss is NaN or infinite, ValueError for data or options that do not fit.
+        Raises NotFiniteError if a loss is NaN or infinite, TypeError or ValueError for data or options that do not fit;
+        the batch that failed has then changed nothing, no running average either, and each module is in its old mode.
         """
-        X, y = self._prepared(X, y)
+        X, y = self._prepared("fit", X, y)
         if validation is not None:
             if not isinstance(validation, (tuple, list)) or len(validation) != 2:
-                raise ValueError("fit: validation must be a pair (X, y)")
-            validation = self._prepared(*validation)
-        _check_options(epochs, patience, clip_norm, compile)
+                raise ValueError(f"fit: validation is a {type(validation).__name__}; it must be a pair (X, y)")
+            validation = self._prepared("fit: validation", *validation)
+            check_validation(self.model, X, validation[0])
+        check_options(self.loss, epochs, patience, clip_norm, compile)
         batch_size = whole_number("fit", "batch_size", batch_size, least=1)
+        check_last_batch(self.model, X, batch_size)
         self.task = infer_task(self.loss, y)
         users = as_callbacks(callbacks)
-        generator = _generator(seed)
+        generator = generator_for(seed)
 
         def batches() -> Iterable[tuple[int, tuple[Array, Array]]]:
             return enumerate(data.batches(X, y, batch_size, seed=generator), start=1)
 
-        everybody = _with_built_in(users, generator, validation, patience, clip_norm, progress)
+        everybody = _with_built_in(users, self, generator, validation, patience, clip_norm, progress)
         loop = Loop(self, batches, range(1, epochs + 1), everybody)
         with loop.fitting():
             compiled = compiled_epochs(loop, compile, X, y, batch_size, generator)
@@ -125,15 +133,17 @@ class Trainer:
         return loop.history
 
     def evaluate(self, X: Any, y: Any, batch_size: int = 1024) -> dict[str, float]:
-        """The loss, and the accuracy where the targets are classes; in evaluation mode, nothing is learnt."""
-        X, y = self._prepared(X, y)
-        metrics = RunningMetrics(self.task, self.loss)
+        """The loss of all rows at once, and the accuracy where the targets are classes; nothing is learnt.
+
+        batch_size: how many rows the model gets at a time, in evaluation mode; no figure depends on it.
+        """
+        X, y = self._prepared("evaluate", X, y)
         with _evaluating(self.model):
-            for batch, targets in data.batches(X, y, batch_size, shuffle=False):
-                # Recorded, so that a loss finds the softmax behind its probabilities, and is as stable as in training.
-                predictions = self.model(batch)
-                metrics.add(self.loss(predictions, targets), predictions, targets)
-        return metrics.figures()
+            predictions = all_predictions(self.model, X, whole_number("evaluate", "batch_size", batch_size, least=1))
+            loss = self.loss(predictions, y)
+        metrics = RunningMetrics(self.task, self.loss)
+        metrics.add(loss, predictions, y)
+        return metrics.figures() | {"loss": single_number(loss)}
 
     def predict(self, X: Any, batch_size: int = 1024) -> Array:
         """The model's answers, in evaluation mode: class indices where it was trained on classes, else its numbers."""
@@ -182,7 +192,7 @@ class Trainer:
 
         y: class indices. ValueError for data with another number of features than 2.
         """
-        X, y = self._inputs(X), array_of(y).reshape(-1)
+        X, y = rows_for("plot_boundary", X, self._dtype), array_of(y).reshape(-1)
         if X.ndim != 2 or X.shape[1] != 2:
             raise ValueError(f"a decision boundary needs data with 2 features, and these have shape {X.shape}")
         if self.task == "numbers":
@@ -195,7 +205,7 @@ class Trainer:
         return _saved(plots.boundary_figure(self.probabilities, X, y, names, feature_names), path)
 
     def _scores(self, X: Any, batch_size: int) -> Array:
-        X = self._inputs(X)
+        X = rows_for("predict", X, self._dtype)
         with _evaluating(self.model), no_grad():
             parts = [
                 array_of(self.model(batch))
@@ -203,23 +213,13 @@ class Trainer:
             ]
         return np.concatenate(parts)
 
-    def _inputs(self, inputs: Any) -> Array:
-        X = plain_array(inputs)
-        if X.ndim and X.dtype.kind not in "fiub":
-            raise TypeError(f"X must hold real numbers, and has dtype {X.dtype}")
-        if X.dtype.kind == "f":
-            X = np.asarray(X, dtype=self.optimizer.parameters[0].dtype)
-        if X.ndim == 0 or len(X) == 0:
-            raise ValueError(f"there are no rows to work on: X has shape {X.shape}")
-        return X
+    @property
+    def _dtype(self) -> np.dtype[Any]:
+        return self.optimizer.parameters[0].dtype
 
-    def _prepared(self, X: Any, y: Any) -> tuple[Array, Array]:
-        X, y = self._inputs(X), array_of(y)
-        if y.dtype.kind == "f":
-            y = np.asarray(y, self.optimizer.parameters[0].dtype)
-        if y.ndim == 0 or len(X) != len(y):
-            raise ValueError(f"X has {len(X)} rows and y has shape {y.shape}: each row needs one target")
-        return X, y
+    def _prepared(self, where: str, X: Any, y: Any) -> tuple[Array, Array]:
+        X = rows_for(where, X, self._dtype)
+        return X, targets_for(where, y, len(X), self._dtype)
 
 
 def _saved(figure: Any, path: Any) -> Any:
@@ -238,6 +238,7 @@ def _names(class_names: Sequence[Any] | None, classes: int) -> Sequence[Any]:
 
 def _with_built_in(
     users: Sequence[Callback],
+    trainer: Trainer,
     generator: np.random.Generator,
     validation: tuple[Any, Any] | None,
     patience: int | None,
@@ -249,10 +250,12 @@ def _with_built_in(
     The user's come after the figures of the epoch are complete, and before loss and gradients are checked and clipped:
     they may change these.
     """
+    variables = variables_of(trainer.model)
     return [
+        RestoreModes(),
         SeedDropout(generator),
         HandleCtrlC(),
-        CheckLoss(),
+        CheckLoss(trainer.loss),
         SumMetrics(),
         CheckParameters(),
         *([Validate(*validation)] if validation is not None else []),
@@ -261,27 +264,10 @@ def _with_built_in(
         *([ShowProgress()] if progress else []),
         *users,
         *([StopEarly(patience)] if patience is not None else []),
+        *([UndoBatch(variables)] if variables else []),
         CheckStep(),
         *([ClipGradients(clip_norm)] if clip_norm is not None else []),
     ]
-
-
-def _generator(seed: Any) -> np.random.Generator:
-    try:
-        return np.random.default_rng(seed)
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"fit: seed={seed!r} must be a whole number that is not negative, or None") from None
-
-
-def _check_options(epochs: int, patience: int | None, clip_norm: float | None, compile: bool | str) -> None:
-    if isinstance(epochs, bool) or not isinstance(epochs, (int, np.integer)) or epochs < 1:
-        raise ValueError(f"fit: epochs={epochs!r} must be a positive integer")
-    if patience is not None and not (isinstance(patience, (int, np.integer)) and patience >= 1):
-        raise ValueError(f"fit: patience={patience!r} must be a whole number of at least 1")
-    if clip_norm is not None and not (isinstance(clip_norm, (int, float)) and clip_norm > 0):
-        raise ValueError(f"fit: clip_norm={clip_norm!r} must be a positive number")
-    if compile is not True and compile is not False and compile != "auto":
-        raise ValueError(f'fit: compile={compile!r} must be True, False or "auto"')
 
 
 @contextmanager

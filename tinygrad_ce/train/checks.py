@@ -1,0 +1,180 @@
+"""What Trainer is called with, checked before anything is learnt: each refusal says what to type instead."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tinygrad_ce import nn
+from tinygrad_ce.core import Array, Tensor, array_of
+from tinygrad_ce.nn.module import outputs_of
+from tinygrad_ce.optim import Optimizer
+from tinygrad_ce.source_lines import warn
+from tinygrad_ce.train.metrics import options_of
+from tinygrad_ce.variable import plain_array
+
+ORDER = "Trainer(model, loss, optimizer)"
+OPTIMIZER = "tg.optim.SGD(model.parameters(), lr=0.1)"
+
+# ---- what a Trainer is made of
+
+
+def check_trainer(model: Any, loss: Any, optimizer: Any) -> None:
+    """Raise TypeError or ValueError for what does not make a Trainer; warn of parameters that would never move."""
+    if isinstance(model, type) and issubclass(model, nn.Module):
+        raise TypeError(f"Trainer: model is the class {model.__name__}; pass an object of it: {model.__name__}(...)")
+    swapped = isinstance(loss, nn.Module) and loss.parameters() and isinstance(model, nn.Module)
+    if isinstance(model, Optimizer) or (swapped and not model.parameters()):
+        raise TypeError(f"Trainer: model is {type(model).__name__}, which has nothing to train; the order is {ORDER}")
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"Trainer: model is {type(model).__name__}; it must be a tg.nn.Module")
+    _check_loss(loss, model)
+    _check_optimizer(model, loss, optimizer)
+
+
+def _check_loss(loss: Any, model: nn.Module) -> None:
+    if isinstance(loss, type):
+        raise TypeError(f"Trainer: loss is the class {loss.__name__}; pass an object of it: tg.nn.{loss.__name__}()")
+    if isinstance(loss, Optimizer):
+        raise TypeError(f"Trainer: loss is the optimizer {type(loss).__name__}; the order is {ORDER}")
+    if not callable(loss):
+        named = f"{loss!r}" if isinstance(loss, str) else type(loss).__name__
+        raise TypeError(
+            f"Trainer: loss is {named}; pass a function of predictions and targets, or one of tg.nn's losses: "
+            f"{_loss_called(loss)}"
+        )
+
+
+def _loss_called(name: Any) -> str:
+    """The loss of ours that a name from elsewhere means, as it is typed."""
+    plain = str(name).lower().replace("_", "").replace(" ", "").replace("loss", "")
+    ours = {
+        **dict.fromkeys(("mse", "l2", "meansquarederror", "squarederror"), "MSE"),
+        **dict.fromkeys(("bce", "binarycrossentropy"), "BCE"),
+        **dict.fromkeys(("bcewithlogits", "sigmoidbce", "sigmoidbinarycrossentropy"), "SigmoidBCE"),
+    }
+    return f"tg.nn.{ours.get(plain, 'SoftmaxCrossEntropy')}()"
+
+
+def _check_optimizer(model: nn.Module, loss: Any, optimizer: Any) -> None:
+    if isinstance(optimizer, type) and issubclass(optimizer, Optimizer):
+        name = optimizer.__name__
+        raise TypeError(f"Trainer: optimizer is the class {name}; pass tg.optim.{name}(model.parameters(), lr=...)")
+    if not isinstance(optimizer, Optimizer):
+        order = f"; the order is {ORDER}" if isinstance(optimizer, nn.Module) or callable(optimizer) else ""
+        named = f"{optimizer!r}" if isinstance(optimizer, str) else type(optimizer).__name__
+        raise TypeError(f"Trainer: optimizer is {named}; pass {OPTIMIZER}{order}")
+    held = {parameter.serial for parameter in optimizer.parameters}
+    left_out = [name for name, parameter in model.named_parameters() if parameter.serial not in held]
+    if len(left_out) == len(model.parameters()):
+        raise ValueError("Trainer: the optimizer holds no parameter of this model: make it with model.parameters()")
+    if left_out:
+        warn(
+            f"Trainer: the optimizer does not hold {', '.join(left_out[:3])}{', ...' if left_out[3:] else ''}, which "
+            "will not be trained: make it with model.parameters(), or set requires_grad=False where that is meant"
+        )
+
+
+# ---- data
+
+
+def rows_for(where: str, X: Any, dtype: np.dtype[Any]) -> Array:
+    """X as an array of rows, floating-point numbers in the dtype of the parameters."""
+    if hasattr(X, "toarray") and not isinstance(X, (np.ndarray, Tensor)):
+        raise TypeError(f"{where}: X is a sparse {type(X).__name__}; pass X.toarray()")
+    array = plain_array(X)
+    if array.ndim and array.dtype.kind not in "fiub":
+        raise TypeError(f"{where}: X must hold real numbers, and has dtype {array.dtype}{_sample(array)}")
+    if array.dtype.kind == "f":
+        array = np.asarray(array, dtype)
+    if array.ndim == 0 or len(array) == 0:
+        raise ValueError(f"{where}: there are no rows to work on: X has shape {array.shape}")
+    return array
+
+
+def targets_for(where: str, y: Any, rows: int, dtype: np.dtype[Any]) -> Array:
+    """y as an array with a target for each row."""
+    if hasattr(y, "toarray") and not isinstance(y, (np.ndarray, Tensor)):
+        raise TypeError(f"{where}: y is a sparse {type(y).__name__}; pass y.toarray()")
+    array = array_of(y)
+    if array.ndim and array.dtype.kind not in "fiub":
+        raise TypeError(
+            f"{where}: y must hold numbers, and has dtype {array.dtype}{_sample(array)}: names of classes become "
+            "class indices by names, y = np.unique(y, return_inverse=True)"
+        )
+    if array.ndim == 0 or len(array) != rows:
+        raise ValueError(f"{where}: X has {rows} rows and y has shape {array.shape}: each row needs one target")
+    return np.asarray(array, dtype) if array.dtype.kind == "f" else array
+
+
+def _sample(array: Array) -> str:
+    return f" ({array.flat[0]!r:.30}...)" if array.size else ""
+
+
+def check_validation(model: nn.Module, X: Array, validation: Array) -> None:
+    """Raise ValueError before the first epoch if the model takes rows like X, and not those of the validation."""
+    if X.shape[1:] == validation.shape[1:]:
+        return
+    try:
+        outputs_of(model, validation[:1], type)
+    except (ValueError, TypeError, IndexError) as error:
+        raise ValueError(
+            f"fit: the rows of validation have shape {validation.shape[1:]}, those of X have shape {X.shape[1:]}, and "
+            "the model does not take both: the columns must be the same"
+        ) from error
+
+
+def check_last_batch(model: nn.Module, X: Array, batch_size: int) -> None:
+    """Raise ValueError before the first step if BatchNorm would meet a batch of one row, which has no variance."""
+    rows = len(X)
+    if 1 not in (rows, batch_size, rows % batch_size):
+        return
+    norms = {id(module): module for module in model.modules() if isinstance(module, nn.BatchNorm)}
+    if not norms:
+        return
+    try:
+        sizes = outputs_of(model, X[:1], lambda out: np.size(array_of(out)) if hasattr(out, "shape") else 0)
+    except (ValueError, TypeError, IndexError):
+        return  # the loop will say what is wrong
+    if not any(sizes.get(key) == norm.n_features for key, norm in norms.items()):
+        return
+    if rows == 1:
+        what, cure = "there is only one row", "train with more rows, or without BatchNorm"
+    else:
+        size = next(size for size in (*range(batch_size + 1, rows), rows) if rows % size != 1)
+        last = "a last batch of one row" if batch_size > 1 else "one row in each"
+        what = f"{rows} rows in batches of {batch_size} leave {last}"
+        cure = f"pass batch_size={size}" + (", or leave a row out: X[:-1], y[:-1]" if batch_size > 1 else "")
+    raise ValueError(f"fit: {what}, and in training BatchNorm needs at least two to have a variance: {cure}")
+
+
+# ---- options
+
+
+def check_options(loss: Callable[..., Any], epochs: Any, patience: Any, clip_norm: Any, compile: Any) -> None:
+    """Raise ValueError for the options of fit that are none."""
+    if options_of(loss).get("reduction") == "none":
+        raise ValueError('fit: a loss with reduction="none" has no single number to train with: use reduction="mean"')
+    if isinstance(epochs, bool) or not isinstance(epochs, numbers.Integral) or epochs < 1:
+        raise ValueError(f"fit: epochs={epochs!r} must be a positive integer")
+    if patience is not None and (
+        isinstance(patience, bool) or not isinstance(patience, numbers.Integral) or patience < 1
+    ):
+        raise ValueError(f"fit: patience={patience!r} must be a whole number of at least 1: of epochs")
+    if clip_norm is not None and (
+        isinstance(clip_norm, bool) or not isinstance(clip_norm, numbers.Real) or not float(clip_norm) > 0
+    ):
+        raise ValueError(f"fit: clip_norm={clip_norm!r} must be a positive number")
+    if compile is not True and compile is not False and compile != "auto":
+        raise ValueError(f'fit: compile={compile!r} must be True, False or "auto"')
+
+
+def generator_for(seed: Any) -> np.random.Generator:
+    """The generator of a fit: from a seed, or the user's own, or an unforeseeable one."""
+    try:
+        return np.random.default_rng(seed)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"fit: seed={seed!r} must be a whole number that is not negative, or None") from None
