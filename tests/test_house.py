@@ -16,7 +16,7 @@ HOUSE = Path(tg.__file__).parent
 FILES = sorted(path.relative_to(HOUSE).as_posix() for path in HOUSE.rglob("*.py"))
 
 FLOORS = {
-    "cache": 0, "threads": 0, "data": 0,
+    "cache": 0, "disk": 0, "threads": 0, "data": 0,
     "core": 1,
     "ops": 2, "graph": 2,
     "backward": 3, "source_lines": 3, "variable": 3, "kernels": 3,

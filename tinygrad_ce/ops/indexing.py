@@ -25,7 +25,7 @@ def index(x: Any, key: Any) -> Any:
     arrays = []
     pattern: list[Any] = []
     for item in items:
-        if isinstance(item, (list, np.ndarray, Tensor, bool)):
+        if isinstance(item, (list, np.ndarray, Tensor, bool, np.bool_)):
             array = item if isinstance(item, Tensor) else np.asarray(item)
             if array.dtype.kind not in "iub" and array.size:
                 raise IndexError(f"an index array must hold integers or booleans, and this one has dtype {array.dtype}")

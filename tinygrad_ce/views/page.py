@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.core import Array, Tensor
+from tinygrad_ce.disk import whole_file
 from tinygrad_ce.views.draw import Picture
 from tinygrad_ce.views.formula import Cell, Formula
 from tinygrad_ce.views.picture import MIDDLE, NEGATIVE, POSITIVE
@@ -53,7 +54,8 @@ class Walkthrough:
         path = Path(path)
         if path.suffix.lower() not in (".html", ".htm"):
             raise ValueError(f"save: {path.name} must end in .html")
-        path.write_text(self.html, encoding="utf-8")
+        with whole_file(path) as draft:
+            draft.write_text(self.html, encoding="utf-8")
         return path
 
 

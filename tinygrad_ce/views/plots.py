@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tinygrad_ce.core import Array
+from tinygrad_ce.disk import whole_file
 
 # Paul Tol's "bright" scheme: told apart by colour-blind eyes (https://personal.sron.nl/~pault/).
 COLOURS = ("#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377", "#BBBBBB")
@@ -31,6 +33,19 @@ def _figure(width: float, height: float) -> Any:
     except ImportError:
         raise ImportError('pictures need matplotlib: pip install "tinygrad_ce[plot]"') from None
     return Figure(figsize=(width, height), layout="constrained")
+
+
+def save(figure: Any, path: Any = None) -> Any:
+    """The figure, which is also written to this path, whole or not at all, or to this open file, if there is one."""
+    if path is None:
+        return figure
+    if hasattr(path, "write"):
+        figure.savefig(path, dpi=150)
+        return figure
+    path = Path(path)
+    with whole_file(path if path.suffix else path.with_name(f"{path.name}.png")) as draft:
+        figure.savefig(draft, dpi=150)
+    return figure
 
 
 def history_figure(history: Any) -> Any:
