@@ -1,11 +1,33 @@
-"""What the examples in docstrings may use without importing it: np, tg, and the names of tg, tg.data and tg.nn."""
+"""What the examples in docstrings may use without importing it, and how the suite runs without a package.
 
+TINYGRAD_CE_TEST_WITHOUT=numba,scipy: as where these cannot be had. What needs them is skipped.
+"""
+
+import atexit
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-import tinygrad_ce as tg
+
+def hide(packages: list[str]) -> None:
+    """Make each import of these packages fail, here and in all processes that tests start."""
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    for name in packages:
+        Path(folder, f"{name}.py").write_text(f'raise ModuleNotFoundError("{name} is hidden", name="{name}")\n')
+    sys.path.insert(0, folder)
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [folder, os.environ.get("PYTHONPATH")]))
+
+
+hide([name for name in os.environ.get("TINYGRAD_CE_TEST_WITHOUT", "").split(",") if name])
+
+import tinygrad_ce as tg  # noqa: E402 (after what is hidden)
 
 
 @pytest.fixture(autouse=True)
