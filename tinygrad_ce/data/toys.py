@@ -102,7 +102,8 @@ def _balanced(n: int, classes: int) -> NDArray[np.int64]:
 def _along_class(y: Array, classes: int, endpoint: bool = True) -> Array:
     """For each of the labels that `_balanced` made, its place from 0 to 1 among those of its class, evenly spaced."""
     place = np.arange(len(y)) // classes
-    steps = np.bincount(y, minlength=classes)[y] - int(endpoint)
+    rows_of_class = len(y) // classes + (y < len(y) % classes)
+    steps = rows_of_class - int(endpoint)
     return place / np.maximum(steps, 1)
 
 

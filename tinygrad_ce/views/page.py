@@ -21,7 +21,7 @@ from tinygrad_ce.core import Array, Tensor
 from tinygrad_ce.disk import whole_file
 from tinygrad_ce.views.draw import Picture
 from tinygrad_ce.views.formula import Cell, Formula
-from tinygrad_ce.views.picture import MIDDLE, NEGATIVE, POSITIVE
+from tinygrad_ce.views.picture import MIDDLE, NEGATIVE, POSITIVE, escaped
 from tinygrad_ce.views.reading import Edge, Graph, Node, check_unchanged
 
 ONE_OPERATION = {  # what is one operation there, and what shows it as several
@@ -42,7 +42,7 @@ class Walkthrough:
     def _repr_html_(self) -> str:
         """The page in a frame of its own, so that its style and keys don't meet those of the notebook."""
         return (
-            f'<iframe srcdoc="{escape(self.html)}" title="{escape(self.title)}" width="100%" height="{HEIGHT}" '
+            f'<iframe srcdoc="{escape(self.html)}" title="{escaped(self.title)}" width="100%" height="{HEIGHT}" '
             'style="border: 0"></iframe>'
         )
 
@@ -103,7 +103,7 @@ class _Page:
         lines = (re.sub(r"(?<=\S) {2,}# ", "  # ", line) for line in self.graph.source)
         program = "".join(f"<span>{escape(line)}</span>" for line in lines)
         parts = {
-            "title": escape(title),
+            "title": escaped(title),
             "css": _file("page.css"),
             "svg": self.picture.svg(),
             "program": program,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.core import Array
+from tinygrad_ce.data.checks import visible
 from tinygrad_ce.disk import whole_file
 
 # Paul Tol's "bright" scheme: told apart by colour-blind eyes (https://personal.sron.nl/~pault/).
@@ -19,7 +20,7 @@ MARKERS = ("o", "^", "s", "D", "v", "P", "X")  # where there are more classes th
 
 def _short(name: Any, longest: int = 22) -> str:
     """A name as a label: no longer than there is room for, and with no $ that matplotlib would take for mathematics."""
-    text = str(name)
+    text = visible(str(name))
     if len(text) > longest:  # long names often differ at their ends
         half = (longest - 1) // 2
         text = f"{text[:half]}…{text[-half:]}"
