@@ -343,6 +343,17 @@ def test_machine_code_in_a_directory_that_the_user_gave_to_numba_is_sealed_too(f
 # ---- where nothing can be kept
 
 
+def test_without_numba_a_step_runs_as_numpy_after_a_warning(folder, monkeypatch):
+    from tinygrad_ce.kernels import jit
+
+    monkeypatch.setattr(jit, "numba", None)
+    monkeypatch.setattr(files, "_versions", files._versions.__wrapped__)
+    p = tg.Tensor([1.0, 2.0], requires_grad=True, name="p")
+    with pytest.warns(UserWarning, match="runs as NumPy, because .* Numba is not installed"):
+        assert tg.compile(lambda x: (x * p).sum())([3.0, 4.0]) == 11
+    assert files.listing() == []
+
+
 def test_without_a_directory_it_is_compiled_all_the_same(folder, monkeypatch):
     monkeypatch.setattr(cache, "_found", None)
     first = compiled()

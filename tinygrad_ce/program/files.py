@@ -36,7 +36,7 @@ class Kept:
 
 
 def function_of(text: str) -> tuple[str, Callable[..., Any]]:
-    """The function `run` of some generated text, and the name under which it is kept."""
+    """The function `run` of some generated text, and the name under which it is kept. ImportError without Numba."""
     name = f"step_{hashlib.sha256((text + _versions()).encode()).hexdigest()[:20]}"
     if name not in _loaded:
         directory = cache.directory()
@@ -91,7 +91,9 @@ def _machine_code(directory: Path, name: str) -> list[Path]:
     from tinygrad_ce.kernels.jit import numba
 
     folders = [directory, directory / "boundscheck"]
-    if chosen := vars(numba.config).get("CACHE_DIR"):  # where the user wants all machine code to be kept
+    if numba is not None and (
+        chosen := vars(numba.config).get("CACHE_DIR")
+    ):  # where the user wants all machine code to be kept
         folders.append(Path(chosen))
     return sorted(file for folder in folders for file in folder.glob(f"*/{name}.*") if file.parent.name != "programs")
 
@@ -189,4 +191,6 @@ def _versions() -> str:
     from tinygrad_ce.kernels import code_cache
     from tinygrad_ce.kernels.jit import numba
 
+    if numba is None:
+        raise ImportError("Numba is not installed: pip install numba")
     return f"{numba.__version__} {code_cache.digest()}"
