@@ -1,11 +1,63 @@
-"""What the examples in docstrings may use without importing it: np, tg, and the names of tg, tg.data and tg.nn."""
+"""What the examples in docstrings may use without importing it, and how the suite runs without Numba or SciPy.
 
+TINYGRAD_CE_TEST_WITHOUT=numba,scipy: as where these cannot be had. Tests of compiled code are skipped; those that
+compare with SciPy, as they compare with other libraries, still do: it is hidden from the package and from Numba only.
+"""
+
+import atexit
+import importlib.util
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-import tinygrad_ce as tg
+STUB = 'raise ModuleNotFoundError("it is hidden", name="numba")\n'
+WITHOUT_SCIPY = """
+import builtins
+
+imported = builtins.__import__
+
+
+def import_for_others(name, globals=None, *rest, **more):
+    importer = (globals or {}).get("__name__", "").split(".")[0]
+    if name.split(".")[0] == "scipy" and importer in ("tinygrad_ce", "numba"):
+        raise ModuleNotFoundError("it is hidden", name="scipy")
+    return imported(name, globals, *rest, **more)
+
+
+builtins.__import__ = import_for_others
+"""
+
+
+def hide(packages: list[str]) -> None:
+    """Make the package's imports of these fail, here and in all processes that tests start."""
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    if "numba" in packages:
+        Path(folder, "numba.py").write_text(STUB)
+    if "scipy" in packages:
+        Path(folder, "sitecustomize.py").write_text(WITHOUT_SCIPY)  # Python runs it when it starts
+        exec(WITHOUT_SCIPY, {})
+    sys.path.insert(0, folder)
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [folder, os.environ.get("PYTHONPATH")]))
+
+
+HIDDEN = [name for name in os.environ.get("TINYGRAD_CE_TEST_WITHOUT", "").split(",") if name]
+if HIDDEN:
+    hide(HIDDEN)
+
+import tinygrad_ce as tg  # noqa: E402 (after what is hidden)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Without Numba the package says once that it is slower; that is no error here."""
+    if importlib.util.find_spec("numba") is None or "numba" in HIDDEN:
+        config.addinivalue_line("filterwarnings", "ignore:Numba is not installed:RuntimeWarning")
 
 
 @pytest.fixture(autouse=True)

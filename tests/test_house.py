@@ -4,6 +4,7 @@ import ast
 import importlib
 import inspect
 import pkgutil
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ HOUSE = Path(tg.__file__).parent
 FILES = sorted(path.relative_to(HOUSE).as_posix() for path in HOUSE.rglob("*.py"))
 
 FLOORS = {
-    "cache": 0, "threads": 0, "data": 0, "lecture_names": 0, "missing_names": 1,
+    "cache": 0, "disk": 0, "threads": 0, "data": 0, "lecture_names": 0, "missing_names": 1,
     "core": 1,
     "ops": 2, "graph": 2,
     "backward": 3, "source_lines": 3, "variable": 3, "kernels": 3,
@@ -39,9 +40,19 @@ def room(file):
     return file.split("/")[0].removesuffix(".py")
 
 
+@cache
+def syntax_of(file):
+    """The syntax tree of a file of the package."""
+    return ast.parse((HOUSE / file).read_text())
+
+
+@cache
 def imports(file):
     """(room, whether at the top of the module, line) of each import of ours; those for the type checker are none."""
-    tree = ast.parse((HOUSE / file).read_text())
+    return [*_imports(syntax_of(file), file)]
+
+
+def _imports(tree, file):
     hidden = {
         id(inner)
         for node in ast.walk(tree)
@@ -99,8 +110,7 @@ def test_numba_comes_only_with_the_first_call_of_a_kernel():
     for file in FILES:
         light = f"kernels.{Path(file).stem}".removesuffix(".__init__") in LIGHT
         if room(file) != "kernels" or light:
-            tree = ast.parse((HOUSE / file).read_text())
-            tops = [node for node in tree.body if isinstance(node, ast.ImportFrom) and node.module is not None]
+            tops = [node for node in syntax_of(file).body if isinstance(node, ast.ImportFrom) and node.module]
             names = {
                 f"{node.module}.{alias.name}".removeprefix("tinygrad_ce.") for node in tops for alias in node.names
             }
@@ -138,9 +148,10 @@ def file_of(module):
     raise AssertionError(f"{module} is no file of the package")
 
 
+@cache
 def imported_files(file):
     """The files of ours that a file imports at its top."""
-    tops = [*ast.parse((HOUSE / file).read_text()).body]
+    tops = [*syntax_of(file).body]
     modules = [f"{n.module}.{a.name}" for n in tops if isinstance(n, ast.ImportFrom) and n.module for a in n.names]
     modules += [a.name for n in tops if isinstance(n, ast.Import) for a in n.names]
     return {file_of(module) for module in modules if module.split(".")[0] == "tinygrad_ce"} - {file}
@@ -212,7 +223,7 @@ ABOVE = {
 
 def identifiers(file):
     """(name, line) of all that a file names: variables, attributes, arguments, functions, classes, imports."""
-    for node in ast.walk(ast.parse((HOUSE / file).read_text())):
+    for node in ast.walk(syntax_of(file)):
         for field in ("id", "attr", "arg", "name", "asname", "module"):
             value = getattr(node, field, None)
             if isinstance(value, str):
@@ -264,7 +275,7 @@ def test_importing_the_package_imports_nothing_heavy():
 
 @pytest.mark.parametrize("file", FILES)
 def test_every_file_says_what_it_is(file):
-    text = ast.get_docstring(ast.parse((HOUSE / file).read_text()))
+    text = ast.get_docstring(syntax_of(file))
     assert text, f"{file} starts without a docstring"
 
 

@@ -1,7 +1,7 @@
 """The private directory in which compiled code is kept between runs.
 
-What lies there is executed, so nobody else may write there: its mode is 0700, and a directory that belongs to somebody
-else is not used.
+What lies there is executed, so nobody else may write there: its mode is 0700. A directory that belongs to somebody else
+is not used, and none that others could put another in the place of.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import warnings
 from pathlib import Path
 
 VARIABLE = "TINYGRAD_CE_CACHE"
+ROOT, NOBODY = 0, 65534  # in a container, what is the machine's own belongs to nobody
 
 
 def directory() -> Path | None:
@@ -39,6 +40,7 @@ def _made() -> Path | None:
 
             path = user_cache_path("tinygrad_ce", appauthor=False)
         path = path.expanduser().absolute()  # RuntimeError if nobody knows where home is
+        _check_above(path)
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         _make_private(path)
         tempfile.TemporaryFile(dir=path).close()  # can it be written to?
@@ -51,6 +53,25 @@ def _made() -> Path | None:
         )
         return None
     return path
+
+
+def _check_above(path: Path) -> None:
+    """PermissionError if others may rename a directory above this one, and so put another in its place."""
+    if not hasattr(os, "geteuid"):
+        return
+    for parent in {*path.parents, *Path(os.path.realpath(path)).parents}:
+        if parent.exists() and _others_may_rename_in(parent.stat()):
+            raise PermissionError(f"{path} is not safe: others may rename what is in {parent}")
+
+
+def _others_may_rename_in(status: os.stat_result) -> bool:
+    """Whether a directory belongs to another user, or others may write there and no sticky bit keeps what is ours.
+
+    A user's own group, in which most systems put nobody else, may write.
+    """
+    writers = stat.S_IWOTH if status.st_gid == os.getegid() else stat.S_IWOTH | stat.S_IWGRP
+    open_to_others = bool(status.st_mode & writers and not status.st_mode & stat.S_ISVTX)
+    return open_to_others or status.st_uid not in (ROOT, NOBODY, os.geteuid())
 
 
 def _make_private(path: Path) -> None:

@@ -1,5 +1,6 @@
 """The command tinygrad-ce, end to end: what it prints, what it writes, and what it refuses without leaving a trace."""
 
+import importlib.util
 import json
 import os
 import re
@@ -189,6 +190,7 @@ def test_source_prints_the_loops_too():
 
 
 def test_cache_lists_and_clears_compiled_steps(tmp_path, monkeypatch):
+    pytest.importorskip("numba")
     monkeypatch.setattr("tinygrad_ce.cache._found", tmp_path)
     monkeypatch.setattr("tinygrad_ce.program.files._loaded", {})
     w = tg.Tensor([1.0, 2.0], requires_grad=True, name="w")
@@ -469,7 +471,8 @@ def test_as_a_program_its_messages_go_where_they_belong(tmp_path):
     assert "Traceback" not in bad.stderr
     good = program("train", "moons", "--epochs", "1", "--hidden", "4", "--out", "here", cwd=tmp_path)
     assert good.returncode == 0
-    assert good.stderr == ""
+    if importlib.util.find_spec("numba") is not None and "numba" not in os.environ.get("TINYGRAD_CE_TEST_WITHOUT", ""):
+        assert good.stderr == ""  # nobody has to be told that it is slower
     assert files(tmp_path / "here") == ["boundary.png", "graph.svg", "history.png", "run.json", "step.html"]
 
 

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinygrad_ce import data
+from tinygrad_ce.data import table
 
 
 @pytest.fixture
@@ -151,6 +152,25 @@ def column(values: Any) -> str:
         (column(f"name{i}" for i in range(21)), "column 'x': 21 different texts in 21 rows.*drop"),
         (column([f"name{i}" for i in range(1001)] * 2), "column 'x': 1001 different texts in 2002 rows.*drop"),
         ("x,y\n1,a\nNAN,b\n", "line 3, column 'x': the value is missing"),
+        ("x,y,x,z,x\n1,2,3,4,5\n", "line 1: 3 columns are called 'x'"),
+        ("x,y\r1,a\r2,b,c\r", "line 3: 3 fields, but the header names 2 columns"),
+        ("\ufeffx,y\n", "no rows"),
+        ("\ufeff", "file is empty"),
+        ("\0" * 200, "not UTF-8 but UTF-16"),
+        ("x,y\n1,a\n2,b\n".encode("utf-16"), "not UTF-8 but UTF-16"),
+        ("x,y\n1,a\n2,b\n".encode("utf-16-le"), "not UTF-8 but UTF-16"),
+        ("x,y\n1,a\n2,b\n".encode("utf-16-be"), "not UTF-8 but UTF-16"),
+        ("x,y\n1,a\n2,b\n".encode("utf-32-be"), "not UTF-8 but UTF-16"),
+        ("x,y\n1,a\n3\0,b\n", r"line 3, column 'x': '3\\x00' holds a character that nobody sees \('U\+0000'\)"),
+        ("x,y\n1,a\nb\0c,b\n", r"line 3, column 'x': 'b\\x00c' holds a character that nobody sees"),
+        ("x,y\n1,1\n2,\u200b2\n", r"line 3, column 'y': '\\u200b2' holds a character that nobody sees \('U\+200B'\)"),
+        ("x,y\n1,a\n3\u00ad.5,b\n", r"line 3, column 'x': .* holds a character that nobody sees \('U\+00AD'\)"),
+        (
+            "x,y\n1,a\n" + "9" * 5000 + ",b\n",
+            r"line 3, column 'x': '99*…9*' \(5,002 characters\) is infinite or too large",
+        ),
+        ("x,y\n" + "1" * 140_000 + ",a\n2,b\n", "line 2: cannot be read as CSV: .*longer than 131,072"),
+        ('x,y\n1,a\n"' + "2,b\n" * 40_000, "line 3: cannot be read as CSV: a quote is opened and never closed"),
         (column([1.5, 2.5, "1_0", 3.5]), "line 4, column 'x': '1_0' is not a number"),
         (column([1.5, 2.5, "?", 3.5]), r"line 4, column 'x': '\?' is not a number"),
         (column([*range(30), "12 kg"]), "line 32, column 'x': '12 kg' is not a number"),
@@ -160,6 +180,80 @@ def test_csv_errors_name_the_file_and_the_place(write: Any, text: str | bytes, w
     path = write(text)
     with pytest.raises(ValueError, match=f"(?s)flowers.csv.*{words}"):
         data.from_csv(path, "y")
+
+
+def test_csv_errors_are_short_however_long_the_file_is(write: Any) -> None:
+    long = ",".join(f"column {i}" for i in range(100_000)) + "\n"
+    for text, words in [
+        (long, "no column 'y'; line 1 names 'column 0', .* and 99,980 more"),
+        (long + "1,2\n", "line 2: 2 fields, but the header names 100000 columns"),
+        ("z" * 5000 + ",x\n1,2\n", r"no column 'y'; line 1 names 'z+…z+' \(5,002 characters\), 'x'"),
+        ("x" * 5000 + "," + "x" * 5000 + ",y\n1,2,3\n", "two columns are called 'x*…x*'"),
+        ("x,y\n" + "".join(f"{'w' * 5000}{i},a\n" for i in range(21)), "only one class"),
+        ("x,y\n1,a\n2,b\n" + "1.5,a\n" * 20 + "w" * 5000 + ",a\n", "'w*…w*'.* is not a number, as most"),
+    ]:
+        target = "column 1" if "fields" in words else "y"
+        with pytest.raises(ValueError, match=words) as caught:
+            data.from_csv(write(text), target)
+        assert len(str(caught.value)) < 1500
+
+
+def test_csv_of_many_columns_is_read_in_linear_time(write: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    n = 5_000
+    path = write(
+        ",".join([*(f"x{i}" for i in range(n)), "y"]) + "\n" + (",".join("1" * n) + ",a\n") + ("2," * n) + "b\n"
+    )
+    comparisons = 0
+
+    class Counted(str):
+        def __eq__(self, other: object) -> bool:
+            nonlocal comparisons
+            comparisons += 1
+            return str.__eq__(self, other)
+
+        __hash__ = str.__hash__
+
+    records = table._records
+    monkeypatch.setattr(
+        table, "_records", lambda path: (*(lines := records(path))[:1], [[*map(Counted, r)] for r in lines[1]])
+    )
+    made = data.from_csv(path, "y")
+    assert made.X.shape == (2, n)
+    assert (made.X == [[1], [2]]).all()
+    assert comparisons < 100 * n
+
+
+def test_csv_of_the_old_macintosh(write: Any) -> None:
+    made = data.from_csv(write("x,y\r1,a\r2,b\r"), "y")
+    assert made.X.tolist() == [[1.0], [2.0]]
+    assert made.class_names == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    "labels", [("9" * 20, "9" * 19 + "8"), (str(2**64 + 1), str(2**64)), ("1" * 300, "1" * 299 + "2")]
+)
+def test_csv_labels_that_no_float_tells_apart_are_two_classes(write: Any, labels: tuple[str, str]) -> None:
+    made = data.from_csv(write(f"x,y\n1,{labels[0]}\n2,{labels[1]}\n3,{labels[0]}\n"), "y")
+    assert made.class_names == tuple(sorted(labels))
+    assert made.y.tolist() == ([1, 0, 1] if labels[0] > labels[1] else [0, 1, 0])
+
+
+def test_csv_keeps_what_nobody_sees_in_a_word(write: Any) -> None:
+    """A joiner is part of many a script, and of the picture of a family."""
+    words = ["\u0646\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", "\U0001f468\u200d\U0001f469"]
+    made = data.from_csv(write("x,y\n" + "".join(f"{i},{words[i % 2]}\n" for i in range(4))), "y")
+    assert made.class_names == tuple(sorted(words))
+
+
+def test_csv_errors_show_escape_codes_instead_of_sending_them(tmp_path: Path) -> None:
+    """A terminal would obey them: change its colours, its title, what stands above."""
+    path = tmp_path / "a\x1b[31m.csv"
+    path.write_text("x\x1b[2J,y\x1b]0;title\x07\n1,\x1b[1mb\n2,\x1b[1mb\n")
+    for target in ("y", "y\x1b]0;title\x07", "z\x1b[2J"):
+        with pytest.raises(ValueError, match=r"a\\x1b\[31m\.csv") as caught:
+            data.from_csv(path, target, regression=target.startswith("y\x1b"))
+        assert "\x1b" not in str(caught.value)
+        assert "\x07" not in str(caught.value)
 
 
 def test_csv_regression_needs_finite_numbers(write: Any) -> None:

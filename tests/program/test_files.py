@@ -13,6 +13,7 @@ from fresh import printed
 
 import tinygrad_ce as tg
 from tinygrad_ce import cache
+from tinygrad_ce.kernels import code_cache
 from tinygrad_ce.program import files
 
 numba = pytest.importorskip("numba")
@@ -260,6 +261,12 @@ def swap_in_the_other_program(folder, mine, other):
         replace_code(folder, mine, other, ending)
 
 
+def replace_by_folder(path):
+    path.unlink()
+    path.mkdir()
+    (path / "below").write_text("")
+
+
 def wrong_seal(content):
     return lambda folder, mine, other: seal_of(folder, mine).write_text(content)
 
@@ -285,6 +292,11 @@ DAMAGES = {
     "seal of another program": lambda folder, mine, other: seal_of(folder, mine).write_bytes(
         seal_of(folder, other).read_bytes()
     ),
+    "seal nested too deeply": wrong_seal("[" * 100_000),
+    "a folder for the code": lambda folder, mine, other: replace_by_folder(code_of(folder, mine, ".nbc")),
+    "a folder for the index": lambda folder, mine, other: replace_by_folder(code_of(folder, mine, ".nbi")),
+    "a folder for the seal": lambda folder, mine, other: replace_by_folder(seal_of(folder, mine)),
+    "a folder for the text": lambda folder, mine, other: replace_by_folder(text_of(folder, mine)),
     "text": lambda folder, mine, other: text_of(folder, mine).write_text(FOREIGN),
     "text of another program": lambda folder, mine, other: text_of(folder, mine).write_bytes(
         text_of(folder, other).read_bytes()
@@ -312,6 +324,7 @@ def test_without_the_seal_numba_would_execute_foreign_code(shared_folder, two, m
     replace_code(shared_folder, *two, ".nbc")
     with monkeypatch.context() as trusting:
         trusting.setattr(files, "_sealed", lambda directory, name: True)
+        trusting.setattr(code_cache.hmac, "compare_digest", lambda found, expected: True)
         with pytest.raises(AssertionError, match="77"):
             compiled(2.0)
     forget()
@@ -328,6 +341,17 @@ def test_machine_code_in_a_directory_that_the_user_gave_to_numba_is_sealed_too(f
 
 
 # ---- where nothing can be kept
+
+
+def test_without_numba_a_step_runs_as_numpy_after_a_warning(folder, monkeypatch):
+    from tinygrad_ce.kernels import jit
+
+    monkeypatch.setattr(jit, "numba", None)
+    monkeypatch.setattr(files, "_versions", files._versions.__wrapped__)
+    p = tg.Tensor([1.0, 2.0], requires_grad=True, name="p")
+    with pytest.warns(UserWarning, match="runs as NumPy, because .* Numba is not installed"):
+        assert tg.compile(lambda x: (x * p).sum())([3.0, 4.0]) == 11
+    assert files.listing() == []
 
 
 def test_without_a_directory_it_is_compiled_all_the_same(folder, monkeypatch):
@@ -358,6 +382,37 @@ def test_a_full_disk_is_no_obstacle(folder, monkeypatch):
 
     monkeypatch.setattr(files, "_write", full)
     compiled()
+
+
+IN_THE_WAY = {
+    "an endless device": lambda path: path.symlink_to("/dev/zero"),
+    "a pipe that nobody writes to": lambda path: os.mkfifo(path),
+    "a link to itself": lambda path: path.symlink_to(path.name),
+    "a link to nothing": lambda path: path.symlink_to("nothing"),
+    "a link to a file that is not ours to change": lambda path: path.symlink_to(path.parents[1] / "mine"),
+    "a folder": lambda path: path.mkdir(),
+    "a file that others may write": lambda path: (path.write_text(PYTHON), path.chmod(0o666)),
+}
+
+
+@posix
+@pytest.mark.parametrize("ending", [".py", ".json"])
+@pytest.mark.parametrize("which", IN_THE_WAY)
+def test_what_stands_in_the_place_of_a_file_is_neither_waited_for_nor_followed(folder, which, ending):
+    mine = folder / "mine"
+    mine.write_text("mine")
+    name, _ = files.function_of(PYTHON)
+    path = text_of(folder, name).with_suffix(ending)
+    path.unlink(missing_ok=True)
+    IN_THE_WAY[which](path)
+    forget()
+    assert files.function_of(PYTHON)[1]() == "ours"
+    files.seal(name)
+    assert path.is_file()
+    assert not path.is_symlink()
+    assert path.stat().st_mode & 0o077 == 0
+    assert mine.read_text() == "mine"
+    assert names() == [name]
 
 
 @posix

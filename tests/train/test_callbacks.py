@@ -254,7 +254,7 @@ def test_after_an_epoch_stop_ends_training_and_all_are_still_called(compile):
 
     seen = []
     history = neuron().fit(
-        X, Y, epochs=5, compile=compile, callbacks=[Stop(), lambda _, row: seen.append(row["epoch"])]
+        X, Y, epochs=5, batch_size=25, compile=compile, callbacks=[Stop(), lambda _, row: seen.append(row["epoch"])]
     )
     assert (history.stopped, len(history), seen, history.compiled) == ("callback", 2, [1, 2], compile)
 
@@ -356,7 +356,7 @@ def test_after_an_error_dropout_draws_from_its_own_generator_again(compile):
     x = X.copy()
     x[-1] = np.nan
     with pytest.raises(NotFiniteError):
-        run.fit(x, Y, compile=compile)
+        run.fit(x, Y, batch_size=50, compile=compile)
     assert run.model.layers[2].generator is None
 
 

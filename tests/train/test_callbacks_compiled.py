@@ -35,7 +35,7 @@ def test_events_of_whole_epochs_are_called_in_compiled_ones():
             self.seen.append((loop.epoch, loop.batch, dict(loop.figures), loop.model.state()))
 
     compiled, eager = AfterEpochOnly(), Eager()
-    options = {"epochs": 3, "batch_size": 16, "seed": 3, "validation": (X, Y)}
+    options = {"epochs": 3, "batch_size": 25, "seed": 3, "validation": (X, Y)}
     assert neuron().fit(X, Y, callbacks=compiled, compile=True, **options).compiled
     assert not neuron().fit(X, Y, callbacks=eager, compile=False, **options).compiled
     assert [compiled.seen[0], compiled.seen[-1]] == ["before", "finished"] == [eager.seen[0], eager.seen[-1]]
@@ -62,11 +62,11 @@ def test_auto_stays_step_by_step_for_a_batch_event_without_a_word(monkeypatch, c
     monkeypatch.setattr(compiled_training, "MIN_STEPS_TO_RETRACE", 1)
     assert not neuron().fit(X, Y, epochs=2, callbacks=Everything()).compiled
     assert capsys.readouterr() == ("", "")
-    assert neuron().fit(X, Y, epochs=2, callbacks=AfterEpochOnly()).compiled
+    assert neuron().fit(X, Y, epochs=2, batch_size=25, callbacks=AfterEpochOnly()).compiled
 
 
 def test_our_own_callbacks_do_not_keep_epochs_from_being_compiled():
-    options = {"validation": (X, Y), "patience": 5, "clip_norm": 1.0, "progress": True, "seed": 0}
+    options = {"batch_size": 25, "validation": (X, Y), "patience": 5, "clip_norm": 1.0, "progress": True, "seed": 0}
     watch = tg.views.Watch(X, Y)
     run = trainer(dropout=0.2)
     assert run.fit(X, Y, epochs=2, compile=True, callbacks=[watch], **options).compiled
@@ -91,7 +91,7 @@ def test_the_learning_rates_of_a_new_optimizer_are_in_the_history_of_both_ways()
                     loop.model.parameters(), lr=optim.StepDecay(0.4, every=3, factor=0.5)
                 )
 
-    rates = [neuron().fit(X, Y, epochs=4, compile=way, callbacks=Renew())["lr"] for way in (False, True)]
+    rates = [neuron().fit(X, Y, epochs=4, batch_size=25, compile=way, callbacks=Renew())["lr"] for way in (False, True)]
     assert rates == [[0.1, 0.4, 0.4, 0.2]] * 2
 
 
@@ -130,7 +130,7 @@ def test_a_compiled_fit_follows_what_callbacks_change(change):
         model = _Scaled()
         run = tg.Trainer(model, tg.nn.SoftmaxCrossEntropy(), tg.optim.SGD(model.parameters(), lr=0.1, momentum=0.1))
         callback = lambda run, row: change(run) if row["epoch"] == 2 else None  # noqa: E731
-        history = run.fit(X, Y, epochs=4, callbacks=callback, compile=compiled, seed=0)
+        history = run.fit(X, Y, epochs=4, batch_size=25, callbacks=callback, compile=compiled, seed=0)
         assert history.compiled is compiled
         results.append((history["loss"], model.state()))
     np.testing.assert_allclose(results[1][0], results[0][0], rtol=1e-9)
@@ -153,7 +153,7 @@ def test_a_fit_that_callbacks_make_untraceable_goes_on_step_by_step():
         callback = lambda run, row: _a_number_of_the_model(run) if row["epoch"] == 2 else None  # noqa: E731
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
-            history = run.fit(X, Y, epochs=5, callbacks=callback, compile=compiled, seed=0)
+            history = run.fit(X, Y, epochs=5, batch_size=25, callbacks=callback, compile=compiled, seed=0)
         results.append((history["loss"], history["epoch"]))
     assert "from epoch 3 on, this training runs step by step" in str(said[0].message)
     assert results[0][1] == results[1][1] == [1, 2, 3, 4, 5]

@@ -6,7 +6,7 @@ import threading
 
 import numpy as np
 import pytest
-from train.trainings import X, Y, network, trainer
+from train.trainings import X, Y, network, neuron, trainer
 
 import tinygrad_ce as tg
 from tinygrad_ce import nn, optim
@@ -55,7 +55,7 @@ def test_ctrl_c_within_an_epoch_ends_it_after_the_batch():
 
 @pytest.mark.parametrize("compile", [False, True])
 def test_ctrl_c_after_the_last_batch_of_all_interrupts_nothing(compile):
-    history = trainer().fit(X, Y, epochs=2, compile=compile, callbacks=interrupting(2))
+    history = neuron().fit(X, Y, epochs=2, batch_size=25, compile=compile, callbacks=interrupting(2))
     assert (history.stopped, len(history), history.compiled) == ("finished", 2, compile)
 
 

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import tinygrad_ce as tg
-from tinygrad_ce.cli import caches, checking, source, terminal, training, views
+from tinygrad_ce.cli import caches, checking, selftest, source, terminal, training, views
 from tinygrad_ce.cli.run import Run, prepared
 from tinygrad_ce.cli.settings import Settings, expand_settings
 
@@ -26,6 +26,7 @@ COMMANDS = (
     source.source,
     caches.cache,
     caches.warmup,
+    selftest.selftest,
 )
 
 app = typer.Typer(

@@ -6,9 +6,8 @@ import importlib.metadata
 import json
 import os
 import platform
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -18,6 +17,7 @@ import numpy as np
 import tinygrad_ce as tg
 from tinygrad_ce.cli.run import Run, loss_and_gradients
 from tinygrad_ce.cli.terminal import console
+from tinygrad_ce.disk import whole_file
 
 Writer: TypeAlias = Callable[[Path], Any]  # writes one file at the path
 
@@ -39,15 +39,13 @@ class ResultsFolder:
         self.written: list[str] = []
 
     def write(self, files: Mapping[str, Writer | None]) -> None:
-        """Write every file beside the folder first, and move them in when all are whole."""
+        """Write drafts of all files first, and put them in their places when all are whole."""
         self.path.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self.path, prefix=".writing-") as draft:
-            writers = {name: writer for name, writer in files.items() if writer is not None}
-            for name, writer in writers.items():
-                writer(Path(draft) / name)
-            for name in writers:
-                shutil.move(Path(draft) / name, self.path / name)
-                self.written.append(name)
+        with ExitStack() as drafts:
+            for name, writer in files.items():
+                if writer is not None:
+                    writer(drafts.enter_context(whole_file(self.path / name)))
+                    self.written.append(name)
 
 
 def graph_pictures(run: Run) -> dict[str, Writer | None]:
@@ -71,9 +69,17 @@ def boundary_plot(run: Run) -> Writer | None:
     return lambda path: run.trainer.plot_boundary(X, y, run.train.class_names, path, names)
 
 
+def version_of(package: str) -> str | None:
+    """The version that is installed; None where it is not, as Numba and SciPy in a browser."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
 def run_record(run: Run, figures: dict[str, dict[str, float]], history: tg.History) -> Writer:
     """Settings, data, figures, history and versions, as JSON."""
-    packages = {name: importlib.metadata.version(name) for name in ("numpy", "numba", "scipy")}
+    packages = {name: version_of(name) for name in ("numpy", "numba", "scipy")}
     content = {
         "settings": asdict(run.settings),
         "data": {

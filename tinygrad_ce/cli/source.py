@@ -9,6 +9,7 @@ import typer
 import tinygrad_ce as tg
 from tinygrad_ce.cli.run import Run, first_batch, prepared
 from tinygrad_ce.cli.settings import Settings, Without
+from tinygrad_ce.data.checks import visible
 
 
 def source(
@@ -17,7 +18,7 @@ def source(
 ) -> None:
     """Print one training step of the network, with the optimizer's update, as NumPy that runs on its own."""
     program = program_of_first_batch(prepared(settings))
-    typer.echo(program.lowered if lowered else program.source)
+    typer.echo(visible(program.lowered if lowered else program.source))
 
 
 def program_of_first_batch(run: Run) -> tg.Program:

@@ -8,10 +8,27 @@ from typing import Any
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
-# No markup, no emoji: names of classes and files are the user's, and are shown as they are.
-console = Console(markup=False, emoji=False)
-errors = Console(stderr=True, markup=False, emoji=False)
+from tinygrad_ce.data.checks import visible
+
+
+class PlainConsole(Console):
+    """Names of classes and files are the user's, and are shown as they are.
+
+    So there is no markup and no emoji, and an escape code among them is printed, not obeyed.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(markup=False, emoji=False, **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Every text passes here on its way into a line or a table."""
+        return super().render_str(visible(text), **options)
+
+
+console = PlainConsole()
+errors = PlainConsole(stderr=True)
 
 EXPECTED = (
     *(ValueError, TypeError, IndexError, OSError, ImportError),

@@ -6,10 +6,17 @@ import importlib
 import math
 import numbers
 import operator
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
+
+LONGEST = 80  # characters of a value in a message
+MOST = 20  # names in a message
+# What a terminal obeys instead of showing it: control characters, marks that turn the direction, halves of a character.
+CONTROL = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 Seed = int | np.random.Generator | None
 
@@ -47,8 +54,40 @@ def closest(name: str, names: Iterable[str]) -> str:
     """A question that proposes the most similar name; '' if none is similar."""
     from difflib import get_close_matches  # not before a name was wrong
 
-    found = get_close_matches(name, list(names), n=1)
-    return f" did you mean {found[0]!r}?" if found else ""
+    found = get_close_matches(name[:LONGEST], list(islice(names, 1000)), n=1)  # it compares letter by letter
+    return f" did you mean {shown(found[0])}?" if found else ""
+
+
+def visible(text: str) -> str:
+    """The text with its control characters as they are written in Python: a terminal would obey them.
+
+    >>> visible("a\\x1b[31mb")
+    'a\\\\x1b[31mb'
+    """
+    return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def shown(value: Any) -> str:
+    """A value as Python writes it, with its middle left out where it is long.
+
+    >>> len(shown("x" * 5000)) < 120
+    True
+    """
+    words = repr(value)
+    if len(words) <= LONGEST:
+        return words
+    half = LONGEST // 2
+    return f"{words[:half]}…{words[-half:]} ({len(words):,} characters)"
+
+
+def listed(names: Sequence[Any]) -> str:
+    """Names for a message: the first ones, and how many there are besides.
+
+    >>> listed(["a", "b"])
+    "'a', 'b'"
+    """
+    rest = len(names) - MOST
+    return ", ".join(shown(name) for name in names[:MOST]) + (f" and {rest:,} more" if rest > 0 else "")
 
 
 def several(n: int, one: str, many: str = "") -> str:

@@ -102,8 +102,9 @@ def _balanced(n: int, classes: int) -> NDArray[np.int64]:
 def _along_class(y: Array, classes: int, endpoint: bool = True) -> Array:
     """For each of the labels that `_balanced` made, its place from 0 to 1 among those of its class, evenly spaced."""
     place = np.arange(len(y)) // classes
-    steps = np.bincount(y, minlength=classes)[y] - int(endpoint)
-    return place / np.maximum(steps, 1)
+    rows_of_class: Array = len(y) // classes + (y < len(y) % classes)
+    places: Array = place / np.maximum(rows_of_class - int(endpoint), 1)
+    return places
 
 
 def _polar(radius: Any, angle: Array) -> Array:

@@ -35,26 +35,27 @@ def jit(loop: Callable[..., Any]) -> Callable[..., Any]:
     if numba is None or numba.config.DISABLE_JIT:
         return np.errstate(all="ignore")(loop)  # as Python; compiled loops do not warn of inf - inf either
     compiled: Callable[..., Any] = numba.njit(**OPTIONS)(loop)
-    folder = _folder(loop)
-    if folder is not None:
-        code_cache.keep(compiled, folder, checked=not _is_generated(loop))
+    directory = _directory()
+    if directory is not None and (key := code_cache.secret(directory)) is not None:
+        folder = directory if _is_generated(loop) else code_cache.folder(directory)
+        if folder is not None:
+            code_cache.keep(compiled, folder, key)
     return compiled
 
 
 def _is_generated(loop: Callable[..., Any]) -> bool:
-    """Whether it is a compiled training step, whose files program/files.py names and seals."""
+    """Whether it is a compiled training step, whose files program/files.py names, lists and removes."""
     return loop.__module__.startswith("step_")
 
 
-def _folder(loop: Callable[..., Any]) -> Path | None:
-    """Where the machine code of this loop is kept: in a folder named by all kernel files, which it may call."""
-    chosen = numba.config.CACHE_DIR  # where the user wants all Numba code to be kept, if anywhere
-    directory = Path(chosen) if chosen else cache.directory()
-    if directory is None:
-        return None
-    if numba.config.BOUNDSCHECK and not chosen:
-        directory = directory / "boundscheck"  # loops that check their indices are other machine code
-    return directory if _is_generated(loop) else code_cache.folder(directory)
+def _directory() -> Path | None:
+    """Where machine code is kept: kernels in a folder named by all kernel files, because they call each other."""
+    if numba.config.CACHE_DIR:  # where the user wants all Numba code to be kept
+        return Path(numba.config.CACHE_DIR)
+    directory = cache.directory()
+    if directory is None or not numba.config.BOUNDSCHECK:
+        return directory
+    return directory / "boundscheck"  # loops that check their indices are other machine code
 
 
 _warned = False

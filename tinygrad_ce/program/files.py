@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import sys
-import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache as remembered
 from pathlib import Path
@@ -19,6 +20,7 @@ from types import ModuleType
 from typing import Any
 
 from tinygrad_ce import cache
+from tinygrad_ce.disk import read_own_file, whole_file
 
 LIMIT = 100_000_000  # bytes of all programs together
 
@@ -34,7 +36,7 @@ class Kept:
 
 
 def function_of(text: str) -> tuple[str, Callable[..., Any]]:
-    """The function `run` of some generated text, and the name under which it is kept."""
+    """The function `run` of some generated text, and the name under which it is kept. ImportError without Numba."""
     name = f"step_{hashlib.sha256((text + _versions()).encode()).hexdigest()[:20]}"
     if name not in _loaded:
         directory = cache.directory()
@@ -67,22 +69,21 @@ def _from_file(directory: Path, name: str, text: str) -> ModuleType:
         _write(path, text)
     elif not _sealed(directory, name):
         for file in _machine_code(directory, name):
-            file.unlink(missing_ok=True)
+            _discard(file)
     return _from_text(name, text, str(path))
 
 
 def _is(path: Path, text: str) -> bool:
+    content = text.encode()
     try:
-        return path.read_bytes() == text.encode()
+        return read_own_file(path, len(content)) == content
     except OSError:
         return False
 
 
 def _write(path: Path, text: str) -> None:
-    """All at once, so that nobody reads half of it."""
-    with tempfile.NamedTemporaryFile("wb", dir=path.parent, delete=False) as file:
-        file.write(text.encode())
-    os.replace(file.name, path)
+    with whole_file(path, private=True) as draft:
+        draft.write_bytes(text.encode())
 
 
 def _machine_code(directory: Path, name: str) -> list[Path]:
@@ -90,14 +91,16 @@ def _machine_code(directory: Path, name: str) -> list[Path]:
     from tinygrad_ce.kernels.jit import numba
 
     folders = [directory, directory / "boundscheck"]
-    if chosen := vars(numba.config).get("CACHE_DIR"):  # where the user wants all machine code to be kept
+    if numba is not None and (
+        chosen := vars(numba.config).get("CACHE_DIR")
+    ):  # where the user wants all machine code to be kept
         folders.append(Path(chosen))
     return sorted(file for folder in folders for file in folder.glob(f"*/{name}.*") if file.parent.name != "programs")
 
 
 def _sums(directory: Path, name: str) -> dict[str, str]:
     return {
-        os.path.relpath(file, directory): hashlib.sha256(file.read_bytes()).hexdigest()
+        os.path.relpath(file, directory): hashlib.sha256(read_own_file(file)).hexdigest()
         for file in _machine_code(directory, name)
     }
 
@@ -106,9 +109,9 @@ def _sealed(directory: Path, name: str) -> bool:
     """Whether the machine code is what was sealed; counts as a use."""
     seal = directory / "programs" / f"{name}.json"
     try:
-        same: bool = json.loads(seal.read_text()) == _sums(directory, name)
+        same: bool = json.loads(read_own_file(seal)) == _sums(directory, name)
         os.utime(seal)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return same
 
@@ -144,6 +147,14 @@ def _trim(directory: Path, but: str) -> None:
 def _remove(directory: Path, name: str) -> None:
     folder = directory / "programs"
     for file in (*_machine_code(directory, name), folder / f"{name}.json", folder / f"{name}.py"):
+        _discard(file)
+
+
+def _discard(file: Path) -> None:
+    """Remove a file, or what somebody has put in its place."""
+    if file.is_dir() and not file.is_symlink():
+        shutil.rmtree(file)
+    else:
         file.unlink(missing_ok=True)
 
 
@@ -155,9 +166,13 @@ def listing() -> list[Kept]:
     found = []
     for path in (directory / "programs").glob("step_*.py"):
         seal = path.with_suffix(".json")
-        files = [path, *([seal] if seal.exists() else []), *_machine_code(directory, path.stem)]
-        used = (seal if seal.exists() else path).stat().st_mtime
-        found.append(Kept(path.stem, tuple(files), sum(file.stat().st_size for file in files), used))
+        sizes, used = {}, 0.0
+        for file in (path, seal, *_machine_code(directory, path.stem)):
+            with suppress(OSError):  # another process may be removing it
+                status = file.lstat()
+                sizes[file] = status.st_size
+                used = status.st_mtime if file in (path, seal) else used
+        found.append(Kept(path.stem, tuple(sizes), sum(sizes.values()), used))
     return sorted(found, key=lambda p: -p.used)
 
 
@@ -176,4 +191,6 @@ def _versions() -> str:
     from tinygrad_ce.kernels import code_cache
     from tinygrad_ce.kernels.jit import numba
 
+    if numba is None:
+        raise ImportError("Numba is not installed: pip install numba")
     return f"{numba.__version__} {code_cache.digest()}"

@@ -42,10 +42,7 @@ class History:
         """The curves as a matplotlib Figure (a notebook shows it); with a path, also saved there."""
         if not len(self):
             raise ValueError("the history is empty: there is nothing to plot before the first epoch has ended")
-        figure = plots.history_figure(self)
-        if path is not None:
-            figure.savefig(path, dpi=150)
-        return figure
+        return plots.save(plots.history_figure(self), path)
 
     def __repr__(self) -> str:
         figures = ", ".join(f"{name}={value:.4g}" for name, value in self.last().items())

@@ -178,7 +178,7 @@ class Trainer:
     def plot_confusion(self, X: Any, y: Any, class_names: Sequence[Any] | None = None, path: Any = None) -> Any:
         """The confusion matrix as a matplotlib Figure; with a path, also saved there."""
         matrix = self.confusion_matrix(X, y)
-        return _saved(plots.confusion_figure(matrix, _names(class_names, len(matrix))), path)
+        return plots.save(plots.confusion_figure(matrix, _names(class_names, len(matrix))), path)
 
     def plot_boundary(
         self,
@@ -202,7 +202,7 @@ class Trainer:
         names = _names(class_names, self.probabilities(X[:1]).shape[1])
         if (y.dtype.kind not in "iub" and not (y == np.round(y)).all()) or y.min() < 0 or y.max() >= len(names):
             raise ValueError(f"plot_boundary: y must be class indices from 0 to {len(names) - 1}")
-        return _saved(plots.boundary_figure(self.probabilities, X, y, names, feature_names), path)
+        return plots.save(plots.boundary_figure(self.probabilities, X, y, names, feature_names), path)
 
     def _scores(self, X: Any, batch_size: int) -> Array:
         X = rows_for("predict", X, self._dtype)
@@ -220,12 +220,6 @@ class Trainer:
     def _prepared(self, where: str, X: Any, y: Any) -> tuple[Array, Array]:
         X = rows_for(where, X, self._dtype)
         return X, targets_for(where, y, len(X), self._dtype)
-
-
-def _saved(figure: Any, path: Any) -> Any:
-    if path is not None:
-        figure.savefig(path, dpi=150)
-    return figure
 
 
 def _names(class_names: Sequence[Any] | None, classes: int) -> Sequence[Any]:

@@ -551,10 +551,7 @@ class Watch:
             raise ValueError(
                 "Watch: there is nothing to plot before the first epoch: pass it to fit(..., callbacks=[watch])"
             )
-        figure = plots.audit_figure(self.epochs, self._layers(), HEALTHY_UPDATE)
-        if path is not None:
-            figure.savefig(path, dpi=150)
-        return figure
+        return plots.save(plots.audit_figure(self.epochs, self._layers(), HEALTHY_UPDATE), path)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.core import Array, Tensor
+from tinygrad_ce.disk import whole_file
 from tinygrad_ce.source_lines import CallSite
 from tinygrad_ce.views.layout import COLUMN_GAP, LANE, Box, Wire, arrange
 from tinygrad_ce.views.picture import FONT, SIDES, cut, escaped, heat_map, range_of, rows_of, short, wide, written
@@ -80,20 +81,24 @@ class Drawing:
         what makes a PNG is not installed.
         """
         path = Path(path)
+        content = self._as_file(path)
+        with whole_file(path) as draft:
+            draft.write_bytes(content)
+        return path
+
+    def _as_file(self, path: Path) -> bytes:
         ending = path.suffix.lower()
         if ending == ".svg":
-            path.write_text(self.svg, encoding="utf-8")
-        elif ending == ".html":
+            return self.svg.encode()
+        if ending == ".html":
             title = escaped(self.title)
             head = f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>{title}</title>\n'
             dark = "@media (prefers-color-scheme: dark) { body { background: #0d1117; } }"
             fit = f"<style>body {{ margin: 1rem; }} {dark}</style>"
-            path.write_text(f"{head}{fit}\n<body>\n{self.svg}\n</body>\n</html>\n", encoding="utf-8")
-        elif ending == ".png":
-            path.write_bytes(_as_png(self.svg))
-        else:
-            raise ValueError(f"save: {path.name} must end in .svg, .png or .html")
-        return path
+            return f"{head}{fit}\n<body>\n{self.svg}\n</body>\n</html>\n".encode()
+        if ending == ".png":
+            return _as_png(self.svg)
+        raise ValueError(f"save: {path.name} must end in .svg, .png or .html")
 
 
 def draw(loss: Tensor) -> Drawing:

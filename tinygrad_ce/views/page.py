@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.core import Array, Tensor
+from tinygrad_ce.disk import whole_file
 from tinygrad_ce.views.draw import Picture
 from tinygrad_ce.views.formula import Cell, Formula
-from tinygrad_ce.views.picture import MIDDLE, NEGATIVE, POSITIVE
+from tinygrad_ce.views.picture import MIDDLE, NEGATIVE, POSITIVE, escaped
 from tinygrad_ce.views.reading import Edge, Graph, Node, check_unchanged
 
 ONE_OPERATION = {  # what is one operation there, and what shows it as several
@@ -41,7 +42,7 @@ class Walkthrough:
     def _repr_html_(self) -> str:
         """The page in a frame of its own, so that its style and keys don't meet those of the notebook."""
         return (
-            f'<iframe srcdoc="{escape(self.html)}" title="{escape(self.title)}" width="100%" height="{HEIGHT}" '
+            f'<iframe srcdoc="{escape(self.html)}" title="{escaped(self.title)}" width="100%" height="{HEIGHT}" '
             'style="border: 0"></iframe>'
         )
 
@@ -53,7 +54,8 @@ class Walkthrough:
         path = Path(path)
         if path.suffix.lower() not in (".html", ".htm"):
             raise ValueError(f"save: {path.name} must end in .html")
-        path.write_text(self.html, encoding="utf-8")
+        with whole_file(path) as draft:
+            draft.write_text(self.html, encoding="utf-8")
         return path
 
 
@@ -101,7 +103,7 @@ class _Page:
         lines = (re.sub(r"(?<=\S) {2,}# ", "  # ", line) for line in self.graph.source)
         program = "".join(f"<span>{escape(line)}</span>" for line in lines)
         parts = {
-            "title": escape(title),
+            "title": escaped(title),
             "css": _file("page.css"),
             "svg": self.picture.svg(),
             "program": program,

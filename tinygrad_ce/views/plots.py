@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tinygrad_ce.core import Array
+from tinygrad_ce.data.checks import visible
+from tinygrad_ce.disk import whole_file
 
 # Paul Tol's "bright" scheme: told apart by colour-blind eyes (https://personal.sron.nl/~pault/).
 COLOURS = ("#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377", "#BBBBBB")
@@ -17,7 +20,7 @@ MARKERS = ("o", "^", "s", "D", "v", "P", "X")  # where there are more classes th
 
 def _short(name: Any, longest: int = 22) -> str:
     """A name as a label: no longer than there is room for, and with no $ that matplotlib would take for mathematics."""
-    text = str(name)
+    text = visible(str(name))
     if len(text) > longest:  # long names often differ at their ends
         half = (longest - 1) // 2
         text = f"{text[:half]}…{text[-half:]}"
@@ -31,6 +34,19 @@ def _figure(width: float, height: float) -> Any:
     except ImportError:
         raise ImportError('pictures need matplotlib: pip install "tinygrad_ce[plot]"') from None
     return Figure(figsize=(width, height), layout="constrained")
+
+
+def save(figure: Any, path: Any = None) -> Any:
+    """The figure, which is also written to this path, whole or not at all, or to this open file, if there is one."""
+    if path is None:
+        return figure
+    if hasattr(path, "write"):
+        figure.savefig(path, dpi=150)
+        return figure
+    path = Path(path)
+    with whole_file(path if path.suffix else path.with_name(f"{path.name}.png")) as draft:
+        figure.savefig(draft, dpi=150)
+    return figure
 
 
 def history_figure(history: Any) -> Any:
