@@ -45,6 +45,12 @@ MOVES = {
     "to the power 1": lambda p: p**1,
     "+p": lambda p: +p,
     "pick": lambda p: ops.pick(p, np.array([1, 0, 3])),
+    "flip": lambda p: ops.flip(p, axis=1),
+    "roll": lambda p: ops.roll(p, shift=2, axis=1),
+    "tile": lambda p: ops.tile(p, reps=(2, 1)),
+    "repeat": lambda p: ops.repeat(p, repeats=2, axis=0),
+    "diagonal": lambda p: ops.diagonal(p, offset=1),
+    "take_along_axis": lambda p: ops.take_along_axis(p, np.array([[1, 1], [0, 3], [2, 0]]), axis=1),
     "a chain": lambda p: ops.stack((p.T * 1.0)[1:].reshape(9), p.reshape(12)[:9]).T,
 }
 SIZES = [1.0, 40.0, 800.0]
@@ -111,6 +117,13 @@ WHOLE = {
     "classes in another order": (lambda p: p[:, [3, 1, 0, 2]], 1),
     "classes backwards": (lambda p: p[:, ::-1], 1),
     "a new axis": (lambda p: p[:, None][..., :], 2),
+    "classes flipped": (lambda p: ops.flip(p, axis=1), 1),
+    "classes rolled": (lambda p: ops.roll(p, shift=1, axis=1), 1),
+    "rows rolled": (lambda p: ops.roll(p, shift=1, axis=0), 1),
+    "rows tiled": (lambda p: ops.tile(p, reps=(2, 1)), 1),
+    "rows repeated": (lambda p: ops.repeat(p, repeats=(1, 0, 2), axis=0), 1),
+    "a diagonal of rows": (lambda p: ops.diagonal(p.reshape(3, 1, 4), axis1=0, axis2=1), 0),
+    "rows along an axis": (lambda p: ops.take_along_axis(p, np.array([[2] * 4, [0] * 4]), axis=0), 1),
     "broadcast_to": (lambda p: ops.broadcast_to(p, shape=(2, 3, 4)), 2),
     "concatenate": (lambda p: ops.concatenate(p[1:], p, axis=0), 1),
     "stack": (lambda p: ops.stack(p, p, axis=1), 2),
@@ -158,6 +171,14 @@ CUT = {
     "a class twice": ((3, 4), lambda p: p[:, [0, 0, 2, 3]], 1),
     "the same, as a mask": ((2, 4), lambda p: p[np.array([[True, True, False, False], [False, True, True, False]])], 0),
     "classes of several rows": ((3, 4), lambda p: ops.broadcast_to(p[:, :1], shape=(3, 4)), 1),
+    "rolled flat": ((3, 4), lambda p: ops.roll(p, shift=1), 1),
+    "classes repeated": ((3, 4), lambda p: ops.repeat(p[:, :2], repeats=2, axis=1), 1),
+    "rows mixed along an axis": ((4, 4), lambda p: ops.take_along_axis(p, np.array([[0, 1, 2, 3]]), axis=0), 1),
+    "classes in another order in each row": (
+        (2, 4),
+        lambda p: ops.take_along_axis(p, np.array([[0, 1, 2, 3], [1, 0, 2, 3]]), axis=1),
+        1,
+    ),
     "of two softmaxes": ((2, 4), lambda p: ops.concatenate(p[:, :2], p[::-1, 2:], axis=1), 1),
 }
 

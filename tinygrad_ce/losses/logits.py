@@ -18,7 +18,10 @@ from tinygrad_ce.ops.indexing import HERE
 from tinygrad_ce.source_lines import PASSING_ON, SQUASHING, Unrecorded
 
 RESHAPING = {ops.reshape, ops.squeeze, ops.expand_dims}
-MOVING = {*RESHAPING, ops.transpose, ops.broadcast_to, ops.getitem, ops.pick, ops.concatenate, ops.stack}
+MOVING = {
+    *(*RESHAPING, ops.transpose, ops.broadcast_to, ops.getitem, ops.pick, ops.concatenate, ops.stack),
+    *(ops.flip, ops.roll, ops.tile, ops.repeat, ops.diagonal, ops.take_along_axis),
+}
 JOINING = {ops.concatenate, ops.stack}
 # Not `identity`: by it `grad` and its kin tell their argument, where they want the gradient, from what was passed.
 NEUTRAL = {ops.mul: 1, ops.div: 1, ops.add: 0, ops.sub: 0, ops.constant_power: 1}
