@@ -10,16 +10,12 @@ from tinygrad_ce.ops.elementwise import (
     absolute, astype, clip, cos, exp, expm1, identity, log, log1p, maximum, minimum, relu, sigmoid, sigmoid_slope,
     sign, sin, softplus, sqrt, tanh, tanh_slope, where, xdivy, xlog1py, xlogy,
 )
-from tinygrad_ce.ops.indexing import (
-    getitem, index, pick, place, scatter_add,
-)
+from tinygrad_ce.ops.indexing import getitem, index, pick, place, scatter_add
 from tinygrad_ce.ops.inverse import (
     arccos, arccosh, arcsin, arcsinh, arctan, arctan2, arctanh, cbrt, cosh, erf, erfc, exp2, hypot, log2, log10,
     logaddexp, sinh, tan,
 )
-from tinygrad_ce.ops.linalg import (
-    affine, contract, einsum, matmul,
-)
+from tinygrad_ce.ops.linalg import affine, contract, einsum, matmul
 from tinygrad_ce.ops.loss import (
     sigmoid_xent, sigmoid_xent_grad, soft_xent, soft_xent_grad, target_mass, xent, xent_grad,
 )
