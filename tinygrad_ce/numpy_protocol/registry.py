@@ -17,7 +17,7 @@ UFUNCS: dict[Any, Callable[..., Any]] = {}  # what np.exp(t), np.add(t, u)... ru
 FUNCTIONS: dict[Any, Callable[..., Any]] = {}  # what np.sum(t), np.concatenate([t, u])... run
 
 INSTEAD_OF_OPTION = {
-    "out": "an array that is written to could not keep the history; use the result, as in array = array + t for +=",
+    "out": "results are never written to in place; use what comes out, as in array = array + t for array += t",
     "where": "choose before, as in np.where(mask, t, 0)",
     "initial": "bring it in afterwards, as in np.sum(t) + initial",
     "dtype": "convert before, with t.astype(dtype)",
