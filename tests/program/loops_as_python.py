@@ -5,17 +5,18 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 import pytest
 
-import tinygrad_ce as tg
-from tinygrad_ce import losses, nn, optim
-from tinygrad_ce.kernels import gemm
-from tinygrad_ce.program import compiled
-from tinygrad_ce.program.compiled import Compiled
-from tinygrad_ce.train import Trainer
-from tinygrad_ce.variable import write
+numba = pytest.importorskip("numba")
+
+import tinygrad_ce as tg  # noqa: E402 (what follows is skipped without Numba)
+from tinygrad_ce import losses, nn, optim  # noqa: E402
+from tinygrad_ce.kernels import gemm  # noqa: E402
+from tinygrad_ce.program import compiled  # noqa: E402
+from tinygrad_ce.program.compiled import Compiled  # noqa: E402
+from tinygrad_ce.train import Trainer  # noqa: E402
+from tinygrad_ce.variable import write  # noqa: E402
 
 jitted = pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="the loops run as Python")
 PLAIN = {"multiply": gemm.multiplied, "add_rows": gemm.rows_added, "take_rows": gemm.rows_taken}

@@ -58,6 +58,7 @@ def test_a_batch_event_keeps_epochs_from_being_compiled_and_fit_says_so_once(eve
 
 
 def test_auto_stays_step_by_step_for_a_batch_event_without_a_word(monkeypatch, capsys):
+    pytest.importorskip("numba")
     monkeypatch.setattr(compiled_training, "MIN_STEPS_TO_COMPILE", 1)
     monkeypatch.setattr(compiled_training, "MIN_STEPS_TO_RETRACE", 1)
     assert not neuron().fit(X, Y, epochs=2, callbacks=Everything()).compiled
@@ -145,6 +146,7 @@ class _Branching(_Scaled):
 
 
 def test_a_fit_that_callbacks_make_untraceable_goes_on_step_by_step():
+    pytest.importorskip("numba")
     results = []
     for compiled in (False, True):
         tg.seed(0)
