@@ -108,7 +108,8 @@ def _hard_target(z: Any, y: Any, w: Any, smoothing: float, ignore_index: int | N
         raise ValueError("a label is no class")
     counts = counts[:, None]
     own = counts & (y[:, None] == np.arange(classes))
-    return own * (w - smoothing * w) + counts * (smoothing / classes * w)
+    w = np.asarray(w, np.float64)
+    return own * (w - smoothing * w) + counts * (smoothing * w / classes)
 
 
 def _counted(y: Any, ignore_index: int | None) -> Any:
@@ -204,7 +205,7 @@ def _counting(x: Any, weight: Any) -> Any:
 
 def _soft_target(q: Any, w: Any, smoothing: float, classes: int) -> Any:
     """The soft labels q, mixed with the same for every class, times the weights of the classes."""
-    return q * (w - smoothing * w) + smoothing / classes * w
+    return q * (w - smoothing * w) + smoothing * w / classes
 
 
 @primitive
