@@ -130,3 +130,59 @@ def test_scores_of_nan_are_of_no_class(loss, n_out, targets):
             call()
     assert np.isnan(run.probabilities(rows)[7]).all()
     assert np.isnan(run.evaluate(rows, targets)["loss"])
+
+
+# ---- answers of every form
+
+
+class Answering(nn.Module):
+    """A Dense layer whose answer is changed by a function."""
+
+    def __init__(self, change, n_out=2):
+        tg.seed(0)
+        self.dense, self.change = nn.Dense(2, n_out), change
+
+    def forward(self, x):
+        return self.change(self.dense(x))
+
+
+def answering(change, loss, n_out=2):
+    model = Answering(change, n_out)
+    return tg.Trainer(model, loss, tg.optim.SGD(model.parameters(), lr=0.1))
+
+
+@pytest.mark.parametrize("change", [lambda z: (z, z), lambda z: {"logits": z}, lambda z: [z]])
+def test_several_answers_cannot_be_predicted(change):
+    def loss(answer, y):
+        return tg.losses.mse((answer["logits"] if isinstance(answer, dict) else answer[0])[:, 0], y)
+
+    run = answering(change, loss)
+    run.fit(X, Y, epochs=1)
+    for call in (run.predict, run.probabilities):
+        with pytest.raises(TypeError, match=r"answers with a (tuple|dict|list).*call the model itself"):
+            call(X)
+
+
+@pytest.mark.parametrize("change", [lambda z: z.sum(axis=0), lambda z: z.sum(), lambda z: z[:-1]])
+def test_an_answer_without_a_row_for_each_row_would_depend_on_the_batches(change):
+    run = answering(change, lambda p, y: (p * p).mean())
+    with pytest.raises(ValueError, match="answer to 3 rows has shape"):
+        run.predict(X, batch_size=3)
+
+
+def test_sequences_and_other_class_axes_are_counted():
+    """Labels of each place of a sequence, with the classes along the last axis and along axis 1."""
+    sequences, labels = X.reshape(10, 5, 2), Y.reshape(10, 5)
+    last = answering(lambda z: z, nn.SoftmaxCrossEntropy(), n_out=3)
+    first = answering(lambda z: np.swapaxes(z, 1, 2), nn.SoftmaxCrossEntropy(axis=1), n_out=3)
+    expected = sklearn.metrics.confusion_matrix(Y, last.predict(sequences).ravel(), labels=[0, 1, 2])
+    one_hot = np.eye(3)[labels]
+    for run, targets in ((last, labels), (last, one_hot), (first, labels), (first, one_hot.swapaxes(1, 2))):
+        np.testing.assert_array_equal(run.confusion_matrix(sequences, targets), expected)
+
+
+def test_several_binary_answers_are_counted_one_by_one():
+    run = answering(lambda z: z, nn.SigmoidBCE())
+    targets = np.eye(2)[Y]
+    expected = sklearn.metrics.confusion_matrix(targets.ravel(), run.predict(X).ravel())
+    np.testing.assert_array_equal(run.confusion_matrix(X, targets), expected)

@@ -10,6 +10,7 @@ import numpy as np
 
 from tinygrad_ce import nn
 from tinygrad_ce.core import Array, Tensor, array_of
+from tinygrad_ce.data.checks import several
 from tinygrad_ce.data.dataset import Dataset
 from tinygrad_ce.nn.module import outputs_of
 from tinygrad_ce.optim import Optimizer
@@ -107,17 +108,34 @@ def targets_for(where: str, y: Any, rows: int, dtype: np.dtype[Any]) -> Array:
     return np.asarray(array, dtype) if array.dtype.kind == "f" else array
 
 
-def labels_for(where: str, y: Any, rows: int) -> Array:
-    """(N,) class indices, of indices, a column of them, or rows with a number for each class: the largest counts.
+def labels_for(where: str, y: Any, rows: int, one_hot: tuple[int, ...] | None, axis: int = -1) -> Array:
+    """Class indices in one row, of indices of any shape, or of a number for each class along the axis: the largest.
 
-    Raises ValueError for numbers that are no indices.
+    one_hot: the shape that targets with a number for each class have, if they may. Raises ValueError for numbers that
+    are no indices.
     """
     array = targets_for(where, y, rows, np.dtype(float))
-    if array.ndim == 2 and array.shape[1] > 1:
-        array = array.argmax(axis=1)
+    if array.shape == one_hot and array.shape[axis] > 1:
+        array = array.argmax(axis=axis)
     if array.dtype.kind == "f" and not (array == np.round(array)).all():
         raise ValueError(f"{where}: y must be class indices, whole numbers, and holds {array[array % 1 != 0][0]}")
     return array.reshape(-1).astype(np.int64)
+
+
+def scores_of(answer: Any, rows: int) -> Array:
+    """The array that a model has answered with. TypeError or ValueError if it is none with a row for each row of X."""
+    if isinstance(answer, (tuple, list, dict)):
+        raise TypeError(
+            f"predict: the model answers with a {type(answer).__name__}, and predict, probabilities and the pictures "
+            "need one array: call the model itself, `with tg.no_grad(): model.eval()(X)`"
+        )
+    scores = array_of(answer)
+    if scores.ndim == 0 or len(scores) != rows:
+        raise ValueError(
+            f"predict: the model's answer to {several(rows, 'row')} has shape {scores.shape}; it must have a row for "
+            "each row of X, or call the model itself with all rows at once"
+        )
+    return scores
 
 
 def _numbers(where: str, name: str, value: Any) -> Array:

@@ -10,7 +10,7 @@ import numpy as np
 
 from tinygrad_ce import data, nn, ops
 from tinygrad_ce.backward import no_grad
-from tinygrad_ce.core import Array, array_of
+from tinygrad_ce.core import Array
 from tinygrad_ce.data.checks import whole_number
 from tinygrad_ce.nn.module import variables_of
 from tinygrad_ce.optim import Optimizer
@@ -38,6 +38,7 @@ from tinygrad_ce.train.checks import (
     generator_for,
     labels_for,
     rows_for,
+    scores_of,
     targets_for,
     targets_of,
 )
@@ -173,8 +174,9 @@ class Trainer:
         if self.task == "numbers":
             raise ValueError("confusion_matrix: this model was not trained on classes")
         y, scores = targets_of("confusion_matrix", X, y), self._scores(X, 1024)
-        labels = labels_for("confusion_matrix", y, len(scores))
-        classes = scores.shape[-1] if self.task == "classes" else 2
+        axis, one_hot = class_axis(self.loss), scores.shape if self.task == "classes" else None
+        labels = labels_for("confusion_matrix", y, len(scores), one_hot, axis)
+        classes = scores.shape[axis] if self.task == "classes" else 2
         predicted = predicted_classes(scores, self.task, self.loss).reshape(-1)
         if labels.shape == predicted.shape and (ignored := ignored_index(self.loss)) is not None:
             labels, predicted = labels[labels != ignored], predicted[labels != ignored]
@@ -207,8 +209,9 @@ class Trainer:
             raise ValueError(f"a decision boundary needs data with 2 features, and these have shape {X.shape}")
         if self.task == "numbers":
             raise ValueError("a decision boundary lies between classes, and this model was not trained on classes")
-        labels = labels_for("plot_boundary", y, len(X))
         names = _names(class_names, self.probabilities(X[:1]).shape[1])
+        one_hot = (len(X), len(names)) if self.task == "classes" else None
+        labels = labels_for("plot_boundary", y, len(X), one_hot)
         if labels.min() < 0 or labels.max() >= len(names):
             raise ValueError(f"plot_boundary: y must be class indices from 0 to {len(names) - 1}")
         features = feature_names or ("x1", "x2")
@@ -218,7 +221,7 @@ class Trainer:
         X = rows_for("predict", X, self._dtype)
         with _evaluating(self.model), no_grad():
             parts = [
-                array_of(self.model(batch))
+                scores_of(self.model(batch), len(batch))
                 for batch, _ in data.batches(X, np.arange(len(X)), batch_size, shuffle=False)
             ]
         return np.concatenate(parts)
