@@ -23,7 +23,17 @@ from tinygrad_ce.variable import Variable
 
 PLAIN = (bool, int, float, str, bytes, NoneType, np.generic)  # they hold nothing
 # Whoever looks into these has emptied them.
-ITERATORS = (GeneratorType, map, filter, zip, reversed, enumerate, type(iter(())), type(iter([])), type(reversed([])))
+ITERATORS: tuple[type, ...] = (
+    GeneratorType,
+    map,
+    filter,
+    zip,
+    reversed,
+    enumerate,
+    type(iter(())),
+    type(iter([])),
+    type(reversed([])),
+)
 
 
 class Module:
