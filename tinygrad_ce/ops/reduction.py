@@ -58,6 +58,8 @@ def reduce_sum_x(g, out, x, *, axis, keepdims):
 
 @Accumulating
 def reduce_mean(x, *, axis=None, keepdims=False):
+    if x.dtype.kind in "iu":  # their sum may be too large for an integer
+        x = x.astype(np.float64)
     return x.sum(axis=axis, keepdims=keepdims) / count(x.shape, axis)
 
 
