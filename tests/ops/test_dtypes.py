@@ -172,3 +172,11 @@ def test_a_mean_of_large_integers_does_not_wrap(dtype):
     namespace = {}
     exec(tg.trace(lambda x: x.mean(), x.data).source, namespace)
     assert namespace["step"](x.data) == float(largest)
+
+
+def test_arithmetic_of_unsigned_integers_is_that_of_numpys_arrays():
+    """The docstring of Tensor says that it wraps."""
+    three = np.array([3], np.uint8)
+    for f in (lambda x: -x, lambda x: x - 5, lambda x: 2 - x, lambda x: x * 100):
+        np.testing.assert_array_equal(f(tg.Tensor(three)).data, f(three), strict=True)
+    assert "minus uint8 3 is 253" in tg.Tensor.__doc__
