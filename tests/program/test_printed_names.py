@@ -48,7 +48,8 @@ def test_names_of_products_are_kept_apart_from_those_of_their_factors():
     total = ((x1 * w1).named("x1*w1") + (x2 * w2).named("x2*w2")).named("x1*w1 + x2*w2")
     n = (total + number(6.8813735870195432, "b")).named("n")
     text = tg.source(n.tanh().named("o"))
-    assert lines(text)[2:7] == [
+    steps = lines(text[text.index("def step") :])  # the definition of the slope of tanh stands before
+    assert steps[1:6] == [
         "x1w1 = x1 * w1",
         "x2w2 = x2 * w2",
         "x1w1_x2w2 = x1w1 + x2w2",
