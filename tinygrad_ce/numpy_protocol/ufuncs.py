@@ -69,7 +69,7 @@ def skip_nan(choose: Any) -> Any:
 def logaddexp2(a: Any, b: Any) -> Any:
     """log2(2**a + 2**b) without overflow: the larger one, and what the other adds to it."""
     dtype = np.result_type(np.result_type(a, b), np.float16)
-    a, b = (ops.astype(x, dtype=dtype) for x in (a, b))
+    a, b = (ops.astype(value(x), dtype=dtype) for x in (a, b))
     chosen = ops.logical_or(ops.greater_equal(a, b), ops.isnan(a))
     gap = ops.where(chosen, b - a, a - b)
     gap = ops.where(ops.isnan(gap), 0, gap)  # inf - inf
