@@ -239,9 +239,9 @@ class Writer:
 
         One that can stand as it is goes before one that becomes the same: `w_1` before `w 1`.
         """
-        named = [tensor for tensor in tensors if tensor.name]
-        for tensor in sorted(named, key=lambda tensor: tidy(tensor.name) != tensor.name):
-            self.reserved[id(tensor)] = self.free(tidy(tensor.name))
+        named = [(tidy(tensor.name), tensor) for tensor in tensors if tensor.name]
+        for name, tensor in sorted(named, key=lambda pair: pair[0] != pair[1].name):
+            self.reserved[id(tensor)] = self.free(name)
         if not loss.name:
             self.reserved[id(loss)] = self.free("loss")
 
