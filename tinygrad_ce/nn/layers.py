@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Callable
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,7 @@ class Sequential(Module):
         for i, layer in enumerate(layers):
             name = type(self).__name__
             if isinstance(layer, type) and issubclass(layer, Module):
-                sizes = "(...)" if layer.__init__ is not Module.__init__ else "()"
+                sizes = "(...)" if signature(layer).parameters else "()"
                 raise TypeError(f"{name}: layer {i} is the class {layer.__name__}; write {layer.__name__}{sizes}")
             if not callable(layer):
                 hint = f": write {name}(*layers)" if isinstance(layer, (list, tuple)) else ""
