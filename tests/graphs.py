@@ -88,7 +88,7 @@ MORE_UNARY: dict[str, Callable[..., Any]] = {
     "mod": lambda np, a: np.mod(a, 0.7),
     "cumsum": lambda np, a: np.cumsum(a, axis=0) if a.ndim else a,
     "sort": lambda np, a: np.sort(a, axis=0) * a if a.ndim == 1 else a,  # autograd sorts vectors only
-    "prod": lambda np, a: np.prod(np.tanh(a)),
+    "prod": lambda np, a: np.prod(1 + 0.5 * np.tanh(a)),  # autograd divides by each factor, so none is 0
     "mirrored": lambda np, a: ours(lambda a: np.flip(a, axis=0), lambda np, a: a[::-1])(np, a) * a if a.ndim else a,
     "padded": lambda np, a: np.sum(np.pad(a, 1, "constant") ** 2) * 0.1,
     "rolled": lambda np, a: np.roll(a, 1, axis=0) * a if a.ndim else a,
