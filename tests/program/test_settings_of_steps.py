@@ -94,6 +94,25 @@ def test_a_method_of_an_object():
     assert compiled(X) == 9.0
 
 
+def test_what_no_function_mentions_is_no_setting():
+    """A history that the loop writes beside the step does not compile it anew."""
+
+    class Task:
+        def __init__(self):
+            self.scale, self.history, self.by_name = 2.0, [], 1.0
+
+        def step(self, x):
+            return (x * self.scale * getattr(self, "by_name")).sum()  # noqa: B009 (a name that is a text)
+
+    task = Task()
+    compiled = tg.compile(task.step)
+    for _ in range(3):
+        task.history.append(float(compiled(X)))
+    assert (task.history, compiled.changes) == ([12.0] * 3, 0)
+    task.by_name = 10.0
+    assert compiled(X) == 120.0
+
+
 def test_a_partial_function():
     settings = {"scale": 1.0}
     compiled = tg.compile(partial(lambda options, x: (x * options["scale"]).sum(), settings))

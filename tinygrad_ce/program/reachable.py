@@ -28,6 +28,7 @@ HOLDERS = ("types", "argparse")  # SimpleNamespace, Namespace: classes of Python
 def places_of(step: Callable[..., Any]) -> list[Place]:
     """Every place that a step can read, as far as that can be seen from outside; near ones first."""
     found: list[Place] = [("step", partial(_itself, step))]
+    unread: dict[str, str] = {}  # attributes of the user's own objects, which nobody but the code found here reads
     waiting: deque[tuple[str, Any]] = deque([("step", step)])
     done: dict[int, Any] = {}  # kept, so that no number is used again
     mentioned: set[str] = set()
@@ -43,7 +44,9 @@ def places_of(step: Callable[..., Any]) -> list[Place]:
         seen = _seen_by(label, thing, mentioned)
         found += seen
         waiting += [(name, look()) for name, look in seen]
-    return found
+        if _is_open(thing) and not isinstance(thing, (Module, Optimizer, FunctionType, type)):
+            unread |= {f"{label}.{name}": name for name in vars(thing)}
+    return [(label, look) for label, look in found if unread.get(label) is None or unread[label] in mentioned]
 
 
 def _seen_by(label: str, thing: Any, mentioned: set[str]) -> list[Place]:
@@ -134,6 +137,8 @@ def _names_in(code: CodeType) -> Iterator[str]:
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             yield from _names_in(constant)
+        elif isinstance(constant, str):
+            yield constant  # getattr(options, "scale")
 
 
 def _itself(x: Any) -> Any:
