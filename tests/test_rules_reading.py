@@ -54,7 +54,7 @@ def test_a_rule_whose_share_changes_with_an_argument_is_known_to_read_it(name: s
 
 NOT_READ = [
     *(("add", "a", "a"), ("add", "a", "b"), ("sub", "b", "a"), ("mul", "a", "a"), ("mul", "b", "b")),
-    *(("div", "a", "a"), ("neg", "x", "x"), ("exp", "x", "x"), ("tanh", "x", "x"), ("matmul", "a", "a")),
+    *(("div", "a", "a"), ("neg", "x", "x"), ("exp", "x", "x"), ("sqrt", "x", "x"), ("matmul", "a", "a")),
     *(("affine", "W", "W"), ("affine", "b", "W"), ("affine", "x", "x"), ("affine", "x", "b"), ("affine", "b", "b")),
     *(("reshape", "x", "x"), ("transpose", "x", "x"), ("broadcast_to", "x", "x")),
 ]

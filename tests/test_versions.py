@@ -313,7 +313,7 @@ LINEAR: dict[str, tuple[Callable[[Tensor], Tensor], Any]] = {
     "product with an array": (lambda w: np.eye(2) @ w, np.ones((2, 2))),
     "affine of an array": (lambda w: ops.affine(np.ones((3, 2)), w, np.zeros(2)), np.full((2, 2), 3.0)),
     "exp": (lambda w: np.exp(w), np.exp(W0)),  # its rule reads the result
-    "tanh": (lambda w: np.tanh(w), 1 / np.cosh(W0) ** 2),
+    "sqrt": (lambda w: np.sqrt(w), 0.5 / np.sqrt(W0)),
 }
 
 

@@ -25,6 +25,8 @@ NUMBERS = [2, 2.5, True, -1, np.float32(2.5), np.float64(2.5), np.int64(2), np.u
 MATRICES = ("matmul", "vecdot", "matvec", "vecmat")
 UNARY = [ufunc for ufunc in UFUNCS if ufunc.nin == 1]
 BINARY = [ufunc for ufunc in UFUNCS if ufunc.nin == 2 and ufunc.__name__ not in MATRICES]
+# NumPy computes these of small integers in float16: exp(12) would be inf. Here integers of any width are numbers.
+SMALL, IN_FLOAT64 = ("uint8", "bool"), ("exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tanh")
 OTHERWISE = {
     ("bitwise", "fiu"): "& | ^ ~ combine masks, and integers are refused",
     ("invert", "fiu"): "the same",
@@ -45,8 +47,9 @@ def test_functions_of_one_array(ufunc: Any, name: str) -> None:
     if refused(ufunc, array):
         assert isinstance(answer_of(ufunc, Tensor(array)), TypeError)
         return
-    check_alike(answer_of(ufunc, Tensor(array)), answer_of(ufunc, array))
-    check_alike(answer_of(ufunc, Tensor(array[2])), answer_of(ufunc, array[2]))
+    plain = array.astype(float) if name in SMALL and ufunc.__name__ in IN_FLOAT64 else array
+    check_alike(answer_of(ufunc, Tensor(array)), answer_of(ufunc, plain))
+    check_alike(answer_of(ufunc, Tensor(array[2])), answer_of(ufunc, plain[2]))
 
 
 @pytest.mark.parametrize("ufunc", BINARY, ids=lambda ufunc: ufunc.__name__)

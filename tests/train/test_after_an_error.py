@@ -49,8 +49,8 @@ def training(loss=None):
 def everything(run):
     """All numbers that a training moves: parameters, Variables of the model, memory and steps of the optimizer."""
     arrays = {**run.model.state(), "seen": run.model[3].seen.data.copy(), "steps": np.array(run.optimizer.steps)}
-    for parameter, memory in zip(run.optimizer.parameters, run.optimizer.state, strict=True):
-        arrays |= {f"{parameter.name} {k}": array.copy() for k, array in enumerate(memory)}
+    for parameter, memory in zip(run.optimizer.parameters, run.optimizer.memory, strict=True):
+        arrays |= {f"{parameter.name} {k}": variable.data.copy() for k, variable in enumerate(memory)}
     return arrays
 
 

@@ -35,7 +35,7 @@ def kernel_or_body(body: Callable[..., Any], name: str, min_size: int = 0) -> Ca
     def run(*inputs: Any, **params: Any) -> Any:
         nonlocal kernel
         array = inputs[position]
-        if isinstance(array, (np.ndarray, np.generic)) and not _is_taken(array.dtype):
+        if isinstance(array, (np.ndarray, np.generic)) and not _is_taken(array.dtype) and array.dtype.kind in "fiub":
             return _in_floats(run, inputs, position, params)
         if type(array) is np.ndarray and array.ndim and array.size >= min_size:
             if kernel is None:
@@ -63,7 +63,7 @@ def _in_floats(run: Callable[..., Any], inputs: tuple[Any, ...], position: int, 
     dtype = inputs[position].dtype
     floats = [i == position or getattr(getattr(x, "dtype", None), "kind", "") == "f" for i, x in enumerate(inputs)]
     out = run(*(_as_float(x) if is_float else x for x, is_float in zip(inputs, floats, strict=True)), **params)
-    return out.astype(dtype) if dtype.kind == "f" else out
+    return out.astype(dtype.newbyteorder("=")) if dtype.kind == "f" else out
 
 
 def _as_float(x: Any) -> Any:

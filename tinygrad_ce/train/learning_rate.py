@@ -16,7 +16,6 @@ from tinygrad_ce.nn import Module
 from tinygrad_ce.source_lines import warn
 from tinygrad_ce.train.built_in import NotFiniteError
 from tinygrad_ce.train.callbacks import BuiltIn, Callback
-from tinygrad_ce.views.audit import left_as_they_are
 
 if TYPE_CHECKING:
     from tinygrad_ce.train.loop import Loop
@@ -138,6 +137,8 @@ def _left_untouched(trainer: Trainer) -> Iterator[None]:
     model, optimizer, task = trainer.model, trainer.optimizer, trainer.task
     parameters = {id(p): p for p in (*model.parameters(), *optimizer.parameters)}.values()
     before = [(p, p.data.copy(), p.grad, p.version, p.note) for p in parameters]
+    from tinygrad_ce.views.audit import left_as_they_are  # a view, loaded when it is needed
+
     state, schedule = optimizer.state(), optimizer.schedule
     losses = trainer.loss.modules() if isinstance(trainer.loss, Module) else ()
     try:

@@ -88,9 +88,9 @@ def textbook_network(rows=6, seed=1):
     h1 = np.maximum(z1, 0)
     z2 = h1 @ W2 + b2
     p1, onehot = softmax(z2), np.eye(3)[y]
-    g = {"d_loss": 1.0, "d_t5": 1 / rows, "d_t4": np.full(rows, 1 / rows), "d_t3": np.full(rows, -1 / rows)}
-    g["d_t2"] = np.full((rows, 3), -1 / rows)
-    g["d_t1"] = g["d_p1"] = -onehot / p1 / rows
+    g = {"d_loss": 1.0, "d_t4": 1 / rows, "d_t3": np.full(rows, 1 / rows), "d_t2": np.full(rows, -1 / rows)}
+    g["d_t1"] = np.full((rows, 3), -1 / rows)
+    g["d_p1"] = -onehot / p1 / rows
     g["d_z2"] = (p1 - onehot) / rows
     g["d_W2"], g["d_b2"], g["d_h1"] = h1.T @ g["d_z2"], g["d_z2"].sum(0), g["d_z2"] @ W2.T
     g["d_z1"] = g["d_h1"] * (z1 > 0)
@@ -112,8 +112,8 @@ def binary_network(rows=7, fused=True, seed=2):
     g = {"d_loss": 1.0, "d_z2": (p - y) / rows}
     if not fused:
         g["d_t5"] = np.full((rows, 1), 1 / rows)
-        g["d_t4"] = g["d_t1"] = g["d_t3"] = -g["d_t5"]
-        g["d_t2"] = -(1 - y) / rows / (1 - p)
+        g["d_t4"] = g["d_t2"] = g["d_t3"] = -g["d_t5"]
+        g["d_t1"] = -(1 - y) / rows / (1 - p)
         g["d_h2"] = (p - y) / (p * (1 - p)) / rows
     g["d_W2"], g["d_b2"], g["d_h1"] = h1.T @ g["d_z2"], g["d_z2"].sum(0), g["d_z2"] @ W2.T
     g["d_z1"] = g["d_h1"] * h1 * (1 - h1)

@@ -121,7 +121,7 @@ OTHERS = {
         lambda v, g: (v["z1"] > 0).astype(float),
     ),
     "one number for all": (
-        *(textbook_network, "shape", "np.broadcast_to", "d_t4"),
+        *(textbook_network, "shape", "np.broadcast_to", "d_t3"),
         lambda v, g: 1 / 6,
     ),
     "the sigmoid at z": (
