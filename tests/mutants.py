@@ -17,14 +17,18 @@ import copy
 import os
 import random
 import shutil
-import subprocess
+import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[1]
 
@@ -198,15 +202,34 @@ def failure(tests: list[str], changed: dict[str, str]) -> str:
             Path(folder, "tinygrad_ce", file).write_text(text)
         examples = [f"tinygrad_ce/{file}" for file in changed]
         options = ["-x", "-q", "--tb=no", "-p", "no:cacheprovider", "--hypothesis-seed=0"]
-        command = [sys.executable, "-m", "pytest", *options, *(f"tests/{test}" for test in tests), *examples]
-        environment = {**os.environ, "PYTHONPATH": folder}
-        try:
-            done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, timeout=LONGEST)
-        except subprocess.TimeoutExpired:
+        status = forked([*options, *(f"tests/{test}" for test in tests), *examples], folder)
+        if status == -signal.SIGALRM:
             return f"it takes longer than {LONGEST} seconds"
-        lines = (done.stdout + done.stderr).decode(errors="replace").splitlines()
+        lines = Path(folder, "printed").read_text(errors="replace").splitlines()
         failed = [line for line in lines if line.startswith(("FAILED", "ERROR"))]
-        return "" if done.returncode == 0 else failed[0] if failed else "\n".join(lines[-3:]) or "pytest stops"
+        return "" if status == 0 else failed[0] if failed else "\n".join(lines[-3:]) or "pytest stops"
+
+
+def forked(arguments: list[str], folder: str) -> int:
+    """The exit status of pytest in a copy of this process, which has imported everything heavy but the package."""
+    child = os.fork()
+    if child == 0:
+        signal.alarm(LONGEST)
+        os.chdir(folder)
+        printed = os.open("printed", os.O_CREAT | os.O_WRONLY)
+        os.dup2(printed, 1)
+        os.dup2(printed, 2)
+        sys.path[:1] = [folder]
+        os.environ["PYTHONPATH"] = folder
+        try:
+            status = int(pytest.main(arguments))
+        except BaseException:
+            traceback.print_exc()
+            status = 1
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def check_unchanged(mutants: list[Mutant]) -> None:
@@ -226,6 +249,8 @@ def main() -> int:
     parser.add_argument("--files", type=lambda text: tuple(text.split(",")), default=("",))
     parser.add_argument("--only", type=lambda text: {int(number) for number in text.split(",")}, default=None)
     asked = parser.parse_args()
+    for heavy in ("numba", "scipy.special", "mpmath", "autograd.numpy", "sklearn.datasets"):
+        import_module(heavy)
     mutants = {number: mutant(random.Random(f"{asked.seed} {number}")) for number in range(asked.count)}
     chosen = {
         number: one
