@@ -7,6 +7,7 @@ from typing import Any
 
 import autograd
 import autograd.numpy as anp
+import autograd.scipy.special
 import numpy as np
 from hypothesis import strategies as st
 
@@ -56,6 +57,10 @@ def softmax(np: Any, a: Any) -> Any:
     return e / np.sum(e, axis=-1, keepdims=True)
 
 
+def erf(np: Any, a: Any) -> Any:
+    return autograd.scipy.special.erf(a)
+
+
 def clipped(np: Any, a: Any) -> Any:
     """With slope 1 at the bounds themselves, as ours."""
     return np.where(np.abs(a) <= 0.9, a, 0 * a + 0.9 * np.sign(a))
@@ -77,6 +82,19 @@ MORE_UNARY: dict[str, Callable[..., Any]] = {
     "softmax": lambda np, a: ours(ops.softmax, softmax)(np, a) if a.ndim else a,
     "log": lambda np, a: np.log(0.5 + a * a),
     "clip": lambda np, a: ours(lambda a: ops.clip(a, low=-0.9, high=0.9), clipped)(np, a),
+    "arctan": lambda np, a: np.arctan(a),
+    "arcsinh": lambda np, a: np.arcsinh(a),
+    "erf": lambda np, a: ours(ops.erf, erf)(np, a),
+    "mod": lambda np, a: np.mod(a, 0.7),
+    "cumsum": lambda np, a: np.cumsum(a, axis=0) if a.ndim else a,
+    "sort": lambda np, a: np.sort(a, axis=0) * a if a.ndim == 1 else a,  # autograd sorts vectors only
+    "prod": lambda np, a: np.prod(np.tanh(a)),
+    "mirrored": lambda np, a: ours(lambda a: np.flip(a, axis=0), lambda np, a: a[::-1])(np, a) * a if a.ndim else a,
+    "padded": lambda np, a: np.sum(np.pad(a, 1, "constant") ** 2) * 0.1,
+    "rolled": lambda np, a: np.roll(a, 1, axis=0) * a if a.ndim else a,
+    "triangle": lambda np, a: np.tril(a) if a.ndim == 2 else a,
+    "repeated": lambda np, a: np.sum(np.repeat(a, 2, axis=0) ** 2) * 0.1 if a.ndim else a,
+    "norm": lambda np, a: np.sqrt(1 + np.sum(a * a)),
     "transposed twice": lambda np, a: np.transpose(np.tanh(np.transpose(a))),
 }
 MORE_BINARY: dict[str, Callable[..., Any]] = {

@@ -486,6 +486,10 @@ SAMPLES: dict[str, list[Sample]] = {
     "log_softmax": soft(spread),
     "deviation": weighted_rows(),
     "log_softmax_grad": weighted_rows(),
+    "softmax_grad": [
+        *(S(spread(2, 3), distribution(2, 3)), S(spread(3, 2), distribution(2, 3).T, axis=0)),
+        *(S(spread(2), np.array([0.9, 0.1])), S(spread(2, 1), np.ones((2, 1))), S(spread(0, 3), spread(0, 3))),
+    ],
     # ---- shape
     "reshape": [
         S(spread(2, 3), shape=(3, 2)),

@@ -69,6 +69,7 @@ RIGHT: list[tuple[Callable[[Any], Any], Any]] = [
     (lambda x: x * 0.0 + 1, [0.3]),
     (lambda x: x**2, [0.0, 0.0]),
     (lambda x: x**4, [0.0, 1e-3]),
+    (lambda x: x**3 * abs(x), [0.0]),  # slopes that go to 0 only in proportion to the step
     (lambda x: x * 2, np.zeros(0)),
 ]
 
@@ -97,6 +98,11 @@ WRONG: list[tuple[Callable[..., Any], Callable[..., Any], list[float]]] = [
 def test_what_is_wrong_is_called_wrong(body: Callable[..., Any], slope: Callable[..., Any], at: list[float]) -> None:
     with pytest.raises(GradcheckError, match="WRONG"):
         gradcheck(with_rule(body, slope), np.array(at), order=1)
+
+
+@pytest.mark.parametrize("f", [lambda x: x * abs(x), lambda x: ops.relu(x) ** 2, lambda x: x * ops.relu(x)])
+def test_a_slope_of_0_between_two_different_parabolas(f: Callable[[Any], Any]) -> None:
+    assert gradcheck(f, np.array([0.0]), order=1).ok
 
 
 def test_a_wrong_second_derivative_of_a_small_input_is_found() -> None:

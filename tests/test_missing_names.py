@@ -179,6 +179,42 @@ def test_other_type_errors_of_a_constructor_are_what_they_were() -> None:
 
 def test_a_keyword_is_answered_with_one_of_ours() -> None:
     constructors = [value for module in (tg.nn, tg.optim) for value in vars(module).values() if isinstance(value, type)]
-    calls = [*constructors, tg.Trainer, tg.Trainer.fit, tg.gradients]
+    calls = [*constructors, tg.Trainer, tg.Trainer.fit, tg.gradients, tg.Tensor.sum]
     ours = {name for call in calls for name in inspect.signature(call).parameters}
     assert {word for word in KEYWORDS.values() if not word.startswith("(")} <= ours
+
+
+@pytest.mark.parametrize(
+    ("line", "cure"),
+    [
+        ("from tinygrad_ce.nn import Linear", r"write tg\.nn\.Dense\(n_in, n_out\)"),
+        ("from tinygrad_ce.nn import Dense, BCELoss", r"write tg\.nn\.BCE\(\)"),
+        ("from tinygrad_ce.optim import Adagrad", r"write tg\.optim\.AdaGrad"),
+        ("from tinygrad_ce import cat", r"write tg\.ops\.concatenate"),
+    ],
+)
+def test_an_import_of_a_foreign_name_says_ours(line: str, cure: str) -> None:
+    with pytest.raises(ImportError, match=f"cannot import name '.*' from 'tinygrad_ce.*': {cure}"):
+        exec(line)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda t: tg.nn.ReLU(inplace=True), r"ReLU: there is no inplace= \(nothing is written in place"),
+        (lambda t: tg.nn.Tanh(dim=1), r"Tanh: there is no dim=; it takes \(\)"),
+        (lambda t: t.sum(dim=1), r"np\.sum: there is no dim=, write axis="),
+        (lambda t: t.mean(axis=0, keepdim=True), r"np\.mean: there is no keepdim=, write keepdims="),
+        (lambda t: t.argmax(dim=1), r"np\.argmax: there is no dim=, write axis="),
+        (lambda t: t.std(unbiased=False), r"np\.std: there is no unbiased=; it takes \(a, axis=None, ddof=0"),
+        (lambda t: t.clip(low=0.0), r"np\.clip: there is no low=; it takes \(a, a_min=None"),
+    ],
+    ids=text_of,
+)
+def test_a_foreign_keyword_of_a_method_and_of_a_layer_without_any(call: Callable[[Any], Any], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        call(tg.Tensor([[1.0, 2.0]], requires_grad=True))
+
+
+def test_layers_without_settings_are_copied_and_pickled() -> None:
+    assert repr(pickle.loads(pickle.dumps(tg.nn.ReLU()))) == repr(copy.deepcopy(tg.nn.ReLU())) == "ReLU()"

@@ -7,6 +7,7 @@
 array(8.)
 """
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -97,7 +98,7 @@ def __getattr__(name: str) -> Any:
         return value
     if name.startswith("__"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    raise missing_names.MissingNameError(__name__, f"module {__name__!r}", name)
+    raise missing_names.missing_of_module(__name__, name, sys._getframe(1))
 
 
 def __dir__() -> list[str]:

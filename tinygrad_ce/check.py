@@ -253,6 +253,12 @@ def _compare(
     return largest
 
 
+def _vanish(quotients: list[float]) -> bool:
+    """Whether difference quotients go to 0 with the step."""
+    sizes = np.abs(quotients)
+    return len(sizes) > 2 and bool(np.all(np.diff(sizes) <= 0) and sizes[-1] <= 1e-9 * sizes[0])
+
+
 def _scales(x: Array) -> list[Array]:
     """How far the elements of an input are moved: as far as they are large; small ones also as if they were 1.
 
@@ -334,6 +340,10 @@ class _Comparison:
                 if relative < SETTLED or noise > 0.1 * max(abs(value), abs(once - before)):
                     break
             step /= SHRINK
+        if (
+            best.trouble and _vanish(central) and _vanish(bends)
+        ):  # as those of x * abs(x) at 0, in proportion to the step
+            return _Slope(0.0, abs(central[-1]))
         return best
 
     def trouble(self, value: float, error: float, noise: float, bends: list[float]) -> str:

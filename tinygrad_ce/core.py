@@ -31,6 +31,7 @@ class Tensor:
 
     data: anything `np.asarray` takes; numbers or booleans. A tensor that asks for gradients owns a copy of it, because
     an optimizer will write there; any other tensor shares the memory.
+    Arithmetic of integers wraps as that of NumPy's arrays: minus uint8 3 is 253. Convert them first: .astype(float).
     requires_grad: whether gradients are wanted here. Only floating-point data may ask.
     name: shown in errors, pictures and printed programs.
     Raises TypeError for data that are no numbers, and for integers that ask for gradients.

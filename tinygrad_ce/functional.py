@@ -64,14 +64,15 @@ def grad(f: Callable[..., Any], argnums: Positions = 0) -> Callable[..., Any]:
     """The function that computes the gradient of `f` with respect to the argument (or arguments) at `argnums`.
 
     f: returns a single number. Raises ValueError if it does not, TypeError if an argument is an integer.
+    What is passed by keyword goes to `f` as it is.
 
-    >>> grad(lambda x: x**3)(2.0)
+    >>> grad(lambda x, power=2: x**power)(2.0, power=3)
     array(12.)
     >>> grad(grad(lambda x: x**3))(2.0)
     array(12.)
     """
     pair = value_and_grad(f, argnums)
-    return lambda *inputs: pair(*inputs)[1]
+    return lambda *inputs, **options: pair(*inputs, **options)[1]
 
 
 def value_and_grad(f: Callable[..., Any], argnums: Positions = 0) -> Callable[..., Any]:
@@ -81,8 +82,10 @@ def value_and_grad(f: Callable[..., Any], argnums: Positions = 0) -> Callable[..
     (array(9.), array(6.))
     """
 
-    def both(*inputs: Any) -> tuple[Any, Any]:
-        call = _Call(f, inputs, argnums)
+    _check_function(f, argnums)
+
+    def both(*inputs: Any, **options: Any) -> tuple[Any, Any]:
+        call = _Call(f, inputs, argnums, options)
         if call.out.size != 1:
             raise ValueError(
                 f"grad: {_called(f)} returns shape {call.out.shape}, and only a single number has a gradient: "
@@ -155,8 +158,10 @@ def jacobian(f: Callable[..., Any], argnums: Positions = 0) -> Callable[..., Any
     (array(3.), array(2.))
     """
 
-    def matrices(*inputs: Any) -> Any:
-        call = _Call(f, inputs, argnums)
+    _check_function(f, argnums)
+
+    def matrices(*inputs: Any, **options: Any) -> Any:
+        call = _Call(f, inputs, argnums, options)
         rows = [call.pulled(unit.reshape(call.out.shape)) for unit in np.eye(call.out.size, dtype=call.out.dtype)]
         answers = []
         for i, x in enumerate(call.wrt):
@@ -184,7 +189,7 @@ def hessian(f: Callable[..., Any], argnums: Positions = 0) -> Callable[..., Any]
     """
     if isinstance(argnums, Sequence):
         rows = [jacobian(grad(f, i), argnums) for i in argnums]
-        return lambda *inputs: tuple(row(*inputs) for row in rows)
+        return lambda *inputs, **options: tuple(row(*inputs, **options) for row in rows)
     return jacobian(grad(f, argnums), argnums)
 
 
@@ -276,19 +281,24 @@ class _Call:
     road is no part of this derivative.
     """
 
-    def __init__(self, f: Callable[..., Any], inputs: Sequence[Any], argnums: Positions) -> None:
+    def __init__(
+        self, f: Callable[..., Any], inputs: Sequence[Any], argnums: Positions, options: dict[str, Any] | None = None
+    ) -> None:
         positions = [operator.index(i) for i in (argnums if isinstance(argnums, Sequence) else [argnums])]
         arguments = list(inputs)
-        self.nested = _depth.value > 0 or any(isinstance(x, Tensor) and x.requires_grad for x in inputs)
+        self.nested = _depth.value > 0 or any(
+            isinstance(x, Tensor) and x.requires_grad for x in (*inputs, *(options or {}).values())
+        )
         for i in positions:
             if not -len(inputs) <= i < len(inputs):
-                raise ValueError(f"argnums={i}: the function was called with {len(inputs)} arguments")
+                by_name = f", and {', '.join(options)} by keyword, which are constants" if options else ""
+                raise ValueError(f"argnums={i}: the function was called with {len(inputs)} arguments{by_name}")
             arguments[i] = _opened(inputs[i])
         self.wrt = [arguments[i] for i in positions]
         _depth.value += 1
         try:
             with kept_in_the_graph(self.wrt):
-                self.out = _result(f(*arguments), f)
+                self.out = _result(f(*arguments, **(options or {})), f)
         finally:
             _depth.value -= 1
 
@@ -312,7 +322,24 @@ def _opened(x: Any) -> Tensor:
     if isinstance(x, Tensor) and x.requires_grad:
         opened: Tensor = ops.identity(x)
         return opened
+    if isinstance(x, dict) or (isinstance(x, (list, tuple)) and len({np.shape(inner) for inner in x}) > 1):
+        raise TypeError(
+            f"one argument is a {type(x).__name__} of arrays: pass each of them as an argument of its own, and list "
+            "their places, as in tg.grad(lambda W, b: ..., argnums=(0, 1))(W, b)"
+        )
     return Tensor(x.data if isinstance(x, Tensor) else x, requires_grad=True)
+
+
+def _check_function(f: Any, argnums: Any) -> None:
+    """TypeError for what is no function, or says in other ways than numbers by which arguments to differentiate."""
+    if not callable(f):
+        raise TypeError(
+            f"a function is differentiated, and this is a {type(f).__name__}: write tg.grad(f)(x); for the gradients "
+            "of a tensor that is there already, tg.gradients(loss, [w])"
+        )
+    positions = argnums if isinstance(argnums, Sequence) and not isinstance(argnums, str) else [argnums]
+    if not all(hasattr(i, "__index__") and np.ndim(i) == 0 for i in positions):
+        raise TypeError(f"argnums={argnums!r}: it is the place of an argument, counted from 0, or a tuple of places")
 
 
 def _result(out: Any, f: Callable[..., Any]) -> Tensor:

@@ -109,8 +109,7 @@ LOSSES = {
 }
 
 OPTIM = {
-    "Adagrad": "write tg.optim.RMSprop(parameters), which forgets old gradients, or tg.optim.Adam(parameters)",
-    "AdaGrad": "write tg.optim.RMSprop(parameters), which forgets old gradients, or tg.optim.Adam(parameters)",
+    "Adagrad": "write tg.optim.AdaGrad(parameters)",
     "Adadelta": "write tg.optim.RMSprop(parameters)",
     "RMSProp": "write tg.optim.RMSprop(parameters)",
     "NAdam": "write tg.optim.Adam(parameters)",
@@ -229,8 +228,8 @@ MODULE = {
 
 OPTIMIZER = {
     "param_groups": "the rate is optimizer.lr, the tensors are optimizer.parameters; one optimizer for each group",
-    "state_dict": "write optimizer.state",
-    "load_state_dict": "write optimizer.state = state",
+    "state_dict": "write optimizer.state()",
+    "load_state_dict": "write optimizer.restore(state)",
     "learning_rate": "write optimizer.lr",
     "minimize": "write loss.backward(), then optimizer.step()",
     "apply_gradients": "write optimizer.step(), which reads .grad of every parameter",
@@ -277,6 +276,8 @@ KEYWORDS: dict[str, str] = {
     "kernel_initializer": "init",
     "p": "rate",
     "dim": "axis",
+    "keepdim": "keepdims",
+    "inplace": "(nothing is written in place here: leave it out)",
     "alpha": "decay",
     "rho": "decay",
     "epsilon": "eps",

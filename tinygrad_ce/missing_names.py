@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from functools import wraps
 from inspect import Parameter, getattr_static, isfunction, signature
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Any, NoReturn
 
 from tinygrad_ce.lecture_names import CURES, KEYWORDS
@@ -74,7 +74,7 @@ def public_names(module: ModuleType) -> list[str]:
     )
 
 
-def attach(modules: Iterable[ModuleType], classes: Iterable[type], calls: Iterable[tuple[type, str]]) -> None:
+def attach(modules: Iterable[ModuleType], classes: Sequence[type], calls: Iterable[tuple[type, str]]) -> None:
     """Let these modules and classes answer for a name that they lack, and these methods for a keyword."""
     for module in modules:
         vars(module)["__getattr__"] = _of_module(module.__name__)
@@ -84,17 +84,38 @@ def attach(modules: Iterable[ModuleType], classes: Iterable[type], calls: Iterab
             setattr(cls, name, _ForeignName(cls.__name__, name))
         cls.__dir__ = _names_that_are_there  # type: ignore[method-assign, assignment]
     for cls, method in calls:
-        if isfunction(vars(cls).get(method)):
+        if cls not in classes and getattr_static(cls, method) is object.__init__:  # a layer such as ReLU
+            setattr(cls, method, _without_settings(cls.__name__))
+        elif isfunction(vars(cls).get(method)):
             setattr(cls, method, answering(vars(cls)[method], cls.__name__ if method == "__init__" else method))
+
+
+def _without_settings(label: str) -> Callable[..., None]:
+    """The `__init__` of a layer that takes nothing."""
+
+    def __init__(self: Any) -> None:
+        """There is nothing to be set."""
+
+    return answering(__init__, label)
 
 
 def _of_module(kind: str) -> Callable[[str], Any]:
     def __getattr__(name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(f"module {kind!r} has no attribute {name!r}")
-        raise MissingNameError(kind, f"module {kind!r}", name)
+        raise missing_of_module(kind, name, sys._getframe(1))
 
     return __getattr__
+
+
+def missing_of_module(kind: str, name: str, caller: FrameType) -> AttributeError | ImportError:
+    """The error for a name that a module lacks. Of `from tinygrad_ce.nn import Linear`, an ImportError."""
+    from opcode import opmap
+
+    if caller.f_lasti >= 0 and caller.f_code.co_code[caller.f_lasti] == opmap["IMPORT_FROM"]:
+        cure = cure_for(kind, name)
+        return ImportError(f"cannot import name {name!r} from {kind!r}" + (f": {cure}" if cure else ""), name=name)
+    return MissingNameError(kind, f"module {kind!r}", name)
 
 
 class _ForeignName:

@@ -111,7 +111,7 @@ def test_every_loss_trains(tmp_path, loss):
     assert "boundary.png" in files(tmp_path)
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd", "momentum", "rmsprop"])
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd", "momentum", "rmsprop", "adagrad"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_every_optimizer_trains_in_both_precisions(optimizer, dtype):
     assert run("train", "blobs", "--epochs", 1, "--optimizer", optimizer, "--dtype", dtype, "--hidden", "4")[0] == 0

@@ -6,6 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 import tinygrad_ce as tg
+from tests import fresh
 from tinygrad_ce import cli, ops
 from tinygrad_ce.cli import selftest
 
@@ -45,6 +46,13 @@ def test_its_known_digits_are_those_of_mpmath():
         assert float(sum(mpmath.log1p(mpmath.exp(z)) - t * z for z, t in pairs) / 4) == selftest.BINARY_LOSS
         slopes = [float((1 / (1 + mpmath.exp(-z)) - t) / 4) for z, t in pairs]
         assert slopes == [*selftest.BINARY_GRADIENT]
+
+
+@pytest.mark.parametrize("environment", [{}, {"NUMBA_DISABLE_JIT": "1"}], ids=["as here", "without JIT"])
+def test_its_losses_are_far_from_the_bound_on_a_right_machine(environment):
+    """Loops run as Python have other exponentials, as another processor has: no digit may hang on them."""
+    words = fresh.said("from tinygrad_ce.cli import selftest; print(selftest.check_losses())", **environment)
+    assert float(words.split()[2]) <= selftest.BOUND / 2, words
 
 
 def test_its_training_reaches_the_same_loss_with_numpy_alone():

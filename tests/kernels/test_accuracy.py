@@ -386,3 +386,17 @@ def test_sigmoid_and_softplus(find, dtype):
         "softplus": Exact.of(softplus).ulps(find("softplus")(x)),
     }
     assert above(errors) == {}
+
+
+@ways
+@dtypes
+def test_erf_and_erfc(find, dtype):
+    """Near 0, where they bend, and as far as erfc is in the normal range."""
+    generator = np.random.default_rng(8)
+    x = generator.uniform(-1, 1, 600) * generator.choice([1e-6, 1, 3, 9 if dtype is np.float32 else 26], 600)
+    x = x.astype(dtype)
+    errors = {
+        "erf": Exact.of([mp.erf(v) for v in exactly(x)]).ulps(find("erf")(x)),
+        "erfc": Exact.of([mp.erfc(v) for v in exactly(x)]).ulps(find("erfc")(x)),
+    }
+    assert above(errors) == {}

@@ -50,8 +50,8 @@ def assert_same(name, inputs, params=None, scale=0.0):
 
 def test_the_kernels_are_these():
     assert WITH_KERNEL == [
-        "log_softmax", "logsumexp", "sigmoid", "sigmoid_slope", "sigmoid_xent", "sigmoid_xent_grad", "soft_xent",
-        "soft_xent_grad", "softmax", "softplus", "tanh", "tanh_slope", "xent", "xent_grad",
+        "erf", "erfc", "log_softmax", "logsumexp", "sigmoid", "sigmoid_slope", "sigmoid_xent", "sigmoid_xent_grad",
+        "soft_xent", "soft_xent_grad", "softmax", "softplus", "tanh", "tanh_slope", "xent", "xent_grad",
     ]  # fmt: skip
     assert {op.name for op in FUSED} == {"xent", "soft_xent", "sigmoid_xent"}
 
@@ -176,7 +176,7 @@ def test_a_long_loss_is_the_sum_of_its_blocks():
 LONG = {
     "softmax": (60.0, {"axis": -1}), "log_softmax": (60.0, {"axis": -1}), "logsumexp": (60.0, {"axis": -1}),
     "tanh": (3.0, {}), "sigmoid": (60.0, {}), "softplus": (60.0, {}), "tanh_slope": (60.0, {}),
-    "sigmoid_slope": (60.0, {}),
+    "sigmoid_slope": (60.0, {}), "erf": (6.0, {}), "erfc": (20.0, {}),
 }  # fmt: skip
 
 

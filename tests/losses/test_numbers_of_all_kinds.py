@@ -208,3 +208,21 @@ def test_the_mean_over_weighted_labels_is_divided_by_what_was_counted():
     value, _ = run(softmax_cross_entropy, LOGITS, LABELS, weight=WEIGHTS.astype(np.float32).tolist())
     rows = -np.log(PROBABILITIES[np.arange(4), LABELS]) * WEIGHTS[LABELS]
     np.testing.assert_allclose(value, rows.sum() / WEIGHTS[LABELS].sum(), rtol=1e-14)
+
+
+@pytest.mark.parametrize("options", [{}, {"weight": [1.0, 1.0, 1.0]}, {"ignore_index": 7}, {"axis": 0}], ids=str)
+@pytest.mark.parametrize("name", ["cross_entropy", "nll", "kl_divergence"])
+def test_the_mean_of_many_rows_of_float16_is_no_nan(name, options):
+    """Their sum, and their number, are beyond 65504. The exact loss is log 3 for all rows (of kl_divergence: log 3)."""
+    rows = 70_000
+    p = np.full((rows, 3), 1 / 3, np.float16)
+    x = tg.Tensor(np.log(p) if name == "nll" else p, requires_grad=True)
+    if name == "kl_divergence" and "ignore_index" in options:
+        options = {}
+    values = x.T if "axis" in options else x
+    loss = getattr(tg.losses, name)(values, np.arange(rows) % 3, fused=False, **options)
+    slope = tg.gradients(loss, x)
+    assert loss.dtype == slope.dtype == np.float16
+    np.testing.assert_allclose(loss.item(), np.log(3), rtol=2e-3)
+    own = slope[np.arange(rows), np.arange(rows) % 3]
+    np.testing.assert_allclose(own.astype(float), (-1 if name == "nll" else -3) / rows, rtol=1e-2)

@@ -309,3 +309,93 @@ def test_a_module_of_the_users_own_shows_its_class_settings_and_inner_modules():
     assert repr(nn.Sequential(Conv())) == "Sequential(Conv(kernel=3, padding='same'))"
     assert "first  Conv(kernel=3, padding='same')" in Net().summary(np.ones((1, 2)))
     assert repr(nn.Softmax(axis=0)) == "Softmax(axis=0)"
+
+
+# ---- what hides parameters, and what mixes two up
+
+
+class Holding(nn.Module):
+    def __init__(self, held):
+        self.held = held
+
+
+class Slotted:
+    """An object of the user's whose attributes are in no __dict__."""
+
+    __slots__ = ("first", "second")
+
+    def __init__(self, first):
+        self.first = first
+
+
+def two():
+    return [nn.Dense(2, 2), nn.Dense(2, 1)]
+
+
+@pytest.mark.parametrize(
+    "hiding",
+    [
+        lambda: (layer for layer in two()),
+        lambda: map(nn.Sequential, two()),
+        lambda: filter(None, two()),
+        lambda: zip(two(), two(), strict=True),
+        lambda: reversed(two()),
+        lambda: iter(two()),
+        lambda: {"layers": [enumerate(two())]},
+    ],
+)
+def test_an_iterator_is_refused_for_who_looks_into_it_has_emptied_it(hiding):
+    with pytest.raises(
+        TypeError, match=r"held(\.layers\.0)? is a \w+, in which modules .* cannot be found: write a list"
+    ):
+        Holding(hiding())
+
+
+def test_the_values_of_a_dict_are_found_as_a_list_of_them_is():
+    layers = dict(zip("ab", two(), strict=True))
+    names = [name for name, _ in Holding(layers.values()).named_parameters()]
+    assert names == [name for name, _ in Holding([*layers.values()]).named_parameters()]
+    assert len(names) == 4
+
+
+def test_a_parameter_in_a_slot_is_not_lost():
+    with pytest.raises(TypeError, match=r"held is of class Slotted, which is no Module, so its parameter held\.first"):
+        Holding(Slotted(tg.Tensor([1.0], requires_grad=True))).parameters()
+    assert Holding(Slotted("no parameter")).parameters() == []
+
+
+@pytest.mark.parametrize("keys", [lambda a, b: {1: a, "1": b}, lambda a, b: {"x.y": a, "x": {"y": b}}])
+def test_two_parameters_of_one_path_would_be_one_in_the_state(keys):
+    model = Holding(keys(*(tg.Tensor([value], requires_grad=True) for value in (1.0, 2.0))))
+    for call in (model.parameters, model.state, lambda: tg.optim.SGD(model.parameters())):
+        with pytest.raises(ValueError, match=r"two parameters have the path held\.(1|x\.y)"):
+            call()
+
+
+# ---- a state of other dtypes
+
+
+def test_a_state_takes_the_dtype_of_the_module():
+    model = nn.Sequential(nn.Dense(2, 3), nn.BatchNorm(3)).astype(np.float32)
+    state = {name: array.astype(float) + 1 for name, array in model.state().items()}
+    model.restore(state)
+    for name, array in model.state().items():
+        assert array.dtype == np.float32, name
+        np.testing.assert_allclose(array, state[name], rtol=1e-7)
+    model.restore({name: (array * 0 + 2).astype(int).tolist() for name, array in state.items()})
+    assert all(array.dtype == np.float32 and (array == 2).all() for array in model.state().values())
+
+
+@pytest.mark.parametrize("wrong", [complex, str, object, "M8[s]"])
+def test_a_state_of_what_are_no_real_numbers_is_refused(wrong):
+    model = nn.Sequential(nn.Dense(2, 3), nn.BatchNorm(3))
+    before = model.state()
+    state = {name: np.ones(array.shape) for name, array in before.items()}
+    last = [*state][-1]
+    state[last] = state[last].astype(int).astype(wrong)
+    with pytest.raises(TypeError, match=rf"restore: {last} has dtype float64, in the state"):
+        model.restore(state)
+    with pytest.raises(TypeError, match="restore: the state is NoneType"):
+        model.restore(None)
+    for name, array in model.state().items():
+        np.testing.assert_array_equal(array, before[name])

@@ -64,6 +64,16 @@ def test_what_pandas_does_with_arrays_only_says_that_the_gradient_would_be_lost(
         f(wanted(X))
 
 
+@pytest.mark.parametrize(
+    "f",
+    [np.sum, np.mean, np.max, np.array, np.exp, np.linalg.norm, lambda ts: Tensor(ts), lambda ts: ts[0] * ts],
+    ids=text_of,
+)
+def test_a_list_of_tensors_is_refused_with_the_function_that_joins_them(f: Callable[[Any], Any]) -> None:
+    with pytest.raises(TypeError, match=r"joined by np\.stack\(\[a, b\]\)"):
+        f([wanted(np.array(1.0)), wanted(np.array(2.0))])
+
+
 @pytest.mark.parametrize("f", [np.dot, np.outer, np.inner, lambda t, m: np.append(t, m)], ids=text_of)
 def test_a_mask_is_not_lost(f: Callable[..., Any]) -> None:
     masked = np.ma.masked_array([1.0, 2.0, 3.0], [True, False, False])

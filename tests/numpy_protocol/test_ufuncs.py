@@ -110,3 +110,31 @@ def test_logaddexp_far_out_and_at_a_tie(at: list[float]) -> None:
         np.testing.assert_allclose([g.item() for g in first], weights, rtol=1e-14)
         second = [float(g) for g in gradients(first[0], [a, b])]
         np.testing.assert_allclose(second, weights[0] * weights[1] * np.array([1, -1]), rtol=1e-13)
+
+
+def test_the_remainder_of_0_has_a_slope_too() -> None:
+    a, b = wanted(np.array([0.0, -0.0, 7.5, -7.5])), wanted(np.array([3.0, -3.0, -2.0, 2.0]))
+    out = np.fmod(a, b)
+    np.testing.assert_array_equal(out.data, [0.0, 0.0, 1.5, -1.5])
+    da, db = gradients(out.sum(), [a, b])
+    np.testing.assert_array_equal(da, np.ones(4))
+    np.testing.assert_array_equal(db, [0.0, 0.0, 3.0, 3.0])  # fmod(a, b) = a - trunc(a / b) * b
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16])
+def test_logaddexp2_keeps_its_digits(dtype: Any) -> None:
+    a = np.array([-1, 3, 0, -100, -24, np.inf, -np.inf, np.inf, np.nan, 1], dtype)
+    b = np.array([-1, 3, -20, 0, 0, np.inf, -np.inf, -np.inf, 1, np.nan], dtype)
+    eps = np.finfo(dtype).eps
+    with np.errstate(invalid="ignore"):  # NumPy's own says so of inf - inf
+        np.testing.assert_allclose(np.logaddexp2(Tensor(a), b).data, np.logaddexp2(a, b), rtol=4 * eps, atol=0)
+    x, y = wanted(a[:5]), wanted(b[:5])
+    dx, dy = gradients(np.logaddexp2(x, y).sum(), [x, y])
+    shares = 1 / (1 + 2.0 ** (b[:5].astype(float) - a[:5]))
+    np.testing.assert_allclose(dx, shares, rtol=8 * eps, atol=float(np.finfo(dtype).smallest_subnormal))
+    np.testing.assert_allclose(dy, 1 / (1 + 2.0 ** (a[:5].astype(float) - b[:5])), rtol=8 * eps, atol=1e-30)
+
+
+def test_pythons_round_is_numpys() -> None:
+    np.testing.assert_array_equal(round(Tensor([1.26, 2.5])).data, [1.0, 2.0])
+    np.testing.assert_array_equal(round(Tensor([1.26, 2.51]), 1).data, np.round([1.26, 2.51], 1))

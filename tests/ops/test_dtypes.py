@@ -159,3 +159,24 @@ def test_functions_of_any_byte_order_and_strides(layout, name, rows):
     got = getattr(ops, name)(layout(x))
     assert got.dtype == layout(x).dtype.newbyteorder("=")  # as NumPy's own functions
     np.testing.assert_allclose(got, getattr(ops, name)(x), rtol=1e-14)
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.uint64, np.int32])
+def test_a_mean_of_large_integers_does_not_wrap(dtype):
+    """Their sum is beyond every integer of 64 bits; NumPy's mean is a sum of float64."""
+    largest = np.iinfo(dtype).max
+    x = tg.Tensor(np.full((3, 4), largest, dtype))
+    for axis in (None, 0, (0, 1)):
+        np.testing.assert_array_equal(ops.reduce_mean(x, axis=axis).data, np.full((3, 4), float(largest)).mean(axis))
+    assert ops.reduce_mean(tg.Tensor(np.full(5, np.iinfo(dtype).min, dtype))).item() == float(np.iinfo(dtype).min)
+    namespace = {}
+    exec(tg.trace(lambda x: x.mean(), x.data).source, namespace)
+    assert namespace["step"](x.data) == float(largest)
+
+
+def test_arithmetic_of_unsigned_integers_is_that_of_numpys_arrays():
+    """The docstring of Tensor says that it wraps."""
+    three = np.array([3], np.uint8)
+    for f in (lambda x: -x, lambda x: x - 5, lambda x: 2 - x, lambda x: x * 100):
+        np.testing.assert_array_equal(f(tg.Tensor(three)).data, f(three), strict=True)
+    assert "minus uint8 3 is 253" in tg.Tensor.__doc__

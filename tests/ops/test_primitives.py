@@ -299,6 +299,7 @@ ORACLES: dict[str, Callable[..., Any]] = {
     "constant_power": lambda x, exponent: np.power(x, exponent),
     "contract": lambda *operands, subscripts: np.einsum(subscripts, *operands, optimize=True),
     "cos": np.cos,
+    "softmax_grad": lambda v, p, axis=-1: p * (v - np.sum(p * v, axis, keepdims=True)),
     "deviation": lambda v, x, axis=-1: v - np.sum(softmax_of(x, axis) * v, axis, keepdims=True),
     "div": np.divide,
     "equal": np.equal,

@@ -194,3 +194,23 @@ def test_the_gradient_of_a_bias_in_float16_counts_all_rows(shape: tuple[int, ...
     bias = tg.Tensor(np.zeros(3, HALF), requires_grad=True)
     (tg.Tensor(np.ones(shape, HALF)) + bias).backward(np.ones(shape, HALF))
     np.testing.assert_array_equal(bias.grad, np.full(3, 5000, HALF))  # type: ignore[arg-type]
+
+
+# ---- nothing to reduce
+
+
+@pytest.mark.parametrize("shape", [(5, 0, 0), (0,), (3, 0), (0, 3), (2, 0, 4)])
+@pytest.mark.parametrize("axis", [-1, 0])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
+def test_the_softmax_family_of_empty_arrays(shape, axis, dtype):
+    """softmax has the shape of x, as PyTorch's; the logarithm of an empty sum is -inf, as SciPy's."""
+    x = tg.Tensor(np.zeros(shape, dtype), requires_grad=True)
+    for out in (ops.softmax(x, axis=axis), ops.log_softmax(x, axis=axis)):
+        assert (out.shape, out.dtype) == (shape, dtype)
+        assert tg.gradients(out.sum(), x).shape == shape
+    total = ops.logsumexp(x, axis=axis)
+    left = np.empty(shape).sum(axis=axis).shape
+    assert total.dtype == dtype
+    np.testing.assert_array_equal(total.data, np.full(left, -np.inf))
+    assert ops.logsumexp(x, axis=axis, keepdims=True).ndim == len(shape)
+    assert tg.gradients(total.sum(), x).shape == shape

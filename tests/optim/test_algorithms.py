@@ -385,3 +385,27 @@ def test_bad_options_are_refused_by_name(make, options):
 
 def test_the_public_optimizers_are_there():
     assert {"SGD", "Adam", "AdamW", "RMSprop", "clip_grad_norm"} <= set(dir(optim))
+
+
+@pytest.mark.parametrize("make", [SGD, Adam, AdaGrad])
+@pytest.mark.parametrize(
+    ("grad", "error", "message"),
+    [
+        ([1.0, 2.0], TypeError, r"the gradient of b is a list; write b\.grad = np\.array\(\.\.\.\)"),
+        (1.0, TypeError, "the gradient of b is a float"),
+        (np.ones(3), ValueError, r"b has shape \(2,\), and its gradient has shape \(3,\)"),
+    ],
+)
+def test_a_gradient_that_does_not_fit_is_named_with_what_was_updated_before(make, grad, error, message):
+    frozen, a, b = (tg.Tensor(np.zeros(2), requires_grad=True, name=name) for name in ("frozen", "a", "b"))
+    a.grad, b.grad = np.ones(2), grad
+    optimizer = make([frozen, a, b], lr=0.5)
+    with pytest.raises(error, match=message + r".*1 before it was updated\)"):
+        optimizer.step()
+    assert (a.data != 0).all()
+    assert not b.data.any()
+    alone = make([b], lr=0.5)
+    with pytest.raises(error, match=message) as raised:
+        alone.step()
+    assert "before it" not in str(raised.value)
+    assert optimizer.steps == alone.steps == 0

@@ -2,8 +2,8 @@
 
     python tests/peers/opinfo.py [NAME...]
 
-An operation is listed below in NumPy's or our words. What we refuse is counted with its first message; what differs is
-printed, and is an error unless CONVENTIONS says why.
+An operation is listed below in NumPy's or our words. What we refuse is counted, with its reason from REFUSALS, or else
+its first message; what differs is printed, and is an error unless CONVENTIONS says why.
 """
 
 from __future__ import annotations
@@ -64,7 +64,13 @@ def _squeezed(x: Any, dim: Any = None) -> Any:
 
 
 def _difference(x: Any, n: int = 1, dim: int = -1, prepend: Any = None, append: Any = None) -> Any:
+    if n == 0:  # PyTorch leaves out what would be put before and behind
+        return x
     return np.diff(np.concatenate([part for part in (prepend, x, append) if part is not None], axis=dim), n=n, axis=dim)
+
+
+def _of_one_or_many(function: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda x: function(*x) if isinstance(x, (list, tuple)) else function(x)
 
 
 def divided(a: Any, b: Any, rounding_mode: str | None = None) -> Any:
@@ -226,8 +232,8 @@ OURS: dict[str, Callable[..., Any]] = {
     "var/unbiased": spread(np.var),
     "std": spread(np.std),
     "std/unbiased": spread(np.std),
-    "cumsum": lambda x, dim: np.cumsum(x, axis=dim),
-    "cumprod": lambda x, dim: np.cumprod(x, axis=dim),
+    "cumsum": lambda x, dim, dtype=None: np.cumsum(x, axis=dim, dtype=dtype),
+    "cumprod": lambda x, dim, dtype=None: np.cumprod(x, axis=dim, dtype=dtype),
     "sort": sorted_values,
     "msort": lambda x: np.sort(x, axis=0),
     "argsort": lambda x, dim=-1, descending=False, stable=False: np.argsort(
@@ -295,8 +301,8 @@ OURS: dict[str, Callable[..., Any]] = {
     "triu": lambda x, k=0: np.triu(x, k),
     "diag": lambda x, k=0: np.diag(x, k),
     "diagonal": lambda x, offset=0, dim1=0, dim2=1: np.diagonal(x, offset, dim1, dim2),
-    "atleast_1d": np.atleast_1d,
-    "atleast_2d": np.atleast_2d,
+    "atleast_1d": _of_one_or_many(np.atleast_1d),
+    "atleast_2d": _of_one_or_many(np.atleast_2d),
     "__getitem__": lambda x, index: x[index],
     "gather": gathered,
     "take_along_dim": lambda x, index, dim=None: np.take_along_axis(x, index, axis=dim),
@@ -334,8 +340,37 @@ def _layer_norm(x: Any, shape: Any, weight: Any, bias: Any, eps: float) -> Any:
     return normal * (1 if weight is None else weight) + (0 if bias is None else bias)
 
 
-# Where the two differ by agreement: the operation, what differs, and why.
-CONVENTIONS: dict[str, str] = {}
+ONE_ELEMENT = "of a single number NumPy makes an array of one element"
+# Where the two differ by agreement: the operation, and why.
+CONVENTIONS: dict[str, str] = {
+    "cumsum": ONE_ELEMENT,
+    "cumprod": ONE_ELEMENT,
+    "argsort": ONE_ELEMENT,
+    "index_select": ONE_ELEMENT,
+}
+# Why samples of an operation are refused.
+REFUSALS: dict[str, str] = {
+    **dict.fromkeys(
+        ("softmax", "log_softmax", "nn.functional.softmin"), "an axis without elements has no largest one, as in NumPy"
+    ),
+    "nn.functional.cross_entropy": "soft labels must be a probability distribution",
+    "nn.functional.nll_loss": "the samples are no log-probabilities",
+    "nn.functional.binary_cross_entropy": "weights must not be negative",
+    "nn.functional.binary_cross_entropy_with_logits": "weights must not be negative",
+    "nn.functional.pad/constant": "negative widths cut off, which np.pad refuses",
+    "nn.functional.gelu": "there is the approximation by tanh only",
+    "nn.functional.softplus": "there is no threshold: it is exact everywhere",
+    "einsum": "np.einsum wants the ellipsis in the output too",
+    "gather": "np.take_along_axis wants indices with the other axes of the array",
+    "take_along_dim": "np.take_along_axis wants indices with the other axes of the array",
+    "sort": "np.sort has no descending order",
+    "cat": "np.concatenate takes no empty vector among matrices",
+    **dict.fromkeys(
+        ("logsumexp", "transpose", "mean", "linalg.vector_norm"), "a single number has no axis 0, as in NumPy"
+    ),
+    "tensordot": "np.tensordot wants axes of equal lengths, also where one is 1",
+    "repeat_interleave": "np.repeat is not told the size of its result",
+}
 
 
 def converted(x: Any) -> Any:
@@ -465,7 +500,7 @@ def main(names: list[str]) -> int:
                             f"DIFFERS {name} {dtype} {shown} {sample.kwargs}: {found} {CONVENTIONS.get(name, '')}"[:400]
                         )
     for name, count in refused.items():
-        print(f"refused {count:4} of {name}: {reasons[name]}")
+        print(f"refused {count:4} of {name}: {REFUSALS.get(name) or 'WITHOUT A REASON: ' + reasons[name]}")
     unexplained = sum(count for name, count in differing.items() if name not in CONVENTIONS)
     print(
         f"{sum(agreed.values())} samples of {len(agreed)} operations agree, {sum(refused.values())} are refused, "

@@ -43,3 +43,30 @@ def test_compiled_functions_of_numbers_are_numpys(dtype: Any) -> None:
         else:
             assert np.all(ulps_apart(ours, numpys) <= 8), name
             np.testing.assert_array_equal(np.signbit(ours[ours == 0]), np.signbit(numpys[ours == 0]), err_msg=name)
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x, w: x[:2] @ w,
+        lambda x, w: np.diag(x[:2] @ w),
+        lambda x, w: np.concatenate([x @ w, x], axis=1) ** 2,
+        lambda x, w: np.einsum("ii,j->j", x[:2] @ w, x[0]),
+        lambda x, w: x[:, :1] @ w[:1],  # backward multiplies by the transpose of a part
+        lambda x, w: x[:2].T @ (x @ w)[:2],
+        lambda x, w: (x @ w)[:, :1].T @ x,
+        lambda x, w: x @ w + w.ravel()[:2],
+        lambda x, w: x[1:] @ w + x[:2] @ w,
+    ],
+)
+def test_a_part_of_an_array_in_a_product_of_matrices(f):
+    """The copy of the part is no loop from end to end."""
+    x, w = np.arange(6.0).reshape(3, 2), tg.Tensor([[0.3, -0.2], [0.5, 0.7]], requires_grad=True)
+
+    def step(x):
+        loss = (f(x, w) ** 2).sum()
+        return loss, tg.gradients(loss, w, create_graph=True)
+
+    compiled = tg.compile(step)
+    for mine, expected in zip(compiled(x), step(x), strict=True):
+        np.testing.assert_allclose(mine, expected.data, rtol=1e-12)

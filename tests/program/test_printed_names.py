@@ -133,3 +133,11 @@ def test_a_program_whose_loss_is_one_operation_runs(f, dtype):
     answers = run(tg.source(loss), *(value.example for value in of_loss(loss).inputs))
     np.testing.assert_allclose(answers[0], loss.data, rtol=1e-6)
     np.testing.assert_allclose(answers[1], x.grad, rtol=1e-6)
+
+
+def test_a_name_that_can_stand_as_it_is_goes_before_one_that_becomes_it():
+    text = tg.source(number(2.0, "w 1") * number(3.0, "w_1") * number(5.0, "w-1"))
+    loss, d_w_1, d_w_1_2, d_w1 = run(text, 2.0, 3.0, 5.0)
+    assert "step(w_1_2, w_1, w1)" in text
+    assert "return loss, d_w_1_2, d_w_1, d_w1" in text
+    assert (loss, d_w_1, d_w_1_2, d_w1) == (30.0, 15.0, 10.0, 6.0)

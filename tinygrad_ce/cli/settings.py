@@ -16,7 +16,7 @@ from tinygrad_ce import data as datasets
 
 Activation: TypeAlias = Literal["tanh", "sigmoid", "relu", "softplus"]
 Loss: TypeAlias = Literal["softmax-cross-entropy", "cross-entropy", "sigmoid-bce", "bce", "mse"]
-Optimizer: TypeAlias = Literal["adam", "adamw", "sgd", "momentum", "rmsprop"]
+Optimizer: TypeAlias = Literal["adam", "adamw", "sgd", "momentum", "rmsprop", "adagrad"]
 Precision: TypeAlias = Literal["float32", "float64"]
 
 ACTIVATIONS = {"tanh": tg.nn.Tanh, "sigmoid": tg.nn.Sigmoid, "relu": tg.nn.ReLU, "softplus": tg.nn.Softplus}
@@ -33,6 +33,7 @@ OPTIMIZERS: dict[str, Callable[..., tg.optim.Optimizer]] = {
     "sgd": tg.optim.SGD,
     "momentum": functools.partial(tg.optim.SGD, momentum=0.9),
     "rmsprop": tg.optim.RMSprop,
+    "adagrad": tg.optim.AdaGrad,
 }
 
 Seed: TypeAlias = Annotated[int, typer.Option(help="of the data, the weights and the batches")]

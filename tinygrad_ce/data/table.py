@@ -22,6 +22,7 @@ FEW_ROWS = 20  # in so short a file, values that are all different prove nothing
 MOST_CATEGORIES = 1000  # a text column with more values would become a matrix too wide to learn from
 MARKS_OF_UTF16 = (b"\xff\xfe", b"\xfe\xff")
 MISSING = ("", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NAN", "NULL", "null", "None")
+MISSING_TOO = ("#NA", "#N/A N/A", "Nan", "1.#IND", "1.#QNAN", *(f"-{x}" for x in (*MISSING[6:9], "1.#IND", "1.#QNAN")))
 
 
 class _Table(NamedTuple):
@@ -144,11 +145,12 @@ def _check_target(where: str, header: list[str], target: str) -> None:
 
 
 def _check_nothing_missing(table: _Table, target: str) -> None:
+    every_spelling = {*MISSING, *MISSING_TOO}
     missing = [
         (row, position, name)
         for position, (name, texts) in enumerate(table.columns.items())
         for row, text in enumerate(texts)
-        if text in MISSING
+        if text in every_spelling
     ]
     if missing:
         row, _, name = min(missing)

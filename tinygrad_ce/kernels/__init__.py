@@ -25,7 +25,7 @@ FILES = {
         "sigmoid_xent_blocks",
     ),
     "softmax": ("softmax", "log_softmax", "logsumexp"),
-    "elementwise": ("tanh", "sigmoid", "softplus", "tanh_slope", "sigmoid_slope"),
+    "elementwise": ("tanh", "sigmoid", "softplus", "tanh_slope", "sigmoid_slope", "erf", "erfc"),
     "optimizers": ("sgd", "sgd_momentum", "adam", "rmsprop", "adagrad"),
     "gemm": ("add_rows", "multiply", "take_rows"),
 }

@@ -1,7 +1,8 @@
-"""Functions of one number: tanh, sigmoid, softplus, and the slopes of the first two."""
+"""Functions of one number: tanh, sigmoid, softplus, the slopes of the first two, erf and erfc."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -33,6 +34,14 @@ def tanh_slope(x: Array) -> Array:
 
 def sigmoid_slope(x: Array) -> Array:
     return _one_by_one(_sigmoid_slope, x, 0.8)
+
+
+def erf(x: Array) -> Array:
+    return _one_by_one(_erf, x, 15.0)
+
+
+def erfc(x: Array) -> Array:
+    return _one_by_one(_erfc, x, 20.0)
 
 
 def _one_by_one(loop: Callable[..., Any], x: Array, nanoseconds: float) -> Array:
@@ -71,3 +80,16 @@ def _sigmoid_slope(x, out):
     for i in range(len(x)):
         e = exp_of(-abs(x[i]), zero)
         out[i] = e / (one + e * (two + e))
+
+
+@jit
+def _erf(x, out):
+    """By the C library, as the body; float32 in float64, so that both round once."""
+    for i in range(len(x)):
+        out[i] = math.erf(np.float64(x[i]))
+
+
+@jit
+def _erfc(x, out):
+    for i in range(len(x)):
+        out[i] = math.erfc(np.float64(x[i]))

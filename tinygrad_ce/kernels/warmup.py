@@ -48,6 +48,7 @@ def _calls(dtype: np.dtype[Any]) -> Iterator[tuple[str, Sequence[Callable[[], An
     yield "sigmoid", [partial(elementwise.sigmoid, few)]
     yield "softplus", [partial(elementwise.softplus, few)]
     yield "tanh_slope, sigmoid_slope", [partial(elementwise.tanh_slope, few), partial(elementwise.sigmoid_slope, few)]
+    yield "erf, erfc", [partial(elementwise.erf, few), partial(elementwise.erfc, few)]
     for shape in ((3,), (2, 3)):
         p, g, m, s = (np.ones(shape, dtype) for _ in range(4))
         of = f"{len(shape)}-D parameters"

@@ -247,7 +247,8 @@ def _where_it_counts(values: Any, target: Any, rows: arguments.Rows, otherwise: 
 def _reduced_rows(loss: Any, rows: arguments.Rows, reduction: str) -> Any:
     if reduction == "none":
         return loss if loss.shape == rows.shape else ops.reshape(loss, shape=rows.shape)
-    total = ops.reduce_sum(loss)
-    if reduction == "mean":
-        return total / (loss.shape[0] if rows.total is None else ops.astype(rows.total, dtype=loss.dtype))
-    return total
+    if reduction == "sum" or rows.total is None:
+        return ops.reduce_sum(loss) if reduction == "sum" else ops.reduce_mean(loss)
+    wide = np.promote_types(loss.dtype, np.float32)  # a sum of float16, and what it is divided by, ends at 65504
+    total = ops.reduce_sum(ops.astype(loss, dtype=wide)) / ops.astype(rows.total, dtype=wide)
+    return ops.astype(total, dtype=loss.dtype)

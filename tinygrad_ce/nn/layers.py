@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Callable
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,7 @@ class Sequential(Module):
         for i, layer in enumerate(layers):
             name = type(self).__name__
             if isinstance(layer, type) and issubclass(layer, Module):
-                sizes = "(...)" if layer.__init__ is not Module.__init__ else "()"
+                sizes = "(...)" if signature(layer).parameters else "()"
                 raise TypeError(f"{name}: layer {i} is the class {layer.__name__}; write {layer.__name__}{sizes}")
             if not callable(layer):
                 hint = f": write {name}(*layers)" if isinstance(layer, (list, tuple)) else ""
@@ -186,23 +187,30 @@ class SiLU(_Activation):
 
 
 class GELU(_Activation):
-    """x * P(Z <= x) for a normal Z, element by element, in the usual approximation by tanh (to 5e-4).
+    """x * P(Z <= x) for a normal Z, element by element.
 
-    approximate: "tanh": x (1 + tanh(u)) / 2 with u = sqrt(2 / pi) (x + 0.044715 x**3), computed as x sigmoid(2 u),
-    which is the same and keeps its digits for negative x. ValueError for another.
+    approximate: "none", by erfc; or "tanh", which is right to 5e-4: x (1 + tanh(u)) / 2 with
+    u = sqrt(2 / pi) (x + 0.044715 x**3), computed as x sigmoid(2 u), which keeps its digits for negative x. ValueError
+    for another.
     Source: D. Hendrycks, K. Gimpel, "Gaussian error linear units", 2016.
 
     >>> GELU()(np.array([-1.0, 0.0, 1.0]))
-    array([-0.15880801,  0.        ,  0.84119199])
+    array([-0.15865525,  0.        ,  0.84134475])
     """
 
-    def __init__(self, approximate: str = "tanh") -> None:
-        if approximate != "tanh":
-            raise ValueError(f'GELU: approximate={approximate!r} is unknown; there is "tanh"')
+    def __init__(self, approximate: str = "none") -> None:
+        if approximate not in ("none", "tanh"):
+            raise ValueError(f'GELU: approximate={approximate!r} is unknown; there are "none" and "tanh"')
         self.approximate = approximate
 
     def forward(self, x: Any) -> Any:
-        return x * ops.sigmoid(math.sqrt(8 / math.pi) * (x + 0.044715 * (x * x * x)))
+        if self.approximate == "none":
+            return x * (0.5 * ops.erfc(-math.sqrt(0.5) * x))
+        near = ops.clip(x, low=-30, high=30)  # beyond, the sigmoid is 0 or 1, and x**3 may be too large
+        return x * ops.sigmoid(math.sqrt(8 / math.pi) * (near + 0.044715 * (near * near * near)))
+
+    def __repr__(self) -> str:
+        return "GELU()" if self.approximate == "none" else f"GELU({self.approximate!r})"
 
 
 class Softplus(_Activation):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, ValuesView
 from contextlib import suppress
 from copy import copy
 from dataclasses import fields, is_dataclass
@@ -11,7 +11,7 @@ from functools import partial
 from io import StringIO
 from reprlib import recursive_repr
 from sys import _getframe
-from types import MappingProxyType, ModuleType, NoneType
+from types import GeneratorType, MappingProxyType, ModuleType, NoneType
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,20 @@ from tinygrad_ce.backward import no_grad
 from tinygrad_ce.core import Array, Tensor
 from tinygrad_ce.source_lines import current, state
 from tinygrad_ce.variable import Variable
+
+PLAIN = (bool, int, float, str, bytes, NoneType, np.generic)  # they hold nothing
+# Whoever looks into these has emptied them.
+ITERATORS: tuple[type, ...] = (
+    GeneratorType,
+    map,
+    filter,
+    zip,
+    reversed,
+    enumerate,
+    type(iter(())),
+    type(iter([])),
+    type(reversed([])),
+)
 
 
 class Module:
@@ -84,10 +98,13 @@ class Module:
 
     def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
         """Every parameter with its path, in the order in which they were made; a shared one comes once."""
-        seen = set()
+        seen, paths = set(), set()
         for path, tensor in _walk(self, "", Tensor):
             if tensor.requires_grad and tensor.op is None and tensor.serial not in seen:
+                if path in paths:
+                    raise ValueError(f"two parameters have the path {path}: give the keys of the dicts other names")
                 seen.add(tensor.serial)
+                paths.add(path)
                 yield path, tensor
         _refuse_hidden(self, seen)
 
@@ -146,14 +163,23 @@ class Module:
         return {path: np.array(array) for path, array, _ in self._arrays()}
 
     def restore(self, state: dict[str, Array]) -> Module:
-        """Put back what `state()` gave. ValueError if the paths or shapes are not this module's. Returns the module."""
-        own = {path: array.shape for path, array, _ in self._arrays()}
-        given = {path: array.shape for path, array in state.items()}
-        if own != given:
-            path = next(iter({*own.items()} ^ {*given.items()}))[0]
-            raise ValueError(f"restore: {path} has shape {own.get(path)} here and {given.get(path)} in the state")
-        for path, _, write in self._arrays():
-            write(state[path].copy())
+        """Put back what `state()` gave, in the dtypes of this module. Returns the module.
+
+        Raises ValueError, and changes nothing, if the paths or shapes are not this module's, TypeError for what are no
+        numbers of that kind.
+        """
+        if not isinstance(state, Mapping):
+            raise TypeError(f"restore: the state is {type(state).__name__}; pass the dict that state() gave")
+        own = {path: array for path, array, _ in self._arrays()}
+        arrays = {path: np.asarray(value) for path, value in state.items()}
+        for path in [*own, *arrays]:
+            here, there = (own[path].shape if path in own else None), (arrays[path].shape if path in arrays else None)
+            if here != there:
+                raise ValueError(f"restore: {path} has shape {here} here and {there} in the state")
+            if not np.can_cast(arrays[path].dtype, own[path].dtype, "same_kind"):
+                raise TypeError(f"restore: {path} has dtype {own[path].dtype}, in the state {arrays[path].dtype}")
+        for path, array, write in self._arrays():
+            write(np.array(arrays[path], array.dtype))
         return self
 
     def _arrays(self) -> Iterator[tuple[str, Array, Callable[[Array], None]]]:
@@ -205,7 +231,7 @@ def _items(value: Any) -> Iterable[tuple[Any, Any]] | None:
         return vars(value).items()
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return zip(value._fields, value, strict=True)
-    if isinstance(value, (list, tuple, deque)):
+    if isinstance(value, (list, tuple, deque, ValuesView)):
         return enumerate(value)
     if isinstance(value, Mapping):
         return value.items()
@@ -236,6 +262,11 @@ def _walk(
             f"{path} is a {type(value).__name__}, and holds modules or parameters: its order differs from run to run, "
             "so write a list, or a dict"
         )
+    elif isinstance(value, ITERATORS):
+        raise TypeError(
+            f"{path} is a {type(value).__name__}, in which modules and parameters cannot be found: write a list, "
+            f"{path} = list(...)"
+        )
 
 
 def _holds_parameters(value: Any) -> bool:
@@ -246,15 +277,26 @@ def _holds_parameters(value: Any) -> bool:
 def _refuse_hidden(module: Module, known: set[int]) -> None:
     """TypeError for a parameter in an object that is no Module: no optimizer would get it. known: the others."""
     for path, value in _walk(module, "", object):
-        if _items(value) is not None or isinstance(value, (Tensor, type, ModuleType)) or not hasattr(value, "__dict__"):
+        if isinstance(value, (Tensor, type, ModuleType, *PLAIN)) or _items(value) is not None:
             continue
-        for inner_path, tensor in _walk(dict(vars(value)), path, Tensor):
+        for inner_path, tensor in _walk(_attributes(value), path, Tensor):
             if tensor.requires_grad and tensor.op is None and tensor.serial not in known:
                 kind = type(value).__name__
                 raise TypeError(
                     f"{path} is of class {kind}, which is no Module, so its parameter {inner_path} would never be "
                     f"trained: write `class {kind}(tg.nn.Module):`"
                 )
+
+
+def _attributes(value: Any) -> dict[str, Any]:
+    """What an object holds, in its __dict__ and in its slots."""
+    slots = (name for kind in type(value).__mro__ for name in _slots(kind) if hasattr(value, name))
+    return {name: getattr(value, name) for name in slots} | dict(getattr(value, "__dict__", {}))
+
+
+def _slots(kind: type) -> tuple[str, ...]:
+    names = vars(kind).get("__slots__", ())
+    return (names,) if isinstance(names, str) else tuple(name for name in names if name[:2] != "__")
 
 
 def _is_setting(value: Any) -> bool:

@@ -78,7 +78,8 @@ class Conversions(Tensor):
         if self.requires_grad:
             raise TypeError(
                 f"turning {self.label} into an array would lose its gradient: write {self.name or 't'}.data if that "
-                "is what you want, or use a function of tinygrad_ce.ops"
+                "is what you want, or use a function of tinygrad_ce.ops; tensors in a list are joined by "
+                "np.stack([a, b]), also for np.sum, np.mean, np.max..."
             )
         return np.array(interpreter.get().numbers(self, ARRAY), dtype=dtype, copy=copy)
 
@@ -130,6 +131,7 @@ class Operators(Tensor):
     def __ne__(self, other: Any) -> Tensor: return ops.not_equal(self, other)  # type: ignore[override]
     __hash__ = object.__hash__
     def __pos__(self) -> Any: return self
+    def __round__(self, decimals: int = 0) -> Any: return self.round(decimals)
     def __abs__(self) -> Tensor: return ops.absolute(self)
     def __invert__(self) -> Tensor: return ops.logical_not(_mask(self))
     def __and__(self, other: Any) -> Tensor: return ops.logical_and(_mask(self), _mask(other))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce import ops
-from tinygrad_ce.core import Array, Tensor
+from tinygrad_ce.core import Array, Tensor, errors_module
 from tinygrad_ce.ops.indexing import constant
 
 UFUNCS: dict[Any, Callable[..., Any]] = {}  # what np.exp(t), np.add(t, u)... run
@@ -76,6 +76,9 @@ def _without_defaults(
     except ValueError:  # an older NumPy does not say what its functions in C take
         refuse_options(name_of(function), [name for name in options if name not in known.parameters])
         return None
+    unknown = [name for name in options if name not in {*signature.parameters, *known.parameters}]
+    if unknown:
+        raise errors_module().unknown_keyword(name_of(function), ours, unknown[0]) from None
     try:
         bound = signature.bind(*inputs, **options)
     except TypeError:

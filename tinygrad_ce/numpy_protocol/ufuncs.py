@@ -54,9 +54,11 @@ def reciprocal(x: Any) -> Any:
 
 
 def fmod(a: Any, b: Any) -> Any:
-    """The remainder with the sign of a (that of np.mod has the sign of b)."""
-    size = ops.mod(abs(a), abs(b))
-    return ops.where(ops.less(a, 0), -size, size)
+    """The remainder with the sign of a (that of np.mod has the sign of b), and slope 1 along a, also at a = 0."""
+    below = ops.less(a, 0)
+    learns = isinstance(a, Tensor) and a.dtype.kind == "f"
+    size = ops.mod(ops.where(below, -a, a) if learns else abs(a), abs(b))
+    return ops.where(below, -size, size)
 
 
 def skip_nan(choose: Any) -> Any:
@@ -65,9 +67,13 @@ def skip_nan(choose: Any) -> Any:
 
 
 def logaddexp2(a: Any, b: Any) -> Any:
-    """log2(2**a + 2**b) without overflow."""
+    """log2(2**a + 2**b) without overflow: the larger one, and what the other adds to it."""
     dtype = np.result_type(np.result_type(a, b), np.float16)
-    return ops.logaddexp(*(ops.astype(x, dtype=dtype) * LN_2 for x in (a, b))) / LN_2
+    a, b = (ops.astype(value(x), dtype=dtype) for x in (a, b))
+    chosen = ops.logical_or(ops.greater_equal(a, b), ops.isnan(a))
+    gap = ops.where(chosen, b - a, a - b)
+    gap = ops.where(ops.isnan(gap), 0, gap)  # inf - inf
+    return ops.where(chosen, a, b) + ops.log1p(ops.exp2(gap)) / LN_2
 
 
 def vecdot(a: Any, b: Any) -> Any:

@@ -25,7 +25,7 @@ from tinygrad_ce.ops.rearrange import (
 )
 from tinygrad_ce.ops.reduction import (
     argmax, deviation, log_softmax, log_softmax_grad, logsumexp, reduce_max, reduce_mean, reduce_min, reduce_sum,
-    softmax, std, variance,
+    softmax, softmax_grad, std, variance,
 )
 from tinygrad_ce.ops.rounding import ceil, floor, floor_divide, mod, rint, trunc
 from tinygrad_ce.ops.scan import (
@@ -135,6 +135,7 @@ __all__ = [
     "soft_xent",
     "soft_xent_grad",
     "softmax",
+    "softmax_grad",
     "softplus",
     "sort",
     "sqrt",

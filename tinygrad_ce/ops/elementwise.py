@@ -124,7 +124,8 @@ def tanh_x(g, out, x):
 def tanh_slope(x):
     """1 - tanh(x)**2, without the subtraction: where tanh(x) is nearly 1, it would leave no digits."""
     e = np.exp(-2 * np.minimum(np.abs(x), 400))  # beyond, the slope is 0, and -2 * x might be too large
-    return 4 * e / (1 + e * (2 + e))
+    below = 1 + e
+    return 4 * e / (below * below)
 
 
 @tanh_slope.vjp("x")
@@ -147,7 +148,8 @@ def sigmoid_x(g, out, x):
 def sigmoid_slope(x):
     """sigmoid(x) * sigmoid(-x): 1 - sigmoid(x) would leave no digits where sigmoid(x) is nearly 1."""
     e = np.exp(-np.abs(x))
-    return e / (1 + e * (2 + e))
+    below = 1 + e
+    return e / (below * below)
 
 
 @sigmoid_slope.vjp("x")

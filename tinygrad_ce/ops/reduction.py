@@ -58,6 +58,8 @@ def reduce_sum_x(g, out, x, *, axis, keepdims):
 
 @Accumulating
 def reduce_mean(x, *, axis=None, keepdims=False):
+    if x.dtype.kind in "iu":  # their sum may be too large for an integer
+        x = x.astype(np.float64)
     return x.sum(axis=axis, keepdims=keepdims) / count(x.shape, axis)
 
 
@@ -128,17 +130,21 @@ def argmax(x, *, axis=None):
 argmax.constant_in("x")
 
 
+def _top(x: Any, axis: Any) -> Any:
+    """The largest along an axis; -inf where there is none."""
+    return np.max(x, axis=axis, keepdims=True) if x.size else np.sum(x, axis=axis, keepdims=True) - np.inf
+
+
 @primitive
 def logsumexp(x, *, axis=None, keepdims=False):
     """log(sum(exp(x))) as top + log1p(the others): a sum that is just above 1 keeps all digits of its logarithm."""
-    top = np.max(x, axis=axis, keepdims=True)
-    is_top = x == top
-    with np.errstate(invalid="ignore"):  # inf - inf, where x is the top itself and not used
-        others = np.where(is_top, 0, np.exp(x - top))
-    more_than_top = np.sum(others, axis=axis, keepdims=True) + (
-        np.sum(is_top, axis=axis, keepdims=True, dtype=others.dtype) - 1
-    )
-    out = top + np.log1p(more_than_top)
+    out = top = _top(x, axis)
+    if x.size:
+        is_top = x == top
+        with np.errstate(invalid="ignore"):  # inf - inf, where x is the top itself and not used
+            others = np.where(is_top, 0, np.exp(x - top))
+        ties = np.sum(is_top, axis=axis, keepdims=True, dtype=others.dtype)
+        out = top + np.log1p(np.sum(others, axis=axis, keepdims=True) + (ties - 1))
     return out if keepdims or x.ndim == 0 else np.squeeze(out, axis=reduced_axes(x.ndim, axis))
 
 
@@ -149,7 +155,7 @@ def logsumexp_x(g, out, x, *, axis, keepdims):
 
 @primitive
 def softmax(x, *, axis=-1):
-    top = np.max(x, axis=axis, keepdims=True)
+    top = _top(x, axis)
     with np.errstate(invalid="ignore"):  # inf - inf is NaN, and so is the row
         gap = x - top
         back = gap - x
@@ -161,7 +167,26 @@ def softmax(x, *, axis=-1):
 
 @softmax.vjp("x")
 def softmax_x(g, out, x, *, axis):
-    return out * deviation(g, x, axis=axis)
+    return softmax_grad(g, out, axis=axis)
+
+
+@primitive
+def softmax_grad(v, p, *, axis=-1):
+    """p (v - sum(p v)) for p that sum to 1; all v are counted from that of a class with p > 1/2, which keeps digits."""
+    v = v - np.where(p > 0.5, v, 0).sum(axis=axis, keepdims=True)
+    return p * (v - (p * v).sum(axis=axis, keepdims=True))
+
+
+@softmax_grad.vjp("v")
+def softmax_grad_v(g, out, v, p, *, axis):
+    return softmax_grad(g, p, axis=axis)
+
+
+@softmax_grad.vjp("p")
+def softmax_grad_p(g, out, v, p, *, axis):
+    v = v - reduce_sum(where(p > 0.5, v, 0), axis=axis, keepdims=True)
+    mean, share = (reduce_sum(p * x, axis=axis, keepdims=True) for x in (v, g))
+    return g * (v - mean) - v * share
 
 
 @primitive
@@ -185,7 +210,7 @@ def deviation_x(g, out, v, x, *, axis):
 @primitive
 def log_softmax(x, *, axis=-1):
     with np.errstate(invalid="ignore"):
-        below_top = x - np.max(x, axis=axis, keepdims=True)  # so that no digit is lost to a common shift
+        below_top = x - _top(x, axis)  # so that no digit is lost to a common shift
     return below_top - logsumexp(below_top, axis=axis, keepdims=True)
 
 

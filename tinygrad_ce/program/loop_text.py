@@ -172,7 +172,7 @@ class LoopText:
             node = waiting.pop()
             if node is not s.node and node in self.plan.buffers:
                 continue
-            if node.kind not in ("map", "full") and node not in self.plan.buffers:
+            if node.kind not in ("map", "full") and (node.kind == "view" or node not in self.plan.buffers):
                 return False
             waiting.extend(x for x in node.inputs if isinstance(x, Node)) if node.kind == "map" else None
         return True

@@ -182,7 +182,8 @@ def identity(shape: Sequence[int]) -> Index:
 
 def transposed(node: Node) -> bool:
     """Whether this is a matrix whose transpose is what lies in memory."""
-    return node.kind == "view" and node.detail == ((1, 0, 1), (0, 0, 1)) and len(node.inputs[0].shape) == 2
+    whole = node.kind == "view" and node.inputs[0].shape == node.shape[::-1]  # not of a part: that is a copy
+    return whole and node.detail == ((1, 0, 1), (0, 0, 1))
 
 
 def _compares(node: Node) -> bool:

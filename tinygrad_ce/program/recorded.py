@@ -235,10 +235,13 @@ class Writer:
             self.alive.append(x.data)
 
     def reserve(self, tensors: Iterable[Tensor], loss: Tensor) -> None:
-        """Keep the names that the user gave, so that no automatic one takes them; the loss is `loss` if unnamed."""
-        for tensor in tensors:
-            if tensor.name:
-                self.reserved[id(tensor)] = self.free(tidy(tensor.name))
+        """Keep the names that the user gave, so that no automatic one takes them; the loss is `loss` if unnamed.
+
+        One that can stand as it is goes before one that becomes the same: `w_1` before `w 1`.
+        """
+        named = [(tidy(tensor.name), tensor) for tensor in tensors if tensor.name]
+        for name, tensor in sorted(named, key=lambda pair: pair[0] != pair[1].name):
+            self.reserved[id(tensor)] = self.free(name)
         if not loss.name:
             self.reserved[id(loss)] = self.free("loss")
 

@@ -5,85 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from functools import partial
-from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.core import Array, Primitive, Tensor
+from tinygrad_ce.core import Array, Tensor
 from tinygrad_ce.nn import Module
 from tinygrad_ce.optim import Optimizer
+from tinygrad_ce.program.reachable import CONTAINERS, places_of
 
 
 class TraceError(RuntimeError):
     """The step does something that a program cannot hold; the message says what to write instead."""
-
-
-Place = tuple[str, Callable[[], Any]]  # the name of something that a step can see, and how to look it up again
-
-OTHERS = ("tinygrad_ce", "numpy", "builtins", "math")  # their functions see nothing of the user's
-
-
-def _held(step: Callable[..., Any]) -> list[Place]:
-    """What a step can see from inside, and what the user's own functions can see that it calls."""
-    found: list[Place] = [("step", partial(_itself, step))]
-    waiting, done = [step], set()
-    while waiting:
-        thing = waiting.pop()
-        if id(thing) not in done:
-            done.add(id(thing))
-            seen = _seen_by(thing)
-            found += seen
-            waiting += [value for _, look in seen if _is_run(value := look())]
-    return found
-
-
-def _is_run(thing: Any) -> bool:
-    """Whether a step may run this, so that what it sees is the step's too."""
-    if isinstance(thing, (FunctionType, MethodType, partial, Module)):
-        return True
-    return callable(thing) and isinstance(type(thing).__call__, FunctionType)
-
-
-def _seen_by(thing: Any) -> list[Place]:
-    """What one function, method, module or object that can be called sees."""
-    if isinstance(thing, FunctionType):
-        return [] if (thing.__module__ or "").partition(".")[0] in OTHERS else _seen_by_function(thing)
-    if isinstance(thing, MethodType):
-        parts = [thing.__func__, thing.__self__]
-    elif isinstance(thing, partial):
-        parts = [thing.func, *thing.args, *thing.keywords.values()]
-    elif isinstance(thing, Module):
-        parts = [type(module).forward for module in thing.modules()]
-    else:
-        parts = [type(thing).__call__]
-    return [(getattr(part, "__name__", "self"), partial(_itself, part)) for part in parts]
-
-
-def _seen_by_function(function: FunctionType) -> list[Place]:
-    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
-    found: list[Place] = [(name, partial(getattr, cell, "cell_contents", None)) for name, cell in cells]
-    names = {*_names_in(function.__code__)}
-    for name in sorted(names & function.__globals__.keys()):
-        found.append((name, partial(function.__globals__.get, name)))
-        module = function.__globals__[name]
-        if isinstance(module, ModuleType) and module.__name__.partition(".")[0] not in OTHERS:
-            inside = sorted(names & vars(module).keys())
-            found += [(f"{name}.{inner}", partial(vars(module).get, inner)) for inner in inside]
-    return found
-
-
-def _itself(x: Any) -> Any:
-    return x
-
-
-def _names_in(code: CodeType) -> Iterator[str]:
-    """The global names and attributes that a function mentions, and the functions inside of it."""
-    yield from code.co_names
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _names_in(constant)
 
 
 class OutdatedError(TraceError):
@@ -92,16 +25,27 @@ class OutdatedError(TraceError):
 
 def _referred(step: Callable[..., Any]) -> list[Any]:
     """What a function refers to, as far as it can be seen from outside."""
-    found = [look() for _, look in _held(step)]
-    for thing in [*found]:
-        if hasattr(thing, "__dict__") and not isinstance(thing, (Module, Optimizer, FunctionType, ModuleType, type)):
-            found += vars(thing).values()
-    return found
+    return [inner for _, look in places_of(step) for inner in _flat(look())]
+
+
+def _flat(value: Any) -> Iterator[Any]:
+    """A value, or what is in its containers."""
+    if isinstance(value, CONTAINERS):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _flat(inner)
+    else:
+        yield value
 
 
 def models_of(step: Callable[..., Any]) -> list[Module]:
-    """The models that a function refers to."""
-    return list({id(thing): thing for thing in _referred(step) if isinstance(thing, Module)}.values())
+    """The models that a function refers to, without the modules inside of them."""
+    found: list[Module] = []
+    inside: set[int] = set()
+    for thing in _referred(step):
+        if isinstance(thing, Module) and id(thing) not in inside:
+            found.append(thing)
+            inside |= {id(module) for module in thing.modules()}
+    return found
 
 
 class Settings:
@@ -114,59 +58,44 @@ class Settings:
     """
 
     def __init__(self, step: Callable[..., Any]) -> None:
-        self.places = [(name, look) for name, look in _held(step)]
-        things = [(name, look()) for name, look in self.places]
-        holders = [
-            (name, thing) for name, thing in things if hasattr(thing, "__dict__") and not _is_seen_through(thing)
-        ]
-        for name, holder in holders:
-            for owner in holder.modules() if isinstance(holder, Module) else [holder]:
-                label = name if owner is holder else type(owner).__name__
-                inside = [attribute for attribute in vars(owner) if attribute not in READ_ANEW]
-                self.places += [(f"{label}.{attribute}", partial(vars(owner).get, attribute)) for attribute in inside]
+        self.places = places_of(step)
         self.looks = [look for _, look in self.places]
-        self.values = self._now()
+        self.values = [look() for look in self.looks]
         self.copies = [_copied(value) for value in self.values]
-
-    def _now(self) -> list[Any]:
-        return [look() for look in self.looks]
+        self.containers = [isinstance(value, CONTAINERS) for value in self.values]
 
     def changed(self) -> str | None:
         """The name of the first value that is another one now; None if all are what they were."""
-        now = self._now()
-        for k, (old, new) in enumerate(zip(self.values, now, strict=True)):
-            if (old is not new or type(new) in MUTABLE) and not _is_alike(self.copies[k], new):
+        for k, (look, old, deep) in enumerate(zip(self.looks, self.values, self.containers, strict=True)):
+            new = look()
+            if (old is not new or deep) and not _is_alike(self.copies[k], new):
                 return self.places[k][0]
         return None
 
 
-READ_ANEW = ("training", "schedule", "steps", "memory", "parameters", "variables", "grad")
-MUTABLE = (list, dict, set)
 PLAIN = (int, float, complex, bool, str, bytes, type(None), np.generic)
-
-
-def _is_seen_through(thing: Any) -> bool:
-    return isinstance(thing, (FunctionType, ModuleType, type, Tensor, np.ndarray, np.random.Generator, Primitive))
 
 
 def _copied(value: Any) -> Any:
     """A copy of a container; anything else is itself."""
     if isinstance(value, dict):
         return {key: _copied(inner) for key, inner in value.items()}
-    return type(value)(map(_copied, value)) if type(value) in (list, tuple, set) else value
+    if isinstance(value, (set, frozenset)):
+        return {*value}
+    return [*map(_copied, value)] if isinstance(value, CONTAINERS) else value
 
 
 def _is_alike(old: Any, new: Any) -> bool:
-    """Whether a step that has seen the old value would do the same with the new one."""
+    """Whether a step that has seen the old value, or its copy, would do the same with the new one."""
     if old is new or isinstance(new, (np.ndarray, np.random.Generator)):
         return True
-    if type(old) is not type(new):
-        return False
     if isinstance(new, dict):
-        return old.keys() == new.keys() and all(_is_alike(old[key], new[key]) for key in new)
-    if isinstance(new, (list, tuple)):
-        return len(old) == len(new) and all(map(_is_alike, old, new))
-    return isinstance(new, (*PLAIN, set)) and bool(old == new or (old != old and new != new))
+        return isinstance(old, dict) and [*old] == [*new] and all(_is_alike(old[key], new[key]) for key in new)
+    if isinstance(new, (set, frozenset)):
+        return bool(old == new)
+    if isinstance(new, CONTAINERS):
+        return isinstance(old, list) and len(old) == len(new) and all(map(_is_alike, old, new))
+    return type(old) is type(new) and isinstance(new, PLAIN) and bool(old == new or (old != old and new != new))
 
 
 @contextmanager

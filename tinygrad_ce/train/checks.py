@@ -10,6 +10,8 @@ import numpy as np
 
 from tinygrad_ce import nn
 from tinygrad_ce.core import Array, Tensor, array_of
+from tinygrad_ce.data.checks import several
+from tinygrad_ce.data.dataset import Dataset
 from tinygrad_ce.nn.module import outputs_of
 from tinygrad_ce.optim import Optimizer
 from tinygrad_ce.source_lines import warn
@@ -82,36 +84,98 @@ def _check_optimizer(model: nn.Module, loss: Any, optimizer: Any) -> None:
 
 
 def rows_for(where: str, X: Any, dtype: np.dtype[Any]) -> Array:
-    """X as an array of rows, floating-point numbers in the dtype of the parameters."""
-    if hasattr(X, "toarray") and not isinstance(X, (np.ndarray, Tensor)):
-        raise TypeError(f"{where}: X is a sparse {type(X).__name__}; pass X.toarray()")
-    array = plain_array(X)
-    if array.ndim and array.dtype.kind not in "fiub":
-        raise TypeError(f"{where}: X must hold real numbers, and has dtype {array.dtype}{_sample(array)}")
-    if array.dtype.kind == "f":
-        array = np.asarray(array, dtype)
-    if array.ndim == 0 or len(array) == 0:
+    """X (of a Dataset, its X) as an array of rows, floating-point numbers in the dtype of the parameters."""
+    array = _numbers(where, "X", X.X if isinstance(X, Dataset) else X)
+    if len(array) == 0:
         raise ValueError(f"{where}: there are no rows to work on: X has shape {array.shape}")
-    return array
+    return np.asarray(array, dtype) if array.dtype.kind == "f" else array
+
+
+def targets_of(where: str, X: Any, y: Any) -> Any:
+    """The targets that belong to X: y, or where there is none those of X, if that is a Dataset."""
+    if isinstance(y, Dataset):
+        raise TypeError(f"{where}: y is a Dataset; pass its targets, y.y, or pass one Dataset alone, in place of X")
+    if y is None and not isinstance(X, Dataset):
+        raise TypeError(f"{where}: y, the targets, is missing: pass X and y, or a tg.data.Dataset, which holds both")
+    return X.y if y is None else y
 
 
 def targets_for(where: str, y: Any, rows: int, dtype: np.dtype[Any]) -> Array:
     """y as an array with a target for each row."""
-    if hasattr(y, "toarray") and not isinstance(y, (np.ndarray, Tensor)):
-        raise TypeError(f"{where}: y is a sparse {type(y).__name__}; pass y.toarray()")
-    array = array_of(y)
-    if array.ndim and array.dtype.kind not in "fiub":
-        raise TypeError(
-            f"{where}: y must hold numbers, and has dtype {array.dtype}{_sample(array)}: names of classes become "
-            "class indices by names, y = np.unique(y, return_inverse=True)"
-        )
-    if array.ndim == 0 or len(array) != rows:
+    array = _numbers(where, "y", y)
+    if len(array) != rows:
         raise ValueError(f"{where}: X has {rows} rows and y has shape {array.shape}: each row needs one target")
     return np.asarray(array, dtype) if array.dtype.kind == "f" else array
 
 
-def _sample(array: Array) -> str:
-    return f" ({array.flat[0]!r:.30}...)" if array.size else ""
+def labels_for(where: str, y: Any, rows: int, one_hot: tuple[int, ...] | None, axis: int = -1) -> Array:
+    """Class indices in one row, of indices of any shape, or of a number for each class along the axis: the largest.
+
+    one_hot: the shape that targets with a number for each class have, if they may. Raises ValueError for numbers that
+    are no indices.
+    """
+    array = targets_for(where, y, rows, np.dtype(float))
+    if array.shape == one_hot and array.shape[axis] > 1:
+        array = array.argmax(axis=axis)
+    if array.dtype.kind == "f" and not (array == np.round(array)).all():
+        raise ValueError(f"{where}: y must be class indices, whole numbers, and holds {array[array % 1 != 0][0]}")
+    return array.reshape(-1).astype(np.int64)
+
+
+def scores_of(answer: Any, rows: int) -> Array:
+    """The array that a model has answered with. TypeError or ValueError if it is none with a row for each row of X."""
+    if isinstance(answer, (tuple, list, dict)):
+        raise TypeError(
+            f"predict: the model answers with a {type(answer).__name__}, and predict, probabilities and the pictures "
+            "need one array: call the model itself, `with tg.no_grad(): model.eval()(X)`"
+        )
+    scores = array_of(answer)
+    if scores.ndim == 0 or len(scores) != rows:
+        raise ValueError(
+            f"predict: the model's answer to {several(rows, 'row')} has shape {scores.shape}; it must have a row for "
+            "each row of X, or call the model itself with all rows at once"
+        )
+    return scores
+
+
+def _numbers(where: str, name: str, value: Any) -> Array:
+    """X or y as an array with rows of real numbers."""
+    kind = type(value).__name__
+    if hasattr(value, "toarray") and not isinstance(value, (np.ndarray, Tensor)):
+        raise TypeError(f"{where}: {name} is a sparse {kind}; pass {name}.toarray()")
+    if np.ma.is_masked(value):
+        raise TypeError(
+            f"{where}: {name} is a masked array, and its masked numbers would be learnt like all others: fill them, "
+            f"{name}.filled(0.0), or leave their rows out"
+        )
+    try:
+        array = plain_array(value)
+    except ValueError as error:  # rows of different lengths
+        raise ValueError(f"{where}: {name} cannot become an array: {error}") from None
+    if array.ndim == 0:
+        raise TypeError(f"{where}: {name} is {_an(kind)}; it must be an array of rows, one for each example")
+    if array.dtype.kind not in "fiub":
+        raise TypeError(_words_for(where, name, array))
+    return array
+
+
+def _an(kind: str) -> str:
+    return f"{'an' if kind[0] in 'aeiouAEIOU' else 'a'} {kind}"
+
+
+def _words_for(where: str, name: str, array: Array) -> str:
+    """What to write in place of an array that holds no real numbers."""
+    real = "numbers" if name == "y" else "real numbers"
+    words = f"{where}: {name} must hold {real}, and has dtype {array.dtype}"
+    others = [] if array.dtype.kind == "O" else [*array.flat[:1]]
+    if array.dtype.kind == "O":
+        others = [x for x in array.flat if isinstance(x, bool) or not isinstance(x, numbers.Real)][:1]
+        if not others and array.size:
+            return f"{words}, numbers that are Python objects: write {name}.astype({'int' if name == 'y' else 'float'})"
+    words += "".join(f" ({other!r:.30}...)" for other in others)
+    if name == "X":
+        return words
+    return f"{words}: names of classes become class indices by names, y = np.unique(y, return_inverse=True)"
 
 
 def check_validation(model: nn.Module, X: Array, validation: Array) -> None:

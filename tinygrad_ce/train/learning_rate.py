@@ -59,7 +59,7 @@ class LearningRates:
 def find_learning_rate(
     trainer: Trainer,
     X: Any,
-    y: Any,
+    y: Any = None,
     *,
     low: float = 1e-5,
     high: float = 10.0,

@@ -34,7 +34,15 @@ def infer_task(loss: Any, y: Array | None = None) -> str:
 
 
 def predicted_classes(scores: Array, task: str, loss: Any) -> Array:
-    """The class with the largest score, or for a binary task whether the score is above the threshold."""
+    """The class with the largest score, or for a binary task whether the score is above the threshold.
+
+    Raises ValueError for a score that is NaN, which is neither larger nor smaller than another.
+    """
+    if np.isnan(scores).any():
+        raise ValueError(
+            f"predict: the model's scores of row {np.argwhere(np.isnan(scores))[0][0]} are nan, so they are of no "
+            "class: look for NaN in X (np.isnan(X).any()) and in the parameters"
+        )
     if task == "classes":
         classes: Array = np.argmax(scores, axis=class_axis(loss))
         return classes

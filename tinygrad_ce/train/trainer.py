@@ -10,7 +10,7 @@ import numpy as np
 
 from tinygrad_ce import data, nn, ops
 from tinygrad_ce.backward import no_grad
-from tinygrad_ce.core import Array, array_of
+from tinygrad_ce.core import Array
 from tinygrad_ce.data.checks import whole_number
 from tinygrad_ce.nn.module import variables_of
 from tinygrad_ce.optim import Optimizer
@@ -36,8 +36,11 @@ from tinygrad_ce.train.checks import (
     check_trainer,
     check_validation,
     generator_for,
+    labels_for,
     rows_for,
+    scores_of,
     targets_for,
+    targets_of,
 )
 from tinygrad_ce.train.compiled import compiled_epochs, run_compiled
 from tinygrad_ce.train.evaluation import all_predictions
@@ -64,6 +67,8 @@ class Trainer:
     """Trains a model: `Trainer(model, loss, optimizer).fit(X, y, epochs=20)`.
 
     model: a Module. loss: a function (or module) of predictions and targets. optimizer: made with model.parameters().
+    Wherever X and y are, a `tg.data.Dataset` may stand in their place: `fit(train)`. A learning rate to begin with:
+    `tg.train.find_learning_rate(trainer, X, y).suggestion`.
     """
 
     def __init__(self, model: nn.Module, loss: Callable[[Any, Any], Any], optimizer: Optimizer) -> None:
@@ -74,11 +79,11 @@ class Trainer:
     def fit(
         self,
         X: Any,
-        y: Any,
+        y: Any = None,
         *,
         epochs: int = 10,
         batch_size: int = 32,
-        validation: tuple[Any, Any] | None = None,
+        validation: tuple[Any, Any] | data.Dataset | None = None,
         patience: int | None = None,
         clip_norm: float | None = None,
         callbacks: AnyCallback | Sequence[AnyCallback] = (),
@@ -89,8 +94,9 @@ class Trainer:
         """Train for some epochs, and return what each gave.
 
         X: (N, ...) inputs; floating ones are turned to the parameters' dtype. y: the targets, N of them.
-        validation: (X, y) that are only measured. patience: stop when the validation loss (or the training loss, where
-        there is none) has not improved for so many epochs, and go back to the parameters that were best.
+        validation: (X, y), or a Dataset, which is only measured. patience: stop when the validation loss (or the
+        training loss, where there is none) has not improved for so many epochs, and go back to the parameters that
+        were best.
         clip_norm: the largest joint norm of the gradients. callbacks: functions that are called after each epoch with
         the trainer and the epoch's figures, or objects of a class of your own (`tg.train.Callback`), with events at
         seven places of the loop; one that returns True ends the training.
@@ -107,9 +113,10 @@ class Trainer:
         """
         X, y = self._prepared("fit", X, y)
         if validation is not None:
-            if not isinstance(validation, (tuple, list)) or len(validation) != 2:
-                raise ValueError(f"fit: validation is a {type(validation).__name__}; it must be a pair (X, y)")
-            validation = self._prepared("fit: validation", *validation)
+            pair = (validation, None) if isinstance(validation, data.Dataset) else validation
+            if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+                raise ValueError(f"fit: validation is a {type(pair).__name__}; it must be a pair (X, y), or a Dataset")
+            validation = self._prepared("fit: validation", *pair)
             check_validation(self.model, X, validation[0])
         check_options(self.loss, epochs, patience, clip_norm, compile)
         batch_size = whole_number("fit", "batch_size", batch_size, least=1)
@@ -132,7 +139,7 @@ class Trainer:
                 run_compiled(loop, compiled, watched=bool(users) or validation is not None or patience is not None)
         return loop.history
 
-    def evaluate(self, X: Any, y: Any, batch_size: int = 1024) -> dict[str, float]:
+    def evaluate(self, X: Any, y: Any = None, batch_size: int = 1024) -> dict[str, float]:
         """The loss of all rows at once, and the accuracy where the targets are classes; nothing is learnt.
 
         batch_size: how many rows the model gets at a time, in evaluation mode; no figure depends on it.
@@ -162,53 +169,59 @@ class Trainer:
             return np.concatenate([1 - scores, scores], axis=1)
         return scores
 
-    def confusion_matrix(self, X: Any, y: Any) -> Array:
+    def confusion_matrix(self, X: Any, y: Any = None) -> Array:
         """(classes, classes) counts: row = the true class, column = the answer. ValueError if there are no classes."""
         if self.task == "numbers":
             raise ValueError("confusion_matrix: this model was not trained on classes")
-        y = array_of(y)
-        labels = y.argmax(axis=-1) if self.task == "classes" and y.ndim == 2 else y.reshape(-1).astype(np.int64)
-        scores = self._scores(X, 1024)
-        classes = scores.shape[-1] if self.task == "classes" else 2
+        y, scores = targets_of("confusion_matrix", X, y), self._scores(X, 1024)
+        axis, one_hot = class_axis(self.loss), scores.shape if self.task == "classes" else None
+        labels = labels_for("confusion_matrix", y, len(scores), one_hot, axis)
+        classes = scores.shape[axis] if self.task == "classes" else 2
         predicted = predicted_classes(scores, self.task, self.loss).reshape(-1)
         if labels.shape == predicted.shape and (ignored := ignored_index(self.loss)) is not None:
             labels, predicted = labels[labels != ignored], predicted[labels != ignored]
         return plots.confusion_matrix(labels, predicted, classes)
 
-    def plot_confusion(self, X: Any, y: Any, class_names: Sequence[Any] | None = None, path: Any = None) -> Any:
+    def plot_confusion(self, X: Any, y: Any = None, class_names: Sequence[Any] | None = None, path: Any = None) -> Any:
         """The confusion matrix as a matplotlib Figure; with a path, also saved there."""
         matrix = self.confusion_matrix(X, y)
+        if class_names is None and isinstance(X, data.Dataset):
+            class_names = X.class_names
         return plots.save(plots.confusion_figure(matrix, _names(class_names, len(matrix))), path)
 
     def plot_boundary(
         self,
         X: Any,
-        y: Any,
+        y: Any = None,
         class_names: Sequence[Any] | None = None,
         path: Any = None,
-        feature_names: Sequence[str] = ("x1", "x2"),
+        feature_names: Sequence[str] | None = None,
     ) -> Any:
         """The answers everywhere around 2-D data as a matplotlib Figure; with a path, also saved there.
 
         y: class indices. ValueError for data with another number of features than 2.
         """
-        X, y = rows_for("plot_boundary", X, self._dtype), array_of(y).reshape(-1)
+        y = targets_of("plot_boundary", X, y)
+        if isinstance(X, data.Dataset):
+            class_names, feature_names = class_names or X.class_names, feature_names or X.feature_names
+        X = rows_for("plot_boundary", X, self._dtype)
         if X.ndim != 2 or X.shape[1] != 2:
             raise ValueError(f"a decision boundary needs data with 2 features, and these have shape {X.shape}")
         if self.task == "numbers":
             raise ValueError("a decision boundary lies between classes, and this model was not trained on classes")
-        if len(X) != len(y):
-            raise ValueError(f"X has {len(X)} rows and y has {len(y)}: each row needs one class")
         names = _names(class_names, self.probabilities(X[:1]).shape[1])
-        if (y.dtype.kind not in "iub" and not (y == np.round(y)).all()) or y.min() < 0 or y.max() >= len(names):
+        one_hot = (len(X), len(names)) if self.task == "classes" else None
+        labels = labels_for("plot_boundary", y, len(X), one_hot)
+        if labels.min() < 0 or labels.max() >= len(names):
             raise ValueError(f"plot_boundary: y must be class indices from 0 to {len(names) - 1}")
-        return plots.save(plots.boundary_figure(self.probabilities, X, y, names, feature_names), path)
+        features = feature_names or ("x1", "x2")
+        return plots.save(plots.boundary_figure(self.probabilities, X, labels, names, features), path)
 
     def _scores(self, X: Any, batch_size: int) -> Array:
         X = rows_for("predict", X, self._dtype)
         with _evaluating(self.model), no_grad():
             parts = [
-                array_of(self.model(batch))
+                scores_of(self.model(batch), len(batch))
                 for batch, _ in data.batches(X, np.arange(len(X)), batch_size, shuffle=False)
             ]
         return np.concatenate(parts)
@@ -218,7 +231,7 @@ class Trainer:
         return self.optimizer.parameters[0].dtype
 
     def _prepared(self, where: str, X: Any, y: Any) -> tuple[Array, Array]:
-        X = rows_for(where, X, self._dtype)
+        y, X = targets_of(where, X, y), rows_for(where, X, self._dtype)
         return X, targets_for(where, y, len(X), self._dtype)
 
 

@@ -134,6 +134,23 @@ def the_unbiased_variance_of_one_number() -> Tensor:
     return wanted([3.0]).var(ddof=1)  # here
 
 
+@story("std", "std", "standard deviation of 1 number", "divides by 0", cure="ddof=0")
+def the_unbiased_deviation_of_one_number() -> Tensor:
+    return np.std(wanted([3.0]), ddof=1)  # here
+
+
+@story("std", None, "what std adds up is beyond", "up to 1e+200", cure="learning rate")
+def the_deviation_of_numbers_too_large_to_square() -> Tensor:
+    return np.std(wanted([1e200, -1e200]))  # here
+
+
+@story("div", "div", "0 / 0", "the spread (the variance or its root) of numbers that are all equal", cure="eps")
+def standardising_a_constant_column_with_std() -> Tensor:
+    x = wanted([2.0, 2.0, 2.0])
+    z = (x - x.mean()) / np.std(x)  # here
+    return z.sum()
+
+
 @story(None, "sqrt", "slope of sqrt at 0 is infinite", "norm", cure="under the root", index=(1,), operands={"x": 0})
 def the_norm_of_a_zero_vector() -> Tensor:
     v = wanted([[3.0, 4.0], [0.0, 0.0]])

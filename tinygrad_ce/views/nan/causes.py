@@ -157,6 +157,8 @@ def _is_sum_of_squares(x: Any) -> bool:
 
 def is_deviation(x: Any) -> bool:
     """The root of a variance."""
+    if is_made_by(x, "std"):
+        return True
     root = _root(x)
     return root is not None and _is_variance(root.inputs[0])
 
@@ -384,11 +386,12 @@ def _mean(c: Case) -> Told | None:
     return _sum(c)
 
 
-def _variance(c: Case) -> Told | None:
+def _spread(c: Case) -> Told | None:
     x, ddof = np.asarray(c.operand("x")), c.tensor.params["ddof"]
     if x.size <= ddof or x.size == 0:
+        spread = "variance" if c.name == "variance" else "standard deviation"
         return (
-            f"the variance of {x.size} number{'s' * (x.size != 1)} with ddof={ddof} divides by {x.size - ddof}",
+            f"the {spread} of {x.size} number{'s' * (x.size != 1)} with ddof={ddof} divides by {x.size - ddof}",
             "use more rows, or ddof=0",
         )
     return _sum(c)
@@ -469,7 +472,8 @@ def _extreme(c: Case) -> Told | None:
 FORWARD: dict[str, Callable[[Case], Told | None]] = {
     "log": _log, "log1p": _log1p, "exp": _exp, "expm1": _exp, "div": _div, "sqrt": _sqrt,
     "constant_power": _constant_power, "general_power": _general_power, "xlogy": weighted_log, "xlog1py": weighted_log,
-    "reduce_mean": _mean, "reduce_sum": _sum, "variance": _variance, "reduce_max": _extreme, "reduce_min": _extreme,
+    "reduce_mean": _mean, "reduce_sum": _sum, "variance": _spread, "std": _spread,
+    "reduce_max": _extreme, "reduce_min": _extreme,
     "matmul": _product, "affine": _product, "contract": _product, "mul": _arithmetic, "add": _arithmetic,
     "sub": _arithmetic, "softmax": softmax_family, "log_softmax": softmax_family, "logsumexp": softmax_family,
     "xent": softmax_family, "soft_xent": softmax_family, "astype": _astype, "sin": _with_infinities,
