@@ -308,7 +308,7 @@ def test_a_state_that_is_set_is_copied() -> None:
 @pytest.mark.parametrize("name", MAKERS)
 def test_the_steps_are_counted(name: str) -> None:
     optimizer, parameters = stepped(name, 4)
-    assert (optimizer.steps, optimizer.next_step) == (4, 5)
+    assert (optimizer.steps, optimizer.count(0)) == (4, 5)
     parameters[0].grad = np.ones(3)
     with pytest.raises(ValueError, match="shape"):
         optimizer.step()

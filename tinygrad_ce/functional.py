@@ -107,8 +107,7 @@ def vjp(f: Callable[..., Any], *inputs: Any) -> tuple[Any, Callable[[Any], Any]]
     call = _Call(f, inputs, range(len(inputs)))
 
     def pull(g: Any) -> Any:
-        nested = call.nested or isinstance(g, Tensor) or _depth.value > 0
-        return call.pulled(g, nested)
+        return call.pulled(g, call.nested or isinstance(g, Tensor))
 
     return call.closed(call.out), pull
 

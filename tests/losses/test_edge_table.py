@@ -179,6 +179,12 @@ def test_certain_and_wrong_costs_infinitely_much(way, targets):
     np.testing.assert_array_equal(slope, [-INF, INF])
 
 
+def test_one_class_with_ignored_rows_and_a_weight():
+    value, slope = run(softmax_cross_entropy, np.ones((3, 1)), np.array([0, -1, 0]), ignore_index=-1, weight=[2.0])
+    assert value == 0
+    np.testing.assert_array_equal(slope, 0)
+
+
 def test_eps_clips_if_asked(way):
     loss, slope = per_row(cross_entropy, [[0.0, 1.0], [0.25, 0.75]], np.array([0, 0]), eps=1e-3)
     np.testing.assert_allclose(loss, [-np.log(1e-3), -np.log(0.25)])

@@ -75,6 +75,8 @@ def test_sigmoid_applied_twice_is_told_too():
     (message,) = caught_from(lambda: sigmoid_binary_cross_entropy(tg.ops.sigmoid(z).reshape(-1), np.zeros(12)))
     assert "sigmoid is applied twice" in message
     assert message.count("test_misuse.py:") == 2
+    assert "from 0.500 to 0.731 only" in message  # sigmoid(0) and sigmoid(1)
+    assert "below 0.313 for a positive, and 0.693 for a negative" in message  # -log sigmoid(1), -log(1/2)
 
 
 @pytest.mark.parametrize(

@@ -278,3 +278,11 @@ def test_a_function_written_for_numpy_runs_on_tensors() -> None:
     x = wanted(A)
     np.testing.assert_allclose(softmax(x).data, softmax(A), rtol=1e-15)
     check_gradients(softmax, (A,))
+
+
+@pytest.mark.parametrize("equal_nan", [True, False])
+def test_nans_are_one_element_or_as_many_as_there_are(equal_nan: bool) -> None:
+    a = np.array([np.nan, 1.0, np.nan, 1.0])
+    ours = np.unique(Tensor(a), return_counts=True, equal_nan=equal_nan)
+    for mine, numpys in zip(ours, np.unique(a, return_counts=True, equal_nan=equal_nan), strict=True):
+        np.testing.assert_array_equal(mine.data, numpys)

@@ -4,6 +4,7 @@ The exact numbers are mpmath's, with 700 digits: 1 - tanh(300) needs them. Every
 without a difference of two numbers that are nearly equal.
 """
 
+from fractions import Fraction
 from functools import cache
 
 import mpmath as mp
@@ -12,6 +13,7 @@ import pytest
 
 import tinygrad_ce as tg
 from tinygrad_ce import ops
+from tinygrad_ce.ops.loss import _over_one_plus
 from tinygrad_ce.program.compiled import Compiled
 from tinygrad_ce.program.recorded import of_loss
 from tinygrad_ce.program.simplified import simplified
@@ -233,3 +235,14 @@ def test_programs_keep_the_digits_too(name):
     for step_of in (namespace["step"], Compiled(simplified(program)).step):
         answers = dict(zip(program.outputs, step_of(*(x.example for x in program.inputs)), strict=True))
         np.testing.assert_allclose(answers["d_x"], expected, rtol=4e-15)
+
+
+def test_a_division_knows_what_its_rounding_has_cost():
+    """In exact fractions, quotient + lost is mass / (1 + rest) to nearly twice the digits of a float."""
+    generator = np.random.default_rng(0)
+    rests = generator.uniform(0, 3, 200) * 10.0 ** generator.integers(-17, 2, 200)
+    for mass, rest in zip(generator.uniform(0.1, 2, 200).tolist(), rests.tolist(), strict=True):
+        for mass_lost in (0.0, mass * 2.0**-55):
+            quotient, lost = _over_one_plus(mass, mass_lost, rest)
+            right = (Fraction(mass) + Fraction(mass_lost)) / (1 + Fraction(rest))
+            assert abs((Fraction(float(quotient)) + Fraction(float(lost))) / right - 1) < 1e-23

@@ -150,6 +150,8 @@ def test_a_rate_is_reduced_after_as_many_losses_that_are_no_better() -> None:
 def test_a_loss_must_be_better_by_the_threshold() -> None:
     assert rates_of(ReduceOnPlateau(1.0, patience=1, threshold=0.1), [1.0, 0.95, 0.89]) == [1.0, 0.1, 0.1]
     assert rates_of(ReduceOnPlateau(1.0, patience=1, threshold=0.1), [-1.0, -1.05, -1.2]) == [1.0, 0.1, 0.1]
+    assert rates_of(ReduceOnPlateau(1.0, patience=1, threshold=0.1), [10.0, 9.5, 8.9]) == [1.0, 0.1, 0.1]
+    assert rates_of(ReduceOnPlateau(1.0, patience=1, threshold=0.1), [0.0, 0.0, -0.1]) == [1.0, 0.1, 0.1]
     assert rates_of(ReduceOnPlateau(1.0, patience=1, threshold=0.0), [1.0, 1.0]) == [1.0, 0.1]
 
 

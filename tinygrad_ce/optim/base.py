@@ -91,11 +91,6 @@ class Optimizer:
             )
         return rate
 
-    @property
-    def next_step(self) -> int:
-        """The number of the coming step, counted from 1."""
-        return self.steps + 1
-
     def count(self, i: int) -> int:
         """The number of the coming update of parameter i, counted from 1: Adam corrects its bias by it."""
         return self.steps + 1 - self.missed[i]

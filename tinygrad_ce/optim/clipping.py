@@ -46,7 +46,7 @@ def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
 
 def _norm(grads: Sequence[Array]) -> tuple[float, float]:
     """The joint norm as unit * length: in units of the largest element, no square overflows or underflows."""
-    elements = np.concatenate([np.zeros(1), *(g.reshape(-1) for g in grads)], dtype=np.float64)
+    elements = np.concatenate([[0.0], *(g.reshape(-1) for g in grads)], dtype=np.float64)
     unit = min(max(float(elements.max()), -float(elements.min()), _SMALLEST), _LARGEST)
     elements /= unit
     return unit, math.sqrt(np.dot(elements, elements))
