@@ -38,10 +38,16 @@ def count(shape: tuple[int, ...], axis: Any) -> int:
 
 
 class Accumulating(Primitive):
-    """One that adds many numbers up: those of float16 in float32, because float16 ends at 65504 and counts to 2048."""
+    """One that adds many numbers up: those of float16 in float32, because float16 ends at 65504 and counts to 2048.
+
+    A mean of integers is one of float64 numbers: their sum may be too large for an integer.
+    """
 
     def __call__(self, x: Any, **params: Any) -> Any:
-        if getattr(getattr(x, "dtype", None), "char", "") != "e":
+        char = getattr(getattr(x, "dtype", None), "char", "")
+        if char != "e":
+            if self is reduce_mean and char in "lLqQiI":
+                x = astype(x, dtype=np.dtype(np.float64))
             return super().__call__(x, **params)
         return astype(super().__call__(astype(x, dtype=np.dtype(np.float32)), **params), dtype=x.dtype)
 
@@ -58,8 +64,6 @@ def reduce_sum_x(g, out, x, *, axis, keepdims):
 
 @Accumulating
 def reduce_mean(x, *, axis=None, keepdims=False):
-    if x.dtype.kind in "iu":  # their sum may be too large for an integer
-        x = x.astype(np.float64)
     return x.sum(axis=axis, keepdims=keepdims) / count(x.shape, axis)
 
 

@@ -88,7 +88,7 @@ def textbook_network(rows=6, seed=1):
     h1 = np.maximum(z1, 0)
     z2 = h1 @ W2 + b2
     p1, onehot = softmax(z2), np.eye(3)[y]
-    g = {"d_loss": 1.0, "d_t4": 1 / rows, "d_t3": np.full(rows, 1 / rows), "d_t2": np.full(rows, -1 / rows)}
+    g = {"d_loss": 1.0, "d_t3": np.full(rows, 1 / rows), "d_t2": np.full(rows, -1 / rows)}
     g["d_t1"] = np.full((rows, 3), -1 / rows)
     g["d_p1"] = -onehot / p1 / rows
     g["d_z2"] = (p1 - onehot) / rows
