@@ -1,5 +1,7 @@
 """Integers, booleans and float16: what a function of them is, computed in float64 by NumPy or SciPy."""
 
+import os
+
 import numpy as np
 import pytest
 import scipy.special
@@ -8,6 +10,8 @@ import tinygrad_ce as tg
 from tinygrad_ce import ops
 from tinygrad_ce.losses import sigmoid_binary_cross_entropy, softmax_cross_entropy
 
+# Loops over so many rows take minutes as plain Python.
+in_loops = pytest.mark.skipif(os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="slow as Python")
 FUNCTIONS = {
     "exp": np.exp,
     "expm1": np.expm1,
@@ -28,7 +32,7 @@ INTEGERS = [np.bool_, np.uint8, np.int8, np.uint16, np.int16, np.int32, np.uint3
 
 @pytest.mark.parametrize("dtype", INTEGERS)
 @pytest.mark.parametrize("name", FUNCTIONS)
-@pytest.mark.parametrize("repeats", [1, 2100], ids=["bodies", "kernels"])
+@pytest.mark.parametrize("repeats", [1, pytest.param(700, marks=in_loops)], ids=["bodies", "kernels"])
 def test_integers_and_booleans_are_numbers(name, dtype, repeats):
     numbers = np.array([[1, 0, 1], [1, 1, 1]] if dtype is np.bool_ else [[1, 2, 100], [3, 120, 7]]).astype(dtype)
     if name.startswith("log") and name != "logsumexp" and dtype is np.bool_:
@@ -71,7 +75,7 @@ def test_float16_is_computed_in_more_digits_and_rounded_once(name):
     assert distance.max() <= 0.51
 
 
-@pytest.mark.parametrize("rows", [10, 70_000, 200_000])
+@pytest.mark.parametrize("rows", [10, pytest.param(70_000, marks=in_loops), pytest.param(200_000, marks=in_loops)])
 @pytest.mark.parametrize("form", ["labels", "soft", "sigmoid"])
 @pytest.mark.parametrize("fused", [True, False])
 def test_the_mean_of_many_float16_losses_and_its_gradient_are_right(monkeypatch, form, rows, fused):
