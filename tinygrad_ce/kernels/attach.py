@@ -18,7 +18,7 @@ from tinygrad_ce.core import Primitive, Rule, Tensor, interpreter
 from tinygrad_ce.kernels import find
 
 MIN_ELEMENTS = 4096  # for fewer, NumPy is as fast, and no toy network waits for a compiler
-MIN_ELEMENTS_OF_ERF = 256  # NumPy has none: the body takes 0.1 to 0.4 us for each number, a loop 0.02
+MIN_ELEMENTS_OF_COSTLY = 256  # a toy layer: these bodies take many steps, and 3 to 20 times as long as a loop
 MIN_ELEMENTS_OF_TANH = 500_000  # NumPy's own tanh, so only threads can gain
 
 
@@ -89,8 +89,8 @@ LOSSES = (ops.xent, ops.soft_xent, ops.sigmoid_xent)
 KERNELS: dict[Primitive, int] = {  # and the smallest size that is worth a compilation
     **dict.fromkeys((*LOSSES, ops.xent_grad, ops.soft_xent_grad, ops.sigmoid_xent_grad), 0),
     **dict.fromkeys((ops.softmax, ops.log_softmax, ops.logsumexp, ops.sigmoid, ops.softplus), MIN_ELEMENTS),
-    **dict.fromkeys((ops.sigmoid_slope, ops.tanh_slope), MIN_ELEMENTS),
-    **dict.fromkeys((ops.erf, ops.erfc), MIN_ELEMENTS_OF_ERF),
+    ops.sigmoid_slope: MIN_ELEMENTS,
+    **dict.fromkeys((ops.tanh_slope, ops.erf, ops.erfc), MIN_ELEMENTS_OF_COSTLY),
     ops.tanh: MIN_ELEMENTS_OF_TANH,
 }
 
