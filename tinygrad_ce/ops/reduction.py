@@ -38,7 +38,7 @@ def count(shape: tuple[int, ...], axis: Any) -> int:
 
 
 class Accumulating(Primitive):
-    """One that adds many numbers up: those of float16 in float32, because float16 ends at 65504 and counts to 2048.
+    """A sum or product of many numbers: of float16 it is computed in float32, because float16 ends at 65504 and counts to 2048.
 
     A mean of integers is one of float64 numbers: their sum may be too large for an integer.
     """

@@ -13,19 +13,13 @@ from tinygrad_ce.ops.comparison import isnan
 from tinygrad_ce.ops.elementwise import astype, where
 from tinygrad_ce.ops.indexing import index
 from tinygrad_ce.ops.rearrange import flip, pad
+from tinygrad_ce.ops.reduction import Accumulating
 from tinygrad_ce.ops.shape import axis_from, moveaxis, reshape, transpose
 
 
-def accumulated(function: Any, x: Any, **options: Any) -> Any:
-    """A sum or product by NumPy; of float16, which is a way to store numbers, computed in float32."""
-    if np.result_type(x) != np.float16:
-        return function(x, **options)
-    return function(x, dtype=np.float32, **options).astype(np.float16)
-
-
-@primitive
+@Accumulating
 def cumsum(x, *, axis=None):
-    return accumulated(np.cumsum, x, axis=axis)
+    return np.cumsum(x, axis=axis)
 
 
 @cumsum.vjp("x")
@@ -33,9 +27,9 @@ def cumsum_x(g, out, x, *, axis):
     return reshape(flip(cumsum(flip(g, axis=axis), axis=axis), axis=axis), shape=x.shape)
 
 
-@primitive
+@Accumulating
 def cumprod(x, *, axis=None):
-    return accumulated(np.cumprod, x, axis=axis)
+    return np.cumprod(x, axis=axis)
 
 
 @cumprod.vjp("x")
@@ -82,9 +76,9 @@ def with_ones(reduced: Any, shape: tuple[int, ...], left: tuple[int, ...]) -> An
     return reshape(reduced, shape=tuple(n if k in left else 1 for k, n in enumerate(shape)))
 
 
-@primitive
+@Accumulating
 def prod(x, *, axis=None, keepdims=False):
-    return accumulated(np.prod, x, axis=axis, keepdims=keepdims)
+    return np.prod(x, axis=axis, keepdims=keepdims)
 
 
 @prod.vjp("x")
