@@ -38,9 +38,9 @@ def count(shape: tuple[int, ...], axis: Any) -> int:
 
 
 class Accumulating(Primitive):
-    """A sum or product of many numbers: of float16 it is computed in float32, because float16 ends at 65504 and counts to 2048.
+    """A sum or product of many numbers: of float16 it is computed in float32, because that ends at 65504.
 
-    A mean of integers is one of float64 numbers: their sum may be too large for an integer.
+    It also counts no further than 2048. A mean of integers is one of float64 numbers: their sum may be too large.
     """
 
     def __call__(self, x: Any, **params: Any) -> Any:
