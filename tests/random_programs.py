@@ -14,9 +14,8 @@ from program.loops_as_python import assert_close, loops_as_python
 import tinygrad_ce as tg
 from tinygrad_ce.core import Tensor
 from tinygrad_ce.functional import gradients
-from tinygrad_ce.program.compiled import Compiled
-from tinygrad_ce.program.recorded import of_loss
-from tinygrad_ce.program.straight import Program
+from tinygrad_ce.program import Program
+from tinygrad_ce.program.run import Compiled
 
 NOT_TWICE = ("logaddexp",)  # autograd's own second derivative of it is wrong
 NO_LOOPS = ("cumsum", "mod", "prod", "sort")  # a step with one of these runs as NumPy
@@ -54,7 +53,7 @@ def _answers(graph: Graph, inputs: list[np.ndarray], by_numba: bool) -> Iterator
     loss, _ = run_graph(np, graph, leaves)
     loss.backward()
     yield "eager", [loss.data, *(x.grad for x in leaves)]
-    found = dict(zip((graphed := of_loss(loss)).outputs, _run(graphed), strict=True))
+    found = dict(zip((graphed := Program.of_loss(loss)).outputs, _run(graphed), strict=True))
     yield "the printed graph", [found[name] for name in ("loss", *(f"d_{x.name}" for x in leaves))]
 
     def step(data: Any, *leaves: Any) -> Any:

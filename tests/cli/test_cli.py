@@ -192,7 +192,7 @@ def test_source_prints_the_loops_too():
 def test_cache_lists_and_clears_compiled_steps(tmp_path, monkeypatch):
     pytest.importorskip("numba")
     monkeypatch.setattr("tinygrad_ce.cache._found", tmp_path)
-    monkeypatch.setattr("tinygrad_ce.program.files._loaded", {})
+    monkeypatch.setattr("tinygrad_ce.program.code_cache._loaded", {})
     w = tg.Tensor([1.0, 2.0], requires_grad=True, name="w")
     tg.compile(lambda x: (x * w).sum())([3.0, 4.0])
     code, said = run("cache")

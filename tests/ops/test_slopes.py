@@ -14,9 +14,9 @@ import pytest
 import tinygrad_ce as tg
 from tinygrad_ce import ops
 from tinygrad_ce.ops.loss import _over_one_plus
-from tinygrad_ce.program.compiled import Compiled
-from tinygrad_ce.program.recorded import of_loss
-from tinygrad_ce.program.simplified import simplified
+from tinygrad_ce.program import Program
+from tinygrad_ce.program.passes import simplified
+from tinygrad_ce.program.run import Compiled
 
 DTYPES = [np.float64, np.float32]
 LAST = {np.float64: 700, np.float32: 80}  # beyond, exp is below the normal range
@@ -230,7 +230,7 @@ def test_programs_keep_the_digits_too(name):
     x = tg.Tensor(values, requires_grad=True, name="x")
     loss = (getattr(ops, name)(x) * g).sum()
     expected = tg.gradients(loss, x)
-    program = of_loss(loss)
+    program = Program.of_loss(loss)
     namespace = {}
     exec(program.source, namespace)
     for step_of in (namespace["step"], Compiled(simplified(program)).step):

@@ -13,8 +13,8 @@ numba = pytest.importorskip("numba")
 import tinygrad_ce as tg  # noqa: E402 (what follows is skipped without Numba)
 from tinygrad_ce import losses, nn, optim  # noqa: E402
 from tinygrad_ce.kernels import gemm  # noqa: E402
-from tinygrad_ce.program import compiled  # noqa: E402
-from tinygrad_ce.program.compiled import Compiled  # noqa: E402
+from tinygrad_ce.program import run  # noqa: E402
+from tinygrad_ce.program.run import Compiled  # noqa: E402
 from tinygrad_ce.train import Trainer  # noqa: E402
 from tinygrad_ce.variable import write  # noqa: E402
 
@@ -33,8 +33,8 @@ def as_python(text):
 @contextmanager
 def loops_as_python():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compiled.files, "function_of", as_python)
-        patch.setattr(compiled.files, "seal", lambda name: None)
+        patch.setattr(run.code_cache, "function_of", as_python)
+        patch.setattr(run.code_cache, "seal", lambda name: None)
         yield
 
 

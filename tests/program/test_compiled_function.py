@@ -30,8 +30,8 @@ from program.loops_as_python import (
 import tinygrad_ce as tg
 from tinygrad_ce import losses, nn
 from tinygrad_ce.core import REGISTRY, primitive
-from tinygrad_ce.program import CannotLower, compiled, loops
-from tinygrad_ce.program.compiled import Compiled
+from tinygrad_ce.program import CannotLower, run, schedule
+from tinygrad_ce.program.run import Compiled
 
 
 @pytest.fixture
@@ -175,7 +175,7 @@ def test_memory_names_every_role_and_adds_up():
         what: int(size.replace(",", ""))
         for size, what in (re.match(r" *([\d,]+) bytes  (.*?):", r).groups() for r in rows)
     }
-    assert list(rows) == list(loops.ROLES.values())
+    assert list(rows) == list(schedule.ROLES.values())
     assert all(size > 0 for size in rows.values())
     assert total == f"{sum(rows.values()):,} bytes, allocated once"
     assert rows["the batch"] == ROWS * (3 + 1) * 8
@@ -201,13 +201,13 @@ def test_the_gradient_of_the_loss_is_said_in_the_loops():
 def test_the_loops_are_python_with_the_printed_lines_as_comments(name):
     program = Training(TRAININGS[name]).program()
     text = program.lowered
-    (run,) = [node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)]
-    assert run.name == "run"
+    (function,) = [node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)]
+    assert function.name == "run"
     comments = {line.strip() for line in text.splitlines() if line.strip().startswith("# ") and " = " in line}
     said = {ast.unparse(ast.parse(comment[2:])) for comment in comments}
     lines = {ast.unparse(line) for line in ast.parse(program.source).body[-1].body}
     assert said <= lines
-    kept = {i.result.name for i in program.instructions} & {b.name for b in compiled.lowered(program).buffers}
+    kept = {i.result.name for i in program.instructions} & {b.name for b in run.lowered(program).buffers}
     together = {i.result.name for i in program.instructions if i.op.name.endswith("xent_grad")}  # with the loss
     told = {line.split(" = ")[0] for line in said} | together
     assert len(kept) > 6

@@ -21,9 +21,9 @@ from program.loops_as_python import (
 )
 
 import tinygrad_ce as tg
-from tinygrad_ce.program.compiled import Compiled
-from tinygrad_ce.program.recorded import of_loss
-from tinygrad_ce.program.simplified import simplified
+from tinygrad_ce.program import Program
+from tinygrad_ce.program.passes import simplified
+from tinygrad_ce.program.run import Compiled
 
 rng = np.random.default_rng(5)
 PLACES = st.integers(0, 30)
@@ -61,7 +61,7 @@ def test_gradients_of_random_graphs_are_the_same_in_every_way(graph, seed):
     given = Graph(graph, seed)
     loss = run_graph(graph, given.inputs, *given.batches[0])
     expected = dict(zip((f"d_{x.name}" for x in given.inputs), tg.gradients(loss, given.inputs), strict=True))
-    program, names = simplified(of_loss(loss)), {}
+    program, names = simplified(Program.of_loss(loss)), {}
     exec(program.source, names)
     with loops_as_python():
         found = [program.run(*examples(program)), Compiled(program).step(*examples(program))]

@@ -29,10 +29,9 @@ from samples import SAMPLES, primitives
 import tinygrad_ce as tg
 from tinygrad_ce import losses, nn
 from tinygrad_ce.core import REGISTRY
-from tinygrad_ce.program import CannotLower, compiled, loops
-from tinygrad_ce.program.compiled import Compiled
-from tinygrad_ce.program.recorded import of_loss
-from tinygrad_ce.program.simplified import simplified
+from tinygrad_ce.program import CannotLower, Program, run, schedule
+from tinygrad_ce.program.passes import simplified
+from tinygrad_ce.program.run import Compiled
 
 # ---- every primitive
 
@@ -63,7 +62,7 @@ def test_the_loops_of_every_primitive_give_its_gradients(name):
             if loss is None:
                 continue
             expected = [loss.data, *tg.gradients(loss, list(leaves.values()))]
-            program = simplified(of_loss(loss))
+            program = simplified(Program.of_loss(loss))
         try:
             answers = dict(zip(program.outputs, Compiled(program).step(*examples(program)), strict=True))
         except CannotLower as error:
@@ -135,8 +134,8 @@ def test_compiled_products_of_all_sizes_equal_those_of_numpy(case, dtype):
 
 @pytest.mark.parametrize("way", [in_loops, by_numba])
 def test_large_products_are_left_to_the_blas(way, monkeypatch):
-    monkeypatch.setattr(loops, "SMALL_PRODUCT", 0)
-    monkeypatch.setattr(compiled, "_lowered", {})
+    monkeypatch.setattr(schedule, "MAX_LOOP_PRODUCT", 0)
+    monkeypatch.setattr(run, "_lowered", {})
     assert Training(TRAININGS["tanh"]).program().lowered.count("_rows)") >= 5
     assert_same_training(way, TRAININGS["tanh"])
 

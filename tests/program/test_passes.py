@@ -24,8 +24,7 @@ from program.traced_steps import (
 
 import tinygrad_ce as tg
 from tinygrad_ce.optim import SGD, Adam
-from tinygrad_ce.program import simplified as passes
-from tinygrad_ce.program import tracing
+from tinygrad_ce.program import Program, passes, tracing
 
 # ---- what is printed
 
@@ -76,7 +75,7 @@ def test_what_is_printed_runs_with_numpy_alone():
 
 # ---- passes
 
-PASSES = [passes.without_idle, passes.with_constants_folded, passes.with_equals_shared, passes.without_unused]
+PASSES = [passes.remove_identities, passes.fold_constants, passes.share_common_subexpressions, passes.drop_dead_code]
 
 
 def wasteful():
@@ -116,7 +115,7 @@ def outcome(make, arrays, *some):
     before = len(program.instructions)
     for each in some:
         program = each(program)
-    answers = [plain(program.run(*arrays)) for _ in range(2)]
+    answers = [plain(Program.of(program).run(*arrays)) for _ in range(2)]
     return [a for answer in answers for a in answer] + living(things), len(program.instructions) - before
 
 
@@ -130,7 +129,7 @@ def test_no_pass_changes_what_a_step_does(name):
             assert a.dtype == b.dtype
 
 
-@pytest.mark.parametrize("each", [p for p in PASSES if p is not passes.with_constants_folded])
+@pytest.mark.parametrize("each", [p for p in PASSES if p is not passes.fold_constants])
 def test_each_pass_finds_something(each):
     assert outcome(wasteful, (X,), each)[1] < 0
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import tinygrad_ce as tg
-from tinygrad_ce.program.recorded import of_loss, tidy
+from tinygrad_ce.program import Program
+from tinygrad_ce.program.record import tidy
 
 
 def number(value, name):
@@ -130,7 +131,7 @@ def test_a_program_whose_loss_is_one_operation_runs(f, dtype):
     x = number(np.array([[0.5, -1.0, 2.0], [1.0, 0.25, -3.0]], dtype), "x")
     loss = f(x)
     loss.backward()
-    answers = run(tg.source(loss), *(value.example for value in of_loss(loss).inputs))
+    answers = run(tg.source(loss), *(value.example for value in Program.of_loss(loss).inputs))
     np.testing.assert_allclose(answers[0], loss.data, rtol=1e-6)
     np.testing.assert_allclose(answers[1], x.grad, rtol=1e-6)
 

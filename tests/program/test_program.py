@@ -6,9 +6,8 @@ from samples import SAMPLES
 
 import tinygrad_ce as tg
 from tinygrad_ce.core import REGISTRY
-from tinygrad_ce.program.recorded import of_loss
-from tinygrad_ce.program.simplified import simplified, with_equals_shared, without_idle, without_unused
-from tinygrad_ce.program.straight import Program
+from tinygrad_ce.program import Program
+from tinygrad_ce.program.passes import drop_dead_code, remove_identities, share_common_subexpressions, simplified
 
 
 def run(program, loss):
@@ -23,7 +22,7 @@ def run(program, loss):
 
 def assert_printed_equals_eager(loss, leaves, rtol=1e-12):
     eager = tg.gradients(loss, list(leaves.values()))
-    for program in (of_loss(loss), simplified(of_loss(loss))):
+    for program in (Program.of_loss(loss), simplified(Program.of_loss(loss))):
         answers = run(program, loss)
         np.testing.assert_allclose(answers["loss"], loss.data, rtol=rtol)
         for (name, leaf), expected in zip(leaves.items(), eager, strict=True):
@@ -93,7 +92,7 @@ def test_batch_norm_dropout_and_embedding_print_what_they_do():
     model = network(np.float64, tg.nn.Embedding(4, 3), tg.nn.BatchNorm(3), tg.nn.Dropout(0.5), tg.nn.Dense(3, 4))
     model.train()
     cost = tg.losses.softmax_cross_entropy(model(Y), Y)
-    program = simplified(of_loss(cost))
+    program = simplified(Program.of_loss(cost))
     answers = run(program, cost)
     parameters = [p for _, p in model.named_parameters()]
     eager = tg.gradients(cost, parameters)
@@ -131,7 +130,7 @@ def test_names_of_the_user_are_kept_and_never_clash():
     b = tg.Tensor(3.0, requires_grad=True, name="my.weird-name")
     hidden = (a * b).named("loss")
     cost = hidden + tg.Tensor(1.0, requires_grad=True, name="lambda") + tg.Tensor(1.0, requires_grad=True)
-    program = simplified(of_loss(cost))
+    program = simplified(Program.of_loss(cost))
     answers = run(program, cost)
     assert "    loss = " in program.source  # the user's name
     assert sorted(float(v) for k, v in answers.items() if k.startswith("d_")) == [1, 1, 2, 3]
@@ -157,29 +156,29 @@ def test_what_a_loss_has_prepared_is_said():
 def test_a_gradient_that_is_another_one_or_a_constant_is_answered_too():
     x = tg.Tensor([1.0, 2.0], requires_grad=True, name="x")
     y = tg.Tensor([3.0, 4.0], requires_grad=True, name="y")
-    answers = run(simplified(of_loss((x + y).sum())), None)
+    answers = run(simplified(Program.of_loss((x + y).sum())), None)
     np.testing.assert_array_equal(answers["d_x"], [1, 1])
     np.testing.assert_array_equal(answers["d_y"], [1, 1])
     alone = tg.Tensor(5.0, requires_grad=True, name="x")
-    np.testing.assert_array_equal(run(simplified(of_loss(alone * 1)), None)["d_x"], 1)
+    np.testing.assert_array_equal(run(simplified(Program.of_loss(alone * 1)), None)["d_x"], 1)
 
 
 def test_each_pass_leaves_what_is_computed_as_it_was():
     x = tg.Tensor(X, requires_grad=True, name="x")
     cost = (tg.ops.exp(x) * tg.ops.exp(x)).reshape(8, 3).sum()
     tg.ops.exp(x).sum()  # nobody needs this one
-    program = of_loss(cost)
+    program = Program.of_loss(cost)
     expected = tg.gradients(cost, x)
     sizes = {}
-    for run_pass in (lambda p: p, without_idle, with_equals_shared, without_unused):
+    for run_pass in (lambda p: p, remove_identities, share_common_subexpressions, drop_dead_code):
         changed = run_pass(program)
         assert isinstance(changed, Program)
         answers = run(changed, cost)
         np.testing.assert_allclose(answers["d_x"], expected, rtol=1e-13)
         np.testing.assert_allclose(answers["loss"], cost.data, rtol=1e-13)
         sizes[getattr(run_pass, "__name__", "")] = len(changed.instructions)
-    assert sizes["without_idle"] < sizes["<lambda>"]
-    assert sizes["with_equals_shared"] < sizes["<lambda>"]
+    assert sizes["remove_identities"] < sizes["<lambda>"]
+    assert sizes["share_common_subexpressions"] < sizes["<lambda>"]
 
 
 def test_what_cannot_be_printed_says_why():

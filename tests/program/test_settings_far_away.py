@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tinygrad_ce as tg
-from tinygrad_ce.program.surroundings import models_of, parameters_of
+from tinygrad_ce.program.effects import models_of, parameters_of
 
 X = np.array([[1.0, 2.0, 3.0]])  # of sum 6
 FACTOR = 1.0

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import tinygrad_ce as tg
-from tinygrad_ce.program.surroundings import Settings
+from tinygrad_ce.program.effects import Settings
 
 X = np.array([[1.0, 2.0, 3.0]])
 RATE = 2.0

@@ -251,7 +251,7 @@ def test_the_gradient_of_an_argument_is_there_for_a_tensor_that_wants_it():
 def test_an_argument_that_is_a_parameter_elsewhere_is_only_an_array():
     program = tg.trace(lambda x: (x * w).sum(), w)
     assert program.run(w) == 14
-    assert [x.role for x in program.inputs] == ["input", "kept"]
+    assert [x.role for x in program.inputs] == ["input", "state"]
 
 
 # ---- names

@@ -26,7 +26,7 @@ from program.traced_steps import (
 
 import tinygrad_ce as tg
 from tinygrad_ce.optim import SGD, AdaGrad, Adam, AdamW, Cosine, Optimizer, RMSprop, clip_grad_norm
-from tinygrad_ce.program.straight import Number
+from tinygrad_ce.program.ir import Number
 
 LABELLED = [(x, np.roll(Y, k)) for k, (x,) in enumerate(BATCHES)]
 

@@ -6,6 +6,7 @@ import numpy as np
 
 import tinygrad_ce as tg
 from tinygrad_ce.optim import SGD, Adam, Cosine, clip_grad_norm
+from tinygrad_ce.program.evaluate import tick
 from tinygrad_ce.variable import write
 
 X = np.random.default_rng(0).normal(size=(4, 3))
@@ -95,7 +96,7 @@ def as_printed(step, *examples):
         answers = [np.array(a) for a in (answers if isinstance(answers, tuple) else (answers,))]
         for kept, new in zip(program.updates, answers[len(program.outputs) :], strict=True):
             write(kept.variable, new)
-        program.tick()
+        tick(program)
         return tuple(answers[: len(program.outputs)])
 
     return run

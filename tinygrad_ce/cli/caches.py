@@ -12,7 +12,7 @@ from rich.table import Table
 from tinygrad_ce import cache as places
 from tinygrad_ce.cli import terminal
 from tinygrad_ce.kernels import warmup as ahead
-from tinygrad_ce.program import files
+from tinygrad_ce.program import code_cache
 
 
 def cache(
@@ -24,10 +24,10 @@ def cache(
     if folder is None:
         raise OSError("nothing is kept: there is no directory for compiled code that only you can write to")
     if clear:
-        count = files.clear()
+        count = code_cache.clear()
         console.print(f"removed {_compiled_steps(count)} from {folder}", highlight=False, soft_wrap=True)
         return
-    programs = files.listing()
+    programs = code_cache.listing()
     table = Table("step", "last used", title=_compiled_steps(len(programs)))
     table.add_column("kB", justify="right")
     for program in programs:
@@ -36,7 +36,7 @@ def cache(
     if programs:
         console.print(table)
     total = sum(program.bytes for program in programs) / 1e6
-    words = f"{total:.1f} MB in {folder}; beyond {files.LIMIT / 1e6:.0f} MB the oldest are removed"
+    words = f"{total:.1f} MB in {folder}; beyond {code_cache.LIMIT / 1e6:.0f} MB the oldest are removed"
     console.print(words, highlight=False, soft_wrap=True)
 
 

@@ -44,7 +44,7 @@ def jit(loop: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _is_generated(loop: Callable[..., Any]) -> bool:
-    """Whether it is a compiled training step, whose files program/files.py names, lists and removes."""
+    """Whether it is a compiled training step, whose files program/code_cache.py names, lists and removes."""
     return loop.__module__.startswith("step_")
 
 

@@ -15,8 +15,9 @@ import numpy as np
 
 from tinygrad_ce.core import Array
 from tinygrad_ce.nn import Module
-from tinygrad_ce.program.compiled import Compiled, drawn, lowered
-from tinygrad_ce.program.tracing import trace, traced_once
+from tinygrad_ce.program.evaluate import tick
+from tinygrad_ce.program.run import Compiled, drawn, lowered
+from tinygrad_ce.program.tracing import trace_step, traced_once
 
 PATIENCE = 0.05  # seconds of compiled steps after which Ctrl-C and the progress bar get their turn
 
@@ -145,7 +146,7 @@ class _Batches:
         self, step: Callable[..., Any], data: tuple[Array, Array], size: int, models: Sequence[Module]
     ) -> None:
         self.step, self.examples, self.models = step, tuple(array[:size] for array in data), models
-        self.compiled = Compiled(trace(step, *self.examples, models=models), batched=True)
+        self.compiled = Compiled(trace_step(step, *self.examples, models=models), batched=True)
         self.compiled.prepare()
         self.size = size
         self.all = tuple(array.reshape(-1) for array in data)
@@ -180,7 +181,7 @@ class _Batches:
             compiled.kept_memory[:] = before
             return None
         self.newest = True
-        compiled.program.tick(steps)
+        tick(compiled.program, steps)
         return Steps(rows.reshape(steps, self.size), losses, predictions.reshape(steps, *shape))
 
     def put_back(self) -> None:

@@ -13,9 +13,9 @@ from tinygrad_ce.backward import recording, walk
 from tinygrad_ce.core import Array, Primitive, Tensor, array_of, interpreted
 from tinygrad_ce.nn import Module
 from tinygrad_ce.optim import Optimizer
-from tinygrad_ce.program.recorded import Writer, tidy
-from tinygrad_ce.program.straight import Number, Program, Value
-from tinygrad_ce.program.surroundings import OutdatedError, TraceError
+from tinygrad_ce.program.effects import OutdatedError, TraceError
+from tinygrad_ce.program.ir import Function, Number, Value
+from tinygrad_ce.program.record import Writer, tidy
 from tinygrad_ce.variable import Attribute, Variable
 
 
@@ -74,7 +74,7 @@ class Tracer(Writer):
                 if parameter.data.flags.writeable:
                     parameter.data[...] = before
 
-    def program(self, answer: Any) -> Program:
+    def program(self, answer: Any) -> Function:
         """What has been heard, as the program of a step that answers with this."""
         single = not isinstance(answer, (tuple, list))
         answers = () if answer is None else (answer,) if single else tuple(answer)
@@ -94,7 +94,7 @@ class Tracer(Writer):
         fixed = [f"shapes and dtypes: {shapes}"] if shapes else []
         fixed += dict.fromkeys(_mode_in_words(module) for module in self.modules if _depends_on_mode(module))
         rest = self.numbers, self.optimizers, fixed, self.looked, single
-        return Program(self.inputs, self.instructions, outputs, self.updates, *rest)
+        return Function(self.inputs, self.instructions, outputs, self.updates, *rest)
 
     def give_users_names(self) -> None:
         """Call results as the user has named them, which is done after their operations were written down."""
@@ -155,7 +155,7 @@ class Tracer(Writer):
         elif isinstance(x, Variable):
             if id(x) not in self.values:
                 name = f"{x.name}_{self.updating}" if self.section == "update" else x.name
-                self.input(x, Value(self.free(tidy(name or "state")), for_reading(x.data), "kept", variable=x))
+                self.input(x, Value(self.free(tidy(name or "state")), for_reading(x.data), "state", variable=x))
         elif id(x) not in self.values:  # weights that are an input of the step, or computed in it, are not fixed
             self.input(x, Value(self.free(x.name or "constant"), x.data, "fixed"))
         return x
@@ -168,7 +168,7 @@ class Tracer(Writer):
         """Random numbers: new ones in each step."""
         tensor = Tensor(np.ones(shape, dtype))
         draw = partial(sample, shape, dtype)
-        self.input(tensor, Value(self.free(sample.__name__), tensor.data, "drawn", draw=draw))
+        self.input(tensor, Value(self.free(sample.__name__), tensor.data, "random", draw=draw))
         return tensor
 
     def numbers_of(self, inner: Any, x: Any, why: str | Callable[[Array], Any]) -> Array:
@@ -193,12 +193,12 @@ class Tracer(Writer):
             if self.section == "update":
                 raise TraceError(f"{x.label} is used in the optimizer's update, and no step of the program has made it")
             self.parameters.append((x, array.copy()))
-            return self.input(x, Value(self.free(tidy(x.name or "W")), array, "kept", variable=x))
+            return self.input(x, Value(self.free(tidy(x.name or "W")), array, "state", variable=x))
         for module in self.modules:  # a fixed array of a layer, such as a mask
             for attribute, value in vars(module).items():
                 if value is x:
                     held = Attribute(module, attribute)
-                    return self.input(x, Value(self.free(tidy(attribute)), for_reading(array), "kept", variable=held))
+                    return self.input(x, Value(self.free(tidy(attribute)), for_reading(array), "state", variable=held))
         raise TraceError(
             f"an array of shape {array.shape} comes from outside of the step (argument {argument} of an operation): "
             "pass it to the step as an input. If it was computed in the step, then not with tensors: use tg.ops or "

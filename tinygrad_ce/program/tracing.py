@@ -15,9 +15,7 @@ import numpy as np
 from tinygrad_ce.backward import recording
 from tinygrad_ce.core import Tensor, array_of
 from tinygrad_ce.nn import Module
-from tinygrad_ce.program.simplified import simplified
-from tinygrad_ce.program.straight import Program, Value
-from tinygrad_ce.program.surroundings import (
+from tinygrad_ce.program.effects import (
     TraceError,
     for_reading_only,
     models_of,
@@ -25,41 +23,23 @@ from tinygrad_ce.program.surroundings import (
     parameters_of,
     unchanged,
 )
+from tinygrad_ce.program.ir import Function, Value
+from tinygrad_ce.program.passes import simplified
 from tinygrad_ce.program.tracer import Tracer
 from tinygrad_ce.source_lines import tracking
 
 
-def trace(step: Callable[..., Any], *examples: Any, models: Sequence[Module] | None = None) -> Program:
-    """The program of a step: forward, backward and the optimizer's update.
-
-    step: a function of arrays, which computes a loss and may call `zero_grad()`, `loss.backward()`, `clip_grad_norm`
-    and `optimizer.step()`; it returns tensors. examples: arrays (or tensors) as it will be called with.
-    The step is run (twice, so that numbers which depend on the data are noticed), and nothing is changed by it: no
-    parameter, no running average, no generator of random numbers; gradients are None afterwards.
-    What tracing fixes (shapes, training mode) is listed in `program.fixed`.
-    models: those whose other attributes must stay as they are meanwhile; if None, those that the function refers to.
-    Raises TraceError for what a program cannot hold: `if` on values, `float(t)`, arrays from outside of the step.
-
-    >>> w = Tensor([1.0, 2.0], requires_grad=True, name="w")
-    >>> print(trace(lambda x: (x * w).sum(), np.array([3.0, 4.0])))
-    import numpy as np
-    <BLANKLINE>
-    <BLANKLINE>
-    def step(x, w):
-        # forward
-        t1 = x * w      # (2,)
-        out = t1.sum()  # ()
-        return out
-    """
+def trace_step(step: Callable[..., Any], *examples: Any, models: Sequence[Module] | None = None) -> Function:
+    """What `tg.trace` wraps: the step as data. Arguments and errors are those of `tg.trace`."""
     return _program(step, examples, models_of(step) if models is None else models, twice=True)
 
 
-def traced_once(step: Callable[..., Any], *examples: Any, models: Sequence[Module]) -> Program:
+def traced_once(step: Callable[..., Any], *examples: Any, models: Sequence[Module]) -> Function:
     """As `trace`, of a step that has been traced before: whether numbers depend on the data is known."""
     return _program(step, examples, models, twice=False)
 
 
-def _program(step: Callable[..., Any], examples: Sequence[Any], models: Sequence[Module], twice: bool) -> Program:
+def _program(step: Callable[..., Any], examples: Sequence[Any], models: Sequence[Module], twice: bool) -> Function:
     tracers = [Tracer(), Tracer(again=True)][: 1 + twice]
     modules = [m for model in models for m in model.modules()]
     for tracer in tracers:
@@ -76,7 +56,7 @@ def _program(step: Callable[..., Any], examples: Sequence[Any], models: Sequence
 
 
 def _check_with_other_data(
-    step: Callable[..., Any], examples: Sequence[Any], program: Program, first: Tracer, second: Tracer
+    step: Callable[..., Any], examples: Sequence[Any], program: Function, first: Tracer, second: Tracer
 ) -> None:
     """TraceError if the step does something else with other rows, parameters and learning rates."""
     with warnings.catch_warnings(), np.errstate(all="ignore"), nudged(first.parameters):
@@ -96,7 +76,7 @@ _WRITTEN = (
 )
 
 
-def _traced(step: Callable[..., Any], examples: Sequence[Any], tracer: Tracer | None = None) -> Program:
+def _traced(step: Callable[..., Any], examples: Sequence[Any], tracer: Tracer | None = None) -> Function:
     tracer = tracer or Tracer()
     arguments = [tracer.example(x, name) for x, name in zip(examples, _names(step, len(examples)), strict=True)]
     parameters = tracer.visible = parameters_of(step)
@@ -120,7 +100,7 @@ def _other(x: Any) -> Any:
     return Tensor(array, requires_grad=True) if isinstance(x, Tensor) and x.requires_grad else array
 
 
-def _with_names_again(program: Program) -> Program:
+def _with_names_again(program: Function) -> Function:
     """What becomes of W is called W again, if nothing needs the old one after that line."""
     last = {x: k for k, i in enumerate(program.instructions) for x in i.inputs if isinstance(x, Value)}
     made = {i.result: k for k, i in enumerate(program.instructions)}
@@ -146,7 +126,7 @@ def _names(step: Callable[..., Any], count: int) -> list[str]:
     return named + [f"x{i + 1}" for i in range(len(named), count)]
 
 
-def _check_same(program: Program, other: Program) -> None:
+def _check_same(program: Function, other: Function) -> None:
     """Raise if the step has done something else for other data: then it depends on values."""
     mine = [_written(i) for i in program.instructions]
     theirs = [_written(i) for i in other.instructions]
@@ -175,7 +155,7 @@ def _seen(x: Value) -> Any:
     return x.name, x.shape, x.example.tobytes() if x.role in ("constant", "fixed") else None
 
 
-def _answered(program: Program) -> Any:
+def _answered(program: Function) -> Any:
     made = {i.result: k for k, i in enumerate(program.instructions)}
 
     def which(x: Value) -> Any:

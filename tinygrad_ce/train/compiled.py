@@ -101,6 +101,8 @@ def _epochs(loop: Loop, X: Array, y: Array, batch_size: int, generator: np.rando
 
 def _loss_accepts_targets(loop: Loop, epochs: Epochs, y: Array) -> bool:
     """Whether the loss takes all targets. Compiled loops do not look; the eager loop will say what is wrong."""
+    from tinygrad_ce.program.evaluate import check
+
     program = epochs.whole.compiled.program
     predictions = list(program.outputs.values())[1].example
     if predictions.ndim == 0 or len(predictions) != epochs.batch:
@@ -108,7 +110,7 @@ def _loss_accepts_targets(loop: Loop, epochs: Epochs, y: Array) -> bool:
     with no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            program.check(dict(zip(program.arguments, epochs.data, strict=True)))
+            check(program, dict(zip(program.arguments, epochs.data, strict=True)))
             loop.trainer.loss(Tensor(np.resize(predictions, (len(y), *predictions.shape[1:]))), y)
         except (ValueError, TypeError, IndexError):
             return False

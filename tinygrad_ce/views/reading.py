@@ -20,9 +20,10 @@ from tinygrad_ce.core import Array, Primitive, Tensor, interpreter
 from tinygrad_ce.errors import writing_line
 from tinygrad_ce.graph import reachable
 from tinygrad_ce.kernels.attach import set_aside
-from tinygrad_ce.program.printed import expression_of, literal, source
-from tinygrad_ce.program.recorded import as_computed, record
-from tinygrad_ce.program.straight import Instruction, Value
+from tinygrad_ce.program import source
+from tinygrad_ce.program.ir import Instruction, Value
+from tinygrad_ce.program.numpy_text import expression_of, literal
+from tinygrad_ce.program.record import as_computed, record
 from tinygrad_ce.source_lines import CallSite, Line, calls_around, line_of
 from tinygrad_ce.views.formula import Formula
 from tinygrad_ce.views.textbook import FUNCTIONS, textbook_form, textbook_rule

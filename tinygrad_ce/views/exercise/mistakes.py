@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.core import Array
-from tinygrad_ce.program.straight import unused
+from tinygrad_ce.program.ir import unused
 from tinygrad_ce.views.exercise.crossed import arguments_of, crossed, is_weighted_mean
 from tinygrad_ce.views.exercise.rounding import rounding
 from tinygrad_ce.views.exercise.slips import names_in, slips

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.core import Array
-from tinygrad_ce.program.straight import Instruction, Value
+from tinygrad_ce.program.ir import Instruction, Value
 from tinygrad_ce.views.formula import Formula
 from tinygrad_ce.views.reading import Graph, Node
 

@@ -1,16 +1,15 @@
-"""What a program is: values, and instructions that make one from others, in a straight line."""
+"""The intermediate representation: values, and instructions that make one from others, in a straight line."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.core import Array, Primitive, interpreter
-from tinygrad_ce.variable import plain_array
+from tinygrad_ce.core import Array, Primitive
 
 
 def unused(name: str, taken: set[str]) -> str:
@@ -70,8 +69,8 @@ class Number(float):
 class Value:
     """An array of the program: its name, and what it was when the program was recorded.
 
-    role: "input" (data), "kept" (a parameter, an optimizer's memory, a running average: it lives in its `variable`),
-    "drawn" (random numbers, made anew by `draw` for each step), "fixed" (an array that belongs to a loss),
+    role: "input" (data), "state" (a parameter, an optimizer's memory, a running average: it lives in its `variable`),
+    "random" (random numbers, made anew by `draw` for each step), "fixed" (an array that belongs to a loss),
     "constant" (a number, or an array with one number everywhere, that a rule made up) or "result" (of an instruction).
     prepared: an input that is no tensor of the user's, but an array as a loss has passed it on.
     """
@@ -107,7 +106,7 @@ class Instruction:
 
 
 @dataclass(eq=False)
-class Program:
+class Function:
     """Instructions in the order in which they run.
 
     outputs: what it answers with, by name; two names may stand for one value.
@@ -135,95 +134,3 @@ class Program:
     def arguments(self) -> list[Value]:
         """The inputs that whoever runs the program has to pass."""
         return [x for x in self.inputs if x.role == "input"]
-
-    @property
-    def source(self) -> str:
-        """The program as standalone NumPy."""
-        from tinygrad_ce.program.printed import as_numpy
-
-        return as_numpy(self)
-
-    @property
-    def lowered(self) -> str:
-        """The program as loops, which Numba compiles: each with the printed line that it computes."""
-        from tinygrad_ce.program.compiled import lowered
-
-        return lowered(self).text
-
-    @property
-    def memory(self) -> str:
-        """How many bytes the compiled program needs for its arrays, and what for."""
-        from tinygrad_ce.program.compiled import lowered
-
-        return lowered(self).memory
-
-    def run(self, *arrays: Any) -> Any:
-        """One step, one primitive after the other: the results, and the parameters and their like are updated.
-
-        Raises TypeError and ValueError for arrays of another number, shape or dtype than it was traced with.
-        """
-        numbers = {name: read(1)[0].item() for name, read in self.numbers.items()}
-        known: dict[Value, Any] = dict(self.given(arrays))
-
-        def of(x: Any) -> Any:
-            if isinstance(x, Number):
-                return eval(x.text, {}, dict(numbers))
-            if not isinstance(x, Value):
-                return x
-            return x.example if x.role == "constant" else known[x]
-
-        for i in self.instructions:
-            known[i.result] = np.asarray(i.op.run(*map(of, i.inputs), **i.params))
-        answers = tuple(np.array(of(value)) for value in self.outputs.values())
-        for kept, new in [(kept, np.array(of(new))) for kept, new in self.updates.items()]:
-            interpreter.get().write(kept.variable, new)
-        self.tick()
-        return self.answer(answers)
-
-    def tick(self, steps: int = 1) -> None:
-        """Count some steps of the program as steps of its optimizers."""
-        for optimizer, without in self.optimizers.items():
-            optimizer.tick(without, steps)
-
-    def answer(self, answers: tuple[Array, ...]) -> Any:
-        """What the step returned: one array, several, or nothing."""
-        if self.single:
-            return answers[0] if answers else None
-        return answers
-
-    def given(self, arrays: tuple[Any, ...]) -> Iterator[tuple[Value, Array]]:
-        """Each input with its array: as passed, read where it is kept, or drawn."""
-        checked = iter(self.checked(arrays))
-        for x in self.inputs:
-            if x.role == "input":
-                yield x, next(checked)
-            elif x.variable is not None:
-                yield x, x.variable.data
-            else:
-                yield x, x.draw() if x.draw is not None else x.example
-
-    def checked(self, arrays: tuple[Any, ...]) -> list[Array]:
-        """The arrays that were passed, if they are what the program was traced with."""
-        expected = self.arguments
-        names = ", ".join(x.name for x in expected)
-        if len(arrays) != len(expected):
-            raise TypeError(f"this program takes {len(expected)} arrays ({names}), and {len(arrays)} were passed")
-        found = []
-        for x, given in zip(expected, arrays, strict=True):
-            array = plain_array(given)
-            if array.shape != x.shape or array.dtype != x.dtype:
-                raise ValueError(
-                    f"{x.name} has shape {array.shape} and dtype {array.dtype}; the program was traced with shape "
-                    f"{x.shape} and dtype {x.dtype}: trace again with such an array, or use tg.compile, which does"
-                )
-            found.append(array)
-        self.check(dict(zip(expected, found, strict=True)))
-        return found
-
-    def check(self, arrays: Mapping[Value, Array]) -> None:
-        """Look at the arrays as the step has looked at its examples: a label that is no class raises as there."""
-        for value, look in self.checks:
-            look(arrays[value])
-
-    def __str__(self) -> str:
-        return self.source

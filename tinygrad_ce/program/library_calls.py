@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_ce import ops
-from tinygrad_ce.program.arrays import CannotLower, Node, Written, broadcast_to, mapped, node_of
+from tinygrad_ce.program.abstract import AbstractArray, CannotLower, Node, broadcast_to, mapped, node_of
 
 if TYPE_CHECKING:
-    from tinygrad_ce.program.loops import Buffer, Lowering
-    from tinygrad_ce.program.straight import Instruction
+    from tinygrad_ce.program.ir import Instruction
+    from tinygrad_ce.program.schedule import Buffer, Lowering
 
 KERNELS = {
     ops.xent: ("xent", False),
@@ -49,7 +49,7 @@ def node(i: Instruction, inputs: list[Any]) -> Node | None:
 
 
 def _as(dtype: np.dtype[Any], x: Any) -> Node:
-    x = x if isinstance(x, Written) else Written(node_of(np.asarray(x, dtype)))
+    x = x if isinstance(x, AbstractArray) else AbstractArray(node_of(np.asarray(x, dtype)))
     return x.node if x.dtype == dtype else mapped("astype", x, dtype=dtype).node
 
 
@@ -62,12 +62,12 @@ def _weight(w: Node, z: Node, params: Any, which: str) -> Node:
     wanted = (1,) if single else z.shape if which == "sigmoid_xent" else z.shape[1:]
     if w.kind == "full":
         return Node("full", wanted, w.dtype, detail=w.detail)
-    return w if w.shape == wanted or single else broadcast_to(Written(w), wanted).node
+    return w if w.shape == wanted or single else broadcast_to(AbstractArray(w), wanted).node
 
 
 def call(plan: Lowering, of: Node, slopes: list[Node], last: bool) -> None:
     """The call of a kernel that fills a loss, its gradient, or both."""
-    from tinygrad_ce.program.loops import Statement
+    from tinygrad_ce.program.schedule import Statement
 
     which, params = of.detail
     loss = of if of.kind == "loss" else None

@@ -21,7 +21,7 @@ from tinygrad_ce import ops
 from tinygrad_ce.backward import recording, walk
 from tinygrad_ce.core import REGISTRY, Array, Primitive, Tensor, call, interpreted
 from tinygrad_ce.graph import reachable
-from tinygrad_ce.program.straight import Instruction, Program, Value, unused
+from tinygrad_ce.program.ir import Function, Instruction, Value, unused
 
 LETTERS = {
     **dict.fromkeys(("affine", "matmul", "contract"), "z"),
@@ -30,7 +30,7 @@ LETTERS = {
 }  # what results are called where nobody has named them
 
 
-def of_loss(loss: Tensor) -> Program:
+def of_loss(loss: Tensor) -> Function:
     """The forward and backward pass of a loss. ValueError if it has no history."""
     return record(loss).program
 
@@ -43,7 +43,7 @@ class Recorded:
     of the tensor that sends it and the position of the input: the instructions of the rule, and what it gives.
     """
 
-    program: Program
+    program: Function
     values: dict[int, Value]
     gradients: dict[int, Value]
     shares: dict[tuple[int, int], tuple[list[Instruction], Value]]
@@ -111,7 +111,7 @@ def _recorded(loss: Tensor, graph: dict[int, Tensor]) -> Recorded:
                 outputs[name] = gradients[tensor.serial]
     names = [result.name, *(f"d_{x.name}" for x in writer.inputs)]
     answers = {name: outputs[name] for name in names if name in outputs}
-    program = Program(writer.inputs, writer.instructions, answers, single=False)
+    program = Function(writer.inputs, writer.instructions, answers, single=False)
     return Recorded(program, writer.values, gradients, shares, writer.alive)
 
 

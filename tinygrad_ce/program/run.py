@@ -10,17 +10,18 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.core import Array, interpreter
-from tinygrad_ce.program import files
-from tinygrad_ce.program.arrays import CannotLower
-from tinygrad_ce.program.loops import Buffer, Lowered, Lowering
-from tinygrad_ce.program.straight import Program, Value
-from tinygrad_ce.program.surroundings import OutdatedError, Settings, models_of
-from tinygrad_ce.program.tracing import trace
+from tinygrad_ce.program import code_cache
+from tinygrad_ce.program.abstract import CannotLower
+from tinygrad_ce.program.effects import OutdatedError, Settings, models_of
+from tinygrad_ce.program.evaluate import answer_of, checked_arrays, run_step, tick
+from tinygrad_ce.program.ir import Function, Value
+from tinygrad_ce.program.schedule import Buffer, Lowered, Lowering
+from tinygrad_ce.program.tracing import trace_step
 from tinygrad_ce.source_lines import warn
 from tinygrad_ce.variable import plain_array
 
 
-def lowered(program: Program, batched: bool = False) -> Lowered:
+def lowered(program: Function, batched: bool = False) -> Lowered:
     """The loops of a program. CannotLower if an operation has none. Programs that are alike share them."""
     key = (batched, *_structure(program))
     if key not in _lowered:
@@ -33,7 +34,7 @@ def lowered(program: Program, batched: bool = False) -> Lowered:
 _lowered: dict[Any, Lowered] = {}
 
 
-def _structure(program: Program) -> Iterator[Any]:
+def _structure(program: Function) -> Iterator[Any]:
     """All that the loops depend on."""
     known = {x: f"input {k}" for k, x in enumerate(program.inputs)}
     for x in program.inputs:
@@ -60,13 +61,13 @@ class Compiled:
     batched: `run` takes all rows and the order in which the steps take them; else one batch at a time.
     """
 
-    def __init__(self, program: Program, batched: bool = False) -> None:
+    def __init__(self, program: Function, batched: bool = False) -> None:
         self.plan = lowered(program, batched)
-        self.name, self.function = files.function_of(self.plan.text)
+        self.name, self.function = code_cache.function_of(self.plan.text)
         buffers = self.plan.buffers
         self.inputs = [b for b in buffers if b.role == "input"]
-        kept = [b for b in buffers if b.role == "kept"]
-        self.arrays = {b: _aligned(b.bytes).view(b.dtype) for b in buffers if b.role not in ("temporary", "kept")}
+        kept = [b for b in buffers if b.role == "state"]
+        self.arrays = {b: _aligned(b.bytes).view(b.dtype) for b in buffers if b.role not in ("temporary", "state")}
         memory = _aligned(self.plan.total)
         self.arrays |= {b: _part(memory, b.offset, b) for b in buffers if b.role == "temporary"}
         starts = np.cumsum([0, *(-(-b.bytes // 64) * 64 for b in kept)])
@@ -77,13 +78,13 @@ class Compiled:
         self.fixed = (*(self.arrays[b] for b in buffers), *(m.T if turned else m for m, turned in matrices))
         self.formulas = [builtins.compile(text, "<number>", "eval") for text in self.plan.numbers]
 
-    def rebind(self, program: Program) -> None:
+    def rebind(self, program: Function) -> None:
         """Go on with another program of the same structure: its parameters and memories are others, perhaps."""
         self.program = program
         mine = dict(zip(self.plan.inputs, program.inputs, strict=True))
         values = {b: mine[b.value] for b in self.plan.buffers if b.value is not None}
-        self.drawn = [(b, values[b]) for b in self.plan.buffers if b.role == "drawn"]
-        self.kept = [(b, values[b]) for b in self.plan.buffers if b.role == "kept"]
+        self.drawn = [(b, values[b]) for b in self.plan.buffers if b.role == "random"]
+        self.kept = [(b, values[b]) for b in self.plan.buffers if b.role == "state"]
         for b in self.plan.buffers:
             if b.role == "fixed":
                 self.arrays[b][:] = np.asarray(values[b].example if b in values else b.content).reshape(-1)
@@ -92,7 +93,7 @@ class Compiled:
         """Have Numba compile the loops now, by a call that makes no step. CannotLower if it refuses."""
         whole = []
         if self.plan.batched:
-            kinds = [b.dtype for b in self.plan.buffers if b.role in ("input", "drawn")]
+            kinds = [b.dtype for b in self.plan.buffers if b.role in ("input", "random")]
             kinds += [b.dtype for b in dict.fromkeys(b for b, _ in self.plan.outputs.values())]
             whole = [np.empty(0, kind) for kind in kinds]
         try:
@@ -102,12 +103,12 @@ class Compiled:
                 raise
             said = str(error).strip().splitlines()
             raise CannotLower(f"Numba refuses its loops: {said[0] if said else type(error).__name__}") from error
-        files.seal(self.name)
+        code_cache.seal(self.name)
 
     def step(self, *arrays: Any) -> Any:
         """One step on one batch."""
         numbers = self.numbers(1)  # may raise OutdatedError, and nothing has been drawn yet
-        for array, b in zip(self.program.checked(arrays), self.inputs, strict=True):
+        for array, b in zip(checked_arrays(self.program, arrays), self.inputs, strict=True):
             self.arrays[b][:] = array.reshape(-1)
         for b, value in self.drawn:
             self.arrays[b][:] = drawn(value)
@@ -115,8 +116,8 @@ class Compiled:
         self.function(np.empty(0, np.int64), 1, numbers, *self.fixed)
         answers = tuple(self.arrays[b].reshape(shape).copy() for b, shape in self.plan.outputs.values())
         self.put_back()
-        self.program.tick()
-        return self.program.answer(answers)
+        tick(self.program)
+        return answer_of(self.program, answers)
 
     def fetch(self) -> None:
         """Copy what lives from step to step from where it lives."""
@@ -182,7 +183,7 @@ class CompiledStep:
 
     def _begin(self) -> None:
         """Forget what was compiled with other settings."""
-        self.programs: dict[Any, Compiled | Program] = {}
+        self.programs: dict[Any, Compiled | Function] = {}
         self.modules = [module for model in models_of(self.step) for module in model.modules()]
         self.settings = Settings(self.step)
 
@@ -210,8 +211,8 @@ class CompiledStep:
             self.programs[key] = self._compiled(given)
             return _run(self.programs[key], given)
 
-    def _compiled(self, arrays: list[Array]) -> Compiled | Program:
-        program = trace(self.step, *arrays)
+    def _compiled(self, arrays: list[Array]) -> Compiled | Function:
+        program = trace_step(self.step, *arrays)
         try:
             compiled = Compiled(program)
             compiled.prepare()
@@ -221,8 +222,8 @@ class CompiledStep:
             return program
 
 
-def _run(program: Compiled | Program, arrays: list[Array]) -> Any:
-    return program.step(*arrays) if isinstance(program, Compiled) else program.run(*arrays)
+def _run(program: Compiled | Function, arrays: list[Array]) -> Any:
+    return program.step(*arrays) if isinstance(program, Compiled) else run_step(program, tuple(arrays))
 
 
 def compile(step: Callable[..., Any]) -> CompiledStep:

@@ -13,8 +13,9 @@ from fresh import printed
 
 import tinygrad_ce as tg
 from tinygrad_ce import cache
-from tinygrad_ce.kernels import code_cache
-from tinygrad_ce.program import files
+from tinygrad_ce.kernels import code_cache as kernel_cache
+from tinygrad_ce.program import code_cache
+from tinygrad_ce.program import run as run_module
 
 numba = pytest.importorskip("numba")
 
@@ -41,16 +42,16 @@ def in_a_folder_of_its_own(monkeypatch, tmp_path_factory):
     monkeypatch.setattr(cache, "_found", path)
     monkeypatch.setattr(numba.config, "CACHE_DIR", "")
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    monkeypatch.setattr(files, "_loaded", {})
-    monkeypatch.setattr(files, "_sealed_now", set())
+    monkeypatch.setattr(code_cache, "_loaded", {})
+    monkeypatch.setattr(code_cache, "_sealed_now", set())
     yield path
     forget()
 
 
 def forget():
     """As a new process starts: nothing is loaded, nothing has been sealed."""
-    files._loaded.clear()
-    files._sealed_now.clear()
+    code_cache._loaded.clear()
+    code_cache._sealed_now.clear()
     for name in [name for name in sys.modules if name.startswith("step_")]:
         del sys.modules[name]
 
@@ -92,35 +93,35 @@ FOREIGN = "raise AssertionError('foreign code is executed')\n"
 
 
 def test_the_text_is_kept_under_a_name_made_of_its_content(folder):
-    name, run = files.function_of(PYTHON)
+    name, run = code_cache.function_of(PYTHON)
     assert run() == "ours"
     assert text_of(folder, name).read_text() == PYTHON
-    assert name == "step_" + hashlib.sha256((PYTHON + files._versions()).encode()).hexdigest()[:20]
-    other, _ = files.function_of(PYTHON + "\n")
+    assert name == "step_" + hashlib.sha256((PYTHON + code_cache._versions()).encode()).hexdigest()[:20]
+    other, _ = code_cache.function_of(PYTHON + "\n")
     assert other != name
     assert sorted(path.stem for path in (folder / "programs").iterdir()) == sorted([name, other])
 
 
 def test_another_version_of_numba_or_of_the_kernels_is_another_name(folder, monkeypatch):
-    assert numba.__version__ in files._versions()
-    name, _ = files.function_of(PYTHON)
-    monkeypatch.setattr(files, "_versions", lambda: "another")
-    assert files.function_of(PYTHON)[0] != name
+    assert numba.__version__ in code_cache._versions()
+    name, _ = code_cache.function_of(PYTHON)
+    monkeypatch.setattr(code_cache, "_versions", lambda: "another")
+    assert code_cache.function_of(PYTHON)[0] != name
 
 
 def test_what_is_kept_is_what_the_program_shows(folder):
     program = compiled()
-    assert text_of(folder, program.name).read_text() == program.plan.text == program.program.lowered
+    assert text_of(folder, program.name).read_text() == program.plan.text == run_module.lowered(program.program).text
 
 
 def test_programs_with_the_same_text_share_one_function_and_no_memory(folder):
     first, second = compiled(), compiled()
     assert first.function is second.function
-    assert len(files.listing()) == 1
+    assert len(code_cache.listing()) == 1
     for k in first.arrays.values():
         assert not any(np.shares_memory(k, mine) for mine in second.arrays.values())
     assert compiled(3.0).function is not first.function
-    assert len(files.listing()) == 2
+    assert len(code_cache.listing()) == 2
 
 
 @posix
@@ -137,18 +138,18 @@ def test_the_folder_is_closed_to_others(folder):
 
 @pytest.mark.parametrize("damage", [FOREIGN, "", FOREIGN + "#" * (len(PYTHON) - len(FOREIGN)), PYTHON + FOREIGN])
 def test_a_changed_text_is_never_executed_and_is_made_anew(folder, damage):
-    name, _ = files.function_of(PYTHON)
+    name, _ = code_cache.function_of(PYTHON)
     text_of(folder, name).write_text(damage)
     forget()
-    assert files.function_of(PYTHON)[1]() == "ours"
+    assert code_cache.function_of(PYTHON)[1]() == "ours"
     assert text_of(folder, name).read_text() == PYTHON
 
 
 def test_a_text_that_is_there_is_not_written_again(folder):
-    name, _ = files.function_of(PYTHON)
+    name, _ = code_cache.function_of(PYTHON)
     before = text_of(folder, name).stat()
     forget()
-    files.function_of(PYTHON)
+    code_cache.function_of(PYTHON)
     after = text_of(folder, name).stat()
     assert (before.st_mtime_ns, before.st_ino) == (after.st_mtime_ns, after.st_ino)
 
@@ -158,23 +159,23 @@ def bytecode(folder, name, monkeypatch):
     monkeypatch.setattr(sys, "dont_write_bytecode", False)
     monkeypatch.setattr(sys, "pycache_prefix", None)
     forget()
-    assert files.function_of(PYTHON)[0] == name
+    assert code_cache.function_of(PYTHON)[0] == name
     return next(folder.rglob(f"{name}.*pyc"), None)
 
 
 def test_foreign_bytecode_is_never_executed(folder, monkeypatch):
-    name, _ = files.function_of(PYTHON)
+    name, _ = code_cache.function_of(PYTHON)
     path = bytecode(folder, name, monkeypatch)
     if path is not None:  # none at all is right too
         path.write_bytes(path.read_bytes()[:16] + marshal.dumps(compile(FOREIGN, "foreign", "exec")))
     forget()
-    assert files.function_of(PYTHON)[1]() == "ours"
+    assert code_cache.function_of(PYTHON)[1]() == "ours"
 
 
 def test_bytecode_is_removed_with_its_program(folder, monkeypatch):
-    name, _ = files.function_of(PYTHON)
+    name, _ = code_cache.function_of(PYTHON)
     bytecode(folder, name, monkeypatch)
-    files.clear()
+    code_cache.clear()
     assert list(folder.rglob(f"{name}*")) == []
 
 
@@ -312,7 +313,7 @@ def test_what_is_damaged_or_foreign_is_never_executed_and_is_made_anew(shared_fo
     program = compiled(2.0)
     assert program.name == mine
     assert loaded(program) == (0, 1)
-    assert files._sealed(shared_folder, mine)
+    assert code_cache._sealed(shared_folder, mine)
     forget()
     assert loaded(compiled(2.0)) == (1, 0)
     assert loaded(compiled(7.0)) == (1, 0)
@@ -323,8 +324,8 @@ def test_without_the_seal_numba_would_execute_foreign_code(shared_folder, two, m
     """So the test above can fail."""
     replace_code(shared_folder, *two, ".nbc")
     with monkeypatch.context() as trusting:
-        trusting.setattr(files, "_sealed", lambda directory, name: True)
-        trusting.setattr(code_cache.hmac, "compare_digest", lambda found, expected: True)
+        trusting.setattr(code_cache, "_sealed", lambda directory, name: True)
+        trusting.setattr(kernel_cache.hmac, "compare_digest", lambda found, expected: True)
         with pytest.raises(AssertionError, match="77"):
             compiled(2.0)
     forget()
@@ -347,11 +348,11 @@ def test_without_numba_a_step_runs_as_numpy_after_a_warning(folder, monkeypatch)
     from tinygrad_ce.kernels import jit
 
     monkeypatch.setattr(jit, "numba", None)
-    monkeypatch.setattr(files, "_versions", files._versions.__wrapped__)
+    monkeypatch.setattr(code_cache, "_versions", code_cache._versions.__wrapped__)
     p = tg.Tensor([1.0, 2.0], requires_grad=True, name="p")
     with pytest.warns(UserWarning, match="runs as NumPy, because .* Numba is not installed"):
         assert tg.compile(lambda x: (x * p).sum())([3.0, 4.0]) == 11
-    assert files.listing() == []
+    assert code_cache.listing() == []
 
 
 def test_without_a_directory_it_is_compiled_all_the_same(folder, monkeypatch):
@@ -359,8 +360,8 @@ def test_without_a_directory_it_is_compiled_all_the_same(folder, monkeypatch):
     first = compiled()
     assert compiled().function is first.function
     assert list(folder.iterdir()) == []
-    assert files.listing() == []
-    assert files.clear() == 0
+    assert code_cache.listing() == []
+    assert code_cache.clear() == 0
 
 
 def test_a_directory_that_cannot_be_made_costs_one_warning(tmp_path):
@@ -380,7 +381,7 @@ def test_a_full_disk_is_no_obstacle(folder, monkeypatch):
     def full(path, text):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(files, "_write", full)
+    monkeypatch.setattr(code_cache, "_write", full)
     compiled()
 
 
@@ -401,13 +402,13 @@ IN_THE_WAY = {
 def test_what_stands_in_the_place_of_a_file_is_neither_waited_for_nor_followed(folder, which, ending):
     mine = folder / "mine"
     mine.write_text("mine")
-    name, _ = files.function_of(PYTHON)
+    name, _ = code_cache.function_of(PYTHON)
     path = text_of(folder, name).with_suffix(ending)
     path.unlink(missing_ok=True)
     IN_THE_WAY[which](path)
     forget()
-    assert files.function_of(PYTHON)[1]() == "ours"
-    files.seal(name)
+    assert code_cache.function_of(PYTHON)[1]() == "ours"
+    code_cache.seal(name)
     assert path.is_file()
     assert not path.is_symlink()
     assert path.stat().st_mode & 0o077 == 0
@@ -423,14 +424,14 @@ def test_a_directory_that_has_become_read_only_is_no_obstacle(folder):
 
 
 def test_a_seal_that_cannot_be_written_is_no_obstacle(folder, monkeypatch):
-    write = files._write
+    write = code_cache._write
 
     def no_seal(path, text):
         if path.suffix == ".json":
             raise OSError(28, "No space left on device")
         write(path, text)
 
-    monkeypatch.setattr(files, "_write", no_seal)
+    monkeypatch.setattr(code_cache, "_write", no_seal)
     program = compiled()
     assert not seal_of(folder, program.name).exists()
     forget()
@@ -455,24 +456,24 @@ def made_up(folder, name, used, size=1000):
 
 
 def names():
-    return [program.name for program in files.listing()]
+    return [program.name for program in code_cache.listing()]
 
 
 def test_the_listing_shows_what_was_used_last_first(folder):
-    assert files.listing() == []
+    assert code_cache.listing() == []
     made_up(folder, "step_b", used=2000, size=300)
     made_up(folder, "step_a", used=1000, size=500)
     made_up(folder, "step_c", used=3000, size=100)
     (folder / "programs" / "notes.py").write_text("not ours")
     assert names() == ["step_c", "step_b", "step_a"]
-    assert [(p.bytes, p.used) for p in files.listing()] == [(100, 3000), (300, 2000), (500, 1000)]
-    assert [sorted(f.suffix for f in p.files) for p in files.listing()] == [[".json", ".nbc", ".py"]] * 3
+    assert [(p.bytes, p.used) for p in code_cache.listing()] == [(100, 3000), (300, 2000), (500, 1000)]
+    assert [sorted(f.suffix for f in p.files) for p in code_cache.listing()] == [[".json", ".nbc", ".py"]] * 3
 
 
 def test_a_program_without_a_seal_is_listed_too(folder):
     made_up(folder, "step_a", used=1000)
     seal_of(folder, "step_a").unlink()
-    (program,) = files.listing()
+    (program,) = code_cache.listing()
     assert (program.name, program.used, program.bytes) == ("step_a", 1000, 998)
 
 
@@ -489,12 +490,12 @@ def test_using_a_program_puts_it_first(folder):
 
 @pytest.mark.parametrize(("room", "stay"), [(3000, 3), (2999, 2), (2000, 2), (1000, 1), (0, 0)])
 def test_the_oldest_programs_are_removed_and_the_newest_stays(folder, monkeypatch, room, stay):
-    name = files.function_of(PYTHON)[0]
+    name = code_cache.function_of(PYTHON)[0]
     for k in range(3):
         made_up(folder, f"step_{k}", used=1000 + k)
     newest = text_of(folder, name).stat().st_size + len(json.dumps({}))
-    monkeypatch.setattr(files, "LIMIT", newest + room)
-    files.seal(name)
+    monkeypatch.setattr(code_cache, "LIMIT", newest + room)
+    code_cache.seal(name)
     assert names() == [name, "step_2", "step_1", "step_0"][: 1 + stay]
     assert len(list(folder.rglob("step_?.*"))) == 3 * stay
     assert text_of(folder, name).exists()
@@ -502,7 +503,7 @@ def test_the_oldest_programs_are_removed_and_the_newest_stays(folder, monkeypatc
 
 def test_a_program_larger_than_the_limit_stays_alone(folder, monkeypatch):
     made_up(folder, "step_old", used=1000)
-    monkeypatch.setattr(files, "LIMIT", 1)
+    monkeypatch.setattr(code_cache, "LIMIT", 1)
     name = compiled().name
     assert names() == [name]
     forget()
@@ -517,11 +518,11 @@ def test_clearing_removes_programs_and_nothing_else(folder):
     others = [folder / "kernels.nbc", folder / "programs" / "notes.py"]
     for path in others:
         path.write_text("not ours")
-    assert files.clear() == 2
-    assert files.listing() == []
+    assert code_cache.clear() == 2
+    assert code_cache.listing() == []
     assert list(folder.rglob("step_*")) == []
     assert all(path.read_text() == "not ours" for path in others)
-    assert files.clear() == 0
+    assert code_cache.clear() == 0
     compiled()  # what is loaded goes on
     forget()
     assert compiled().name == name  # and is made anew

@@ -19,43 +19,15 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce import ops
-from tinygrad_ce.core import REGISTRY, Primitive, Tensor
+from tinygrad_ce.core import REGISTRY, Primitive
 from tinygrad_ce.ops.indexing import HERE
-from tinygrad_ce.program.recorded import of_loss
-from tinygrad_ce.program.simplified import simplified
-from tinygrad_ce.program.straight import Instruction, Number, Program, Value
+from tinygrad_ce.program.ir import Function, Instruction, Number, Value
+from tinygrad_ce.program.passes import simplified
 
 WIDEST = 70  # characters of an expression into which another one is still folded
 
 
-def source(loss: Tensor) -> str:
-    """The forward and backward pass of a loss that has been computed, as standalone NumPy.
-
-    The text defines `step`, a function of the tensors and arrays that went in, which returns the loss and the gradient
-    of every leaf. Names are those of the tensors (`layers.0.W` becomes `W0`); the shapes are comments. Targets and
-    weights are inputs as the loss has prepared them: flat, with -1 in ignored rows, weights divided by their sum.
-    Raises TypeError and ValueError if the loss is no single number with a history.
-
-    >>> x = Tensor(np.array([1.0, 2.0]), requires_grad=True, name="x")
-    >>> print(source((x * x).sum()))
-    import numpy as np
-    <BLANKLINE>
-    <BLANKLINE>
-    def step(x):
-        # forward
-        t1 = x * x                         # (2,)
-        loss = t1.sum()                    # ()
-    <BLANKLINE>
-        # backward
-        d_t1 = np.broadcast_to(1.0, (2,))  # (2,)
-        t_3 = d_t1 * x                     # (2,)
-        d_x = t_3 + t_3                    # (2,)
-        return loss, d_x
-    """
-    return simplified(of_loss(loss)).source
-
-
-def as_numpy(program: Program) -> str:
+def as_numpy(program: Function) -> str:
     """The text of a program."""
     writer = _Text(program)
     lines = writer.lines()
@@ -73,7 +45,7 @@ def as_numpy(program: Program) -> str:
     return "\n".join([*head, f"def step({arguments}):", *_prepared(program), *lines, f"    return {answer}".rstrip()])
 
 
-def lines_of(program: Program) -> dict[Instruction, str]:
+def lines_of(program: Function) -> dict[Instruction, str]:
     """The printed line in which each instruction stands, without its shape."""
     writer = _Text(program)
     writer.lines()
@@ -85,7 +57,7 @@ def lines_of(program: Program) -> dict[Instruction, str]:
     return lines
 
 
-def _prepared(program: Program) -> list[str]:
+def _prepared(program: Function) -> list[str]:
     """A comment where a loss has changed its labels or weights before the first operation."""
     arrays = [x for x in program.inputs if x.prepared]
     changed = [x for x in arrays if x.name.startswith("w") or (x.example.dtype.kind == "i" and (x.example < 0).any())]
@@ -98,7 +70,7 @@ def _prepared(program: Program) -> list[str]:
 class _Text:
     """Turns instructions into lines, and collects the functions that they need."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Function) -> None:
         self.program = program
         self.helpers: dict[str, str] = {}
         self.imports: set[str] = set()
@@ -359,7 +331,7 @@ def _copied(node: ast.expr) -> ast.expr:
 
 def expression_of(value: Value, instructions: list[Instruction]) -> tuple[ast.expr, dict[str, Any]]:
     """A value as one expression of what the instructions started from, and what that expression calls, by name."""
-    program = simplified(Program([], instructions, {"value": value}))
+    program = simplified(Function([], instructions, {"value": value}))
     writer = _Text(program)
     for i in program.instructions:
         writer.folded[i.result] = writer.expression(i)

@@ -31,14 +31,14 @@ class Node:
     """An array of the program, by the operation that makes it.
 
     kind, and what `detail` is:
-    "given", a parameter or data: its Value. "full", one number everywhere: that. "numbers", a fixed array: that.
+    "input", a parameter or data: its Value. "full", one number everywhere: that. "constant", a fixed array: that.
     "map", element by element: the name of NumPy's function.
     "view", the same elements at other places: for each axis of the input, the axis of this array that runs along it (or
     None), the first and the step. "reshape", the same elements in the same order.
-    "reduce": the function, and the axes, which are kept with length 1. "dot", of two matrices and perhaps a row.
-    "take", elements at places that indices tell: for each axis of inputs[0], ("at", k) if inputs[k] tells, or ("axis",
-    the axis of this array that runs along it, the first, the step). "add_at", zeros, with inputs[0] added at places.
-    "join", one behind the other: the axis. "position", an element's own index: along which axis.
+    "reduce": the function, and the axes, which are kept with length 1. "matmul", of two matrices and perhaps a row.
+    "gather", elements at indices: for each axis of inputs[0], ("at", k) if inputs[k] holds the index, or ("axis",
+    the axis of this array that runs along it, the first, the step). "scatter_add", zeros, with inputs[0] added there.
+    "concatenate", one behind the other: the axis. "iota", an element's own index: along which axis.
     "loss", a kernel's loss, and "slope", its gradient: the kernel and its options.
     """
 
@@ -60,27 +60,27 @@ class Node:
 
 def node_of(x: Any) -> Node:
     """The node of anything that may stand where an array does."""
-    if isinstance(x, Written):
+    if isinstance(x, AbstractArray):
         return x.node
     if isinstance(x, Node):
         return x
     array = np.asarray(x)
     if array.size and (array == array.flat[0]).all():
         return Node("full", array.shape, array.dtype, detail=array.flat[0].item())
-    return Node("numbers", array.shape, array.dtype, detail=np.ascontiguousarray(array))
+    return Node("constant", array.shape, array.dtype, detail=np.ascontiguousarray(array))
 
 
-def mapped(name: str, *inputs: Any, dtype: Any = None) -> Written:
+def mapped(name: str, *inputs: Any, dtype: Any = None) -> AbstractArray:
     """A NumPy function of one element of each input. Python numbers stay numbers: they adapt to the arrays' dtype."""
     nodes = [x if _is_number(x) else node_of(x) for x in inputs]
     if name == "multiply" and (other := _times_one(*nodes)) is not None:
-        return Written(other)
+        return AbstractArray(other)
     shape = np.broadcast_shapes(*(n.shape for n in nodes if isinstance(n, Node)))
     if dtype is None:
         with np.errstate(all="ignore"):
             probes = [np.ones((1,), n.dtype) if isinstance(n, Node) else n for n in nodes]
             dtype = getattr(np, name)(*probes).dtype
-    return Written(Node("map", shape, dtype, tuple(_spread(n, shape) for n in nodes), name))
+    return AbstractArray(Node("map", shape, dtype, tuple(_spread(n, shape) for n in nodes), name))
 
 
 def _times_one(a: Any, b: Any) -> Node | None:
@@ -146,7 +146,7 @@ UFUNCS = {
 }  # fmt: skip
 
 
-class Written(NDArrayOperatorsMixin):
+class AbstractArray(NDArrayOperatorsMixin):
     """Stands for an array while a body runs: it has a shape and a dtype, and no elements."""
 
     def __init__(self, node: Node) -> None:
@@ -175,7 +175,7 @@ class Written(NDArrayOperatorsMixin):
         return self.node.size
 
     @property
-    def T(self) -> Written:
+    def T(self) -> AbstractArray:
         """Transposed."""
         return transpose(self)
 
@@ -209,41 +209,41 @@ class Written(NDArrayOperatorsMixin):
 
     # ---- methods that bodies call
 
-    def astype(self, dtype: Any, copy: bool = True) -> Written:
+    def astype(self, dtype: Any, copy: bool = True) -> AbstractArray:
         """In another dtype."""
         return self if np.dtype(dtype) == self.dtype else mapped("astype", self, dtype=dtype)
 
-    def sum(self, axis: Any = None, keepdims: bool = False) -> Written:
+    def sum(self, axis: Any = None, keepdims: bool = False) -> AbstractArray:
         """Sums along axes."""
         return reduced("sum", self, axis, keepdims)
 
-    def mean(self, axis: Any = None, keepdims: bool = False) -> Written:
+    def mean(self, axis: Any = None, keepdims: bool = False) -> AbstractArray:
         """Means along axes."""
         total = self.sum(axis=axis, keepdims=True)
         mean = total / (self.size // max(total.size, 1))
         return mean if keepdims else squeeze(mean, reduced_axes(self.ndim, axis))
 
-    def max(self, axis: Any = None, keepdims: bool = False) -> Written:
+    def max(self, axis: Any = None, keepdims: bool = False) -> AbstractArray:
         """Largest elements along axes."""
         return reduced("max", self, axis, keepdims)
 
-    def min(self, axis: Any = None, keepdims: bool = False) -> Written:
+    def min(self, axis: Any = None, keepdims: bool = False) -> AbstractArray:
         """Smallest elements along axes."""
         return reduced("min", self, axis, keepdims)
 
-    def reshape(self, *shape: Any) -> Written:
+    def reshape(self, *shape: Any) -> AbstractArray:
         """The elements in another shape."""
         return reshape(self, shape[0] if len(shape) == 1 else shape)
 
-    def transpose(self, *axes: Any) -> Written:
+    def transpose(self, *axes: Any) -> AbstractArray:
         """The axes in another order."""
         return transpose(self, axes[0] if len(axes) == 1 else axes or None)
 
-    def copy(self) -> Written:
+    def copy(self) -> AbstractArray:
         """Another array with these elements: nothing here is ever written to."""
-        return Written(self.node)
+        return AbstractArray(self.node)
 
-    def __getitem__(self, key: Any) -> Written:
+    def __getitem__(self, key: Any) -> AbstractArray:
         return _taken(self.node, key)
 
     def __setitem__(self, key: Any, value: Any) -> None:
@@ -253,7 +253,7 @@ class Written(NDArrayOperatorsMixin):
 # ---- the functions of NumPy that bodies use
 
 
-def reduced(name: str, x: Any, axis: Any = None, keepdims: bool = False, **options: Any) -> Written:
+def reduced(name: str, x: Any, axis: Any = None, keepdims: bool = False, **options: Any) -> AbstractArray:
     """A reduction along axes."""
     node = node_of(x)
     if options.keys() - {"dtype"}:
@@ -262,130 +262,130 @@ def reduced(name: str, x: Any, axis: Any = None, keepdims: bool = False, **optio
     if dtype is None:
         dtype = getattr(np, name)(np.ones((1,), node.dtype)).dtype if name != "argmax" else np.dtype(np.int64)
     if name == "sum" and node.dtype != dtype:
-        node = mapped("astype", Written(node), dtype=dtype).node
+        node = mapped("astype", AbstractArray(node), dtype=dtype).node
     axes = tuple(range(len(node.shape))) if axis is None else reduced_axes(len(node.shape), axis)
     kept = tuple(1 if k in axes else n for k, n in enumerate(node.shape))
     if name in ("max", "min", "argmax") and node.size == 0:
         raise CannotLower(f"its body takes the {name} of nothing")
-    out = Written(Node("reduce", kept, dtype, (node,), (name, axes)))
+    out = AbstractArray(Node("reduce", kept, dtype, (node,), (name, axes)))
     return out if keepdims else squeeze(out, axes)
 
 
-def argmax(x: Any, axis: Any = None) -> Written:
+def argmax(x: Any, axis: Any = None) -> AbstractArray:
     """np.argmax; of all elements as of one row."""
     return reduced("argmax", reshape(x, (-1,)) if axis is None else x, 0 if axis is None else axis)
 
 
-def variance(x: Any, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Written:
+def variance(x: Any, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> AbstractArray:
     """np.var: the mean of the squared deviations from the mean."""
-    x = Written(node_of(x))
+    x = AbstractArray(node_of(x))
     deviation = x - x.mean(axis=axis, keepdims=True)
     count = x.size // max(deviation.sum(axis=axis).size, 1)
     total = (deviation * deviation).sum(axis=axis, keepdims=keepdims)
     return total / (count - ddof)
 
 
-def where(condition: Any, x: Any, y: Any) -> Written:
+def where(condition: Any, x: Any, y: Any) -> AbstractArray:
     """np.where."""
-    x, y = (v if _is_number(v) else Written(node_of(v)) for v in (x, y))
-    dtype = np.where(True, *(np.ones((), v.dtype) if isinstance(v, Written) else v for v in (x, y))).dtype
-    if any(isinstance(v, Written) for v in (x, y)):
-        dtype = np.result_type(*(v.dtype if isinstance(v, Written) else v for v in (x, y)))
+    x, y = (v if _is_number(v) else AbstractArray(node_of(v)) for v in (x, y))
+    dtype = np.where(True, *(np.ones((), v.dtype) if isinstance(v, AbstractArray) else v for v in (x, y))).dtype
+    if any(isinstance(v, AbstractArray) for v in (x, y)):
+        dtype = np.result_type(*(v.dtype if isinstance(v, AbstractArray) else v for v in (x, y)))
     return mapped("where", condition, x, y, dtype=dtype)
 
 
-def clip(x: Any, low: Any = None, high: Any = None) -> Written:
+def clip(x: Any, low: Any = None, high: Any = None) -> AbstractArray:
     """np.clip."""
     out = x if low is None else np.maximum(x, low)
     return out if high is None else np.minimum(out, high)
 
 
-def reshape(x: Any, shape: Any, **_: Any) -> Written:
+def reshape(x: Any, shape: Any, **_: Any) -> AbstractArray:
     """np.reshape."""
     node = node_of(x)
     shape = np.empty(0).reshape(0).shape if shape is None else shape
     shape = np.broadcast_to(0, node.shape).reshape(shape).shape
     if node.kind == "full":
-        return Written(Node("full", shape, node.dtype, detail=node.detail))
+        return AbstractArray(Node("full", shape, node.dtype, detail=node.detail))
     if shape == node.shape:
-        return Written(node)
+        return AbstractArray(node)
     long = [n for n in node.shape if n != 1]
     if long == [n for n in shape if n != 1]:  # only axes of length 1 come and go
         ours = iter([k for k, n in enumerate(shape) if n != 1])
-        return Written(view(node, shape, [(next(ours), 0, 1) if n != 1 else (None, 0, 0) for n in node.shape]))
-    return Written(Node("reshape", shape, node.dtype, (node,)))
+        return AbstractArray(view(node, shape, [(next(ours), 0, 1) if n != 1 else (None, 0, 0) for n in node.shape]))
+    return AbstractArray(Node("reshape", shape, node.dtype, (node,)))
 
 
-def transpose(x: Any, axes: Any = None) -> Written:
+def transpose(x: Any, axes: Any = None) -> AbstractArray:
     """np.transpose."""
     node = node_of(x)
     order = tuple(range(len(node.shape)))[::-1] if axes is None else tuple(a % len(node.shape) for a in axes)
     places = [(order.index(k), 0, 1) for k in range(len(node.shape))]
-    return Written(view(node, [node.shape[k] for k in order], places))
+    return AbstractArray(view(node, [node.shape[k] for k in order], places))
 
 
-def squeeze(x: Any, axis: Any = None) -> Written:
+def squeeze(x: Any, axis: Any = None) -> AbstractArray:
     """np.squeeze."""
     shape = node_of(x).shape
     gone = reduced_axes(len(shape), axis) if axis is not None else [k for k, n in enumerate(shape) if n == 1]
     return _dropped(x, [n for k, n in enumerate(shape) if k not in gone], gone)
 
 
-def _dropped(x: Any, shape: Sequence[int], gone: Sequence[int]) -> Written:
+def _dropped(x: Any, shape: Sequence[int], gone: Sequence[int]) -> AbstractArray:
     node = node_of(x)
     left = iter(range(len(shape)))
-    return Written(
+    return AbstractArray(
         view(node, shape, [(None, 0, 0) if k in gone else (next(left), 0, 1) for k in range(len(node.shape))])
     )
 
 
-def expand_dims(x: Any, axis: Any) -> Written:
+def expand_dims(x: Any, axis: Any) -> AbstractArray:
     """np.expand_dims."""
     node = node_of(x)
     return reshape(x, np.expand_dims(np.broadcast_to(0, node.shape), axis).shape)
 
 
-def broadcast_to(x: Any, shape: Any) -> Written:
+def broadcast_to(x: Any, shape: Any) -> AbstractArray:
     """np.broadcast_to."""
     node = node_of(x)
     shape = np.broadcast_to(np.broadcast_to(0, node.shape), shape).shape
-    return Written(_spread(node, shape))
+    return AbstractArray(_spread(node, shape))
 
 
-def concatenate(arrays: Sequence[Any], axis: Any = 0) -> Written:
+def concatenate(arrays: Sequence[Any], axis: Any = 0) -> AbstractArray:
     """np.concatenate."""
     nodes = [node_of(reshape(x, (-1,)) if axis is None else x) for x in arrays]
     axis = 0 if axis is None else axis % len(nodes[0].shape)
     shape = list(nodes[0].shape)
     shape[axis] = sum(n.shape[axis] for n in nodes)
-    return Written(Node("join", shape, np.result_type(*(n.dtype for n in nodes)), tuple(nodes), axis))
+    return AbstractArray(Node("concatenate", shape, np.result_type(*(n.dtype for n in nodes)), tuple(nodes), axis))
 
 
-def stack(arrays: Sequence[Any], axis: int = 0) -> Written:
+def stack(arrays: Sequence[Any], axis: int = 0) -> AbstractArray:
     """np.stack."""
     axis = axis % (node_of(arrays[0]).shape.__len__() + 1)
     return concatenate([expand_dims(x, axis) for x in arrays], axis)
 
 
-def flip(x: Any, axis: Any = None) -> Written:
+def flip(x: Any, axis: Any = None) -> AbstractArray:
     """np.flip."""
-    x = Written(node_of(x))
+    x = AbstractArray(node_of(x))
     turned = reduced_axes(x.ndim, axis)
     return x[tuple(slice(None, None, -1 if k in turned else 1) for k in range(x.ndim))]
 
 
-def pad(x: Any, widths: Any, constant_values: Any = 0) -> Written:
+def pad(x: Any, widths: Any, constant_values: Any = 0) -> AbstractArray:
     """np.pad with one number everywhere."""
-    x = Written(node_of(x))
+    x = AbstractArray(node_of(x))
     for axis, border in enumerate(np.broadcast_to(widths, (x.ndim, 2)).tolist()):
         before, after = (full((*x.shape[:axis], n, *x.shape[axis + 1 :]), constant_values, x.dtype) for n in border)
         x = concatenate([before, x, after], axis)
     return x
 
 
-def roll(x: Any, shift: Any, axis: Any = None) -> Written:
+def roll(x: Any, shift: Any, axis: Any = None) -> AbstractArray:
     """np.roll."""
-    x = Written(node_of(x))
+    x = AbstractArray(node_of(x))
     if axis is None:
         return reshape(roll(reshape(x, (-1,)), np.sum(shift), 0), x.shape)
     for n, along in np.broadcast(shift, axis):
@@ -395,18 +395,18 @@ def roll(x: Any, shift: Any, axis: Any = None) -> Written:
     return x
 
 
-def triangle(lower: bool) -> Callable[..., Written]:
+def triangle(lower: bool) -> Callable[..., AbstractArray]:
     """np.tril or np.triu."""
 
-    def of(x: Any, k: int = 0) -> Written:
-        x = Written(node_of(x))
+    def of(x: Any, k: int = 0) -> AbstractArray:
+        x = AbstractArray(node_of(x))
         gap = arange(x.shape[-1]) - arange(x.shape[max(-2, -x.ndim)])[:, None]
         return where(gap <= k if lower else gap >= k, x, 0)
 
     return of
 
 
-def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Written:
+def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> AbstractArray:
     """np.diagonal: both axes run along the last one of the result."""
     node = node_of(x)
     first, second = axis1 % len(node.shape), axis2 % len(node.shape)
@@ -414,12 +414,14 @@ def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Written
     length = max(min(node.shape[first] - down, node.shape[second] - right), 0)
     rest = [k for k in range(len(node.shape)) if k not in (first, second)]
     places = {first: (len(rest), down, 1), second: (len(rest), right, 1), **{k: (n, 0, 1) for n, k in enumerate(rest)}}
-    return Written(view(node, [*(node.shape[k] for k in rest), length], [places[k] for k in range(len(node.shape))]))
+    return AbstractArray(
+        view(node, [*(node.shape[k] for k in rest), length], [places[k] for k in range(len(node.shape))])
+    )
 
 
-def repeat(x: Any, repeats: Any, axis: Any = None) -> Written:
+def repeat(x: Any, repeats: Any, axis: Any = None) -> AbstractArray:
     """np.repeat, each element equally often."""
-    x = reshape(x, (-1,)) if axis is None else Written(node_of(x))
+    x = reshape(x, (-1,)) if axis is None else AbstractArray(node_of(x))
     if isinstance(repeats, tuple):
         raise CannotLower("its body uses np.repeat with a number for each place")
     axis = 0 if axis is None else axis % x.ndim
@@ -429,9 +431,9 @@ def repeat(x: Any, repeats: Any, axis: Any = None) -> Written:
     )
 
 
-def tile(x: Any, reps: Any) -> Written:
+def tile(x: Any, reps: Any) -> AbstractArray:
     """np.tile."""
-    x = Written(node_of(x))
+    x = AbstractArray(node_of(x))
     counts = reps if isinstance(reps, tuple) else (reps,)
     ndim = max(len(counts), x.ndim)
     counts, sizes = (1,) * (ndim - len(counts)) + counts, (1,) * (ndim - x.ndim) + x.shape
@@ -442,9 +444,9 @@ def tile(x: Any, reps: Any) -> Written:
     return reshape(apart, tuple(count * size for count, size in zip(counts, sizes, strict=True)))
 
 
-def dot(a: Any, b: Any) -> Written:
+def dot(a: Any, b: Any) -> AbstractArray:
     """np.dot, and a @ b: of matrices and vectors as a product of two matrices, of more axes as an einsum."""
-    a, b = Written(node_of(a)), Written(node_of(b))
+    a, b = AbstractArray(node_of(a)), AbstractArray(node_of(b))
     dtype = np.result_type(a.dtype, b.dtype)
     a, b = a.astype(dtype), b.astype(dtype)
     if a.ndim == 1 and b.ndim == 1:
@@ -452,14 +454,14 @@ def dot(a: Any, b: Any) -> Written:
     if b.ndim <= 2 and a.ndim >= 1:
         rows = reshape(a, (-1, a.shape[-1])) if a.ndim != 2 else a
         columns = reshape(b, (-1, 1)) if b.ndim == 1 else b
-        product = Written(Node("dot", (rows.shape[0], columns.shape[1]), dtype, (rows.node, columns.node)))
+        product = AbstractArray(Node("matmul", (rows.shape[0], columns.shape[1]), dtype, (rows.node, columns.node)))
         return reshape(product, a.shape[:-1] + b.shape[1:])
     raise CannotLower("its body multiplies arrays of more axes with np.dot")
 
 
-def matmul(a: Any, b: Any) -> Written:
+def matmul(a: Any, b: Any) -> AbstractArray:
     """a @ b."""
-    a, b = Written(node_of(a)), Written(node_of(b))
+    a, b = AbstractArray(node_of(a)), AbstractArray(node_of(b))
     if b.ndim <= 2:
         return dot(a, b)
     if a.ndim == 1:
@@ -470,7 +472,7 @@ def matmul(a: Any, b: Any) -> Written:
     return einsum(f"{letters}ik,{letters}kj->{letters}ij", a, b)
 
 
-def einsum(subscripts: str, *operands: Any) -> Written:
+def einsum(subscripts: str, *operands: Any) -> AbstractArray:
     """np.einsum with its output written out."""
     nodes = [node_of(x) for x in operands]
     terms, output = subscripts.replace(" ", "").split("->")
@@ -485,7 +487,7 @@ def einsum(subscripts: str, *operands: Any) -> Written:
     for term, node in zip(terms.split(","), nodes, strict=True):
         along = [(letters.index(c), 0, 1) for c in term]
         places = [p if n == sizes[c] else (None, 0, 0) for p, n, c in zip(along, node.shape, term, strict=True)]
-        factors.append(Written(view(node, shape, places)))
+        factors.append(AbstractArray(view(node, shape, places)))
     product = factors[0]
     for factor in factors[1:]:
         product = product * factor
@@ -494,26 +496,26 @@ def einsum(subscripts: str, *operands: Any) -> Written:
 
 def result_type(*values: Any) -> Any:
     """np.result_type."""
-    return np.result_type(*(v.dtype if isinstance(v, Written) else v for v in values))
+    return np.result_type(*(v.dtype if isinstance(v, AbstractArray) else v for v in values))
 
 
 def asarray(x: Any, dtype: Any = None) -> Any:
     """np.asarray."""
-    if not isinstance(x, Written):
-        return Written(node_of(np.asarray(x, dtype)))
+    if not isinstance(x, AbstractArray):
+        return AbstractArray(node_of(np.asarray(x, dtype)))
     return x if dtype is None else x.astype(dtype)
 
 
-def full(shape: Any, value: Any, dtype: Any = None) -> Written:
+def full(shape: Any, value: Any, dtype: Any = None) -> AbstractArray:
     """np.full, np.zeros and np.ones."""
     array = np.full((), value, dtype)
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
-    return Written(Node("full", shape, array.dtype, detail=array.item()))
+    return AbstractArray(Node("full", shape, array.dtype, detail=array.item()))
 
 
-def arange(stop: Any) -> Written:
+def arange(stop: Any) -> AbstractArray:
     """np.arange(n)."""
-    return Written(Node("position", (int(stop),), np.int64, detail=0))
+    return AbstractArray(Node("iota", (int(stop),), np.int64, detail=0))
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
@@ -522,7 +524,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "min": lambda x, **options: reduced("min", x, **options),
     "amax": lambda x, **options: reduced("max", x, **options),
     "amin": lambda x, **options: reduced("min", x, **options),
-    "mean": lambda x, axis=None, keepdims=False: Written(node_of(x)).mean(axis, keepdims),
+    "mean": lambda x, axis=None, keepdims=False: AbstractArray(node_of(x)).mean(axis, keepdims),
     "argmax": argmax,
     "var": variance,
     "std": lambda x, **options: np.sqrt(variance(x, **options)),
@@ -573,11 +575,11 @@ NUMPY = _Numpy()
 
 @cache
 def body_of(function: Any) -> Callable[..., Any]:
-    """A body that works on `Written` arrays: NumPy is ours in it, and the primitives that it calls are bodies too."""
+    """A body that works on abstract arrays: NumPy is ours in it, and the primitives that it calls are bodies too."""
     names: dict[str, Any] = {"__builtins__": __builtins__}
     for name in _names_in(function.__code__):
         if name in function.__globals__:
-            names[name] = _as_written(function.__globals__[name])
+            names[name] = _as_abstract(function.__globals__[name])
     copy = FunctionType(function.__code__, names, function.__name__, function.__defaults__, function.__closure__)
     copy.__kwdefaults__ = function.__kwdefaults__
     return copy
@@ -589,7 +591,7 @@ def _names_in(code: Any) -> set[str]:
     return found.union(*(_names_in(c) for c in code.co_consts if hasattr(c, "co_names")))
 
 
-def _as_written(value: Any) -> Any:
+def _as_abstract(value: Any) -> Any:
     if value is np:
         return NUMPY
     function = value.body if isinstance(value, Primitive) else value
@@ -615,13 +617,13 @@ def _key(x: Node, key: Any) -> list[Any]:
     return items[:at] + [slice(None)] * missing + items[at + 1 :]
 
 
-def _taken(x: Node, key: Any) -> Written:
+def _taken(x: Node, key: Any) -> AbstractArray:
     """x[key]."""
     items = _key(x, key)
-    if not any(isinstance(item, (Written, np.ndarray)) for item in items):
-        return Written(_sliced(x, items))
+    if not any(isinstance(item, (AbstractArray, np.ndarray)) for item in items):
+        return AbstractArray(_sliced(x, items))
     shape, places, indices = _places(x, items)
-    return Written(Node("take", shape, x.dtype, (x, *indices), places))
+    return AbstractArray(Node("gather", shape, x.dtype, (x, *indices), places))
 
 
 def _places(x: Node, items: Sequence[Any]) -> tuple[tuple[int, ...], tuple[Any, ...], list[Node]]:
@@ -630,7 +632,7 @@ def _places(x: Node, items: Sequence[Any]) -> tuple[tuple[int, ...], tuple[Any, 
     A place is ("at", k): the k-th input tells, or ("axis", a, first, step): the a-th axis of the result runs along it.
     """
     items = [np.asarray(item) if isinstance(item, (int, np.integer)) else item for item in items]
-    pointed = [i for i, item in enumerate(items) if isinstance(item, (Written, np.ndarray))]
+    pointed = [i for i, item in enumerate(items) if isinstance(item, (AbstractArray, np.ndarray))]
     arrays = {i: node_of(items[i]) for i in pointed}
     if any(a.dtype.kind == "b" for a in arrays.values()):
         raise CannotLower("it indexes with a mask: how many elements that gives depends on the values")
@@ -691,13 +693,13 @@ def _sliced(x: Node, items: Sequence[Any]) -> Node:
 def _replaced(x: Node, key: Any, value: Any) -> Node:
     """x after x[key] = value: for one element of each row, and for slices of zeros."""
     items = _key(x, key)
-    if len(items) == 2 and all(isinstance(item, Written) for item in items):
+    if len(items) == 2 and all(isinstance(item, AbstractArray) for item in items):
         rows, columns = items
-        if rows.node.kind == "position" and rows.shape == x.shape[:1] and columns.shape == x.shape[:1]:
+        if rows.node.kind == "iota" and rows.shape == x.shape[:1] and columns.shape == x.shape[:1]:
             here = arange(x.shape[1]) == columns[:, None]
-            value = value if _is_number(value) else Written(node_of(value))[:, None]
-            return where(here, value, Written(x)).node
-    if x.kind == "full" and x.detail == 0 and not any(isinstance(item, (Written, np.ndarray)) for item in items):
+            value = value if _is_number(value) else AbstractArray(node_of(value))[:, None]
+            return where(here, value, AbstractArray(x)).node
+    if x.kind == "full" and x.detail == 0 and not any(isinstance(item, (AbstractArray, np.ndarray)) for item in items):
         value = broadcast_to(value, _sliced(x, items).shape)
         items = [item for item in items if item is not None]
         at = [item % n if isinstance(item, int) else item for item, n in zip(items, x.shape, strict=True)]
@@ -717,5 +719,5 @@ def _added_at(x: Node, key: Any, values: Any) -> Node:
     shape, places, indices = _places(x, _key(x, key))
     node = node_of(values)
     if node.dtype != x.dtype:
-        node = mapped("astype", Written(node), dtype=x.dtype).node
-    return Node("add_at", x.shape, x.dtype, (_spread(node, shape), *indices), places)
+        node = mapped("astype", AbstractArray(node), dtype=x.dtype).node
+    return Node("scatter_add", x.shape, x.dtype, (_spread(node, shape), *indices), places)

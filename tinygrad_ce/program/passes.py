@@ -8,17 +8,17 @@ from dataclasses import replace
 from typing import Any
 
 from tinygrad_ce import ops
-from tinygrad_ce.program.straight import Instruction, Number, Program, Value
+from tinygrad_ce.program.ir import Function, Instruction, Number, Value
 
 
-def simplified(program: Program) -> Program:
+def simplified(program: Function) -> Function:
     """The program after all passes."""
-    for run in (without_idle, with_constants_folded, with_equals_shared, without_unused):
+    for run in (remove_identities, fold_constants, share_common_subexpressions, drop_dead_code):
         program = run(program)
     return program
 
 
-def _rewritten(program: Program, decide: Callable[[Instruction], Any]) -> Program:
+def _rewritten(program: Function, decide: Callable[[Instruction], Any]) -> Function:
     """Every instruction for which `decide` answers with a Value is left out, and that value stands for its result."""
     instead: dict[Value, Value] = {}
     kept = []
@@ -35,7 +35,7 @@ def _rewritten(program: Program, decide: Callable[[Instruction], Any]) -> Progra
     return replace(program, instructions=kept, outputs=outputs, updates=updates)
 
 
-def without_idle(program: Program) -> Program:
+def remove_identities(program: Function) -> Function:
     """Without the instructions that hand on what they get: a reshape to the same shape, a cast to the same dtype."""
 
     def decide(i: Instruction) -> Value | None:
@@ -58,7 +58,7 @@ def names_gradient(i: Instruction) -> bool:
     return i.op is ops.identity and i.section == "backward" and not i.result.name.startswith("_")
 
 
-def with_constants_folded(program: Program) -> Program:
+def fold_constants(program: Function) -> Function:
     """With single numbers that are made of constants alone as constants."""
 
     def decide(i: Instruction) -> Value | None:
@@ -73,7 +73,7 @@ def with_constants_folded(program: Program) -> Program:
     return _rewritten(program, decide)
 
 
-def with_equals_shared(program: Program) -> Program:
+def share_common_subexpressions(program: Function) -> Function:
     """With each expression computed once: an equal one later stands for the first."""
     seen: dict[Any, Value] = {}
 
@@ -90,7 +90,7 @@ def with_equals_shared(program: Program) -> Program:
     return _rewritten(program, decide)
 
 
-def without_unused(program: Program) -> Program:
+def drop_dead_code(program: Function) -> Function:
     """Without the instructions, and the kept and fixed arrays and numbers, that no output needs."""
     needed = {*program.outputs.values(), *program.updates.values()}
     kept = []
@@ -98,7 +98,7 @@ def without_unused(program: Program) -> Program:
         if i.result in needed:
             kept.append(i)
             needed.update(x for x in i.inputs if isinstance(x, Value))
-    inputs = [x for x in program.inputs if x in needed or x in program.updates or x.role in ("input", "drawn")]
+    inputs = [x for x in program.inputs if x in needed or x in program.updates or x.role in ("input", "random")]
     texts = " ".join(x.text for i in kept for x in i.inputs if isinstance(x, Number))
     numbers = {name: read for name, read in program.numbers.items() if re.search(rf"\b{name}\b", texts)}
     return replace(program, inputs=inputs, instructions=kept[::-1], numbers=numbers)

@@ -16,30 +16,28 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.core import Array
-from tinygrad_ce.program import loss_calls
-from tinygrad_ce.program.arrays import CannotLower, Node, Written, body_of, in_order, node_of, through
-from tinygrad_ce.program.straight import Instruction, Program, Value, unused
+from tinygrad_ce.program import library_calls
+from tinygrad_ce.program.abstract import AbstractArray, CannotLower, Node, body_of, in_order, node_of, through
+from tinygrad_ce.program.ir import Function, Instruction, Value, unused
 
 Index = tuple[tuple[int | None, int, int], ...]  # for each axis of a buffer: the loop along it, the first, the step
 
-KEPT_KINDS = {"reduce", "dot", "add_at", "join", "loss", "slope"}
-HEAVY = {"exp": 10, "tanh": 10, "log": 10, "log1p": 10, "expm1": 10, "power": 10, "sin": 10, "cos": 10}
-HEAVY |= {"divide": 4, "sqrt": 4}
-HEAVY |= dict.fromkeys(
-    ("tan", "sinh", "cosh", "exp2", "log2", "log10", "cbrt", "hypot", "logaddexp", "erf", "erfc"), 10
-)
-HEAVY |= dict.fromkeys((f"arc{name}" for name in ("sin", "cos", "tan", "tan2", "sinh", "cosh", "tanh")), 10)
+MATERIALIZED_KINDS = {"reduce", "matmul", "scatter_add", "concatenate", "loss", "slope"}
+COST = {"exp": 10, "tanh": 10, "log": 10, "log1p": 10, "expm1": 10, "power": 10, "sin": 10, "cos": 10}
+COST |= {"divide": 4, "sqrt": 4}
+COST |= dict.fromkeys(("tan", "sinh", "cosh", "exp2", "log2", "log10", "cbrt", "hypot", "logaddexp", "erf", "erfc"), 10)
+COST |= dict.fromkeys((f"arc{name}" for name in ("sin", "cos", "tan", "tan2", "sinh", "cosh", "tanh")), 10)
 # What loops may call: of kernels/vector_math.py, and of kernels/gemm.py.
-FROM_KERNELS = {"jit", "plus", "either", "exp_of", "log1p_of", "tanh_of"}
-FROM_PRODUCTS = {"add_rows", "exp_any", "multiply", "take_rows"}
-LONGEST = 100  # no expression costs more: it would not be read, and Python would not parse it
-SMALL_PRODUCT = 50_000_000  # multiplications; such loops are as fast as the BLAS, and their sizes are known
+KERNEL_FUNCTIONS = {"jit", "plus", "either", "exp_of", "log1p_of", "tanh_of"}
+PRODUCT_FUNCTIONS = {"add_rows", "exp_any", "multiply", "take_rows"}
+MAX_EXPRESSION_COST = 100  # no expression costs more: it would not be read, and Python would not parse it
+MAX_LOOP_PRODUCT = 50_000_000  # multiplications; such loops are as fast as the BLAS, and their sizes are known
 ALIGNMENT = 64  # bytes: a line of the cache
-WORTH_KEEPING = 8  # the cost of an element that is rather read from memory twice than computed twice
+RECOMPUTE_BELOW = 8  # the cost of an element that is rather read from memory twice than computed twice
 DTYPES = {np.dtype(name).str[1:]: f"np.{name}" for name in ("float32", "float64", "int64", "int32", "int16", "int8")}
 DTYPES |= {np.dtype(name).str[1:]: f"np.{name}" for name in ("uint8", "uint16", "uint32", "bool_")}
 COMPARING = {"equal", "not_equal", "less", "less_equal", "greater", "greater_equal"}
-MOST = 600  # operations; beyond, Numba would need minutes
+MAX_OPERATIONS = 600  # operations; beyond, Numba would need minutes
 
 
 @dataclass(eq=False)
@@ -76,7 +74,7 @@ class Statement:
     target: Buffer
     domain: tuple[int, ...]
     index: Index
-    kind: str  # "map", "reduce", "add_at" or "call"
+    kind: str  # "map", "reduce", "scatter_add" or "call"
     reads: dict[Node, set[Index | None]] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)  # of a call
     writes: set[Buffer] = field(default_factory=set)
@@ -136,9 +134,9 @@ class Lowered:
 
 
 ROLES = {
-    "kept": "parameters and what else lives from step to step",
+    "state": "parameters and what else lives from step to step",
     "input": "the batch",
-    "drawn": "random numbers",
+    "random": "random numbers",
     "fixed": "fixed arrays",
     "work": "workspace of the losses",
     "temporary": "what is computed on the way",
@@ -194,7 +192,7 @@ def _compares(node: Node) -> bool:
 class Lowering:
     """Turns one program into loops. batched: the inputs hold many batches, of which each step takes one."""
 
-    def __init__(self, program: Program, batched: bool = False) -> None:
+    def __init__(self, program: Function, batched: bool = False) -> None:
         self.program, self.batched = program, batched
         self.nodes: dict[Value, Node] = {}
         self.separate: set[Node] = set()  # updates that cannot be written where the old value is
@@ -207,7 +205,7 @@ class Lowering:
         self.all_buffers: list[Buffer] = []
         self.views: dict[tuple[Buffer, tuple[int, ...], bool], View] = {}
         self.names = {"np", "s", "order", "steps", "numbers", "run", *"ijklmnopq", *dir(builtins)}
-        self.names |= FROM_KERNELS | FROM_PRODUCTS
+        self.names |= KERNEL_FUNCTIONS | PRODUCT_FUNCTIONS
         self.imports: set[str] = set()
         self.statements: list[Statement] = []
 
@@ -221,7 +219,7 @@ class Lowering:
             self.plan()
         loops = self.fused()
         total = self.placed(loops)
-        from tinygrad_ce.program.loop_text import LoopText
+        from tinygrad_ce.program.numba_text import LoopText
 
         text, numbers = LoopText(self, loops).text()
         outputs = {name: (self.answers[name], v.shape) for name, v in self.program.outputs.items()}
@@ -241,15 +239,17 @@ class Lowering:
     def write_down(self) -> None:
         """Every value's node, by running the bodies on arrays that only write down."""
         count = len(self.program.instructions)
-        if count > MOST:
-            raise CannotLower(f"it has {count:,} operations, and compiling more than {MOST} would take minutes")
+        if count > MAX_OPERATIONS:
+            raise CannotLower(
+                f"it has {count:,} operations, and compiling more than {MAX_OPERATIONS} would take minutes"
+            )
         for x in self.program.inputs:
             dtype_text(x.dtype)
-            self.nodes[x] = Node("given", x.shape, x.dtype, detail=x)
+            self.nodes[x] = Node("input", x.shape, x.dtype, detail=x)
         for i in self.program.instructions:
-            inputs = [Written(self.node(x)) if isinstance(x, Value) else x for x in i.inputs]
+            inputs = [AbstractArray(self.node(x)) if isinstance(x, Value) else x for x in i.inputs]
             try:
-                node = loss_calls.node(i, inputs) if i.op in loss_calls.KERNELS else None
+                node = library_calls.node(i, inputs) if i.op in library_calls.KERNELS else None
                 if node is None:
                     node = node_of(body_of(i.op.body)(*inputs, **i.params))
             except CannotLower as error:
@@ -262,7 +262,7 @@ class Lowering:
             waiting = [node]
             while waiting:
                 node = waiting.pop()
-                if node.source is None and node.kind != "given":
+                if node.source is None and node.kind != "input":
                     node.source = i
                     waiting.extend(x for x in node.inputs if isinstance(x, Node))
 
@@ -275,11 +275,11 @@ class Lowering:
             if node.kind != "map" or node.detail != "add" or len(node.shape) != 2:
                 continue
             product, row = node.inputs
-            if not isinstance(product, Node) or not isinstance(row, Node) or product.kind != "dot":
+            if not isinstance(product, Node) or not isinstance(row, Node) or product.kind != "matmul":
                 continue
             added = row.kind == "view" and row.detail == ((1, 0, 1),) and row.inputs[0].dtype == node.dtype
             if added and len(product.inputs) == 2 and readers[product] == 1 and product not in asked_for:
-                node.kind, node.detail, node.inputs = "dot", None, (*product.inputs, row.inputs[0])
+                node.kind, node.detail, node.inputs = "matmul", None, (*product.inputs, row.inputs[0])
 
     def node(self, value: Value) -> Node:
         """The node of a value."""
@@ -294,7 +294,7 @@ class Lowering:
         """All nodes that an output or update needs, oldest first."""
         found: dict[int, Node] = {}
         waiting = [self.node(v) for v in (*self.program.outputs.values(), *self.program.updates.values())]
-        waiting += [node for node in self.nodes.values() if node.kind == "given"]
+        waiting += [node for node in self.nodes.values() if node.kind == "input"]
         while waiting:
             node = waiting.pop()
             if node.number not in found:
@@ -304,17 +304,17 @@ class Lowering:
 
     def kept(self, nodes: list[Node]) -> set[Node]:
         """The nodes that get a buffer."""
-        kept = {node for node in nodes if node.kind in KEPT_KINDS}
+        kept = {node for node in nodes if node.kind in MATERIALIZED_KINDS}
         kept |= {self.node(v) for v in (*self.program.outputs.values(), *self.program.updates.values())}
         readers = Counter(x for node in nodes for x in node.inputs if isinstance(x, Node))
         repeated: set[Node] = set()  # read again and again along an axis
         for node in nodes:
-            if node.kind == "dot":
+            if node.kind == "matmul":
                 kept.update(x.inputs[0] if transposed(x) else x for x in node.inputs[:2])
                 kept.update(node.inputs[2:])
             elif node.kind in ("loss", "slope", "reshape"):
                 kept.update(node.inputs)
-            elif node.kind == "take":
+            elif node.kind == "gather":
                 kept.add(node.inputs[0])
             elif node.kind == "view" and node.size > node.inputs[0].size:
                 repeated.add(node.inputs[0])
@@ -324,12 +324,14 @@ class Lowering:
         kept |= {x for x in compared if x.kind == "map" and readers[x] > 1}
         cost: dict[Node, int] = {}
         for node in nodes:
-            own = HEAVY.get(node.detail, 1) if node.kind == "map" else int(node.kind == "take")
+            own = COST.get(node.detail, 1) if node.kind == "map" else int(node.kind == "gather")
             cost[node] = own + sum(0 if x in kept else cost[x] for x in node.inputs if isinstance(x, Node))
-            many = readers[node] > 1 and cost[node] >= WORTH_KEEPING
-            if node.kind in ("map", "take") and (many or (node in repeated and cost[node] > 1) or cost[node] > LONGEST):
+            many = readers[node] > 1 and cost[node] >= RECOMPUTE_BELOW
+            if node.kind in ("map", "gather") and (
+                many or (node in repeated and cost[node] > 1) or cost[node] > MAX_EXPRESSION_COST
+            ):
                 kept.add(node)
-        kept |= {node for node in nodes if node.kind in ("given", "reshape", "numbers")}
+        kept |= {node for node in nodes if node.kind in ("input", "reshape", "constant")}
         return kept | {node.inputs[0] for node in kept if in_order(node)}
 
     # ---- statements
@@ -363,7 +365,7 @@ class Lowering:
         while origin.kind == "reshape" or in_order(origin):
             origin = origin.inputs[0]
         self.answers[name] = self.buffers[node]
-        if origin.kind == "given" and self.buffers[node].role == "kept":
+        if origin.kind == "input" and self.buffers[node].role == "state":
             copy = self.answers[name] = self.buffer(name, origin.shape, node.dtype, "temporary")
             statement = Statement(origin, copy, origin.shape, identity(origin.shape), "map")
             statement.reads = {origin: {identity(origin.shape)}}
@@ -377,19 +379,19 @@ class Lowering:
 
     def fill(self, node: Node, update: Value | None, last: bool, slopes: list[Node]) -> None:
         """Give a node its buffer, and add the statement that fills it."""
-        if node.kind == "given":
+        if node.kind == "input":
             value: Value = node.detail
             content = np.ascontiguousarray(value.example) if value.role == "fixed" else None
             self.buffers[node] = self.buffer(
                 value.name, node.shape, node.dtype, value.role, value=value, content=content
             )
-        elif node.kind in ("numbers", "full"):
-            content = node.detail if node.kind == "numbers" else np.full(node.shape, node.detail, node.dtype)
+        elif node.kind in ("constant", "full"):
+            content = node.detail if node.kind == "constant" else np.full(node.shape, node.detail, node.dtype)
             self.buffers[node] = self.buffer("fixed", node.shape, node.dtype, "fixed", content=content)
         elif node.kind == "reshape" or in_order(node):
             self.buffers[node] = self.buffers[node.inputs[0]]
         elif node.kind in ("loss", "slope"):
-            loss_calls.call(self, node, slopes, last)
+            library_calls.call(self, node, slopes, last)
         else:
             in_place = update is not None and node.kind == "map" and node not in self.separate
             home = self.buffers[self.nodes[update]] if update is not None and in_place else None
@@ -452,7 +454,7 @@ class Lowering:
     def addition(self, node: Node, target: Buffer, last: bool) -> None:
         """Zeros, with elements added at places."""
         values = node.inputs[0]
-        statement = Statement(node, target, values.shape, (), "add_at", last=last)
+        statement = Statement(node, target, values.shape, (), "scatter_add", last=last)
         for x in node.inputs:
             self.note(x, identity(values.shape), statement.reads)
         self.add(statement)
@@ -480,7 +482,7 @@ class Lowering:
             raise CannotLower("a product of integers")
         if 0 in (rows, inner, columns):
             statement.lines = [f"{target.name}[:] = 0", *self.added(target, bias, rows, columns)]
-        elif rows * inner * columns <= SMALL_PRODUCT:
+        elif rows * inner * columns <= MAX_LOOP_PRODUCT:
             self.imports.add("multiply")
             start = bias[0].name if bias else None
             sizes = f"{rows}, {inner}, {columns}, {turned[0]}, {turned[1]}"
@@ -507,14 +509,14 @@ class Lowering:
 
     def note(self, x: Any, index: Index, reads: dict[Node, set[Index | None]], whole: bool = False) -> None:
         """Which buffers, and where, the expression of x reads; whole: of what fills x's own buffer."""
-        if not isinstance(x, Node) or x.kind in ("full", "position"):
+        if not isinstance(x, Node) or x.kind in ("full", "iota"):
             return
         if not whole and x in self.buffers:
             same = self.buffers[x].shape == x.shape
             reads.setdefault(x, set()).add(index if same else None)
         elif x.kind == "view":
             self.note(x.inputs[0], through(x, index), reads)
-        elif x.kind == "take":
+        elif x.kind == "gather":
             reads.setdefault(x.inputs[0], set()).add(None)  # anywhere
             for each in x.inputs[1:]:
                 self.note(each, index, reads)
@@ -570,11 +572,11 @@ class Lowering:
     def can_join(self, s: Statement, loops: list[Loop], k: int) -> bool:
         """Whether the statement can run inside the loop, element by element with what is there."""
         loop = loops[k]
-        if loop.called or loop.domain != s.domain or loop.last != s.last or s.kind == "add_at" or not s.domain:
+        if loop.called or loop.domain != s.domain or loop.last != s.last or s.kind == "scatter_add" or not s.domain:
             return False
         here = identity(s.domain)
         for other in loop.statements:
-            if other.kind == "add_at":
+            if other.kind == "scatter_add":
                 return False
             for node, places in s.reads.items():
                 if self.buffers[node] in other.writes and (
@@ -619,7 +621,7 @@ class Lowering:
 
 FILL = {
     "reduce": Lowering.reduction,
-    "add_at": Lowering.addition,
-    "join": Lowering.joined,
-    "dot": Lowering.product,
+    "scatter_add": Lowering.addition,
+    "concatenate": Lowering.joined,
+    "matmul": Lowering.product,
 }

@@ -11,13 +11,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_ce import kernels
-from tinygrad_ce.program.arrays import OF_MATH, CannotLower, Node, through
-from tinygrad_ce.program.loops import COMPARING, FROM_KERNELS, FROM_PRODUCTS, dtype_text, identity, read_by_reduction
-from tinygrad_ce.program.printed import lines_of
-from tinygrad_ce.program.straight import Number
+from tinygrad_ce.program.abstract import OF_MATH, CannotLower, Node, through
+from tinygrad_ce.program.ir import Number
+from tinygrad_ce.program.numpy_text import lines_of
+from tinygrad_ce.program.schedule import (
+    COMPARING,
+    KERNEL_FUNCTIONS,
+    PRODUCT_FUNCTIONS,
+    dtype_text,
+    identity,
+    read_by_reduction,
+)
 
 if TYPE_CHECKING:
-    from tinygrad_ce.program.loops import Buffer, Index, Loop, Lowering, Statement
+    from tinygrad_ce.program.schedule import Buffer, Index, Loop, Lowering, Statement
 
 OUTSIDE = "an index is outside of the array that it takes elements from"
 LOOPS = "ijklmnopq"  # what the loops' variables are called
@@ -77,7 +84,7 @@ class LoopText:
         given = [self.given(k) for k in range(len(self.numbers))]
         answers = [f"{b.name}_all" for b in self.answers()]
         inputs = (
-            [f"{b.name}_all" for b in self.plan.all_buffers if b.role in ("input", "drawn")]
+            [f"{b.name}_all" for b in self.plan.all_buffers if b.role in ("input", "random")]
             if self.plan.batched
             else []
         )
@@ -124,7 +131,7 @@ class LoopText:
                 rows, width = b.shape[0], math.prod(b.shape[1:])
                 self.imports.add("take_rows")
                 lines.append(f"take_rows({b.name}, {b.name}_all, order, {rows} * s, {rows}, {width})")
-            elif b.role == "drawn":
+            elif b.role == "random":
                 lines += [f"for i in range({b.size}):", f"    {b.name}[i] = {b.name}_all[{b.size} * s + i]"]
         return lines
 
@@ -240,7 +247,7 @@ class _Nest:
         for s in self.loop.statements:
             if s.kind == "reduce":
                 self.reduce(s, before, after)
-            elif s.kind == "add_at":
+            elif s.kind == "scatter_add":
                 self.add_at(s, before)
             else:
                 value = self.value(s.node, here, whole=self.is_whole(s))
@@ -354,7 +361,7 @@ class _Nest:
             self.count(x.inputs[0], through(x, index))
         else:
             for each in x.inputs:
-                if x.kind != "take" or each is not x.inputs[0]:
+                if x.kind != "gather" or each is not x.inputs[0]:
                     self.count(each, index)
 
     def local(self, value: str) -> str:
@@ -376,9 +383,9 @@ class _Nest:
             text = self.at(self.plan.buffers[x], x.shape, index)
         elif x.kind == "view":
             text = self.value(x.inputs[0], through(x, index))
-        elif x.kind == "position":
+        elif x.kind == "iota":
             text = self.along(index[x.detail])
-        elif x.kind == "take":
+        elif x.kind == "gather":
             source = self.plan.buffers[x.inputs[0]]
             text = f"{source.name}[{self.gathered(x.inputs, x.inputs[0].shape, x.detail, index)}]"
         else:
@@ -418,7 +425,7 @@ class _Nest:
             template = SIMPLE[name]
             if template.count("{0}") > 1:
                 given = [self.local(given[0])]
-            for ours in FROM_KERNELS | FROM_PRODUCTS:
+            for ours in KERNEL_FUNCTIONS | PRODUCT_FUNCTIONS:
                 if f"{ours}(" in template:
                     self.text.imports.add(ours)
             text = template.format(*(_inside(g) for g in given))

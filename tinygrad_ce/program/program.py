@@ -1,0 +1,110 @@
+"""The facade: one program, and all that can be had of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from tinygrad_ce.core import Tensor
+from tinygrad_ce.nn import Module
+from tinygrad_ce.program.evaluate import run_step
+from tinygrad_ce.program.ir import Function
+from tinygrad_ce.program.numpy_text import as_numpy
+from tinygrad_ce.program.passes import simplified
+from tinygrad_ce.program.record import of_loss
+from tinygrad_ce.program.tracing import trace_step
+
+
+class Program(Function):
+    """A step as data (see `ir.Function`), with its texts and a way to run it."""
+
+    @classmethod
+    def of(cls, function: Function) -> Program:
+        """The program of a step that has been traced or recorded."""
+        return cls(**vars(function))
+
+    @classmethod
+    def of_loss(cls, loss: Tensor) -> Program:
+        """The forward and backward pass of a loss that has been computed. ValueError if it has no history."""
+        return cls.of(of_loss(loss))
+
+    @property
+    def source(self) -> str:
+        """The program as standalone NumPy."""
+        return as_numpy(self)
+
+    @property
+    def lowered(self) -> str:
+        """The program as loops, which Numba compiles: each with the printed line that it computes."""
+        from tinygrad_ce.program.run import lowered  # not needed by whoever only prints
+
+        return lowered(self).text
+
+    @property
+    def memory(self) -> str:
+        """How many bytes the compiled program needs for its arrays, and what for."""
+        from tinygrad_ce.program.run import lowered
+
+        return lowered(self).memory
+
+    def run(self, *arrays: Any) -> Any:
+        """One step, one primitive after the other: the results, and the parameters and their like are updated.
+
+        Raises TypeError and ValueError for arrays of another number, shape or dtype than it was traced with.
+        """
+        return run_step(self, arrays)
+
+    def __str__(self) -> str:
+        return self.source
+
+
+def trace(step: Callable[..., Any], *examples: Any, models: Sequence[Module] | None = None) -> Program:
+    """The program of a step: forward, backward and the optimizer's update.
+
+    step: a function of arrays, which computes a loss and may call `zero_grad()`, `loss.backward()`, `clip_grad_norm`
+    and `optimizer.step()`; it returns tensors. examples: arrays (or tensors) as it will be called with.
+    The step is run (twice, so that numbers which depend on the data are noticed), and nothing is changed by it: no
+    parameter, no running average, no generator of random numbers; gradients are None afterwards.
+    What tracing fixes (shapes, training mode) is listed in `program.fixed`.
+    models: those whose other attributes must stay as they are meanwhile; if None, those that the function refers to.
+    Raises TraceError for what a program cannot hold: `if` on values, `float(t)`, arrays from outside of the step.
+
+    >>> w = Tensor([1.0, 2.0], requires_grad=True, name="w")
+    >>> print(trace(lambda x: (x * w).sum(), np.array([3.0, 4.0])))
+    import numpy as np
+    <BLANKLINE>
+    <BLANKLINE>
+    def step(x, w):
+        # forward
+        t1 = x * w      # (2,)
+        out = t1.sum()  # ()
+        return out
+    """
+    return Program.of(trace_step(step, *examples, models=models))
+
+
+def source(loss: Tensor) -> str:
+    """The forward and backward pass of a loss that has been computed, as standalone NumPy.
+
+    The text defines `step`, a function of the tensors and arrays that went in, which returns the loss and the gradient
+    of every leaf. Names are those of the tensors (`layers.0.W` becomes `W0`); the shapes are comments. Targets and
+    weights are inputs as the loss has prepared them: flat, with -1 in ignored rows, weights divided by their sum.
+    Raises TypeError and ValueError if the loss is no single number with a history.
+
+    >>> x = Tensor(np.array([1.0, 2.0]), requires_grad=True, name="x")
+    >>> print(source((x * x).sum()))
+    import numpy as np
+    <BLANKLINE>
+    <BLANKLINE>
+    def step(x):
+        # forward
+        t1 = x * x                         # (2,)
+        loss = t1.sum()                    # ()
+    <BLANKLINE>
+        # backward
+        d_t1 = np.broadcast_to(1.0, (2,))  # (2,)
+        t_3 = d_t1 * x                     # (2,)
+        d_x = t_3 + t_3                    # (2,)
+        return loss, d_x
+    """
+    return Program.of(simplified(of_loss(loss))).source
