@@ -20,6 +20,7 @@ from tinygrad_ce.variable import write  # noqa: E402
 
 jitted = pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="the loops run as Python")
 PLAIN = {"multiply": gemm.multiplied, "add_rows": gemm.rows_added, "take_rows": gemm.rows_taken}
+PLAIN |= {"multiply_rows": gemm.some_rows_multiplied, "multiply_terms": gemm.some_terms_multiplied}
 
 
 def as_python(text):

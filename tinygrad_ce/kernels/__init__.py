@@ -27,7 +27,8 @@ FILES = {
     "softmax": ("softmax", "log_softmax", "logsumexp"),
     "elementwise": ("tanh", "sigmoid", "softplus", "tanh_slope", "sigmoid_slope", "erf", "erfc"),
     "optimizers": ("sgd", "sgd_momentum", "adam", "rmsprop", "adagrad"),
-    "gemm": ("add_rows", "multiply", "take_rows"),
+    "gemm": ("add_rows", "multiply", "multiply_rows", "multiply_terms", "take_rows"),
+    "gate": ("alarm", "first_row", "meet", "new_gate"),
 }
 FILE_OF = {name: file for file, names in FILES.items() for name in names}
 

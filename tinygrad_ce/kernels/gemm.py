@@ -8,6 +8,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba import config, types
 from numba.core import cgutils
@@ -37,9 +38,31 @@ def rows_added(out: Any, x: Any, rows: int, columns: int) -> None:
     out[...] = x.reshape(rows, columns).sum(axis=0)
 
 
-def rows_taken(out: Any, source: Any, order: Any, first: int, rows: int, width: int) -> None:
-    """out = the rows of source that order tells, from the first of them on."""
-    out.reshape(rows, width)[...] = source.reshape(-1, width)[order[first : first + rows]]
+def rows_taken(
+    out: Any, source: Any, order: Any, first: int, begin: int, end: int, width: int, column: int, columns: int
+) -> None:
+    """Rows begin to end of out = the rows of source whose numbers stand in order, from the first + begin on.
+
+    column, columns: of each row only so many numbers, from this one on.
+    """
+    some = slice(column, column + columns)
+    out.reshape(-1, width)[begin:end, some] = source.reshape(-1, width)[order[first + begin : first + end], some]
+
+
+def some_rows_multiplied(out: Any, start: Any, a: Any, b: Any, *sizes: Any) -> None:
+    """As `multiplied`, of some rows only: the last two sizes are the first of them and where they end."""
+    *whole, begin, end = sizes
+    product = np.empty_like(out)
+    multiplied(product, start, a, b, *whole)
+    columns = whole[2]
+    out[begin * columns : end * columns] = product[begin * columns : end * columns]
+
+
+def some_terms_multiplied(out: Any, start: Any, a: Any, b: Any, *sizes: Any) -> None:
+    """As `multiplied`, but only some terms of each sum: the last two sizes are the first of them and where they end."""
+    rows, inner, columns, _, _, begin, end = sizes
+    left, right = a.reshape(rows, inner)[:, begin:end], b.reshape(inner, columns)[begin:end]
+    out.reshape(rows, columns)[...] = left @ right + (0 if start is None else start)
 
 
 def _multiply(
@@ -59,27 +82,78 @@ def _multiply(
     return signature, partial(_write_product, sizes, 4)
 
 
+def _multiply_rows(
+    context: Any,
+    out: Any,
+    start: Any,
+    a: Any,
+    b: Any,
+    rows: Any,
+    inner: Any,
+    columns: Any,
+    turned_a: Any,
+    turned_b: Any,
+    begin: Any,
+    end: Any,
+) -> Any:
+    sizes = [t.literal_value for t in (rows, inner, columns, turned_a, turned_b)]
+    signature = types.void(out, start, a, b, rows, inner, columns, turned_a, turned_b, types.int64, types.int64)
+    return signature, partial(_write_product, sizes, 4)
+
+
+def _multiply_terms(
+    context: Any,
+    out: Any,
+    start: Any,
+    a: Any,
+    b: Any,
+    rows: Any,
+    inner: Any,
+    columns: Any,
+    turned_a: Any,
+    turned_b: Any,
+    begin: Any,
+    end: Any,
+) -> Any:
+    literals = (rows, inner, columns, turned_a, turned_b, begin, end)
+    sizes = [t.literal_value for t in literals]
+    return types.void(out, start, a, b, *literals), partial(_write_product, sizes, 4)
+
+
 def _add_rows(context: Any, out: Any, x: Any, rows: Any, columns: Any) -> Any:
     sizes = [1, rows.literal_value, columns.literal_value, False, False]
     return types.void(out, x, rows, columns), partial(_write_product, sizes, 2)
 
 
-def _take_rows(context: Any, out: Any, source: Any, order: Any, first: Any, rows: Any, width: Any) -> Any:
-    high, wide = rows.literal_value, width.literal_value
+def _take_rows(
+    context: Any,
+    out: Any,
+    source: Any,
+    order: Any,
+    first: Any,
+    begin: Any,
+    end: Any,
+    width: Any,
+    column: Any,
+    columns: Any,
+) -> Any:
+    wide, start, count = (ir.Constant(ir.IntType(64), t.literal_value) for t in (width, column, columns))
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         target, origin, places = (
             context.make_array(kind)(context, builder, value).data
             for kind, value in zip(signature.args[:3], arguments[:3], strict=True)
         )
-        long, size = ir.Constant(ir.IntType(64), wide), context.get_abi_sizeof(context.get_data_type(out.dtype))
-        with cgutils.for_range(builder, ir.Constant(ir.IntType(64), high)) as loop:
+        size = context.get_abi_sizeof(context.get_data_type(out.dtype))
+        with cgutils.for_range(builder, arguments[5], arguments[4]) as loop:
             row = builder.load(builder.gep(places, [builder.add(arguments[3], loop.index)]))
-            to = builder.gep(target, [builder.mul(loop.index, long)])
-            cgutils.raw_memcpy(builder, to, builder.gep(origin, [builder.mul(row, long)]), long, size)
+            to = builder.gep(target, [builder.add(builder.mul(loop.index, wide), start)])
+            of = builder.gep(origin, [builder.add(builder.mul(row, wide), start)])
+            cgutils.raw_memcpy(builder, to, of, count, size)
         return context.get_dummy_value()
 
-    return types.void(out, source, order, types.int64, rows, width), generate
+    whole = types.int64
+    return types.void(out, source, order, whole, whole, whole, width, column, columns), generate
 
 
 def _write_product(sizes: Any, arrays: int, context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -90,10 +164,13 @@ def _write_product(sizes: Any, arrays: int, context: Any, builder: Any, signatur
     if arrays == 2:  # without a: rows of ones
         pointers[1:1] = [None, None]
     real = signature.args[0].dtype
-    _Product(builder, context.get_value_type(real), real.bitwidth // 8, *pointers, *sizes).write()
+    rows = arguments[9:] if len(sizes) == 5 and len(arguments) > 9 else None
+    _Product(builder, context.get_value_type(real), real.bitwidth // 8, *pointers, *sizes[:5], rows, *sizes[5:]).write()
     return context.get_dummy_value()
 
 
+multiply_terms: Any = some_terms_multiplied if PLAIN else intrinsic(prefer_literal=True)(_multiply_terms)
+multiply_rows: Any = some_rows_multiplied if PLAIN else intrinsic(prefer_literal=True)(_multiply_rows)
 multiply: Any = multiplied if PLAIN else intrinsic(prefer_literal=True)(_multiply)
 take_rows: Any = rows_taken if PLAIN else intrinsic(prefer_literal=True)(_take_rows)
 add_rows: Any = rows_added if PLAIN else intrinsic(prefer_literal=True)(_add_rows)
@@ -110,12 +187,14 @@ class _Product:
     def __init__(self, builder: Any, real: Any, size: int, out: Any, start: Any, a: Any, b: Any, *sizes: Any) -> None:
         self.builder, self.real, self.size = builder, real, size
         self.out, self.start, self.a, self.b = out, start, a, b
-        self.rows, self.inner, self.columns, self.turned_a, self.turned_b = sizes
+        self.rows, self.inner, self.columns, self.turned_a, self.turned_b, self.some, *terms = sizes
+        self.first: int = terms[0] if terms else 0  # of the terms of each sum
+        self.end: int = terms[1] if terms else self.inner
         self.lanes = BYTES // size
 
     def write(self) -> None:
         """All blocks."""
-        self.in_parts = self.inner > TERMS + TERMS // 2  # then the sums of the first parts wait in `out`
+        self.in_parts = self.end - self.first > TERMS + TERMS // 2  # then the sums of the first parts wait in `out`
         if self.in_parts:
             self.begin()
         wide = VECTORS * self.lanes
@@ -133,7 +212,8 @@ class _Product:
 
     def begin(self) -> None:
         """Fill the product with what it starts from."""
-        with cgutils.for_range(self.builder, self.whole(self.rows)) as i:
+        start, stop = (self.whole(0), self.whole(self.rows)) if self.some is None else self.some
+        with cgutils.for_range(self.builder, stop, start) as i:
             row = self.at(self.out, i.index, self.columns)
             with cgutils.for_range(self.builder, self.whole(self.columns)) as j:
                 zero = ir.Constant(self.real, 0.0)
@@ -142,10 +222,16 @@ class _Product:
 
     def some_columns(self, column: Any, wide: int) -> None:
         """These columns of the product."""
-        terms = TERMS if self.in_parts else self.inner
-        self.repeated(self.inner // terms, terms, lambda k: self.some_terms(column, wide, k, terms))
-        if self.inner % terms:
-            self.some_terms(column, wide, self.whole(self.inner // terms * terms), self.inner % terms)
+        count: int = self.end - self.first
+        first: Any = self.whole(self.first)
+        terms = TERMS if self.in_parts else count
+
+        def work(k: Any) -> None:
+            self.some_terms(column, wide, self.builder.add(first, k), terms)
+
+        self.repeated(count // terms, terms, work)
+        if count % terms:
+            self.some_terms(column, wide, self.whole(self.first + count // terms * terms), count % terms)
 
     def some_terms(self, column: Any, wide: int, k: Any, terms: int) -> None:
         """Some terms of the sums of these columns."""
@@ -155,10 +241,26 @@ class _Product:
             panel, stride = self.builder.gep(self.at(self.b, k, self.columns), [column]), self.columns
         chunks = [(first, min(self.lanes, wide - first)) for first in range(0, wide, self.lanes)]
         high = HIGH[len(chunks)]
-        self.repeated(self.rows // high, high, lambda i: self.block(i, high, column, chunks, panel, stride, k, terms))
+
+        def work(first: Any, rows: int) -> None:
+            self.block(first, rows, column, chunks, panel, stride, k, terms)
+
+        if self.some is not None:
+            self.some_rows(high, work)
+            return
+        self.repeated(self.rows // high, high, lambda first: work(first, high))
         if self.rows % high:
-            first = self.whole(self.rows // high * high)
-            self.block(first, self.rows % high, column, chunks, panel, stride, k, terms)
+            work(self.whole(self.rows // high * high), self.rows % high)
+
+    def some_rows(self, high: int, work: Any) -> None:
+        """Work at some of the rows: so many at a time, and those that are left one by one."""
+        builder, (start, stop) = self.builder, self.some
+        one, many = self.whole(1), self.whole(high)
+        blocks = builder.sdiv(builder.sub(stop, start), many)
+        with cgutils.for_range(builder, blocks) as loop:
+            work(builder.add(start, builder.mul(loop.index, many)), high)
+        with cgutils.for_range_slice(builder, builder.add(start, builder.mul(blocks, many)), stop, one) as (i, _):
+            work(i, 1)
 
     def block(
         self, first: Any, high: int, column: Any, chunks: Any, panel: Any, stride: int, k: Any, terms: int

@@ -49,7 +49,7 @@ class Node:
     ) -> None:
         self.kind, self.shape, self.dtype = kind, tuple(int(n) for n in shape), np.dtype(dtype)
         self.inputs, self.detail = inputs, detail
-        self.number = _next_number()  # inputs are older than what is made of them
+        self.number: float = _next_number()  # inputs are older than what is made of them
         self.source: Any = None  # the instruction that it comes from
 
     @property

@@ -17,6 +17,7 @@ from tinygrad_ce.core import Array
 from tinygrad_ce.nn import Module
 from tinygrad_ce.program.evaluate import tick
 from tinygrad_ce.program.run import Compiled, drawn, lowered
+from tinygrad_ce.program.team import Team
 from tinygrad_ce.program.tracing import trace_step, traced_once
 
 PATIENCE = 0.05  # seconds of compiled steps after which Ctrl-C and the progress bar get their turn
@@ -150,6 +151,7 @@ class _Batches:
         self.compiled.prepare()
         self.size = size
         self.all = tuple(array.reshape(-1) for array in data)
+        self.team = Team(self.compiled.plan.shared)
         self.newest = False  # whether the parameters in its buffers are newer than where they live
 
     def renew(self) -> None:
@@ -173,14 +175,16 @@ class _Batches:
         answers = [losses] if scores is loss else [losses, predictions]
         before = compiled.kept_memory.copy()
         numbers = compiled.numbers(steps)
+        threads, start = self.team.threads, time.perf_counter()
         try:
-            compiled.function(rows, steps, numbers, *self.all, *random, *answers, *compiled.fixed)
+            compiled.make_steps(rows, steps, numbers, *self.all, *random, *answers, threads=threads)
         except IndexError:  # the eager loop will say which
             losses[:] = np.nan
         if not (np.isfinite(losses).all() and compiled.finite()):
             compiled.kept_memory[:] = before
             return None
         self.newest = True
+        self.team.measured(threads, (time.perf_counter() - start) / max(steps, 1))
         tick(compiled.program, steps)
         return Steps(rows.reshape(steps, self.size), losses, predictions.reshape(steps, *shape))
 

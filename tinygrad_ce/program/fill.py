@@ -100,7 +100,9 @@ def fill_product(plan: Schedule, node: Node, target: Buffer, is_update: bool) ->
     a, b, *bias = (plan.of_node[x] for x in (*sources, *node.inputs[2:]))
     if is_computed_by_loops(node):
         (rows, inner), columns = node.inputs[0].shape, node.shape[1]
-        call = Call("multiply", (target, bias[0] if bias else None, a, b, rows, inner, columns, *turned))
+        some = {None: ()}.get(node.detail, node.detail)  # of the terms
+        name = "multiply_terms" if some else "multiply"
+        call = Call(name, (target, bias[0] if bias else None, a, b, rows, inner, columns, *turned, *some))
     else:
         left, right = (plan.view(x, s.shape, turn) for x, s, turn in zip((a, b), sources, turned, strict=True))
         call = Call("np.dot", (left, right, plan.view(target, node.shape)))

@@ -22,6 +22,8 @@ from tinygrad_ce.program.abstract import (
 from tinygrad_ce.program.ir import Function, Instruction, Value
 
 MAX_OPERATIONS = 600  # beyond, Numba would need minutes
+MIN_SHARED_WORK = 4_000_000  # multiplications in a step; the threads of a smaller one would mostly wait
+MIN_SPLIT_TERMS = 256  # of a sum; the halves of a shorter one are not worth another pass over the product
 MAX_LOOP_PRODUCT = 50_000_000  # multiplications; such loops are as fast as the BLAS, and their sizes are known
 DTYPES = {"f4", "f8", "i8", "i4", "i2", "i1", "u4", "u2", "u1", "b1"}  # kind and bytes
 
@@ -55,7 +57,7 @@ class Nodes:
 
     def in_order(self) -> list[Node]:
         """All nodes that an answer needs, and all inputs, oldest first."""
-        found: dict[int, Node] = {}
+        found: dict[float, Node] = {}
         waiting = [*self.answers(), *(node for node in self.by_value.values() if node.kind == "input")]
         while waiting:
             node = waiting.pop()
@@ -70,8 +72,8 @@ def nodes_in(inputs: Iterable[object]) -> list[Node]:
     return [x for x in inputs if isinstance(x, Node)]
 
 
-def lowered_to_nodes(function: Function) -> Nodes:
-    """Every value's node. CannotLower if an operation has no loops."""
+def lowered_to_nodes(function: Function, batched: bool = False) -> Nodes:
+    """Every value's node. CannotLower if an operation has no loops. batched: many batches are given at once."""
     count = len(function.instructions)
     if count > MAX_OPERATIONS:
         raise CannotLower(f"it has {count:,} operations, and compiling more than {MAX_OPERATIONS} would take minutes")
@@ -83,6 +85,8 @@ def lowered_to_nodes(function: Function) -> Nodes:
         nodes.by_value[i.result] = node = _node_of_instruction(i, nodes)
         _note_source(node, i)
     _start_products_from_their_bias(nodes)
+    if batched and work_of_products(nodes) >= MIN_SHARED_WORK:
+        _split_products_of_the_batch(nodes)
     return nodes
 
 
@@ -135,6 +139,37 @@ def _start_products_from_their_bias(nodes: Nodes) -> None:
         alone = len(product.inputs) == 2 and readers[product] == 1 and product not in values
         if is_row and alone and is_computed_by_loops(product):
             node.kind, node.detail, node.inputs = "matmul", None, (*product.inputs, row.inputs[0])
+
+
+def _split_products_of_the_batch(nodes: Nodes) -> None:
+    """Compute the product of wide rows of the batch and a parameter as the sum of two halves, each of half the terms.
+
+    So two threads can each keep their half of the inputs and of the parameter in their own cache, where it is read,
+    and updated. It is the sum of halves for any number of threads: the bits are the same.
+    """
+    for node in nodes.in_order():
+        if node.kind != "matmul" or {x.kind for x in node.inputs[:2]} != {"input"}:
+            continue
+        (a, b, *bias), inner = node.inputs, node.inputs[0].shape[1]
+        if a.detail.role != "input" or b.detail.role != "state" or inner < MIN_SPLIT_TERMS or not bias:
+            continue
+        middle = half_of_rows(inner)
+        halves = [Node("matmul", node.shape, node.dtype, (a, b), part) for part in ((0, middle), (middle, inner))]
+        total = Node("map", node.shape, node.dtype, tuple(halves), "add")
+        row = broadcast_to(AbstractArray(bias[0]), node.shape).node
+        for k, part in enumerate((*halves, total, row), start=1):
+            part.number, part.source = node.number - 1 + k / 5, node.source  # older than what is made of them
+        node.kind, node.detail, node.inputs = "map", "add", (total, row)
+
+
+def half_of_rows(rows: int) -> int:
+    """Where the share of the first of two threads ends (see kernels/gate.py)."""
+    return rows // 8 // 2 * 8
+
+
+def work_of_products(nodes: Nodes) -> int:
+    """How many multiplications all matrix products of a step take."""
+    return sum(multiplications(node) for node in nodes.in_order() if node.kind == "matmul")
 
 
 def multiplications(product: Node) -> int:

@@ -57,7 +57,10 @@ def dtype_text(dtype: np.dtype[Any]) -> str:
 class NestText:
     """One nest of loops, line by line."""
 
-    def __init__(self, text: FileText, loop: Loop, domain: tuple[int, ...], flat: bool) -> None:
+    def __init__(
+        self, text: FileText, loop: Loop, domain: tuple[int, ...], flat: bool, rows: tuple[str, str] | None = None
+    ) -> None:
+        self.rows = rows  # of the outermost loop: the first and the end, if this thread runs only some
         self.text, self.plan, self.loop, self.domain, self.flat = text, text.plan, loop, domain, flat
         self.uses: Counter[Any] = Counter()
         self.known: dict[Any, str] = {}
@@ -88,7 +91,8 @@ class NestText:
         body = [*self.inner, *ends]
         lines: list[str] = list(before[0])
         for k in range(depth):
-            lines.append("    " * k + f"for {LOOPS[k]} in range({self.domain[k]}):")
+            count = ", ".join(self.rows) if k == 0 and self.rows is not None else self.domain[k]
+            lines.append("    " * k + f"for {LOOPS[k]} in range({count}):")
             lines += ["    " * (k + 1) + line for line in before[k + 1]]
         lines += ["    " * depth + line for line in body]
         for k in range(depth, -1, -1):

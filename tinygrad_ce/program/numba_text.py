@@ -12,21 +12,28 @@ import numpy as np
 from tinygrad_ce import kernels
 from tinygrad_ce.program.abstract import Node
 from tinygrad_ce.program.ir import Number
+from tinygrad_ce.program.lowering import half_of_rows
 from tinygrad_ce.program.nest_text import NestText, dtype_text
 from tinygrad_ce.program.numpy_text import lines_of
+from tinygrad_ce.program.sharing import Share, is_halved
 from tinygrad_ce.program.statements import Buffer, Call, First, Loop, Schedule, Statement, View, identity
 
 
-def as_numba(plan: Schedule, loops: Sequence[Loop]) -> tuple[str, list[str]]:
-    """The file with the function `run`, and the formulas of the numbers that each step is given."""
-    return FileText(plan, loops).text()
+def as_numba(plan: Schedule, loops: Sequence[Loop], shares: Sequence[Share] | None = None) -> tuple[str, list[str]]:
+    """The file with the function `run`, and the formulas of the numbers that each step is given.
+
+    shares: how each loop is shared among threads; `run` takes then also its thread's number, how many threads there
+    are, and the gate at which they meet.
+    """
+    return FileText(plan, loops, shares).text()
 
 
 class FileText:
     """Writes the function that Numba compiles."""
 
-    def __init__(self, plan: Schedule, loops: Sequence[Loop]) -> None:
-        self.plan, self.loops = plan, loops
+    def __init__(self, plan: Schedule, loops: Sequence[Loop], shares: Sequence[Share] | None) -> None:
+        self.plan, self.loops, self.shares = plan, loops, shares
+        self.cuts: dict[int, tuple[str, str]] = {}  # by the number of rows: the first of a thread's, and their end
         self.imports: set[str] = set()
         self.literals: dict[str, str] = {}  # by their text, the names of constants
         self.numbers: list[str] = []
@@ -37,14 +44,15 @@ class FileText:
         """The whole file, and the formulas of the numbers that each step is given."""
         body: list[str] = []
         section = None
-        for loop in self.loops:
-            lines = self.loop(loop)
+        shares: Sequence[Share | None] = [None] * len(self.loops) if self.shares is None else self.shares
+        for loop, share in zip(self.loops, shares, strict=True):
+            lines = self.loop(loop, share)
             source = next((i for s in loop.statements for i in s.instructions), None)
             if source is not None and source.section != section:
                 section = source.section
                 body += ["", f"# ---- {section}"]
             body += [*self.comments(loop), *lines]
-        body = [*self.batch_gathered(), *body, *self.answers_copied()]
+        body = [*self.batch_gathered(), *body, *self.by_first_thread(self.answers_copied())]
         fixed = [f"{name} = {text}" for text, name in self.literals.items()]
         given = [self.number_read(k) for k in range(len(self.numbers))]
         answers = [f"{b.name}_all" for b in self.answers()]
@@ -65,9 +73,11 @@ class FileText:
             "",
             *kernels.import_lines({"jit", *self.imports}),
         ]
+        names = names if self.shares is None else ["thread", "threads", "gate", *names]
         arguments = textwrap.fill(
             f"def run(order, steps, numbers, {', '.join(names)}):", 110, subsequent_indent="        "
         )
+        fixed += [] if self.shares is None else [*self.cuts_computed(), "passed = meet(gate, 0, threads)"]
         rows = [*head, "", "", "@jit", arguments, *(f"    {line}" for line in fixed), "    for s in range(steps):"]
         rows += [f"        {line}".rstrip() for line in (*given, *body)] or ["        pass"]
         return "\n".join(rows) + "\n", self.numbers
@@ -93,9 +103,18 @@ class FileText:
             if b.role == "input":
                 rows, width = b.shape[0], math.prod(b.shape[1:])
                 self.imports.add("take_rows")
-                lines.append(f"take_rows({b.name}, {b.name}_all, order, {rows} * s, {rows}, {width})")
+                taken = f"take_rows({b.name}, {b.name}_all, order, {rows} * s"
+                if self.shares is None:
+                    lines.append(f"{taken}, 0, {rows}, {width}, 0, {width})")
+                elif is_halved(self.plan, b):
+                    middle = half_of_rows(width)
+                    for half, columns in enumerate((f"0, {middle}", f"{middle}, {width - middle}")):
+                        lines += self.by_one_thread(half, [f"{taken}, 0, {rows}, {width}, {columns})"])
+                else:
+                    lines.append(f"{taken}, {', '.join(self.cut(rows))}, {width}, 0, {width})")
             elif b.role == "random":
-                lines += [f"for i in range({b.size}):", f"    {b.name}[i] = {b.name}_all[{b.size} * s + i]"]
+                copied = [f"for i in range({b.size}):", f"    {b.name}[i] = {b.name}_all[{b.size} * s + i]"]
+                lines += self.by_one_thread(0, copied)
         return lines
 
     def answers_copied(self) -> list[str]:
@@ -115,19 +134,66 @@ class FileText:
 
     # ---- one nest of loops
 
-    def loop(self, loop: Loop) -> list[str]:
-        """The lines of one nest, or of one call."""
+    def loop(self, loop: Loop, share: Share | None) -> list[str]:
+        """The lines of one nest, or of one call, and where its threads wait for others."""
+        rows = self.cut(share.rows) if share is not None and share.rows is not None else None
         if loop.is_call:
-            return [self.call(call) for call in loop.statements[0].calls]
-        flat = self.is_flat(loop)
-        domain = (math.prod(loop.domain),) if flat else loop.domain
-        return NestText(self, loop, domain, flat).lines()
+            lines = [self.call(call, rows) for call in loop.statements[0].calls]
+        else:
+            flat = self.is_flat(loop)
+            if flat and rows is not None:
+                width = math.prod(loop.domain[1:])
+                rows = f"{width} * {rows[0]}", f"{width} * {rows[1]}"
+            domain = (math.prod(loop.domain),) if flat else loop.domain
+            lines = NestText(self, loop, domain, flat, rows).lines()
+        if share is not None and rows is None:
+            lines = self.by_one_thread(share.thread, lines)
+        return [*(self.meeting() if share is not None and share.waits else []), *lines]
 
-    def call(self, call: Call) -> str:
-        """The line of a library call."""
-        if not call.function.startswith("np."):
-            self.imports.add(call.function)
-        text = f"{call.function}({', '.join(map(_argument, call.arguments))})"
+    # ---- several threads
+
+    def cut(self, rows: int) -> tuple[str, str]:
+        """The names of the first row of a thread's share, and of the end of it."""
+        self.imports.add("first_row")
+        if rows not in self.cuts:
+            self.cuts[rows] = self.plan.free_name(f"start_{rows}"), self.plan.free_name(f"stop_{rows}")
+        return self.cuts[rows]
+
+    def cuts_computed(self) -> list[str]:
+        """The lines that compute them."""
+        lines = []
+        for rows, (start, stop) in self.cuts.items():
+            lines += [f"{start} = first_row({rows}, thread, threads)"]
+            lines += [f"{stop} = first_row({rows}, thread + 1, threads)"]
+        return lines
+
+    def meeting(self) -> list[str]:
+        """The line in which all threads wait for each other."""
+        self.imports.add("meet")
+        return ["passed = meet(gate, passed, threads)"]
+
+    def by_one_thread(self, thread: int, lines: list[str]) -> list[str]:
+        """Lines that one thread runs, if there are several."""
+        if self.shares is None or not lines:
+            return lines
+        return [f"if thread == {thread} % threads:", *(f"    {line}" for line in lines)]
+
+    def by_first_thread(self, lines: list[str]) -> list[str]:
+        """Lines at the end of a step: all have done their part before, and go on afterwards."""
+        if self.shares is None:
+            return lines
+        return [*self.meeting(), *self.by_one_thread(0, lines), *self.meeting()]
+
+    # ---- library calls, literals and names
+
+    def call(self, call: Call, rows: tuple[str, str] | None = None) -> str:
+        """The line of a library call; rows: the first and the end of those of a product that are computed."""
+        function, arguments = call.function, [*map(_argument, call.arguments)]
+        if rows is not None:
+            function, arguments = f"{function}_rows", [*arguments, *rows]
+        if not function.startswith("np."):
+            self.imports.add(function)
+        text = f"{function}({', '.join(arguments)})"
         if call.scale is not None:
             text = f"{text} {call.scale[0]} {call.scale[1]!r}"
         return text if call.into is None else f"{call.into.name}[0] = {text}"

@@ -19,7 +19,9 @@ from tinygrad_ce.program.ir import Function, Value
 from tinygrad_ce.program.memory import assign_offsets, report
 from tinygrad_ce.program.numba_text import as_numba
 from tinygrad_ce.program.schedule import schedule
+from tinygrad_ce.program.sharing import is_worth_sharing, share
 from tinygrad_ce.program.statements import Buffer, View
+from tinygrad_ce.program.team import in_step
 from tinygrad_ce.program.tracing import trace_step
 from tinygrad_ce.source_lines import warn
 from tinygrad_ce.variable import plain_array
@@ -31,7 +33,7 @@ class Lowered:
 
     outputs: where each lies, and its shape. numbers: what each step is given besides arrays, as formulas.
     total: bytes of the memory that the temporaries share. inputs: of the program that was lowered; those of another
-    one like it take their places in order.
+    one like it take their places in order. shared: whether several threads can run one step.
     """
 
     text: str
@@ -42,6 +44,7 @@ class Lowered:
     total: int
     batched: bool
     inputs: list[Value]
+    shared: bool
 
     @property
     def memory(self) -> str:
@@ -65,10 +68,11 @@ _lowered: dict[Any, Lowered] = {}
 def _lower(program: Function, batched: bool) -> Lowered:
     plan, loops = schedule(program, batched)
     arena = assign_offsets(plan.buffers, loops, plan.answers.values())
-    text, numbers = as_numba(plan, loops)
+    shares = share(plan, loops) if is_worth_sharing(plan) else None
+    text, numbers = as_numba(plan, loops, shares)
     outputs = {name: (plan.answers[name], v.shape) for name, v in program.outputs.items()}
     views = list(plan.views.values())
-    return Lowered(text, plan.buffers, views, outputs, numbers, arena, batched, program.inputs)
+    return Lowered(text, plan.buffers, views, outputs, numbers, arena, batched, program.inputs, shares is not None)
 
 
 def _structure(program: Function) -> Iterator[Any]:
@@ -134,7 +138,7 @@ class Compiled:
             kinds += [b.dtype for b in dict.fromkeys(b for b, _ in self.plan.outputs.values())]
             whole = [np.empty(0, kind) for kind in kinds]
         try:
-            self.function(np.empty(0, np.int64), 0, np.empty(0), *whole, *self.fixed)
+            self.make_steps(np.empty(0, np.int64), 0, np.empty(0), *whole)
         except Exception as error:  # whatever Numba says of a text that it cannot compile
             if not type(error).__module__.startswith("numba."):
                 raise
@@ -150,11 +154,19 @@ class Compiled:
         for b, value in self.drawn:
             self.arrays[b][:] = drawn(value)
         self.fetch()
-        self.function(np.empty(0, np.int64), 1, numbers, *self.fixed)
+        self.make_steps(np.empty(0, np.int64), 1, numbers)
         answers = tuple(self.arrays[b].reshape(shape).copy() for b, shape in self.plan.outputs.values())
         self.put_back()
         tick(self.program)
         return answer_of(self.program, answers)
+
+    def make_steps(self, order: Array, steps: int, numbers: Array, *whole: Array, threads: int = 1) -> None:
+        """Call the compiled function, in several threads if it can be shared."""
+        if not self.plan.shared:
+            self.function(order, steps, numbers, *whole, *self.fixed)
+            return
+        arguments = (*whole, *self.fixed)
+        in_step(lambda *share: self.function(order, steps, numbers, *share, *arguments), threads)
 
     def fetch(self) -> None:
         """Copy what lives from step to step from where it lives."""

@@ -27,7 +27,7 @@ COMPARING = {"equal", "not_equal", "less", "less_equal", "greater", "greater_equ
 
 def schedule(function: Function, batched: bool = False) -> tuple[Schedule, list[Loop]]:
     """Which statements fill which buffers, and the loops in which they run. CannotLower if an operation has none."""
-    nodes = lowered_to_nodes(function)
+    nodes = lowered_to_nodes(function, batched)
     plan = _planned(Schedule(function, nodes, batched, set()))
     while hazards := write_after_read_hazards(plan):
         plan = _planned(Schedule(function, nodes, batched, plan.out_of_place | hazards))

@@ -17,6 +17,7 @@ from tinygrad_ce.program.lowering import Nodes, check_dtype
 
 Index = tuple[tuple[int | None, int, int], ...]  # for each axis of a buffer: the loop along it, the first, the step
 LIBRARY = {"jit", "plus", "either", "log1p_of", "tanh_of", "exp_any", "add_rows", "multiply", "take_rows"}
+LIBRARY |= {"multiply_rows", "multiply_terms", "meet", "first_row", "thread", "threads", "gate", "passed"}
 LIBRARY |= {"accurate_sum", "xent_panel", "xent_rows", "soft_xent_rows", "sigmoid_xent_blocks"}
 RESERVED = {"np", "math", "s", "order", "steps", "numbers", "run", *"ijklmnopq", *dir(builtins), *LIBRARY}
 
