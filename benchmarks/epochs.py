@@ -40,10 +40,10 @@ class Network(NamedTuple):
 NETWORKS = size(
     [
         Network((2, 16, 16, 2), 32, 1024, {"jax": 3.0, "torch": 50.0}),
-        Network((64, 64, 10), 32, 1024, {"jax": 1.5, "torch": 15.0}),
-        Network((64, 64, 32, 10), 64, 1024, {"jax": 1.2, "torch": 8.0}),
-        Network((784, 128, 10), 128, 2048, {"jax": 1.0, "torch": 1.5}),
-        Network((784, 256, 128, 10), 128, 2048, {"jax": 1.0, "torch": 1.2}),
+        Network((64, 64, 10), 32, 1024, {"jax": 1.6, "torch": 15.0}),
+        Network((64, 64, 32, 10), 64, 1024, {"jax": 1.5, "torch": 8.0}),
+        Network((784, 128, 10), 128, 2048, {"jax": 1.15, "torch": 1.5}),
+        Network((784, 256, 128, 10), 128, 2048, {"jax": 1.1, "torch": 1.2}),
     ],
     tiny=[Network((2, 4, 2), 8, 16, {"jax": 3.0, "torch": 50.0})],
 )
