@@ -5,7 +5,7 @@ import pytest
 
 import tinygrad_ce as tg
 from tinygrad_ce.program import Program
-from tinygrad_ce.program.record import tidy
+from tinygrad_ce.program.names import tidy
 
 
 def number(value, name):
@@ -79,8 +79,7 @@ def test_a_gradient_of_a_term_is_used_by_its_name():
 
 def test_an_automatic_name_gives_way_to_the_users():
     W = number(np.ones((2, 3)), "W")
-    hidden = np.tanh(np.ones((4, 2)) @ W)
-    text = tg.source(tg.ops.relu(hidden).named("h1").sum())
+    text = tg.source(tg.ops.relu(np.tanh(np.ones((4, 2)) @ W)).named("h1").sum())
     assert "h1 = np.maximum(h2, 0)" in lines(text)
 
 

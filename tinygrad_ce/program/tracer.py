@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ from tinygrad_ce.nn import Module
 from tinygrad_ce.optim import Optimizer
 from tinygrad_ce.program.effects import OutdatedError, TraceError
 from tinygrad_ce.program.ir import Function, Number, Value
-from tinygrad_ce.program.record import Writer, tidy
+from tinygrad_ce.program.names import calling_frames, tidy, variables_of
+from tinygrad_ce.program.record import Writer
 from tinygrad_ce.variable import Attribute, Variable
 
 
@@ -35,6 +37,8 @@ class Tracer(Writer):
         self.left_over: list[Tensor] = []  # parameters that had a gradient before the step
         self.derived: set[int] = set()  # the ids of tensors that are computed from gradients which the step has read
         self.updating = ""  # the parameter whose update is being written
+        self.bound: dict[int, str] = {}  # the Python variables after which tensors are called, by id
+        self.frames: dict[FrameType, int] = {}  # the user's calls in which operations were called, each with its depth
         self.loss: Tensor | None = None
 
     @contextmanager
@@ -79,6 +83,7 @@ class Tracer(Writer):
         single = not isinstance(answer, (tuple, list))
         answers = () if answer is None else (answer,) if single else tuple(answer)
         self.give_users_names()
+        self.frames.clear()
         outputs: dict[str, Value] = {}
         for number, tensor in enumerate(answers, start=1):
             if not isinstance(tensor, Tensor):
@@ -86,8 +91,8 @@ class Tracer(Writer):
                     f"the step returns {type(tensor).__name__}; a program returns what tensors become: return the "
                     "tensor itself (a loss, predictions), without .item() or .data"
                 )
-            value = self.of(tensor)
-            if value.role == "result" and not tensor.name and value not in outputs.values():
+            value, named = self.of(tensor), id(tensor) in self.reserved or id(tensor) in self.bound
+            if value.role == "result" and not named and value not in outputs.values():
                 value.name = self.free("loss" if tensor is self.loss else "out")
             outputs[value.name if value.name not in outputs else f"{value.name}_{number}"] = value
         shapes = ", ".join(f"{x.name} {x.shape} {x.dtype}" for x in self.inputs if x.role == "input")
@@ -96,22 +101,34 @@ class Tracer(Writer):
         rest = self.numbers, self.optimizers, fixed, self.looked, single
         return Function(self.inputs, self.instructions, outputs, self.updates, *rest)
 
+    def note_frames(self) -> None:
+        """Keep the frames of the user's code that is running: their variables are read when names are needed."""
+        frames = [*calling_frames()]
+        self.frames |= {frame: len(frames) - k for k, frame in enumerate(frames)}
+
     def give_users_names(self) -> None:
         """Call results as the user has named them, which is done after their operations were written down."""
-        for tensor in self.alive:
-            if not isinstance(tensor, Tensor) or not tensor.name or id(tensor) in self.reserved:
-                continue
-            value, name = self.values[id(tensor)], tidy(tensor.name)
-            if value.role == "result" and value.name != name:
-                if name in self.automatic:
-                    self.name_automatically(self.automatic.pop(name), name.rstrip("0123456789"))
-                else:
-                    name = self.free(name)
-                value.name = self.reserved[id(tensor)] = name
+        self.variables = variables_of(sorted(self.frames, key=lambda frame: -self.frames[frame]))
+        tensors = [x for x in self.alive if isinstance(x, Tensor) and self.values[id(x)].role == "result"]
+        for tensor in sorted(tensors, key=lambda x: not x.name):
+            name, names = self.users_name(tensor), self.reserved if tensor.name else self.bound
+            if name and id(tensor) not in names and id(tensor) not in self.reserved:
+                self.rename(self.values[id(tensor)], tidy(name))
+                names[id(tensor)] = name
+
+    def rename(self, value: Value, name: str) -> None:
+        """Call a value as the user does; what has this name automatically gets another one."""
+        other = self.automatic.pop(name, value)
+        if other is not value:
+            self.name_automatically(other, name.rstrip("0123456789"))
+        elif value.name != name:
+            name = self.free(name)
+        value.name = name
 
     # ---- what a call and the effects mean
 
     def call(self, inner: Any, op: Primitive, inputs: tuple[Any, ...], params: dict[str, Any]) -> Any:
+        self.note_frames()
         before = self.section
         if before == "forward" and any(id(x) in self.derived for x in inputs):  # clip_grad_norm
             self.section = "backward"
@@ -193,7 +210,8 @@ class Tracer(Writer):
             if self.section == "update":
                 raise TraceError(f"{x.label} is used in the optimizer's update, and no step of the program has made it")
             self.parameters.append((x, array.copy()))
-            return self.input(x, Value(self.free(tidy(x.name or "W")), array, "state", variable=x))
+            name = x.name or variables_of(calling_frames()).get(id(x), "W")
+            return self.input(x, Value(self.free(tidy(name)), array, "state", variable=x))
         for module in self.modules:  # a fixed array of a layer, such as a mask
             for attribute, value in vars(module).items():
                 if value is x:
