@@ -60,13 +60,17 @@ def tidy(name: str) -> str:
     return text + "_" if keyword.iskeyword(text) else text
 
 
-def calling_frames() -> Iterator[FrameType]:
-    """The frames of the user's code that is running, the innermost first."""
+def running_frames() -> Iterator[FrameType]:
+    """The frames of the functions that are running, the innermost first."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        if not is_ours(frame):
-            yield frame
+        yield frame
         frame = frame.f_back
+
+
+def calling_frames() -> Iterator[FrameType]:
+    """Those of the user's code."""
+    return (frame for frame in running_frames() if not is_ours(frame))
 
 
 def variables_of(frames: Iterable[FrameType]) -> dict[int, str]:

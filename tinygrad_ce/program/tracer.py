@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from functools import partial
 from types import FrameType
 from typing import Any
@@ -15,8 +16,8 @@ from tinygrad_ce.core import Array, Primitive, Tensor, array_of, interpreted
 from tinygrad_ce.nn import Module
 from tinygrad_ce.optim import Optimizer
 from tinygrad_ce.program.effects import OutdatedError, TraceError
-from tinygrad_ce.program.ir import Function, Number, Value
-from tinygrad_ce.program.names import calling_frames, tidy, variables_of
+from tinygrad_ce.program.ir import Function, Named, Number, Value
+from tinygrad_ce.program.names import calling_frames, running_frames, tidy, variables_of
 from tinygrad_ce.program.record import Writer
 from tinygrad_ce.variable import Attribute, Variable
 
@@ -36,8 +37,10 @@ class Tracer(Writer):
         self.visible: Sequence[Tensor] = ()  # parameters that the step refers to
         self.left_over: list[Tensor] = []  # parameters that had a gradient before the step
         self.derived: set[int] = set()  # the ids of tensors that are computed from gradients which the step has read
+        self.symbols: dict[int, str] = {}  # what formulas call an optimizer's memory, by id
         self.updating = ""  # the parameter whose update is being written
         self.bound: dict[int, str] = {}  # the Python variables after which tensors are called, by id
+        self.update_frames: list[FrameType] = []  # those of an optimizer's `update`
         self.frames: dict[FrameType, int] = {}  # the user's calls in which operations were called, each with its depth
         self.loss: Tensor | None = None
 
@@ -103,6 +106,9 @@ class Tracer(Writer):
 
     def note_frames(self) -> None:
         """Keep the frames of the user's code that is running: their variables are read when names are needed."""
+        if self.section == "update":  # its variables are names inside of a function of its own
+            self.update_frames += [frame for frame in running_frames() if frame.f_code.co_name == "update"][:1]
+            return
         frames = [*calling_frames()]
         self.frames |= {frame: len(frames) - k for k, frame in enumerate(frames)}
 
@@ -168,11 +174,12 @@ class Tracer(Writer):
         if not isinstance(x, Tensor):
             return self.clock(x)
         if x.requires_grad:
-            self.updating = self.of(x).name
+            self.of(x).local, self.updating = "W", self.of(x).name
         elif isinstance(x, Variable):
             if id(x) not in self.values:
-                name = f"{x.name}_{self.updating}" if self.section == "update" else x.name
-                self.input(x, Value(self.free(tidy(name or "state")), for_reading(x.data), "state", variable=x))
+                symbol = self.symbols.get(id(x)) or tidy(x.name or "state")
+                name = f"{symbol}_{self.updating}" if self.section == "update" else symbol
+                self.input(x, Value(self.free(name), for_reading(x.data), "state", variable=x, local=symbol))
         elif id(x) not in self.values:  # weights that are an input of the step, or computed in it, are not fixed
             self.input(x, Value(self.free(x.name or "constant"), x.data, "fixed"))
         return x
@@ -240,8 +247,12 @@ class Tracer(Writer):
         if optimizer in self.optimizers:
             raise TraceError("an optimizer takes two steps in one; trace a step with one")
         rate = 0.75 * optimizer.lr if self.again else optimizer.lr
-        lr = Number(rate, self.free("lr"))  # in `again`, a number that does not remember how it was made is another one
+        lr = Number(
+            rate, "lr", {"lr": self.free("lr")}
+        )  # in `again`, a number that does not remember how it was made is another one
         self.numbers[lr.text] = optimizer.rates
+        for memory in optimizer.memory:
+            self.symbols |= {id(x): symbol for x, symbol in zip(memory, optimizer.symbols, strict=False)}
         return _Clock(self, optimizer, lr)
 
     def gradient_of(self, grad: Array) -> Tensor:
@@ -267,23 +278,52 @@ class _Clock:
         self.tracer, self.optimizer, self.lr = tracer, optimizer, lr
         self.alike: dict[int, tuple[Number, list[int]]] = {}  # by the steps missed: the number, and whose it is
         self.section, tracer.section = tracer.section, "update"
+        self.rule = _with_named_numbers(optimizer)
 
     def count(self, i: int) -> Number:
         """The number of a parameter's coming update: the same for all that were updated equally often."""
         optimizer, missed = self.optimizer, self.optimizer.missed[i]
         if missed not in self.alike:
             positions: list[int] = []
-            number = Number(optimizer.steps + 1 - missed + 3 * self.tracer.again, self.tracer.free("t"))
+            coming = optimizer.steps + 1 - missed + 3 * self.tracer.again
+            number = Number(coming, "t", {"t": self.tracer.free("t")})
             self.tracer.numbers[number.text] = partial(_coming_updates, optimizer, positions)
             self.alike[missed] = number, positions
         number, positions = self.alike[missed]
         positions.append(i)
         return number
 
+    def computed_update(self, *arguments: Any) -> Any:
+        """The optimizer's own, with the names of its hyperparameters and variables."""
+        tracer = self.tracer
+        tracer.update_frames.clear()
+        answer = self.rule.computed_update(*arguments)
+        for key, name in variables_of(tracer.update_frames).items():
+            if key in tracer.values:
+                tracer.values[key].local = tracer.values[key].local or name
+        return answer
+
     def tick(self, without: list[int]) -> None:
         """The update is whole; without: the parameters that have no gradient in this step."""
         self.tracer.section = self.section
         self.tracer.optimizers[self.optimizer] = without
+
+
+def _with_named_numbers(optimizer: Optimizer) -> Optimizer:
+    """A copy whose numbers know their names: `momentum`; of `betas`, `beta1` and `beta2`."""
+    rule = copy(optimizer)
+    for name, value in vars(optimizer).items():
+        if type(value) is float:
+            vars(rule)[name] = _named_number(value, name)
+        elif type(value) is tuple and all(type(x) is float for x in value):
+            numbers = (_named_number(x, f"{name.removesuffix('s')}{k}") for k, x in enumerate(value, start=1))
+            vars(rule)[name] = tuple(numbers)
+    return rule
+
+
+def _named_number(value: float, name: str) -> Named:
+    name = f"{name}_" if name in ("lr", "t") else tidy(name)  # these two are the numbers of the step
+    return Named(value, name, {name: value})
 
 
 def _coming_updates(optimizer: Optimizer, positions: list[int], steps: int) -> Array:
