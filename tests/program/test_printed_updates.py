@@ -46,7 +46,8 @@ def nesterov(W, d_W, v, lr, weight_decay=0.01, momentum=0.9):
 DECAYED = """
 def sgd(W, d_W, lr, weight_decay=0.01):
     d_W = d_W + weight_decay * W
-    return W - lr * d_W
+    W = W - lr * d_W
+    return W
 """
 RMSPROP = """
 def rmsprop(W, d_W, v, lr, decay=0.99, eps=1e-08):

@@ -49,11 +49,15 @@ def as_numpy(program: Function) -> str:
 
 def lines_of(program: Function) -> dict[Instruction, str]:
     """The printed line in which each instruction stands, without its shape."""
+    program = outline_updates(program)
     writer = _Text(program)
     writer.lines()
     reader = {x: i for i in program.instructions for x in i.inputs if isinstance(x, Value)}
     lines: dict[Instruction, str] = {}
     for i in reversed(program.instructions):
+        if isinstance(i, Call):
+            lines |= dict.fromkeys([i, *i.group], writer.call(i))
+            continue
         folded = i.result in writer.folded
         lines[i] = lines[reader[i.result]] if folded else writer.written[i.result]
     return lines
@@ -119,8 +123,6 @@ class _Text:
             defaults = [f"{name}={ast.unparse(literal(value))}" for name, value in update.defaults.items()]
             arguments = ", ".join([*(x.name for x in update.body.inputs), *update.numbers, *defaults])
             answer = ", ".join(inner.shown(x) for x in update.body.outputs.values())
-            if lines[-1].startswith(f"    {answer} = "):
-                answer = lines.pop().removeprefix(f"    {answer} = ")
             head = f"def {update.name}({arguments}):"
             self.updates[update] = "\n".join([head, *lines, f"    return {answer}"])
         keywords = [f"{name}={ast.unparse(literal(value))}" for name, value in call.keywords.items()]

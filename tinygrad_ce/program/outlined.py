@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tinygrad_ce.core import REGISTRY
@@ -31,13 +31,14 @@ class Update:
 class Call(Instruction):
     """results = update(*inputs, *numbers, **keywords); the instruction's own result is the first of them.
 
-    keywords: the hyperparameters that differ from the function's defaults.
+    keywords: the hyperparameters that differ from the function's defaults. group: the instructions for which it stands.
     """
 
     update: Update
     results: tuple[Value, ...]
     numbers: tuple[str, ...]
-    keywords: dict[str, float] = field(default_factory=dict)
+    keywords: dict[str, float]
+    group: list[Instruction]
 
 
 def outline_updates(program: Function) -> Function:
@@ -84,7 +85,7 @@ def _groups(program: Function) -> list[list[Instruction]]:
     return sorted(groups.values(), key=lambda group: place[group[-1]])
 
 
-def _call_of(program: Function, group: Sequence[Instruction]) -> Call:
+def _call_of(program: Function, group: list[Instruction]) -> Call:
     """The call for a group of instructions, with a function of its own."""
     inputs, results = _inputs(program, group), _results(program, group)
     meanings = {k: x for i in group for n in i.inputs if isinstance(n, Named) for k, x in n.names.items()}
@@ -95,7 +96,7 @@ def _call_of(program: Function, group: Sequence[Instruction]) -> Call:
     update = Update("", body, in_order, defaults)
     op, section = group[-1].op, group[-1].section
     passed = tuple(numbers[name] for name in in_order)
-    return Call(op, tuple(inputs), {}, results[0], section, update, tuple(results), passed, defaults)
+    return Call(op, tuple(inputs), {}, results[0], section, update, tuple(results), passed, defaults, group)
 
 
 def _inputs(program: Function, group: Sequence[Instruction]) -> list[Value]:
@@ -138,7 +139,7 @@ def _with_local_names(
         newest[name] = i.result
         arguments = tuple(local.get(x, x) if isinstance(x, Value) else x for x in i.inputs)
         local[i.result] = replace(i.result, name=name, role="result")
-        body.append(Instruction(i.op, arguments, i.params, local[i.result], i.section))
+        body.append(Instruction(i.op, arguments, i.params, local[i.result], "body"))
     return Function([local[x] for x in inputs], body, {x.name: local[x] for x in results})
 
 

@@ -12,8 +12,8 @@ import numpy as np
 from tinygrad_ce.core import Array
 from tinygrad_ce.program.abstract import Node, in_order, through
 from tinygrad_ce.program.ir import Function, Instruction, Value
-from tinygrad_ce.program.names import Names
 from tinygrad_ce.program.lowering import Nodes, check_dtype
+from tinygrad_ce.program.names import Names
 
 Index = tuple[tuple[int | None, int, int], ...]  # for each axis of a buffer: the loop along it, the first, the step
 LIBRARY = {"jit", "plus", "either", "log1p_of", "tanh_of", "exp_any", "add_rows", "multiply", "take_rows"}
