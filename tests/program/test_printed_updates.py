@@ -12,6 +12,7 @@ from program.traced_steps import (
     as_printed,
     as_traced,
     assert_equals_eager,
+    clipping,
     learning,
     parameter,
     world,
@@ -181,3 +182,10 @@ def test_kernels_definitions_texts_and_loops_agree(name, dtype):
         tolerance = 8 * np.finfo(traced.dtype).eps if traced.dtype.kind == "f" else 0
         for found in living.values():
             np.testing.assert_allclose(found[i], traced, rtol=tolerance, atol=tolerance)
+
+
+def test_clipping_says_what_it_computes():
+    step = functions(tg.trace(clipping(0.5).step, X).source)["step"]
+    assert "length = np.sqrt(" in step
+    assert "shrink = 0.5 / " in step
+    assert "norm = length * unit" in step

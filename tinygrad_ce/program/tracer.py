@@ -15,10 +15,12 @@ from tinygrad_ce.backward import recording, walk
 from tinygrad_ce.core import Array, Primitive, Tensor, array_of, interpreted
 from tinygrad_ce.nn import Module
 from tinygrad_ce.optim import Optimizer
+from tinygrad_ce.optim.clipping import clip
 from tinygrad_ce.program.effects import OutdatedError, TraceError
 from tinygrad_ce.program.ir import Function, Named, Number, Value
 from tinygrad_ce.program.names import calling_frames, running_frames, tidy, variables_of
 from tinygrad_ce.program.record import Writer
+from tinygrad_ce.source_lines import is_ours
 from tinygrad_ce.variable import Attribute, Variable
 
 
@@ -109,7 +111,8 @@ class Tracer(Writer):
         if self.section == "update":  # its variables are names inside of a function of its own
             self.update_frames += [frame for frame in running_frames() if frame.f_code.co_name == "update"][:1]
             return
-        frames = [*calling_frames()]
+        # `clip` has good names for what it does, so its variables count as the user's.
+        frames = [frame for frame in running_frames() if not is_ours(frame) or frame.f_code is clip.__code__]
         self.frames |= {frame: len(frames) - k for k, frame in enumerate(frames)}
 
     def give_users_names(self) -> None:
