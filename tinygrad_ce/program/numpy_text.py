@@ -21,7 +21,8 @@ import numpy as np
 from tinygrad_ce import ops
 from tinygrad_ce.core import REGISTRY, Primitive
 from tinygrad_ce.ops.indexing import HERE
-from tinygrad_ce.program.ir import Function, Instruction, Number, Value
+from tinygrad_ce.program.ir import Function, Instruction, Named, Value
+from tinygrad_ce.program.outlined import Call, Update, outline_updates
 from tinygrad_ce.program.passes import simplified
 
 WIDEST = 70  # characters of an expression into which another one is still folded
@@ -29,9 +30,10 @@ WIDEST = 70  # characters of an expression into which another one is still folde
 
 def as_numpy(program: Function) -> str:
     """The text of a program."""
+    program = outline_updates(program)
     writer = _Text(program)
     lines = writer.lines()
-    helpers = [writer.helpers[name] for name in writer.helpers]
+    helpers = [*writer.helpers.values(), *writer.updates.values()]
     arguments = ", ".join([*(value.name for value in program.inputs), *program.numbers])
     head = [
         *sorted(writer.imports),
@@ -47,11 +49,15 @@ def as_numpy(program: Function) -> str:
 
 def lines_of(program: Function) -> dict[Instruction, str]:
     """The printed line in which each instruction stands, without its shape."""
+    program = outline_updates(program)
     writer = _Text(program)
     writer.lines()
     reader = {x: i for i in program.instructions for x in i.inputs if isinstance(x, Value)}
     lines: dict[Instruction, str] = {}
     for i in reversed(program.instructions):
+        if isinstance(i, Call):
+            lines |= dict.fromkeys([i, *i.group], writer.call(i))
+            continue
         folded = i.result in writer.folded
         lines[i] = lines[reader[i.result]] if folded else writer.written[i.result]
     return lines
@@ -73,6 +79,7 @@ class _Text:
     def __init__(self, program: Function) -> None:
         self.program = program
         self.helpers: dict[str, str] = {}
+        self.updates: dict[Update, str] = {}
         self.imports: set[str] = set()
         self.folded: dict[Value, ast.expr] = {}
         self.written: dict[Value, str] = {}
@@ -81,24 +88,46 @@ class _Text:
         self.uses.update(program.updates.values())
         self.names = {x.name for x in program.inputs} | {i.result.name for i in program.instructions}
 
-    def lines(self) -> list[str]:
-        """The lines of the step, with shapes as comments that stand in one column."""
+    def lines(self, comments: bool = True) -> list[str]:
+        """The lines of the step, with sections and, in one column, shapes as comments."""
         rows: list[tuple[str, str]] = []
         section = None
         for i in self.program.instructions:
             if i.section != section:
                 section = i.section
                 rows += [("", ""), (f"# {section}", "")] if rows else [(f"# {section}", "")]
+            if isinstance(i, Call):
+                rows.append((self.call(i), ""))
+                continue
             expression = self.expression(i)
             if self.can_fold(i, expression):
                 self.folded[i.result] = expression
             else:
                 self.written[i.result] = f"{self.named(i.result)} = {ast.unparse(expression)}"
                 rows.append((self.written[i.result], f"# {i.result.shape}"))
+        if not comments:
+            return [f"    {text}" for text, shape in rows if shape]
         width = min(WIDEST, max((len(text) for text, comment in rows if comment), default=0))
         return [
             f"    {text:<{width}}  {comment}".rstrip() if comment else f"    {text}".rstrip() for text, comment in rows
         ]
+
+    def call(self, call: Call) -> str:
+        """The line that calls the function for an optimizer's update, which is put above the step."""
+        update = call.update
+        if update not in self.updates:
+            inner = _Text(update.body)
+            lines = inner.lines(comments=False)
+            self.helpers |= inner.helpers
+            self.imports |= inner.imports
+            defaults = [f"{name}={ast.unparse(literal(value))}" for name, value in update.defaults.items()]
+            arguments = ", ".join([*(x.name for x in update.body.inputs), *update.numbers, *defaults])
+            answer = ", ".join(inner.shown(x) for x in update.body.outputs.values())
+            head = f"def {update.name}({arguments}):"
+            self.updates[update] = "\n".join([head, *lines, f"    return {answer}"])
+        keywords = [f"{name}={ast.unparse(literal(value))}" for name, value in call.keywords.items()]
+        arguments = ", ".join([*(self.shown(x) for x in call.inputs), *call.numbers, *keywords])
+        return f"{', '.join(self.named(x) for x in call.results)} = {update.name}({arguments})"
 
     def named(self, value: Value) -> str:
         if value.name.startswith("_"):
@@ -231,8 +260,8 @@ _DEFAULTS = {("axis", "None"), ("keepdims", "False"), ("ddof", "0")}
 
 def literal(value: Any) -> ast.expr:
     """A Python value as it is written in a program."""
-    if isinstance(value, Number):
-        text = value.text
+    if isinstance(value, Named):
+        text = value.formula
     elif isinstance(value, np.dtype):
         text = f"np.dtype({value.str!r})" if value.kind not in "fiu" else f"np.{value.name}"
     elif isinstance(value, tuple):
