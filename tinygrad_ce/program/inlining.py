@@ -97,7 +97,7 @@ class _Resolved(ast.NodeTransformer):
         return literal(value) if type(value) in (int, float) else node
 
 
-class Substituted(ast.NodeTransformer):
+class _Substituted(ast.NodeTransformer):
     """An expression with other expressions in place of some names."""
 
     def __init__(self, names: Mapping[str, ast.expr]) -> None:
@@ -152,6 +152,7 @@ def single_expression(tree: ast.FunctionDef) -> ast.expr | None:
 
 
 def asks_for_attribute(body: ast.FunctionDef, name: str) -> bool:
+    """Whether a function asks for an attribute of this argument, such as its dtype."""
     attributes = (node.value for node in ast.walk(body) if isinstance(node, ast.Attribute))
     return any(isinstance(owner, ast.Name) and owner.id == name for owner in attributes)
 
@@ -163,6 +164,7 @@ def calls_private(expression: ast.expr) -> bool:
 
 
 def copied(node: ast.expr) -> ast.expr:
+    """A copy, which may be changed."""
     return ast.parse(ast.unparse(node), mode="eval").body
 
 
@@ -186,6 +188,12 @@ def _bound(function: Callable[..., Any], call: ast.Call, of: Callable[[ast.expr]
     return inspect.signature(function).bind(*map(of, call.args), **keywords).arguments
 
 
+def substituted(expression: ast.expr, names: Mapping[str, ast.expr]) -> ast.expr:
+    """An expression with other expressions in place of some names."""
+    found: ast.expr = _Substituted(names).visit(copied(expression))
+    return found
+
+
 class Writer(Protocol):
     """What writes the lines of a program."""
 
@@ -201,7 +209,22 @@ class Writer(Protocol):
         """Say behind the next line what this form gives up."""
 
 
-class Inlined(Substituted):
+def inlined(
+    function: Callable[..., Any],
+    names: Mapping[str, ast.expr],
+    values: Mapping[str, Any],
+    writer: Writer | None = None,
+    result: str | None = None,
+) -> ast.expr:
+    """What a function returns, as an expression of a program.
+
+    names and values: what its arguments are called there, and what they were. writer: writes its assignments as lines;
+    if None, they are put in place. result: what a local is called that the function returns.
+    """
+    return _Inlined(function, names, values, writer, result).answer()
+
+
+class _Inlined(_Substituted):
     """The body of a textbook form, with the names of a program in place of its arguments.
 
     It is run on the examples of the program at the same time: so it is known which way each `if` goes, what is a
@@ -214,13 +237,15 @@ class Inlined(Substituted):
         names: Mapping[str, ast.expr],
         values: Mapping[str, Any],
         writer: Writer | None = None,
+        result: str | None = None,
     ) -> None:
         self.names: dict[str, ast.expr]
         values = {**(function.__kwdefaults__ or {}), **values}
         static = {name: literal(value) for name, value in values.items() if name not in names}
         self.function, self.names, self.values, self.writer = function, {**static, **names}, dict(values), writer
         self.body = parsed(function).body
-        self.renamed: dict[str, str] = {}  # the local that is returned has the name of the result
+        self.result = result  # what the local that is returned is called
+        self.returned = returned_locals(function)
         changes = [s for s in ast.walk(parsed(function)) if isinstance(s, (ast.Assign, ast.Expr))]
         self.in_place = not all(isinstance(s, ast.Assign) and isinstance(s.targets[0], ast.Name) for s in changes)
 
@@ -257,13 +282,15 @@ class Inlined(Substituted):
         self.values[name] = value = self.value(expression)
         counts = ast.unparse(expression).startswith("len(") or ast.unparse(expression).endswith(".size")
         if counts and self.writer is not None:  # n = len(y) is a line: it says what is divided by
-            found: ast.expr = Substituted(self.names).visit(copied(expression))
+            found = substituted(expression, self.names)
         elif _is_static(value):
             found = literal(value)
         else:
             found = self.inlined(expression)
         if self.writer is not None and not isinstance(found, (ast.Name, ast.Constant)):
-            found = self.writer.written_out(name, found, value, self.renamed.get(name), self.in_place)
+            found = self.writer.written_out(
+                name, found, value, self.result if name in self.returned else None, self.in_place
+            )
         self.names[name] = found
 
     def inlined(self, expression: ast.expr) -> ast.expr:
@@ -309,7 +336,7 @@ class Inlined(Substituted):
             node.keywords = [k for k in node.keywords if k.arg != "dtype"]
             return super().visit_Call(node)
         values = _bound(called, node, self.value)
-        return Inlined(called, _bound(called, node, self.visit), values, self.writer).answer()
+        return _Inlined(called, _bound(called, node, self.visit), values, self.writer).answer()
 
     def index(self, filled: ast.Call) -> ast.expr:
         """An index as one writes it."""

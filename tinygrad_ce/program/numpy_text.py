@@ -21,20 +21,19 @@ from tinygrad_ce import ops
 from tinygrad_ce.core import REGISTRY, Primitive
 from tinygrad_ce.program import textbook
 from tinygrad_ce.program.inlining import (
-    Inlined,
-    Substituted,
     asks_for_attribute,
     calls_private,
-    copied,
     globals_of,
     index_of,
+    inlined,
     literal,
     parsed,
     returned_locals,
     single_expression,
+    substituted,
 )
 from tinygrad_ce.program.ir import Function, Instruction, Number, Value
-from tinygrad_ce.program.passes import simplified
+from tinygrad_ce.program.passes import left_to_broadcasting, simplified
 
 LONGEST = 120  # characters of a line
 SHORT = 12  # characters of an expression that may stand in a line several times
@@ -85,7 +84,7 @@ class _Text:
 
     def __init__(self, program: Function, exact: bool) -> None:
         self.exact = exact
-        self.program = program = program if exact else textbook.left_to_broadcasting(program)
+        self.program = program = program if exact else left_to_broadcasting(program)
         self.helpers: dict[str, str] = {}
         self.imports: set[str] = set()
         self.folded: dict[Value, ast.expr] = {}
@@ -188,7 +187,7 @@ class _Text:
             return number if self.exact else as_fraction(value.example[()])
         if not self.exact:
             filled, values = textbook.FORMS["broadcast_to"], {"x": value.example.flat[0].item(), "shape": value.shape}
-            return Inlined(filled, {}, values | {"dtype": value.dtype}, self).answer()
+            return inlined(filled, {}, values | {"dtype": value.dtype}, self)
         shape, dtype = literal(value.shape), literal(value.dtype)
         return ast.Call(ast.parse("np.full", mode="eval").body, [shape, number, dtype], [])
 
@@ -208,8 +207,8 @@ class _Text:
         if single is not None and not calls_private(single):
             self.need(i.op.body, of=single)
             given = names | {name: literal(value) for name, value in i.params.items()}
-            line: ast.expr = Substituted(given).visit(copied(single))
-            return line
+            line = substituted(single, given)
+            return line if self.exact else _with_sign(line)
         self.need(i.op.body)
         defaults = i.op.defaults
         options = [ast.keyword(k, literal(v)) for k, v in i.params.items() if k not in defaults or defaults[k] != v]
@@ -225,9 +224,8 @@ class _Text:
             often = sum(isinstance(node, ast.Name) and node.id == name for node in ast.walk(parsed(form))) > 1
             if often and len(ast.unparse(names[name])) > SHORT:  # written once
                 names[name] = self.written_out("t1", names[name], x.example)
-        inlined = Inlined(form, names, _values(i.op, i.params, examples) | {"dtype": i.result.dtype}, self)
-        inlined.renamed = {local: self.named(i.result) for local in returned_locals(form)}
-        return inlined.answer()
+        values = _values(i.op, i.params, examples) | {"dtype": i.result.dtype}
+        return inlined(form, names, values, self, self.named(i.result) if returned_locals(form) else None)
 
     def argument(self, value: Any, name: str, body: ast.FunctionDef) -> ast.expr:
         """What stands for an argument: a number with a dtype where the body asks for `name.dtype` and the like."""
@@ -286,7 +284,7 @@ def textbook_form(op: Primitive, params: Mapping[str, Any], inputs: Sequence[Any
     if op.name not in textbook.SHOWN:
         return None
     names = {name: _shown(x) for name, x in zip(op.arguments, inputs, strict=True)}
-    return Inlined(textbook.FORMS[op.name], names, _values(op, params, [_example(x) for x in inputs])).answer()
+    return inlined(textbook.FORMS[op.name], names, _values(op, params, [_example(x) for x in inputs]))
 
 
 def textbook_rule(op: Primitive, params: Mapping[str, Any], g: Value, out: Value) -> ast.expr | None:
@@ -294,7 +292,7 @@ def textbook_rule(op: Primitive, params: Mapping[str, Any], g: Value, out: Value
     if op.name not in textbook.RULES:
         return None
     values = {"g": g.example, "out": out.example, **params}
-    return Inlined(textbook.RULES[op.name], {"g": _shown(g), "out": _shown(out)}, values).answer()
+    return inlined(textbook.RULES[op.name], {"g": _shown(g), "out": _shown(out)}, values)
 
 
 def _shown(x: Any) -> ast.expr:
@@ -326,6 +324,22 @@ def as_fraction(number: Any) -> ast.expr:
     if count > 2 and number.dtype.type(1 / count) == number:
         return ast.BinOp(ast.Constant(1), ast.Div(), ast.Constant(count))
     return literal(number.item())
+
+
+_SIGNS: dict[str, ast.cmpop] = {
+    "np.greater": ast.Gt(),
+    "np.greater_equal": ast.GtE(),
+    "np.less": ast.Lt(),
+    "np.less_equal": ast.LtE(),
+    "np.equal": ast.Eq(),
+    "np.not_equal": ast.NotEq(),
+}
+
+
+def _with_sign(call: ast.expr) -> ast.expr:
+    """A comparison as it is written: x > 0 for np.greater(x, 0)."""
+    sign = _SIGNS.get(ast.unparse(call.func)) if isinstance(call, ast.Call) else None
+    return ast.Compare(call.args[0], [sign], call.args[1:]) if sign and isinstance(call, ast.Call) else call
 
 
 def _called_by(ops: list[Primitive]) -> dict[str, Any]:
