@@ -17,16 +17,16 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_ce.ancestry import edges, reachable
 from tinygrad_ce.backward import recording, seed_of, walk
 from tinygrad_ce.core import Array, Tensor, array_of
 from tinygrad_ce.data.checks import several, whole_number
-from tinygrad_ce.graph import edges, reachable
+from tinygrad_ce.graph.checks import check_readable, check_unchanged, undisturbed
+from tinygrad_ce.graph.layers import Layer, activity, holds_others, layers_of
 from tinygrad_ce.nn import Module, init
 from tinygrad_ce.optim import Optimizer
 from tinygrad_ce.source_lines import tracking
 from tinygrad_ce.views import plots, text
-from tinygrad_ce.views.layers import Layer, activity, holds_others, layers_of
-from tinygrad_ce.views.reading import check_readable, check_unchanged, undisturbed
 
 # Percent of a layer's numbers that are flat, or of its units that are dead, before it is an illness: a few always are.
 MOST = 50.0

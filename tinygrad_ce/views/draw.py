@@ -14,10 +14,11 @@ import numpy as np
 
 from tinygrad_ce.core import Array, Tensor
 from tinygrad_ce.disk import whole_file
+from tinygrad_ce.graph.checks import check_unchanged
+from tinygrad_ce.graph.nodes import Edge, Graph, Node
 from tinygrad_ce.source_lines import CallSite
 from tinygrad_ce.views.layout import COLUMN_GAP, LANE, Box, Wire, arrange
 from tinygrad_ce.views.picture import FONT, SIDES, cut, escaped, heat_map, range_of, rows_of, short, wide, written
-from tinygrad_ce.views.reading import Edge, Graph, Node, check_unchanged
 
 LARGEST = 1500  # nodes
 LARGEST_PNG = 32_000  # pixels of a side

@@ -16,12 +16,11 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.core import Array
-from tinygrad_ce.program.ir import unused
+from tinygrad_ce.graph.formula import Formula
+from tinygrad_ce.graph.nodes import Edge, Graph, Node
 from tinygrad_ce.views.exercise.crossed import arguments_of, crossed, is_weighted_mean
 from tinygrad_ce.views.exercise.rounding import rounding
 from tinygrad_ce.views.exercise.slips import names_in, slips
-from tinygrad_ce.views.formula import Formula
-from tinygrad_ce.views.reading import Edge, Graph, Node
 
 MOST_SUBSETS = 6  # uses of a node, of which all subsets are tried
 MOST_NAMES = 40  # arrays that may have been mistaken for another
@@ -76,32 +75,6 @@ class Upstream:
     follows: dict[Node, frozenset[Node]]
 
 
-# ---- the gradients
-
-
-def with_gradient(graph: Graph) -> list[Node]:
-    """The nodes that have a gradient, each after all that it depends on: the youngest results first, then leaves."""
-    found: list[Node] = []
-    for node in reversed(graph.nodes):
-        if node.kind == "result" and node.gradient is not None:
-            found.append(node)
-            leaves = (edge.source for edge in node.inputs if edge.source.kind == "parameter")
-            found += dict.fromkeys(x for x in leaves if x.gradient is not None and x.uses[0].target is node)
-    return found
-
-
-def gradient_names(graph: Graph) -> dict[Node, str]:
-    """What the gradient of each node is called in the printed program: `d_z1`, or another if a tensor is called so."""
-    taken = {node.name for node in graph.nodes}
-    names: dict[Node, str] = {}
-    for node in with_gradient(graph):
-        assert node.tensor is not None
-        printed = graph.recorded.gradients[node.tensor.serial].name
-        own = printed.startswith(f"d_{node.name}_") and f"d_{node.name}" in taken and printed not in taken
-        names[node] = unused(printed if own else f"d_{node.name}", taken)
-    return names
-
-
 def _double(array: Any) -> Array:
     return np.asarray(array, dtype=np.float64)
 
@@ -115,12 +88,12 @@ class Examiner:
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self.nodes = with_gradient(graph)
+        self.nodes = graph.with_gradient
         self.noise = rounding(graph, self.nodes)
         self.truth = {node: _double(node.gradient) for node in self.nodes}
         self.epsilon = max(float(np.finfo(node.value.dtype).eps) for node in self.nodes)
         self.right_upstream = Upstream(self.truth, self.truth, dict.fromkeys(self.nodes, frozenset()))
-        self.names = gradient_names(graph)
+        self.names = graph.gradient_names
         self._values = {node.name: node.value for node in graph.nodes if node.value.dtype.kind == "f"}
         self._data = {node.name for node in graph.nodes if node.kind == "data"}
         self._gradients = {self.names[node]: truth for node, truth in self.truth.items()}
@@ -420,9 +393,9 @@ class Examiner:
 
     def _slips(self, edge: Edge, upstream: Array) -> Iterator[Guess]:
         """What the rule gives when its formula is written down with one thing wrong."""
-        if edge.formula is None or edge.target.tensor is None:
+        if edge.formula is None or edge.target.derivative is None:
             return
-        above = self.graph.recorded.gradients[edge.target.tensor.serial].name
+        above = edge.target.derivative.name
         written = edge.formula.readable
         if not all(np.size(array) for array in written.arrays.values()):
             return

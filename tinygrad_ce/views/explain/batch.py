@@ -10,10 +10,10 @@ import numpy as np
 from tinygrad_ce.backward import recording, walk
 from tinygrad_ce.core import Array, Tensor
 from tinygrad_ce.functional import gradients
+from tinygrad_ce.graph.nodes import Edge, Graph, Node
 from tinygrad_ce.ops import index
 from tinygrad_ce.source_lines import tracking
 from tinygrad_ce.views.explain.paths import flowing
-from tinygrad_ce.views.reading import Edge, Graph, Node
 
 _ADDS = ("add", "sub", "neg")  # what comes back does not depend on what else is added
 _KEEPS_APART = (

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from tinygrad_ce.core import Array
-from tinygrad_ce.views.formula import Formula
+from tinygrad_ce.graph.formula import Formula
 
 
 def latex(formula: Formula, gradients: Mapping[str, str]) -> str:

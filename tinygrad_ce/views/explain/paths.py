@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.core import Array
-from tinygrad_ce.views.reading import Edge, Graph, Node
+from tinygrad_ce.graph.nodes import Edge, Graph, Node
 
 MOST_FOLLOWED = 256  # paths, of which the largest are sought
 MOST_RULES = 20_000  # called on the way

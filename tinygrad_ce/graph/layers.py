@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_ce.ancestry import edges
 from tinygrad_ce.core import Array, Tensor
-from tinygrad_ce.graph import edges
 from tinygrad_ce.nn import Module
 from tinygrad_ce.source_lines import calls_around
 
