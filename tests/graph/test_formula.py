@@ -135,9 +135,20 @@ def test_every_cell_of_an_expression_is_filled_with_its_numbers(text):
     assert {piece.table.shape for piece in formula.pieces if not isinstance(piece, str)} <= {np.shape(value)}
 
 
-def test_what_is_not_known_is_the_number_that_it_gives():
-    whole = ast.parse("k * np.cumsum(v)", mode="eval").body
-    assert Formula(whole, ARRAYS).filled((1,)) == "2 * (-0.5)"
+@pytest.mark.parametrize(
+    ("text", "filled"),
+    [
+        ("k * np.cumsum(v)", "2 * (-0.5)"),
+        ("k * np.einsum('...i->i', v)", "2 * (-2)"),
+        ("k * np.sum(v, initial=1.0)", "2 * 3.5"),
+        ("k * np.sum(W, 0)", "2 * 4.5"),
+        ("k - (mask ^ True)", "2 - True"),
+        ("k * (k is None)", "2 * False"),
+    ],
+)
+def test_what_is_not_known_is_the_number_that_it_gives(text, filled):
+    formula = Formula(ast.parse(text, mode="eval").body, ARRAYS)
+    assert formula.filled((1,) * formula.value.ndim) == filled
 
 
 def test_numbers_have_four_digits():

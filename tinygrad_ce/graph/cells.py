@@ -7,8 +7,11 @@ No operation has a table here. Where a part of the expression moves numbers abou
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial, reduce
+from itertools import groupby
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -84,17 +87,20 @@ class _Tracer:
             return Part(operand.shape, ["-", *operand.pieces], PRODUCT)
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.MatMult):
             return _product(self.part(node.left), self.part(node.right))
-        if isinstance(node, ast.BinOp):
+        if isinstance(node, ast.BinOp) and type(node.op) in _SIGNS:
             sign, binding = _SIGNS[type(node.op)]
             tighter = binding + isinstance(node.op, (ast.Sub, ast.Div))
             left, right = self.part(node.left).within(binding), self.part(node.right).within(tighter)
             return _joined_by(sign, binding, left, right)
-        if isinstance(node, ast.Compare) and len(node.ops) == 1:
+        if isinstance(node, ast.Compare) and [*map(type, node.ops)] in ([op] for op in _COMPARISONS):
             return self.comparison(_COMPARISONS[type(node.ops[0])], node.left, node.comparators[0])
         if isinstance(node, ast.Subscript) or (isinstance(node, ast.Attribute) and node.attr == "T"):
             return self.rearranged(node, node.value)
-        found = self.call(node) if isinstance(node, ast.Call) else None
-        return found or _numbers(self.evaluate(node, self.arrays))
+        called = self.call(node) if isinstance(node, ast.Call) else None
+        if called is not None:
+            return called
+        value = self.evaluate(node, self.arrays)
+        return Part(value.shape, [Cell(value, positions(value.shape))])
 
     def comparison(self, sign: str, left: ast.expr, right: ast.expr) -> Part:
         return _joined_by(f" {sign} ", LOGICAL, self.part(left).within(SUM), self.part(right).within(SUM))
@@ -116,17 +122,13 @@ class _Tracer:
             return self.comparison(_WORDS[name], *arguments)
         if name in ("np.dot", "np.matmul") and len(arguments) == 2:
             return _product(*map(self.part, arguments))
-        if name == "np.einsum" and isinstance(arguments[0], ast.Constant):
-            return _contraction(str(arguments[0].value), [self.part(x).within(FACTOR) for x in arguments[1:]])
+        if name == "np.einsum" and re.fullmatch(r"'[\w,]+->\w*'", ast.unparse(arguments[0])):
+            return _contraction(ast.literal_eval(arguments[0]), [*map(self.part, arguments[1:])])
         options = {k.arg: k.value for k in node.keywords}
         if name in ("sum", "mean") and len(arguments) == 1 and {*options} <= {"axis", "keepdims"}:
             axis = ast.literal_eval(options.get("axis", ast.Constant(None)))
             return _reduced(name, self.part(arguments[0]), axis, self.evaluate(node, self.arrays).shape)
         return None if options or not _works_on_each_number(name) else _called(name, [*map(self.part, arguments)])
-
-
-def _numbers(value: Array) -> Part:
-    return Part(value.shape, [Cell(value, positions(value.shape))])
 
 
 def _joined_by(sign: str, binding: int, left: Part, right: Part) -> Part:
@@ -144,36 +146,31 @@ def _called(name: str, arguments: list[Part]) -> Part:
     return Part(shape, [*pieces, ")"])
 
 
-def _sum(term: Callable[[int], Part], count: int, shape: tuple[int, ...]) -> Part:
-    """A sum of so many terms; of a long one, the first three and the last are shown."""
-    if count == 0:
-        return Part(shape, ["0"])
-    if count == 1:
-        return term(0)
-    pieces: list[Piece] = []
-    for k in range(count) if count <= MAX_TERMS else (0, 1, 2, count - 1):
-        pieces += [" + "] * (k > 0) + ["… + "] * (count > MAX_TERMS and k == count - 1)
-        pieces += term(k).within(SUM).broadcast(shape)
-    return Part(shape, pieces, SUM)
-
-
 def _product(left: Part, right: Part) -> Part:
-    """A product of matrices: a cell is a sum over row and column. A vector on the left is a row, else a column."""
-    left, right = left.within(FACTOR), right.within(FACTOR)
-    row = (None,) * (len(left.shape) > 1)  # the axis of the product that the other side has
-    column = (None,) * (len(right.shape) > 1)
+    """A product of matrices. A vector on the left is a row, on the right a column; further axes are stacked."""
+    n, m = len(left.shape), len(right.shape)
+    stacked = "hgfedcba"  # the letter of an axis, counted from the right
+    rows, columns = (stacked[10 - n :] + "ik" if n > 1 else "k"), (stacked[10 - m :] + "kj" if m > 1 else "k")
+    output = stacked[10 - max(n, m, 2) :] + "i" * (n > 1) + "j" * (m > 1)
+    return _contraction(f"{rows},{columns}->{output}", [left, right])
 
-    def term(k: int) -> Part:
-        a = left.moved(lambda table: table[(..., k, *column)])
-        b = right.moved(lambda table: table[(..., k, *row, slice(None))] if column else table[k])
-        return _joined_by(" * ", PRODUCT, a, b)
 
-    stacked = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
-    return _sum(term, left.shape[-1], (*stacked, *left.shape[-2:-1], *(right.shape[-1:] if column else ())))
+def _reduced(name: str, x: Part, axis: int | tuple[int, ...] | None, shape: tuple[int, ...]) -> Part:
+    """A sum or mean along axes; shape: that of the result."""
+    n = len(x.shape)
+    axes = [*range(n)] if axis is None else [a % n for a in np.atleast_1d(axis)]
+    letters = [chr(ord("a") + a) for a in range(n)]
+    kept = [letter for a, letter in enumerate(letters) if a not in axes]
+    total = _contraction(f"{''.join(letters)}->{''.join(kept)}", [x]).moved(lambda table: table.reshape(shape))
+    count = int(np.prod([x.shape[a] for a in axes]))
+    return total if name == "sum" else Part(shape, [*total.within(FACTOR).pieces, f" / {count}"], PRODUCT)
 
 
 def _contraction(subscripts: str, operands: list[Part]) -> Part:
-    """A cell of an einsum: the sum of products over all letters that are not in the output."""
+    """An einsum: a cell is the sum of products over all letters that are not in the output.
+
+    Of a long sum, the first three terms and the last are shown.
+    """
     inputs, output = subscripts.split("->")
     terms = inputs.split(",")
     sizes: dict[str, int] = {}
@@ -181,39 +178,26 @@ def _contraction(subscripts: str, operands: list[Part]) -> Part:
         for letter, size in zip(letters, operand.shape, strict=True):
             sizes[letter] = max(size, sizes.get(letter, 0)) if size else 0
     summed = [letter for letter in sizes if letter not in output]
-    counts = [sizes[letter] for letter in summed]
-    shape = tuple(sizes[letter] for letter in output)
-    places: dict[str, Any] = dict(zip(output, np.ogrid[tuple(map(slice, shape))], strict=True)) if shape else {}
-
-    def term(k: int) -> Part:
-        at = places | dict(zip(summed, np.unravel_index(k, counts), strict=True)) if counts else places
-
-        def factor(letters: str, operand: Part) -> Part:
-            index: Any = tuple(at[x] if size > 1 else 0 for x, size in zip(letters, operand.shape, strict=True))
-            return operand.moved(lambda table: np.asarray(table[index]))
-
-        factors = [factor(letters, operand) for letters, operand in zip(terms, operands, strict=True)]
-        product = factors[0]
-        for other in factors[1:]:
-            product = _joined_by(" * ", PRODUCT, product, other)
-        return Part(shape, product.broadcast(shape), product.binding)
-
-    return _sum(term, int(np.prod(counts)), shape)
-
-
-def _reduced(name: str, x: Part, axis: int | tuple[int, ...] | None, shape: tuple[int, ...]) -> Part:
-    """A sum or mean, as the sum of the numbers that it is made of."""
-    axes = [a % len(x.shape) for a in np.atleast_1d(axis)] if axis is not None else [*range(len(x.shape))]
-    order = [a for a in range(len(x.shape)) if a not in axes] + axes
-    counts = [x.shape[a] for a in axes]
+    counts, shape = [sizes[letter] for letter in summed], tuple(sizes[letter] for letter in output)
     count = int(np.prod(counts))
+    places = dict(zip(output, np.ogrid[tuple(map(slice, shape))], strict=True)) if shape else {}
+
+    def factor(letters: str, operand: Part, at: dict[str, Any]) -> Part:
+        index: Any = tuple(at[letter] if size != 1 else 0 for letter, size in zip(letters, operand.shape, strict=True))
+        tight = operand.within(FACTOR if len(operands) > 1 else SUM)
+        return tight.moved(lambda table: np.broadcast_to(table[index], shape))
 
     def term(k: int) -> Part:
-        index: Any = (..., *(np.unravel_index(k, counts) if counts else ()))
-        return x.moved(lambda table: np.asarray(table.transpose(order)[index]).reshape(shape))
+        at = {**places, **dict(zip(summed, np.unravel_index(k, counts) if counts else (), strict=True))}
+        factors = [factor(letters, operand, at) for letters, operand in zip(terms, operands, strict=True)]
+        return reduce(partial(_joined_by, " * ", PRODUCT), factors)
 
-    total = _sum(term, count, shape)
-    return total if name == "sum" else Part(shape, [*total.within(FACTOR).pieces, f" / {count}"], PRODUCT)
+    if count < 2:
+        return term(0) if count else Part(shape, ["0"])
+    pieces = term(0).pieces
+    for k in range(1, count) if count <= MAX_TERMS else (1, 2, count - 1):
+        pieces = [*pieces, " + … + " if k > 2 and count > MAX_TERMS else " + ", *term(k).pieces]
+    return Part(shape, pieces, SUM)
 
 
 def positions(shape: Sequence[int]) -> Array:
@@ -281,9 +265,7 @@ def leading(pieces: list[Piece]) -> list[Piece]:
 def _joined(pieces: list[Piece]) -> list[Piece]:
     """The pieces, texts that follow each other as one."""
     joined: list[Piece] = []
-    for piece in pieces:
-        if isinstance(piece, str) and joined and isinstance(joined[-1], str):
-            joined[-1] += piece
-        else:
-            joined.append(piece)
+    for is_text, group in groupby(pieces, lambda piece: isinstance(piece, str)):
+        run = [*group]
+        joined += ["".join(map(str, run))] if is_text else run
     return joined
