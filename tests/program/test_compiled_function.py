@@ -30,7 +30,7 @@ from program.loops_as_python import (
 import tinygrad_ce as tg
 from tinygrad_ce import losses, nn
 from tinygrad_ce.core import REGISTRY, primitive
-from tinygrad_ce.program import CannotLower, run, schedule
+from tinygrad_ce.program import CannotLower, memory, run
 from tinygrad_ce.program.run import Compiled
 
 
@@ -175,7 +175,7 @@ def test_memory_names_every_role_and_adds_up():
         what: int(size.replace(",", ""))
         for size, what in (re.match(r" *([\d,]+) bytes  (.*?):", r).groups() for r in rows)
     }
-    assert list(rows) == list(schedule.ROLES.values())
+    assert list(rows) == list(memory.ROLES.values())
     assert all(size > 0 for size in rows.values())
     assert total == f"{sum(rows.values()):,} bytes, allocated once"
     assert rows["the batch"] == ROWS * (3 + 1) * 8

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from inspect import signature
 from typing import Any
 
@@ -15,10 +16,37 @@ from tinygrad_ce.program.abstract import CannotLower
 from tinygrad_ce.program.effects import OutdatedError, Settings, models_of
 from tinygrad_ce.program.evaluate import answer_of, checked_arrays, run_step, tick
 from tinygrad_ce.program.ir import Function, Value
-from tinygrad_ce.program.schedule import Buffer, Lowered, Lowering
+from tinygrad_ce.program.memory import assign_offsets, report
+from tinygrad_ce.program.numba_text import as_numba
+from tinygrad_ce.program.schedule import schedule
+from tinygrad_ce.program.statements import Buffer, View
 from tinygrad_ce.program.tracing import trace_step
 from tinygrad_ce.source_lines import warn
 from tinygrad_ce.variable import plain_array
+
+
+@dataclass
+class Lowered:
+    """The text of a program's loops, and the buffers that they work on, in the order of the arguments.
+
+    outputs: where each lies, and its shape. numbers: what each step is given besides arrays, as formulas.
+    total: bytes of the memory that the temporaries share. inputs: of the program that was lowered; those of another
+    one like it take their places in order.
+    """
+
+    text: str
+    buffers: list[Buffer]
+    views: list[View]
+    outputs: dict[str, tuple[Buffer, tuple[int, ...]]]
+    numbers: list[str]
+    total: int
+    batched: bool
+    inputs: list[Value]
+
+    @property
+    def memory(self) -> str:
+        """How many bytes the arrays need, and what for."""
+        return report(self.buffers, self.total)
 
 
 def lowered(program: Function, batched: bool = False) -> Lowered:
@@ -27,11 +55,20 @@ def lowered(program: Function, batched: bool = False) -> Lowered:
     if key not in _lowered:
         if len(_lowered) > 100:
             _lowered.clear()
-        _lowered[key] = Lowering(program, batched).lowered()
+        _lowered[key] = _lower(program, batched)
     return _lowered[key]
 
 
 _lowered: dict[Any, Lowered] = {}
+
+
+def _lower(program: Function, batched: bool) -> Lowered:
+    plan, loops = schedule(program, batched)
+    arena = assign_offsets(plan.buffers, loops, plan.answers.values())
+    text, numbers = as_numba(plan, loops)
+    outputs = {name: (plan.answers[name], v.shape) for name, v in program.outputs.items()}
+    views = list(plan.views.values())
+    return Lowered(text, plan.buffers, views, outputs, numbers, arena, batched, program.inputs)
 
 
 def _structure(program: Function) -> Iterator[Any]:
