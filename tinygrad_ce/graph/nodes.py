@@ -72,6 +72,11 @@ class Node:
     def _site(self) -> CallSite | None:
         return None if self.tensor is None or self.instruction is None else self.tensor.note
 
+    @property
+    def backward_uses(self) -> list[Edge]:
+        """The uses along which something comes back: the sum of their shares is the gradient."""
+        return [edge for edge in self.uses if edge.share is not None]
+
     @cached_property
     def formula(self) -> Formula | None:
         """The expression that computes it from its inputs; None for what went in."""

@@ -325,7 +325,7 @@ def _stands_on(node: Node) -> Node | None:
 
 def _partial_sums(node: Node) -> list[Array]:
     """What has arrived of a gradient before it is whole, in the order of the walk."""
-    arriving = [edge for edge in node.uses if edge.share is not None and edge.target.tensor is not None]
+    arriving = [edge for edge in node.backward_uses if edge.target.tensor is not None]
     arriving.sort(key=lambda edge: (-edge.target.tensor.serial, edge.position))  # type: ignore[union-attr]
     with np.errstate(all="ignore"):
         return list(accumulate(edge.share for edge in arriving[:-1] if edge.share is not None))

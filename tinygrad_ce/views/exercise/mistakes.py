@@ -154,7 +154,7 @@ class Examiner:
         expected: dict[Node, Array] = {}
         follows: dict[Node, frozenset[Node]] = {}
         for node in self.nodes:
-            above = [edge for edge in node.uses if edge.share is not None]
+            above = node.backward_uses
             sources = frozenset(x for edge in above for x in _named(edge.target, wrong, follows))
             follows[node] = sources
             expected[node] = self.truth[node]
@@ -239,7 +239,7 @@ class Examiner:
                 words = "a mean with weights of the classes is divided by the sum of the weights of the labels, not by"
                 yield Mistake("weights", f"every number is {_fraction(factor)} the right one: {words} their number", 2)
             yield Mistake("factor", f"every number is {_fraction(factor)} the right one{self._counted(factor)}", 3)
-        edges = [edge for edge in node.uses if edge.share is not None]
+        edges = node.backward_uses
         for edge in edges if len(edges) > 1 else []:
             share = _double(edge.share)
             factor = _ratio(answer.array - (right - share), share) if share.any() else 1.0
@@ -335,7 +335,7 @@ class Examiner:
 
     def guesses(self, node: Node, upstream: Upstream) -> Iterator[Guess]:
         """What the gradient of a node is after each of the usual mistakes in its own step."""
-        edges = [edge for edge in node.uses if edge.share is not None]
+        edges = node.backward_uses
         right = upstream is self.right_upstream
         shares = {e: _double(e.share) if right else self.pulled(e, upstream.gradients[e.target]) for e in edges}
         yield from _without_some(node, shares)
@@ -496,7 +496,7 @@ def _above(node: Node) -> list[Node]:
     found: dict[Node, None] = {}
     front = [node]
     while front:
-        targets = dict.fromkeys(edge.target for x in front for edge in x.uses if edge.share is not None)
+        targets = dict.fromkeys(edge.target for x in front for edge in x.backward_uses)
         front = [target for target in targets if target not in found]
         found |= dict.fromkeys(front)
     return list(found)

@@ -20,7 +20,6 @@ from tinygrad_ce.views.explain.paths import (
     Path,
     all_paths,
     argument,
-    flowing,
     largest,
     size_at,
     some_paths,
@@ -94,7 +93,7 @@ class Explanation(Told):
         self.parts: list[Part] = parts_of_graph(graph) if node is None else self._found(node, most)
 
     def _found(self, node: Node, most: int) -> list[Part]:
-        uses = flowing(node)
+        uses = node.backward_uses
         ways = ways_to_the_loss(self._graph, node)
         self.path_count = ways[node]
         self.shares = [_share(use, ways[use.target]) for use in uses]
@@ -118,7 +117,7 @@ class Explanation(Told):
         """
         graph, node = self._graph, self._node
         if node is not graph.loss:
-            rules = [(use.formula, symbols_of_gradients(graph, use.target)) for use in flowing(node)]
+            rules = [(use.formula, symbols_of_gradients(graph, use.target)) for use in node.backward_uses]
             shown = [latex(formula.readable, names) for formula, names in rules if formula is not None]
             return f"{slope(node.name)} = {' + '.join(shown)}"
         made = [(other.name, other.formula) for other in graph.nodes]

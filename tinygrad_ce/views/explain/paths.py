@@ -36,11 +36,6 @@ class Path:
         return f"<path {' -> '.join(self.names)}>"
 
 
-def flowing(node: Node) -> list[Edge]:
-    """The uses of a node along which a gradient comes back."""
-    return [edge for edge in node.uses if edge.share is not None]
-
-
 def argument(use: Edge) -> str:
     """What the operation calls the tensor: `W`, or `arrays[1]` where it takes any number of inputs."""
     op = use.target.op
@@ -72,7 +67,7 @@ def ways_to_the_loss(graph: Graph, node: Node) -> dict[Node, int]:
     ways: dict[Node, int] = {}
     for other in reversed(graph.nodes):
         if other in depends:
-            ways[other] = 1 if other is graph.loss else sum(ways[edge.target] for edge in flowing(other))
+            ways[other] = 1 if other is graph.loss else sum(ways[edge.target] for edge in other.backward_uses)
     return ways
 
 
@@ -123,7 +118,7 @@ def _chains(use: Edge) -> Iterator[tuple[Edge, ...]]:
 
 
 def _largest_first(node: Node) -> Iterator[Edge]:
-    return iter(sorted(flowing(node), key=lambda edge: -float(np.abs(edge.share).sum())))  # type: ignore[arg-type]
+    return iter(sorted(node.backward_uses, key=lambda edge: -float(np.abs(edge.share).sum())))  # type: ignore[arg-type]
 
 
 def _followed(edges: tuple[Edge, ...]) -> Path:

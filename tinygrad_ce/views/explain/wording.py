@@ -13,7 +13,7 @@ from tinygrad_ce.graph.formula import format_number
 from tinygrad_ce.graph.nodes import Edge, Graph, Node
 from tinygrad_ce.views.explain.batch import BatchRows
 from tinygrad_ce.views.explain.document import Heading, Paragraph, Part, Rows
-from tinygrad_ce.views.explain.paths import Path, argument, flowing, largest
+from tinygrad_ce.views.explain.paths import Path, argument, largest
 
 MOST_NODES = 400  # rows of the table of a graph
 HARDEST = 5  # rows of the batch that are shown
@@ -122,7 +122,7 @@ def parts_of_tensor(
     ways: paths to the loss, from each node. paths: those that were followed, the largest first; `most` are shown.
     rows: or why there are none to show.
     """
-    uses = flowing(node)
+    uses = node.backward_uses
     first = largest(uses, cell, most)
     called = _cut(node.name, LONGEST_NAME)
     parts: list[Part] = [Heading(f"Where the gradient of {called} comes from")]
@@ -156,7 +156,7 @@ def _about(graph: Graph, node: Node, cell: tuple[int, ...] | None, ways: dict[No
     what = f"the {node.kind} {_cut(node.label, 60)}" if _has_other_name(node) else f"a {node.kind}"
     made = "" if node.formula is None else f", {_cut(node.formula.text, 60)}"
     where = f" in {_line(node)}" if node.place else ""
-    uses = flowing(node)
+    uses = node.backward_uses
     used = {1: "once", 2: "twice"}.get(len(uses), f"{len(uses):,} times")
     there = count(ways[node], "path leads", "paths lead")
     name = _cut(node.name, LONGEST_NAME)
