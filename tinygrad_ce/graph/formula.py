@@ -13,8 +13,8 @@ import numpy as np
 from tinygrad_ce.core import Array
 from tinygrad_ce.graph.cells import Piece, pieces_of
 from tinygrad_ce.program.ir import Instruction, Value
-from tinygrad_ce.program.numpy_text import expression_of, literal
-from tinygrad_ce.views.textbook import FUNCTIONS, textbook_form
+from tinygrad_ce.program.numpy_text import expression_of, textbook_form
+from tinygrad_ce.program.textbook import FUNCTIONS
 
 
 def format_number(value: Any, digits: int = 4) -> str:
@@ -104,9 +104,7 @@ def formula_of(
     last = next((i for i in instructions if i.result is value), None)
     if last is None:
         return formula
-    form = form or textbook_form(
-        last.op, last.params, dict(zip(last.op.arguments, map(_read, last.inputs), strict=False))
-    )
+    form = form or textbook_form(last.op, last.params, last.inputs)
     if form is not None:
         textbook = Formula(form, formula.arrays, {**functions, **FUNCTIONS})
         if textbook.value.shape == value.shape and np.allclose(
@@ -114,14 +112,3 @@ def formula_of(
         ):
             formula.textbook = textbook
     return formula
-
-
-def _read(x: Any) -> tuple[ast.expr, Any]:
-    """An input of an instruction: how it stands in an expression, and its array or number."""
-    return (name_of(x), x.example) if isinstance(x, Value) else (literal(x), x)
-
-
-def name_of(value: Value) -> ast.expr:
-    """How a value stands in an expression: by its name, or as the number that it always is."""
-    single = value.role == "constant" and value.example.size == 1
-    return literal(value.example.item()) if single else ast.Name(value.name, ast.Load())

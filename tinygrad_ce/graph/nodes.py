@@ -16,12 +16,12 @@ from tinygrad_ce.ancestry import reachable
 from tinygrad_ce.backward import walk
 from tinygrad_ce.core import Array, Primitive, Tensor
 from tinygrad_ce.graph.checks import check_readable, undisturbed, written_to
-from tinygrad_ce.graph.formula import Formula, formula_of, name_of
+from tinygrad_ce.graph.formula import Formula, formula_of
 from tinygrad_ce.program import source
 from tinygrad_ce.program.ir import Instruction, Value, unused
+from tinygrad_ce.program.numpy_text import textbook_rule
 from tinygrad_ce.program.record import as_computed, record
 from tinygrad_ce.source_lines import CallSite, Line, calls_around, line_of
-from tinygrad_ce.views.textbook import textbook_rule
 
 
 @dataclass(eq=False)
@@ -114,7 +114,7 @@ class Edge:
         made, g = self.target.instruction, self.target.derivative
         assert made is not None
         assert g is not None
-        form = textbook_rule(made.op, made.params, name_of(g), name_of(made.result))
+        form = textbook_rule(made.op, made.params, g, made.result)
         return formula_of(share, instructions, form, (g, made.result))
 
     @cached_property

@@ -1,0 +1,518 @@
+"""What textbooks write for operations that the engine computes with more digits: small NumPy functions.
+
+They run, and `numpy_text.py` prints their bodies in the open: an assignment becomes a line of its own, what is
+returned stands in the line of the operation, and each `if` is decided while printing, because it asks for options and
+shapes alone. A number is a constant of the program; what may be another one in the next step is an array.
+Sources: Goodfellow, Bengio and Courville, Deep Learning (2016), 6.2.2; Bishop, Pattern Recognition (2006), 4.3.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import numpy as np
+
+from tinygrad_ce import ops
+from tinygrad_ce.core import Primitive
+from tinygrad_ce.ops.indexing import filled
+from tinygrad_ce.ops.reduction import reduced_axes
+from tinygrad_ce.program.ir import Function, Instruction, Value
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+FORMS: dict[str, Callable[..., Any]] = {}  # by the name of the operation
+LOSES: dict[str, str] = {}  # by the name of the form: what it gives up, which exact=True keeps
+RULES: dict[str, Callable[..., Any]] = {}  # by the name of the operation: its rule, from its result
+
+
+def form(op: Primitive, loses: str = "") -> Callable[[F], F]:
+    """The decorated function is the form of this operation. loses: what it gives up.
+
+    It takes the arguments of the operation, and besides them the `dtype` of the result if it asks for it.
+    """
+
+    def register(function: F) -> F:
+        FORMS[op.name] = function
+        if loses:
+            LOSES[function.__name__] = loses
+        return function
+
+    return register
+
+
+def rule(op: Primitive) -> Callable[[F], F]:
+    """The decorated function is the rule of this operation, as it is written with the result that is there already."""
+
+    def register(function: F) -> F:
+        RULES[op.name] = function
+        return function
+
+    return register
+
+
+# ---- squashing functions
+
+
+@form(ops.sigmoid, loses="overflows for z < -709")
+def sigmoid(x: Any) -> Any:
+    """1 / (1 + exp(-x))."""
+    return 1 / (1 + np.exp(-x))
+
+
+@form(ops.sigmoid_slope, loses="1 - h loses digits for large z")
+def sigmoid_slope(x: Any) -> Any:
+    """The derivative of the sigmoid."""
+    h = sigmoid(x)
+    return h * (1 - h)
+
+
+@form(ops.tanh_slope, loses="1 - h * h loses digits for large |z|")
+def tanh_slope(x: Any) -> Any:
+    """The derivative of tanh."""
+    h = np.tanh(x)
+    return 1 - h * h
+
+
+@form(ops.softplus, loses="overflows for z > 709")
+def softplus(x: Any) -> Any:
+    """log(1 + exp(x))."""
+    return np.log(1 + np.exp(x))
+
+
+@form(ops.erf)
+def erf(x: Any, *, dtype: Any) -> Any:
+    """NumPy has none; Python's takes one number at a time."""
+    return np.vectorize(math.erf, otypes=[dtype])(x)
+
+
+@form(ops.erfc)
+def erfc(x: Any, *, dtype: Any) -> Any:
+    """1 - erf(x)."""
+    return np.vectorize(math.erfc, otypes=[dtype])(x)
+
+
+@form(ops.softmax)
+def softmax(x: Any, *, axis: int = -1) -> Any:
+    """exp(x) over its sum; less the largest, so that it does not overflow."""
+    e = np.exp(x - x.max(axis=axis_of(x, axis), keepdims=True))
+    p = e / e.sum(axis=axis_of(x, axis), keepdims=True)
+    return p
+
+
+@form(ops.softmax_grad, loses="p * (v - ...) loses digits for p near 1")
+def softmax_grad(v: Any, p: Any, *, axis: int) -> Any:
+    """The Jacobian of the softmax, diag(p) - p p', times v."""
+    return p * (v - (p * v).sum(axis=axis_of(p, axis), keepdims=True))
+
+
+@form(ops.deviation, loses="v - sum(p * v) loses digits for p near 1")
+def deviation(v: Any, x: Any, *, axis: int) -> Any:
+    """v less its mean under softmax(x)."""
+    p = softmax(x, axis=axis)
+    return v - (p * v).sum(axis=axis_of(x, axis), keepdims=True)
+
+
+@form(ops.logsumexp, loses="overflows for z > 709")
+def logsumexp(x: Any, *, axis: Any, keepdims: bool) -> Any:
+    """log(sum(exp(x)))."""
+    return np.log(np.exp(x).sum(axis=axis, keepdims=keepdims))
+
+
+@form(ops.log_softmax, loses="loses digits where it is near 0")
+def log_softmax(x: Any, *, axis: int) -> Any:
+    """x - log(sum(exp(x)))."""
+    below = x - x.max(axis=axis_of(x, axis), keepdims=True)
+    return below - np.log(np.exp(below).sum(axis=axis_of(x, axis), keepdims=True))
+
+
+@form(ops.log_softmax_grad, loses="v - p * sum(v) loses digits for p near 1")
+def log_softmax_grad(v: Any, x: Any, *, axis: int) -> Any:
+    """The Jacobian of log_softmax, transposed, times v."""
+    p = softmax(x, axis=axis)
+    return v - p * v.sum(axis=axis_of(x, axis), keepdims=True)
+
+
+def axis_of(x: Any, axis: Any) -> Any:
+    """The axis as a number from 0."""
+    return axis % x.ndim if isinstance(axis, int) and x.ndim else axis
+
+
+# ---- the cross-entropy of classes
+
+
+@form(ops.xent, loses="log(p) loses digits for p near 1")
+def xent(z: Any, y: Any, w: Any, *, smoothing: float, reduction: str, ignore_index: int | None) -> Any:
+    """-log(p[y]) of each row, or with label smoothing -sum(target * log(p))."""
+    p = softmax(z)
+    label = label_of(y, z, ignore_index)
+    if smoothing:
+        target = smoothed(label, z.shape[-1], smoothing, dtype=z.dtype)
+        return -reduced(times(counted(y, ignore_index), (times(w, target) * np.log(p)).sum(axis=-1)), reduction)
+    n = len(y)
+    weight = times(counted(y, ignore_index), weight_of(label, w))
+    return -reduced(times(weight, np.log(p[np.arange(n), label])), reduction)
+
+
+@form(ops.xent_grad, loses="p - 1 loses digits for p near 1")
+def xent_grad(
+    upstream: Any, z: Any, y: Any, w: Any, *, smoothing: float, reduction: str, ignore_index: int | None
+) -> Any:
+    """p - one_hot of each row, with smoothing p - target."""
+    p = softmax(z)
+    label = label_of(y, z, ignore_index)
+    if smoothing:
+        target = smoothed(label, z.shape[-1], smoothing, dtype=z.dtype)
+        return over_rows(times(of_rows(upstream, y, ignore_index), weighted_slope(p, target, w)), y, reduction)
+    weight = times(counted(y, ignore_index), weight_of(label, w))
+    one = one_hot(label, z.shape[-1], dtype=z.dtype)
+    return over_rows(times(times(column(upstream), column(weight)), p - one), y, reduction)
+
+
+@form(ops.soft_xent, loses="gives nan for 0 * log(0)")
+def soft_xent(z: Any, q: Any, w: Any, *, smoothing: float, reduction: str) -> Any:
+    """-sum(target * log(p)) of each row."""
+    p = softmax(z)
+    return -reduced((times(w, mixed(q, z.shape[-1], smoothing)) * np.log(p)).sum(axis=-1), reduction)
+
+
+@form(ops.soft_xent_grad, loses="p - q loses digits where they are near")
+def soft_xent_grad(upstream: Any, z: Any, q: Any, w: Any, *, smoothing: float, reduction: str) -> Any:
+    """p - target of each row."""
+    p = softmax(z)
+    return over_rows(times(column(upstream), weighted_slope(p, mixed(q, z.shape[-1], smoothing), w)), z, reduction)
+
+
+def weighted_slope(p: Any, target: Any, w: Any) -> Any:
+    """p sum(target) - target: the sum of a target is 1, unless classes have weights."""
+    if np.ndim(w):
+        weighted = w * target
+        return weighted.sum(axis=-1, keepdims=True) * p - weighted
+    return times(w, p - target)
+
+
+def one_hot(y: Any, classes: int, *, dtype: Any = float) -> Any:
+    """(N, classes): 1 where the class is the row's own, else 0.
+
+    >>> one_hot(np.array([1, 0]), 2)
+    array([[0., 1.],
+           [1., 0.]])
+    """
+    one_hot = np.eye(classes, dtype=dtype)[y]
+    return one_hot
+
+
+def smoothed(y: Any, classes: int, smoothing: float, *, dtype: Any = float) -> Any:
+    """(N, classes): the one-hot rows with label smoothing: (1 - smoothing) of them, and smoothing / classes everywhere.
+
+    >>> smoothed(np.array([1, 0]), 2, 0.1)
+    array([[0.05, 0.95],
+           [0.95, 0.05]])
+    """
+    return (1 - smoothing) * one_hot(y, classes, dtype=dtype) + smoothing / classes
+
+
+def mixed(q: Any, classes: int, smoothing: float) -> Any:
+    """Soft labels with label smoothing."""
+    return (1 - smoothing) * q + smoothing / classes if smoothing else q
+
+
+def label_of(y: Any, z: Any, ignore_index: int | None) -> Any:
+    """The labels as an index: an ignored one may be no class."""
+    is_class = ignore_index is None or -z.shape[-1] <= ignore_index < z.shape[-1]
+    return y if is_class else np.where(y == ignore_index, 0, y)
+
+
+def counted(y: Any, ignore_index: int | None) -> Any:
+    """Which rows are not ignored."""
+    return 1.0 if ignore_index is None else y != ignore_index
+
+
+def weight_of(label: Any, w: Any) -> Any:
+    """The weight of each row: that of its class."""
+    return w[label] if np.ndim(w) else w
+
+
+def of_rows(upstream: Any, y: Any, ignore_index: int | None) -> Any:
+    """What comes from above to each row: nothing to an ignored one."""
+    return times(column(upstream), column(counted(y, ignore_index)))
+
+
+def column(x: Any) -> Any:
+    """One number for each row, so that it broadcasts along the classes."""
+    return x[:, None] if np.ndim(x) else x
+
+
+# ---- the binary cross-entropy
+
+
+@form(ops.sigmoid_xent, loses="log(1 - p) loses digits for p near 0")
+def sigmoid_xent(z: Any, y: Any, w: Any, weight: Any, *, reduction: str) -> Any:
+    """-(y log(p) + (1 - y) log(1 - p)) of each element; w: how much a positive counts."""
+    p = sigmoid(z)
+    return -reduced(times(weight, times(w, y) * np.log(p) + (1 - y) * np.log(1 - p)), reduction)
+
+
+@form(ops.sigmoid_xent_grad, loses="p - y loses digits where they are near")
+def sigmoid_xent_grad(upstream: Any, z: Any, y: Any, w: Any, weight: Any, *, reduction: str) -> Any:
+    """p - y of each element."""
+    p = sigmoid(z)
+    weight = times(upstream, weight)
+    return over_elements(times(weight, p - y if is_one(w) else (1 - y) * p - w * y * (1 - p)), z, reduction)
+
+
+# ---- what the losses have in common
+
+
+def is_one(x: Any) -> bool:
+    """Whether this is the constant 1; an array may hold other numbers in the next step."""
+    return isinstance(x, (int, float)) and x == 1
+
+
+def times(factor: Any, x: Any) -> Any:
+    """factor * x, as one would write it for a factor 1."""
+    if is_one(factor):
+        return x
+    return factor if is_one(x) else factor * x
+
+
+def reduced(losses: Any, reduction: str) -> Any:
+    """The losses of all rows as one, if that is wanted."""
+    if reduction == "none":
+        return losses
+    return losses.mean() if reduction == "mean" else losses.sum()
+
+
+def over_rows(slope: Any, rows: Any, reduction: str) -> Any:
+    """The slope of a mean is divided by how many rows it is of."""
+    if reduction != "mean":
+        return slope
+    n = len(rows)
+    return slope / n
+
+
+def over_elements(slope: Any, elements: Any, reduction: str) -> Any:
+    """The slope of a mean is divided by how many elements it is of."""
+    if reduction != "mean":
+        return slope
+    n = elements.size
+    return slope / n
+
+
+@form(ops.xlogy, loses="gives nan for 0 * log(0)")
+def xlogy(x: Any, y: Any) -> Any:
+    """x log(y); of one array it is an entropy, where 0 log(0) is usual."""
+    return x * np.log(np.where(x == 0, 1, x)) if x is y else x * np.log(y)
+
+
+@form(ops.xlog1py)
+def xlog1py(x: Any, y: Any) -> Any:
+    """x log(1 + y)."""
+    return x * np.log(1 + y)
+
+
+@form(ops.xdivy, loses="gives nan for 0 / 0")
+def xdivy(x: Any, y: Any) -> Any:
+    """The slope of x log(y)."""
+    return x / y
+
+
+# ---- comparisons, and arrays of zeros into which something is put
+
+
+@form(ops.greater)
+def greater(a: Any, b: Any) -> Any:
+    """As it is written, and so are the others."""
+    return a > b
+
+
+@form(ops.greater_equal)
+def greater_equal(a: Any, b: Any) -> Any:
+    """>="""
+    return a >= b
+
+
+@form(ops.less)
+def less(a: Any, b: Any) -> Any:
+    """<"""
+    return a < b
+
+
+@form(ops.less_equal)
+def less_equal(a: Any, b: Any) -> Any:
+    """<="""
+    return a <= b
+
+
+@form(ops.equal)
+def equal(a: Any, b: Any) -> Any:
+    """=="""
+    return a == b
+
+
+@form(ops.not_equal)
+def not_equal(a: Any, b: Any) -> Any:
+    """!="""
+    return a != b
+
+
+@form(ops.scatter_add)
+def scatter_add(values: Any, *indices: Any, pattern: tuple[Any, ...], shape: tuple[int, ...], dtype: Any) -> Any:
+    """The gradient of an indexing: an element may be taken several times, and its shares add up."""
+    out = np.zeros(size(shape), dtype=dtype)
+    if indices:
+        np.add.at(out, filled(pattern, indices), values)
+    else:
+        out[filled(pattern, indices)] = values
+    return out
+
+
+@form(ops.place)
+def place(values: Any, y: Any, *, classes: int, dtype: Any) -> Any:
+    """One value in each row."""
+    out = np.zeros((len(y), classes), dtype=dtype)
+    out[np.arange(len(y)), y] = values
+    return out
+
+
+@form(ops.pick)
+def pick(x: Any, y: Any) -> Any:
+    """One element of each row."""
+    return x[np.arange(len(y)), y]
+
+
+@form(ops.take_along_axis)
+def take_along_axis(x: Any, indices: Any, *, axis: int) -> Any:
+    """As NumPy has it."""
+    return np.take_along_axis(x, indices, axis=axis)
+
+
+@form(ops.broadcast_to)
+def broadcast_to(x: Any, *, shape: tuple[int, ...], dtype: Any) -> Any:
+    """A number in every place, or rows repeated."""
+    if not isinstance(x, (int, float)):
+        return np.broadcast_to(x, shape)
+    return np.ones(size(shape), dtype=dtype) if x == 1 else np.full(size(shape), x, dtype=dtype)
+
+
+def size(shape: tuple[int, ...]) -> Any:
+    """A shape as one would write it: of one axis, its length."""
+    return shape[0] if len(shape) == 1 else shape
+
+
+# ---- rules that the views show with the result of the operation
+
+
+@rule(ops.tanh)
+def tanh_rule(g: Any, out: Any) -> Any:
+    """Of h = tanh(z)."""
+    return g * (1 - out * out)
+
+
+@rule(ops.sigmoid)
+def sigmoid_rule(g: Any, out: Any) -> Any:
+    """Of h = sigmoid(z)."""
+    return g * out * (1 - out)
+
+
+@rule(ops.softmax)
+def softmax_rule(g: Any, out: Any, *, axis: int) -> Any:
+    """Of p = softmax(z)."""
+    return out * (g - (g * out).sum(axis=axis, keepdims=True))
+
+
+@rule(ops.log_softmax)
+def log_softmax_rule(g: Any, out: Any, *, axis: int) -> Any:
+    """Of log(p)."""
+    return g - np.exp(out) * g.sum(axis=axis, keepdims=True)
+
+
+FUNCTIONS = {"one_hot": one_hot, "smoothed": smoothed}  # what the views call by its name, besides operations
+SHOWN = {f"{loss}{grad}" for loss in ("xent", "soft_xent", "sigmoid_xent") for grad in ("", "_grad")}
+CALLED: set[Any] = {softmax, sigmoid, one_hot, smoothed}  # what a formula names, and a program writes out
+
+
+# ---- the pass
+
+
+ON_ELEMENTS = {ops.add, ops.sub, ops.mul, ops.div, ops.maximum, ops.minimum, ops.where}
+REDUCTIONS = {ops.reduce_sum, ops.reduce_mean, ops.reduce_max, ops.reduce_min}
+
+
+def left_to_broadcasting(program: Function) -> Function:
+    """Without what NumPy does by itself: a number or a row is repeated where it meets a whole array, and an axis that
+    was summed away stays with keepdims=True."""
+    while True:
+        shorter = _without_repeating(program)
+        if len(shorter.instructions) == len(program.instructions):
+            return shorter
+        program = shorter
+
+
+def _without_repeating(program: Function) -> Function:
+    uses: dict[Value, list[Instruction]] = {}
+    for i in program.instructions:
+        for x in dict.fromkeys(i.inputs):
+            if isinstance(x, Value):
+                uses.setdefault(x, []).append(i)
+    answers = {*program.outputs.values(), *program.updates.values()}
+    narrow: dict[Value, Value] = {}  # what stands for a wider array
+    made: dict[Value, Instruction] = {}
+    for i in program.instructions:
+        inputs = tuple(narrow.get(x, x) if isinstance(x, Value) else x for x in i.inputs)
+        x = inputs[0] if inputs else None
+        if inputs != i.inputs and i.op in ON_ELEMENTS and i.result not in answers:
+            example = np.asarray(i.op.body(*(y.example if isinstance(y, Value) else y for y in inputs)))
+            if example.shape != i.result.shape:  # a number or a row itself
+                narrow[i.result] = Value(i.result.name, example)
+        i = Instruction(i.op, inputs, i.params, narrow.get(i.result, i.result), i.section)
+        if i.op not in (ops.broadcast_to, ops.reshape) or not isinstance(x, Value):
+            made[i.result] = i
+        elif x in made and _restores_axis(i, made[x]) and len(uses[x]) == 1 and x not in answers:
+            summed = made.pop(x)
+            made[i.result] = replace(summed, params={**summed.params, "keepdims": True}, result=i.result)
+        elif not _only_repeats(i) or not _are_filled_up(i.result, x, uses, narrow, answers):
+            made[i.result] = i
+        elif i.result.name.startswith("_"):
+            narrow[i.result] = x
+        else:  # a gradient that has a name keeps its line
+            narrow[i.result] = Value(i.result.name, x.example)
+            made[narrow[i.result]] = Instruction(ops.identity, (x,), {}, narrow[i.result], i.section)
+    return replace(program, instructions=list(made.values()))
+
+
+def _restores_axis(i: Instruction, reduced: Instruction) -> bool:
+    """Whether a reshape puts the axes back that a reduction has removed."""
+    if i.op is not ops.reshape or reduced.op not in REDUCTIONS or reduced.params["keepdims"]:
+        return False
+    x, gone = reduced.inputs[0], reduced_axes(reduced.inputs[0].example.ndim, reduced.params["axis"])
+    return i.result.shape == tuple(1 if axis in gone else n for axis, n in enumerate(x.shape))
+
+
+def _only_repeats(i: Instruction) -> bool:
+    """Whether the numbers stay where they are, but for axes in front and repetitions."""
+    x, wide = i.inputs[0], i.result
+    return i.op is ops.broadcast_to or wide.shape == (1,) * (wide.example.ndim - x.example.ndim) + x.shape
+
+
+def _are_filled_up(
+    wide: Value, x: Value, uses: dict[Value, list[Instruction]], narrow: dict[Value, Value], answers: set[Value]
+) -> bool:
+    """Whether all that is computed from an array would be the same from x, which NumPy repeats."""
+    if wide in answers or not uses.get(wide):
+        return False
+    for use in uses[wide]:
+        if use.op not in ON_ELEMENTS or (use.op is ops.where and use.inputs[0] is wide):
+            return False
+        others = [narrow.get(y, y) for y in use.inputs if isinstance(y, Value) and y is not wide]
+        shape = np.broadcast_shapes(x.shape, *(y.shape for y in others))
+        if shape != use.result.shape and not _are_filled_up(use.result, x, uses, narrow, answers):
+            return False
+        typed = [y.dtype for y in others[use.op is ops.where :]] or [np.dtype(np.float64)]  # a number is no float32
+        if use.result.name.startswith("_") and shape != use.result.shape:
+            continue
+        if np.result_type(*typed) != use.result.dtype:
+            return False
+    return True
