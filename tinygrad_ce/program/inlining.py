@@ -125,7 +125,10 @@ class Substituted(ast.NodeTransformer):
         return node
 
 
-_DEFAULTS = {("axis", "None"), ("keepdims", "False"), ("ddof", "0"), ("dtype", "np.float64")}
+_DEFAULTS = {
+    *(("axis", "None"), ("keepdims", "False"), ("ddof", "0"), ("dtype", "np.float64")),
+    *(("offset", "0"), ("axis1", "0"), ("axis2", "1")),
+}
 
 
 def index_of(pattern: tuple[Any, ...], arrays: Any) -> ast.expr:
@@ -172,8 +175,9 @@ def returned_locals(function: Any) -> set[str]:
 
 def _is_static(value: Any) -> bool:
     """Whether this is no array, nor a number of NumPy's, but a number of Python, a shape or a dtype."""
-    plain = (bool, int, float, str, tuple, np.dtype, type)
-    return isinstance(value, plain) and not isinstance(value, np.generic)
+    if isinstance(value, tuple):
+        return all(_is_static(x) for x in value)
+    return isinstance(value, (bool, int, float, str, np.dtype, type)) and not isinstance(value, np.generic)
 
 
 def _bound(function: Callable[..., Any], call: ast.Call, of: Callable[[ast.expr], Any]) -> dict[str, Any]:
@@ -190,7 +194,7 @@ class Writer(Protocol):
     def row(self, text: str) -> None:
         """Write a line."""
 
-    def written_out(self, name: str, expression: ast.expr, example: Any, own: bool) -> ast.expr:
+    def written_out(self, name: str, expression: ast.expr, example: Any, result: str | None, own: bool) -> ast.expr:
         """Write a line that gives an expression a name, and return the name."""
 
     def note(self, form: str) -> None:
@@ -241,6 +245,7 @@ class Inlined(Substituted):
             else:  # it writes into an array
                 assert isinstance(s, (ast.Assign, ast.Expr))
                 assert self.writer is not None
+                exec(ast.unparse(s), {**self.function.__globals__}, self.values)
                 changed: ast.AST = self.visit(ast.parse(ast.unparse(s)).body[0])
                 self.writer.row(ast.unparse(changed))
             if answer is not None:
@@ -253,10 +258,12 @@ class Inlined(Substituted):
         counts = ast.unparse(expression).startswith("len(") or ast.unparse(expression).endswith(".size")
         if counts and self.writer is not None:  # n = len(y) is a line: it says what is divided by
             found: ast.expr = Substituted(self.names).visit(copied(expression))
+        elif _is_static(value):
+            found = literal(value)
         else:
             found = self.inlined(expression)
         if self.writer is not None and not isinstance(found, (ast.Name, ast.Constant)):
-            found = self.writer.written_out(self.renamed.get(name, name), found, value, self.in_place)
+            found = self.writer.written_out(name, found, value, self.renamed.get(name), self.in_place)
         self.names[name] = found
 
     def inlined(self, expression: ast.expr) -> ast.expr:
@@ -299,6 +306,7 @@ class Inlined(Substituted):
                 self.writer.imports.add("import math")
             return super().visit_Call(node)
         if self.writer is None and called in textbook.CALLED:
+            node.keywords = [k for k in node.keywords if k.arg != "dtype"]
             return super().visit_Call(node)
         values = _bound(called, node, self.value)
         return Inlined(called, _bound(called, node, self.visit), values, self.writer).answer()

@@ -37,6 +37,7 @@ from tinygrad_ce.program.ir import Function, Instruction, Number, Value
 from tinygrad_ce.program.passes import simplified
 
 LONGEST = 120  # characters of a line
+SHORT = 12  # characters of an expression that may stand in a line several times
 WIDEST = 70  # characters of an expression into which another one is still folded
 
 
@@ -141,14 +142,16 @@ class _Text:
         self.rows.append((text, comment, "; ".join(self.notes)))
         self.notes = []
 
-    def written_out(self, name: str, expression: ast.expr, example: Any, own: bool = False) -> ast.expr:
+    def written_out(
+        self, name: str, expression: ast.expr, example: Any, result: str | None = None, own: bool = False
+    ) -> ast.expr:
         """The name of what a form has computed on the way; what is there already is not computed again.
 
-        own: no other one stands for it, because it is written into.
+        result: the name, if it is the result of the form. own: it is written into, so that nothing stands for it.
         """
         text = ast.unparse(expression)
         if own or text not in self.known:
-            name = name if name in self.names.values() else self.free(name)
+            name = result or self.free(name)
             self.write(name, expression, example)
         return ast.Name(name if own and self.known.pop(text) else self.known[text])
 
@@ -183,7 +186,10 @@ class _Text:
             if value.dtype.itemsize < 8 and (self.exact or of_its_dtype):
                 return literal(value.example[()])
             return number if self.exact else as_fraction(value.example[()])
-        shape, dtype = literal(value.shape), literal(value.example.dtype)
+        if not self.exact:
+            filled, values = textbook.FORMS["broadcast_to"], {"x": value.example.flat[0].item(), "shape": value.shape}
+            return Inlined(filled, {}, values | {"dtype": value.dtype}, self).answer()
+        shape, dtype = literal(value.shape), literal(value.dtype)
         return ast.Call(ast.parse("np.full", mode="eval").body, [shape, number, dtype], [])
 
     def expression(self, i: Instruction) -> ast.expr:
@@ -213,6 +219,12 @@ class _Text:
     def form(self, form: Callable[..., Any], i: Instruction, names: dict[str, ast.expr]) -> ast.expr:
         """The textbook form of an instruction: what it computes on the way is written above."""
         examples = [_example(x) for x in i.inputs]
+        for name, x in zip(i.op.arguments, i.inputs, strict=False):
+            if name == i.op.starred:
+                continue
+            often = sum(isinstance(node, ast.Name) and node.id == name for node in ast.walk(parsed(form))) > 1
+            if often and len(ast.unparse(names[name])) > SHORT:  # written once
+                names[name] = self.written_out("t1", names[name], x.example)
         inlined = Inlined(form, names, _values(i.op, i.params, examples) | {"dtype": i.result.dtype}, self)
         inlined.renamed = {local: self.named(i.result) for local in returned_locals(form)}
         return inlined.answer()

@@ -56,7 +56,7 @@ def rule(op: Primitive) -> Callable[[F], F]:
 # ---- squashing functions
 
 
-@form(ops.sigmoid, loses="overflows for z < -709")
+@form(ops.sigmoid, loses="overflows for z < -709, in float32 for z < -88")
 def sigmoid(x: Any) -> Any:
     """1 / (1 + exp(-x))."""
     return 1 / (1 + np.exp(-x))
@@ -76,7 +76,7 @@ def tanh_slope(x: Any) -> Any:
     return 1 - h * h
 
 
-@form(ops.softplus, loses="overflows for z > 709")
+@form(ops.softplus, loses="overflows for z > 709, in float32 for z > 88")
 def softplus(x: Any) -> Any:
     """log(1 + exp(x))."""
     return np.log(1 + np.exp(x))
@@ -115,7 +115,7 @@ def deviation(v: Any, x: Any, *, axis: int) -> Any:
     return v - (p * v).sum(axis=axis_of(x, axis), keepdims=True)
 
 
-@form(ops.logsumexp, loses="overflows for z > 709")
+@form(ops.logsumexp, loses="overflows for z > 709, in float32 for z > 88")
 def logsumexp(x: Any, *, axis: Any, keepdims: bool) -> Any:
     """log(sum(exp(x)))."""
     return np.log(np.exp(x).sum(axis=axis, keepdims=keepdims))
@@ -169,6 +169,16 @@ def xent_grad(
     weight = times(counted(y, ignore_index), weight_of(label, w))
     one = one_hot(label, z.shape[-1], dtype=z.dtype)
     return over_rows(times(times(column(upstream), column(weight)), p - one), y, reduction)
+
+
+@form(ops.target_mass)
+def target_mass(z: Any, y: Any, w: Any, *, smoothing: float, ignore_index: int | None, dtype: Any) -> Any:
+    """What each row counts for: the sum of its target."""
+    label = label_of(y, z, ignore_index)
+    rows = np.ones(len(y), dtype=dtype) if ignore_index is None else (y != ignore_index).astype(dtype)
+    if np.ndim(w) and smoothing:
+        return rows * ((1 - smoothing) * w[label] + smoothing * w.mean())
+    return times(rows, weight_of(label, w))
 
 
 @form(ops.soft_xent, loses="gives nan for 0 * log(0)")
@@ -304,13 +314,15 @@ def over_elements(slope: Any, elements: Any, reduction: str) -> Any:
 @form(ops.xlogy, loses="gives nan for 0 * log(0)")
 def xlogy(x: Any, y: Any) -> Any:
     """x log(y); of one array it is an entropy, where 0 log(0) is usual."""
-    return x * np.log(np.where(x == 0, 1, x)) if x is y else x * np.log(y)
+    if x is y:
+        return x * np.log(np.where(x == 0, 1, x))
+    return x * (np.log(y) if np.ndim(y) else float(np.log(y)))  # of a number, so that float32 stays what it is
 
 
 @form(ops.xlog1py)
 def xlog1py(x: Any, y: Any) -> Any:
     """x log(1 + y)."""
-    return x * np.log(1 + y)
+    return x * (np.log(1 + y) if np.ndim(y) else float(np.log(1 + y)))
 
 
 @form(ops.xdivy, loses="gives nan for 0 / 0")
@@ -387,6 +399,32 @@ def pick(x: Any, y: Any) -> Any:
 def take_along_axis(x: Any, indices: Any, *, axis: int) -> Any:
     """As NumPy has it."""
     return np.take_along_axis(x, indices, axis=axis)
+
+
+@form(ops.add_along_axis)
+def add_along_axis(values: Any, indices: Any, *, axis: int, shape: tuple[int, ...], dtype: Any) -> Any:
+    """The gradient of take_along_axis."""
+    out = np.zeros(size(shape), dtype=dtype)
+    position = np.indices(values.shape)
+    if 1 in shape:  # an axis of length 1 may have been repeated
+        position = np.minimum(position, np.reshape(shape, along_first(shape)) - 1)
+    position[axis] = indices
+    np.add.at(out, tuple(position), values)
+    return out
+
+
+def along_first(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape in which one number for each axis stands against positions in an array of this shape."""
+    return (-1, *(1 for _ in shape))
+
+
+@form(ops.place_diagonal)
+def place_diagonal(values: Any, *, shape: tuple[int, ...], offset: int, axis1: int, axis2: int, dtype: Any) -> Any:
+    """The gradient of a diagonal."""
+    out = np.zeros(size(shape), dtype=dtype)
+    position = np.arange(out.size).reshape(out.shape).diagonal(offset=offset, axis1=axis1, axis2=axis2)
+    np.put(out, position, values)
+    return out
 
 
 @form(ops.broadcast_to)
