@@ -79,7 +79,7 @@ class _Tracer:
         self.evaluate = evaluate
 
     def part(self, node: ast.expr) -> Part:
-        """A part of the expression. What its cells are made of may be unknown: then it is the numbers that it gives."""
+        """A part of the expression, cell by cell; where its cells cannot be followed, the numbers of its value."""
         if isinstance(node, ast.Constant):
             return Part((), [ast.unparse(node)])
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):

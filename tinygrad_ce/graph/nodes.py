@@ -111,11 +111,14 @@ class Edge:
         if self.rule is None:
             return None
         instructions, share = self.rule
-        made, g = self.target.instruction, self.target.derivative
-        assert made is not None
+        forward, g = self.target.instruction, self.target.derivative
+        assert forward is not None
         assert g is not None
-        form = textbook_rule(made.op, made.params, g, made.result)
-        return formula_of(share, instructions, form, (g, made.result))
+        forward, g = self.target.instruction, self.target.derivative
+        assert forward is not None
+        assert g is not None
+        form = textbook_rule(forward.op, forward.params, g, forward.result)
+        return formula_of(share, instructions, form, (g, forward.result))
 
     @cached_property
     def local(self) -> Array | None:
