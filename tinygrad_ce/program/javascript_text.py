@@ -1,0 +1,296 @@
+"""The text of a step as an ES module: the loops that Numba compiles, in three stages, for every size of the batch."""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import re
+import textwrap
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from tinygrad_ce.program.abstract import CannotLower
+from tinygrad_ce.program.javascript_loops_text import (
+    ARRAYS,
+    STAGES,
+    Translator,
+    fixed,
+    functions,
+    number_text,
+    with_dependencies,
+)
+from tinygrad_ce.program.schedule import Lowered
+
+HEADER = """\
+// A training step, written by tinygrad_ce. const s = createStep({{ batch, state }}) makes its arrays, rows of numbers
+// that stay where they are. Fill s.inputs and s.state, call s.step({numbers}), or one after the other s.forward(),
+// s.backward(), s.update({numbers}), and read s.outputs or s.buffers. state: that of another step, to share it.
+// batch: SIZES$.
+"""
+LETTERS = "abcdefghrstuvwxyz"  # but those of the loops
+BATCH, BEGIN, SIZES = "BATCH$", "BEGIN$", "SIZES$"  # what is filled in at the end; no name of Python has a `$`
+PRIMES = (211, 223, 307)  # sizes of a batch that nothing else in a network has, in all likelihood
+VARYING = re.compile(r'"(?:[^"\\]|\\.)*"|(?<=[<] )\d+(?=;)|(?<![\w.$])[^\W\d]\w*\$?')  # a text, a length, a name
+NUMBER = re.compile(r"(?<![\w.$])\d+(?:\.\d+)?(?:e[-+]?\d+)?(?![\w.$])")
+
+
+# ---- stages
+
+
+class Stage(NamedTuple):
+    """A part of the step: its loops, each with the lines of NumPy that it computes."""
+
+    name: str
+    loops: list[tuple[list[str], ast.stmt]]
+
+
+def stages_of(plan: Lowered) -> tuple[dict[str, str], dict[str, str], list[Stage]]:
+    """The constants of the loops, the formula of each number of a step, and the stages.
+
+    A stage never begins before one that came earlier in the loops; what writes what lives from step to step is the
+    update.
+    """
+    tree, lines = ast.parse(plan.text), plan.text.splitlines()
+    run = next(f for f in tree.body if isinstance(f, ast.FunctionDef) and f.name == "run")
+    *literals, steps = run.body
+    assert isinstance(steps, ast.For)
+    assigned = [(ast.unparse(s.targets[0]), ast.unparse(s.value)) for s in literals if isinstance(s, ast.Assign)]
+    constants = {name: number_text(eval(text, {"np": np})) for name, text in assigned}
+    state = {b.name for b in plan.buffers if b.role == "state"}
+    numbers, stages, now, end = list[str](), [Stage(name, []) for name in STAGES], 0, steps.lineno
+    for s in steps.body:
+        if isinstance(s, ast.Assign) and ast.unparse(s.value).startswith("numbers["):
+            numbers.append(ast.unparse(s.targets[0]))
+        else:
+            comments = [line.strip()[2:] for line in lines[end : s.lineno - 1] if line.strip().startswith("# ")]
+            sections = [STAGES.index(c.removeprefix("---- ")) for c in comments if c.startswith("---- ")]
+            now = len(STAGES) - 1 if written(s) & state else max([now, *sections])
+            stages[now].loops.append(([c for c in comments if not c.startswith("---- ")], s))
+        end = s.end_lineno or s.lineno
+    return constants, dict(zip(numbers, plan.numbers, strict=True)), stages
+
+
+def written(s: ast.AST) -> set[str]:
+    """The arrays into which a piece of the loops writes elements."""
+    targets = (t for n in ast.walk(s) for t in (*getattr(n, "targets", ()), getattr(n, "target", None)))
+    return {ast.unparse(t.value) for t in targets if isinstance(t, ast.Subscript)}
+
+
+def names_in(node: ast.AST) -> set[str]:
+    """All names of a piece of the loops."""
+    return {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+
+
+def independent(s: ast.stmt) -> list[ast.stmt]:
+    """A loop as several, one for what shares nothing with the rest: two parameters that are updated in one loop."""
+    if not isinstance(s, ast.For) or not all(isinstance(x, ast.Assign) for x in s.body):
+        return [s]
+    stored = (n for x in s.body for n in ast.walk(x) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store))
+    changed = written(s) | {n.id for n in stored}
+    groups: list[tuple[set[str], list[ast.stmt]]] = []
+    for x in s.body:
+        mine = names_in(x) & changed
+        near = [group for group in groups if group[0] & mine]
+        groups = [group for group in groups if not group[0] & mine]
+        groups.append((mine.union(*(names for names, _ in near)), [y for _, ys in near for y in ys] + [x]))
+    return [ast.For(s.target, s.iter, body, []) for _, body in groups]
+
+
+class Alike:
+    """Loops that differ in nothing but their arrays and lengths: they become calls of one function."""
+
+    def __init__(self, variables: set[str]) -> None:
+        self.variables = variables  # arrays, and numbers of the step
+        self.count: Counter[str] = Counter()
+        self.names: dict[str, str] = {}
+        self.functions: list[str] = []  # the lines of those that are called
+
+    def form(self, lines: Sequence[str]) -> tuple[str, dict[str, str]]:
+        """A loop with letters for what differs, and what they stand for."""
+        inner = {found[1]: "" for line in lines if (found := re.match(r" *(?:const|let) (\w+) =", line))}
+        inner = {name: f"v{k + 1}" for k, name in enumerate(inner)}
+        letters: dict[str, str] = {}
+
+        def letter(found: re.Match[str]) -> str:
+            word = found[0]
+            if word.startswith('"'):
+                return word
+            if word in self.variables or word[0].isdigit():
+                return letters.setdefault(word, LETTERS[len(letters) % 17] + str(len(letters) // 17 or ""))
+            return inner.get(word, word)
+
+        return VARYING.sub(letter, "\n".join(lines)), letters
+
+    def lines(self, lines: Sequence[str]) -> Sequence[str]:
+        """The loop as it is written in its stage."""
+        form, letters = self.form(lines)
+        if self.count[form] < 2 or len(lines) < 3:
+            return lines
+        if form not in self.names:
+            self.names[form] = f"$loop{len(self.names) + 1}"
+            self.functions += [f"  function {self.names[form]}({', '.join(letters.values())}) {{", form, "  }"]
+        return [f"    {self.names[form]}({', '.join(letters)});"]
+
+
+# ---- the module
+
+
+def module(plan: Lowered) -> str:
+    """The module for loops of these sizes."""
+    translate = Translator(plan)
+    translate.constants, formulas, stages = stages_of(plan)
+    translate.learn([s for stage in stages for _, s in stage.loops])
+    alike = Alike({translate.name(name) for name in (*translate.buffers, *formulas)})
+    written_out = [
+        (stage, [(notes, [translate.statement(x, "    ") for x in independent(s)]) for notes, s in stage.loops])
+        for stage in stages
+    ]
+    alike.count.update(alike.form(lines)[0] for _, loops in written_out for _, parts in loops for lines in parts)
+    body: list[str] = []
+    takes: list[str] = []
+    for stage, loops in written_out:
+        lines = []
+        for notes, parts in loops:
+            lines += [f"    // {note}" for note in notes if stage.name != "update"]
+            lines += [line for part in parts for line in alike.lines(part)]
+        used = set().union(*(names_in(s) for _, s in stage.loops))
+        mine = {name: formula for name, formula in formulas.items() if name in used}
+        head = [
+            f"    const {translate.name(name)} = {translate(ast.parse(formula, mode='eval').body)};"
+            for name, formula in mine.items()
+            if name != formula
+        ]
+        takes.append(numbers_of(mine.values()))
+        body += [f"  function {stage.name}({takes[-1]}) {{", *head, *lines, "  }"]
+    calls = "; ".join(f"{name}({'numbers' * bool(given)})" for name, given in zip(STAGES, takes, strict=True))
+    step = f"  const step = ({'numbers' * any(takes)}) => {{ {calls}; }};"
+    kernels = [functions()[name][1] for name in with_dependencies(translate.calls)]
+    header = HEADER.format(numbers=numbers_of(formulas.values()))
+    factory = arrays(plan, translate)
+    lines = [header + "".join(kernels) + factory, *alike.functions, *body, step, *handed_out(plan, translate)]
+    return "\n".join(lines) + "\n"
+
+
+def numbers_of(formulas: Iterable[str]) -> str:
+    """What is given for these formulas, as the pattern that takes an object apart."""
+    trees = [ast.parse(text) for text in formulas]
+    called = {n.func.id for t in trees for n in ast.walk(t) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)}
+    names = sorted(set().union(*map(names_in, trees)) - called)
+    return f"{{ {', '.join(names)} }}" if names else ""
+
+
+def arrays(plan: Lowered, translate: Translator) -> str:
+    """The beginning of the factory: all arrays."""
+    outputs = {b.name for b, _ in plan.outputs.values()}
+    rows: dict[str, None] = {}  # the makers of arrays once, before their first array
+    for b in plan.buffers:
+        if b.name in translate.read | outputs or b.role in ("input", "random", "state"):
+            array = ARRAYS[b.dtype.name]
+            maker = "$" + array.replace("Array", "")
+            rows[f"{maker} = (size, shared) => shared ?? new {array}(size)"] = None
+            shared = f", state.{b.name}" if b.role == "state" else ""
+            new = f"{maker}({b.size}{shared})"
+            if b.role == "fixed":
+                numbers = [number_text(x) for x in fixed(b)]
+                new = f"{new}.fill({numbers[0]})" if len({*numbers}) == 1 else f"{array}.from([{', '.join(numbers)}])"
+            rows[f"{translate.name(b.name)} = {new}"] = None
+    head = f"export function createStep({{ batch = {BATCH}, state = {{}} }} = {{}}) {{\n{BEGIN}\n"
+    return f"{head}  const {', '.join(rows)};"
+
+
+def handed_out(plan: Lowered, translate: Translator) -> list[str]:
+    """The end of the factory: what it answers with."""
+    groups: dict[str, list[str]] = {"inputs": [], "state": [], "buffers": ["...$inputs", "...$state"]}
+    for b in plan.buffers:
+        group = {"input": "inputs", "random": "inputs", "state": "state", "temporary": "buffers"}.get(b.role)
+        if group and not b.name.endswith("_part"):
+            groups[group].append(entry(b.name, translate.name(b.name)))
+    outputs = ", ".join(entry(name, translate.name(b.name)) for name, (b, _) in plan.outputs.items())
+    rows = [f"  const ${group} = {{ {', '.join(names)} }};" for group, names in groups.items()]
+    named = ", ".join(f"{group}: ${group}" for group in groups)
+    return [*rows, f"  return {{ batch, {named}, outputs: {{ {outputs} }}, {', '.join(STAGES)}, step }};", "}"]
+
+
+def entry(key: str, name: str) -> str:
+    """An entry of an object."""
+    return key if key == name else f"{key}: {name}"
+
+
+# ---- sizes of the batch
+
+
+def javascript(plan: Lowered, batch: int, resized: Callable[[int], Lowered]) -> str:
+    """The step as an ES module.
+
+    batch: the rows of its examples. resized: the loops for other numbers of rows. Where those are others, or the step
+    refuses, the module has this size only, and says why. CannotLower for a function without JavaScript.
+    """
+    try:
+        text = parametrized([module(resized(rows)) for rows in PRIMES])
+        return finished(text, batch, f"any number of rows, {batch} if none is given")
+    except Exception as error:  # whatever the user's step raises for arrays of other lengths
+        reason = " ".join(str(error).split())
+        message = number_text(f"this step was traced with batch {batch} and has no other: {reason}")
+        check = f"  if (batch !== {batch}) throw new RangeError({message});\n"
+        return finished(module(plan).replace(f"{BEGIN}\n", check, 1), batch, f"{batch}")
+
+
+def finished(text: str, batch: int, sizes: str) -> str:
+    """The module with the size of its batch, its long lines folded; nothing in it ends a script element."""
+    text = text.replace(f"{BEGIN}\n", "").replace(BATCH, str(batch), 1).replace(SIZES, sizes, 1)
+    text = text.replace("</", "< /").replace("<!", "< !")
+    return "\n".join(folded(line) if line.startswith(("  const", "  return")) else line for line in text.split("\n"))
+
+
+def folded(line: str) -> str:
+    """A long statement in lines that can be read, broken after commas: JavaScript allows no break before `=>`."""
+    line = re.sub("(?<!,) ", "\0", line)
+    return textwrap.fill(line, 118, subsequent_indent="    ", break_long_words=False).replace("\0", " ")
+
+
+def parametrized(texts: Sequence[str]) -> str:
+    """One text for every size of the batch, from those for PRIMES: numbers that differ become formulas of it."""
+    if len({NUMBER.sub("#", text) for text in texts}) > 1:
+        raise CannotLower("its loops are others for other numbers of rows")
+    names: dict[str, str] = {}
+    columns = [formula(column) for column in zip(*(NUMBER.findall(text) for text in texts), strict=True)]
+
+    def name(text: str) -> str:
+        """A formula of the batch gets a name, so that no loop computes it again."""
+        return names.setdefault(text, f"$size{len(names) + 1}") if "batch" in text and text != "batch" else text
+
+    new = iter([name(text) for text in columns])
+    text = NUMBER.sub(lambda _: next(new), texts[0])
+    constants = ", ".join(f"{name} = {formula}" for formula, name in names.items())
+    return text.replace(f"{BEGIN}\n", f"  const {constants};\n" if names else "", 1)
+
+
+def formula(column: Sequence[str]) -> str:
+    """The formula of `batch` that gives these numbers for the three sizes: a n + b, or c n**p (n - 1)**q.
+
+    Raises CannotLower if there is none.
+    """
+    if len(set(column)) == 1:
+        return column[0]
+    values = [float(text) for text in column]
+    slope = (values[1] - values[0]) / (PRIMES[1] - PRIMES[0])
+    if slope.is_integer() and all(
+        x == values[0] + slope * (n - PRIMES[0]) for x, n in zip(values, PRIMES, strict=True)
+    ):
+        first = int(values[0] - slope * PRIMES[0])
+        product = "batch" if slope == 1 else f"{int(slope)} * batch"
+        return product if first == 0 else f"({product} {'-' if first < 0 else '+'} {abs(first)})"
+    for p, q in itertools.product((0, 1, -1, -2, 2), repeat=2):
+        factors = [x / (n**p * (n - 1.0) ** q) for x, n in zip(values, PRIMES, strict=True)]
+        if max(factors) - min(factors) <= 8e-16 * abs(factors[0]):
+            factor = float(f"{factors[0]:.15g}")
+            return f"({number_text(factor)}" + powers("batch", p) + powers("(batch - 1)", q) + ")"
+    raise CannotLower(f"the number {column[0]} in its loops depends on the number of rows in a way that is not known")
+
+
+def powers(name: str, exponent: int) -> str:
+    """Multiplied by this power of it."""
+    return f" {'*' if exponent > 0 else '/'} {name}" * abs(exponent)
