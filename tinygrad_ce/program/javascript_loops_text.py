@@ -48,6 +48,8 @@ BINARY: dict[type[ast.AST], tuple[str, int]] = {
     ast.Lt: ("<", 5), ast.LtE: ("<=", 5), ast.Gt: (">", 5), ast.GtE: (">=", 5),
     ast.Add: ("+", 6), ast.Sub: ("-", 6), ast.Mult: ("*", 7), ast.Div: ("/", 7), ast.Mod: ("%", 7), ast.Pow: ("**", 9),
 }  # fmt: skip
+TEXT = r"""(`.*?`|"(?:[^"\\]|\\.)*"|//.*)"""  # which keeps its spaces
+SPACES = re.compile(rf"{TEXT}| ([-+]) (?![-+])"), re.compile(rf"{TEXT}| *([*/%=<>?:&|,;(){{}}!]) *")
 CONDITIONAL, UNARY, CLOSED = 1, 8, 10
 TEMPLATES = {
     "either": "{} ? {} : {}",
@@ -74,16 +76,22 @@ FUNCTIONS = {
 # ---- the functions of kernels.js
 
 
+def squeezed(line: str) -> str:
+    """The line without the spaces that JavaScript does not need, but for those that indent it."""
+    body = line.lstrip(" ")
+    for pattern in SPACES:
+        body = pattern.sub(lambda found: found[1] or found[2], body)
+    return " " * (len(line) - len(line.lstrip(" "))) + body
+
+
 @cache
 def functions() -> dict[str, tuple[list[str], str]]:
-    """Of each function of kernels.js its parameters and its text, with its constants and without comments."""
+    """Of each function of kernels.js its parameters and its text: with its constants, without comments and spaces."""
     text = files("tinygrad_ce.program").joinpath("kernels.js").read_text(encoding="utf-8")
-    text = re.sub(r"^ *//.*\n", "", text, flags=re.MULTILINE)
-    text = re.sub(r"^(  )+", lambda found: " " * (len(found[0]) // 2), text, flags=re.MULTILINE)
-    found = re.findall(
-        r"^((?:const [^\n]*\n)*function (\w+)\((.*?)\) \{.*?^\}\n)", text, flags=re.MULTILINE | re.DOTALL
-    )
-    return {name: (parameters.split(", "), whole) for whole, name, parameters in found}
+    text = re.sub(r"^ *//.*\n|^ +", "", text, flags=re.MULTILINE)
+    text = "".join(f"{squeezed(line)}\n" for line in text.splitlines())
+    found = re.findall(r"^((?:const .*\n)*function (\w+)\((.*?)\)\{\n(?:.+\n)*)", text, flags=re.MULTILINE)
+    return {name: (parameters.split(","), whole) for whole, name, parameters in found}
 
 
 def with_dependencies(names: Iterable[str]) -> list[str]:
@@ -117,6 +125,7 @@ class Translator:
         self.views = {v.name: v for v in plan.views}
         self.calls: set[str] = set()  # of kernels.js
         self.read: set[str] = set()  # the names that occur
+        self.single_sums: set[str] = set()
         self.constants: dict[str, str] = {}  # numbers that the loops have named
         self.single = {b.name: number_text(fixed(b)[0]) for b in plan.buffers if b.role == "fixed" and b.size == 1}
         self.assignments: Counter[str] = Counter()
@@ -185,12 +194,14 @@ class Translator:
         raise CannotLower(f"`{ast.unparse(node)}` has no JavaScript here")
 
     def comparison(self, node: ast.Compare) -> tuple[str, int]:
+        """A comparison, and how tightly it binds; a chain is several."""
         operands = [self(x, 6) for x in (node.left, *node.comparators)]
         signs = [BINARY[type(op)] for op in node.ops]
         parts = [f"{a} {sign} {b}" for a, (sign, _), b in zip(operands, signs, operands[1:], strict=False)]
         return " && ".join(parts), 3 if len(parts) > 1 else signs[0][1]
 
     def call(self, node: ast.Call) -> tuple[str, int]:
+        """A call as an expression, as a function of Math, or of one of kernels.js; and how tightly it binds."""
         name = ast.unparse(node.func)
         if name in TEMPLATES:
             level = LEVELS.get(name, UNARY)
@@ -206,9 +217,13 @@ class Translator:
             if name in kernels.FILE_OF and target == name:
                 by_name = dict(zip(kernel_parameters(target), arguments, strict=True))
                 arguments = [by_name[p] for p in functions()[target][0]]
+                if "sums" in by_name:  # of blocks in Python; the function here adds all up at once
+                    self.single_sums.add(ast.unparse(by_name["sums"]))
         elif not target.startswith(("Math.", "Number.")):
             raise CannotLower(f"{name} has no JavaScript here")
         texts = [self.argument(a) for a in arguments[: 1 if target == "exp" else None]]
+        while texts[-1] == "false":
+            texts.pop()  # what is left out counts as false
         return f"{target}({', '.join(texts + ['0'] * (target == 'exp'))})", CLOSED
 
     def argument(self, node: ast.expr) -> str:
@@ -232,12 +247,13 @@ class Translator:
         return [line for s in statements for line in self.statement(s, indent)]
 
     def statement(self, s: ast.stmt, indent: str) -> list[str]:
+        """The lines of one statement."""
         match s:
             case ast.For(target=ast.Name(id=i), iter=ast.Call(args=[count])):
                 head = f"for (let {i} = 0; {i} < {self(count)}; {i}++) {{"
-                return [f"{indent}{head}", *self.statements(s.body, indent + "  "), f"{indent}}}"]
+                return [f"{indent}{head}", *self.statements(s.body, indent + " "), f"{indent}}}"]
             case ast.If():
-                inner = self.statements(s.body, indent + "  ")
+                inner = self.statements(s.body, indent + " ")
                 return [f"{indent}if ({self(s.test)}) {{", *inner, f"{indent}}}"]
             case ast.Assign(targets=[ast.Subscript(value=array, slice=ast.Slice())]):
                 return [f"{indent}{self(array)}.fill({self(s.value)});"]

@@ -5,10 +5,8 @@ from __future__ import annotations
 import ast
 import itertools
 import re
-import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
 
 import numpy as np
 
@@ -20,19 +18,20 @@ from tinygrad_ce.program.javascript_loops_text import (
     fixed,
     functions,
     number_text,
+    squeezed,
     with_dependencies,
 )
 from tinygrad_ce.program.schedule import Lowered
 
 HEADER = """\
-// A training step, written by tinygrad_ce. const s = createStep({{ batch, state }}) makes its arrays, rows of numbers
-// that stay where they are. Fill s.inputs and s.state, call s.step({numbers}), or one after the other s.forward(),
-// s.backward(), s.update({numbers}), and read s.outputs or s.buffers. state: that of another step, to share it.
-// batch: SIZES$.
+// A training step, written by tinygrad_ce. s = createStep({{ batch, state }}) has its arrays, in C order. Fill s.inputs
+// and s.state, call s.step({numbers}), or s.forward(), s.backward(), s.update({numbers}); read s.outputs, s.buffers.
+// batch: SIZES$. state: of another step, to share it.
 """
 LETTERS = "abcdefghrstuvwxyz"  # but those of the loops
 BATCH, BEGIN, SIZES = "BATCH$", "BEGIN$", "SIZES$"  # what is filled in at the end; no name of Python has a `$`
-PRIMES = (211, 223, 307)  # sizes of a batch that nothing else in a network has, in all likelihood
+WIDTH = 118
+PRIMES = (37, 41, 53)  # sizes of a batch that nothing else in a network has, in all likelihood
 VARYING = re.compile(r'"(?:[^"\\]|\\.)*"|(?<=[<] )\d+(?=;)|(?<![\w.$])[^\W\d]\w*\$?')  # a text, a length, a name
 NUMBER = re.compile(r"(?<![\w.$])\d+(?:\.\d+)?(?:e[-+]?\d+)?(?![\w.$])")
 
@@ -40,15 +39,8 @@ NUMBER = re.compile(r"(?<![\w.$])\d+(?:\.\d+)?(?:e[-+]?\d+)?(?![\w.$])")
 # ---- stages
 
 
-class Stage(NamedTuple):
-    """A part of the step: its loops, each with the lines of NumPy that it computes."""
-
-    name: str
-    loops: list[tuple[list[str], ast.stmt]]
-
-
-def stages_of(plan: Lowered) -> tuple[dict[str, str], dict[str, str], list[Stage]]:
-    """The constants of the loops, the formula of each number of a step, and the stages.
+def stages_of(plan: Lowered) -> tuple[dict[str, str], dict[str, str], dict[str, list[ast.stmt]]]:
+    """The constants of the loops, the formula of each number of a step, and the loops and calls of each stage.
 
     A stage never begins before one that came earlier in the loops; what writes what lives from step to step is the
     update.
@@ -60,15 +52,16 @@ def stages_of(plan: Lowered) -> tuple[dict[str, str], dict[str, str], list[Stage
     assigned = [(ast.unparse(s.targets[0]), ast.unparse(s.value)) for s in literals if isinstance(s, ast.Assign)]
     constants = {name: number_text(eval(text, {"np": np})) for name, text in assigned}
     state = {b.name for b in plan.buffers if b.role == "state"}
-    numbers, stages, now, end = list[str](), [Stage(name, []) for name in STAGES], 0, steps.lineno
+    stages: dict[str, list[ast.stmt]] = {stage: [] for stage in STAGES}
+    numbers, now, end = list[str](), 0, steps.lineno
     for s in steps.body:
         if isinstance(s, ast.Assign) and ast.unparse(s.value).startswith("numbers["):
             numbers.append(ast.unparse(s.targets[0]))
         else:
-            comments = [line.strip()[2:] for line in lines[end : s.lineno - 1] if line.strip().startswith("# ")]
-            sections = [STAGES.index(c.removeprefix("---- ")) for c in comments if c.startswith("---- ")]
+            comments = [line.strip() for line in lines[end : s.lineno - 1]]
+            sections = [STAGES.index(c.removeprefix("# ---- ")) for c in comments if c.startswith("# ---- ")]
             now = len(STAGES) - 1 if written(s) & state else max([now, *sections])
-            stages[now].loops.append(([c for c in comments if not c.startswith("---- ")], s))
+            stages[STAGES[now]].append(s)
         end = s.end_lineno or s.lineno
     return constants, dict(zip(numbers, plan.numbers, strict=True)), stages
 
@@ -131,8 +124,8 @@ class Alike:
             return lines
         if form not in self.names:
             self.names[form] = f"$loop{len(self.names) + 1}"
-            self.functions += [f"  function {self.names[form]}({', '.join(letters.values())}) {{", form, "  }"]
-        return [f"    {self.names[form]}({', '.join(letters)});"]
+            self.functions += [f" function {self.names[form]}({', '.join(letters.values())}) {{", form, " }"]
+        return [f"  {self.names[form]}({', '.join(letters)});"]
 
 
 # ---- the module
@@ -142,35 +135,27 @@ def module(plan: Lowered) -> str:
     """The module for loops of these sizes."""
     translate = Translator(plan)
     translate.constants, formulas, stages = stages_of(plan)
-    translate.learn([s for stage in stages for _, s in stage.loops])
+    translate.learn([s for loops in stages.values() for s in loops])
     alike = Alike({translate.name(name) for name in (*translate.buffers, *formulas)})
-    written_out = [
-        (stage, [(notes, [translate.statement(x, "    ") for x in independent(s)]) for notes, s in stage.loops])
-        for stage in stages
-    ]
-    alike.count.update(alike.form(lines)[0] for _, loops in written_out for _, parts in loops for lines in parts)
-    body: list[str] = []
-    takes: list[str] = []
-    for stage, loops in written_out:
-        lines = []
-        for notes, parts in loops:
-            lines += [f"    // {note}" for note in notes if stage.name != "update"]
-            lines += [line for part in parts for line in alike.lines(part)]
-        used = set().union(*(names_in(s) for _, s in stage.loops))
-        mine = {name: formula for name, formula in formulas.items() if name in used}
-        head = [
-            f"    const {translate.name(name)} = {translate(ast.parse(formula, mode='eval').body)};"
-            for name, formula in mine.items()
-            if name != formula
-        ]
-        takes.append(numbers_of(mine.values()))
-        body += [f"  function {stage.name}({takes[-1]}) {{", *head, *lines, "  }"]
-    calls = "; ".join(f"{name}({'numbers' * bool(given)})" for name, given in zip(STAGES, takes, strict=True))
-    step = f"  const step = ({'numbers' * any(takes)}) => {{ {calls}; }};"
-    kernels = [functions()[name][1] for name in with_dependencies(translate.calls)]
-    header = HEADER.format(numbers=numbers_of(formulas.values()))
-    factory = arrays(plan, translate)
-    lines = [header + "".join(kernels) + factory, *alike.functions, *body, step, *handed_out(plan, translate)]
+    translated = {
+        stage: [translate.statement(part, "  ") for s in loops for part in independent(s)]
+        for stage, loops in stages.items()
+    }
+    alike.count.update(alike.form(lines)[0] for loops in translated.values() for lines in loops)
+    body, calls = list[str](), list[str]()
+    for stage, loops in translated.items():
+        used = set().union(*map(names_in, stages[stage]))
+        numbers = {name: formula for name, formula in formulas.items() if name in used}
+        body.append(f" function {stage}({numbers_of(numbers.values())}) {{")
+        for name, formula in numbers.items():
+            if name != formula:
+                body.append(f"  const {name} = {translate(ast.parse(formula, mode='eval').body)};")
+        body += [*(line for lines in loops for line in alike.lines(lines)), " }"]
+        calls.append(f"{stage}({'numbers' if numbers else ''}); ")
+    step = f" const step = ({'numbers' if formulas else ''}) => {{ {''.join(calls)}}};"
+    head = HEADER.format(numbers=numbers_of(formulas.values()))
+    head += "".join(functions()[name][1] for name in with_dependencies(translate.calls))
+    lines = [head + arrays(plan, translate), *alike.functions, *body, step, *handed_out(plan, translate)]
     return "\n".join(lines) + "\n"
 
 
@@ -184,21 +169,26 @@ def numbers_of(formulas: Iterable[str]) -> str:
 
 def arrays(plan: Lowered, translate: Translator) -> str:
     """The beginning of the factory: all arrays."""
-    outputs = {b.name for b, _ in plan.outputs.values()}
-    rows: dict[str, None] = {}  # the makers of arrays once, before their first array
+    used = translate.read | {b.name for b, _ in plan.outputs.values()}
+    makers = {
+        ARRAYS[b.dtype.name]: f"${k}" for k, b in enumerate({ARRAYS[b.dtype.name]: b for b in plan.buffers}.values())
+    }
+    rows = [f"{maker} = (size) => new {array}(size)" for array, maker in makers.items()]
+    shared = []
     for b in plan.buffers:
-        if b.name in translate.read | outputs or b.role in ("input", "random", "state"):
-            array = ARRAYS[b.dtype.name]
-            maker = "$" + array.replace("Array", "")
-            rows[f"{maker} = (size, shared) => shared ?? new {array}(size)"] = None
-            shared = f", state.{b.name}" if b.role == "state" else ""
-            new = f"{maker}({b.size}{shared})"
-            if b.role == "fixed":
-                numbers = [number_text(x) for x in fixed(b)]
-                new = f"{new}.fill({numbers[0]})" if len({*numbers}) == 1 else f"{array}.from([{', '.join(numbers)}])"
-            rows[f"{translate.name(b.name)} = {new}"] = None
+        name, array = translate.name(b.name), ARRAYS[b.dtype.name]
+        new = f"{makers[array]}({1 if b.name in translate.single_sums else b.size})"
+        if b.role == "state":
+            shared.append(f"{entry(b.name, name)} = {new}")
+        elif b.role == "fixed" and b.name in used:
+            numbers = [number_text(x) for x in fixed(b)]
+            new = f"{new}.fill({numbers[0]})" if len({*numbers}) == 1 else f"{array}.from([{', '.join(numbers)}])"
+            rows.append(f"{name} = {new}")
+        elif b.name in used or b.role in ("input", "random"):
+            rows.append(f"{name} = {new}")
+    lines = [f" const {', '.join(rows)};", *([f" const {{ {', '.join(shared)} }} = state;"] if shared else [])]
     head = f"export function createStep({{ batch = {BATCH}, state = {{}} }} = {{}}) {{\n{BEGIN}\n"
-    return f"{head}  const {', '.join(rows)};"
+    return head + "\n".join(lines)
 
 
 def handed_out(plan: Lowered, translate: Translator) -> list[str]:
@@ -209,9 +199,9 @@ def handed_out(plan: Lowered, translate: Translator) -> list[str]:
         if group and not b.name.endswith("_part"):
             groups[group].append(entry(b.name, translate.name(b.name)))
     outputs = ", ".join(entry(name, translate.name(b.name)) for name, (b, _) in plan.outputs.items())
-    rows = [f"  const ${group} = {{ {', '.join(names)} }};" for group, names in groups.items()]
+    rows = [f" const ${group} = {{ {', '.join(names)} }};" for group, names in groups.items()]
     named = ", ".join(f"{group}: ${group}" for group in groups)
-    return [*rows, f"  return {{ batch, {named}, outputs: {{ {outputs} }}, {', '.join(STAGES)}, step }};", "}"]
+    return [*rows, f" return {{ batch, {named}, outputs: {{ {outputs} }}, {', '.join(STAGES)}, step }};", "}"]
 
 
 def entry(key: str, name: str) -> str:
@@ -234,7 +224,7 @@ def javascript(plan: Lowered, batch: int, resized: Callable[[int], Lowered]) -> 
     except Exception as error:  # whatever the user's step raises for arrays of other lengths
         reason = " ".join(str(error).split())
         message = number_text(f"this step was traced with batch {batch} and has no other: {reason}")
-        check = f"  if (batch !== {batch}) throw new RangeError({message});\n"
+        check = f" if (batch !== {batch}) throw new RangeError({message});\n"
         return finished(module(plan).replace(f"{BEGIN}\n", check, 1), batch, f"{batch}")
 
 
@@ -242,13 +232,14 @@ def finished(text: str, batch: int, sizes: str) -> str:
     """The module with the size of its batch, its long lines folded; nothing in it ends a script element."""
     text = text.replace(f"{BEGIN}\n", "").replace(BATCH, str(batch), 1).replace(SIZES, sizes, 1)
     text = text.replace("</", "< /").replace("<!", "< !")
-    return "\n".join(folded(line) if line.startswith(("  const", "  return")) else line for line in text.split("\n"))
+    return "\n".join(part for line in text.split("\n") for part in folded(squeezed(line)))
 
 
-def folded(line: str) -> str:
-    """A long statement in lines that can be read, broken after commas: JavaScript allows no break before `=>`."""
-    line = re.sub("(?<!,) ", "\0", line)
-    return textwrap.fill(line, 118, subsequent_indent="    ", break_long_words=False).replace("\0", " ")
+def folded(line: str) -> list[str]:
+    """A long list in lines that can be read, broken after commas."""
+    comma = line.rfind(",", 0, WIDTH) + 1
+    broken = len(line) > WIDTH and comma and not line.startswith("//") and '"' not in line
+    return [line[:comma], *folded(f"  {line[comma:]}")] if broken else [line]
 
 
 def parametrized(texts: Sequence[str]) -> str:
@@ -265,7 +256,7 @@ def parametrized(texts: Sequence[str]) -> str:
     new = iter([name(text) for text in columns])
     text = NUMBER.sub(lambda _: next(new), texts[0])
     constants = ", ".join(f"{name} = {formula}" for formula, name in names.items())
-    return text.replace(f"{BEGIN}\n", f"  const {constants};\n" if names else "", 1)
+    return text.replace(f"{BEGIN}\n", f" const {constants};\n" if names else "", 1)
 
 
 def formula(column: Sequence[str]) -> str:

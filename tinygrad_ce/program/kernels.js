@@ -1,5 +1,5 @@
 // What the loops of a program call where JavaScript has no function for it. Of these, program.javascript puts in those
-// that are used. Matrices are rows of numbers in C order; a parameter has the name that the Python kernel gives it.
+// that are used, without comments and spaces. Matrices are rows of numbers in C order; a parameter has the name that the Python kernel gives it.
 
 // out = start + a @ b; a turned matrix lies in memory as its transpose. Four rows and two columns at a time: each number
 // that is read is used twice or four times. At the edges the last row or column is computed again, to the same values.
@@ -7,18 +7,18 @@ function multiply(out, start, a, b, rows, inner, columns, turned_a, turned_b) {
   const down = turned_a ? 1 : inner, right = turned_a ? rows : 1;
   const below = turned_b ? 1 : columns, next = turned_b ? inner : 1;
   for (let i = 0; i < rows; i += 4) {
-    const i1 = Math.min(i + 1, rows - 1), i2 = Math.min(i + 2, rows - 1), i3 = Math.min(i + 3, rows - 1);
+    const i1 = Math.min(1, rows - 1 - i), i2 = Math.min(2, rows - 1 - i), i3 = Math.min(3, rows - 1 - i);
+    const p1 = i1 * down, p2 = i2 * down, p3 = i3 * down, o1 = i1 * columns, o2 = i2 * columns, o3 = i3 * columns;
     for (let j = 0; j < columns; j += 2) {
-      const j1 = Math.min(j + 1, columns - 1), s = start ? start[j] : 0, s1 = start ? start[j1] : 0;
-      let p = i * down, p1 = i1 * down, p2 = i2 * down, p3 = i3 * down, k = j * next, k1 = j1 * next;
-      let c = s, d = s1, e = s, f = s1, g = s, h = s1, l = s, m = s1;
-      for (let q = 0; q < inner; q++) {
-        const u = b[k], v = b[k1], w = a[p], x = a[p1], y = a[p2], z = a[p3];
+      const j1 = Math.min(1, columns - 1 - j), k1 = j1 * next;
+      let c = start ? start[j] : 0, d = start ? start[j + j1] : 0, e = c, f = d, g = c, h = d, l = c, m = d;
+      for (let q = 0, p = i * down, k = j * next; q < inner; q++, p += right, k += below) {
+        const u = b[k], v = b[k + k1], w = a[p], x = a[p + p1], y = a[p + p2], z = a[p + p3];
         c += w * u; d += w * v; e += x * u; f += x * v; g += y * u; h += y * v; l += z * u; m += z * v;
-        p += right; p1 += right; p2 += right; p3 += right; k += below; k1 += below;
       }
-      out[i * columns + j] = c; out[i * columns + j1] = d; out[i1 * columns + j] = e; out[i1 * columns + j1] = f;
-      out[i2 * columns + j] = g; out[i2 * columns + j1] = h; out[i3 * columns + j] = l; out[i3 * columns + j1] = m;
+      const o = i * columns + j, r = o + j1;
+      out[o] = c; out[o + o1] = e; out[o + o2] = g; out[o + o3] = l;
+      out[r] = d; out[r + o1] = f; out[r + o2] = h; out[r + o3] = m;
     }
   }
 }
@@ -47,8 +47,8 @@ function accurate_sum(numbers) {
 function label_of(y, i, classes, ignoring, ignored) {
   const label = y[i];
   if (ignoring && label === ignored) return -1;
-  if (!(label >= 0 && label < classes)) throw new RangeError(`row ${i} has label ${label}, and there are ${classes} classes`);
-  return label;
+  if (label >= 0 && label < classes) return label;
+  throw new RangeError(`row ${i} has label ${label} of ${classes} classes`);
 }
 
 // Softmax cross-entropy of labels, one weight for all. The largest logit, whose exponential is 1, is kept out of the sum
@@ -56,28 +56,22 @@ function label_of(y, i, classes, ignoring, ignored) {
 function xent_panel(z, y, ignoring, ignored, w, upstream, share, loss, slope) {
   const rows = loss.length, classes = z.length / rows;
   for (let i = 0; i < rows; i++) {
-    const label = label_of(y, i, classes, ignoring, ignored), from = i * classes;
-    if (label < 0) {
-      loss[i] = 0;
-      if (slope) slope.fill(0, from, from + classes);
-      continue;
-    }
+    const label = label_of(y, i, classes, ignoring, ignored), from = i * classes, to = from + classes;
     let at = from;
-    for (let c = from + 1; c < from + classes; c++) if (z[c] > z[at]) at = c;
+    for (let c = from + 1; c < to; c++) if (z[c] > z[at]) at = c;
     const top = z[at];
     let rest = top - top, own = 1;
-    for (let c = from; c < from + classes; c++) {
+    for (let c = from; c < to; c++) {
       const e = c === at ? 1 : exp(z[c] - top, 0);
       if (c !== at) rest += e;
       if (c === from + label) own = e;
       if (slope) slope[c] = e;
     }
-    loss[i] = w * (top - z[from + label] + Math.log1p(rest));
-    if (slope) {
-      const factor = (share * upstream[upstream.length > 1 ? i : 0] * w) / (1 + rest);
-      for (let c = from; c < from + classes; c++) slope[c] *= factor;
-      slope[from + label] = -((rest + (1 - own)) * factor);
-    }
+    loss[i] = label < 0 ? 0 : w * (top - z[from + label] + Math.log1p(rest));
+    if (!slope) continue;
+    const factor = (share * upstream[upstream.length > 1 ? i : 0] * w) / (1 + rest);
+    for (let c = from; c < to; c++) slope[c] = label < 0 ? 0 : slope[c] * factor;
+    if (label >= 0) slope[from + label] = -((rest + (1 - own)) * factor);
   }
 }
 
@@ -140,7 +134,6 @@ function sigmoid_xent_blocks(z, y, w, weight, upstream, loss, slope, share, sums
     if (loss) loss[i] = each;
     if (slope) slope[i] = counts ? upstream[upstream.length > 1 ? i : 0] * share * (by * d) : 0;
   }
-  sums.fill(0);
   sums[0] = sum;
 }
 
@@ -149,11 +142,10 @@ function sigmoid_xent_blocks(z, y, w, weight, upstream, loss, slope, share, sums
 const POWERS = Float64Array.from({ length: 2046 }, (_, k) => 2 ** (k - 1022));
 function exp(x, less) {
   if (!(Math.abs(x) < 700)) return Math.exp(x) - less;
-  const k = x * Math.LOG2E + 6755399441055744 - 6755399441055744;
+  const k = x * Math.LOG2E + 6755399441055744 - 6755399441055744, power = POWERS[(k | 0) + 1022];
   const r = x - k * 0.6931471803691238 - k * 1.9082149292705877e-10, t = r * r;
   const c = r - t * (0.16666666666666602 + t * (-0.0027777777777015593 + t * (6.613756321437934e-5
     + t * (-1.6533902205465252e-6 + t * 4.1381367970572385e-8))));
-  const power = POWERS[(k | 0) + 1022];
   return power * (r + (r * c) / (2 - c)) + (power - less);
 }
 
@@ -174,9 +166,12 @@ function erf(x) {
 // The continued fraction, and for small x one minus erf (Abramowitz and Stegun, 7.1.14).
 function erfc(x) {
   if (!(x > 1)) return x < -2 ? 2 - erfc(-x) : 1 - erf(x);
+  if (x > 28) return 0;
   let below = x;
-  for (let n = 120; n > 0; n--) below = x + n / 2 / below;
-  return Math.exp(-x * x) / (Math.sqrt(Math.PI) * below);
+  for (let n = 200; n > 0; n--) below = x + n / 2 / below;
+  // The square of h is exact.
+  const h = Math.fround(x);
+  return (Math.exp(-h * h) * Math.exp((h - x) * (h + x))) / (Math.sqrt(Math.PI) * below);
 }
 
 // x ** y as in NumPy: 1 ** NaN and (-1) ** Infinity are 1.
