@@ -26,11 +26,13 @@ def node(tmp_path_factory):
 
 # ---- every primitive
 
+SAMPLES_EACH = 6  # the first ones: of each primitive every argument and the most usual options
+
 
 @needs_node
 def test_every_primitive_gives_its_gradients(node):
     jobs, expected = [], []
-    for name, i in CASES:
+    for name, i in [(name, i) for name, i in CASES if i < SAMPLES_EACH]:
         with np.errstate(all="ignore"):
             loss, leaves = loss_of_sample(name, SAMPLES[name][i])
             if loss is None:
