@@ -28,7 +28,14 @@ for (const job of JSON.parse(fs.readFileSync(process.argv[2]))) {
       for (const stage of job.stages) s[stage](numbers);
       outputs.push(each(s.outputs, coded));
     }
-    answers.push({ outputs, state: each(s.state, coded), batch: s.batch });
+    let more = {};
+    if (job.then) {
+      const another = createStep({ batch: job.then.batch, state: s.state });
+      each(job.then.inputs, (text, name) => another.inputs[name].set(bytes(text)));
+      another.forward();
+      more = each(another.outputs, coded);
+    }
+    answers.push({ outputs, more, state: each(s.state, coded), batch: s.batch });
   } catch (error) {
     answers.push({ error: `${error.name}: ${error.message}` });
   }

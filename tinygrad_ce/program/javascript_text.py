@@ -219,7 +219,7 @@ def javascript(plan: Lowered, batch: int, resized: Callable[[int], Lowered]) -> 
     refuses, the module has this size only, and says why. CannotLower for a function without JavaScript.
     """
     try:
-        text = parametrized([module(resized(rows)) for rows in PRIMES])
+        text = parametrized({rows: module(resized(rows)) for rows in PRIMES} | {batch: module(plan)})
         return finished(text, batch, f"any number of rows, {batch} if none is given")
     except Exception as error:  # whatever the user's step raises for arrays of other lengths
         reason = " ".join(str(error).split())
@@ -242,43 +242,44 @@ def folded(line: str) -> list[str]:
     return [line[:comma], *folded(f"  {line[comma:]}")] if broken else [line]
 
 
-def parametrized(texts: Sequence[str]) -> str:
-    """One text for every size of the batch, from those for PRIMES: numbers that differ become formulas of it."""
-    if len({NUMBER.sub("#", text) for text in texts}) > 1:
+def parametrized(texts: dict[int, str]) -> str:
+    """One text for every size of the batch, from those for some: numbers that differ become formulas of it."""
+    first, *others = skeletons = {rows: NUMBER.sub("#", text) for rows, text in texts.items()}
+    if any(skeletons[rows] != skeletons[first] for rows in others if rows in PRIMES):
         raise CannotLower("its loops are others for other numbers of rows")
+    # The size of the examples may be that of a layer, too, by chance: other loops share a nest then.
+    sizes = [rows for rows in texts if rows > 1 and skeletons[rows] == skeletons[first]]
     names: dict[str, str] = {}
-    columns = [formula(column) for column in zip(*(NUMBER.findall(text) for text in texts), strict=True)]
+    columns = zip(*(NUMBER.findall(texts[rows]) for rows in sizes), strict=True)
 
     def name(text: str) -> str:
         """A formula of the batch gets a name, so that no loop computes it again."""
         return names.setdefault(text, f"$size{len(names) + 1}") if "batch" in text and text != "batch" else text
 
-    new = iter([name(text) for text in columns])
-    text = NUMBER.sub(lambda _: next(new), texts[0])
+    new = iter([name(formula(column, sizes)) for column in columns])
+    text = NUMBER.sub(lambda _: next(new), texts[first])
     constants = ", ".join(f"{name} = {formula}" for formula, name in names.items())
     return text.replace(f"{BEGIN}\n", f" const {constants};\n" if names else "", 1)
 
 
-def formula(column: Sequence[str]) -> str:
-    """The formula of `batch` that gives these numbers for the three sizes: a n + b, or c n**p (n - 1)**q.
+def formula(column: Sequence[str], sizes: Sequence[int]) -> str:
+    """The formula of `batch` that gives these numbers for these sizes: a n + b, or c n**p (n - 1)**q.
 
     Raises CannotLower if there is none.
     """
     if len(set(column)) == 1:
         return column[0]
     values = [float(text) for text in column]
-    slope = (values[1] - values[0]) / (PRIMES[1] - PRIMES[0])
-    if slope.is_integer() and all(
-        x == values[0] + slope * (n - PRIMES[0]) for x, n in zip(values, PRIMES, strict=True)
-    ):
-        first = int(values[0] - slope * PRIMES[0])
+    slope = (values[1] - values[0]) / (sizes[1] - sizes[0])
+    start = values[0] - slope * sizes[0]
+    if slope.is_integer() and all(x == start + slope * n for x, n in zip(values, sizes, strict=True)):
         product = "batch" if slope == 1 else f"{int(slope)} * batch"
-        return product if first == 0 else f"({product} {'-' if first < 0 else '+'} {abs(first)})"
+        return product if start == 0 else f"({product} {'-' if start < 0 else '+'} {abs(int(start))})"
     for p, q in itertools.product((0, 1, -1, -2, 2), repeat=2):
-        factors = [x / (n**p * (n - 1.0) ** q) for x, n in zip(values, PRIMES, strict=True)]
+        factors = [x / (n**p * (n - 1.0) ** q) for x, n in zip(values, sizes, strict=True)]
         if max(factors) - min(factors) <= 8e-16 * abs(factors[0]):
-            factor = float(f"{factors[0]:.15g}")
-            return f"({number_text(factor)}" + powers("batch", p) + powers("(batch - 1)", q) + ")"
+            factor = number_text(float(f"{factors[0]:.15g}"))
+            return f"({factor}{powers('batch', p)}{powers('(batch - 1)', q)})"
     raise CannotLower(f"the number {column[0]} in its loops depends on the number of rows in a way that is not known")
 
 
