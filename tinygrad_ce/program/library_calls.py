@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_ce import ops
-from tinygrad_ce.program.abstract import AbstractArray, CannotLower, Node, broadcast_to, mapped, node_of
+from tinygrad_ce.program.abstract import AbstractArray, CannotLower, Node, node_of
+from tinygrad_ce.program.numpy_functions import broadcast_to, mapped
 
 if TYPE_CHECKING:
     from tinygrad_ce.program.ir import Instruction

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_ce import kernels
-from tinygrad_ce.program.abstract import OF_MATH, CannotLower, Node, through
+from tinygrad_ce.program.abstract import CannotLower, Node, through
 from tinygrad_ce.program.ir import Number
+from tinygrad_ce.program.numpy_functions import OF_MATH
 from tinygrad_ce.program.numpy_text import lines_of
 from tinygrad_ce.program.schedule import (
     COMPARING,
@@ -341,9 +342,11 @@ class _Nest:
                 axis, start, step = index[which]
                 term = self.along((axis, run[0] + run[1] * start, run[1] * step))
             else:
-                term = self.local(self.value(inputs[which], index))
-                self.inner += [f"if not -{shape[k]} <= {term} < {shape[k]}:", f"    raise IndexError({OUTSIDE!r})"]
-                term = f"({term} if {term} >= 0 else {term} + {shape[k]})"
+                term = self.value(inputs[which], index)
+                if kind == "at":  # it may be negative, or outside of the array
+                    term = self.local(term)
+                    self.inner += [f"if not -{shape[k]} <= {term} < {shape[k]}:", f"    raise IndexError({OUTSIDE!r})"]
+                    term = f"({term} if {term} >= 0 else {term} + {shape[k]})"
             terms.append(term if stride == 1 else f"{stride} * ({term})")
         return " + ".join(terms) or "0"
 

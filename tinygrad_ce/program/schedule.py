@@ -17,8 +17,9 @@ import numpy as np
 
 from tinygrad_ce.core import Array
 from tinygrad_ce.program import library_calls
-from tinygrad_ce.program.abstract import AbstractArray, CannotLower, Node, body_of, in_order, node_of, through
+from tinygrad_ce.program.abstract import AbstractArray, CannotLower, Node, in_order, node_of, through
 from tinygrad_ce.program.ir import Function, Instruction, Value, unused
+from tinygrad_ce.program.numpy_functions import body_of
 
 Index = tuple[tuple[int | None, int, int], ...]  # for each axis of a buffer: the loop along it, the first, the step
 
