@@ -24,7 +24,7 @@ def _rewritten(program: Function, decide: Callable[[Instruction], Any]) -> Funct
     kept = []
     for i in program.instructions:
         inputs = tuple(instead.get(x, x) if isinstance(x, Value) else x for x in i.inputs)
-        i = Instruction(i.op, inputs, i.params, i.result, i.section)
+        i = Instruction(i.op, inputs, i.params, i.result, i.section, i.line)
         other = decide(i)
         if other is None:
             kept.append(i)

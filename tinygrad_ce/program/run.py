@@ -39,6 +39,8 @@ def _structure(program: Function) -> Iterator[Any]:
     known = {x: f"input {k}" for k, x in enumerate(program.inputs)}
     for x in program.inputs:
         yield x.name, x.role, x.shape, x.dtype
+        if x.role == "fixed" and x.dtype.kind in "iub":  # indices and masks: the loops are written for these elements
+            yield x.example.tobytes()
     for k, i in enumerate(program.instructions):
         known[i.result] = f"result {k}"
         yield i.op, i.section, i.result.name, i.result.shape, i.result.dtype, repr(sorted(i.params.items()))
