@@ -99,6 +99,29 @@ def test_indexing_with_a_mask_runs_as_numpy():
     assert step(mask) == 0 + 4 + 9 + 25
 
 
+def test_the_size_of_what_a_mask_has_chosen_is_not_frozen():
+    """The step asks for it, so that it is a number in the program."""
+    w = tg.Tensor(np.arange(6.0).reshape(2, 3), requires_grad=True, name="w")
+    step = tg.compile(lambda mask: (w * w)[mask].sum() / (w * w)[mask].size)
+    with pytest.warns(UserWarning, match=r"runs as NumPy.*keep the shape with where\(mask, x, 0\)"):
+        assert step(np.array([[True, False, True]] * 2)) == (0 + 4 + 9 + 25) / 4
+        assert step(np.array([[True, True, True]] * 2)) == (0 + 1 + 4 + 9 + 16 + 25) / 6
+    with pytest.raises(tg.TraceError, match="for other data"):
+        step(np.array([[True, True, True], [True, False, True]]))
+
+
+def test_what_cannot_be_compiled_names_the_line_the_operation_and_the_way_out():
+    def step(x):
+        twice = x * 2
+        return np.linalg.norm(tg.ops.argsort(twice, axis=0)) + twice.sum()
+
+    with pytest.warns(UserWarning) as caught:
+        tg.compile(step)(DATA)
+    (warning,) = caught
+    line = r"test_compiled_function.py:\d+, `return np\.linalg\.norm\(tg\.ops\.argsort\(twice, axis=0\)\) \+ twice.sum\(\)`"
+    assert re.search(rf"{line}: argsort: its body uses np\.argsort: compute this outside", str(warning.message))
+
+
 def test_a_mask_that_differs_from_step_to_step_is_refused():
     w = tg.Tensor(np.arange(4.0), requires_grad=True, name="w")
     with pytest.raises(tg.TraceError, match="for other data"):

@@ -22,7 +22,20 @@ Place: TypeAlias = tuple[int | None, int, int]
 
 
 class CannotLower(NotImplementedError):
-    """There are no loops for this; the step runs as NumPy instead."""
+    """There are no loops for this; the step runs as NumPy instead. way_out: what to write so that there are."""
+
+    def __init__(self, why: str, way_out: str = "compute this outside of the step and pass it in") -> None:
+        super().__init__(f"{why}: {way_out}")
+        self.why, self.way_out, self.is_located = why, way_out, False
+
+    def located(self, instruction: Any) -> CannotLower:
+        """The same of an instruction: with the line of the user's code, and the operation."""
+        if self.is_located or instruction is None:
+            return self
+        line = f"{instruction.line.short}, `{instruction.line.text:.80}`: " if instruction.line else ""
+        error = CannotLower(f"{line}{instruction.op.name}: {self.why}", self.way_out)
+        error.is_located = True
+        return error
 
 
 class Node:
@@ -275,7 +288,10 @@ def _item_for_each_axis(x: Node, key: Any) -> list[Any]:
         elif (content := known_content(mask)) is not None:
             items += np.nonzero(content)
         else:
-            raise CannotLower("it indexes with a mask: how many elements that gives depends on the values")
+            raise CannotLower(
+                "it indexes with a mask: how many elements that gives depends on the values",
+                "keep the shape with where(mask, x, 0)",
+            )
     missing = len(x.shape) - sum(item is not None and item is not Ellipsis for item in items)
     if not any(item is Ellipsis for item in items):
         items.append(Ellipsis)

@@ -53,7 +53,7 @@ GIVING_NUMBERS = {"data", "grad", "numpy", "arrays", "state", "predict"}  # attr
 
 
 def computes_outside(step: Callable[..., Any]) -> bool:
-    """Whether a step may compute arrays from its data outside of tensors: whether it mentions what gives the numbers."""
+    """Whether a step may compute arrays from its data outside of tensors: whether it mentions what gives numbers."""
     return not GIVING_NUMBERS.isdisjoint(names_in(step))
 
 

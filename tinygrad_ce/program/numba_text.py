@@ -399,6 +399,12 @@ class _Nest:
 
     def mapped(self, x: Node, index: Index) -> str:
         """A function of one element of each input, in the dtype in which NumPy computes it."""
+        try:
+            return self.function_of(x, index)
+        except CannotLower as error:
+            raise error.located(x.source) from None
+
+    def function_of(self, x: Node, index: Index) -> str:
         name = x.detail
         arrays = [n for n in x.inputs if isinstance(n, Node)]
         if name == "astype":

@@ -158,7 +158,7 @@ def dtype_text(dtype: np.dtype[Any]) -> str:
     """The dtype as it is written in the loops."""
     text = DTYPES.get(dtype.str[1:])
     if text is None:
-        raise CannotLower(f"arrays of dtype {dtype} have no loops here")
+        raise CannotLower(f"arrays of dtype {dtype} have no loops here", "convert them with .astype(np.float32)")
     return text
 
 
@@ -245,7 +245,10 @@ class Lowering:
                 f"it has {count:,} operations, and compiling more than {MAX_OPERATIONS} would take minutes"
             )
         for x in self.program.inputs:
-            dtype_text(x.dtype)
+            try:
+                dtype_text(x.dtype)
+            except CannotLower as error:
+                raise CannotLower(f"{x.name}: {error.why}", error.way_out) from None
             self.nodes[x] = Node("input", x.shape, x.dtype, detail=x)
         for i in self.program.instructions:
             inputs = [AbstractArray(self.node(x)) if isinstance(x, Value) else x for x in i.inputs]
@@ -254,11 +257,11 @@ class Lowering:
                 if node is None:
                     node = node_of(body_of(i.op.body)(*inputs, **i.params))
             except CannotLower as error:
-                raise CannotLower(f"{i.op.name}: {error}") from None
+                raise error.located(i) from None
             except (TypeError, ValueError, AttributeError, IndexError) as error:
-                raise CannotLower(f"{i.op.name}: its body does not run on arrays without elements: {error}") from error
+                raise CannotLower(f"its body does not run on arrays without elements: {error}").located(i) from error
             if node.shape != i.result.shape or node.dtype != i.result.dtype:
-                raise CannotLower(f"{i.op.name}: loops would give {node.shape} {node.dtype}, its body another array")
+                raise CannotLower(f"loops would give {node.shape} {node.dtype}, its body another array").located(i)
             self.nodes[i.result] = node
             waiting = [node]
             while waiting:
@@ -350,7 +353,10 @@ class Lowering:
         slopes = [node for node in nodes if node.kind == "slope"]
         for node in [n for n in nodes if n not in after] + [n for n in nodes if n in after]:
             if node in kept and node not in self.buffers:
-                self.fill(node, updates.get(node), node in after, slopes)
+                try:
+                    self.fill(node, updates.get(node), node in after, slopes)
+                except CannotLower as error:
+                    raise error.located(node.source) from None
         for name, value in self.program.outputs.items():
             self.answer(name, self.node(value))
         for old, new in self.program.updates.items():
@@ -480,7 +486,7 @@ class Lowering:
         statement.reads = {x: {None} for x in (*sources, *node.inputs[2:])}
         a, b = (self.buffers[x] for x in sources)
         if node.dtype.kind != "f" or any(x.dtype != node.dtype for x in sources):
-            raise CannotLower("a product of integers")
+            raise CannotLower("a product of integers", "convert them with .astype(float)")
         if 0 in (rows, inner, columns):
             statement.lines = [f"{target.name}[:] = 0", *self.added(target, bias, rows, columns)]
         elif rows * inner * columns <= MAX_LOOP_PRODUCT:
