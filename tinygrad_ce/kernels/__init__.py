@@ -28,6 +28,10 @@ FILES = {
     "elementwise": ("tanh", "sigmoid", "softplus", "tanh_slope", "sigmoid_slope", "erf", "erfc"),
     "optimizers": ("sgd", "sgd_momentum", "adam", "rmsprop", "adagrad"),
     "gemm": ("add_rows", "multiply", "take_rows"),
+    "scan": ("accumulate", "argsort"),
+    "division": (
+        *("floor_divide_floats", "floor_divide_integers", "remainder_floats", "remainder_integers", "power_integers"),
+    ),
 }
 FILE_OF = {name: file for file, names in FILES.items() for name in names}
 

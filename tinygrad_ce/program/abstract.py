@@ -51,6 +51,7 @@ class Node:
     it holds one that is known to be neither negative nor too large, or ("axis", *Place).
     "scatter_add", zeros, with inputs[0] added there. "concatenate", one behind the other: the axis.
     "iota", an element's own index: along which axis.
+    "kernel", what a function of kernels/scan.py makes of one array: its name, and the numbers that it takes besides.
     "loss", a kernel's loss, and "slope", its gradient: the kernel and its options.
     """
 
@@ -179,6 +180,7 @@ def _address(array: Array) -> int:
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}  # by NumPy's name, what a function does with arrays without elements
 ARRAY_METHODS = {"sum", "mean", "max", "min", "var", "std", "argmax", "prod", "squeeze", "repeat", "astype", "copy"}
+ARRAY_METHODS |= {"cumsum", "cumprod", "argmin", "argsort"}
 
 
 def implements(name: str) -> Callable[[F], F]:

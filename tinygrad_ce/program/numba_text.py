@@ -55,6 +55,7 @@ SIMPLE = {
 CALLED = {"sign", "expm1", "log", "sin", "cos", "tan", "arctan", "sinh", "cosh", "floor", "ceil", "log2", "log10"}
 CALLED |= {"exp2", "arctan2", "hypot", "isfinite", "isinf", "rint", "trunc", "arcsin"}
 CALLED |= {"arccos", "arcsinh", "arccosh", "arctanh", "cbrt", "logaddexp", "logical_xor"}
+WRAPPING = {"add", "subtract", "multiply", "negative", "square", "absolute", "power", "floor_divide"}
 LOGICAL = {"logical_and": "&", "logical_or": "|", "bitwise_and": "&", "bitwise_or": "|"}
 
 
@@ -400,9 +401,12 @@ class _Nest:
     def mapped(self, x: Node, index: Index) -> str:
         """A function of one element of each input, in the dtype in which NumPy computes it."""
         try:
-            return self.function_of(x, index)
+            text = self.function_of(x, index)
         except CannotLower as error:
             raise error.located(x.source) from None
+        # Numba computes with small integers as with large ones: what is too large would not wrap around.
+        wraps = x.detail in WRAPPING and x.dtype.kind in "iu" and x.dtype.itemsize < 8
+        return f"{dtype_text(x.dtype)}({text})" if wraps else text
 
     def function_of(self, x: Node, index: Index) -> str:
         name = x.detail
@@ -428,6 +432,8 @@ class _Nest:
         given = [self.operand(n, index, computing) for n in x.inputs]
         if name == "power":
             return self.power(x, given)
+        if name in ("floor_divide", "remainder"):
+            return self.whole(name, given, computing)
         if name in ("maximum", "minimum"):
             return self.larger(name, given, computing)
         if name in SIMPLE and (computing.kind == "f" or name not in ("tanh", "log1p", "exp", "sqrt")):
@@ -456,8 +462,15 @@ class _Nest:
                 product = "(" + " * ".join([base] * abs(int(number))) + ")"
                 return product if number > 0 else f"({self.text.literal(1, x.dtype)} / {product})"
         if x.dtype.kind != "f":
-            raise CannotLower("powers of integers")
+            return self.whole("power", given, x.dtype)
         return f"{dtype_text(x.dtype)}(np.power({base}, {exponent}))"
+
+    def whole(self, name: str, given: list[str], dtype: np.dtype[Any]) -> str:
+        """Division with a remainder, or a power of integers."""
+        function = f"{name}_{'floats' if dtype.kind == 'f' else 'integers'}"
+        self.text.imports.add(function)
+        text = f"{function}({', '.join(given)})"
+        return f"{dtype_text(dtype)}({text})" if dtype.kind == "f" else text
 
     def larger(self, name: str, given: list[str], dtype: np.dtype[Any]) -> str:
         """np.maximum or np.minimum: NaN if one of them is."""

@@ -7,6 +7,7 @@ to be compiled is registered here; a body that uses another one raises `CannotLo
 from __future__ import annotations
 
 import dis
+import math
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 from types import FunctionType
@@ -43,7 +44,7 @@ ELEMENTWISE = {
     *("equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "logical_and", "logical_or"),
     *("logical_not", "bitwise_and", "bitwise_or", "invert", "tan", "arctan", "sinh", "cosh", "floor", "ceil", "log2"),
     *("log10", "arctan2", "hypot", "isfinite", "isinf", "rint", "trunc", "arcsin"),
-    *("arccos", "arcsinh", "arccosh", "arctanh", "cbrt", "logaddexp", "logical_xor"),
+    *("arccos", "arcsinh", "arccosh", "arctanh", "cbrt", "logaddexp", "logical_xor", "remainder", "floor_divide"),
 }  # fmt: skip
 
 
@@ -149,6 +150,66 @@ def standard_deviation(x: Any, **options: Any) -> Any:
 @implements("argmax")
 def argmax(x: Any, axis: Any = None, keepdims: bool = False) -> AbstractArray:
     return reduced("argmax", np.reshape(array(x), (-1,)) if axis is None else x, axis or 0, keepdims)
+
+
+@implements("argmin")
+def argmin(x: Any, axis: Any = None, keepdims: bool = False) -> AbstractArray:
+    """The largest of x in the opposite order, which for integers is -1 - x: -x may be too large."""
+    x = array(x)
+    top = np.iinfo(x.dtype).max if x.dtype.kind == "u" else -1
+    return argmax(-x if x.dtype.kind == "f" else ~x if x.dtype.kind == "b" else top - x, axis, keepdims)
+
+
+# ---- along one axis
+
+
+def _by_kernel(name: str, x: Any, axis: Any, dtype: Any, *literals: Any) -> AbstractArray:
+    """What a function of kernels/scan.py gives along an axis; of all elements as of one row where that is None."""
+    x = reshape(x, (-1,)) if axis is None or array(x).ndim == 0 else array(x)
+    axis = (axis or 0) % x.ndim
+    sizes = math.prod(x.shape[:axis]), x.shape[axis], math.prod(x.shape[axis + 1 :])
+    return AbstractArray(Node("kernel", x.shape, dtype, (x.node,), (name, (*sizes, *literals))))
+
+
+@implements("cumsum")
+def cumsum(x: Any, axis: Any = None) -> AbstractArray:
+    dtype = np.cumsum(np.ones(1, array(x).dtype)).dtype
+    return _by_kernel("accumulate", astype(x, dtype), axis, dtype, False)
+
+
+@implements("cumprod")
+def cumprod(x: Any, axis: Any = None) -> AbstractArray:
+    dtype = np.cumprod(np.ones(1, array(x).dtype)).dtype
+    return _by_kernel("accumulate", astype(x, dtype), axis, dtype, True)
+
+
+@implements("prod")
+def prod(x: Any, axis: Any = None, keepdims: bool = False) -> AbstractArray:
+    """The last of the running products along the axes, as one."""
+    x = array(x)
+    axes = reduced_axes(x.ndim, axis) if x.ndim else ()
+    rest = [k for k in range(x.ndim) if k not in axes]
+    rows = reshape(x.transpose((*rest, *axes)), [*(x.shape[k] for k in rest), math.prod(x.shape[k] for k in axes)])
+    ones = full((*rows.shape[:-1], 1), 1, x.dtype)
+    product = cumprod(rows if rows.shape[-1] else ones, axis=-1)[..., -1]
+    return reshape(product, [1 if k in axes else n for k, n in enumerate(x.shape)]) if keepdims else product
+
+
+@implements("argsort")
+def argsort(x: Any, axis: Any = -1, kind: Any = None) -> AbstractArray:
+    return _by_kernel("argsort", x, axis, np.int64)
+
+
+@implements("sort")
+def sort(x: Any, axis: Any = -1) -> Any:
+    x = reshape(x, (-1,)) if axis is None else array(x)
+    order = argsort(x, axis or 0)
+    return x[tuple(order if k == (axis or 0) % x.ndim else _along(x.shape, k) for k in range(x.ndim))]
+
+
+def _along(shape: tuple[int, ...], axis: int) -> AbstractArray:
+    """The indices of one axis, in a shape that broadcasts against an array of this shape."""
+    return reshape(arange(shape[axis]), [n if k == axis else 1 for k, n in enumerate(shape)])
 
 
 # ---- shapes

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_ce import kernels
 from tinygrad_ce.core import Array
 from tinygrad_ce.program import library_calls
 from tinygrad_ce.program.abstract import AbstractArray, CannotLower, Node, in_order, node_of, through
@@ -23,14 +24,15 @@ from tinygrad_ce.program.numpy_functions import body_of
 
 Index = tuple[tuple[int | None, int, int], ...]  # for each axis of a buffer: the loop along it, the first, the step
 
-MATERIALIZED_KINDS = {"reduce", "matmul", "scatter_add", "concatenate", "loss", "slope"}
+MATERIALIZED_KINDS = {"reduce", "matmul", "scatter_add", "concatenate", "loss", "slope", "kernel"}
 COST = {"exp": 10, "tanh": 10, "log": 10, "log1p": 10, "expm1": 10, "power": 10, "sin": 10, "cos": 10}
 COST |= {"divide": 4, "sqrt": 4}
 COST |= dict.fromkeys(("tan", "sinh", "cosh", "exp2", "log2", "log10", "cbrt", "hypot", "logaddexp", "erf", "erfc"), 10)
 COST |= dict.fromkeys((f"arc{name}" for name in ("sin", "cos", "tan", "tan2", "sinh", "cosh", "tanh")), 10)
-# What loops may call: of kernels/vector_math.py, and of kernels/gemm.py.
+# What loops may call: of kernels/vector_math.py, of kernels/gemm.py, and of kernels/scan.py and division.py.
 KERNEL_FUNCTIONS = {"jit", "plus", "either", "exp_of", "log1p_of", "tanh_of"}
 PRODUCT_FUNCTIONS = {"add_rows", "exp_any", "multiply", "take_rows"}
+OTHER_FUNCTIONS = {*kernels.FILES["scan"], *kernels.FILES["division"]}
 MAX_EXPRESSION_COST = 100  # no expression costs more: it would not be read, and Python would not parse it
 MAX_LOOP_PRODUCT = 50_000_000  # multiplications; such loops are as fast as the BLAS, and their sizes are known
 ALIGNMENT = 64  # bytes: a line of the cache
@@ -206,7 +208,7 @@ class Lowering:
         self.all_buffers: list[Buffer] = []
         self.views: dict[tuple[Buffer, tuple[int, ...], bool], View] = {}
         self.names = {"np", "s", "order", "steps", "numbers", "run", *"ijklmnopq", *dir(builtins)}
-        self.names |= KERNEL_FUNCTIONS | PRODUCT_FUNCTIONS
+        self.names |= KERNEL_FUNCTIONS | PRODUCT_FUNCTIONS | OTHER_FUNCTIONS
         self.imports: set[str] = set()
         self.statements: list[Statement] = []
 
@@ -316,7 +318,7 @@ class Lowering:
             if node.kind == "matmul":
                 kept.update(x.inputs[0] if transposed(x) else x for x in node.inputs[:2])
                 kept.update(node.inputs[2:])
-            elif node.kind in ("loss", "slope", "reshape"):
+            elif node.kind in ("loss", "slope", "reshape", "kernel"):
                 kept.update(node.inputs)
             elif node.kind == "gather":
                 kept.add(node.inputs[0])
@@ -507,6 +509,14 @@ class Lowering:
         lines = [f"for i in range({rows}):", f"    for j in range({columns}):"]
         return [*lines, f"        {place} += {bias[0].name}[j]"] if bias else []
 
+    def kernel(self, node: Node, target: Buffer, last: bool) -> None:
+        """The call of a kernel that fills one array from another."""
+        (x,), (name, literals) = node.inputs, node.detail
+        self.imports.add(name)
+        statement = Statement(node, target, (), (), "call", {x: {None}}, last=last)
+        statement.lines = [f"{name}({', '.join([target.name, self.buffers[x].name, *map(repr, literals)])})"]
+        self.add(statement)
+
     def view(self, buffer: Buffer, shape: tuple[int, ...], turned: bool = False) -> str:
         """The name under which the loops see a buffer as a matrix."""
         key = (buffer, shape, turned)
@@ -631,4 +641,5 @@ FILL = {
     "scatter_add": Lowering.addition,
     "concatenate": Lowering.joined,
     "matmul": Lowering.product,
+    "kernel": Lowering.kernel,
 }
