@@ -128,7 +128,7 @@ def test_what_cannot_be_compiled_names_the_line_the_operation_and_the_way_out(wi
 
 def test_a_mask_that_differs_from_step_to_step_is_refused():
     w = tg.Tensor(np.arange(4.0), requires_grad=True, name="w")
-    with pytest.raises(tg.TraceError, match="for other data"):
+    with pytest.raises(tg.TraceError, match=r"function.py:\d+: .* for other data: keep the shape with where"):
         tg.compile(lambda mask: (w * w)[mask].sum())(np.array([True, False, True, True]))
 
 

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from program.loops_as_python import jitted
+from program.loops_as_python import jitted, loops_as_python
 
 import tinygrad_ce as tg
+from tinygrad_ce.core import primitive
 from tinygrad_ce.program.run import Compiled
 
 pytest.importorskip("numba")
@@ -63,7 +64,6 @@ def numbers_of(answers):
     return [np.asarray(getattr(answer, "data", answer)) for answer in answers]
 
 
-@jitted
 @pytest.mark.parametrize("name", STEPS)
 def test_constants_compile_and_give_what_the_engine_gives(name):
     step, w = with_gradient(STEPS[name]), np.array([0.5, -1.0, 2.0])
@@ -73,10 +73,43 @@ def test_constants_compile_and_give_what_the_engine_gives(name):
     for x in (X, X[::-1] + 1):
         expected = numbers_of(step(tg.Tensor(x), tg.Tensor(w, requires_grad=True)))
         printed = names["step"](*({"x": x, "w": w}.get(v.name, v.example) for v in program.inputs))
-        for answers in (program.run(x, w), Compiled(program).step(x, w), printed):
+        with loops_as_python():
+            compiled = Compiled(program).step(x, w)
+        for answers in (program.run(x, w), compiled, printed):
             for mine, wanted in zip(numbers_of(answers), expected, strict=True):
                 assert (mine.shape, mine.dtype) == (wanted.shape, wanted.dtype)
                 np.testing.assert_allclose(mine, wanted, rtol=1e-12, atol=1e-14)
+
+
+@jitted
+def test_numba_gives_the_same_elements():
+    names = ["negative rows", "windows", "pairs that broadcast", "with a slice between", "rows of a mask", "targets"]
+    step, w = with_gradient(lambda x: sum((STEPS[name](x) ** 2).sum() for name in names)), np.array([0.5, -1.0, 2.0])
+    program = tg.trace(step, X, tg.Tensor(w, requires_grad=True))
+    expected = step(tg.Tensor(X[::-1]), tg.Tensor(w, requires_grad=True))
+    for mine, wanted in zip(Compiled(program).step(X[::-1], w), expected, strict=True):
+        np.testing.assert_allclose(mine, wanted.data, rtol=1e-12)
+
+
+@primitive
+def above_zero(x, *, otherwise):
+    out = x.copy()
+    out[x < 0] = otherwise
+    return out
+
+
+@above_zero.vjp("x")
+def above_zero_x(g, out, x, *, otherwise):
+    return tg.ops.where(x < 0, 0, g)
+
+
+def test_a_body_may_write_under_a_mask():
+    step = with_gradient(lambda x: above_zero(x, otherwise=-0.5))
+    program = tg.trace(step, X, tg.Tensor(SCALE, requires_grad=True))
+    with loops_as_python():
+        answers = Compiled(program).step(X + 1, SCALE)
+    for mine, wanted in zip(answers, step(tg.Tensor(X + 1), tg.Tensor(SCALE, requires_grad=True)), strict=True):
+        np.testing.assert_allclose(mine, wanted.data, rtol=1e-14)
 
 
 def test_known_indices_are_not_checked_in_the_loops():

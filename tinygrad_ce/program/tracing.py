@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_ce import ops
 from tinygrad_ce.backward import recording
 from tinygrad_ce.core import Tensor, array_of
 from tinygrad_ce.nn import Module
@@ -143,11 +144,18 @@ def _check_same(program: Function, other: Function) -> None:
     if mine != theirs:
         k = next((k for k, (a, b) in enumerate(zip(mine, theirs, strict=False)) if a != b), min(len(mine), len(theirs)))
         i = (program if k < len(mine) else other).instructions[k]
-        for x, y in zip(i.inputs, other.instructions[k].inputs if k < len(theirs) else (), strict=False):
+        again = other.instructions[k] if k < len(theirs) else i
+        for x, y in zip(i.inputs, again.inputs, strict=False):
             if isinstance(x, Value) and x.role == "fixed" and isinstance(y, Value) and _seen(x) != _seen(y):
                 raise TraceError(from_outside(x.example, i.line))
+        where = f"{i.line.short}: " if i.line else ""
+        if i.op is again.op is ops.getitem and i.result.shape != again.result.shape:
+            raise TraceError(
+                f"{where}indexing with a mask gives an array of shape {i.result.shape}, and {again.result.shape} for "
+                "other data: keep the shape with where(mask, x, 0), whose sum is the same, or multiply by the mask"
+            )
         raise TraceError(
-            f"the step does something else, or with another number, for other data (first at {i.result.name} = "
+            f"{where}the step does something else, or with another number, for other data (first at {i.result.name} = "
             f"{i.op.name}(...)): an `if` on values, or a number taken out of .data. Choose element by element with "
             "where(condition, a, b), and compute with tensors all the way"
         )
