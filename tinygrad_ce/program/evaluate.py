@@ -35,9 +35,7 @@ def evaluate(
 
     for i in instructions:
         known[i.result] = result = np.asarray(run_of(i)(*map(value_of, i.inputs), **i.params))
-        if (
-            result.shape != i.result.shape
-        ):  # of x[mask]; the sizes that the step has asked for are numbers in the program
+        if result.shape != i.result.shape:  # of x[mask]: sizes that the step has asked for are numbers in the program
             raise OutdatedError(
                 f"{i.result.name} = {i.op.name}(...) has shape {result.shape}, and had {i.result.shape} when the step "
                 "was traced: trace it again, or keep the shape with where(mask, x, 0)"
