@@ -206,3 +206,26 @@ def test_an_array_that_nobody_changes_is_traced_once():
     del calls[:]
     compiled(X), compiled(X), compiled(X)
     assert len(calls) == 2
+
+
+@jitted
+def test_a_fit_notices_what_a_callback_changes_in_an_array_beside_the_loss():
+    class Change(tg.train.Callback):
+        def after_epoch(self, loop):
+            holder.scale[0] += 0.5
+            holder.tables["first"][0][:] = holder.tables["first"][0][::-1].copy()
+
+    def learnt(compile):
+        global holder
+        holder = Holder()
+        tg.seed(0)
+        model = tg.nn.Dense(3, 3)
+        loss = lambda z, y: tg.losses.mse((z * holder.scale)[:, holder.tables["first"][0]], y)  # noqa: E731
+        run = tg.Trainer(model, loss, tg.optim.SGD(model.parameters(), lr=0.05))
+        history = run.fit(X, X[:, :2], epochs=4, batch_size=2, seed=1, compile=compile, callbacks=[Change()])
+        assert history.compiled is compile
+        return model.state()
+
+    step_by_step = learnt(compile=False)
+    for name, array in learnt(compile=True).items():
+        np.testing.assert_allclose(array, step_by_step[name], rtol=1e-12)

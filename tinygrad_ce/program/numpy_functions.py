@@ -77,19 +77,14 @@ def _times_one(a: Any, b: Any) -> Node | None:
 
 
 FUNCTIONS.update({name: partial(mapped, name) for name in ELEMENTWISE})
-FUNCTIONS |= {"true_divide": FUNCTIONS["divide"], "conjugate": FUNCTIONS["positive"], "abs": FUNCTIONS["absolute"]}
+FUNCTIONS |= {"true_divide": FUNCTIONS["divide"], "conjugate": FUNCTIONS["positive"]}
+FUNCTIONS["copy"] = lambda x: AbstractArray(node_of(x))  # no node is ever written to
 FUNCTIONS |= {name: lambda x, name=name: mapped(name, x, dtype=np.result_type(x.dtype, 0.0)) for name in OF_MATH}
 
 
 @implements("astype")
 def astype(x: Any, dtype: Any, copy: bool = True) -> AbstractArray:
     return array(x) if np.dtype(dtype) == node_of(x).dtype else mapped("astype", x, dtype=dtype)
-
-
-@implements("copy")
-def copied(x: Any) -> AbstractArray:
-    """Another array with these elements: no node is ever written to."""
-    return AbstractArray(node_of(x))
 
 
 @implements("where")
@@ -142,9 +137,7 @@ def variance(x: Any, axis: Any = None, ddof: int = 0, keepdims: bool = False) ->
     return total / (x.size // max(total.size, 1) - ddof)
 
 
-@implements("std")
-def standard_deviation(x: Any, **options: Any) -> Any:
-    return np.sqrt(variance(x, **options))
+FUNCTIONS["std"] = lambda x, **options: np.sqrt(variance(x, **options))
 
 
 @implements("argmax")
@@ -171,16 +164,13 @@ def _by_kernel(name: str, x: Any, axis: Any, dtype: Any, *literals: Any) -> Abst
     return AbstractArray(Node("kernel", x.shape, dtype, (x.node,), (name, (*sizes, *literals))))
 
 
-@implements("cumsum")
-def cumsum(x: Any, axis: Any = None) -> AbstractArray:
+def accumulated(is_product: bool, x: Any, axis: Any = None) -> AbstractArray:
+    """np.cumsum or np.cumprod."""
     dtype = np.cumsum(np.ones(1, array(x).dtype)).dtype
-    return _by_kernel("accumulate", astype(x, dtype), axis, dtype, False)
+    return _by_kernel("accumulate", astype(x, dtype), axis, dtype, is_product)
 
 
-@implements("cumprod")
-def cumprod(x: Any, axis: Any = None) -> AbstractArray:
-    dtype = np.cumprod(np.ones(1, array(x).dtype)).dtype
-    return _by_kernel("accumulate", astype(x, dtype), axis, dtype, True)
+FUNCTIONS |= {"cumsum": partial(accumulated, False), "cumprod": partial(accumulated, True)}
 
 
 @implements("prod")
@@ -191,7 +181,7 @@ def prod(x: Any, axis: Any = None, keepdims: bool = False) -> AbstractArray:
     rest = [k for k in range(x.ndim) if k not in axes]
     rows = reshape(x.transpose((*rest, *axes)), [*(x.shape[k] for k in rest), math.prod(x.shape[k] for k in axes)])
     ones = full((*rows.shape[:-1], 1), 1, x.dtype)
-    product = cumprod(rows if rows.shape[-1] else ones, axis=-1)[..., -1]
+    product = accumulated(True, rows if rows.shape[-1] else ones, -1)[..., -1]
     return reshape(product, [1 if k in axes else n for k, n in enumerate(x.shape)]) if keepdims else product
 
 
@@ -286,19 +276,14 @@ def roll(x: Any, shift: Any, axis: Any = None) -> Any:
     return x
 
 
-def _off_diagonal(x: AbstractArray) -> Any:
-    """By how many columns each element of the last two axes is right of the diagonal."""
-    return arange(x.shape[-1]) - arange(x.shape[max(-2, -x.ndim)])[:, None]
+def triangle(keeps: Any, x: Any, k: int = 0) -> AbstractArray:
+    """np.tril or np.triu, by how many columns an element is right of the diagonal."""
+    x = array(x)
+    right = arange(x.shape[-1]) - arange(x.shape[max(-2, -x.ndim)])[:, None]
+    return where(keeps(right, k), x, 0)
 
 
-@implements("tril")
-def tril(x: Any, k: int = 0) -> AbstractArray:
-    return where(_off_diagonal(array(x)) <= k, x, 0)
-
-
-@implements("triu")
-def triu(x: Any, k: int = 0) -> AbstractArray:
-    return where(_off_diagonal(array(x)) >= k, x, 0)
+FUNCTIONS |= {"tril": partial(triangle, np.less_equal), "triu": partial(triangle, np.greater_equal)}
 
 
 @implements("repeat")
@@ -398,31 +383,19 @@ def asarray(x: Any, dtype: Any = None) -> AbstractArray:
     return array(np.asarray(x, dtype)) if not isinstance(x, AbstractArray) else astype(x, dtype or x.dtype)
 
 
+@implements("full_like")
+def full_like(x: Any, value: Any, dtype: Any = None) -> AbstractArray:
+    return full(array(x).shape, value, dtype or array(x).dtype)
+
+
 @implements("result_type")
 def result_type(*values: Any) -> Any:
     return np.result_type(*(v.dtype if isinstance(v, AbstractArray) else v for v in values))
 
 
-@implements("zeros")
-def zeros(shape: Any, dtype: Any = float) -> AbstractArray:
-    return full(shape, 0, dtype)
-
-
-@implements("ones")
-def ones(shape: Any, dtype: Any = float) -> AbstractArray:
-    return full(shape, 1, dtype)
-
-
-@implements("zeros_like")
-def zeros_like(x: Any, dtype: Any = None) -> AbstractArray:
-    return full(array(x).shape, 0, dtype or array(x).dtype)
-
-
-@implements("ones_like")
-def ones_like(x: Any, dtype: Any = None) -> AbstractArray:
-    return full(array(x).shape, 1, dtype or array(x).dtype)
-
-
+for _name, _number in (("zeros", 0), ("ones", 1)):
+    FUNCTIONS[_name] = lambda shape, dtype=float, number=_number: full(shape, number, dtype)
+    FUNCTIONS[f"{_name}_like"] = lambda x, dtype=None, number=_number: full_like(x, number, dtype)
 FUNCTIONS |= {"shape": lambda x: array(x).shape, "ndim": lambda x: array(x).ndim}
 
 
