@@ -126,9 +126,9 @@ def test_an_index_that_is_outside_is_refused_where_it_is_written():
 
 
 def test_a_constant_has_the_name_that_the_step_has_for_it():
-    assert [x.name for x in tg.trace(lambda x: x[:, COLUMNS] * SCALE[1] + OUTSIDE[0], X).inputs] == [
-        *("x", "COLUMNS", "OUTSIDE")
-    ]
+    program = tg.trace(lambda x: x[:, COLUMNS] * SCALE[1] + OUTSIDE[0], X)
+    assert [x.name for x in program.inputs] == ["x", "COLUMNS", "OUTSIDE"]
+    assert program.fixed[1:] == ["the numbers in COLUMNS (4,), OUTSIDE (3,)"]
 
 
 # ---- what changes between two calls takes effect

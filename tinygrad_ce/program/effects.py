@@ -49,7 +49,15 @@ def models_of(step: Callable[..., Any]) -> list[Module]:
     return found
 
 
-GIVING_NUMBERS = {"data", "grad", "numpy", "arrays", "state", "predict"}  # attributes that are arrays of numbers
+GIVING_NUMBERS = {
+    "data",
+    "grad",
+    "numpy",
+    "arrays",
+    "state",
+    "predict",
+    "deepcopy",
+}  # attributes that are arrays of numbers
 
 
 def computes_outside(step: Callable[..., Any]) -> bool:

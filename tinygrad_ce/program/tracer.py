@@ -96,6 +96,8 @@ class Tracer(Writer):
             outputs[value.name if value.name not in outputs else f"{value.name}_{number}"] = value
         shapes = ", ".join(f"{x.name} {x.shape} {x.dtype}" for x in self.inputs if x.role == "input")
         fixed = [f"shapes and dtypes: {shapes}"] if shapes else []
+        constants = ", ".join(f"{x.name} {x.shape}" for x in self.inputs if x.role == "fixed")
+        fixed += [f"the numbers in {constants}"] if constants else []
         fixed += dict.fromkeys(_mode_in_words(module) for module in self.modules if _depends_on_mode(module))
         rest = self.numbers, self.optimizers, fixed, self.looked, single
         return Function(self.inputs, self.instructions, outputs, self.updates, *rest)
