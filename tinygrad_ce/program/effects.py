@@ -12,7 +12,8 @@ import numpy as np
 from tinygrad_ce.core import Array, Tensor
 from tinygrad_ce.nn import Module
 from tinygrad_ce.optim import Optimizer
-from tinygrad_ce.program.reachable import CONTAINERS, places_of
+from tinygrad_ce.program.reachable import CONTAINERS, names_in, places_of
+from tinygrad_ce.variable import Variable
 
 
 class TraceError(RuntimeError):
@@ -48,10 +49,33 @@ def models_of(step: Callable[..., Any]) -> list[Module]:
     return found
 
 
-class Settings:
-    """The Python values that a step refers to (numbers, flags, names, tensors, models), and whether they have changed.
+GIVING_NUMBERS = {
+    "data",
+    "grad",
+    "numpy",
+    "arrays",
+    "state",
+    "predict",
+    "deepcopy",
+}  # attributes that are arrays of numbers
 
-    What each step reads anew is not among them: arrays, learning rates, modes, generators of random numbers.
+
+def computes_outside(step: Callable[..., Any]) -> bool:
+    """Whether a step may compute arrays from its data outside of tensors: whether it mentions what gives numbers."""
+    return not GIVING_NUMBERS.isdisjoint(names_in(step))
+
+
+def array_names(step: Callable[..., Any]) -> dict[int, str]:
+    """What the arrays and tensors that a step refers to are called, by their ids."""
+    values = ((name, look()) for name, look in reversed(places_of(step)))  # near names are kept
+    return {id(value): name for name, value in values if isinstance(value, (Tensor, np.ndarray))}
+
+
+class Settings:
+    """The values that a step refers to (numbers, flags, names, arrays, models), and whether they have changed.
+
+    What each step reads anew is not among them: parameters, the arrays of a module, learning rates, modes, generators
+    of random numbers.
 
     >>> scale = 2.0; settings = Settings(lambda x: scale * x); settings.changed() is None
     True
@@ -61,14 +85,16 @@ class Settings:
         self.places = places_of(step)
         self.looks = [look for _, look in self.places]
         self.values = [look() for look in self.looks]
-        self.copies = [_copied(value) for value in self.values]
-        self.containers = [isinstance(value, CONTAINERS) for value in self.values]
+        modules = [value for value in self.values if isinstance(value, Module)]
+        read_anew = {id(x) for module in modules for x in vars(module).values() if isinstance(x, np.ndarray)}
+        self.copies = [value if id(value) in read_anew else _copied(value) for value in self.values]
+        self.mutable = [copy is not value for copy, value in zip(self.copies, self.values, strict=True)]
 
     def changed(self) -> str | None:
         """The name of the first value that is another one now; None if all are what they were."""
-        for k, (look, old, deep) in enumerate(zip(self.looks, self.values, self.containers, strict=True)):
+        for k, (look, old, mutable) in enumerate(zip(self.looks, self.values, self.mutable, strict=True)):
             new = look()
-            if (old is not new or deep) and not _is_alike(self.copies[k], new):
+            if (old is not new or mutable) and not _is_alike(self.copies[k], new):
                 return self.places[k][0]
         return None
 
@@ -77,7 +103,9 @@ PLAIN = (int, float, complex, bool, str, bytes, type(None), np.generic)
 
 
 def _copied(value: Any) -> Any:
-    """A copy of a container; anything else is itself."""
+    """A copy of a container or an array; anything else is itself."""
+    if (array := _constant_in(value)) is not None:
+        return _Numbers(array)
     if isinstance(value, dict):
         return {key: _copied(inner) for key, inner in value.items()}
     if isinstance(value, (set, frozenset)):
@@ -85,8 +113,29 @@ def _copied(value: Any) -> Any:
     return [*map(_copied, value)] if isinstance(value, CONTAINERS) else value
 
 
+def _constant_in(value: Any) -> Array | None:
+    """The array that a program would hold as a constant if its step computed with this value."""
+    if isinstance(value, Tensor):
+        return None if value.requires_grad or isinstance(value, Variable) else value.data
+    return np.asarray(value) if hasattr(type(value), "__array__") and not isinstance(value, np.generic) else None
+
+
+class _Numbers:
+    """What an array was at one time."""
+
+    def __init__(self, array: Array) -> None:
+        self.shape, self.dtype, self.content = array.shape, array.dtype, array.tobytes()
+
+    def are_in(self, array: Array) -> bool:
+        """Whether the array is the same to the last bit."""
+        return array.shape == self.shape and array.dtype == self.dtype and array.tobytes() == self.content
+
+
 def _is_alike(old: Any, new: Any) -> bool:
     """Whether a step that has seen the old value, or its copy, would do the same with the new one."""
+    if isinstance(old, _Numbers):
+        array = _constant_in(new)
+        return array is not None and old.are_in(array)
     if old is new or isinstance(new, (np.ndarray, np.random.Generator)):
         return True
     if isinstance(new, dict):

@@ -72,14 +72,14 @@ class Program(Function):
         >>> "export function createStep" in trace(lambda x: (x * w).sum(), np.array([3.0, 4.0])).javascript
         True
         """
-        from tinygrad_ce.program.abstract import FUNCTIONS, UFUNCS, CannotLower
+        from tinygrad_ce.program.abstract import FUNCTIONS, CannotLower
         from tinygrad_ce.program.javascript_text import javascript
         from tinygrad_ce.program.run import lowered
 
         try:
             return javascript(lowered(self), self.rows, lambda rows: lowered(self.with_rows(rows)))
         except CannotLower as error:
-            known = ", ".join(sorted({*FUNCTIONS, *UFUNCS}))
+            known = ", ".join(sorted(FUNCTIONS))
             raise CannotLower(f"{error}. In a body these functions of NumPy become JavaScript: {known}") from error
 
     @property

@@ -27,6 +27,15 @@ HOLDERS = ("types", "argparse")  # SimpleNamespace, Namespace: classes of Python
 
 def places_of(step: Callable[..., Any]) -> list[Place]:
     """Every place that a step can read, as far as that can be seen from outside; near ones first."""
+    return _search(step)[0]
+
+
+def names_in(step: Callable[..., Any]) -> set[str]:
+    """The names that a step mentions, and the functions and classes of the user's that it can reach."""
+    return _search(step)[1]
+
+
+def _search(step: Callable[..., Any]) -> tuple[list[Place], set[str]]:
     found: list[Place] = [("step", partial(_itself, step))]
     unread: dict[str, str] = {}  # attributes of the user's own objects, which nobody but the code found here reads
     waiting: deque[tuple[str, Any]] = deque([("step", step)])
@@ -46,7 +55,9 @@ def places_of(step: Callable[..., Any]) -> list[Place]:
         waiting += [(name, look()) for name, look in seen]
         if _is_open(thing) and not isinstance(thing, (Module, Optimizer, FunctionType, type)):
             unread |= {f"{label}.{name}": name for name in vars(thing)}
-    return [(label, look) for label, look in found if unread.get(label) is None or unread[label] in mentioned]
+    return [
+        (label, look) for label, look in found if unread.get(label) is None or unread[label] in mentioned
+    ], mentioned
 
 
 def _seen_by(label: str, thing: Any, mentioned: set[str]) -> list[Place]:

@@ -80,6 +80,8 @@ def _structure(program: Function) -> Iterator[Any]:
     known = {x: f"input {k}" for k, x in enumerate(program.inputs)}
     for x in program.inputs:
         yield x.name, x.role, x.shape, x.dtype
+        if x.role == "fixed" and x.dtype.kind in "iub":  # indices and masks: the loops are written for these elements
+            yield x.example.tobytes()
     for k, i in enumerate(program.instructions):
         known[i.result] = f"result {k}"
         yield i.op, i.section, i.result.name, i.result.shape, i.result.dtype, repr(sorted(i.params.items()))
@@ -279,9 +281,9 @@ def compile(step: Callable[..., Any]) -> CompiledStep:
     """A step of one's own as one compiled function, which gives arrays and updates parameters as the step does.
 
     step: as for `tg.trace`. It is traced at the first call, and again for arrays of other shapes or dtypes, for other
-    modes of the models, and where a Python number, tensor or model that it refers to is another one. Tracing runs the
-    step twice, so what it prints is printed twice, and never again. What cannot be compiled runs as NumPy, after a
-    warning.
+    modes of the models, and where a Python number, array, tensor or model that it refers to is another one, or an array
+    has other elements. Tracing runs the step twice, so what it prints is printed twice, and never again. What cannot
+    be compiled runs as NumPy, after a warning.
     Raises TraceError for what a program cannot hold.
 
     >>> w = Tensor([1.0, 2.0], requires_grad=True, name="w")
