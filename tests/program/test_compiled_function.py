@@ -126,7 +126,7 @@ def batched(case, dtype=np.float64):
         x, y = training.batches[0]
         outputs = [np.empty(steps * b.size, b.dtype) for b, _ in program.plan.outputs.values()]
         order = np.tile(np.arange(ROWS), steps)
-        program.fetch()
+        program.load_state()
         program.function(order, steps, program.numbers(steps), x.reshape(-1), y.reshape(-1), *outputs, *program.fixed)
         return outputs[0]
 
@@ -159,7 +159,7 @@ def test_no_step_allocates_memory(name):
 def test_many_steps_in_one_call_are_as_many_calls():
     training, program, call = batched(TRAININGS["momentum"])
     found = call(5)
-    program.put_back()
+    program.store_state()
     theirs = Training(TRAININGS["momentum"])
     expected = [theirs.step(*theirs.batches[0])[0].data for _ in range(5)]
     assert_close(found, np.array(expected), 1e-9)

@@ -13,6 +13,7 @@ from tinygrad_ce.core import Array, Tensor
 from tinygrad_ce.nn import Module
 from tinygrad_ce.optim import Optimizer
 from tinygrad_ce.program.reachable import CONTAINERS, places_of
+from tinygrad_ce.variable import Variable
 
 
 class TraceError(RuntimeError):
@@ -23,7 +24,7 @@ class OutdatedError(TraceError):
     """What tracing has fixed is another one now: the step must be traced again."""
 
 
-def _referred(step: Callable[..., Any]) -> list[Any]:
+def _referred(step: Any) -> list[Any]:
     """What a function refers to, as far as it can be seen from outside."""
     return [inner for _, look in places_of(step) for inner in _flat(look())]
 
@@ -37,7 +38,7 @@ def _flat(value: Any) -> Iterator[Any]:
         yield value
 
 
-def models_of(step: Callable[..., Any]) -> list[Module]:
+def models_of(step: Any) -> list[Module]:
     """The models that a function refers to, without the modules inside of them."""
     found: list[Module] = []
     inside: set[int] = set()
@@ -51,33 +52,51 @@ def models_of(step: Callable[..., Any]) -> list[Module]:
 class Settings:
     """The Python values that a step refers to (numbers, flags, names, tensors, models), and whether they have changed.
 
-    What each step reads anew is not among them: arrays, learning rates, modes, generators of random numbers.
+    What each step reads anew is not among them: learning rates, modes, the numbers in parameters, generators of random
+    numbers; nor are other arrays, unless `arrays` asks for them.
 
     >>> scale = 2.0; settings = Settings(lambda x: scale * x); settings.changed() is None
     True
     """
 
-    def __init__(self, step: Callable[..., Any]) -> None:
+    def __init__(self, step: Any, arrays: bool = False) -> None:
         self.places = places_of(step)
         self.looks = [look for _, look in self.places]
-        self.values = [look() for look in self.looks]
-        self.copies = [_copied(value) for value in self.values]
-        self.containers = [isinstance(value, CONTAINERS) for value in self.values]
+        values = [look() for look in self.looks]
+        self.copies = [_copied(value) for value in values]
+        self.deep = [isinstance(value, CONTAINERS) for value in values]
+        self.contents = _contents(values) if arrays else None
 
     def changed(self) -> str | None:
         """The name of the first value that is another one now; None if all are what they were."""
-        for k, (look, old, deep) in enumerate(zip(self.looks, self.values, self.containers, strict=True)):
-            new = look()
-            if (old is not new or deep) and not _is_alike(self.copies[k], new):
+        values = [look() for look in self.looks]
+        for k, (old, new, deep) in enumerate(zip(self.copies, values, self.deep, strict=True)):
+            if (old is not new or deep) and not _is_alike(old, new):
                 return self.places[k][0]
+        if self.contents is not None and _contents(values) != self.contents:
+            return "an array"
         return None
+
+
+def _contents(values: list[Any]) -> list[Any]:
+    """What an array or tensor is to a step that has looked at its numbers. Those of a parameter are read anew."""
+    found: list[Any] = []
+    for x in (inner for value in values for inner in _flat(value)):
+        if isinstance(x, Tensor):
+            fixed = not x.requires_grad and not isinstance(x, Variable)
+            found.append((x.requires_grad, x.shape, x.dtype, x.data.tobytes() if fixed else None))
+        elif isinstance(x, np.ndarray):
+            found.append((x.shape, x.dtype, x.tobytes()))
+    return found
 
 
 PLAIN = (int, float, complex, bool, str, bytes, type(None), np.generic)
 
 
 def _copied(value: Any) -> Any:
-    """A copy of a container; anything else is itself."""
+    """A copy of a container; anything else is itself, but no array is kept alive."""
+    if isinstance(value, np.ndarray):
+        return np.ndarray
     if isinstance(value, dict):
         return {key: _copied(inner) for key, inner in value.items()}
     if isinstance(value, (set, frozenset)):
@@ -87,8 +106,10 @@ def _copied(value: Any) -> Any:
 
 def _is_alike(old: Any, new: Any) -> bool:
     """Whether a step that has seen the old value, or its copy, would do the same with the new one."""
-    if old is new or isinstance(new, (np.ndarray, np.random.Generator)):
-        return True
+    if old is new or isinstance(new, np.ndarray):
+        return old is new or old is np.ndarray
+    if isinstance(new, np.random.Generator):
+        return isinstance(old, np.random.Generator)
     if isinstance(new, dict):
         return isinstance(old, dict) and [*old] == [*new] and all(_is_alike(old[key], new[key]) for key in new)
     if isinstance(new, (set, frozenset)):

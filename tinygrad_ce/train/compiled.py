@@ -17,7 +17,7 @@ from tinygrad_ce.train.callbacks import BATCH_EVENTS, BuiltIn, Callback, overrid
 from tinygrad_ce.train.loop import Loop, one_step, run
 
 if TYPE_CHECKING:
-    from tinygrad_ce.program.epochs import Epochs, Steps
+    from tinygrad_ce.program.epochs import BatchProgram, Epochs, Steps
 
 MIN_STEPS_TO_COMPILE = 30_000  # from here on, the seconds of compiling are less than what they save
 MIN_STEPS_TO_RETRACE = 50  # in an epoch: in fewer, looking again for what callbacks changed takes longer than it saves
@@ -80,13 +80,15 @@ def batch_event_of_user(callbacks: Sequence[Callback]) -> str | None:
 
 def _epochs(loop: Loop, X: Array, y: Array, batch_size: int, generator: np.random.Generator, per_epoch: int) -> Epochs:
     from tinygrad_ce.program import CannotLower
-    from tinygrad_ce.program.epochs import Epochs, can_compile
+    from tinygrad_ce.program.epochs import Epochs, TrainingPrograms, can_compile
 
     if not can_compile():
         raise CannotLower("Numba is not there")
     traced: list[Callback] = [c for c in loop.callbacks if isinstance(c, BuiltIn) and c.traced]
     checks: list[Callback] = [c for c in loop.callbacks if isinstance(c, (UndoBatch, CheckStep))]
     at_end: list[Callback] = [c for c in loop.callbacks if isinstance(c, CheckParameters)]
+
+    programs = loop.trainer.programs = loop.trainer.programs or TrainingPrograms()
 
     def traced_step(X: Any, y: Any) -> tuple[Tensor, Any]:
         return one_step(loop.trainer, X, y, traced)
@@ -96,15 +98,19 @@ def _epochs(loop: Loop, X: Array, y: Array, batch_size: int, generator: np.rando
         callbacks = [*checks, *traced, *(at_end if batch == per_epoch else [])]
         return one_step(loop.trainer, X, y, callbacks, epoch, batch)
 
-    return Epochs(traced_step, X, y, batch_size, generator, eager_step, models=[loop.model])
+    def program_for(rows: int) -> BatchProgram:
+        trainer, options = loop.trainer, [(type(callback), repr(vars(callback))) for callback in traced]
+        parts = trainer.model, trainer.loss, trainer.optimizer
+        return programs.program(traced_step, *parts, (X[:rows], y[:rows]), *options)
+
+    return Epochs(program_for, X, y, batch_size, generator, eager_step)
 
 
 def _loss_accepts_targets(loop: Loop, epochs: Epochs, y: Array) -> bool:
     """Whether the loss takes all targets. Compiled loops do not look; the eager loop will say what is wrong."""
     from tinygrad_ce.program.evaluate import check
 
-    program = epochs.whole.compiled.program
-    predictions = list(program.outputs.values())[1].example
+    program, predictions = epochs.whole.compiled.program, epochs.whole.predictions
     if predictions.ndim == 0 or len(predictions) != epochs.batch:
         return True
     with no_grad(), warnings.catch_warnings():
@@ -129,19 +135,19 @@ def run_compiled(loop: Loop, epochs: Epochs, watched: bool) -> None:
             if loop.stopped:
                 return
             loop.model.train()
-            if may_change and loop.epoch and not _renewed(loop, epochs):
+            if may_change and loop.epoch and not _found_programs(loop, epochs):
                 loop.epochs = range(loop.epoch + 1, loop.epochs.stop)
                 run(loop)
                 return
             _run_epochs(loop, epochs, together, watched)
     finally:
-        epochs.put_back()
+        epochs.store_state()
 
 
-def _renewed(loop: Loop, epochs: Epochs) -> bool:
-    """Trace again what callbacks may have changed; False, after a warning, if it cannot be compiled any more."""
+def _found_programs(loop: Loop, epochs: Epochs) -> bool:
+    """Look whether callbacks have changed the step; False, after a warning, if it cannot be compiled any more."""
     try:
-        epochs.renew()
+        epochs.find_programs()
     except RuntimeError as error:
         warn(f"from epoch {loop.epoch + 1} on, this training runs step by step: {_first_line(error)}")
         return False
@@ -162,7 +168,7 @@ def _run_epochs(loop: Loop, epochs: Epochs, count: int, watched: bool) -> None:
             loop.batch += len(steps.losses)
             if loop.batch == per_epoch:
                 if watched:
-                    epochs.put_back()
+                    epochs.store_state()
                 loop.call("after_epoch")
                 loop.batch = 0
             if loop.stopped:

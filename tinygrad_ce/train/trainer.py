@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -60,6 +60,9 @@ from tinygrad_ce.train.metrics import (
 )
 from tinygrad_ce.views import plots
 
+if TYPE_CHECKING:
+    from tinygrad_ce.program.epochs import TrainingPrograms
+
 AnyCallback = Callback | PlainCallback
 
 
@@ -75,6 +78,7 @@ class Trainer:
         check_trainer(model, loss, optimizer)
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self.task = infer_task(loss)
+        self.programs: TrainingPrograms | None = None  # what a compiled fit leaves here for the next one
 
     def fit(
         self,
