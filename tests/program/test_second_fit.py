@@ -37,13 +37,16 @@ class Layer(nn.Module):
         self.inner = nn.Dense(2, 2)
         self.others = np.array([nn.Dense(2, 2), None], dtype=object)
         self.factor, self.factors, self.holder = 1.0, {"a": [1.0]}, Holder()
-        self.mask = np.ones(2)
+        self.mask, self.shift = np.ones(2), None
+        self.rows = np.empty(1, dtype=object)
+        self.rows[0] = tg.Tensor([0.0, 0.0], requires_grad=True)
         self.numbers = np.array([1.0, 2.0])
         self.constant = tg.Tensor([1.0, 2.0])
 
     def forward(self, x):
         z = self.others[0](self.inner(x)) * (self.factor * self.factors["a"][0] * self.holder.factor * SCALE)
         z = z * self.mask * (float(self.numbers[0]) * self.slope * float(self.constant.data[0]))
+        z = z + self.rows[0] if self.shift is None else z - self.rows[0]
         return z if self.training else z * 2
 
 
@@ -186,6 +189,17 @@ def _less_is_learnt(run):
     run.optimizer = optim.SGD(run.model[3].parameters(), lr=0.1)
 
 
+def _fewer_parameters(run):
+    optimizer = run.optimizer
+    for name in ("parameters", "memory", "missed"):
+        setattr(optimizer, name, getattr(optimizer, name)[2:])
+
+
+def _updated_unequally_often(run):
+    state = run.optimizer.state()
+    run.optimizer.restore(state | {"updates": np.arange(len(state["updates"])) % 2})
+
+
 def _another_memory(run):
     run.optimizer.memory = [tuple(type(v)(v.data * 2, v.name) for v in each) for each in run.optimizer.memory]
 
@@ -259,6 +273,9 @@ class Halved(optim.Optimizer):
 
 
 FIXED = {
+    "an optimizer of the same kind": lambda run: setattr(run, "optimizer", optim.SGD(run.model.parameters(), lr=0.3)),
+    "the parameters of the optimizer": _fewer_parameters,
+    "an array instead of None": set_to("model.3.shift", np.zeros(2)),
     "another optimizer": lambda run: setattr(run, "optimizer", optim.Adam(run.model.parameters(), lr=0.1)),
     "an optimizer of another class": lambda run: setattr(run, "optimizer", Halved(run.model.parameters(), lr=0.1)),
     "an optimizer for fewer parameters": _less_is_learnt,
@@ -295,7 +312,12 @@ FIXED = {
 
 @pytest.mark.parametrize("name", FIXED)
 def test_what_tracing_has_fixed_is_traced_again(name, traced):
-    assert_as_eager(momentum, FIXED[name])
+    assert_as_eager(trainer if name == "an optimizer of the same kind" else momentum, FIXED[name])
+    assert traced == [25, 25]
+
+
+def test_counts_of_updates_that_differ_from_now_on(traced):
+    assert_as_eager(lambda: trainer(optim.Adam), _updated_unequally_often)
     assert traced == [25, 25]
 
 

@@ -209,11 +209,9 @@ def _parts(model: Module, optimizer: Optimizer) -> list[Any]:
     """What a compiled step holds, or has been traced through, and `Settings` leaves out: each is compared with `is`."""
     inside = [part for _, part in _walk(model, "", (Module, Tensor))]  # layers, parameters, running averages
     memory = [variable for variables in optimizer.memory for variable in variables]
-    asking = [x.requires_grad for x in (*inside, *optimizer.parameters) if isinstance(x, Tensor)]
     forwards = [type(module).forward for module in inside if isinstance(module, Module)]
     rules = [part for op in REGISTRY.values() for part in (op.body, *op.rules[:])]
-    update = [type(optimizer).update, type(optimizer).computed_update, type(optimizer).step]
-    return [*inside, *optimizer.parameters, *memory, *asking, *forwards, *rules, *update]
+    return [*inside, *optimizer.parameters, *memory, *forwards, *rules]
 
 
 def _are_same(a: Sequence[Any], b: Sequence[Any]) -> bool:
