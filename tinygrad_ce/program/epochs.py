@@ -137,15 +137,12 @@ class Epochs:
 class BatchProgram:
     """The compiled step for batches of one size. examples: a batch of that size.
 
-    predictions: what the step has predicted for the examples.
     Raises TraceError and CannotLower if the step cannot be compiled.
     """
 
     def __init__(self, step: Callable[..., Any], examples: Sequence[Array], models: Sequence[Module]) -> None:
-        program = trace_step(step, *examples, models=models)
-        self.predictions = np.array([*program.outputs.values()][1].example)
         self.size = len(examples[0])
-        self.compiled = Compiled(program, batched=True)
+        self.compiled = Compiled(trace_step(step, *examples, models=models), batched=True)
         self.compiled.prepare()
         self.compiled.forget_examples()
 
@@ -163,7 +160,7 @@ class BatchProgram:
         numbers = compiled.numbers(steps)
         try:
             compiled.function(rows, steps, numbers, *data, *random, *answers, *compiled.fixed)
-        except IndexError:  # the eager loop will say which
+        except (IndexError, ValueError):  # no such row or class: the eager loop will say which
             losses[:] = np.nan
         if not (np.isfinite(losses).all() and compiled.finite()):
             compiled.state_memory[:] = before

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_ce.backward import no_grad
 from tinygrad_ce.core import Array, Tensor
 from tinygrad_ce.source_lines import warn
 from tinygrad_ce.train.built_in import CheckParameters, CheckStep, UndoBatch
@@ -39,7 +37,7 @@ def compiled_epochs(
     except (RuntimeError, TypeError, ValueError, IndexError) as error:
         warn(f"this training runs step by step, because the step cannot be compiled: {_first_line(error)}")
         return None
-    if not _loss_accepts_targets(loop, epochs, y):
+    if not _accepts_all_rows(epochs):
         return None
     if compile == "auto":
         steps = per_epoch * len(loop.epochs)
@@ -106,20 +104,15 @@ def _epochs(loop: Loop, X: Array, y: Array, batch_size: int, generator: np.rando
     return Epochs(program_for, X, y, batch_size, generator, eager_step)
 
 
-def _loss_accepts_targets(loop: Loop, epochs: Epochs, y: Array) -> bool:
-    """Whether the loss takes all targets. Compiled loops do not look; the eager loop will say what is wrong."""
+def _accepts_all_rows(epochs: Epochs) -> bool:
+    """Whether the step takes all rows. Compiled loops do not look; the eager loop will say what is wrong."""
     from tinygrad_ce.program.evaluate import check
 
-    program, predictions = epochs.whole.compiled.program, epochs.whole.predictions
-    if predictions.ndim == 0 or len(predictions) != epochs.batch:
-        return True
-    with no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            check(program, dict(zip(program.arguments, epochs.data, strict=True)))
-            loop.trainer.loss(Tensor(np.resize(predictions, (len(y), *predictions.shape[1:]))), y)
-        except (ValueError, TypeError, IndexError):
-            return False
+    program = epochs.whole.compiled.program
+    try:
+        check(program, dict(zip(program.arguments, epochs.data, strict=True)))
+    except (ValueError, TypeError, IndexError):
+        return False
     return True
 
 
