@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_ce.core import Array, Tensor
+from tinygrad_ce.nn import Module
 from tinygrad_ce.source_lines import warn
 from tinygrad_ce.train.built_in import CheckParameters, CheckStep, UndoBatch
 from tinygrad_ce.train.callbacks import BATCH_EVENTS, BuiltIn, Callback, overrides
@@ -17,8 +18,34 @@ from tinygrad_ce.train.loop import Loop, one_step, run
 if TYPE_CHECKING:
     from tinygrad_ce.program.epochs import BatchProgram, Epochs, Steps
 
-MIN_STEPS_TO_COMPILE = 30_000  # from here on, the seconds of compiling are less than what they save
-MIN_STEPS_TO_RETRACE = 50  # in an epoch: in fewer, looking again for what callbacks changed takes longer than it saves
+# Seconds that compile="auto" goes by, as `python -m benchmarks auto` measures them. They are constants, and nothing is
+# measured when a fit begins: both ways differ in the last bits, and the same call must give the same ones.
+SECONDS = {
+    "saved by a step": 20e-6,
+    "saved by a step for each module": 6e-6,
+    "saved by a step for each parameter": 4e-6,
+    "saved by a step for each weight": 0.7e-9,
+    "compiling": 1.6,
+    "compiling for each module": 0.05,
+    "compiling for each parameter": 0.07,
+    "looking in each epoch for what callbacks have changed": 0.5e-3,
+}
+
+
+def seconds_saved(model: Module, epochs: int, steps: int, has_callbacks: bool) -> float:
+    """The seconds that compiled epochs are expected to save, less those of compiling with an empty cache.
+
+    steps: in an epoch. has_callbacks: whether a user's callbacks are called after each epoch.
+    """
+    parameters = model.parameters()
+    counts = {"module": sum(1 for _ in model.modules()), "parameter": len(parameters)}
+    counts["weight"] = sum(parameter.size for parameter in parameters)
+    each = {name: SECONDS[f"saved by a step for each {name}"] * count for name, count in counts.items()}
+    saved = steps * (SECONDS["saved by a step"] + sum(each.values()))
+    if has_callbacks:
+        saved -= SECONDS["looking in each epoch for what callbacks have changed"]
+    compiling = [SECONDS[f"compiling for each {name}"] * counts[name] for name in ("module", "parameter")]
+    return epochs * saved - SECONDS["compiling"] - sum(compiling)
 
 
 def compiled_epochs(
@@ -46,7 +73,7 @@ def compiled_epochs(
 
 
 def _is_worth_it(loop: Loop, compile: bool | str, per_epoch: int) -> bool:
-    """Whether to compile: what was asked for, but that callbacks may need each batch, and "auto" counts the steps."""
+    """Whether to compile: what was asked for, but that callbacks may need each batch; "auto" weighs the seconds."""
     if compile is False:
         return False
     between_steps = batch_event_of_user(loop.callbacks)
@@ -58,9 +85,7 @@ def _is_worth_it(loop: Loop, compile: bool | str, per_epoch: int) -> bool:
             )
         return not between_steps
     has_users = any(not isinstance(callback, BuiltIn) for callback in loop.callbacks)
-    if between_steps or (has_users and per_epoch < MIN_STEPS_TO_RETRACE):
-        return False
-    if per_epoch * len(loop.epochs) < MIN_STEPS_TO_COMPILE:
+    if between_steps or seconds_saved(loop.model, len(loop.epochs), per_epoch, has_users) <= 0:
         return False
     from tinygrad_ce.program.epochs import can_compile  # not before it is needed
 

@@ -105,9 +105,11 @@ class Trainer:
         the trainer and the epoch's figures, or objects of a class of your own (`tg.train.Callback`), with events at
         seven places of the loop; one that returns True ends the training.
         compile: whether whole epochs become one compiled function: True, False, or "auto": if there are so many steps
-        that they repay the seconds of compiling, which it then says in one line. Parameters and figures are the same,
-        to rounding. What cannot be compiled runs step by step, after a warning that says why; so do callbacks with
-        batch events, for which "auto" stays step by step.
+        that they repay the seconds of compiling, which it then says in one line. It counts steps, modules and weights
+        and measures nothing (`train.compiled.seconds_saved`), so that the same call gives the same bits. Parameters and
+        figures of both ways are the same, to rounding. What was compiled stays for the trainer's next fit. What cannot
+        be compiled runs step by step, after a warning that says why; so do callbacks with batch events, for which
+        "auto" stays step by step.
         progress: a bar in the terminal.
         seed: of the order of the batches and of dropout; the same seed gives the same parameters, bit for bit.
         Ctrl-C ends after the current batch (compiled, after a tenth of a second at most) and keeps what was learnt;
