@@ -127,6 +127,7 @@ def _lines(
     slopes = plan.buffers[slope] if slope is not None else None
     if which == "sigmoid_xent":
         plan.imports.update(("sigmoid_xent_blocks", "accurate_sum"))
+        plan.linked.add(("sigmoid_xent_blocks", dtype.name))
         sums = work("sums", (-(-rows // BLOCK),), np.float64)
         nothing = work("nothing", (0,))
         space = work("space", (5, min(rows, BLOCK)))
@@ -146,6 +147,7 @@ def _lines(
         labels = f"{ignored is not None}, {ignored or 0}, " if which == "xent" else ""
         if few:
             plan.imports.update(("xent_panel", "accurate_sum"))
+            plan.linked.add(("xent_panel", dtype.name))
             lanes = panel_rows(rows)
             room = f"{work('panel', (z.shape[1] + 3, lanes))}, {work('three', (3, lanes), np.float64)}"
             lines = [
@@ -155,6 +157,7 @@ def _lines(
         else:
             name = "xent_rows" if which == "xent" else "soft_xent_rows"
             plan.imports.update((name, "accurate_sum"))
+            plan.linked.add((name, dtype.name))
             room = work("buffer", buffer_shape(z.shape[1]))
             room += ", " + work("target", (z.shape[1],)) if which == "soft_xent" else ""
             lines = [

@@ -94,13 +94,19 @@ class LoopText:
             *(b.name for b in self.plan.all_buffers),
             *(v.name for v in self.plan.views.values()),
         ]
+        dtypes = dict(self.plan.linked)
+        linked = [f'{name} = linked({name}, "{dtypes[name]}")' for name in sorted(dtypes)]
+        linked = (
+            ["", *linked] if len(dtypes) == len(self.plan.linked) > 0 else []
+        )  # else one name stands for two kernels
         head = [
             '"""A training step as loops, written by tinygrad_ce. Every array is one row of numbers."""',
             "",
             *(["import math", ""] if any("math." in line for line in body) else []),
             "import numpy as np",
             "",
-            *kernels.import_lines({"jit", *self.imports}),
+            *kernels.import_lines({"jit", *self.imports, *(["linked"] if linked else [])}),
+            *linked,
         ]
         arguments = textwrap.fill(
             f"def run(order, steps, numbers, {', '.join(names)}):", 110, subsequent_indent="        "

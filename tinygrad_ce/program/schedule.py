@@ -207,6 +207,7 @@ class Lowering:
         self.names = {"np", "s", "order", "steps", "numbers", "run", *"ijklmnopq", *dir(builtins)}
         self.names |= KERNEL_FUNCTIONS | PRODUCT_FUNCTIONS
         self.imports: set[str] = set()
+        self.linked: set[tuple[str, str]] = set()  # kernels that are called where they lie, and for which dtype
         self.statements: list[Statement] = []
 
     def lowered(self) -> Lowered:
