@@ -112,7 +112,7 @@ def _lines(
     writes: set[Buffer],
 ) -> list[str]:
     from tinygrad_ce.kernels.binary_cross_entropy import BLOCK  # these bring Numba in
-    from tinygrad_ce.kernels.rows import MAX_PANEL_CLASSES, buffer_shape, panel_rows
+    from tinygrad_ce.kernels.rows import MAX_PANEL_CLASSES, PARALLEL_THRESHOLD, buffer_shape, panel_rows
 
     reduction, dtype = params["reduction"], z.dtype
     rows = z.shape[0] if which != "sigmoid_xent" else z.size
@@ -150,8 +150,9 @@ def _lines(
             plan.linked.add(("xent_panel", dtype.name))
             lanes = panel_rows(rows)
             room = f"{work('panel', (z.shape[1] + 3, lanes))}, {work('three', (3, lanes), np.float64)}"
+            answer = plan.free("total")
             lines = [
-                f"xent_panel({matrix}, {y}, {labels}{values[2].name}[0], {upstream.name}, {share!r}, {room}, {each}, "
+                f"{answer} = xent_panel({matrix}, {y}, {labels}{values[2].name}[0], {upstream.name}, {share!r}, {room}, {each}, "
                 f"{out})"
             ]
         else:
@@ -164,7 +165,10 @@ def _lines(
                 f"{name}({matrix}, {y}, {labels}{values[2].name}, {float(params['smoothing'])!r}, {upstream.name}, "
                 f"{share!r}, {room}, {each}, {out})"
             ]
-        total = f"accurate_sum({each}) / {rows}" if reduction == "mean" else f"accurate_sum({each})"
+        added = (
+            answer if few and z.size < PARALLEL_THRESHOLD else f"accurate_sum({each})"
+        )  # as the kernels do it in an eager step
+        total = f"{added} / {rows}" if reduction == "mean" else added
     if loss is not None and not whole:
         lines.append(f"{plan.buffers[loss].name}[0] = {total}")
     return lines
