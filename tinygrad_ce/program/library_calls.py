@@ -152,8 +152,8 @@ def _lines(
             room = f"{work('panel', (z.shape[1] + 3, lanes))}, {work('three', (3, lanes), np.float64)}"
             answer = plan.free("total")
             lines = [
-                f"{answer} = xent_panel({matrix}, {y}, {labels}{values[2].name}[0], {upstream.name}, {share!r}, {room}, {each}, "
-                f"{out})"
+                f"{answer} = xent_panel({matrix}, {y}, {labels}{values[2].name}[0], {upstream.name}, {share!r}, "
+                f"{room}, {each}, {out})"
             ]
         else:
             name = "xent_rows" if which == "xent" else "soft_xent_rows"
@@ -165,9 +165,8 @@ def _lines(
                 f"{name}({matrix}, {y}, {labels}{values[2].name}, {float(params['smoothing'])!r}, {upstream.name}, "
                 f"{share!r}, {room}, {each}, {out})"
             ]
-        added = (
-            answer if few and z.size < PARALLEL_THRESHOLD else f"accurate_sum({each})"
-        )  # as the kernels do it in an eager step
+        in_the_kernel = few and z.size < PARALLEL_THRESHOLD  # as in an eager step
+        added = answer if in_the_kernel else f"accurate_sum({each})"
         total = f"{added} / {rows}" if reduction == "mean" else added
     if loss is not None and not whole:
         lines.append(f"{plan.buffers[loss].name}[0] = {total}")

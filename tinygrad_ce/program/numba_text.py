@@ -96,9 +96,8 @@ class LoopText:
         ]
         dtypes = dict(self.plan.linked)
         linked = [f'{name} = linked({name}, "{dtypes[name]}")' for name in sorted(dtypes)]
-        linked = (
-            ["", *linked] if len(dtypes) == len(self.plan.linked) > 0 else []
-        )  # else one name stands for two kernels
+        one_each = len(dtypes) == len(self.plan.linked)  # else a name would stand for the kernels of two dtypes
+        linked = ["", *linked] if linked and one_each else []
         head = [
             '"""A training step as loops, written by tinygrad_ce. Every array is one row of numbers."""',
             "",
