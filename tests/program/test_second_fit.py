@@ -40,12 +40,12 @@ class Layer(nn.Module):
         self.mask, self.shift = np.ones(2), None
         self.rows = np.empty(1, dtype=object)
         self.rows[0] = tg.Tensor([0.0, 0.0], requires_grad=True)
-        self.numbers = np.array([1.0, 2.0])
+        self.numbers, self.many = np.array([1.0, 2.0]), np.ones((100, 100))
         self.constant = tg.Tensor([1.0, 2.0])
 
     def forward(self, x):
         z = self.others[0](self.inner(x)) * (self.factor * self.factors["a"][0] * self.holder.factor * SCALE)
-        z = z * self.mask * (float(self.numbers[0]) * self.slope * float(self.constant.data[0]))
+        z = z * self.mask * (float(self.numbers[0] * self.many[9, 9]) * self.slope * float(self.constant.data[0]))
         z = z + self.rows[0] if self.shift is None else z - self.rows[0]
         return z if self.training else z * 2
 
@@ -216,6 +216,10 @@ def _a_number_in_an_array(run):
     run.model[3].numbers[0] = 2.0
 
 
+def _a_number_in_a_large_array(run):
+    run.model[3].many[9, 9] = 2.0
+
+
 def _a_number_in_a_tensor(run):
     run.model[3].constant.data[0] = 2.0
 
@@ -297,6 +301,7 @@ FIXED = {
     "a number in a dict": _a_number_in_a_dict,
     "a number of an object": set_to("model.3.holder.factor", 2.0),
     "a number in an array": _a_number_in_an_array,
+    "a number in a large array": _a_number_in_a_large_array,
     "a number in a tensor": _a_number_in_a_tensor,
     "an array of a layer": set_to("model.3.mask", np.array([0.0, 1.0])),
     "a global number": _a_global_number,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,12 @@ def models_of(step: Any) -> list[Module]:
     return found
 
 
+def _bytes_of(array: Array) -> bytes:
+    """The bytes of an array; of a large one a digest, so that it is not held twice."""
+    large = array.nbytes > 10_000 and array.dtype != object
+    return blake2b(np.ascontiguousarray(array).view(np.uint8)).digest() if large else array.tobytes()
+
+
 class Settings:
     """The Python values that a step refers to (numbers, flags, names, tensors, models), and whether they have changed.
 
@@ -84,9 +91,9 @@ def _contents(values: list[Any]) -> list[Any]:
     for x in (inner for value in values for inner in _flat(value)):
         if isinstance(x, Tensor):
             fixed = not x.requires_grad and not isinstance(x, Variable)
-            found.append((x.requires_grad, x.shape, x.dtype, x.data.tobytes() if fixed else None))
+            found.append((x.requires_grad, x.shape, x.dtype, _bytes_of(x.data) if fixed else None))
         elif isinstance(x, np.ndarray):
-            found.append((x.shape, x.dtype, x.tobytes()))
+            found.append((x.shape, x.dtype, _bytes_of(x)))
     return found
 
 
