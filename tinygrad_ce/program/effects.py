@@ -53,7 +53,7 @@ def models_of(step: Any) -> list[Module]:
 def _bytes_of(array: Array) -> bytes:
     """The bytes of an array; of a large one a digest, so that it is not held twice."""
     large = array.nbytes > 10_000 and array.dtype != object
-    return blake2b(np.ascontiguousarray(array).view(np.uint8)).digest() if large else array.tobytes()
+    return blake2b(np.ascontiguousarray(array).data).digest() if large else array.tobytes()
 
 
 class Settings:
