@@ -52,8 +52,8 @@ def models_of(step: Any) -> list[Module]:
 
 def _bytes_of(array: Array) -> bytes:
     """The bytes of an array; of a large one a digest, so that it is not held twice."""
-    large = array.nbytes > 10_000 and array.dtype != object
-    return blake2b(np.ascontiguousarray(array).data).digest() if large else array.tobytes()
+    content = array.tobytes()
+    return blake2b(content).digest() if len(content) > 10_000 else content
 
 
 class Settings:
