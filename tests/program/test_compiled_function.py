@@ -30,7 +30,7 @@ from program.loops_as_python import (
 import tinygrad_ce as tg
 from tinygrad_ce import losses, nn
 from tinygrad_ce.core import REGISTRY, primitive
-from tinygrad_ce.program import CannotLower, memory, run
+from tinygrad_ce.program import CannotLower, lowered, memory
 from tinygrad_ce.program.run import Compiled
 
 
@@ -153,7 +153,7 @@ def batched(case, dtype=np.float64):
         x, y = training.batches[0]
         outputs = [np.empty(steps * b.size, b.dtype) for b, _ in program.plan.outputs.values()]
         order = np.tile(np.arange(ROWS), steps)
-        program.fetch()
+        program.load_state()
         program.function(order, steps, program.numbers(steps), x.reshape(-1), y.reshape(-1), *outputs, *program.fixed)
         return outputs[0]
 
@@ -186,7 +186,7 @@ def test_no_step_allocates_memory(name):
 def test_many_steps_in_one_call_are_as_many_calls():
     training, program, call = batched(TRAININGS["momentum"])
     found = call(5)
-    program.put_back()
+    program.store_state()
     theirs = Training(TRAININGS["momentum"])
     expected = [theirs.step(*theirs.batches[0])[0].data for _ in range(5)]
     assert_close(found, np.array(expected), 1e-9)
@@ -234,7 +234,7 @@ def test_the_loops_are_python_with_the_printed_lines_as_comments(name):
     said = {ast.unparse(ast.parse(comment[2:])) for comment in comments}
     lines = {ast.unparse(line) for line in ast.parse(program.text(exact=True)).body[-1].body}
     assert said <= lines
-    kept = {i.result.name for i in program.instructions} & {b.name for b in run.lowered(program).buffers}
+    kept = {i.result.name for i in program.instructions} & {b.name for b in lowered.lowered(program).buffers}
     together = {i.result.name for i in program.instructions if i.op.name.endswith("xent_grad")}  # with the loss
     told = {name for line in said for name in line.strip("()").split(" = ")[0].rstrip(")").split(", ")} | together
     assert len(kept) > 6

@@ -14,6 +14,7 @@ from typing import Any
 
 FILES = {
     "jit": ("jit", "warn_without_numba"),
+    "linked": ("linked",),
     "vector_math": ("either", "exp_any", "exp_below", "exp_of", "log1p_of", "plus", "tanh_of"),
     "rows": ("accurate_sum",),
     "cross_entropy": (

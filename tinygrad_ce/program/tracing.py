@@ -34,25 +34,15 @@ from tinygrad_ce.source_lines import tracking
 
 def trace_step(step: Callable[..., Any], *examples: Any, models: Sequence[Module] | None = None) -> Function:
     """What `tg.trace` wraps: the step as data. Arguments and errors are those of `tg.trace`."""
-    return _program(step, examples, models_of(step) if models is None else models, twice=True)
-
-
-def traced_once(step: Callable[..., Any], *examples: Any, models: Sequence[Module]) -> Function:
-    """As `trace`, of a step that has been traced before: whether numbers depend on the data is known."""
-    return _program(step, examples, models, twice=False)
-
-
-def _program(step: Callable[..., Any], examples: Sequence[Any], models: Sequence[Module], twice: bool) -> Function:
-    tracers = [Tracer()] + [Tracer(again=True) for _ in range(2)] * twice
-    modules = [m for model in models for m in model.modules()]
+    tracers = [Tracer(), *(Tracer(again=True) for _ in range(2))]
+    modules = [m for model in (models_of(step) if models is None else models) for m in model.modules()]
     names, outside = array_names(step), computes_outside(step)
     for tracer in tracers:
         tracer.modules, tracer.array_names, tracer.computes_outside = modules, names, outside
     try:
         with unchanged(modules):
             program = _traced(step, examples, tracers[0])
-            if twice:
-                _check_with_other_data(step, examples, program, *tracers)
+            _check_with_other_data(step, examples, program, *tracers)
             return _with_names_again(simplified(program))
     finally:
         for tracer in tracers:
