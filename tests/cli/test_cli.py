@@ -189,6 +189,18 @@ def test_source_prints_the_loops_too():
     compile(said, "loops", "exec")
 
 
+def test_source_prints_an_es_module():
+    said = CliRunner().invoke(cli.app, ["source", "moons", "--hidden", "6", "--javascript"]).output
+    assert "export function createStep" in said
+    assert "W0" in said
+
+
+def test_source_prints_one_form_at_a_time():
+    code, said = run("source", "moons", "--lowered", "--javascript")
+    assert code == 2
+    assert "one of --lowered, --exact and --javascript" in said
+
+
 def test_cache_lists_and_clears_compiled_steps(tmp_path, monkeypatch):
     pytest.importorskip("numba")
     monkeypatch.setattr("tinygrad_ce.cache._found", tmp_path)

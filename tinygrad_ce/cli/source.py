@@ -16,10 +16,14 @@ def source(
     settings: Annotated[Settings, Without("epochs")],
     lowered: Annotated[bool, typer.Option("--lowered", help="the loops that are compiled, instead of NumPy")] = False,
     exact: Annotated[bool, typer.Option("--exact", help="with the forms that keep the last digits")] = False,
+    javascript: Annotated[bool, typer.Option("--javascript", help="as an ES module, instead of NumPy")] = False,
 ) -> None:
     """Print one training step of the network, with the optimizer's update, as NumPy that runs on its own."""
+    if lowered + exact + javascript > 1:
+        raise typer.BadParameter("choose one of --lowered, --exact and --javascript")
     program = program_of_first_batch(prepared(settings))
-    typer.echo(visible(program.lowered if lowered else program.text(exact)))
+    text = program.lowered if lowered else program.javascript if javascript else program.text(exact)
+    typer.echo(visible(text))
 
 
 def program_of_first_batch(run: Run) -> tg.Program:
