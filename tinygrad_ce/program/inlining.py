@@ -43,8 +43,7 @@ def literal(value: Any) -> ast.expr:
 @cache
 def parsed(function: Any) -> ast.FunctionDef:
     """The definition of a function, without decorators, annotations and docstring."""
-    tree = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
-    assert isinstance(tree, ast.FunctionDef)
+    tree = _definition(function)
     tree.decorator_list, tree.returns = [], None
     for argument in (*tree.args.args, *tree.args.kwonlyargs, *filter(None, (tree.args.vararg, tree.args.kwarg))):
         argument.annotation = None
@@ -54,10 +53,25 @@ def parsed(function: Any) -> ast.FunctionDef:
     return resolved
 
 
+def _definition(function: Any) -> ast.FunctionDef:
+    tree = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
+    if isinstance(tree, ast.FunctionDef):
+        return tree
+    # What is left is a lambda, whose text is that of its line.
+    found, *others = [node for node in ast.walk(tree) if isinstance(node, ast.Lambda)]
+    if others:
+        raise SyntaxError("which of the lambdas of a line this is cannot be seen")
+    definition = ast.parse("def function(): pass").body[0]
+    assert isinstance(definition, ast.FunctionDef)
+    definition.args, definition.body = found.args, [ast.Return(found.body)]
+    return ast.fix_missing_locations(definition)
+
+
 def globals_of(function: Any) -> dict[str, Any]:
     """What the names in a function mean that are not its own: an argument may be called as something outside is."""
     own = function.__code__.co_varnames
-    return {name: value for name, value in function.__globals__.items() if name not in own}
+    around = {**function.__globals__, **inspect.getclosurevars(function).nonlocals}
+    return {name: value for name, value in around.items() if name not in own}
 
 
 class _Resolved(ast.NodeTransformer):

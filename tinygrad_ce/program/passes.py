@@ -84,7 +84,7 @@ def share_common_subexpressions(program: Function) -> Function:
         if names_gradient(i):
             return None
         inputs = tuple(id(x) if isinstance(x, Value) else getattr(x, "text", repr(x)) for x in i.inputs)
-        key = (i.op.name, inputs, repr(sorted(i.params.items(), key=lambda item: item[0])))
+        key = (i.op, inputs, repr(sorted(i.params.items(), key=lambda item: item[0])))
         if key in seen:
             return seen[key]
         seen[key] = i.result
