@@ -134,6 +134,8 @@ class _Substituted(ast.NodeTransformer):
                 k.value = k.value.elts[0]
         # What is NumPy's default need not be said.
         node.keywords = [k for k in node.keywords if (k.arg, ast.unparse(k.value)) not in _DEFAULTS]
+        if [*map(ast.unparse, (node.func, *node.args[1:]))] in _USUAL:
+            node.args = node.args[:1]
         if ast.unparse(node.func) == "np.transpose" and ast.unparse(node.args[1]) in ("None", "(1, 0)"):
             return ast.Attribute(node.args[0], "T")
         return node
@@ -143,6 +145,9 @@ _DEFAULTS = {
     *(("axis", "None"), ("keepdims", "False"), ("ddof", "0"), ("dtype", "np.float64")),
     *(("offset", "0"), ("axis1", "0"), ("axis2", "1")),
 }
+
+
+_USUAL = [["np.flip", "None"], ["np.sort", "-1"], ["np.argsort", "-1"]]
 
 
 def index_of(pattern: tuple[Any, ...], arrays: Any) -> ast.expr:

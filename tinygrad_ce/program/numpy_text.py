@@ -35,7 +35,7 @@ from tinygrad_ce.program.inlining import (
 )
 from tinygrad_ce.program.ir import Function, Instruction, Named, Value
 from tinygrad_ce.program.outlined import Call, Update, outline_updates
-from tinygrad_ce.program.passes import left_to_broadcasting, simplified
+from tinygrad_ce.program.passes import left_to_broadcasting, plain, simplified
 
 LONGEST = 120  # characters of a line
 SHORT = 12  # characters of an expression that may stand in a line several times
@@ -44,7 +44,7 @@ WIDEST = 70  # characters of an expression into which another one is still folde
 
 def as_numpy(program: Function, exact: bool = False) -> str:
     """The text of a program: in the forms of textbooks, or exact, with the forms that keep the last digits."""
-    program = outline_updates(program if exact else left_to_broadcasting(program))
+    program = outline_updates(program if exact else left_to_broadcasting(plain(program)))
     writer = _Text(program, exact)
     lines = writer.lines()
     arguments = ", ".join([*(value.name for value in program.inputs), *program.numbers])
@@ -81,13 +81,16 @@ def lines_of(program: Function) -> dict[Instruction, str]:
 
 
 def _prepared(program: Function) -> list[str]:
-    """A comment where a loss has changed its labels or weights before the first operation."""
-    arrays = [x for x in program.inputs if x.prepared]
-    changed = [x for x in arrays if x.name.startswith("w") or (x.example.dtype.kind == "i" and (x.example < 0).any())]
-    if not changed:
+    """A comment where a loss has changed its weights before the first operation."""
+    given = [dict(zip(i.op.arguments, i.inputs, strict=False)) for i in program.instructions if i.op in _LOSSES]
+    arrays = {x: name for names in given for name, x in names.items() if isinstance(x, Value) and x.prepared}
+    if not {"w", "weight"} & {*arrays.values()}:
         return []
-    names = ", ".join(x.name for x in arrays)
-    return [f"    # {names}: as the loss has prepared them: flat, -1 in ignored rows, weights over their sum"]
+    names = ", ".join(x.name for x in program.inputs if x in arrays)
+    return [f"    # {names}: as the loss has prepared them: flat, and for a mean the weights over their sum"]
+
+
+_LOSSES = {ops.xent, ops.soft_xent, ops.sigmoid_xent}
 
 
 class _Text:
@@ -101,6 +104,7 @@ class _Text:
         self.above: dict[str, Any] = {}  # the functions that stand there
         self.imports: set[str] = set()
         self.folded: dict[Value, ast.expr] = {}
+        self.folded_notes: dict[Value, list[str]] = {}
         self.written: dict[Value, str] = {}
         self.uses = Counter(x for i in program.instructions for x in i.inputs if isinstance(x, Value))
         self.answers = {*program.outputs.values(), *program.updates.values()}
@@ -135,6 +139,7 @@ class _Text:
             expression = self.expression(i)
             if self.can_fold(i, expression):
                 self.folded[i.result] = expression
+                self.folded_notes[i.result], self.notes = self.notes, []
             elif ast.unparse(expression) != self.named(i.result):  # a form has written the line
                 if isinstance(expression, ast.Constant) and i.result in self.answers:
                     expression = literal(i.result.example[()])  # a number is no float32
@@ -222,6 +227,7 @@ class _Text:
         if not isinstance(value, Value):
             return literal(value)
         if value in self.folded:
+            self.notes += self.folded_notes.pop(value, [])
             return self.folded[value]
         if value.role != "constant":
             return ast.Name(self.named(value))
@@ -376,9 +382,9 @@ def _values(op: Primitive, params: Mapping[str, Any], inputs: list[Any]) -> dict
 
 def as_fraction(number: Any) -> ast.expr:
     """A number as one would write it: what a mean divides by stays visible in 1 / 32."""
-    count = round(1 / number.item()) if number.dtype.kind == "f" and 0 < number < 0.5 and number > 1e-9 else 0
-    if count > 2 and number.dtype.type(1 / count) == number:
-        return ast.BinOp(ast.Constant(1), ast.Div(), ast.Constant(count))
+    count = round(1 / abs(number.item())) if number.dtype.kind == "f" and 1e-9 < abs(number) < 0.5 else 0
+    if count > 2 and number.dtype.type(1 / count) == abs(number):
+        return ast.BinOp(literal(1 if number > 0 else -1), ast.Div(), ast.Constant(count))
     return literal(number.item())
 
 
