@@ -239,3 +239,25 @@ def test_names_cost_an_eager_step_nothing(monkeypatch):
     x = number(np.ones(3), "x")
     (x * x).sum().backward()
     tg.optim.Adam([x]).step()
+
+
+class Plain:
+    """An object of the user's that is no module."""
+
+    def __init__(self):
+        self.W = number(np.ones((2, 3)), None)
+
+    def __call__(self, x):
+        return x @ self.W
+
+
+def test_a_dictionary_or_an_object_names_its_tensors():
+    parameters, net, x = {"V": number(np.ones((3, 1)), None), 3: None}, Plain(), np.ones((4, 2))
+    cost = (np.tanh(net(x)) @ parameters["V"]).sum()
+    assert lines(tg.source(cost))[0] == "def step(x, W, V):"
+
+
+def test_a_variable_goes_before_a_dictionary():
+    V = number(2.0, None)
+    held = {"weight": V}
+    assert lines(tg.source(V * V * held["weight"]))[0] == "def step(V):"

@@ -335,3 +335,84 @@ def test_the_command_line_prints_both():
     textbook_text, exact = (CliRunner().invoke(cli.app, [*arguments, *more]).output for more in ([], ["--exact"]))
     assert "d_z2 = (p - one_hot) / n" in lines(textbook_text)
     assert any(line.startswith("d_z2 = xent_grad(") for line in lines(exact))
+
+
+# ---- what nobody would write
+
+
+def test_what_changes_nothing_is_not_printed():
+    z = named(Z, "z")
+    text = tg.source(sum([(z * z).sum(), (z * 1.0).sum(), (0 - z).sum()]))
+    assert not any(idle in line for line in lines(text) for idle in ("0 +", "* 1.0", "0 -"))
+
+
+def test_what_the_user_has_named_keeps_its_line():
+    z = named(Z, "z")
+    loss = ((z * 1.0).named("same") ** 2).sum()
+    assert "same = z * 1.0" in lines(tg.source(loss))
+
+
+def test_a_guard_of_the_users_stays():
+    z = named([0.0, 1.0], "z")
+    tiny, largest = float(np.finfo(float).tiny), float(np.finfo(float).max)
+    for guarded in (np.maximum(z, tiny), np.clip(z, tiny, largest)):
+        assert_text_equals_engine(np.log(guarded).sum(), {"z": z}, 1e-12)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(6,), (3, 5), (2, 3, 3)])
+def test_the_gradient_of_a_negative_mean_is_a_fraction(shape, dtype):
+    z = named(np.linspace(0.5, 1.5, np.prod(shape)).reshape(shape), "z", dtype)
+    y = np.ones(shape, dtype)
+    for loss in (
+        -(y * np.log(z) + y * np.exp(z)).mean(),
+        -(y * np.log(z)).sum(axis=-1).mean(),
+        -(np.log(z) + z).mean(),
+        (0 - (z * z).sum(axis=-1)).mean(),
+    ):
+        assert_text_equals_engine(loss, {"z": z}, DTYPES[dtype])
+        assert "np.full" not in tg.source(loss)
+        assert "6666" not in tg.source(loss)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("max_norm", [1e-3, 1e3])
+def test_clipping_is_printed_without_the_guards_against_overflow(max_norm, dtype):
+    W, b = named(Z[:4], "W", dtype), named(np.ones(4), "b", dtype)
+    optimizer = tg.optim.SGD([W, b], lr=0.5)
+
+    def step(x):
+        optimizer.zero_grad()
+        loss = ((x @ W + b) ** 2).sum()
+        loss.backward()
+        norm = tg.optim.clip_grad_norm([W, b], max_norm)
+        optimizer.step()
+        return loss, norm
+
+    x = Z.astype(dtype)
+    program = tg.trace(step, x)
+    assert "e-308" not in program.source
+    assert "e-308" in program.text(exact=True)
+    namespace = {}
+    exec(program.source, namespace)
+    answers = namespace["step"](x, *(v.variable.data.copy() for v in program.updates), 0.5)
+    loss, norm = program.run(x)
+    for mine, theirs in zip(answers, (loss, norm, W.data, b.data), strict=True):
+        np.testing.assert_allclose(mine, getattr(theirs, "data", theirs), rtol=1e-4 if dtype == np.float32 else 1e-10)
+
+
+def test_a_note_stands_behind_the_line_that_it_is_about():
+    z = named([0.25, 0.5], "z")
+    text = tg.source(tg.losses.binary_cross_entropy(1 / (1 + np.exp(-z)), np.array([0.0, 1.0])))
+    noted = [line for line in text.splitlines() if "0 / 0" in line]
+    assert len(noted) == 1
+    assert "/ t" in noted[0]
+
+
+def test_only_what_a_loss_has_prepared_is_said_to_be():
+    X, index, W = np.ones((2, 3)), np.array([0, -1]), named(np.ones((3, 1)), "W")
+    z = (X @ W)[index][:, 0]
+    y = np.array([0.0, 1.0])
+    assert "prepared" not in tg.source(tg.losses.sigmoid_binary_cross_entropy(z, y))
+    said = [x for x in tg.source(tg.losses.sigmoid_binary_cross_entropy(z, y, pos_weight=3.0)).splitlines() if "#" in x]
+    assert said[0].strip() == "# y, w: as the loss has prepared them: flat, and for a mean the weights over their sum"

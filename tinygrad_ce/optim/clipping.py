@@ -14,7 +14,7 @@ from tinygrad_ce import ops
 from tinygrad_ce.core import Array, Tensor, interpreter
 from tinygrad_ce.optim.arguments import positive
 
-_SMALLEST, _LARGEST = float(np.finfo(float).tiny), float(np.finfo(float).max)
+SMALLEST, LARGEST = float(np.finfo(float).tiny), float(np.finfo(float).max)  # `program.passes` knows these by identity
 
 
 def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
@@ -47,7 +47,7 @@ def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
 def _norm(grads: Sequence[Array]) -> tuple[float, float]:
     """The joint norm as unit * length: in units of the largest element, no square overflows or underflows."""
     elements = np.concatenate([[0.0], *(g.reshape(-1) for g in grads)], dtype=np.float64)
-    unit = min(max(float(elements.max()), -float(elements.min()), _SMALLEST), _LARGEST)
+    unit = min(max(float(elements.max()), -float(elements.min()), SMALLEST), LARGEST)
     elements /= unit
     return unit, math.sqrt(np.dot(elements, elements))
 
@@ -56,11 +56,11 @@ def clip(grads: Sequence[Any], max_norm: float) -> tuple[Any, list[Any]]:
     """What `clip_grad_norm` does, as a function of the gradients, with operators: the norm, and the new ones."""
     wide = [ops.astype(g, dtype=np.dtype(float)) for g in grads]
     largest = reduce(ops.maximum, [ops.reduce_max(ops.absolute(g)) for g in wide if g.size], 0.0)
-    unit = ops.clip(largest, low=_SMALLEST, high=_LARGEST)
+    unit = ops.clip(largest, low=SMALLEST, high=LARGEST)
     scaled = [g / unit for g in wide]
     length = ops.sqrt(reduce(add, [ops.reduce_sum(g * g) for g in scaled]))
     with np.errstate(over="ignore"):  # of 1e308 twice: infinite, and the shorter ones are right
         norm = length * unit
-    shrink = max_norm / ops.maximum(length, _SMALLEST)
+    shrink = max_norm / ops.maximum(length, SMALLEST)
     shorter = [ops.where(ops.greater(norm, max_norm), g * shrink, old) for g, old in zip(scaled, wide, strict=True)]
     return norm, [ops.astype(new, dtype=g.dtype) for new, g in zip(shorter, grads, strict=True)]

@@ -43,8 +43,7 @@ def literal(value: Any) -> ast.expr:
 @cache
 def parsed(function: Any) -> ast.FunctionDef:
     """The definition of a function, without decorators, annotations and docstring."""
-    tree = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
-    assert isinstance(tree, ast.FunctionDef)
+    tree = _definition(function)
     tree.decorator_list, tree.returns = [], None
     for argument in (*tree.args.args, *tree.args.kwonlyargs, *filter(None, (tree.args.vararg, tree.args.kwarg))):
         argument.annotation = None
@@ -54,10 +53,25 @@ def parsed(function: Any) -> ast.FunctionDef:
     return resolved
 
 
+def _definition(function: Any) -> ast.FunctionDef:
+    tree = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
+    if isinstance(tree, ast.FunctionDef):
+        return tree
+    # What is left is a lambda, whose text is that of its line.
+    found, *others = [node for node in ast.walk(tree) if isinstance(node, ast.Lambda)]
+    if others:
+        raise SyntaxError("which of the lambdas of a line this is cannot be seen")
+    definition = ast.parse("def function(): pass").body[0]
+    assert isinstance(definition, ast.FunctionDef)
+    definition.args, definition.body = found.args, [ast.Return(found.body)]
+    return ast.fix_missing_locations(definition)
+
+
 def globals_of(function: Any) -> dict[str, Any]:
     """What the names in a function mean that are not its own: an argument may be called as something outside is."""
     own = function.__code__.co_varnames
-    return {name: value for name, value in function.__globals__.items() if name not in own}
+    around = {**function.__globals__, **inspect.getclosurevars(function).nonlocals}
+    return {name: value for name, value in around.items() if name not in own}
 
 
 class _Resolved(ast.NodeTransformer):
@@ -120,6 +134,8 @@ class _Substituted(ast.NodeTransformer):
                 k.value = k.value.elts[0]
         # What is NumPy's default need not be said.
         node.keywords = [k for k in node.keywords if (k.arg, ast.unparse(k.value)) not in _DEFAULTS]
+        if [*map(ast.unparse, (node.func, *node.args[1:]))] in _USUAL:
+            node.args = node.args[:1]
         if ast.unparse(node.func) == "np.transpose" and ast.unparse(node.args[1]) in ("None", "(1, 0)"):
             return ast.Attribute(node.args[0], "T")
         return node
@@ -129,6 +145,9 @@ _DEFAULTS = {
     *(("axis", "None"), ("keepdims", "False"), ("ddof", "0"), ("dtype", "np.float64")),
     *(("offset", "0"), ("axis1", "0"), ("axis2", "1")),
 }
+
+
+_USUAL = [["np.flip", "None"], ["np.sort", "-1"], ["np.argsort", "-1"]]
 
 
 def index_of(pattern: tuple[Any, ...], arrays: Any) -> ast.expr:

@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from inspect import CO_OPTIMIZED
-from types import FrameType
+from types import FrameType, FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -77,20 +77,34 @@ def calling_frames() -> Iterator[FrameType]:
 def variables_of(frames: Iterable[FrameType]) -> dict[int, str]:
     """What Python variables call tensors and arrays, by id: those of the first frame win, global tensors come last.
 
-    The attributes of `self` count as variables of a method; what starts with an underscore is nobody's name.
+    The attributes of `self` count as variables of a method; what starts with an underscore is nobody's name. A tensor
+    that is no variable has the name by which a dictionary or an object holds it.
     """
     frames = [*frames]
-    scopes = []
+    scopes: list[tuple[Mapping[Any, Any], Any]] = []
+    holders: list[tuple[Mapping[Any, Any], Any]] = []
     for frame in frames:
         variables = _locals(frame)
         attributes: Mapping[str, Any] = getattr(variables.get("self"), "__dict__", {})
         scopes += [(variables, (Tensor, np.ndarray)), (attributes, (Tensor, np.ndarray))]
+        holders += [(held, Tensor) for held in _holders(variables)]
+    for frame in frames[:1]:
+        holders += [(held, Tensor) for held in (frame.f_globals, *_holders(frame.f_globals))]
     names: dict[int, str] = {}
-    for scope, kinds in [*scopes, *((frame.f_globals, (Tensor,)) for frame in frames[:1])]:
+    for scope, kinds in [*scopes, *holders]:
         for name, value in [*scope.items()]:
-            if isinstance(value, kinds) and name.isidentifier() and not name.startswith("_"):
+            if isinstance(value, kinds) and isinstance(name, str) and name.isidentifier() and not name.startswith("_"):
                 names.setdefault(id(value), name)
     return names
+
+
+def _holders(variables: Mapping[str, Any]) -> Iterator[Mapping[Any, Any]]:
+    """The dictionaries among some variables, and the attributes of what is no module of a model: `p["W"]`, `net.W`."""
+    for value in [*variables.values()]:
+        if type(value) is dict:
+            yield value
+        elif not isinstance(value, (type, ModuleType, FunctionType, Tensor)) and hasattr(value, "__dict__"):
+            yield vars(value)
 
 
 def _locals(frame: FrameType) -> dict[str, Any]:

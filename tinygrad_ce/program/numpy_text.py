@@ -12,7 +12,7 @@ import builtins
 import itertools
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from types import BuiltinFunctionType, FunctionType, ModuleType
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ import numpy as np
 from tinygrad_ce import ops
 from tinygrad_ce.core import REGISTRY, Primitive
 from tinygrad_ce.program import textbook
+from tinygrad_ce.program.above import called_above, can_be_printed, definition_of
 from tinygrad_ce.program.inlining import (
     asks_for_attribute,
     calls_private,
@@ -34,7 +35,7 @@ from tinygrad_ce.program.inlining import (
 )
 from tinygrad_ce.program.ir import Function, Instruction, Named, Value
 from tinygrad_ce.program.outlined import Call, Update, outline_updates
-from tinygrad_ce.program.passes import left_to_broadcasting, simplified
+from tinygrad_ce.program.passes import left_to_broadcasting, plain, simplified
 
 LONGEST = 120  # characters of a line
 SHORT = 12  # characters of an expression that may stand in a line several times
@@ -43,7 +44,7 @@ WIDEST = 70  # characters of an expression into which another one is still folde
 
 def as_numpy(program: Function, exact: bool = False) -> str:
     """The text of a program: in the forms of textbooks, or exact, with the forms that keep the last digits."""
-    program = outline_updates(program if exact else left_to_broadcasting(program))
+    program = outline_updates(program if exact else left_to_broadcasting(plain(program)))
     writer = _Text(program, exact)
     lines = writer.lines()
     arguments = ", ".join([*(value.name for value in program.inputs), *program.numbers])
@@ -80,13 +81,16 @@ def lines_of(program: Function) -> dict[Instruction, str]:
 
 
 def _prepared(program: Function) -> list[str]:
-    """A comment where a loss has changed its labels or weights before the first operation."""
-    arrays = [x for x in program.inputs if x.prepared]
-    changed = [x for x in arrays if x.name.startswith("w") or (x.example.dtype.kind == "i" and (x.example < 0).any())]
-    if not changed:
+    """A comment where a loss has changed its weights before the first operation."""
+    given = [dict(zip(i.op.arguments, i.inputs, strict=False)) for i in program.instructions if i.op in _LOSSES]
+    arrays = {x: name for names in given for name, x in names.items() if isinstance(x, Value) and x.prepared}
+    if not {"w", "weight"} & {*arrays.values()}:
         return []
-    names = ", ".join(x.name for x in arrays)
-    return [f"    # {names}: as the loss has prepared them: flat, -1 in ignored rows, weights over their sum"]
+    names = ", ".join(x.name for x in program.inputs if x in arrays)
+    return [f"    # {names}: as the loss has prepared them: flat, and for a mean the weights over their sum"]
+
+
+_LOSSES = {ops.xent, ops.soft_xent, ops.sigmoid_xent}
 
 
 class _Text:
@@ -97,15 +101,24 @@ class _Text:
         self.program = program
         self.helpers: dict[str, str] = {}
         self.updates: dict[Update, str] = {}
+        self.above: dict[str, Any] = {}  # the functions that stand there
         self.imports: set[str] = set()
         self.folded: dict[Value, ast.expr] = {}
+        self.folded_notes: dict[Value, list[str]] = {}
         self.written: dict[Value, str] = {}
         self.uses = Counter(x for i in program.instructions for x in i.inputs if isinstance(x, Value))
         self.answers = {*program.outputs.values(), *program.updates.values()}
         self.uses.update(self.answers)
         values = [*program.inputs, *(i.result for i in program.instructions)]
         self.names = {x: x.name for x in values if not x.name.startswith("_")}
-        self.taken = {*self.names.values(), *program.numbers, *REGISTRY, "np", "step", *dir(builtins)}
+        self.taken = {
+            *self.names.values(),
+            *program.numbers,
+            *called_above(),
+            "np",
+            "step",
+            *dir(builtins),
+        }
         self.rows: list[tuple[str, str, str]] = []  # lines, their shapes, and what their forms give up
         self.known: dict[str, str] = {}  # by an expression, the name of its value
         self.assigned = {x.name for x in program.inputs}
@@ -126,6 +139,7 @@ class _Text:
             expression = self.expression(i)
             if self.can_fold(i, expression):
                 self.folded[i.result] = expression
+                self.folded_notes[i.result], self.notes = self.notes, []
             elif ast.unparse(expression) != self.named(i.result):  # a form has written the line
                 if isinstance(expression, ast.Constant) and i.result in self.answers:
                     expression = literal(i.result.example[()])  # a number is no float32
@@ -184,6 +198,7 @@ class _Text:
             inner = _Text(update.body, self.exact)
             lines = inner.lines(comments=False)
             self.helpers |= inner.helpers
+            self.above |= inner.above
             self.imports |= inner.imports
             defaults = [f"{name}={ast.unparse(literal(value))}" for name, value in update.defaults.items()]
             arguments = ", ".join([*(x.name for x in update.body.inputs), *update.numbers, *defaults])
@@ -212,6 +227,7 @@ class _Text:
         if not isinstance(value, Value):
             return literal(value)
         if value in self.folded:
+            self.notes += self.folded_notes.pop(value, [])
             return self.folded[value]
         if value.role != "constant":
             return ast.Name(self.named(value))
@@ -244,11 +260,11 @@ class _Text:
             given = names | {name: literal(value) for name, value in i.params.items()}
             line = substituted(single, given)
             return line if self.exact else _with_sign(line)
-        self.need(i.op.body)
+        called = self.need(i.op.body, name=i.op.name)
         defaults = i.op.defaults
         options = [ast.keyword(k, literal(v)) for k, v in i.params.items() if k not in defaults or defaults[k] != v]
         inputs = [self.argument(x, i.op.argument(k), body) for k, x in enumerate(i.inputs)]
-        return ast.Call(ast.Name(i.op.name), inputs, options)
+        return ast.Call(ast.Name(called), inputs, options)
 
     def form(self, form: Callable[..., Any], i: Instruction, names: dict[str, ast.expr]) -> ast.expr:
         """The textbook form of an instruction: what it computes on the way is written above."""
@@ -269,30 +285,40 @@ class _Text:
             return literal(value.example[()])
         return node
 
-    def need(self, function: Any, of: ast.expr | None = None) -> None:
-        """Put a function above the step, and before it what it calls; or only what one expression of it calls."""
-        tree = parsed(function)
-        if of is None and tree.name in self.helpers:
-            return
-        above = REGISTRY | globals_of(function)
-        for node in ast.walk(of or tree):
-            if isinstance(node, ast.Name) and node.id in above and node.id not in function.__code__.co_varnames:
-                self.need_global(node.id, above[node.id])
+    def need(self, function: Any, of: ast.expr | None = None, name: str = "") -> str:
+        """Put a function above the step, and before it what it calls; or only what one expression of it calls.
+
+        Returns what it is called there: this name, with a number if another function has it.
+        """
         if of is None:
-            self.helpers[tree.name] = ast.unparse(tree)
+            name = next((n for n, other in self.above.items() if other is function), name)
+            if name in self.above and self.above[name] is not function:
+                name = self.free(name)
+            if name in self.above:
+                return name
+            self.above[name] = function  # it may call itself
+        around = REGISTRY | globals_of(function)
+        for node in ast.walk(of or parsed(function)):
+            if isinstance(node, ast.Name) and node.id in around and node.id not in function.__code__.co_varnames:
+                self.need_global(node.id, around[node.id])
+        if of is None:
+            definition = copy(parsed(function))
+            definition.name = name
+            self.helpers[name] = ast.unparse(definition)
+        return name
 
     def need_global(self, name: str, value: Any) -> None:
-        if isinstance(value, Primitive):
-            self.need(value.body)
-        elif isinstance(value, FunctionType):
-            self.need(value)
-        elif isinstance(value, BuiltinFunctionType):
-            other = "" if value.__name__ == name else f" as {name}"
-            self.imports.add(f"from {value.__module__} import {value.__name__}{other}")
-        elif not isinstance(value, (ModuleType, type)) and name not in self.helpers and not name.startswith("__"):
-            kind = type(value)
-            if kind.__module__.startswith("tinygrad_ce"):  # a marker, such as the one for index arrays in a pattern
-                self.helpers[name] = f'{name} = "{name}"  # stands for the next index array'
+        value = value.body if isinstance(value, Primitive) else value
+        if can_be_printed(value):
+            self.need(value, name=name)
+        elif type(value).__module__.startswith("tinygrad_ce"):  # such as the marker for index arrays in a pattern
+            self.helpers[name] = f'{name} = "{name}"  # stands for the next index array'
+        elif value is not np and not name.startswith("__"):
+            line = definition_of(name, value)
+            if line.startswith(("import ", "from ")):
+                self.imports.add(line)
+            else:
+                self.helpers[name] = line
 
 
 def _lines_of_row(text: str, shape: str, note: str, width: int) -> list[str]:
@@ -356,9 +382,9 @@ def _values(op: Primitive, params: Mapping[str, Any], inputs: list[Any]) -> dict
 
 def as_fraction(number: Any) -> ast.expr:
     """A number as one would write it: what a mean divides by stays visible in 1 / 32."""
-    count = round(1 / number.item()) if number.dtype.kind == "f" and 0 < number < 0.5 and number > 1e-9 else 0
-    if count > 2 and number.dtype.type(1 / count) == number:
-        return ast.BinOp(ast.Constant(1), ast.Div(), ast.Constant(count))
+    count = round(1 / abs(number.item())) if number.dtype.kind == "f" and 1e-9 < abs(number) < 0.5 else 0
+    if count > 2 and number.dtype.type(1 / count) == abs(number):
+        return ast.BinOp(literal(1 if number > 0 else -1), ast.Div(), ast.Constant(count))
     return literal(number.item())
 
 

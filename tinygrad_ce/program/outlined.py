@@ -152,7 +152,7 @@ def _key(update: Update) -> Any:
         return x.formula if isinstance(x, Named) else repr(x)
 
     lines = [
-        (i.op.name, tuple(map(written, i.inputs)), repr(sorted(i.params.items())), i.result.name)
+        (i.op, tuple(map(written, i.inputs)), repr(sorted(i.params.items())), i.result.name)
         for i in update.body.instructions
     ]
     names = tuple(x.name for x in (*update.body.inputs, *update.body.outputs.values()))

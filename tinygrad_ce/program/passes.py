@@ -11,6 +11,7 @@ import numpy as np
 
 from tinygrad_ce import ops
 from tinygrad_ce.ops.reduction import reduced_axes
+from tinygrad_ce.optim.clipping import SMALLEST
 from tinygrad_ce.program.ir import Function, Instruction, Number, Value
 
 
@@ -84,7 +85,7 @@ def share_common_subexpressions(program: Function) -> Function:
         if names_gradient(i):
             return None
         inputs = tuple(id(x) if isinstance(x, Value) else getattr(x, "text", repr(x)) for x in i.inputs)
-        key = (i.op.name, inputs, repr(sorted(i.params.items(), key=lambda item: item[0])))
+        key = (i.op, inputs, repr(sorted(i.params.items(), key=lambda item: item[0])))
         if key in seen:
             return seen[key]
         seen[key] = i.result
@@ -109,7 +110,51 @@ def drop_dead_code(program: Function) -> Function:
 
 # ---- before a textbook print
 
-_ON_ELEMENTS = {ops.add, ops.sub, ops.mul, ops.div, ops.maximum, ops.minimum, ops.where}
+
+def plain(program: Function) -> Function:
+    """Without what nobody would write: + 0, * 1, and the units in which `clip_grad_norm` measures huge gradients."""
+    answers = {*program.outputs.values(), *program.updates.values()}
+    ones: set[Value] = set()
+
+    def decide(i: Instruction) -> Value | None:
+        if i.op is ops.clip and i.params["low"] is SMALLEST:  # not a user's own number that is equal
+            ones.add(i.result)
+        x, y = i.inputs if len(i.inputs) == 2 else (None, None)
+        if i.op is ops.maximum and y is SMALLEST and isinstance(x, Value):
+            return x
+        for kept, other in ((x, y), (y, x)):
+            does_nothing = other in ones or (_is_number(other) and other == _NEUTRAL.get(i.op))
+            if not does_nothing or not isinstance(kept, Value) or (i.op is ops.div and kept is y):
+                continue
+            same = kept.shape == i.result.shape and kept.dtype == i.result.dtype
+            if same and i.op in _NEUTRAL and (other in ones or (_is_automatic(i.result) and i.result not in answers)):
+                return kept
+        return None
+
+    program = drop_dead_code(_rewritten(program, decide))
+    return replace(program, instructions=[_with_minus(i) for i in program.instructions])
+
+
+_NEUTRAL = {ops.add: 0, ops.mul: 1, ops.div: 1}
+
+
+def _is_number(x: Any) -> bool:
+    return type(x) in (int, float)
+
+
+def _is_automatic(value: Value) -> bool:
+    """Whether it has no name that a reader looks for."""
+    return re.fullmatch(r"(d_)?t\d+|_.*", value.name) is not None
+
+
+def _with_minus(i: Instruction) -> Instruction:
+    """-x for 0 - x."""
+    zero = i.op is ops.sub and _is_number(i.inputs[0]) and i.inputs[0] == 0 and isinstance(i.inputs[1], Value)
+    return replace(i, op=ops.neg, inputs=i.inputs[1:], params={}) if zero else i
+
+
+_ON_ELEMENTS = {ops.add, ops.sub, ops.mul, ops.div, ops.maximum, ops.minimum, ops.where, ops.neg, ops.identity}
+_MOVES = {ops.broadcast_to, ops.reshape}
 _REDUCTIONS = {ops.reduce_sum, ops.reduce_mean, ops.reduce_max, ops.reduce_min}
 
 
@@ -140,7 +185,9 @@ def _without_repeating(program: Function) -> Function:
             if example.shape != i.result.shape:  # a number or a row itself
                 narrow[i.result] = Value(i.result.name, example)
         i = Instruction(i.op, inputs, i.params, narrow.get(i.result, i.result), i.section, line=i.line)
-        if i.op not in (ops.broadcast_to, ops.reshape) or not isinstance(x, Value):
+        if i.op is ops.reshape and isinstance(x, Value) and x.shape == ():  # the one number of an array
+            i = replace(i, op=ops.broadcast_to, params={"shape": i.result.shape})
+        if i.op not in _MOVES or not isinstance(x, Value):
             made[i.result] = i
         elif x in made and _restores_axis(i, made[x]) and len(uses[x]) == 1 and x not in answers:
             summed = made.pop(x)
@@ -176,12 +223,16 @@ def _are_filled_up(
     if wide in answers or not uses.get(wide):
         return False
     for use in uses[wide]:
+        if use.op in _MOVES and x.shape == () and _are_filled_up(use.result, x, uses, narrow, answers):
+            continue
         if use.op not in _ON_ELEMENTS or (use.op is ops.where and use.inputs[0] is wide):
             return False
         others = [narrow.get(y, y) for y in use.inputs if isinstance(y, Value) and y is not wide]
         shape = np.broadcast_shapes(x.shape, *(y.shape for y in others))
         if shape != use.result.shape and not _are_filled_up(use.result, x, uses, narrow, answers):
             return False
+        if len(use.inputs) == 1:
+            continue  # it leaves the dtype as it is
         typed = [y.dtype for y in others[use.op is ops.where :]] or [np.dtype(np.float64)]  # a number is no float32
         if use.result.name.startswith("_") and shape != use.result.shape:
             continue

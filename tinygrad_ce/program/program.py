@@ -157,7 +157,7 @@ def source(loss: Tensor, exact: bool = False) -> str:
     The text defines `step`, a function of the tensors and arrays that went in, which returns the loss and the gradient
     of every leaf. It is what a textbook would write; exact: with the forms that keep the last digits, as the engine
     computes. Names are those of the tensors (`layers.0.W` becomes `W0`); the shapes are comments. Targets and
-    weights are inputs as the loss has prepared them: flat, with -1 in ignored rows, weights divided by their sum.
+    weights are inputs as the loss has prepared them: flat, and for a mean the weights divided by their sum.
     Raises TypeError and ValueError if the loss is no single number with a history.
 
     >>> x = Tensor(np.array([1.0, 2.0]), requires_grad=True, name="x")

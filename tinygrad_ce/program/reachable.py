@@ -148,6 +148,11 @@ def _is_pythons(name: str) -> bool:
     return name.startswith("__") and name.endswith("__")
 
 
+def is_installed(module: str | None) -> bool:
+    """Whether it is a module of Python's or of an installed package."""
+    return _is_foreign(module) and (module or "").partition(".")[0] not in OURS
+
+
 @lru_cache(maxsize=1000)
 def _is_foreign(module: str | None) -> bool:
     """Whether it is a module of ours, of Python's or of an installed package: their code sees nothing of the user's."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,8 @@ import numpy as np
 from tinygrad_ce import ops
 from tinygrad_ce.ancestry import reachable
 from tinygrad_ce.backward import recording, walk
-from tinygrad_ce.core import REGISTRY, Array, Primitive, Tensor, call, interpreted
+from tinygrad_ce.core import Array, Primitive, Tensor, call, interpreted
+from tinygrad_ce.program.above import called_above
 from tinygrad_ce.program.ir import Function, Instruction, Value
 from tinygrad_ce.program.names import Names, calling_frames, tidy, variables_of
 
@@ -121,7 +121,7 @@ class Writer:
         self.values: dict[int, Value] = {}  # by the id of a tensor or an array
         self.inputs: list[Value] = []
         self.instructions: list[Instruction] = []
-        self.names = Names("np", "step", *_called_above(len(REGISTRY)))
+        self.names = Names("np", "step", *called_above())
         self.variables: dict[int, str] = {}  # what the user's Python variables call tensors and arrays, by id
         self.reserved: dict[int, str] = {}  # the names of tensors, by id, which nothing else can take
         self.automatic: dict[str, Value] = {}  # what has such a name
@@ -265,10 +265,3 @@ class Writer:
         """Call a value by the letter and a number."""
         value.name = self.names.numbered(letter)
         self.automatic[value.name] = value
-
-
-@cache
-def _called_above(primitives: int) -> frozenset[str]:
-    """What functions above the step may be called: primitives, and whatever else their bodies can call."""
-    others = (name for op in REGISTRY.values() for name, value in op.body.__globals__.items() if callable(value))
-    return frozenset((*REGISTRY, *others))
