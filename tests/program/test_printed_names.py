@@ -239,3 +239,11 @@ def test_names_cost_an_eager_step_nothing(monkeypatch):
     x = number(np.ones(3), "x")
     (x * x).sum().backward()
     tg.optim.Adam([x]).step()
+
+
+def test_the_name_of_fixed_weights_can_stand_in_a_program():
+    weights = tg.Tensor([1.0, 2.0, 3.0], name="a b")
+    program = tg.trace(
+        lambda z, y: tg.losses.softmax_cross_entropy(z, y, weight=weights), np.ones((4, 3)), np.array([0, 1, 2, 1])
+    )
+    assert "def step(z, y, a_b):" in program.source
