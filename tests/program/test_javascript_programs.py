@@ -1,10 +1,12 @@
 """Programs as JavaScript: every primitive, random graphs, other sizes of the batch, stages, names, what is refused."""
 
+import json
 import re
+import subprocess
 
 import numpy as np
 import pytest
-from program.in_node import coded, decoded, job, needs_node, run_in_node
+from program.in_node import NODE, coded, decoded, job, needs_node, run_in_node
 from program.loops_as_python import BINARY_STEPS, TRAININGS, UNARY, Graph, Training, assert_close, examples
 from program.test_compiled_steps import CASES, NEVER_IN_LOOPS, WITHOUT_LOOPS, loss_of_sample
 from program.traced_steps import learning, parameter
@@ -119,7 +121,7 @@ def test_masks_are_inputs_of_any_size(name):
     program = Training(TRAININGS[name]).program()
     assert any_size(program)
     (mask, *_) = [x.name for x in program.inputs if x.role == "random"]
-    assert f"$inputs={{x,y,{mask}" in program.javascript
+    assert f"const inputs={{x,y,{mask}" in program.javascript
 
 
 def test_a_step_of_one_size_says_why():
@@ -127,6 +129,56 @@ def test_a_step_of_one_size_says_why():
     text = tg.trace(lambda x: (x.reshape(2, 6) * (w * w).sum()).sum(), np.ones((4, 3))).javascript
     assert "// batch: 4. " in text
     assert 'if(batch!==4)throw new RangeError("this step was traced with batch 4 and has no other: ' in text
+
+
+@needs_node
+def test_the_numbers_of_a_step_may_depend_on_its_batch(node):
+    w = parameter(np.arange(3.0))
+    rows = np.random.default_rng(0).normal(size=(9, 3))
+    losses = {
+        "half a number": lambda x: (x * w).sum() * (2 * len(x) + 0.5),
+        "even and odd": lambda x: np.median(x * w, axis=0).sum(),
+        "degrees of freedom": lambda x: (x * w).var(axis=0, ddof=1).sum(),
+        "half of the rows": lambda x: (x * w)[: len(x) // 2].sum(),
+    }
+    for traced in (6, 7):
+        programs = {name: tg.trace(loss, rows[:traced]) for name, loss in losses.items()}
+        sizes = {name: range(2, 9) if "any number" in p.javascript else [traced] for name, p in programs.items()}
+        assert [name for name in losses if len(sizes[name]) > 1] == ["half a number", "degrees of freedom"]
+        jobs = [(name, n, job(programs[name], [(rows[:n],)], n)) for name in losses for n in sizes[name]]
+        for (name, n, _), answer in zip(jobs, node([each for *_, each in jobs]), strict=True):
+            assert "error" not in answer, (name, n, answer)
+            assert_close(answer["outputs"][0]["out"], losses[name](rows[:n]).data.reshape(-1), 1e-12)
+
+
+@needs_node
+def test_programs_that_are_alike_keep_their_own_fixed_numbers(node):
+    z, labels = np.random.default_rng(0).normal(size=(4, 3)), np.array([0, 1, 2, 1])
+    for weight in ([1.0, 2.0, 3.0], [3.0, 2.0, 1.0]):
+
+        def loss(z, y, weight=weight):
+            return tg.losses.softmax_cross_entropy(z, y, weight=weight)
+
+        (answer,) = node([job(tg.trace(loss, z, labels), [(z, labels)])])
+        assert_close(next(iter(answer["outputs"][0].values())), loss(z, labels).data.reshape(-1), 1e-14)
+
+
+def test_the_text_is_of_the_step_that_was_traced():
+    model = tg.nn.Sequential(tg.nn.Dense(2, 4), tg.nn.BatchNorm(4), tg.nn.Dropout(0.5), tg.nn.Dense(4, 3))
+    model.eval()
+    program = tg.trace(model, X)
+    text = program.javascript
+    model.train()
+    assert program.javascript == text
+    assert "any number of rows" in text
+    assert model.training
+
+    factor = [2.0]
+    program = tg.trace(lambda x: (x * factor[0]).sum(), X)
+    assert "]*2;" in program.javascript
+    factor[0] = 3.0
+    assert "]*2;" in program.javascript
+    assert "it does something else now than when it was traced: trace it again" in program.javascript
 
 
 # ---- stages, errors, names
@@ -223,11 +275,41 @@ def test_what_is_outside_is_an_error(node):
     w = parameter(np.arange(6.0))
     places = tg.trace(learning(lambda k: w[k].sum(), SGD([w])), Y)
     jobs = [job(labels, [(X, Y - 1)]), job(smooth, [(X, Y + 1)]), job(places, [(Y + 6,)]), job(places, [(Y - 6,)])]
-    found = [answer.get("error") for answer in node(jobs)]
+    between = job(labels, [(X, Y)])
+    between["steps"][0]["inputs"][labels.arguments[1].name] = coded(Y + 0.5)  # an array of JavaScript holds any number
+    found = [answer.get("error") for answer in node([*jobs, between])]
     assert found[0] == "RangeError: row 0 has label -1 of 3 classes"
     assert found[1] == "RangeError: row 2 has label 3 of 3 classes"
     assert found[2] == "RangeError: an index is outside of the array that it takes elements from"
     assert found[3] is None  # from the end
+    assert found[4] == "RangeError: row 0 has label 0.5 of 3 classes"
+
+
+WRONG = """
+const tried = (options) => {
+  try {
+    createStep(options);
+    return "";
+  } catch (error) {
+    return `${error.name}: ${error.message}`;
+  }
+};
+const batches = [0, 1.5, NaN, null, "7", Infinity, 7];
+console.log(JSON.stringify([
+  ...batches.map((batch) => tried({ batch })),
+  ...[new Float64Array(3), null].map((W0) => tried({ state: { W0 } })),
+]));
+"""
+
+
+@needs_node
+def test_a_wrong_batch_or_state_is_an_error(tmp_path):
+    _, step = classifier()
+    path = tmp_path / "wrong.mjs"
+    path.write_text(tg.trace(step, X, Y).javascript + WRONG, encoding="utf-8")
+    found = json.loads(subprocess.run([NODE, path], check=True, capture_output=True, text=True).stdout)
+    batches = [f"RangeError: batch {batch}" for batch in ("0", "1.5", "NaN", "null", "7", "Infinity")]
+    assert found == [*batches, "", *["RangeError: state.W0 must have length 8"] * 2]
 
 
 NAMES = [
@@ -247,6 +329,12 @@ NAMES = [
     "q",
     "_",
     "__proto__",
+    "constructor",
+    "toString",
+    "n1",
+    "ﬀ",
+    "ℵ",
+    "inputs$",
 ]
 
 

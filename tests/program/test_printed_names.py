@@ -261,3 +261,11 @@ def test_a_variable_goes_before_a_dictionary():
     V = number(2.0, None)
     held = {"weight": V}
     assert lines(tg.source(V * V * held["weight"]))[0] == "def step(V):"
+
+
+def test_the_name_of_fixed_weights_can_stand_in_a_program():
+    weights = tg.Tensor([1.0, 2.0, 3.0], name="a b")
+    program = tg.trace(
+        lambda z, y: tg.losses.softmax_cross_entropy(z, y, weight=weights), np.ones((4, 3)), np.array([0, 1, 2, 1])
+    )
+    assert "def step(z, y, a_b):" in program.source

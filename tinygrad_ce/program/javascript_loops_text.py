@@ -40,7 +40,7 @@ RESERVED = {*re.findall(
     arguments await break case catch class const continue debugger default delete do else enum eval export
     extends false finally for function if implements import in instanceof interface let new null package private
     protected public return static super switch this throw true try typeof undefined var void while with yield
-    Infinity NaN Math Number RangeError batch state numbers step
+    Infinity NaN Math Number RangeError batch state inputs buffers numbers step
     """,
 ), *STAGES, *ARRAYS.values()}  # fmt: skip
 BINARY: dict[type[ast.AST], tuple[str, int]] = {
@@ -50,7 +50,7 @@ BINARY: dict[type[ast.AST], tuple[str, int]] = {
     ast.Add: ("+", 6), ast.Sub: ("-", 6), ast.Mult: ("*", 7), ast.Div: ("/", 7), ast.Mod: ("%", 7), ast.Pow: ("**", 9),
 }  # fmt: skip
 TEXT = r"""(`.*?`|"(?:[^"\\]|\\.)*"|//.*)"""  # which keeps its spaces
-SPACES = re.compile(rf"{TEXT}| ([-+]) (?![-+])"), re.compile(rf"{TEXT}| *([*/%=<>?:&|,;(){{}}!]) *")
+SPACES = re.compile(rf"{TEXT}| ([-+]=?) (?![-+])"), re.compile(rf"{TEXT}| *([*/%=<>?:&|,;(){{}}!]) *")
 CONDITIONAL, UNARY, CLOSED = 1, 8, 10
 TEMPLATES = {
     "either": "{} ? {} : {}",
@@ -90,7 +90,7 @@ def functions() -> dict[str, tuple[list[str], str]]:
     """Of each function of kernels.js its parameters and its text: with its constants, without comments and spaces."""
     text = files("tinygrad_ce.program").joinpath("kernels.js").read_text(encoding="utf-8")
     text = re.sub(r"^ *//.*\n|^ +", "", text, flags=re.MULTILINE)
-    text = "".join(f"{squeezed(line)}\n" for line in text.splitlines())
+    text = re.sub(r";?\n(?=\})", "", "".join(f"{squeezed(line)}\n" for line in text.splitlines()))
     found = re.findall(r"^((?:const .*\n)*function (\w+)\((.*?)\)\{\n(?:.+\n)*)", text, flags=re.MULTILINE)
     return {name: (parameters.split(","), whole) for whole, name, parameters in found}
 

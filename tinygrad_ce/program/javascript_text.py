@@ -32,7 +32,7 @@ HEADER = """\
 LETTERS = "abcdefghrstuvwxyz"  # but those of the loops
 BATCH, BEGIN, SIZES = "BATCH$", "BEGIN$", "SIZES$"  # what is filled in at the end; no name of Python has a `$`
 WIDTH = 118
-PRIMES = (37, 41, 53)  # sizes of a batch that nothing else in a network has, in all likelihood
+PROBES = (37, 46, 53)  # sizes of a batch that nothing else in a network has, in all likelihood; odd and even ones
 VARYING = re.compile(r'"(?:[^"\\]|\\.)*"|(?<=[<] )\d+(?=;)|(?<![\w.$])[^\W\d]\w*\$?')  # a text, a length, a name
 NUMBER = re.compile(r"(?<![\w.$])\d+(?:\.\d+)?(?:e[-+]?\d+)?(?![\w.$])")
 
@@ -64,6 +64,10 @@ def stages_of(plan: Lowered) -> tuple[dict[str, str], dict[str, str], dict[str, 
             now = len(STAGES) - 1 if written(s) & state else max([now, *sections])
             stages[STAGES[now]].append(s)
         end = s.end_lineno or s.lineno
+    seen = Counter(n.id for n in ast.walk(run) if isinstance(n, ast.Name))
+    for loop in [n for n in ast.walk(run) if isinstance(n, ast.For) and n is not steps]:
+        loop.body = stored_directly(loop.body, seen)
+    stages = {stage: stored_directly(loops, seen) for stage, loops in stages.items()}
     return constants, dict(zip(numbers, plan.numbers, strict=True)), stages
 
 
@@ -71,6 +75,11 @@ def written(s: ast.AST) -> set[str]:
     """The arrays into which a piece of the loops writes elements."""
     targets = (t for n in ast.walk(s) for t in (*getattr(n, "targets", ()), getattr(n, "target", None)))
     return {ast.unparse(t.value) for t in targets if isinstance(t, ast.Subscript)}
+
+
+def changed(s: ast.AST) -> set[str]:
+    """The arrays and numbers that a piece of the loops changes."""
+    return written(s) | {n.id for n in ast.walk(s) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
 
 
 def names_in(node: ast.AST) -> set[str]:
@@ -82,15 +91,34 @@ def independent(s: ast.stmt) -> list[ast.stmt]:
     """A loop as several, one for what shares nothing with the rest: two parameters that are updated in one loop."""
     if not isinstance(s, ast.For) or not all(isinstance(x, ast.Assign) for x in s.body):
         return [s]
-    stored = (n for x in s.body for n in ast.walk(x) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store))
-    changed = written(s) | {n.id for n in stored}
+    touched = set().union(*map(changed, s.body))
     groups: list[tuple[set[str], list[ast.stmt]]] = []
     for x in s.body:
-        mine = names_in(x) & changed
+        mine = names_in(x) & touched
         near = [group for group in groups if group[0] & mine]
         groups = [group for group in groups if not group[0] & mine]
         groups.append((mine.union(*(names for names, _ in near)), [y for _, ys in near for y in ys] + [x]))
     return [ast.For(s.target, s.iter, body, []) for _, body in groups]
+
+
+def stored_directly(statements: Sequence[ast.stmt], seen: Counter[str]) -> list[ast.stmt]:
+    """Statements of one level, a number that is computed only to be stored written where it is stored.
+
+    seen: how often each name occurs in all loops. It stays where it is if what it is computed from changes meanwhile.
+    """
+    kept = [*statements]
+    for s in statements:
+        match s:
+            case ast.Assign(targets=[ast.Name(id=name)]) if seen[name] == 2:
+                later = kept[kept.index(s) + 1 :]
+                store = next((x for x in later if isinstance(x, ast.Assign) and ast.unparse(x.value) == name), None)
+                if store is None or not isinstance(store.targets[0], ast.Subscript):
+                    continue
+                between = later[: later.index(store)]
+                if not names_in(s.value) & set().union(*map(changed, between)):
+                    kept[kept.index(store)] = ast.Assign(store.targets, s.value)
+                    kept.remove(s)
+    return kept
 
 
 class Alike:
@@ -154,9 +182,10 @@ def module(plan: Lowered) -> str:
         body += [*(line for lines in loops for line in alike.lines(lines)), " }"]
         calls.append(f"{stage}({'numbers' if numbers else ''}); ")
     step = f" const step = ({'numbers' if formulas else ''}) => {{ {''.join(calls)}}};"
+    begin = arrays(plan, translate)
     head = HEADER.format(numbers=numbers_of(formulas.values()))
     head += "".join(functions()[name][1] for name in with_dependencies(translate.calls))
-    lines = [head + arrays(plan, translate), *alike.functions, *body, step, *handed_out(plan, translate)]
+    lines = [head + begin, *alike.functions, *body, step, *handed_out(plan, translate)]
     return "\n".join(lines) + "\n"
 
 
@@ -175,34 +204,44 @@ def arrays(plan: Lowered, translate: Translator) -> str:
         ARRAYS[b.dtype.name]: f"${k}" for k, b in enumerate({ARRAYS[b.dtype.name]: b for b in plan.buffers}.values())
     }
     rows = [f"{maker} = (size) => new {array}(size)" for array, maker in makers.items()]
-    shared = []
+    state = []
     for b in plan.buffers:
         name, array = translate.name(b.name), ARRAYS[b.dtype.name]
         new = f"{makers[array]}({1 if b.name in translate.single_sums else b.size})"
         if b.role == "state":
-            shared.append(f"{entry(key_of(b), name)} = {new}")
+            state.append((b, name, new))
         elif b.role == "fixed" and b.name in used:
             numbers = [number_text(x) for x in fixed(b)]
             new = f"{new}.fill({numbers[0]})" if len({*numbers}) == 1 else f"{array}.from([{', '.join(numbers)}])"
             rows.append(f"{name} = {new}")
         elif b.name in used or b.role in ("input", "random"):
             rows.append(f"{name} = {new}")
-    lines = [f" const {', '.join(rows)};", *([f" const {{ {', '.join(shared)} }} = state;"] if shared else [])]
+    lines = [f" const {', '.join(rows)};"]
+    if state:
+        translate.calls.add("shared")
+        made = ", ".join(entry(key_of(b), new) for b, _, new in state)
+        names = ", ".join(entry(key_of(b), name) for b, name, _ in state)
+        lines += [f" state = shared({{ {made} }}, state);", f" const {{ {names} }} = state;"]
+    else:
+        lines += [" state = {};"]
     head = f"export function createStep({{ batch = {BATCH}, state = {{}} }} = {{}}) {{\n{BEGIN}\n"
     return head + "\n".join(lines)
 
 
 def handed_out(plan: Lowered, translate: Translator) -> list[str]:
     """The end of the factory: what it answers with."""
-    groups: dict[str, list[str]] = {"inputs": [], "state": [], "buffers": ["...$inputs", "...$state"]}
+    groups: dict[str, list[str]] = {"inputs": [], "buffers": ["...inputs", "...state"]}
     for b in plan.buffers:
-        group = {"input": "inputs", "random": "inputs", "state": "state", "temporary": "buffers"}.get(b.role)
+        group = {"input": "inputs", "random": "inputs", "temporary": "buffers"}.get(b.role)
         if group and not b.name.endswith("_part"):
             groups[group].append(entry(key_of(b), translate.name(b.name)))
     outputs = ", ".join(entry(name, translate.name(b.name)) for name, (b, _) in plan.outputs.items())
-    rows = [f" const ${group} = {{ {', '.join(names)} }};" for group, names in groups.items()]
-    named = ", ".join(f"{group}: ${group}" for group in groups)
-    return [*rows, f" return {{ batch, {named}, outputs: {{ {outputs} }}, {', '.join(STAGES)}, step }};", "}"]
+    rows = [f" const {group} = {{ {', '.join(names)} }};" for group, names in groups.items()]
+    return [
+        *rows,
+        f" return {{ batch, inputs, state, buffers, outputs: {{ {outputs} }}, {', '.join(STAGES)}, step }};",
+        "}",
+    ]
 
 
 def key_of(buffer: Buffer) -> str:
@@ -224,14 +263,17 @@ def javascript(plan: Lowered, batch: int, resized: Callable[[int], Lowered]) -> 
     batch: the rows of its examples. resized: the loops for other numbers of rows. Where those are others, or the step
     refuses, the module has this size only, and says why. CannotLower for a function without JavaScript.
     """
+    own = module(plan)
     try:
-        text = parametrized({rows: module(resized(rows)) for rows in PRIMES} | {batch: module(plan)})
+        if module(resized(batch)) != own:
+            raise CannotLower("it does something else now than when it was traced", "trace it again")
+        text = parametrized({rows: module(resized(rows)) for rows in PROBES} | {batch: own})
         return finished(text, batch, f"any number of rows, {batch} if none is given")
     except Exception as error:  # whatever the user's step raises for arrays of other lengths
         reason = " ".join(str(error).split())
         message = number_text(f"this step was traced with batch {batch} and has no other: {reason}")
         check = f" if (batch !== {batch}) throw new RangeError({message});\n"
-        return finished(module(plan).replace(f"{BEGIN}\n", check, 1), batch, f"{batch}")
+        return finished(own.replace(f"{BEGIN}\n", check, 1), batch, f"{batch}")
 
 
 def finished(text: str, batch: int, sizes: str) -> str:
@@ -251,7 +293,7 @@ def folded(line: str) -> list[str]:
 def parametrized(texts: dict[int, str]) -> str:
     """One text for every size of the batch, from those for some: numbers that differ become formulas of it."""
     first, *others = skeletons = {rows: NUMBER.sub("#", text) for rows, text in texts.items()}
-    if any(skeletons[rows] != skeletons[first] for rows in others if rows in PRIMES):
+    if any(skeletons[rows] != skeletons[first] for rows in others if rows in PROBES):
         raise CannotLower("its loops are others for other numbers of rows")
     # The size of the examples may be that of a layer, too, by chance: other loops share a nest then.
     sizes = [rows for rows in texts if rows > 1 and skeletons[rows] == skeletons[first]]
@@ -265,7 +307,8 @@ def parametrized(texts: dict[int, str]) -> str:
     new = iter([name(formula(column, sizes)) for column in columns])
     text = NUMBER.sub(lambda _: next(new), texts[first])
     constants = ", ".join(f"{name} = {formula}" for formula, name in names.items())
-    return text.replace(f"{BEGIN}\n", f" const {constants};\n" if names else "", 1)
+    check = ' if (!Number.isInteger(batch) || batch < 1) throw new RangeError("batch " + batch);\n'
+    return text.replace(f"{BEGIN}\n", check + (f" const {constants};\n" if names else ""), 1)
 
 
 def formula(column: Sequence[str], sizes: Sequence[int]) -> str:
@@ -280,7 +323,7 @@ def formula(column: Sequence[str], sizes: Sequence[int]) -> str:
     start = values[0] - slope * sizes[0]
     if slope.is_integer() and all(x == start + slope * n for x, n in zip(values, sizes, strict=True)):
         product = "batch" if slope == 1 else f"{int(slope)} * batch"
-        return product if start == 0 else f"({product} {'-' if start < 0 else '+'} {abs(int(start))})"
+        return product if start == 0 else f"({product} {'-' if start < 0 else '+'} {number_text(abs(start))})"
     for p, q in itertools.product((0, 1, -1, -2, 2), repeat=2):
         factors = [x / (n**p * (n - 1.0) ** q) for x, n in zip(values, sizes, strict=True)]
         if max(factors) - min(factors) <= 8e-16 * abs(factors[0]):

@@ -43,11 +43,21 @@ function accurate_sum(numbers) {
   return Math.abs(sum) < Infinity ? sum + lost : sum;
 }
 
+// The state of a step: those of its own arrays which another one does not give. A parameter may be called "constructor".
+function shared(own, given) {
+  for (const name in own) {
+    const array = Object.hasOwn(given, name) ? given[name] : own[name], { length } = own[name];
+    if (array?.length !== length) throw new RangeError(`state.${name} must have length ${length}`);
+    own[name] = array;
+  }
+  return own;
+}
+
 // The label of a row; -1 if it is ignored.
 function label_of(y, i, classes, ignoring, ignored) {
   const label = y[i];
   if (ignoring && label === ignored) return -1;
-  if (label >= 0 && label < classes) return label;
+  if (label >= 0 && label < classes && label % 1 === 0) return label;
   throw new RangeError(`row ${i} has label ${label} of ${classes} classes`);
 }
 

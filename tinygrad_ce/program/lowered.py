@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tinygrad_ce.program.ir import Function, Value
@@ -50,6 +50,14 @@ def lowered(program: Function, batched: bool = False) -> Lowered:
 
 
 _lowered: dict[Any, Lowered] = {}
+
+
+def lowered_alone(program: Function) -> Lowered:
+    """The loops of a program with its own values in the buffers: fixed numbers of programs that are alike differ."""
+    plan = lowered(program)
+    mine = dict(zip(plan.inputs, program.inputs, strict=True))
+    buffers = [b if b.value is None else replace(b, value=mine[b.value]) for b in plan.buffers]
+    return replace(plan, buffers=buffers, inputs=program.inputs)
 
 
 def _lower(program: Function, batched: bool) -> Lowered:

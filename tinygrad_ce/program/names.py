@@ -6,6 +6,7 @@ import builtins
 import keyword
 import re
 import sys
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from inspect import CO_OPTIMIZED
 from types import FrameType, FunctionType, ModuleType
@@ -48,6 +49,7 @@ class Names:
 
 def tidy(name: str) -> str:
     """A name that can stand in a program: `layers.0.W` becomes `W0`, `x1*w1` becomes `x1w1`."""
+    name = unicodedata.normalize("NFKC", name)  # as Python reads it
     path = re.fullmatch(r"\w+(\.\w+)+", name)
     words = name.split(".") if path else name.split()
     words = ["".join(c for c in word if f"_{c}".isidentifier()) for word in words]

@@ -40,6 +40,7 @@ class FileText:
         self.imports: set[str] = set()
         self.literals: dict[str, str] = {}  # by their text, the names of constants
         self.numbers: list[str] = []
+        self.number_names: list[str] = []
         self.names = Names(*plan.names.taken)
         self.printed = lines_of(plan.function)
 
@@ -105,7 +106,7 @@ class FileText:
 
     def number_read(self, k: int) -> str:
         """The line that takes one of the step's numbers, with its formula."""
-        name, formula = self.number_name(k), self.numbers[k]
+        name, formula = self.number_names[k], self.numbers[k]
         line = f"{name} = numbers[{len(self.numbers)} * s + {k}]" if len(self.numbers) > 1 else f"{name} = numbers[s]"
         return line if name == formula else f"{line}  # {formula}"
 
@@ -246,7 +247,7 @@ class FileText:
     def literal(self, number: Any, dtype: np.dtype[Any]) -> str:
         """A number of this dtype; of some, a name for it, because a literal would be of another."""
         if isinstance(number, Number):
-            name = self.number_name(self.number(number.text))
+            name = self.number_names[self.number(number.text)]
             return name if dtype == np.float64 else f"{dtype_text(dtype)}({name})"
         if dtype == np.bool_:
             return repr(bool(number))
@@ -273,11 +274,8 @@ class FileText:
         """The place of a formula among the numbers that each step is given."""
         if text not in self.numbers:
             self.numbers.append(text)
+            self.number_names.append(text if text.isidentifier() else self.names.numbered("n"))
         return self.numbers.index(text)
-
-    def number_name(self, k: int) -> str:
-        """What such a number is called in the loops."""
-        return self.numbers[k] if self.numbers[k].isidentifier() else f"number_{k}"
 
 
 def _argument(x: Any) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ class Program(Function):
     step: Callable[..., Any] | None = None  # what was traced, with which examples
     examples: Sequence[Any] = ()
     models: Sequence[Module] | None = None
+    modes: Sequence[tuple[Module, bool]] = ()  # of their modules, whether each was in training
 
     @classmethod
     def of(cls, function: Function) -> Program:
@@ -74,10 +76,10 @@ class Program(Function):
         """
         from tinygrad_ce.program.abstract import FUNCTIONS, CannotLower
         from tinygrad_ce.program.javascript_text import javascript
-        from tinygrad_ce.program.lowered import lowered
+        from tinygrad_ce.program.lowered import lowered_alone
 
         try:
-            return javascript(lowered(self), self.rows, lambda rows: lowered(self.with_rows(rows)))
+            return javascript(lowered_alone(self), self.rows, lambda rows: lowered_alone(self.with_rows(rows)))
         except CannotLower as error:
             known = ", ".join(sorted(FUNCTIONS))
             raise CannotLower(f"{error}. In a body these functions of NumPy become JavaScript: {known}") from error
@@ -92,7 +94,7 @@ class Program(Function):
         if self.step is None or not self.rows:
             raise TraceError("only a step that was traced, with examples that have rows, can be traced with others")
         step, examples = self.step, [_repeated(x, rows) if _rows(x) == self.rows else x for x in self.examples]
-        with warnings.catch_warnings(), np.errstate(all="ignore"):
+        with warnings.catch_warnings(), np.errstate(all="ignore"), _in_modes(self.modes):
             warnings.simplefilter("ignore")  # the rows are made up
             return trace_step(step, *examples, models=models_of(step) if self.models is None else self.models)
 
@@ -136,7 +138,22 @@ def trace(step: Callable[..., Any], *examples: Any, models: Sequence[Module] | N
     """
     program = Program.of(trace_step(step, *examples, models=models))
     program.step, program.examples, program.models = step, examples, models
+    traced = models_of(step) if models is None else models
+    program.modes = [(module, module.training) for model in traced for module in model.modules()]
     return program
+
+
+@contextmanager
+def _in_modes(modes: Sequence[tuple[Module, bool]]) -> Iterator[None]:
+    """Have these modules in training, or in evaluation, meanwhile."""
+    before = [module.training for module, _ in modes]
+    for module, training in modes:
+        module.training = training
+    try:
+        yield
+    finally:
+        for (module, _), training in zip(modes, before, strict=True):
+            module.training = training
 
 
 def _rows(example: Any) -> int:

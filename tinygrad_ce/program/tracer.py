@@ -200,7 +200,7 @@ class Tracer(Writer):
                 name = f"{symbol}_{self.updating}" if self.section == "update" else symbol
                 self.input(x, Value(self.free(name), for_reading(x.data), "state", variable=x, local=symbol))
         elif id(x) not in self.values:  # weights that are an input of the step, or computed in it, are not fixed
-            self.input(x, Value(self.free(x.name or "constant"), x.data, "fixed"))
+            self.input(x, Value(self.free(tidy(x.name or "constant")), x.data, "fixed"))
         return x
 
     def write(self, inner: Any, variable: Tensor, new: Any) -> None:
