@@ -1,5 +1,11 @@
 """Arrays that a step makes, or that stand beside it, are constants of its program; what changes is noticed."""
 
+import threading
+from array import array as array_of_python
+from collections import ChainMap, UserDict
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
+
 import numpy as np
 import pytest
 from program.loops_as_python import jitted, loops_as_python
@@ -134,11 +140,29 @@ def test_a_constant_has_the_name_that_the_step_has_for_it():
 # ---- what changes between two calls takes effect
 
 
+class Table:
+    def __init__(self):
+        self.rows = [1.0, 2.0]
+
+    def __getitem__(self, k):
+        return self.rows[k]
+
+    def __getattr__(self, name):
+        return table[1]
+
+
 class Holder:
     def __init__(self):
         self.scale = np.array([1.0, 2.0, 3.0])
         self.tables = {"first": [np.array([0, 1])]}
         self.fixed = tg.Tensor([1.0, 1.0, 1.0])
+        self.objects = np.array([None, [np.ones(3)]], dtype=object)
+        self.user_dict, self.chain = UserDict(a=np.ones(3)), ChainMap({"a": 2.0})
+        self.numbers, self.bytes = array_of_python("d", [1.0, 2.0, 3.0]), memoryview(np.ones(3))
+        self.of_context, self.local = ContextVar("of_context"), threading.local()
+        self.of_context.set(2.0)
+        self.local.factor = 2.0
+        self.table = Table()
 
 
 @pytest.fixture(autouse=True)
@@ -174,6 +198,15 @@ CHANGES = {
     "another dtype": (lambda x: x * table, narrower),
     "an attribute": (lambda x: x * holder.scale, lambda: holder.scale.fill(7.0)),
     "an array in containers": (lambda x: x[:, holder.tables["first"][0]], lambda: holder.tables["first"][0].fill(-1)),
+    "an array of objects": (lambda x: x * holder.objects[1][0], lambda: holder.objects[1][0].fill(7.0)),
+    "a dictionary of collections": (lambda x: x * holder.user_dict["a"], lambda: holder.user_dict["a"].fill(7.0)),
+    "a chain of dictionaries": (lambda x: x * holder.chain["a"], lambda: holder.chain.update(a=7.0)),
+    "an array of Python": (lambda x: x * np.asarray(holder.numbers), lambda: holder.numbers.__setitem__(0, 7.0)),
+    "a memoryview": (lambda x: x * np.asarray(holder.bytes), lambda: holder.bytes.__setitem__(0, 7.0)),
+    "a variable of a context": (lambda x: x * holder.of_context.get(), lambda: holder.of_context.set(7.0)),
+    "a variable of a thread": (lambda x: x * holder.local.factor, lambda: setattr(holder.local, "factor", 7.0)),
+    "an item of an object": (lambda x: x * holder.table[0], lambda: holder.table.rows.__setitem__(0, 7.0)),
+    "an attribute that is computed": (lambda x: x * holder.table.anything, in_place),
     "a tensor": (lambda x: x * holder.fixed, lambda: holder.fixed.data.fill(3.0)),
     "a tensor's array": (lambda x: x * holder.fixed, lambda: setattr(holder.fixed, "data", np.array([4.0, 5.0, 6.0]))),
 }
@@ -192,6 +225,26 @@ def test_a_change_of_an_array_beside_the_step_takes_effect(name):
     assert after.dtype == expected_after.dtype
     assert not np.array_equal(before, after)
     assert all(isinstance(program, Compiled) for program in compiled.programs.values())
+
+
+@jitted
+def test_numbers_of_an_object_of_an_installed_package():
+    preprocessing = pytest.importorskip("sklearn.preprocessing")
+    scaler = preprocessing.StandardScaler().fit(X)
+    compiled = tg.compile(lambda x: (x - scaler.mean_) / scaler.scale_)
+    for data in (X, 3 * X + 1):
+        scaler.fit(data)
+        np.testing.assert_allclose(compiled(X), scaler.transform(X), rtol=1e-12)
+
+
+@jitted
+def test_one_compiled_step_in_many_threads():
+    w = np.random.default_rng(0).normal(size=(60, 60))
+    compiled = tg.compile(lambda x: np.tanh(x @ w).sum(axis=1))
+    batches = np.random.default_rng(1).normal(size=(50, 300, 60))
+    with ThreadPoolExecutor(8) as pool:
+        for found, x in zip(pool.map(compiled, batches), batches, strict=True):
+            np.testing.assert_allclose(found, np.tanh(x @ w).sum(axis=1), rtol=1e-9)
 
 
 @jitted

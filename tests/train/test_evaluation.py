@@ -6,7 +6,9 @@ import sklearn.metrics
 from train.trainings import X, Y, every_loss, trainer, trainer_and_targets
 
 from tinygrad_ce import nn
+from tinygrad_ce.losses import softmax_cross_entropy
 from tinygrad_ce.train import History
+from tinygrad_ce.train.metrics import RunningMetrics
 
 # ---- metrics
 
@@ -194,3 +196,17 @@ def test_long_names_and_dollars_stay_labels():
 def test_a_boundary_refuses_labels_that_are_no_classes():
     with pytest.raises(ValueError, match="class indices"):
         trainer().plot_boundary(X, Y + 7)
+
+
+def test_the_mean_loss_has_the_same_bits_however_an_epoch_is_cut():
+    """The clock cuts a compiled epoch into portions; a plateau schedule and early stopping compare the last bits."""
+    rng = np.random.default_rng(0)
+    losses, scores, targets = rng.random(40), rng.normal(size=(40, 3, 2)), rng.integers(0, 2, (40, 3))
+    found = []
+    for portion in (1, 7, 25, 40):
+        metrics = RunningMetrics("classes", softmax_cross_entropy)
+        for k in range(0, 40, portion):
+            part = slice(k, k + portion)
+            metrics.add_many(losses[part], scores[part], targets[part])
+        found.append(metrics.figures()["loss"])
+    assert len({*found}) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array as array_of_python
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
@@ -105,11 +106,13 @@ class Settings:
         return None
 
 
+BUFFERS = (array_of_python, bytearray, memoryview)
 PLAIN = (int, float, complex, bool, str, bytes, type(None), np.generic)
 
 
 def _copied(value: Any) -> Any:
     """A copy of a container or an array; anything else is itself."""
+    value = _opened(value)
     if _is_array(value):
         return _Snapshot(value)
     if isinstance(value, dict):
@@ -134,7 +137,13 @@ class _Snapshot:
 
 
 def _is_array(value: Any) -> bool:
-    return hasattr(type(value), "__array__") and not isinstance(value, np.generic)
+    has_numbers = hasattr(type(value), "__array__") or isinstance(value, BUFFERS)
+    return has_numbers and not isinstance(value, np.generic)
+
+
+def _opened(value: Any) -> Any:
+    """An array of objects as a list: its bytes are those of addresses, not of what may change there."""
+    return [value.shape, *value.flat] if isinstance(value, np.ndarray) and value.dtype == object else value
 
 
 def _is_read_anew(value: Any) -> bool:
@@ -150,6 +159,7 @@ def _facts(value: Any) -> Any:
 
 def _is_alike(old: Any, new: Any) -> bool:
     """Whether a step that has seen the old value, or its copy, would do the same with the new one."""
+    new = new if old is np.ndarray else _opened(new)
     if isinstance(old, _Snapshot):
         return old.is_of(new)
     if old is new or isinstance(new, np.ndarray):

@@ -6,6 +6,7 @@ import builtins
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from functools import lru_cache, partial
 from pathlib import Path
 from types import CodeType, FunctionType, MethodType, ModuleType
@@ -31,7 +32,10 @@ READ_ANEW = (
     "variables",
 )  # of modules and optimizers
 OURS = ("tinygrad_ce", "numpy")
-HOLDERS = ("types", "argparse")  # SimpleNamespace, Namespace: classes of Python's own that hold values of the user's
+# Modules of Python whose classes hold values of the user's: SimpleNamespace, Namespace, threading.local, UserDict.
+HOLDERS = ("types", "argparse", "_thread", "collections")
+NUMBERS = (np.ndarray, np.generic, int, float, complex)
+UNCALLED = ("__init__", "__new__", "__del__", "__repr__", "__str__")  # by a step that uses an object which is there
 
 
 def places_of(step: Any) -> list[Place]:
@@ -62,7 +66,8 @@ def _search(step: Callable[..., Any]) -> tuple[list[Place], set[str]]:
         seen = _seen_by(label, thing, mentioned)
         found += seen
         waiting += [(name, look()) for name, look in seen]
-        if _is_open(thing) and not isinstance(thing, (Module, Optimizer, FunctionType, type)):
+        whole = isinstance(thing, (Module, Optimizer, FunctionType, ModuleType, type))
+        if hasattr(thing, "__dict__") and not whole and type(thing).__module__ != "collections":
             unread |= {f"{label}.{name}": name for name in vars(thing)}
     return [
         (label, look) for label, look in found if unread.get(label) is None or unread[label] in mentioned
@@ -82,6 +87,8 @@ def _seen_by(label: str, thing: Any, mentioned: set[str]) -> list[Place]:
         return [(label, partial(getattr, thing, "body")), *rules]
     if isinstance(thing, MethodType):
         return [(label, partial(_itself, part)) for part in (thing.__func__, thing.__self__)]
+    if isinstance(thing, ContextVar):
+        return [(label, partial(thing.get, None))]
     if isinstance(thing, partial):
         return [(label, partial(_itself, part)) for part in (thing.func, *thing.args, *thing.keywords.values())]
     wrapped = [getattr(thing, name, None) for name in ("__func__", "__wrapped__", "fget", "func")]
@@ -108,7 +115,9 @@ def _seen_by_function(function: FunctionType, mentioned: set[str]) -> list[Place
 
 def _seen_by_class(cls: type) -> list[Place]:
     found = [(base.__name__, partial(_itself, base)) for base in cls.__mro__[1:] if not _is_foreign(base.__module__)]
-    return found + _attributes(cls.__name__, vars(cls), lambda name: not _is_pythons(name) or name == "__call__")
+    return found + _attributes(
+        cls.__name__, vars(cls), lambda name: not _is_pythons(name) or _is_method(vars(cls), name)
+    )
 
 
 def _seen_by_object(label: str, thing: Any) -> list[Place]:
@@ -117,8 +126,16 @@ def _seen_by_object(label: str, thing: Any) -> list[Place]:
     found = [] if _is_foreign(cls.__module__) else [(cls.__name__, partial(_itself, cls))]
     slots = [name for base in cls.__mro__ for name in _slots(base)]
     found += [(f"{label}.{name}", partial(getattr, thing, name, None)) for name in slots if not _is_pythons(name)]
+    if not _is_open(thing):  # a scaler of scikit-learn: its numbers, and nothing behind them
+        own = getattr(thing, "__dict__", {})
+        return found + _entries(label, own, {name for name in [*own] if isinstance(own[name], NUMBERS)})
     hidden = READ_ANEW if isinstance(thing, (Module, Optimizer)) else ()
-    return found + (_attributes(label, vars(thing), lambda name: name not in hidden) if _is_open(thing) else [])
+    return found + _attributes(label, vars(thing), lambda name: name not in hidden)
+
+
+def _is_method(owner: Any, name: str) -> bool:
+    """Whether it is a method that Python calls by itself: `__getitem__`, `__getattr__`, `__call__`."""
+    return isinstance(owner[name], FunctionType) and name not in UNCALLED
 
 
 def _slots(cls: type) -> Iterator[str]:

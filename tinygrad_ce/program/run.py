@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 from collections.abc import Callable
 from inspect import signature
+from threading import RLock
 from typing import Any
 
 import numpy as np
@@ -201,12 +202,17 @@ class CompiledStep(ProgramCache):
     def __init__(self, step: Callable[..., Any]) -> None:
         super().__init__(step)
         self.step = step
+        self.alone = RLock()  # its memory and the models are those of one call at a time
         self.changes = 0  # of the step's settings, each of which compiles it anew
 
     def __call__(self, *arrays: Any, **named: Any) -> Any:
         if named:
             arrays = signature(self.step).bind(*arrays, **named).args
         given = [plain_array(x) for x in arrays]
+        with self.alone:
+            return self._call(given)
+
+    def _call(self, given: list[Array]) -> Any:
         changed = self.changed()
         if changed is not None:
             self.changes += 1

@@ -86,8 +86,12 @@ def _gathered(plan: Schedule, b: Buffer) -> list[Access]:
     """The accesses by which a batch is gathered; random numbers are copied by the first thread."""
     if is_halved(plan, b):
         return [Access(b, True, thread=half, half=half) for half in (0, 1)]
-    rows = b.shape[0] if b.role == "input" and b.shape and b.shape[0] >= MIN_ROWS else None
-    return [Access(b, True, rows, None if rows else 0)]
+    return [Access(b, True, b.shape[0])] if is_gathered_by_all(b) else [Access(b, True, thread=0)]
+
+
+def is_gathered_by_all(b: Buffer) -> bool:
+    """Whether each thread gathers rows of its own, as many as it has of a loop; else the first gathers all."""
+    return b.role == "input" and bool(b.shape) and b.shape[0] >= MIN_ROWS
 
 
 def is_halved(plan: Schedule, b: Buffer) -> bool:

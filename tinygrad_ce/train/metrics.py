@@ -110,8 +110,8 @@ class RunningMetrics:
                 self.add(*batch)
             return
         divisors = np.array([y.shape[1]] * len(y) if self.by_rows else self._divisors(y, predictions[0]), float)
-        self.loss += float(losses.astype(float) @ (np.ones(len(y)) if self.adds else divisors))
-        self.divisor += float(divisors.sum())
+        self.loss = _added(self.loss, losses.astype(float) * (1.0 if self.adds else divisors))
+        self.divisor = _added(self.divisor, divisors)
         self._count_correct(predictions.reshape(-1, *predictions.shape[2:]), y.reshape(-1, *y.shape[2:]))
 
     def _divisors(self, y: Array, predictions: Any) -> list[float]:
@@ -149,3 +149,8 @@ def single_number(loss: Any) -> float:
     if array.size != 1:
         raise ValueError(f'the loss has shape {array.shape}, and training needs one number: use reduction="mean"')
     return float(array.item())
+
+
+def _added(total: float, numbers: Array) -> float:
+    """The sum from left to right: the same bits, however the clock has cut an epoch into portions."""
+    return float(np.add.accumulate(np.concatenate([[total], numbers]))[-1])
