@@ -76,7 +76,7 @@ def _answers(graph: Graph, inputs: list[np.ndarray], by_numba: bool) -> Iterator
 def _run(program: Program) -> list[Any]:
     """What the text of a program gives."""
     names: dict[str, Any] = {}
-    exec(program.source, names)
+    exec(program.text(exact=True), names)
     with np.errstate(all="ignore"):
         return [*names["step"](*(x.example for x in program.inputs))]
 

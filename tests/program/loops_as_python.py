@@ -185,8 +185,8 @@ def recorded(training, steps):
 def printed(training, steps):
     """The printed step with nothing but NumPy; what it gives for the parameters is what it is given next."""
     program, names = training.program(), {}
-    assert "tinygrad_ce" not in program.source
-    exec(program.source, names)
+    assert "tinygrad_ce" not in program.text(exact=True)
+    exec(program.text(exact=True), names)
     kept = {x: x.variable.data.copy() for x in program.inputs if x.variable is not None}
     numbers = [read(steps) for read in program.numbers.values()]
     found = []

@@ -62,7 +62,7 @@ def test_gradients_of_random_graphs_are_the_same_in_every_way(graph, seed):
     loss = run_graph(graph, given.inputs, *given.batches[0])
     expected = dict(zip((f"d_{x.name}" for x in given.inputs), tg.gradients(loss, given.inputs), strict=True))
     program, names = simplified(Program.of_loss(loss)), {}
-    exec(program.source, names)
+    exec(program.text(exact=True), names)
     with loops_as_python():
         found = [program.run(*examples(program)), Compiled(program).step(*examples(program))]
     found.append(names["step"](*examples(program)))

@@ -86,7 +86,7 @@ def as_printed(step, *examples):
     """The printed text, given what it asks for; what it answers is written back."""
     program = tg.trace(step, *examples)
     namespace = {}
-    exec(program.source, namespace)
+    exec(program.text(exact=True), namespace)
 
     def run(*arrays):
         given = iter(arrays)

@@ -242,7 +242,7 @@ def test_other_numbers_for_the_names_of_a_formula():
 def test_the_textbook_form_of_the_cross_entropies():
     z, y = wanted([[1.0, 2.0, 0.5], [0.1, 0.2, 0.3]], "z"), np.array([2, 0])
     graph = read(tg.losses.softmax_cross_entropy(z, y))
-    assert graph.loss.formula.readable.text == "(-np.log(softmax(z))[np.arange(2), y]).mean()"
+    assert graph.loss.formula.readable.text == "-np.log(softmax(z)[np.arange(2), y]).mean()"
     p = np.exp(z.data) / np.exp(z.data).sum(axis=1, keepdims=True)
     use = only(graph, "z").uses[0]
     assert use.formula.readable.text == "(softmax(z) - one_hot(y, 3)) / 2"
@@ -255,32 +255,32 @@ def test_the_textbook_form_of_the_cross_entropies():
 WITH_OPTIONS = {  # the options of the loss, the text of the loss and of the gradient, and the gradient by hand
     "smoothing": (
         {"label_smoothing": 0.1},
-        "(-(smoothed(y, 3, 0.1) * np.log(softmax(z))).sum(axis=-1)).mean()",
+        "-(smoothed(y, 3, 0.1) * np.log(softmax(z))).sum(axis=-1).mean()",
         "(softmax(z) - smoothed(y, 3, 0.1)) / 4",
         lambda p, t, w: (p - 0.9 * t - 0.1 / 3) / 4,
     ),
     "weights": (
         {"weight": [1, 2, 4]},
-        "(-w[y] * np.log(softmax(z))[np.arange(4), y]).sum()",
+        "-(w[y] * np.log(softmax(z)[np.arange(4), y])).sum()",
         "w[y][:, None] * (softmax(z) - one_hot(y, 3))",
         lambda p, t, w: w[:, None] * (p - t) / w.sum(),
     ),
     "weights and a sum": (
         {"weight": [1, 2, 4], "reduction": "sum"},
-        "(-w[y] * np.log(softmax(z))[np.arange(4), y]).sum()",
+        "-(w[y] * np.log(softmax(z)[np.arange(4), y])).sum()",
         "w[y][:, None] * (softmax(z) - one_hot(y, 3))",
         lambda p, t, w: w[:, None] * (p - t),
     ),
     "weights and smoothing": (
         {"weight": [1, 2, 4], "label_smoothing": 0.3, "reduction": "sum"},
-        "(-(w * smoothed(y, 3, 0.3) * np.log(softmax(z))).sum(axis=-1)).sum()",
+        "-(w * smoothed(y, 3, 0.3) * np.log(softmax(z))).sum(axis=-1).sum()",
         "(w * smoothed(y, 3, 0.3)).sum(axis=-1, keepdims=True) * softmax(z) - w * smoothed(y, 3, 0.3)",
         lambda p, t, w: p * ((0.7 * t + 0.1) * [1, 2, 4]).sum(axis=1, keepdims=True) - (0.7 * t + 0.1) * [1, 2, 4],
     ),
     "ignored": (
         {"ignore_index": 2},
-        "((y != 2) * (-w * np.log(softmax(z))[np.arange(4), y])).sum()",
-        "(y != 2)[:, None] * w * (softmax(z) - one_hot(y, 3))",
+        "-((y != 2) * w * np.log(softmax(z)[np.arange(4), y])).sum()",
+        "((y != 2) * w)[:, None] * (softmax(z) - one_hot(y, 3))",
         lambda p, t, w: (p - t) * [[0], [1], [1], [1]] / 3,
     ),
 }

@@ -15,10 +15,11 @@ from tinygrad_ce.data.checks import visible
 def source(
     settings: Annotated[Settings, Without("epochs")],
     lowered: Annotated[bool, typer.Option("--lowered", help="the loops that are compiled, instead of NumPy")] = False,
+    exact: Annotated[bool, typer.Option("--exact", help="with the forms that keep the last digits")] = False,
 ) -> None:
     """Print one training step of the network, with the optimizer's update, as NumPy that runs on its own."""
     program = program_of_first_batch(prepared(settings))
-    typer.echo(visible(program.lowered if lowered else program.source))
+    typer.echo(visible(program.lowered if lowered else program.text(exact)))
 
 
 def program_of_first_batch(run: Run) -> tg.Program:

@@ -2,17 +2,16 @@
 
 What is printed is the primitives' own bodies: a body that is one expression stands in the line itself, with the
 program's names in place of the arguments; a longer one becomes a function above the step. There are no templates.
+What the engine computes with more digits than a textbook is printed in the forms of `textbook.py`, or as it is: exact.
 """
 
 from __future__ import annotations
 
 import ast
-import inspect
-import re
-import textwrap
+import builtins
+import itertools
 from collections import Counter
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
@@ -20,34 +19,47 @@ import numpy as np
 
 from tinygrad_ce import ops
 from tinygrad_ce.core import REGISTRY, Primitive
-from tinygrad_ce.ops.indexing import HERE
+from tinygrad_ce.program import textbook
+from tinygrad_ce.program.inlining import (
+    asks_for_attribute,
+    calls_private,
+    globals_of,
+    index_of,
+    inlined,
+    literal,
+    parsed,
+    returned_locals,
+    single_expression,
+    substituted,
+)
 from tinygrad_ce.program.ir import Function, Instruction, Number, Value
-from tinygrad_ce.program.passes import simplified
+from tinygrad_ce.program.passes import left_to_broadcasting, simplified
 
+LONGEST = 120  # characters of a line
+SHORT = 12  # characters of an expression that may stand in a line several times
 WIDEST = 70  # characters of an expression into which another one is still folded
 
 
-def as_numpy(program: Function) -> str:
-    """The text of a program."""
-    writer = _Text(program)
+def as_numpy(program: Function, exact: bool = False) -> str:
+    """The text of a program: in the forms of textbooks, or exact, with the forms that keep the last digits."""
+    writer = _Text(program, exact)
     lines = writer.lines()
-    helpers = [writer.helpers[name] for name in writer.helpers]
     arguments = ", ".join([*(value.name for value in program.inputs), *program.numbers])
     head = [
         *sorted(writer.imports),
         "import numpy as np",
         "",
         "",
-        *(line for text in helpers for line in (*text.splitlines(), "", "")),
+        *(line for text in writer.helpers.values() for line in (*text.splitlines(), "", "")),
     ]
     answers = [*program.outputs.values(), *program.updates.values()]
-    answer = ", ".join(writer.shown(value) for value in answers)
+    answer = ", ".join(ast.unparse(writer.node(value, of_its_dtype=True)) for value in answers)
     return "\n".join([*head, f"def step({arguments}):", *_prepared(program), *lines, f"    return {answer}".rstrip()])
 
 
 def lines_of(program: Function) -> dict[Instruction, str]:
-    """The printed line in which each instruction stands, without its shape."""
-    writer = _Text(program)
+    """The exact line in which each instruction stands, without its shape."""
+    writer = _Text(program, exact=True)
     writer.lines()
     reader = {x: i for i in program.instructions for x in i.inputs if isinstance(x, Value)}
     lines: dict[Instruction, str] = {}
@@ -70,101 +82,164 @@ def _prepared(program: Function) -> list[str]:
 class _Text:
     """Turns instructions into lines, and collects the functions that they need."""
 
-    def __init__(self, program: Function) -> None:
-        self.program = program
+    def __init__(self, program: Function, exact: bool) -> None:
+        self.exact = exact
+        self.program = program = program if exact else left_to_broadcasting(program)
         self.helpers: dict[str, str] = {}
         self.imports: set[str] = set()
         self.folded: dict[Value, ast.expr] = {}
         self.written: dict[Value, str] = {}
         self.uses = Counter(x for i in program.instructions for x in i.inputs if isinstance(x, Value))
-        self.uses.update(program.outputs.values())
-        self.uses.update(program.updates.values())
-        self.names = {x.name for x in program.inputs} | {i.result.name for i in program.instructions}
+        self.answers = {*program.outputs.values(), *program.updates.values()}
+        self.uses.update(self.answers)
+        values = [*program.inputs, *(i.result for i in program.instructions)]
+        self.names = {x: x.name for x in values if not x.name.startswith("_")}
+        self.taken = {*self.names.values(), *program.numbers, *REGISTRY, "np", "step", *dir(builtins)}
+        self.rows: list[tuple[str, str, str]] = []  # lines, their shapes, and what their forms give up
+        self.known: dict[str, str] = {}  # by an expression, the name of its value
+        self.assigned = {x.name for x in program.inputs}
+        self.notes: list[str] = []  # what the forms that are being written give up
+        self.noted: set[str] = set()  # the forms that have said it
 
     def lines(self) -> list[str]:
         """The lines of the step, with shapes as comments that stand in one column."""
-        rows: list[tuple[str, str]] = []
         section = None
         for i in self.program.instructions:
             if i.section != section:
                 section = i.section
-                rows += [("", ""), (f"# {section}", "")] if rows else [(f"# {section}", "")]
+                self.rows += [("", "", "")] if self.rows else []
+                self.rows.append((f"# {section}", "", ""))
             expression = self.expression(i)
             if self.can_fold(i, expression):
                 self.folded[i.result] = expression
-            else:
-                self.written[i.result] = f"{self.named(i.result)} = {ast.unparse(expression)}"
-                rows.append((self.written[i.result], f"# {i.result.shape}"))
-        width = min(WIDEST, max((len(text) for text, comment in rows if comment), default=0))
-        return [
-            f"    {text:<{width}}  {comment}".rstrip() if comment else f"    {text}".rstrip() for text, comment in rows
-        ]
+            elif ast.unparse(expression) != self.named(i.result):  # a form has written the line
+                if isinstance(expression, ast.Constant) and i.result in self.answers:
+                    expression = literal(i.result.example[()])  # a number is no float32
+                self.write(self.named(i.result), expression, i.result.example)
+            self.written[i.result] = self.rows[-1][0]
+        width = min(WIDEST, max((len(text) for text, shape, _ in self.rows if shape), default=0))
+        return [line.rstrip() for row in self.rows for line in _lines_of_row(*row, width)]
+
+    def write(self, name: str, expression: ast.expr, example: Any) -> None:
+        """One line, which gives an expression its name, with the shape of its value and what its form gives up."""
+        text = ast.unparse(expression)
+        if name in self.assigned:  # a parameter that is updated: what was made of the old one is no longer that
+            self.known.clear()
+        self.assigned.add(name)
+        self.known[text] = name
+        comment = f"# {np.shape(example)}" if isinstance(example, (np.ndarray, np.generic)) else ""
+        self.row(f"{name} = {text}", comment)
+
+    def note(self, form: str) -> None:
+        """Say behind the next line what this form gives up, if no line has said it."""
+        if form in textbook.LOSES and form not in self.noted:
+            self.noted.add(form)
+            self.notes.append(textbook.LOSES[form])
+
+    def row(self, text: str, comment: str = "") -> None:
+        """A line; with its shape, and what its form gives up."""
+        self.rows.append((text, comment, "; ".join(self.notes)))
+        self.notes = []
+
+    def written_out(
+        self, name: str, expression: ast.expr, example: Any, result: str | None = None, own: bool = False
+    ) -> ast.expr:
+        """The name of what a form has computed on the way; what is there already is not computed again.
+
+        result: the name, if it is the result of the form. own: it is written into, so that nothing stands for it.
+        """
+        text = ast.unparse(expression)
+        if own or text not in self.known:
+            name = result or self.free(name)
+            self.write(name, expression, example)
+        return ast.Name(name if own and self.known.pop(text) else self.known[text])
+
+    def free(self, name: str) -> str:
+        """This name, or with the first number behind it that makes it a new one."""
+        numbered = (f"{name.rstrip('0123456789')}{n}" for n in itertools.count(2))
+        name = next(x for x in itertools.chain([name], numbered) if x not in self.taken)
+        self.taken.add(name)
+        return name
 
     def named(self, value: Value) -> str:
-        if value.name.startswith("_"):
-            name = f"t{value.name}"
-            while name in self.names:
-                name += "_"
-            value.name = name
-        return value.name
+        """The name of a value; a step on the way has none of its own."""
+        if value not in self.names:
+            self.names[value] = self.free("t1") if value.name.startswith("_") else value.name
+        return self.names[value]
 
     def can_fold(self, i: Instruction, expression: ast.expr) -> bool:
         """Whether this is a step on the way inside a rule, short enough to stand inside the next line."""
         passing = i.result.name.startswith("_") and self.uses[i.result] == 1
-        asked_for = (*self.program.outputs.values(), *self.program.updates.values())
-        return passing and i.result not in asked_for and len(ast.unparse(expression)) < WIDEST // 2
+        return passing and i.result not in self.answers and len(ast.unparse(expression)) < WIDEST // 2
 
-    def shown(self, value: Any) -> str:
-        return ast.unparse(self.node(value))
-
-    def node(self, value: Any) -> ast.expr:
-        """What stands for a value in an expression."""
+    def node(self, value: Any, of_its_dtype: bool = False) -> ast.expr:
+        """What stands for a value in an expression. of_its_dtype: a number is more than one of Python's."""
         if not isinstance(value, Value):
             return literal(value)
         if value in self.folded:
             return self.folded[value]
-        if value.role == "constant":
-            number = literal(value.example.flat[0].item())
-            if value.example.ndim == 0:  # a Python number stands for a float64
-                return number if value.example.dtype.itemsize == 8 else literal(value.example[()])
-            shape, dtype = literal(value.shape), literal(value.example.dtype)
-            return ast.Call(ast.parse("np.full", mode="eval").body, [shape, number, dtype], [])
-        return ast.Name(value.name)
+        if value.role != "constant":
+            return ast.Name(self.named(value))
+        number = literal(value.example.flat[0].item())
+        if value.example.ndim == 0:  # a Python number stands for a float64, and in a textbook for any
+            if value.dtype.itemsize < 8 and (self.exact or of_its_dtype):
+                return literal(value.example[()])
+            return number if self.exact else as_fraction(value.example[()])
+        if not self.exact:
+            filled, values = textbook.FORMS["broadcast_to"], {"x": value.example.flat[0].item(), "shape": value.shape}
+            return inlined(filled, {}, values | {"dtype": value.dtype}, self)
+        shape, dtype = literal(value.shape), literal(value.dtype)
+        return ast.Call(ast.parse("np.full", mode="eval").body, [shape, number, dtype], [])
 
     def expression(self, i: Instruction) -> ast.expr:
         """The call of an instruction, or its body where that is one expression."""
-        body = _parsed(i.op.body)
+        body = parsed(i.op.body)
         names = {name: self.argument(x, name, body) for name, x in zip(i.op.arguments, i.inputs, strict=False)}
         if i.op.starred is not None:
             first = len(i.op.arguments) - 1
             names[i.op.starred] = ast.Tuple([self.node(x) for x in i.inputs[first:]])
+        form = None if self.exact else textbook.FORMS.get(i.op.name)
+        if form is not None:
+            return self.form(form, i, names)
         if i.op is ops.getitem:  # the pattern is known: what `filled` makes of it can be written down
-            return ast.Subscript(names["x"], _index(i.params["pattern"], names["indices"]))
-        single = _single_expression(body)
-        if single is not None and not _calls_private(single):
+            return ast.Subscript(names["x"], index_of(i.params["pattern"], names["indices"]))
+        single = single_expression(body)
+        if single is not None and not calls_private(single):
             self.need(i.op.body, of=single)
             given = names | {name: literal(value) for name, value in i.params.items()}
-            line: ast.expr = _Substituted(given).visit(_copied(single))
-            return line
+            line = substituted(single, given)
+            return line if self.exact else _with_sign(line)
         self.need(i.op.body)
         defaults = i.op.defaults
         options = [ast.keyword(k, literal(v)) for k, v in i.params.items() if k not in defaults or defaults[k] != v]
         inputs = [self.argument(x, i.op.argument(k), body) for k, x in enumerate(i.inputs)]
         return ast.Call(ast.Name(i.op.name), inputs, options)
 
+    def form(self, form: Callable[..., Any], i: Instruction, names: dict[str, ast.expr]) -> ast.expr:
+        """The textbook form of an instruction: what it computes on the way is written above."""
+        examples = [_example(x) for x in i.inputs]
+        for name, x in zip(i.op.arguments, i.inputs, strict=False):
+            if name == i.op.starred:
+                continue
+            often = sum(isinstance(node, ast.Name) and node.id == name for node in ast.walk(parsed(form))) > 1
+            if often and len(ast.unparse(names[name])) > SHORT:  # written once
+                names[name] = self.written_out("t1", names[name], x.example)
+        values = _values(i.op, i.params, examples) | {"dtype": i.result.dtype}
+        return inlined(form, names, values, self, self.named(i.result) if returned_locals(form) else None)
+
     def argument(self, value: Any, name: str, body: ast.FunctionDef) -> ast.expr:
         """What stands for an argument: a number with a dtype where the body asks for `name.dtype` and the like."""
         node = self.node(value)
-        if isinstance(value, Value) and isinstance(node, ast.Constant) and _asks_for_attribute(body, name):
+        if isinstance(value, Value) and isinstance(node, ast.Constant) and asks_for_attribute(body, name):
             return literal(value.example[()])
         return node
 
     def need(self, function: Any, of: ast.expr | None = None) -> None:
         """Put a function above the step, and before it what it calls; or only what one expression of it calls."""
-        tree = _parsed(function)
+        tree = parsed(function)
         if of is None and tree.name in self.helpers:
             return
-        above = REGISTRY | _globals(function)
+        above = REGISTRY | globals_of(function)
         for node in ast.walk(of or tree):
             if isinstance(node, ast.Name) and node.id in above and node.id not in function.__code__.co_varnames:
                 self.need_global(node.id, above[node.id])
@@ -185,157 +260,86 @@ class _Text:
                 self.helpers[name] = f'{name} = "{name}"  # stands for the next index array'
 
 
-def _index(pattern: tuple[Any, ...], arrays: Any) -> ast.expr:
-    """An index as one writes it between brackets."""
-    remaining = iter(arrays.elts)
-    items: list[ast.expr] = []
-    for item in pattern:
-        if isinstance(item, slice):
-            parts = [None if part is None else literal(part) for part in (item.start, item.stop, item.step)]
-            items.append(ast.Slice(*parts))
-        else:
-            items.append(next(remaining) if item is HERE else literal(item))
-    return items[0] if len(items) == 1 else ast.Tuple(items)
-
-
-class _Substituted(ast.NodeTransformer):
-    """An expression with other expressions in place of some names."""
-
-    def __init__(self, names: Mapping[str, ast.expr]) -> None:
-        self.names = names
-
-    def visit_Name(self, node: ast.Name) -> ast.expr:
-        return self.names.get(node.id, node)
-
-    def visit_Call(self, node: ast.Call) -> ast.expr:
-        arguments: list[ast.expr] = []
-        for argument in node.args:
-            starred = isinstance(argument, ast.Starred) and isinstance(argument.value, ast.Name)
-            given = self.names.get(argument.value.id) if starred else None  # type: ignore[attr-defined]
-            # What was put in is not looked through again: an input may be called as the argument is.
-            arguments += given.elts if isinstance(given, ast.Tuple) else [self.visit(argument)]
-        node.func, node.args = self.visit(node.func), arguments
-        for k in node.keywords:
-            k.value = self.visit(k.value)
-            if k.arg == "axis" and isinstance(k.value, ast.Tuple) and len(k.value.elts) == 1:
-                k.value = k.value.elts[0]
-        # What is NumPy's default need not be said.
-        node.keywords = [k for k in node.keywords if (k.arg, ast.unparse(k.value)) not in _DEFAULTS]
-        if ast.unparse(node.func) == "np.transpose" and ast.unparse(node.args[1]) in ("None", "(1, 0)"):
-            return ast.Attribute(node.args[0], "T")
-        return node
-
-
-_DEFAULTS = {("axis", "None"), ("keepdims", "False"), ("ddof", "0")}
-
-
-def literal(value: Any) -> ast.expr:
-    """A Python value as it is written in a program."""
-    if isinstance(value, Number):
-        text = value.text
-    elif isinstance(value, np.dtype):
-        text = f"np.dtype({value.str!r})" if value.kind not in "fiu" else f"np.{value.name}"
-    elif isinstance(value, tuple):
-        return ast.Tuple([literal(v) for v in value])
-    elif isinstance(value, slice):
-        return ast.Call(ast.Name("slice"), [literal(v) for v in (value.start, value.stop, value.step)], [])
-    elif isinstance(value, float) and not np.isfinite(value):
-        text = {"inf": "np.inf", "-inf": "-np.inf", "nan": "np.nan"}[str(value)]
-    elif isinstance(value, np.generic):
-        text = f"np.{value.dtype.name}({value.item()!r})"
-    elif value is Ellipsis:
-        text = "..."
-    else:
-        text = repr(value)
-    return ast.parse(text, mode="eval").body
-
-
-@cache
-def _parsed(function: Any) -> ast.FunctionDef:
-    """The definition of a function, without decorators, annotations and docstring."""
-    tree = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
-    assert isinstance(tree, ast.FunctionDef)
-    tree.decorator_list, tree.returns = [], None
-    for argument in (*tree.args.args, *tree.args.kwonlyargs, *filter(None, (tree.args.vararg, tree.args.kwarg))):
-        argument.annotation = None
-    if ast.get_docstring(tree) is not None and len(tree.body) > 1:
-        tree.body = tree.body[1:]
-    resolved: ast.FunctionDef = _Resolved(_globals(function)).visit(tree)
-    return resolved
-
-
-def _globals(function: Any) -> dict[str, Any]:
-    """What the names in a function mean that are not its own: an argument may be called as something outside is."""
-    own = function.__code__.co_varnames
-    return {name: value for name, value in function.__globals__.items() if name not in own}
-
-
-class _Resolved(ast.NodeTransformer):
-    """A body without names of its module: `tg.ops.sigmoid` becomes sigmoid, a constant of the module its number."""
-
-    def __init__(self, names: Mapping[str, Any]) -> None:
-        self.names = names
-
-    def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
-        chain, inner = [node.attr], node.value
-        while isinstance(inner, ast.Attribute):
-            chain.append(inner.attr)
-            inner = inner.value
-        if isinstance(inner, ast.Name) and isinstance(self.names.get(inner.id), ModuleType):
-            value = self.names[inner.id]
-            for name in reversed(chain):
-                value = getattr(value, name, None)
-            if isinstance(value, Primitive):
-                return ast.Name(value.name)
-        self.generic_visit(node)
-        return node
-
-    def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
-        if re.fullmatch(r"\w+\.sum\(.*\) / count\(.*\)", ast.unparse(node)):  # the mean, as one would write it
-            mean = node.left
-            assert isinstance(mean, ast.Call)
-            assert isinstance(mean.func, ast.Attribute)
-            mean.func.attr = "mean"
-            return mean
-        self.generic_visit(node)
-        return node
-
-    def visit_Name(self, node: ast.Name) -> ast.expr:
-        value = self.names.get(node.id)
-        if isinstance(value, Primitive):
-            return ast.Name(value.name)
-        return literal(value) if type(value) in (int, float) else node
-
-
-def _single_expression(tree: ast.FunctionDef) -> ast.expr | None:
-    """What a function returns, if that is all that it does (besides refusing arguments)."""
-    *before, last = tree.body
-    guards = all(isinstance(s, ast.If) and all(isinstance(b, ast.Raise) for b in s.body) for s in before)
-    return last.value if guards and isinstance(last, ast.Return) else None
-
-
-def _asks_for_attribute(body: ast.FunctionDef, name: str) -> bool:
-    attributes = (node.value for node in ast.walk(body) if isinstance(node, ast.Attribute))
-    return any(isinstance(owner, ast.Name) and owner.id == name for owner in attributes)
-
-
-def _calls_private(expression: ast.expr) -> bool:
-    """Whether an expression is made of somebody's private functions: then its name says more."""
-    calls = (node.func for node in ast.walk(expression) if isinstance(node, ast.Call))
-    return any(isinstance(called, ast.Name) and called.id.startswith("_") for called in calls)
-
-
-def _copied(node: ast.expr) -> ast.expr:
-    return ast.parse(ast.unparse(node), mode="eval").body
+def _lines_of_row(text: str, shape: str, note: str, width: int) -> list[str]:
+    """A line with its shape in one column; what its form gives up stands behind it, or above where it is long."""
+    line = f"    {text:<{width}}  {shape}" if shape else f"    {text}"
+    note = f"{note}: exact=True does not" if note else ""
+    together = f"{line}  {'' if shape else '# '}{note}" if note else line
+    if not note or len(together) <= LONGEST:
+        return [together]
+    return [f"    # {note}", line]
 
 
 def expression_of(value: Value, instructions: list[Instruction]) -> tuple[ast.expr, dict[str, Any]]:
     """A value as one expression of what the instructions started from, and what that expression calls, by name."""
     program = simplified(Function([], instructions, {"value": value}))
-    writer = _Text(program)
+    writer = _Text(program, exact=True)
     for i in program.instructions:
         writer.folded[i.result] = writer.expression(i)
     return writer.node(program.outputs["value"]), _called_by([i.op for i in program.instructions])
+
+
+def textbook_form(op: Primitive, params: Mapping[str, Any], inputs: Sequence[Any]) -> ast.expr | None:
+    """A cross-entropy of these values and numbers as one expression in textbook form; None for other operations."""
+    if op.name not in textbook.SHOWN:
+        return None
+    names = {name: _shown(x) for name, x in zip(op.arguments, inputs, strict=True)}
+    return inlined(textbook.FORMS[op.name], names, _values(op, params, [_example(x) for x in inputs]))
+
+
+def textbook_rule(op: Primitive, params: Mapping[str, Any], g: Value, out: Value) -> ast.expr | None:
+    """The rule of an operation's one input, from what is upstream and its result; None if it is printed as it is."""
+    if op.name not in textbook.RULES:
+        return None
+    values = {"g": g.example, "out": out.example, **params}
+    return inlined(textbook.RULES[op.name], {"g": _shown(g), "out": _shown(out)}, values)
+
+
+def _shown(x: Any) -> ast.expr:
+    """How a value stands in an expression of a view."""
+    if not isinstance(x, Value):
+        return literal(x)
+    single = x.role == "constant" and x.example.size == 1
+    return literal(x.example.item()) if single else ast.Name(x.name, ast.Load())
+
+
+def _example(x: Any) -> Any:
+    """What a value was: a constant is a number, and what may change is an array."""
+    if not isinstance(x, Value):
+        return np.asarray(float(x)) if isinstance(x, Number) else x
+    return x.example.item() if x.role == "constant" and x.example.size == 1 else x.example
+
+
+def _values(op: Primitive, params: Mapping[str, Any], inputs: list[Any]) -> dict[str, Any]:
+    """The arguments of an operation, by name."""
+    values = {**dict(zip(op.arguments, inputs, strict=False)), **params}
+    if op.starred is not None:
+        values[op.starred] = tuple(inputs[len(op.arguments) - 1 :])
+    return values
+
+
+def as_fraction(number: Any) -> ast.expr:
+    """A number as one would write it: what a mean divides by stays visible in 1 / 32."""
+    count = round(1 / number.item()) if number.dtype.kind == "f" and 0 < number < 0.5 and number > 1e-9 else 0
+    if count > 2 and number.dtype.type(1 / count) == number:
+        return ast.BinOp(ast.Constant(1), ast.Div(), ast.Constant(count))
+    return literal(number.item())
+
+
+_SIGNS: dict[str, ast.cmpop] = {
+    "np.greater": ast.Gt(),
+    "np.greater_equal": ast.GtE(),
+    "np.less": ast.Lt(),
+    "np.less_equal": ast.LtE(),
+    "np.equal": ast.Eq(),
+    "np.not_equal": ast.NotEq(),
+}
+
+
+def _with_sign(call: ast.expr) -> ast.expr:
+    """A comparison as it is written: x > 0 for np.greater(x, 0)."""
+    sign = _SIGNS.get(ast.unparse(call.func)) if isinstance(call, ast.Call) else None
+    return ast.Compare(call.args[0], [sign], call.args[1:]) if sign and isinstance(call, ast.Call) else call
 
 
 def _called_by(ops: list[Primitive]) -> dict[str, Any]:

@@ -7,7 +7,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from tinygrad_ce import ops
+from tinygrad_ce.ops.reduction import reduced_axes
 from tinygrad_ce.program.ir import Function, Instruction, Number, Value
 
 
@@ -102,3 +105,86 @@ def drop_dead_code(program: Function) -> Function:
     texts = " ".join(x.text for i in kept for x in i.inputs if isinstance(x, Number))
     numbers = {name: read for name, read in program.numbers.items() if re.search(rf"\b{name}\b", texts)}
     return replace(program, inputs=inputs, instructions=kept[::-1], numbers=numbers)
+
+
+# ---- before a textbook print
+
+_ON_ELEMENTS = {ops.add, ops.sub, ops.mul, ops.div, ops.maximum, ops.minimum, ops.where}
+_REDUCTIONS = {ops.reduce_sum, ops.reduce_mean, ops.reduce_max, ops.reduce_min}
+
+
+def left_to_broadcasting(program: Function) -> Function:
+    """Without what NumPy does by itself: a number or a row is repeated where it meets a whole array, and an axis that
+    was summed away stays with keepdims=True."""
+    while True:
+        shorter = _without_repeating(program)
+        if len(shorter.instructions) == len(program.instructions):
+            return shorter
+        program = shorter
+
+
+def _without_repeating(program: Function) -> Function:
+    uses: dict[Value, list[Instruction]] = {}
+    for i in program.instructions:
+        for x in dict.fromkeys(i.inputs):
+            if isinstance(x, Value):
+                uses.setdefault(x, []).append(i)
+    answers = {*program.outputs.values(), *program.updates.values()}
+    narrow: dict[Value, Value] = {}  # what stands for a wider array
+    made: dict[Value, Instruction] = {}
+    for i in program.instructions:
+        inputs = tuple(narrow.get(x, x) if isinstance(x, Value) else x for x in i.inputs)
+        x = inputs[0] if inputs else None
+        if inputs != i.inputs and i.op in _ON_ELEMENTS and i.result not in answers:
+            example = np.asarray(i.op.body(*(y.example if isinstance(y, Value) else y for y in inputs)))
+            if example.shape != i.result.shape:  # a number or a row itself
+                narrow[i.result] = Value(i.result.name, example)
+        i = Instruction(i.op, inputs, i.params, narrow.get(i.result, i.result), i.section)
+        if i.op not in (ops.broadcast_to, ops.reshape) or not isinstance(x, Value):
+            made[i.result] = i
+        elif x in made and _restores_axis(i, made[x]) and len(uses[x]) == 1 and x not in answers:
+            summed = made.pop(x)
+            made[i.result] = replace(summed, params={**summed.params, "keepdims": True}, result=i.result)
+        elif not _only_repeats(i) or not _are_filled_up(i.result, x, uses, narrow, answers):
+            made[i.result] = i
+        elif i.result.name.startswith("_"):
+            narrow[i.result] = x
+        else:  # a gradient that has a name keeps its line
+            narrow[i.result] = Value(i.result.name, x.example)
+            made[narrow[i.result]] = Instruction(ops.identity, (x,), {}, narrow[i.result], i.section)
+    return replace(program, instructions=list(made.values()))
+
+
+def _restores_axis(i: Instruction, reduced: Instruction) -> bool:
+    """Whether a reshape puts the axes back that a reduction has removed."""
+    if i.op is not ops.reshape or reduced.op not in _REDUCTIONS or reduced.params["keepdims"]:
+        return False
+    x, gone = reduced.inputs[0], reduced_axes(reduced.inputs[0].example.ndim, reduced.params["axis"])
+    return i.result.shape == tuple(1 if axis in gone else n for axis, n in enumerate(x.shape))
+
+
+def _only_repeats(i: Instruction) -> bool:
+    """Whether the numbers stay where they are, but for axes in front and repetitions."""
+    x, wide = i.inputs[0], i.result
+    return i.op is ops.broadcast_to or wide.shape == (1,) * (wide.example.ndim - x.example.ndim) + x.shape
+
+
+def _are_filled_up(
+    wide: Value, x: Value, uses: dict[Value, list[Instruction]], narrow: dict[Value, Value], answers: set[Value]
+) -> bool:
+    """Whether all that is computed from an array would be the same from x, which NumPy repeats."""
+    if wide in answers or not uses.get(wide):
+        return False
+    for use in uses[wide]:
+        if use.op not in _ON_ELEMENTS or (use.op is ops.where and use.inputs[0] is wide):
+            return False
+        others = [narrow.get(y, y) for y in use.inputs if isinstance(y, Value) and y is not wide]
+        shape = np.broadcast_shapes(x.shape, *(y.shape for y in others))
+        if shape != use.result.shape and not _are_filled_up(use.result, x, uses, narrow, answers):
+            return False
+        typed = [y.dtype for y in others[use.op is ops.where :]] or [np.dtype(np.float64)]  # a number is no float32
+        if use.result.name.startswith("_") and shape != use.result.shape:
+            continue
+        if np.result_type(*typed) != use.result.dtype:
+            return False
+    return True

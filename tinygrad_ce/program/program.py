@@ -30,8 +30,12 @@ class Program(Function):
 
     @property
     def source(self) -> str:
-        """The program as standalone NumPy."""
-        return as_numpy(self)
+        """The program as standalone NumPy, as a textbook would write it."""
+        return self.text()
+
+    def text(self, exact: bool = False) -> str:
+        """The program as standalone NumPy. exact: with the forms that keep the last digits, as the engine computes."""
+        return as_numpy(self, exact)
 
     @property
     def lowered(self) -> str:
@@ -83,11 +87,12 @@ def trace(step: Callable[..., Any], *examples: Any, models: Sequence[Module] | N
     return Program.of(trace_step(step, *examples, models=models))
 
 
-def source(loss: Tensor) -> str:
+def source(loss: Tensor, exact: bool = False) -> str:
     """The forward and backward pass of a loss that has been computed, as standalone NumPy.
 
     The text defines `step`, a function of the tensors and arrays that went in, which returns the loss and the gradient
-    of every leaf. Names are those of the tensors (`layers.0.W` becomes `W0`); the shapes are comments. Targets and
+    of every leaf. It is what a textbook would write; exact: with the forms that keep the last digits, as the engine
+    computes. Names are those of the tensors (`layers.0.W` becomes `W0`); the shapes are comments. Targets and
     weights are inputs as the loss has prepared them: flat, with -1 in ignored rows, weights divided by their sum.
     Raises TypeError and ValueError if the loss is no single number with a history.
 
@@ -98,13 +103,13 @@ def source(loss: Tensor) -> str:
     <BLANKLINE>
     def step(x):
         # forward
-        t1 = x * x                         # (2,)
-        loss = t1.sum()                    # ()
+        t1 = x * x       # (2,)
+        loss = t1.sum()  # ()
     <BLANKLINE>
         # backward
-        d_t1 = np.broadcast_to(1.0, (2,))  # (2,)
-        t_3 = d_t1 * x                     # (2,)
-        d_x = t_3 + t_3                    # (2,)
+        d_t1 = 1.0       # ()
+        t2 = d_t1 * x    # (2,)
+        d_x = t2 + t2    # (2,)
         return loss, d_x
     """
-    return Program.of(simplified(of_loss(loss))).source
+    return Program.of(simplified(of_loss(loss))).text(exact)

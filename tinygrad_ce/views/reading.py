@@ -22,11 +22,11 @@ from tinygrad_ce.graph import reachable
 from tinygrad_ce.kernels.attach import set_aside
 from tinygrad_ce.program import source
 from tinygrad_ce.program.ir import Instruction, Value
-from tinygrad_ce.program.numpy_text import expression_of, literal
+from tinygrad_ce.program.numpy_text import expression_of, textbook_form, textbook_rule
 from tinygrad_ce.program.record import as_computed, record
+from tinygrad_ce.program.textbook import FUNCTIONS
 from tinygrad_ce.source_lines import CallSite, Line, calls_around, line_of
 from tinygrad_ce.views.formula import Formula
-from tinygrad_ce.views.textbook import FUNCTIONS, textbook_form, textbook_rule
 
 
 @dataclass(eq=False)
@@ -89,7 +89,7 @@ class Edge:
         assert op is not None
         assert instruction is not None
         assert g is not None
-        form = textbook_rule(op, instruction.params, _written(g), _written(instruction.result))
+        form = textbook_rule(op, instruction.params, g, instruction.result)
         return _formula(self.rule[1], self.rule[0], form, (g, instruction.result))
 
     @cached_property
@@ -321,22 +321,9 @@ def _formula(
     making = next((i for i in instructions if i.result is value), None)
     if making is None:
         return formula
-    inputs = {name: (_written(x), _array(x)) for name, x in zip(making.op.arguments, making.inputs, strict=False)}
-    form = form or textbook_form(making.op, making.params, inputs)
+    form = form or textbook_form(making.op, making.params, making.inputs)
     if form is not None:
         other = Formula(form, dict(arrays), {**functions, **FUNCTIONS})
         if other.value.shape == value.shape and np.allclose(other.value, value.example, 1e-4, 1e-6, equal_nan=True):
             formula.textbook = other
     return formula
-
-
-def _written(x: Any) -> ast.expr:
-    """How an input of an instruction stands in an expression."""
-    if isinstance(x, Value):
-        single = x.role == "constant" and x.example.size == 1
-        return literal(x.example.item()) if single else ast.Name(x.name, ast.Load())
-    return literal(x)
-
-
-def _array(x: Any) -> Any:
-    return x.example if isinstance(x, Value) else x

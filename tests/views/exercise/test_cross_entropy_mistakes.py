@@ -7,7 +7,7 @@ import pytest
 from views.exercise.networks import batch_norm_network, logistic, softmax
 
 import tinygrad_ce as tg
-from tinygrad_ce.views.textbook import FUNCTIONS
+from tinygrad_ce.program.textbook import FUNCTIONS
 
 CLASS_WEIGHTS = np.array([1.0, 2.0, 4.0, 0.5])
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from views.exercise.networks import NETWORKS, batch_norm_network, softmax, without
 
 import tinygrad_ce as tg
-from tinygrad_ce.views.textbook import one_hot
+from tinygrad_ce.program.textbook import one_hot
 
 # ---- right answers
 
