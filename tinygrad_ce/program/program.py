@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tinygrad_ce.core import Tensor
+import numpy as np
+
+from tinygrad_ce.core import Array, Tensor, array_of
 from tinygrad_ce.nn import Module
+from tinygrad_ce.program.effects import TraceError, models_of
 from tinygrad_ce.program.evaluate import run_step
 from tinygrad_ce.program.ir import Function
 from tinygrad_ce.program.numpy_text import as_numpy
 from tinygrad_ce.program.passes import simplified
 from tinygrad_ce.program.record import of_loss
-from tinygrad_ce.program.tracing import trace_step
+from tinygrad_ce.program.tracing import trace_step, traced_once
 
 
 class Program(Function):
     """A step as data (see `ir.Function`), with its texts and a way to run it."""
+
+    step: Callable[..., Any] | None = None  # what was traced, with which examples
+    examples: Sequence[Any] = ()
+    models: Sequence[Module] | None = None
 
     @classmethod
     def of(cls, function: Function) -> Program:
@@ -51,6 +59,53 @@ class Program(Function):
 
         return lowered(self).memory
 
+    @property
+    def javascript(self) -> str:
+        """The program as an ES module without dependencies: forward, backward and update on arrays with its names.
+
+        `createStep({ batch, state })` gives arrays to fill (`inputs`, `state`), the stages, and `outputs`; the module's
+        head says more. The values of the parameters are not in it: see `state`. A label or index outside of its range
+        is a RangeError. Integers of 64 bits are in Float64Arrays, which hold them up to 2 ** 53.
+        Raises CannotLower for a function that has no loops, or no JavaScript.
+
+        >>> w = Tensor([1.0, 2.0], requires_grad=True, name="w")
+        >>> "export function createStep" in trace(lambda x: (x * w).sum(), np.array([3.0, 4.0])).javascript
+        True
+        """
+        from tinygrad_ce.program.abstract import FUNCTIONS, UFUNCS, CannotLower
+        from tinygrad_ce.program.javascript_text import javascript
+        from tinygrad_ce.program.run import lowered
+
+        try:
+            return javascript(lowered(self), self.rows, lambda rows: lowered(self.with_rows(rows)))
+        except CannotLower as error:
+            known = ", ".join(sorted({*FUNCTIONS, *UFUNCS}))
+            raise CannotLower(f"{error}. In a body these functions of NumPy become JavaScript: {known}") from error
+
+    @property
+    def state(self) -> dict[str, Array]:
+        """What lives from step to step (parameters, an optimizer's memory, running averages), by its name."""
+        from tinygrad_ce.program.run import lowered
+
+        plan = lowered(self)
+        mine = dict(zip(plan.inputs, self.inputs, strict=True))
+        kept = {b.name: mine[b.value] for b in plan.buffers if b.role == "state" and b.value is not None}
+        return {name: x.variable.data for name, x in kept.items()}
+
+    def with_rows(self, rows: int) -> Function:
+        """The same step traced with so many rows. TraceError if it was not traced; whatever it raises for them."""
+        if self.step is None or not self.rows:
+            raise TraceError("only a step that was traced, with examples that have rows, can be traced with others")
+        step, examples = self.step, [_repeated(x, rows) if _rows(x) == self.rows else x for x in self.examples]
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")  # the rows are made up
+            return traced_once(step, *examples, models=models_of(step) if self.models is None else self.models)
+
+    @property
+    def rows(self) -> int:
+        """How many rows the first of the examples has that has any."""
+        return next((rows for rows in map(_rows, self.examples) if rows), 0)
+
     def run(self, *arrays: Any) -> Any:
         """One step, one primitive after the other: the results, and the parameters and their like are updated.
 
@@ -84,7 +139,21 @@ def trace(step: Callable[..., Any], *examples: Any, models: Sequence[Module] | N
         out = t1.sum()  # ()
         return out
     """
-    return Program.of(trace_step(step, *examples, models=models))
+    program = Program.of(trace_step(step, *examples, models=models))
+    program.step, program.examples, program.models = step, examples, models
+    return program
+
+
+def _rows(example: Any) -> int:
+    shape = np.shape(array_of(example))
+    return shape[0] if shape else 0
+
+
+def _repeated(example: Any, rows: int) -> Any:
+    """So many rows: those of the example, again and again."""
+    array = array_of(example)
+    more = array[np.arange(rows) % len(array)]
+    return Tensor(more, requires_grad=True) if isinstance(example, Tensor) and example.requires_grad else more
 
 
 def source(loss: Tensor, exact: bool = False) -> str:
