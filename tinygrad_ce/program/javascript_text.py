@@ -21,7 +21,7 @@ from tinygrad_ce.program.javascript_loops_text import (
     squeezed,
     with_dependencies,
 )
-from tinygrad_ce.program.schedule import Lowered
+from tinygrad_ce.program.run import Lowered
 
 HEADER = """\
 // A training step, written by tinygrad_ce. s = createStep({{ batch, state }}) has its arrays, in C order. Fill s.inputs
