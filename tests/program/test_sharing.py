@@ -60,6 +60,10 @@ def acted_out(last_first):
 
 @pytest.fixture
 def small_is_worth_it(monkeypatch):
+    share_small_steps(monkeypatch)
+
+
+def share_small_steps(monkeypatch):
     """The smallest steps are shared, and the shortest sums are cut."""
     monkeypatch.setattr(run, "_lowered", {})
     monkeypatch.setattr(lowering, "MIN_SHARED_WORK", 0)
@@ -85,19 +89,24 @@ def learn(training, steps, threads):
 @pytest.mark.usefixtures("small_is_worth_it")
 @pytest.mark.parametrize("name", TRAININGS)
 def test_any_number_of_threads_in_any_order_gives_the_same_bits(name, monkeypatch):
+    assert_threads_agree(lambda: Training(TRAININGS[name]), 4, monkeypatch)
+
+
+def assert_threads_agree(new_training, steps, monkeypatch):
+    """One, two and three threads, whoever is first: the same bits, and what eager steps learn."""
     monkeypatch.setattr(run.code_cache, "function_of", as_generator)
     monkeypatch.setattr(run.code_cache, "seal", lambda name: None)
     found = []
     for threads, last_first in ((1, False), (2, False), (2, True), (3, False), (3, True)):
         monkeypatch.setattr(run, "in_step", acted_out(last_first))
         with np.errstate(all="ignore"):
-            found.append(learn(Training(TRAININGS[name]), 4, threads))
+            found.append(learn(new_training(), steps, threads))
     for other in found[1:]:
         assert other.keys() == found[0].keys()
         for key, array in found[0].items():
             np.testing.assert_array_equal(other[key], array, err_msg=key)
-    reference = Training(TRAININGS[name])
-    losses = np.concatenate([np.ravel(answers[0]) for answers in eager(reference, 4)])
+    reference = new_training()
+    losses = np.concatenate([np.ravel(answers[0]) for answers in eager(reference, steps)])
     assert_close(found[0]["losses"], losses, 1e-9)
     for key, array in reference.learnt().items():
         assert_close(found[0][key], array, 1e-9)
