@@ -139,8 +139,9 @@ class RandomTraining(Training):
         self.optimizer.zero_grad()
         loss, values = run_graph(np, self.graph, self.leaves, data=data)
         loss.backward()
+        last = values[-1] * 1.0  # before the update: eagerly it may be a view of a parameter
         self.optimizer.step()
-        return loss, values[-1] * 1.0
+        return loss, last
 
     def learnt(self) -> dict[str, Any]:
         return {x.name: x.data for x in self.leaves} | super().learnt()

@@ -160,6 +160,40 @@ def test_stages(node):
 
 
 @needs_node
+def test_only_the_update_changes_running_averages(node):
+    training = Training(TRAININGS["batch norm"])
+    program = training.program()
+    (answer,) = node([job(program, training.batches[:1], stages=("forward", "backward"))])
+    for name, array in program.state.items():
+        np.testing.assert_array_equal(answer["state"][name], array.reshape(-1), err_msg=name)
+
+
+@needs_node
+def test_losses_keep_their_digits_where_the_model_is_confident(node):
+    logits = np.array([[40.0, 0.0, -3.0], [-1.0, 30.0, 2.0], [0.5, 1.0, 0.7]])
+    labels, soft = np.array([0, 1, 2]), np.array([[1 - 1e-9, 1e-9, 0], [0, 1, 0], [0.2, 0.3, 0.5]])
+    hard = np.eye(3)[labels]
+    losses = [
+        lambda z: tg.losses.softmax_cross_entropy(z, labels),
+        lambda z: tg.losses.softmax_cross_entropy(z, labels, weight=[1.0, 2.0, 3.0]),
+        lambda z: tg.losses.softmax_cross_entropy(z, soft),
+        lambda z: tg.losses.softmax_cross_entropy(z, hard, reduction="sum"),
+        lambda z: tg.losses.sigmoid_binary_cross_entropy(z, hard),
+    ]
+    jobs, expected = [], []
+    for loss_of in losses:
+        z = tg.Tensor(logits, requires_grad=True, name="z")
+        loss = loss_of(z)
+        program = Program.of(simplified(Program.of_loss(loss)))
+        jobs.append(job(program, [examples(program)]))
+        expected.append((loss.data, tg.gradients(loss, [z])[0]))
+    for (loss, gradient), answer in zip(expected, node(jobs), strict=True):
+        assert "error" not in answer, answer
+        np.testing.assert_allclose(answer["outputs"][0]["loss"], [loss], rtol=4e-15)
+        np.testing.assert_allclose(answer["outputs"][0]["d_z"], gradient.reshape(-1), rtol=4e-15)
+
+
+@needs_node
 def test_a_step_that_only_predicts(node):
     model, _ = classifier()
     program = tg.trace(model, X)
@@ -196,7 +230,24 @@ def test_what_is_outside_is_an_error(node):
     assert found[3] is None  # from the end
 
 
-NAMES = [*sorted(RESERVED), *functions(), "v1", "i", "s", "size", "order", "run", "é", "名前", "</script>", "a b", "n"]
+NAMES = [
+    *sorted(RESERVED),
+    *functions(),
+    "v1",
+    "i",
+    "s",
+    "size",
+    "order",
+    "run",
+    "é",
+    "名前",
+    "</script>",
+    "a b",
+    "n",
+    "q",
+    "_",
+    "__proto__",
+]
 
 
 @needs_node
@@ -205,16 +256,22 @@ def test_every_name_is_harmless(node):
     jobs, expected = [], []
     for names in groups:
         parameters = [parameter(name=name) for name in names]
-        step = learning(lambda x, ps=parameters: sum((tg.ops.tanh(x * p).sum() for p in ps), 0.0), SGD(parameters, 0.1))
-        program = tg.trace(step, np.ones(3))
+
+        def loss(x, y, parameters=parameters):
+            return tg.losses.softmax_cross_entropy(sum(tg.ops.tanh(x * p) for p in parameters), y)
+
+        step, batch = learning(loss, SGD(parameters, 0.1)), (np.ones((2, 3)), np.array([0, 2]))
+        program = tg.trace(step, *batch)
         assert "</" not in program.javascript
-        jobs.append(job(program, [(np.ones(3),)] * 2))
-        expected.append([step(np.ones(3)).item() for _ in range(2)])
+        jobs.append(job(program, [batch] * 2))
+        expected.append([step(*batch).item() for _ in range(2)])
     for names, wanted, answer in zip(groups, expected, node(jobs), strict=True):
         assert "error" not in answer, (names, answer)
         got = [next(iter(outputs.values()))[0] for outputs in answer["outputs"]]
         np.testing.assert_allclose(got, wanted, rtol=1e-13)
         assert len(answer["state"]) == len(names)
+        plain = {"q", "n", "let", "var", "Math", "arguments", "undefined", "Float64Array"}  # and so in the program
+        assert plain & {*names} <= {*answer["state"]}
 
 
 @primitive

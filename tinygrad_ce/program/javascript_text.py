@@ -22,6 +22,7 @@ from tinygrad_ce.program.javascript_loops_text import (
     with_dependencies,
 )
 from tinygrad_ce.program.run import Lowered
+from tinygrad_ce.program.statements import Buffer
 
 HEADER = """\
 // A training step, written by tinygrad_ce. s = createStep({{ batch, state }}) has its arrays, in C order. Fill s.inputs
@@ -179,7 +180,7 @@ def arrays(plan: Lowered, translate: Translator) -> str:
         name, array = translate.name(b.name), ARRAYS[b.dtype.name]
         new = f"{makers[array]}({1 if b.name in translate.single_sums else b.size})"
         if b.role == "state":
-            shared.append(f"{entry(b.name, name)} = {new}")
+            shared.append(f"{entry(key_of(b), name)} = {new}")
         elif b.role == "fixed" and b.name in used:
             numbers = [number_text(x) for x in fixed(b)]
             new = f"{new}.fill({numbers[0]})" if len({*numbers}) == 1 else f"{array}.from([{', '.join(numbers)}])"
@@ -197,16 +198,21 @@ def handed_out(plan: Lowered, translate: Translator) -> list[str]:
     for b in plan.buffers:
         group = {"input": "inputs", "random": "inputs", "state": "state", "temporary": "buffers"}.get(b.role)
         if group and not b.name.endswith("_part"):
-            groups[group].append(entry(b.name, translate.name(b.name)))
+            groups[group].append(entry(key_of(b), translate.name(b.name)))
     outputs = ", ".join(entry(name, translate.name(b.name)) for name, (b, _) in plan.outputs.items())
     rows = [f" const ${group} = {{ {', '.join(names)} }};" for group, names in groups.items()]
     named = ", ".join(f"{group}: ${group}" for group in groups)
     return [*rows, f" return {{ batch, {named}, outputs: {{ {outputs} }}, {', '.join(STAGES)}, step }};", "}"]
 
 
+def key_of(buffer: Buffer) -> str:
+    """The learner's name for an array: in the loops it may be another, because `q` is the variable of a loop."""
+    return buffer.name if buffer.value is None else buffer.value.name
+
+
 def entry(key: str, name: str) -> str:
-    """An entry of an object."""
-    return key if key == name else f"{key}: {name}"
+    """An entry of an object; written plainly, `__proto__` would be none."""
+    return key if key == name else f"{key}: {name}" if key != "__proto__" else f'["{key}"]: {name}'
 
 
 # ---- sizes of the batch

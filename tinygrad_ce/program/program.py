@@ -85,12 +85,7 @@ class Program(Function):
     @property
     def state(self) -> dict[str, Array]:
         """What lives from step to step (parameters, an optimizer's memory, running averages), by its name."""
-        from tinygrad_ce.program.run import lowered
-
-        plan = lowered(self)
-        mine = dict(zip(plan.inputs, self.inputs, strict=True))
-        kept = {b.name: mine[b.value] for b in plan.buffers if b.role == "state" and b.value is not None}
-        return {name: x.variable.data for name, x in kept.items()}
+        return {x.name: x.variable.data for x in self.inputs if x.role == "state"}
 
     def with_rows(self, rows: int) -> Function:
         """The same step traced with so many rows. TraceError if it was not traced; whatever it raises for them."""
