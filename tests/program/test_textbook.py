@@ -5,8 +5,10 @@ import inspect
 import numpy as np
 import pytest
 from samples import SAMPLES
+from typer.testing import CliRunner
 
 import tinygrad_ce as tg
+from tinygrad_ce import cli
 from tinygrad_ce.core import REGISTRY
 from tinygrad_ce.program import Program, textbook
 from tinygrad_ce.program.ir import Function, Instruction, Value
@@ -326,3 +328,10 @@ def test_a_constant_of_the_program_is_told_from_a_number_that_happens_to_be_one(
     answers = namespace["step"](*(by_name[x.name] for x in program.inputs))
     found = dict(zip(program.outputs, answers, strict=True))["d_z"]
     np.testing.assert_allclose(found, 3 * tg.gradients(tg.losses.softmax_cross_entropy(z, Y), z), rtol=1e-12)
+
+
+def test_the_command_line_prints_both():
+    arguments = ["source", "moons", "--hidden", "6", "--optimizer", "sgd"]
+    textbook_text, exact = (CliRunner().invoke(cli.app, [*arguments, *more]).output for more in ([], ["--exact"]))
+    assert "d_z2 = (p - one_hot) / n" in lines(textbook_text)
+    assert any(line.startswith("d_z2 = xent_grad(") for line in lines(exact))
