@@ -216,6 +216,11 @@ def calls_around(site: CallSite | None) -> list[CallSite]:
     return found[::-1]
 
 
+def is_ours(frame: FrameType) -> bool:
+    """Whether a frame runs code of this package."""
+    return _ours[frame.f_code.co_filename]
+
+
 def _users_frame(frame: FrameType) -> FrameType:
     """The innermost call around this one, or itself, that is not of this package."""
     while frame.f_back is not None and _ours[frame.f_code.co_filename]:

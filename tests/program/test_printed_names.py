@@ -5,7 +5,7 @@ import pytest
 
 import tinygrad_ce as tg
 from tinygrad_ce.program import Program
-from tinygrad_ce.program.record import tidy
+from tinygrad_ce.program.names import tidy
 
 
 def number(value, name):
@@ -79,8 +79,7 @@ def test_a_gradient_of_a_term_is_used_by_its_name():
 
 def test_an_automatic_name_gives_way_to_the_users():
     W = number(np.ones((2, 3)), "W")
-    hidden = np.tanh(np.ones((4, 2)) @ W)
-    text = tg.source(tg.ops.relu(hidden).named("h1").sum())
+    text = tg.source(tg.ops.relu(np.tanh(np.ones((4, 2)) @ W)).named("h1").sum())
     assert "h1 = np.maximum(h2, 0)" in lines(text)
 
 
@@ -142,3 +141,101 @@ def test_a_name_that_can_stand_as_it_is_goes_before_one_that_becomes_it():
     assert "step(w_1_2, w_1, w1)" in text
     assert "return loss, d_w_1_2, d_w_1, d_w1" in text
     assert (loss, d_w_1, d_w_1_2, d_w1) == (30.0, 15.0, 10.0, 6.0)
+
+
+class Net(tg.nn.Module):
+    """A model of the user's own, whose forward keeps what it has computed."""
+
+    def __init__(self):
+        self.first = tg.Tensor(np.ones((2, 3)), requires_grad=True)
+        self.last = tg.Tensor(np.ones((3, 1)), requires_grad=True)
+
+    def forward(self, x):
+        scores = x @ self.first
+        self.hidden = np.tanh(scores)
+        return self.hidden @ self.last
+
+
+def test_a_variable_names_what_it_holds():
+    X, W = np.ones((4, 2)), tg.Tensor(np.ones((2, 3)), requires_grad=True)
+    b = tg.Tensor(np.zeros(3), requires_grad=True)
+    q = X @ W + b
+    cost = (q * q).mean()
+    text = tg.source(cost)
+    assert lines(text)[:4] == ["def step(X, W, b):", "z1 = X @ W", "q = z1 + b", "t1 = q * q"]
+    assert lines(text)[-1] == "return cost, d_W, d_b"
+    assert run(text, X, W.data, b.data)[0] == cost.data == 4
+
+
+def test_a_name_that_was_given_goes_before_a_variable():
+    x = number(2.0, "x")
+    y = (x * x).named("area")
+    z = y * 3.0
+    assert lines(tg.source(z))[1:3] == ["area = x * x", "z = area * 3.0"]
+
+
+def test_the_innermost_variable_wins():
+    inner = number(2.0, None)
+
+    def outer_of(x):
+        return tg.source(x * x)
+
+    assert "loss = x * x" in lines(outer_of(inner))
+    assert "loss = inner * inner" in lines(tg.source(inner * inner))
+
+
+def test_a_variable_that_was_bound_again_names_the_last_one():
+    h = number(2.0, "x")
+    for _ in range(3):
+        h = np.sin(h)
+    assert lines(tg.source(h * h))[1:5] == ["t1 = np.sin(x)", "t2 = np.sin(t1)", "h = np.sin(t2)", "loss = h * h"]
+
+
+def test_variables_in_a_step_and_in_the_forward_of_a_model_are_names():
+    net = Net()
+
+    def step(X):
+        answer = net(X)
+        risk = (answer * answer).sum()
+        risk.backward()
+        return risk
+
+    text = tg.trace(step, np.ones((4, 2))).source
+    assert lines(text)[:6] == [
+        "def step(X, first, last):",
+        "scores = X @ first",
+        "hidden = np.tanh(scores)",
+        "answer = hidden @ last",
+        "t1 = answer * answer",
+        "risk = t1.sum()",
+    ]
+
+
+@pytest.mark.parametrize("name", ["np", "step", "sum", "lambda_", "d_x", "x", "t1", "loss"])
+def test_two_things_never_share_a_name(name):
+    """Whatever a variable is called: NumPy, the function, a builtin, another gradient, an automatic name."""
+    x = number(2.0, "x")
+    namespace = {"x_of_the_user": x, "y": x * x, "tg": tg}
+    exec(f"{name} = y * 3.0\ntext = tg.source({name} * y)", namespace)
+    assert run(namespace["text"], 2.0) == (48.0, 96.0)
+
+
+def test_privates_and_what_pytest_calls_its_variables_are_no_names():
+    _y = number(2.0, "x") ** 2
+    text = tg.source(_y * 3.0)
+    assert "t1 = x ** 2" in lines(text)
+
+
+def test_views_use_the_names_of_the_program():
+    x = number(2.0, "x")
+    rate = x * x
+    total = rate * 3.0 + rate
+    assert {"rate", "total"} <= {*str(tg.explain(x, total)).replace(",", " ").replace("=", " ").split()}
+    assert ">rate<" in tg.draw(total).svg
+
+
+def test_names_cost_an_eager_step_nothing(monkeypatch):
+    monkeypatch.setattr("tinygrad_ce.program.names.running_frames", lambda: pytest.fail("frames are read"))
+    x = number(np.ones(3), "x")
+    (x * x).sum().backward()
+    tg.optim.Adam([x]).step()

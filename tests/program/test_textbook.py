@@ -195,15 +195,15 @@ def test_an_embedding_is_an_indexing_and_its_gradient_adds_up():
 def test_the_network_of_the_readme():
     tg.seed(0)
     model = tg.nn.Sequential(tg.nn.Dense(2, 8), tg.nn.Tanh(), tg.nn.Dense(8, 2)).astype(np.float64)
-    optimizer, loss = tg.optim.SGD(model.parameters(), lr=0.5), tg.nn.SoftmaxCrossEntropy()
+    optimizer, loss_of = tg.optim.SGD(model.parameters(), lr=0.5), tg.nn.SoftmaxCrossEntropy()
     data = tg.data.moons(32, seed=0)
 
     def step(x, y):
         optimizer.zero_grad()
-        cost = loss(model(x), y)
-        cost.backward()
+        loss = loss_of(model(x), y)
+        loss.backward()
         optimizer.step()
-        return cost
+        return loss
 
     text = tg.trace(step, data.X.astype(np.float64), data.y).source
     assert text.split("def step")[0].split() == ["import", "numpy", "as", "np"]

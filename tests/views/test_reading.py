@@ -221,8 +221,8 @@ def test_an_argument_may_be_called_as_something_outside_is():
 
     scaled.constant_in("table")
     try:
-        w, t = wanted([5.0, 7.0], "w"), np.array([10.0, 20.0])
-        graph = read(scaled(w, t).sum())
+        w, table = wanted([5.0, 7.0], "w"), np.array([10.0, 20.0])
+        graph = read(scaled(w, table).sum())
         assert only(graph, "t1").formula.text == "w * table"
         np.testing.assert_array_equal(only(graph, "t1").formula.value, [50.0, 140.0])
         assert "t1 = w * table" in "\n".join(graph.source)
@@ -306,7 +306,7 @@ def test_the_textbook_form_of_soft_labels_and_of_binary_weights():
     assert soft.text == "(softmax(z) - ((1 - 0.2) * q + 0.2 / 2)) / 2"
     binary = tg.losses.sigmoid_binary_cross_entropy(z, q, weight=[[2.0], [3.0]], pos_weight=4.0)
     slope = only(read(binary), "z").uses[0].formula.readable
-    assert slope.text == "weight * ((1 - y) * sigmoid(z) - w * y * (1 - sigmoid(z))) / 4"
+    assert slope.text == "weight * ((1 - q) * sigmoid(z) - w * q * (1 - sigmoid(z))) / 4"
     p = 1 / (1 + np.exp(-z.data))
     np.testing.assert_allclose(slope.value, [[2.0], [3.0]] * ((1 - q) * p - 4 * q * (1 - p)) / 4)
 

@@ -91,7 +91,7 @@ def _adam(p, g, mean, square, rate, beta1, beta2, correction2, eps, added_decay,
         mean[i] = keep1 * mean[i] + new1 * slope
         square[i] = keep2 * square[i] + new2 * (slope * slope)
         root = np.sqrt(square[i] * scale)
-        p[i] -= rate * mean[i] / (root + eps) + taken * p[i]
+        p[i] = p[i] - taken * p[i] - rate * mean[i] / (root + eps)
 
 
 @jit

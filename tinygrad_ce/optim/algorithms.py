@@ -21,7 +21,7 @@ class SGD(Optimizer):
     Source: I. Sutskever et al., "On the importance of initialization and momentum in deep learning", 2013.
     """
 
-    remembers = ("velocity",)
+    remembers, symbols = ("velocity",), ("v",)
 
     def __init__(
         self,
@@ -37,6 +37,11 @@ class SGD(Optimizer):
             raise ValueError("SGD: nesterov=True looks ahead along the momentum, which is 0: pass momentum=0.9")
         self.momentum, self.nesterov, self.weight_decay = float(momentum), nesterov, float(weight_decay)
         super().__init__(parameters, lr)
+
+    @property
+    def rule_name(self) -> str:
+        """What the update is called in a printed program."""
+        return "nesterov" if self.nesterov else "sgd_momentum" if self.momentum else "sgd"
 
     def initial_state(self, data: Array) -> State:
         return (np.zeros_like(data),) if self.momentum else ()
@@ -66,7 +71,7 @@ class Adam(Optimizer):
     """
 
     decoupled = False
-    remembers = ("mean", "square")
+    remembers, symbols = ("mean", "square"), ("m", "v")
 
     def __init__(
         self,
@@ -94,11 +99,11 @@ class Adam(Optimizer):
             grad = grad + self.weight_decay * param
         mean = beta1 * state[0] + (1 - beta1) * grad
         square = beta2 * state[1] + (1 - beta2) * (grad * grad)
-        root = (square / (1 - beta2**step)) ** 0.5
-        new = param - lr / (1 - beta1**step) * mean / (root + self.eps)
+        root = (square * (1 / (1 - beta2**step))) ** 0.5  # one division for all, instead of one for each
         if self.weight_decay and self.decoupled:
-            new = new - lr * self.weight_decay * param
-        return new, (mean, square)
+            param = param - lr * self.weight_decay * param
+        change = lr / (1 - beta1**step) * mean / (root + self.eps)
+        return param - change, (mean, square)
 
     def update_in_place(self, kernels: Any, param: Array, grad: Array, memory: Memory, lr: float, step: int) -> None:
         mean, square = (variable.data for variable in memory)
@@ -135,7 +140,7 @@ class RMSprop(Optimizer):
     Source: G. Hinton, "Neural networks for machine learning", lecture 6e, 2012.
     """
 
-    remembers = ("square",)
+    remembers, symbols = ("square",), ("v",)
 
     def __init__(
         self,
@@ -170,7 +175,7 @@ class AdaGrad(Optimizer):
     Source: J. Duchi, E. Hazan, Y. Singer, "Adaptive subgradient methods for online learning", 2011.
     """
 
-    remembers = ("total",)
+    remembers, symbols = ("total",), ("v",)
 
     def __init__(
         self, parameters: Iterable[Tensor], lr: float | Schedule = 1e-2, eps: float = 1e-10, weight_decay: float = 0.0

@@ -35,6 +35,7 @@ class Optimizer:
     """
 
     remembers: tuple[str, ...] = ()
+    symbols: tuple[str, ...] = ()  # what formulas call that, in the same order
 
     def __init__(self, parameters: Iterable[Tensor], lr: float | Schedule) -> None:
         if not isinstance(parameters, Iterable) or isinstance(parameters, Tensor):
@@ -143,8 +144,9 @@ class Optimizer:
             elif memory and memory[0].data.shape != data.shape:
                 self._refuse(i, len(without))
             else:
+                param, g = here.read(parameter), here.read(grad)
                 state = tuple([here.read(m) for m in memory])
-                new, new_state = self.computed_update(here.read(parameter), here.read(grad), state, lr, clock.count(i))
+                new, new_state = clock.computed_update(param, g, state, lr, clock.count(i))
                 here.write(parameter, new)
                 for variable, value in zip(memory, new_state, strict=True):
                     here.write(variable, value)
@@ -202,6 +204,11 @@ class Optimizer:
         """`update`, computed in float32 at least and in this machine's byte order; the parameter in its own dtype."""
         new, new_state = self.update(_in_a_wide_dtype(param), _in_a_wide_dtype(grad), state, lr, step)
         return new if new.dtype == param.dtype else ops.astype(new, dtype=param.dtype), new_state
+
+    @property
+    def rule_name(self) -> str:
+        """What the update is called in a printed program."""
+        return type(self).__name__.lower()
 
     def initial_state(self, data: Array) -> State:
         """What the optimizer remembers of one parameter, before the first step."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.core import Array, interpreter
-from tinygrad_ce.program.ir import Function, Instruction, Number, Value
+from tinygrad_ce.program.ir import Function, Instruction, Named, Number, Value
 from tinygrad_ce.variable import plain_array
 
 Run = Callable[..., Any]
@@ -29,7 +29,7 @@ def evaluate(
         if isinstance(x, Number):
             return eval(x.text, {}, dict(numbers or {}))
         if not isinstance(x, Value):
-            return x
+            return float(x) if isinstance(x, Named) else x
         return x.example if x.role == "constant" else known[x]
 
     for i in instructions:

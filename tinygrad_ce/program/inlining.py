@@ -16,13 +16,13 @@ import numpy as np
 from tinygrad_ce.core import Primitive
 from tinygrad_ce.ops.indexing import HERE
 from tinygrad_ce.program import textbook
-from tinygrad_ce.program.ir import Number
+from tinygrad_ce.program.ir import Named
 
 
 def literal(value: Any) -> ast.expr:
     """A Python value as it is written in a program."""
-    if isinstance(value, Number):
-        text = value.text
+    if isinstance(value, Named):
+        text = value.formula
     elif isinstance(value, np.dtype):
         text = f"np.dtype({value.str!r})" if value.kind not in "fiu" else f"np.{value.name}"
     elif isinstance(value, tuple):

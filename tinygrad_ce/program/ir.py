@@ -3,49 +3,46 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from tinygrad_ce.core import Array, Primitive
 
 
-def unused(name: str, taken: set[str]) -> str:
-    """This name, or with a number behind it if it is taken; it is taken then."""
-    candidate, n = name, 1
-    while candidate in taken:
-        n += 1
-        candidate = f"{name}_{n}"
-    taken.add(candidate)
-    return candidate
+class Named(float):
+    """A number with a name (an optimizer's `beta1`), or computed from such numbers and others.
 
+    formula: how it is computed, as it is printed. names: what each name in the formula stands for: a number, or the
+    name of a number that each step gets. Arrays take it for the plain number that it is.
 
-class Number(float):
-    """A number that each step is given anew (the learning rate), or that is computed from such numbers.
-
-    text: how it is computed. Arrays take it for the plain number that it is.
+    >>> (1 - Named(0.9, "beta1", {"beta1": 0.9})).formula
+    '1 - beta1'
     """
 
-    text: str
+    formula: str
+    names: Mapping[str, float | str]
 
-    def __new__(cls, value: float, text: str) -> Number:
+    def __new__(cls, value: float, formula: str, names: Mapping[str, float | str]) -> Self:
         number = super().__new__(cls, value)
-        number.text = text
+        number.formula, number.names = formula, names
         return number
 
     def _with(self, sign: str, other: Any, compute: Callable[[float, float], float], swapped: bool = False) -> Any:
         if not isinstance(other, (int, float)):
             return NotImplemented
         left, right = (other, self) if swapped else (self, other)
-        shown = [f"({x.text if isinstance(x, Number) else repr(x)})" for x in (left, right)]
-        return Number(compute(float(left), float(right)), ast.unparse(ast.parse(f" {sign} ".join(shown), mode="eval")))
+        formulas = [f"({x.formula if isinstance(x, Named) else repr(x)})" for x in (left, right)]
+        names = {**self.names, **(other.names if isinstance(other, Named) else {})}
+        return _named(compute(float(left), float(right)), f" {sign} ".join(formulas), names)
 
     # fmt: off
-    def __neg__(self) -> Any: return Number(-float(self), f"-({self.text})")
+    def __neg__(self) -> Any: return _named(-float(self), f"-({self.formula})", self.names)
     def __pos__(self) -> Any: return self
-    def __abs__(self) -> Any: return Number(abs(float(self)), f"abs({self.text})")
+    def __abs__(self) -> Any: return _named(abs(float(self)), f"abs({self.formula})", self.names)
     def __add__(self, other: Any) -> Any: return self._with("+", other, float.__add__)
     def __radd__(self, other: Any) -> Any: return self._with("+", other, float.__add__, True)
     def __sub__(self, other: Any) -> Any: return self._with("-", other, float.__sub__)
@@ -61,8 +58,33 @@ class Number(float):
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
         if not all(isinstance(x, (int, float, np.ndarray, np.generic)) for x in inputs):
             return NotImplemented  # arrays that write down what is done to them want the number itself
-        plain = (float(x) if isinstance(x, Number) else x for x in inputs)
+        plain = (float(x) if isinstance(x, Named) else x for x in inputs)
         return getattr(ufunc, method)(*plain, **options)
+
+
+class Number(Named):
+    """A number that each step gets anew (the learning rate), or that is computed from such numbers.
+
+    text: how it is computed from the numbers of the step; all others are written out.
+    """
+
+    def __new__(cls, value: float, formula: str, names: Mapping[str, float | str] | None = None) -> Self:
+        return super().__new__(cls, value, formula, names or {formula: formula})
+
+    @property
+    def text(self) -> str:
+        """The formula in the names of the step."""
+
+        def written_out(name: re.Match[str]) -> str:
+            meaning = self.names.get(name[0], name[0])
+            return meaning if isinstance(meaning, str) else f"({meaning!r})" if meaning < 0 else repr(meaning)
+
+        return re.sub(r"\b[^\W\d]\w*", written_out, self.formula)
+
+
+def _named(value: float, formula: str, names: Mapping[str, float | str]) -> Named:
+    varies = any(isinstance(x, str) for x in names.values())
+    return (Number if varies else Named)(value, ast.unparse(ast.parse(formula, mode="eval")), names)
 
 
 @dataclass(eq=False)
@@ -73,6 +95,7 @@ class Value:
     "random" (random numbers, made anew by `draw` for each step), "fixed" (an array that belongs to a loss),
     "constant" (a number, or an array with one number everywhere, that a rule made up) or "result" (of an instruction).
     prepared: an input that is no tensor of the user's, but an array as a loss has passed it on.
+    local: what the function for an optimizer's update calls it; empty if it has no name of its own there.
     """
 
     name: str
@@ -81,6 +104,7 @@ class Value:
     prepared: bool = False
     variable: Any = None
     draw: Callable[[], Array] | None = None
+    local: str = ""
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ from tinygrad_ce import kernels
 from tinygrad_ce.program.abstract import Node
 from tinygrad_ce.program.ir import Number
 from tinygrad_ce.program.lowering import half_of_rows
+from tinygrad_ce.program.names import Names
 from tinygrad_ce.program.nest_text import NestText, dtype_text
 from tinygrad_ce.program.numpy_text import lines_of
 from tinygrad_ce.program.sharing import Share, is_halved
@@ -37,7 +38,7 @@ class FileText:
         self.imports: set[str] = set()
         self.literals: dict[str, str] = {}  # by their text, the names of constants
         self.numbers: list[str] = []
-        self.locals = 0
+        self.names = Names(*plan.names.taken)
         self.printed = lines_of(plan.function)
 
     def text(self) -> tuple[str, list[str]]:
@@ -241,14 +242,12 @@ class FileText:
         )
         text = f"{dtype_text(dtype)}({shown})"
         if text not in self.literals:
-            self.literals[text] = self.plan.free_name(f"c{len(self.literals) + 1}")
+            self.literals[text] = self.names.numbered("c")
         return self.literals[text]
 
     def local(self) -> str:
         """A new name for a number inside of a loop."""
-        self.locals += 1
-        name = f"v{self.locals}"
-        return name if name not in self.plan.names else self.local()
+        return self.names.numbered("v")
 
     def number(self, text: str) -> int:
         """The place of a formula among the numbers that each step is given."""

@@ -32,7 +32,8 @@ from tinygrad_ce.program.inlining import (
     single_expression,
     substituted,
 )
-from tinygrad_ce.program.ir import Function, Instruction, Number, Value
+from tinygrad_ce.program.ir import Function, Instruction, Named, Value
+from tinygrad_ce.program.outlined import Call, Update, outline_updates
 from tinygrad_ce.program.passes import left_to_broadcasting, simplified
 
 LONGEST = 120  # characters of a line
@@ -42,6 +43,7 @@ WIDEST = 70  # characters of an expression into which another one is still folde
 
 def as_numpy(program: Function, exact: bool = False) -> str:
     """The text of a program: in the forms of textbooks, or exact, with the forms that keep the last digits."""
+    program = outline_updates(program if exact else left_to_broadcasting(program))
     writer = _Text(program, exact)
     lines = writer.lines()
     arguments = ", ".join([*(value.name for value in program.inputs), *program.numbers])
@@ -50,7 +52,11 @@ def as_numpy(program: Function, exact: bool = False) -> str:
         "import numpy as np",
         "",
         "",
-        *(line for text in writer.helpers.values() for line in (*text.splitlines(), "", "")),
+        *(
+            line
+            for text in (*writer.helpers.values(), *writer.updates.values())
+            for line in (*text.splitlines(), "", "")
+        ),
     ]
     answers = [*program.outputs.values(), *program.updates.values()]
     answer = ", ".join(ast.unparse(writer.node(value, of_its_dtype=True)) for value in answers)
@@ -59,11 +65,15 @@ def as_numpy(program: Function, exact: bool = False) -> str:
 
 def lines_of(program: Function) -> dict[Instruction, str]:
     """The exact line in which each instruction stands, without its shape."""
+    program = outline_updates(program)
     writer = _Text(program, exact=True)
     writer.lines()
     reader = {x: i for i in program.instructions for x in i.inputs if isinstance(x, Value)}
     lines: dict[Instruction, str] = {}
     for i in reversed(program.instructions):
+        if isinstance(i, Call):
+            lines |= dict.fromkeys([i, *i.group], writer.call(i))
+            continue
         folded = i.result in writer.folded
         lines[i] = lines[reader[i.result]] if folded else writer.written[i.result]
     return lines
@@ -84,8 +94,9 @@ class _Text:
 
     def __init__(self, program: Function, exact: bool) -> None:
         self.exact = exact
-        self.program = program = program if exact else left_to_broadcasting(program)
+        self.program = program
         self.helpers: dict[str, str] = {}
+        self.updates: dict[Update, str] = {}
         self.imports: set[str] = set()
         self.folded: dict[Value, ast.expr] = {}
         self.written: dict[Value, str] = {}
@@ -101,14 +112,17 @@ class _Text:
         self.notes: list[str] = []  # what the forms that are being written give up
         self.noted: set[str] = set()  # the forms that have said it
 
-    def lines(self) -> list[str]:
-        """The lines of the step, with shapes as comments that stand in one column."""
+    def lines(self, comments: bool = True) -> list[str]:
+        """The lines of the step, with sections and, in one column, shapes as comments."""
         section = None
         for i in self.program.instructions:
             if i.section != section:
                 section = i.section
                 self.rows += [("", "", "")] if self.rows else []
                 self.rows.append((f"# {section}", "", ""))
+            if isinstance(i, Call):
+                self.row(self.call(i))
+                continue
             expression = self.expression(i)
             if self.can_fold(i, expression):
                 self.folded[i.result] = expression
@@ -117,6 +131,8 @@ class _Text:
                     expression = literal(i.result.example[()])  # a number is no float32
                 self.write(self.named(i.result), expression, i.result.example)
             self.written[i.result] = self.rows[-1][0]
+        if not comments:
+            return [f"    {text}" for text, shape, _ in self.rows if shape]
         width = min(WIDEST, max((len(text) for text, shape, _ in self.rows if shape), default=0))
         return [line.rstrip() for row in self.rows for line in _lines_of_row(*row, width)]
 
@@ -160,6 +176,25 @@ class _Text:
         name = next(x for x in itertools.chain([name], numbered) if x not in self.taken)
         self.taken.add(name)
         return name
+
+    def call(self, call: Call) -> str:
+        """The line that calls the function for an optimizer's update, which is put above the step."""
+        update = call.update
+        if update not in self.updates:
+            inner = _Text(update.body, self.exact)
+            lines = inner.lines(comments=False)
+            self.helpers |= inner.helpers
+            self.imports |= inner.imports
+            defaults = [f"{name}={ast.unparse(literal(value))}" for name, value in update.defaults.items()]
+            arguments = ", ".join([*(x.name for x in update.body.inputs), *update.numbers, *defaults])
+            answer = ", ".join(ast.unparse(inner.node(x)) for x in update.body.outputs.values())
+            head = f"def {update.name}({arguments}):"
+            self.updates[update] = "\n".join([head, *lines, f"    return {answer}"])
+        keywords = [f"{name}={ast.unparse(literal(value))}" for name, value in call.keywords.items()]
+        arguments = ", ".join([*(ast.unparse(self.node(x)) for x in call.inputs), *call.numbers, *keywords])
+        self.known.clear()  # what was made of the old parameter is no longer that
+        self.assigned |= {self.named(x) for x in call.results}
+        return f"{', '.join(self.named(x) for x in call.results)} = {update.name}({arguments})"
 
     def named(self, value: Value) -> str:
         """The name of a value; a step on the way has none of its own."""
@@ -273,6 +308,7 @@ def _lines_of_row(text: str, shape: str, note: str, width: int) -> list[str]:
 def expression_of(value: Value, instructions: list[Instruction]) -> tuple[ast.expr, dict[str, Any]]:
     """A value as one expression of what the instructions started from, and what that expression calls, by name."""
     program = simplified(Function([], instructions, {"value": value}))
+    program = outline_updates(program)
     writer = _Text(program, exact=True)
     for i in program.instructions:
         writer.folded[i.result] = writer.expression(i)
@@ -306,7 +342,7 @@ def _shown(x: Any) -> ast.expr:
 def _example(x: Any) -> Any:
     """What a value was: a constant is a number, and what may change is an array."""
     if not isinstance(x, Value):
-        return np.asarray(float(x)) if isinstance(x, Number) else x
+        return np.asarray(float(x)) if isinstance(x, Named) else x
     return x.example.item() if x.role == "constant" and x.example.size == 1 else x.example
 
 

@@ -6,9 +6,6 @@ primitive that they call is written down.
 
 from __future__ import annotations
 
-import builtins
-import keyword
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +18,8 @@ from tinygrad_ce import ops
 from tinygrad_ce.backward import recording, walk
 from tinygrad_ce.core import REGISTRY, Array, Primitive, Tensor, call, interpreted
 from tinygrad_ce.graph import reachable
-from tinygrad_ce.program.ir import Function, Instruction, Value, unused
+from tinygrad_ce.program.ir import Function, Instruction, Value
+from tinygrad_ce.program.names import Names, calling_frames, tidy, variables_of
 
 LETTERS = {
     **dict.fromkeys(("affine", "matmul", "contract"), "z"),
@@ -84,6 +82,7 @@ def as_computed(graph: Iterable[Tensor]) -> Iterator[None]:
 
 def _recorded(loss: Tensor, graph: dict[int, Tensor]) -> Recorded:
     writer = Writer()
+    writer.variables = variables_of(calling_frames())
     in_order = [graph[number] for number in sorted(graph)]
     writer.reserve(in_order, loss)
     for tensor in in_order:
@@ -122,10 +121,10 @@ class Writer:
         self.values: dict[int, Value] = {}  # by the id of a tensor or an array
         self.inputs: list[Value] = []
         self.instructions: list[Instruction] = []
-        self.taken = {"np", "step", *dir(builtins), *_called_above(len(REGISTRY))}
+        self.names = Names("np", "step", *_called_above(len(REGISTRY)))
+        self.variables: dict[int, str] = {}  # what the user's Python variables call tensors and arrays, by id
         self.reserved: dict[int, str] = {}  # the names of tensors, by id, which nothing else can take
         self.automatic: dict[str, Value] = {}  # what has such a name
-        self.counted: dict[str, int] = {}  # the last one that each letter was given
         self.alive: list[Any] = []  # so that no id is given out twice
         self.section = "forward"
         self.passed_on: tuple[Tensor, Value] | None = None  # a gradient with two names, and what it was called first
@@ -235,35 +234,36 @@ class Writer:
             self.alive.append(x.data)
 
     def reserve(self, tensors: Iterable[Tensor], loss: Tensor) -> None:
-        """Keep the names that the user gave, so that no automatic one takes them; the loss is `loss` if unnamed.
+        """Keep the user's names, so that no automatic one takes them; the loss is `loss` if it has none.
 
-        One that can stand as it is goes before one that becomes the same: `w_1` before `w 1`.
+        Those of tensors go before those of variables, and one that can stand as it is before one that becomes the same:
+        `w_1` before `w 1`.
         """
-        named = [(tidy(tensor.name), tensor) for tensor in tensors if tensor.name]
-        for name, tensor in sorted(named, key=lambda pair: pair[0] != pair[1].name):
-            self.reserved[id(tensor)] = self.free(name)
-        if not loss.name:
+        things = {id(x): x for tensor in tensors for x in (tensor, *tensor.inputs)}
+        named = [(x, name) for x in things.values() if (name := self.users_name(x))]
+        for x, name in sorted(named, key=lambda pair: (not getattr(pair[0], "name", None), tidy(pair[1]) != pair[1])):
+            self.reserved[id(x)] = self.free(tidy(name))
+        if id(loss) not in self.reserved:
             self.reserved[id(loss)] = self.free("loss")
+
+    def users_name(self, x: Any) -> str | None:
+        """The name that the user gave to a tensor, or that of a Python variable which holds this tensor or array."""
+        return x.name if isinstance(x, Tensor) and x.name else self.variables.get(id(x))
 
     def name_of(self, x: Any, otherwise: str) -> str:
         """The name of a tensor as it is printed; `otherwise`, with a number if it is taken, of what has none."""
         if id(x) in self.reserved:
             return self.reserved[id(x)]
-        name = x.name if isinstance(x, Tensor) and x.name else otherwise
+        name = self.users_name(x) or otherwise
         return self.free(tidy(name)) if name else ""
 
     def free(self, name: str) -> str:
         """This name, or with a number behind it if it is taken."""
-        return unused(name, self.taken)
+        return self.names.free(name)
 
     def name_automatically(self, value: Value, letter: str) -> None:
-        """Call a value by the letter, with the first number that makes it a new name."""
-        n = self.counted.get(letter, 0) + 1
-        while f"{letter}{n}" in self.taken:
-            n += 1
-        self.counted[letter] = n
-        value.name = f"{letter}{n}"
-        self.taken.add(value.name)
+        """Call a value by the letter and a number."""
+        value.name = self.names.numbered(letter)
         self.automatic[value.name] = value
 
 
@@ -272,18 +272,3 @@ def _called_above(primitives: int) -> frozenset[str]:
     """What functions above the step may be called: primitives, and whatever else their bodies can call."""
     others = (name for op in REGISTRY.values() for name, value in op.body.__globals__.items() if callable(value))
     return frozenset((*REGISTRY, *others))
-
-
-def tidy(name: str) -> str:
-    """A name that can stand in a program: `layers.0.W` becomes `W0`, `x1*w1` becomes `x1w1`."""
-    path = re.fullmatch(r"\w+(\.\w+)+", name)
-    words = name.split(".") if path else name.split()
-    words = ["".join(c for c in word if f"_{c}".isidentifier()) for word in words]
-    if path:
-        last = next((word for word in reversed(words) if not word.isdigit()), "")
-        text = last.lstrip("_") + "_".join(word for word in words if word.isdigit())
-    else:
-        text = "_".join(word for word in words if word).lstrip("_")
-    text = text or "x"
-    text = f"x{text}" if text[0].isdigit() else text
-    return text + "_" if keyword.iskeyword(text) else text

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,14 +11,15 @@ import numpy as np
 
 from tinygrad_ce.core import Array
 from tinygrad_ce.program.abstract import Node, in_order, through
-from tinygrad_ce.program.ir import Function, Instruction, Value, unused
+from tinygrad_ce.program.ir import Function, Instruction, Value
 from tinygrad_ce.program.lowering import Nodes, check_dtype
+from tinygrad_ce.program.names import Names
 
 Index = tuple[tuple[int | None, int, int], ...]  # for each axis of a buffer: the loop along it, the first, the step
 LIBRARY = {"jit", "plus", "either", "log1p_of", "tanh_of", "exp_any", "add_rows", "multiply", "take_rows"}
 LIBRARY |= {"multiply_rows", "multiply_terms", "meet", "first_row", "thread", "threads", "gate", "passed"}
 LIBRARY |= {"accurate_sum", "xent_panel", "xent_rows", "soft_xent_rows", "sigmoid_xent_blocks"}
-RESERVED = {"np", "math", "s", "order", "steps", "numbers", "run", *"ijklmnopq", *dir(builtins), *LIBRARY}
+RESERVED = {"np", "math", "s", "order", "steps", "numbers", "run", *"ijklmnopq", *LIBRARY}
 
 
 @dataclass(eq=False)
@@ -142,7 +142,7 @@ class Schedule:
     views: dict[tuple[Buffer, tuple[int, ...], bool], View] = field(default_factory=dict)
     answers: dict[str, Buffer] = field(default_factory=dict)
     statements: list[Statement] = field(default_factory=list)
-    names: set[str] = field(default_factory=lambda: {*RESERVED})
+    names: Names = field(default_factory=lambda: Names(*RESERVED))
 
     def buffer(self, name: str, shape: Sequence[int], dtype: Any, role: str, **more: Any) -> Buffer:
         """A new buffer; numbers are added to its name until it is a new one."""
@@ -158,7 +158,7 @@ class Schedule:
     def free_name(self, name: str) -> str:
         """This name, or with a number behind it if it is taken."""
         name = name.lstrip("_")
-        return unused(name if name.isidentifier() else f"t_{name}", self.names)
+        return self.names.free(name if name.isidentifier() else f"t_{name}")
 
     def view(self, buffer: Buffer, shape: tuple[int, ...], turned: bool = False) -> View:
         """A buffer as a matrix, or as the transpose of one."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from functools import partial
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -13,9 +15,12 @@ from tinygrad_ce.backward import recording, walk
 from tinygrad_ce.core import Array, Primitive, Tensor, array_of, interpreted
 from tinygrad_ce.nn import Module
 from tinygrad_ce.optim import Optimizer
+from tinygrad_ce.optim.clipping import clip
 from tinygrad_ce.program.effects import OutdatedError, TraceError
-from tinygrad_ce.program.ir import Function, Number, Value
-from tinygrad_ce.program.record import Writer, tidy
+from tinygrad_ce.program.ir import Function, Named, Number, Value
+from tinygrad_ce.program.names import calling_frames, running_frames, tidy, variables_of
+from tinygrad_ce.program.record import Writer
+from tinygrad_ce.source_lines import is_ours
 from tinygrad_ce.variable import Attribute, Variable
 
 
@@ -34,7 +39,11 @@ class Tracer(Writer):
         self.visible: Sequence[Tensor] = ()  # parameters that the step refers to
         self.left_over: list[Tensor] = []  # parameters that had a gradient before the step
         self.derived: set[int] = set()  # the ids of tensors that are computed from gradients which the step has read
+        self.symbols: dict[int, str] = {}  # what formulas call an optimizer's memory, by id
         self.updating = ""  # the parameter whose update is being written
+        self.bound: dict[int, str] = {}  # the Python variables after which tensors are called, by id
+        self.update_frames: list[FrameType] = []  # those of an optimizer's `update`
+        self.frames: dict[FrameType, int] = {}  # the user's calls in which operations were called, each with its depth
         self.loss: Tensor | None = None
 
     @contextmanager
@@ -79,6 +88,7 @@ class Tracer(Writer):
         single = not isinstance(answer, (tuple, list))
         answers = () if answer is None else (answer,) if single else tuple(answer)
         self.give_users_names()
+        self.frames.clear()
         outputs: dict[str, Value] = {}
         for number, tensor in enumerate(answers, start=1):
             if not isinstance(tensor, Tensor):
@@ -86,8 +96,8 @@ class Tracer(Writer):
                     f"the step returns {type(tensor).__name__}; a program returns what tensors become: return the "
                     "tensor itself (a loss, predictions), without .item() or .data"
                 )
-            value = self.of(tensor)
-            if value.role == "result" and not tensor.name and value not in outputs.values():
+            value, named = self.of(tensor), id(tensor) in self.reserved or id(tensor) in self.bound
+            if value.role == "result" and not named and value not in outputs.values():
                 value.name = self.free("loss" if tensor is self.loss else "out")
             outputs[value.name if value.name not in outputs else f"{value.name}_{number}"] = value
         shapes = ", ".join(f"{x.name} {x.shape} {x.dtype}" for x in self.inputs if x.role == "input")
@@ -96,22 +106,38 @@ class Tracer(Writer):
         rest = self.numbers, self.optimizers, fixed, self.looked, single
         return Function(self.inputs, self.instructions, outputs, self.updates, *rest)
 
+    def note_frames(self) -> None:
+        """Keep the frames of the user's code that is running: their variables are read when names are needed."""
+        if self.section == "update":  # its variables are names inside of a function of its own
+            self.update_frames += [frame for frame in running_frames() if frame.f_code.co_name == "update"][:1]
+            return
+        # `clip` has good names for what it does, so its variables count as the user's.
+        frames = [frame for frame in running_frames() if not is_ours(frame) or frame.f_code is clip.__code__]
+        self.frames |= {frame: len(frames) - k for k, frame in enumerate(frames)}
+
     def give_users_names(self) -> None:
         """Call results as the user has named them, which is done after their operations were written down."""
-        for tensor in self.alive:
-            if not isinstance(tensor, Tensor) or not tensor.name or id(tensor) in self.reserved:
-                continue
-            value, name = self.values[id(tensor)], tidy(tensor.name)
-            if value.role == "result" and value.name != name:
-                if name in self.automatic:
-                    self.name_automatically(self.automatic.pop(name), name.rstrip("0123456789"))
-                else:
-                    name = self.free(name)
-                value.name = self.reserved[id(tensor)] = name
+        self.variables = variables_of(sorted(self.frames, key=lambda frame: -self.frames[frame]))
+        tensors = [x for x in self.alive if isinstance(x, Tensor) and self.values[id(x)].role == "result"]
+        for tensor in sorted(tensors, key=lambda x: not x.name):
+            name, names = self.users_name(tensor), self.reserved if tensor.name else self.bound
+            if name and id(tensor) not in names and id(tensor) not in self.reserved:
+                self.rename(self.values[id(tensor)], tidy(name))
+                names[id(tensor)] = name
+
+    def rename(self, value: Value, name: str) -> None:
+        """Call a value as the user does; what has this name automatically gets another one."""
+        other = self.automatic.pop(name, value)
+        if other is not value:
+            self.name_automatically(other, name.rstrip("0123456789"))
+        elif value.name != name:
+            name = self.free(name)
+        value.name = name
 
     # ---- what a call and the effects mean
 
     def call(self, inner: Any, op: Primitive, inputs: tuple[Any, ...], params: dict[str, Any]) -> Any:
+        self.note_frames()
         before = self.section
         if before == "forward" and any(id(x) in self.derived for x in inputs):  # clip_grad_norm
             self.section = "backward"
@@ -151,11 +177,12 @@ class Tracer(Writer):
         if not isinstance(x, Tensor):
             return self.clock(x)
         if x.requires_grad:
-            self.updating = self.of(x).name
+            self.of(x).local, self.updating = "W", self.of(x).name
         elif isinstance(x, Variable):
             if id(x) not in self.values:
-                name = f"{x.name}_{self.updating}" if self.section == "update" else x.name
-                self.input(x, Value(self.free(tidy(name or "state")), for_reading(x.data), "state", variable=x))
+                symbol = self.symbols.get(id(x)) or tidy(x.name or "state")
+                name = f"{symbol}_{self.updating}" if self.section == "update" else symbol
+                self.input(x, Value(self.free(name), for_reading(x.data), "state", variable=x, local=symbol))
         elif id(x) not in self.values:  # weights that are an input of the step, or computed in it, are not fixed
             self.input(x, Value(self.free(x.name or "constant"), x.data, "fixed"))
         return x
@@ -193,7 +220,8 @@ class Tracer(Writer):
             if self.section == "update":
                 raise TraceError(f"{x.label} is used in the optimizer's update, and no step of the program has made it")
             self.parameters.append((x, array.copy()))
-            return self.input(x, Value(self.free(tidy(x.name or "W")), array, "state", variable=x))
+            name = x.name or variables_of(calling_frames()).get(id(x), "W")
+            return self.input(x, Value(self.free(tidy(name)), array, "state", variable=x))
         for module in self.modules:  # a fixed array of a layer, such as a mask
             for attribute, value in vars(module).items():
                 if value is x:
@@ -222,8 +250,12 @@ class Tracer(Writer):
         if optimizer in self.optimizers:
             raise TraceError("an optimizer takes two steps in one; trace a step with one")
         rate = 0.75 * optimizer.lr if self.again else optimizer.lr
-        lr = Number(rate, self.free("lr"))  # in `again`, a number that does not remember how it was made is another one
+        lr = Number(
+            rate, "lr", {"lr": self.free("lr")}
+        )  # in `again`, a number that does not remember how it was made is another one
         self.numbers[lr.text] = optimizer.rates
+        for memory in optimizer.memory:
+            self.symbols |= {id(x): symbol for x, symbol in zip(memory, optimizer.symbols, strict=False)}
         return _Clock(self, optimizer, lr)
 
     def gradient_of(self, grad: Array) -> Tensor:
@@ -249,23 +281,52 @@ class _Clock:
         self.tracer, self.optimizer, self.lr = tracer, optimizer, lr
         self.alike: dict[int, tuple[Number, list[int]]] = {}  # by the steps missed: the number, and whose it is
         self.section, tracer.section = tracer.section, "update"
+        self.rule = _with_named_numbers(optimizer)
 
     def count(self, i: int) -> Number:
         """The number of a parameter's coming update: the same for all that were updated equally often."""
         optimizer, missed = self.optimizer, self.optimizer.missed[i]
         if missed not in self.alike:
             positions: list[int] = []
-            number = Number(optimizer.steps + 1 - missed + 3 * self.tracer.again, self.tracer.free("t"))
+            coming = optimizer.steps + 1 - missed + 3 * self.tracer.again
+            number = Number(coming, "t", {"t": self.tracer.free("t")})
             self.tracer.numbers[number.text] = partial(_coming_updates, optimizer, positions)
             self.alike[missed] = number, positions
         number, positions = self.alike[missed]
         positions.append(i)
         return number
 
+    def computed_update(self, *arguments: Any) -> Any:
+        """The optimizer's own, with the names of its hyperparameters and variables."""
+        tracer = self.tracer
+        tracer.update_frames.clear()
+        answer = self.rule.computed_update(*arguments)
+        for key, name in variables_of(tracer.update_frames).items():
+            if key in tracer.values:
+                tracer.values[key].local = tracer.values[key].local or name
+        return answer
+
     def tick(self, without: list[int]) -> None:
         """The update is whole; without: the parameters that have no gradient in this step."""
         self.tracer.section = self.section
         self.tracer.optimizers[self.optimizer] = without
+
+
+def _with_named_numbers(optimizer: Optimizer) -> Optimizer:
+    """A copy whose numbers know their names: `momentum`; of `betas`, `beta1` and `beta2`."""
+    rule = copy(optimizer)
+    for name, value in vars(optimizer).items():
+        if type(value) is float:
+            vars(rule)[name] = _named_number(value, name)
+        elif type(value) is tuple and all(type(x) is float for x in value):
+            numbers = (_named_number(x, f"{name.removesuffix('s')}{k}") for k, x in enumerate(value, start=1))
+            vars(rule)[name] = tuple(numbers)
+    return rule
+
+
+def _named_number(value: float, name: str) -> Named:
+    name = f"{name}_" if name in ("lr", "t") else tidy(name)  # these two are the numbers of the step
+    return Named(value, name, {name: value})
 
 
 def _coming_updates(optimizer: Optimizer, positions: list[int], steps: int) -> Array:

@@ -122,7 +122,7 @@ def _names(step: Callable[..., Any], count: int) -> list[str]:
     except (TypeError, ValueError):
         parameters = []
     kinds = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
-    named = [p.name.lower() for p in parameters if p.kind in kinds][:count]
+    named = [p.name for p in parameters if p.kind in kinds][:count]
     return named + [f"x{i + 1}" for i in range(len(named), count)]
 
 

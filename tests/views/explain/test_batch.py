@@ -191,7 +191,7 @@ def test_data_that_want_a_gradient_are_data():
             plain = tg.explain(p, of(model(x), targets)).rows
             rows = tg.explain(p, of(model(data), targets)).rows
             np.testing.assert_allclose(rows.contributions, plain.contributions, rtol=1e-12)
-    assert "each row of x belongs to one row of the batch" in no_table(tg.explain(data, of(model(data), targets)))
+    assert "each row of data belongs to one row of the batch" in no_table(tg.explain(data, of(model(data), targets)))
     W = wanted(np.ones((3, 2)), "W")
     assert "nothing tells which tensor holds the batch" in no_table(tg.explain(W, (wanted(x) @ W).sum()))
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.core import Array
-from tinygrad_ce.program.ir import unused
+from tinygrad_ce.program.names import Names
 from tinygrad_ce.views.exercise.crossed import arguments_of, crossed, is_weighted_mean
 from tinygrad_ce.views.exercise.rounding import rounding
 from tinygrad_ce.views.exercise.slips import names_in, slips
@@ -92,13 +92,14 @@ def with_gradient(graph: Graph) -> list[Node]:
 
 def gradient_names(graph: Graph) -> dict[Node, str]:
     """What the gradient of each node is called in the printed program: `d_z1`, or another if a tensor is called so."""
-    taken = {node.name for node in graph.nodes}
+    allocator = Names(*(node.name for node in graph.nodes))
+    taken = allocator.taken
     names: dict[Node, str] = {}
     for node in with_gradient(graph):
         assert node.tensor is not None
         printed = graph.recorded.gradients[node.tensor.serial].name
         own = printed.startswith(f"d_{node.name}_") and f"d_{node.name}" in taken and printed not in taken
-        names[node] = unused(printed if own else f"d_{node.name}", taken)
+        names[node] = allocator.free(printed if own else f"d_{node.name}")
     return names
 
 

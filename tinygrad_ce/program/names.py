@@ -1,0 +1,93 @@
+"""The names of a program: the learner's own where there are any, and no name for two things."""
+
+from __future__ import annotations
+
+import builtins
+import keyword
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from types import FrameType
+from typing import Any
+
+import numpy as np
+
+from tinygrad_ce.core import Tensor
+from tinygrad_ce.source_lines import is_ours
+
+
+class Names:
+    """The allocator of names: those that are taken, Python's own among them.
+
+    >>> names = Names("np"); names.free("W"), names.free("W"), names.free("sum"), names.numbered("z")
+    ('W', 'W_2', 'sum_2', 'z1')
+    """
+
+    def __init__(self, *taken: str) -> None:
+        self.taken = {*dir(builtins), *keyword.kwlist, *taken}
+        self.numbers: dict[str, int] = {}  # the last one that each letter had
+
+    def free(self, name: str) -> str:
+        """This name, or with a number behind it if it is taken; it is taken then."""
+        candidate, n = name, 1
+        while candidate in self.taken:
+            n += 1
+            candidate = f"{name}_{n}"
+        self.taken.add(candidate)
+        return candidate
+
+    def numbered(self, letter: str) -> str:
+        """The letter with the first number behind it that makes a new name: z1, z2..."""
+        n = self.numbers.get(letter, 0) + 1
+        while f"{letter}{n}" in self.taken:
+            n += 1
+        self.numbers[letter] = n
+        return self.free(f"{letter}{n}")
+
+
+def tidy(name: str) -> str:
+    """A name that can stand in a program: `layers.0.W` becomes `W0`, `x1*w1` becomes `x1w1`."""
+    path = re.fullmatch(r"\w+(\.\w+)+", name)
+    words = name.split(".") if path else name.split()
+    words = ["".join(c for c in word if f"_{c}".isidentifier()) for word in words]
+    if path:
+        last = next((word for word in reversed(words) if not word.isdigit()), "")
+        text = last.lstrip("_") + "_".join(word for word in words if word.isdigit())
+    else:
+        text = "_".join(word for word in words if word).lstrip("_")
+    text = text or "x"
+    text = f"x{text}" if text[0].isdigit() else text
+    return text + "_" if keyword.iskeyword(text) else text
+
+
+def running_frames() -> Iterator[FrameType]:
+    """The frames of the functions that are running, the innermost first."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def calling_frames() -> Iterator[FrameType]:
+    """Those of the user's code."""
+    return (frame for frame in running_frames() if not is_ours(frame))
+
+
+def variables_of(frames: Iterable[FrameType]) -> dict[int, str]:
+    """What Python variables call tensors and arrays, by id: those of the first frame win, global tensors come last.
+
+    The attributes of `self` count as variables of a method; what starts with an underscore is nobody's name.
+    """
+    frames = [*frames]
+    scopes = [(scope, (Tensor, np.ndarray)) for frame in frames for scope in (frame.f_locals, _attributes(frame))]
+    names: dict[int, str] = {}
+    for scope, kinds in [*scopes, *((frame.f_globals, (Tensor,)) for frame in frames[:1])]:
+        for name, value in [*scope.items()]:
+            if isinstance(value, kinds) and name.isidentifier() and not name.startswith("_"):
+                names.setdefault(id(value), name)
+    return names
+
+
+def _attributes(frame: FrameType) -> Mapping[str, Any]:
+    attributes: Mapping[str, Any] = getattr(frame.f_locals.get("self"), "__dict__", {})
+    return attributes
