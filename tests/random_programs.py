@@ -196,7 +196,7 @@ def check_in_node(seeds: Sequence[int], folder: Path) -> tuple[Counter[str], lis
         theirs = RandomTraining(seed)
         expected = eager(theirs, STEPS)
         try:
-            assert "error" not in answer, answer
+            assert "error" not in answer, f"program {seed}, javascript: {theirs.graph}: {answer['error']}"
             shapes = [[x.shape for x in program.outputs.values()]] * STEPS
             given = [
                 [array.reshape(shape) for array, shape in zip(arrays.values(), each, strict=True)]
