@@ -12,7 +12,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 import tinygrad_ce as tg
-from tinygrad_ce.views.reading import Graph
+from tinygrad_ce.graph.nodes import Graph
 
 SVG = "{http://www.w3.org/2000/svg}"
 LETTER = 0.6020507812  # DejaVu Sans Mono: 1233 of 2048 units

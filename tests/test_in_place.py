@@ -13,8 +13,8 @@ import pytest
 from leaves import wanted
 
 import tinygrad_ce as tg
+from tinygrad_ce.ancestry import reachable
 from tinygrad_ce.core import Array, Tensor, interpreted, next_serial
-from tinygrad_ce.graph import reachable
 from tinygrad_ce.source_lines import line_of
 
 SIGNS: dict[str, tuple[Callable[[Any, Any], Any], Callable[[Any, Any], Any]]] = {

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce import ops
+from tinygrad_ce.ancestry import edges, reachable
 from tinygrad_ce.core import Primitive, Rule, Tensor
-from tinygrad_ce.graph import edges, reachable
 from tinygrad_ce.missing_names import unknown_keyword as unknown_keyword
 from tinygrad_ce.source_lines import line_of
 

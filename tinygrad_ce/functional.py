@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce import ops
+from tinygrad_ce.ancestry import leading_to
 from tinygrad_ce.backward import recording, seed_of
 from tinygrad_ce.core import Tensor, errors_module, interpreted, interpreter
-from tinygrad_ce.graph import leading_to
 from tinygrad_ce.source_lines import users_line
 from tinygrad_ce.variable import ARRAY, COPY, PYTHON_NUMBER
 

@@ -30,7 +30,7 @@ def drawn(loss):
 def node_of(loss, tensor):
     """The number of a tensor's card."""
     graph = read(loss)
-    node = graph.of(tensor)
+    node = graph.node_of(tensor)
     assert node is not None
     return graph.nodes.index(node)
 
@@ -448,8 +448,8 @@ def test_a_parameter_with_another_array_since_is_shown_as_the_loss_saw_it():
     loss = (w * w).sum()
     w.data = w.data * 5
     loss.backward()
-    assert read(loss).of(w).value.tolist() == [1, 2]
-    assert read(loss).of(w).gradient.tolist() == w.grad.tolist() == [2, 4]
+    assert read(loss).node_of(w).value.tolist() == [1, 2]
+    assert read(loss).node_of(w).gradient.tolist() == w.grad.tolist() == [2, 4]
     assert w.data.tolist() == [5, 10]  # and put back
 
 

@@ -11,8 +11,8 @@ import tinygrad_ce as tg
 from tinygrad_ce.cli.run import loss_and_gradients, trained
 from tinygrad_ce.cli.settings import ViewSettings
 from tinygrad_ce.cli.terminal import console
+from tinygrad_ce.graph.nodes import Graph
 from tinygrad_ce.views import text
-from tinygrad_ce.views.reading import Graph
 
 
 def gradients(settings: ViewSettings) -> None:

@@ -225,7 +225,7 @@ class Kept:
             object.__setattr__(module, "variables", {**module.variables, self.name: Variable(array, name=self.name)})
 
 
-def _items(value: Any) -> Iterable[tuple[Any, Any]] | None:
+def items_of(value: Any) -> Iterable[tuple[Any, Any]] | None:
     """What stands in a container, with names, in an order that is always the same; None for what is no container."""
     if isinstance(value, Module):
         return vars(value).items()
@@ -252,7 +252,7 @@ def _walk(
     if isinstance(value, kind):
         seen.add(id(value))
         yield path, value
-    items = _items(value)
+    items = items_of(value)
     if items is not None:
         seen.add(id(value))
         for name, inner in items:
@@ -277,7 +277,7 @@ def _holds_parameters(value: Any) -> bool:
 def _refuse_hidden(module: Module, known: set[int]) -> None:
     """TypeError for a parameter in an object that is no Module: no optimizer would get it. known: the others."""
     for path, value in _walk(module, "", object):
-        if isinstance(value, (Tensor, type, ModuleType, *PLAIN)) or _items(value) is not None:
+        if isinstance(value, (Tensor, type, ModuleType, *PLAIN)) or items_of(value) is not None:
             continue
         for inner_path, tensor in _walk(_attributes(value), path, Tensor):
             if tensor.requires_grad and tensor.op is None and tensor.serial not in known:
@@ -303,7 +303,7 @@ def _is_setting(value: Any) -> bool:
     """Whether a value belongs into the printed form of a module: an inner module, a number, a text, or several."""
     if isinstance(value, (Module, int, float, str, NoneType, np.generic)):
         return True
-    items = None if isinstance(value, np.ndarray) else _items(value)
+    items = None if isinstance(value, np.ndarray) else items_of(value)
     return items is not None and bool(inner := [part for _, part in items]) and all(map(_is_setting, inner))
 
 
@@ -311,7 +311,7 @@ def _substituted(value: Any, new: dict[int, Tensor]) -> Any:
     """The value with other tensors in it; modules inside are left, for they are substituted by themselves."""
     if isinstance(value, Tensor):
         return new.get(value.serial, value)
-    items = None if isinstance(value, Module) else _items(value)
+    items = None if isinstance(value, Module) else items_of(value)
     if items is None:
         return value
     names, old = zip(*pairs, strict=True) if (pairs := [*items]) else ((), ())

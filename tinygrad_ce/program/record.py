@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce import ops
+from tinygrad_ce.ancestry import reachable
 from tinygrad_ce.backward import recording, walk
 from tinygrad_ce.core import REGISTRY, Array, Primitive, Tensor, call, interpreted
-from tinygrad_ce.graph import reachable
 from tinygrad_ce.program.ir import Function, Instruction, Value
 from tinygrad_ce.program.names import Names, calling_frames, tidy, variables_of
 

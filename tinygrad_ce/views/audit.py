@@ -17,16 +17,16 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_ce.ancestry import edges, reachable
 from tinygrad_ce.backward import recording, seed_of, walk
 from tinygrad_ce.core import Array, Tensor, array_of
 from tinygrad_ce.data.checks import several, whole_number
-from tinygrad_ce.graph import edges, reachable
+from tinygrad_ce.graph.checks import check_readable, check_unchanged, undisturbed
+from tinygrad_ce.graph.layers import Layer, activity, holds_others, layers_of
 from tinygrad_ce.nn import Module, init
 from tinygrad_ce.optim import Optimizer
 from tinygrad_ce.source_lines import tracking
 from tinygrad_ce.views import plots, text
-from tinygrad_ce.views.layers import Layer, activity, holds_others, layers_of
-from tinygrad_ce.views.reading import check_readable, check_unchanged, undisturbed
 
 # Percent of a layer's numbers that are flat, or of its units that are dead, before it is an illness: a few always are.
 MOST = 50.0
@@ -239,7 +239,7 @@ def audit(model: Module, loss: Tensor, optimizer: Optimizer | None = None) -> Au
         last = _last_layers(loss, graph, layers, gradients)
         rows = [_row(layer, gradients, last, optimizer) for layer in layers]
     asking = max((row.gradient_per_weight or 0.0 for row in rows), default=0.0) > SMALL_GRADIENT
-    in_order = sorted(zip(layers, rows, strict=True), key=lambda pair: pair[0].age)
+    in_order = sorted(zip(layers, rows, strict=True), key=lambda pair: pair[0].youngest)
     for position, (layer, row) in enumerate(in_order):
         after = [other for _, other in in_order[position + 1 :]]
         row.verdict, row.reason = _judged(layer, row, gradients, after, asking)
@@ -283,7 +283,7 @@ def _last_layers(
     loss: Tensor, graph: dict[int, Tensor], layers: list[Layer], gradients: dict[int, Array]
 ) -> float | None:
     """The norm of the gradient at the outputs of the last layers with parameters; of several, the largest."""
-    maker = {tensor.serial: layer for layer in layers if layer.parameters for tensor in layer.made}
+    maker = {tensor.serial: layer for layer in layers if layer.parameters for tensor in layer.results}
     seen, waiting, last = {loss.serial}, [loss], set()
     while waiting:
         tensor = waiting.pop()
@@ -301,7 +301,7 @@ def _row(layer: Layer, gradients: dict[int, Array], last: float | None, optimize
     """The figures of a layer, before it is judged."""
     row = Row(", ".join(path or "(model)" for path in layer.paths), _described(layer.module), len(layer.calls))
     row.saturated, row.dead, row.rows = activity(layer)
-    row.own_part = not layer.gives_on
+    row.own_part = not layer.has_output
     outputs = _joined([tensor.data for tensor in layer.outputs])
     if outputs.size:
         row.mean, row.spread = float(outputs.mean()), float(outputs.std())
@@ -406,7 +406,7 @@ def _not_finite(layer: Layer, gradients: dict[int, Array]) -> str:
     parameters = [parameter for _, parameter in layer.parameters]
     looked_at = {
         "its parameters": [parameter.data for parameter in parameters],
-        "its numbers": [tensor.data for tensor in layer.made],
+        "its numbers": [tensor.data for tensor in layer.results],
         "its gradient": [gradients[t.serial] for t in (*layer.outputs, *parameters) if t.serial in gradients],
     }
     return next((where for where, arrays in looked_at.items() if not all(np.isfinite(a).all() for a in arrays)), "")

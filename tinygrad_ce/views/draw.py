@@ -14,10 +14,11 @@ import numpy as np
 
 from tinygrad_ce.core import Array, Tensor
 from tinygrad_ce.disk import whole_file
+from tinygrad_ce.graph.checks import check_unchanged
+from tinygrad_ce.graph.nodes import Edge, Graph, Node
 from tinygrad_ce.source_lines import CallSite
 from tinygrad_ce.views.layout import COLUMN_GAP, LANE, Box, Wire, arrange
 from tinygrad_ce.views.picture import FONT, SIDES, cut, escaped, heat_map, range_of, rows_of, short, wide, written
-from tinygrad_ce.views.reading import Edge, Graph, Node, check_unchanged
 
 LARGEST = 1500  # nodes
 LARGEST_PNG = 32_000  # pixels of a side
@@ -324,7 +325,7 @@ def _stands_on(node: Node) -> Node | None:
 
 def _partial_sums(node: Node) -> list[Array]:
     """What has arrived of a gradient before it is whole, in the order of the walk."""
-    arriving = [edge for edge in node.uses if edge.share is not None and edge.target.tensor is not None]
+    arriving = [edge for edge in node.backward_uses if edge.target.tensor is not None]
     arriving.sort(key=lambda edge: (-edge.target.tensor.serial, edge.position))  # type: ignore[union-attr]
     with np.errstate(all="ignore"):
         return list(accumulate(edge.share for edge in arriving[:-1] if edge.share is not None))

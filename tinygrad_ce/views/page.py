@@ -19,10 +19,12 @@ import numpy as np
 
 from tinygrad_ce.core import Array, Tensor
 from tinygrad_ce.disk import whole_file
+from tinygrad_ce.graph.cells import Cell
+from tinygrad_ce.graph.checks import check_unchanged
+from tinygrad_ce.graph.formula import Formula
+from tinygrad_ce.graph.nodes import Edge, Graph, Node
 from tinygrad_ce.views.draw import Picture
-from tinygrad_ce.views.formula import Cell, Formula
 from tinygrad_ce.views.picture import MIDDLE, NEGATIVE, POSITIVE, escaped
-from tinygrad_ce.views.reading import Edge, Graph, Node, check_unchanged
 
 ONE_OPERATION = {  # what is one operation there, and what shows it as several
     "xent": ("softmax and cross-entropy", "cross_entropy"),
@@ -183,12 +185,12 @@ class _Page:
         """A formula as text, and as places in arrays."""
         if formula is None:
             return []
-        return [self.cell(piece, formula) if isinstance(piece, Cell) else piece for piece in formula.pieces]
+        return [self.cell(piece) if isinstance(piece, Cell) else piece for piece in formula.pieces]
 
-    def cell(self, cell: Cell, formula: Formula) -> dict[str, Any]:
+    def cell(self, cell: Cell) -> dict[str, Any]:
         """Where a number stands: a start and a step for each axis, or a table where there is no such pattern."""
         table = cell.table
-        place: dict[str, Any] = {"array": self.array(formula.arrays[cell.name]), "leads": cell.leads}
+        place: dict[str, Any] = {"array": self.array(cell.array), "leads": cell.leads}
         if not table.size:
             return {**place, "start": 0, "steps": [0] * table.ndim}
         start = int(table.flat[0])

@@ -11,7 +11,7 @@ from html import escape
 import numpy as np
 
 from tinygrad_ce.core import Array
-from tinygrad_ce.views.formula import number
+from tinygrad_ce.graph.formula import format_number
 
 # Widths must be known before anything is drawn, so all text is set in fonts whose letters are 0.6 of their size wide.
 FONT = "'DejaVu Sans Mono', Menlo, Consolas, 'Liberation Mono', monospace"
@@ -66,7 +66,7 @@ def short(value: float) -> str:
     >>> short(-0.12345), short(1e-7), short(3)
     ('-0.123', '1e-07', '3')
     """
-    return number(value, digits=3)
+    return format_number(value, digits=3)
 
 
 def range_of(array: Array) -> str:

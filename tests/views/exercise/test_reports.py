@@ -8,7 +8,7 @@ from fused import ready_gradient
 from views.exercise.networks import NETWORKS, batch_norm_network, without
 
 import tinygrad_ce as tg
-from tinygrad_ce.graph import edges
+from tinygrad_ce.ancestry import edges
 from tinygrad_ce.program.textbook import one_hot
 
 # ---- what it does to the graph

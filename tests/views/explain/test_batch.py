@@ -8,8 +8,8 @@ from views.explain.explained import lines, softmax, wanted
 
 import tinygrad_ce as tg
 from tinygrad_ce.core import Tensor
+from tinygrad_ce.graph.nodes import Graph
 from tinygrad_ce.views.explain import explanation as explain
-from tinygrad_ce.views.reading import Graph
 
 
 @pytest.mark.parametrize("targets", ["labels", "one-hot", "soft"])
@@ -68,7 +68,7 @@ def test_rows_through_batch_norm_sum_to_the_gradient():
     loss = tg.losses.softmax_cross_entropy(model(x), np.arange(8) % 3)
     graph = Graph(loss, "the test")
     for p in model.parameters():
-        node = graph.of(p)
+        node = graph.node_of(p)
         for cell in np.ndindex(p.shape):
             rows = explain.Explanation(graph, node, cell).rows
             np.testing.assert_allclose(

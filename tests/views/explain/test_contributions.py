@@ -14,10 +14,10 @@ from views.explain.explained import lines, terms, the_sum, wanted
 import tinygrad_ce as tg
 from tinygrad_ce import ops
 from tinygrad_ce.core import Tensor
+from tinygrad_ce.graph.nodes import Graph
 from tinygrad_ce.source_lines import state
 from tinygrad_ce.views.explain import explanation as explain
 from tinygrad_ce.views.explain import paths
-from tinygrad_ce.views.reading import Graph
 
 
 def after(explanation, start):
@@ -42,7 +42,7 @@ def test_contributions_sum_to_the_gradient_of_every_tensor(steps, seed, most):
     loss, values = recorded_graph(steps, inputs)
     graph = Graph(loss, "the test")
     expected = gradients_by_autograd(steps, inputs)
-    theirs = {graph.of(v): g for v, g in zip(values, expected, strict=True) if isinstance(v, Tensor)}
+    theirs = {graph.node_of(v): g for v, g in zip(values, expected, strict=True) if isinstance(v, Tensor)}
     for node in graph.nodes[:-1]:
         if node.gradient is None:
             continue

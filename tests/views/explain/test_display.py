@@ -14,9 +14,9 @@ from views.explain.explained import lines, network, terms, the_sum, wanted
 import tinygrad_ce as tg
 from tinygrad_ce import ops
 from tinygrad_ce.core import REGISTRY, Tensor
+from tinygrad_ce.graph.nodes import Graph
 from tinygrad_ce.source_lines import state
 from tinygrad_ce.views.explain import explanation as explain
-from tinygrad_ce.views.reading import Graph
 
 # ---- how it is shown
 
@@ -157,7 +157,7 @@ def test_matplotlib_reads_the_latex_of_every_primitive():
             graph = Graph(loss, "the test")
             made = next(node for node in graph.nodes if node.op is not None)
             found.add(explain.latex(made.formula.readable, {}))
-            names = explain.gradient_names(graph, made)
+            names = explain.symbols_of_gradients(graph, made)
             found |= {explain.latex(e.formula.readable, names) for e in made.inputs if e.formula is not None}
     assert len(found) > 300
     parse = MathTextParser("path").parse

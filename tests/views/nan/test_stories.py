@@ -14,8 +14,8 @@ from views.nan.leaves import wanted
 
 import tinygrad_ce as tg
 from tinygrad_ce import ops
+from tinygrad_ce.ancestry import reachable
 from tinygrad_ce.core import Tensor
-from tinygrad_ce.graph import reachable
 
 
 @dataclass(frozen=True)

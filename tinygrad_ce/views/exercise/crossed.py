@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from tinygrad_ce.core import REGISTRY, Array, Tensor
-from tinygrad_ce.views.reading import Edge
+from tinygrad_ce.graph.nodes import Edge
 
 SURE = 1e4  # a logit that leaves the other classes the probability 0
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_ce.ancestry import reachable
 from tinygrad_ce.core import Array, Tensor
-from tinygrad_ce.graph import reachable
+from tinygrad_ce.graph.formula import format_number
+from tinygrad_ce.graph.nodes import Graph, Node
 from tinygrad_ce.views.exercise.hints import STRONGEST, hint, solution
 from tinygrad_ce.views.exercise.mistakes import Answer, Examiner, Mistake, Upstream
-from tinygrad_ce.views.formula import number
-from tinygrad_ce.views.reading import Graph, Node
 
 WIDTH = 100  # columns of a report
 
@@ -251,7 +251,7 @@ class Exercise:
         bad = off > self._examiner.allowed(node, answer)
         index = np.unravel_index(int(off.argmax()), off.shape)
         size = float(np.abs(truth).max())
-        where = f"most {_at(index)}, where yours is {number(array[index])}"
+        where = f"most {_at(index)}, where yours is {format_number(array[index])}"
         if self._examiner.is_zero(node):
             return "unknown", f"wrong in {_count(bad)}, {where}: too large. {self._help(node)}"
         share = float(off.max()) / size
@@ -297,7 +297,7 @@ class Exercise:
     def reveal(self) -> None:
         """Put the gradients into `.grad`: those that were there, and the right ones where nothing was."""
         for tensor, before in self._hidden:
-            node = self._graph.of(tensor)
+            node = self._graph.node_of(tensor)
             assert node is not None
             gradient = None if node.gradient is None else node.gradient.copy()
             tensor.grad = gradient if before is None else before
@@ -307,7 +307,7 @@ class Exercise:
     def _node(self, asked: Any) -> Node:
         """The node that is meant by a name, a path or a tensor."""
         if isinstance(asked, Tensor):
-            node = self._graph.of(asked)
+            node = self._graph.node_of(asked)
             if node is None or node not in self._names:
                 raise ValueError(f"{asked.label} is no tensor of this graph with a gradient; {self._there_is()}")
             return node

@@ -9,8 +9,8 @@ import ast
 from collections.abc import Mapping
 
 from tinygrad_ce.core import REGISTRY
+from tinygrad_ce.graph.nodes import Edge, Node
 from tinygrad_ce.views.exercise.mistakes import divided_by, shown
-from tinygrad_ce.views.reading import Edge, Node
 
 STRONGEST = 3  # hints for one gradient
 BLANK = "___"
@@ -19,7 +19,7 @@ WIDEST = 80  # characters of an expression in one line
 
 def hint(node: Node, level: int, names: Mapping[Node, str]) -> str:
     """A hint for the gradient of a node. level: 1 to 3, the strongest. names: what the gradients are called."""
-    uses = _uses(node)
+    uses = node.backward_uses
     if not uses:
         return f"{node.name} is the loss: how much does it change when it changes by 1?"
     if level == 1:
@@ -72,7 +72,7 @@ def _with_blanks(node: Node, names: Mapping[Node, str]) -> str:
     """The formula, with blanks for all but the gradients that come from above."""
     gradients = {*names.values()}
     blanks: dict[str, tuple[int, ...]] = {}
-    formulas = [edge.formula.readable for edge in _uses(node) if edge.formula is not None]
+    formulas = [edge.formula.readable for edge in node.backward_uses if edge.formula is not None]
     arrays = {name: array for formula in formulas for name, array in formula.arrays.items()}
 
     class Blanked(ast.NodeTransformer):
@@ -87,13 +87,9 @@ def _with_blanks(node: Node, names: Mapping[Node, str]) -> str:
     return f"{names[node]} = {text}{filled}"
 
 
-def _uses(node: Node) -> list[Edge]:
-    return [edge for edge in node.uses if edge.share is not None]
-
-
 def _whole(node: Node) -> ast.expr:
     """The gradient of a node as one expression: the sum of the rules of its uses."""
-    terms = [edge.formula.readable.whole for edge in _uses(node) if edge.formula is not None]
+    terms = [edge.formula.readable.whole for edge in node.backward_uses if edge.formula is not None]
     if not terms:
         return ast.Constant(1.0)
     whole = terms[0]

@@ -16,12 +16,11 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.core import Array
-from tinygrad_ce.program.names import Names
+from tinygrad_ce.graph.formula import Formula
+from tinygrad_ce.graph.nodes import Edge, Graph, Node
 from tinygrad_ce.views.exercise.crossed import arguments_of, crossed, is_weighted_mean
 from tinygrad_ce.views.exercise.rounding import rounding
 from tinygrad_ce.views.exercise.slips import names_in, slips
-from tinygrad_ce.views.formula import Formula
-from tinygrad_ce.views.reading import Edge, Graph, Node
 
 MOST_SUBSETS = 6  # uses of a node, of which all subsets are tried
 MOST_NAMES = 40  # arrays that may have been mistaken for another
@@ -76,33 +75,6 @@ class Upstream:
     follows: dict[Node, frozenset[Node]]
 
 
-# ---- the gradients
-
-
-def with_gradient(graph: Graph) -> list[Node]:
-    """The nodes that have a gradient, each after all that it depends on: the youngest results first, then leaves."""
-    found: list[Node] = []
-    for node in reversed(graph.nodes):
-        if node.kind == "result" and node.gradient is not None:
-            found.append(node)
-            leaves = (edge.source for edge in node.inputs if edge.source.kind == "parameter")
-            found += dict.fromkeys(x for x in leaves if x.gradient is not None and x.uses[0].target is node)
-    return found
-
-
-def gradient_names(graph: Graph) -> dict[Node, str]:
-    """What the gradient of each node is called in the printed program: `d_z1`, or another if a tensor is called so."""
-    allocator = Names(*(node.name for node in graph.nodes))
-    taken = allocator.taken
-    names: dict[Node, str] = {}
-    for node in with_gradient(graph):
-        assert node.tensor is not None
-        printed = graph.recorded.gradients[node.tensor.serial].name
-        own = printed.startswith(f"d_{node.name}_") and f"d_{node.name}" in taken and printed not in taken
-        names[node] = allocator.free(printed if own else f"d_{node.name}")
-    return names
-
-
 def _double(array: Any) -> Array:
     return np.asarray(array, dtype=np.float64)
 
@@ -116,12 +88,12 @@ class Examiner:
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self.nodes = with_gradient(graph)
+        self.nodes = graph.with_gradient
         self.noise = rounding(graph, self.nodes)
         self.truth = {node: _double(node.gradient) for node in self.nodes}
         self.epsilon = max(float(np.finfo(node.value.dtype).eps) for node in self.nodes)
         self.right_upstream = Upstream(self.truth, self.truth, dict.fromkeys(self.nodes, frozenset()))
-        self.names = gradient_names(graph)
+        self.names = graph.gradient_names
         self._values = {node.name: node.value for node in graph.nodes if node.value.dtype.kind == "f"}
         self._data = {node.name for node in graph.nodes if node.kind == "data"}
         self._gradients = {self.names[node]: truth for node, truth in self.truth.items()}
@@ -182,7 +154,7 @@ class Examiner:
         expected: dict[Node, Array] = {}
         follows: dict[Node, frozenset[Node]] = {}
         for node in self.nodes:
-            above = [edge for edge in node.uses if edge.share is not None]
+            above = node.backward_uses
             sources = frozenset(x for edge in above for x in _named(edge.target, wrong, follows))
             follows[node] = sources
             expected[node] = self.truth[node]
@@ -267,7 +239,7 @@ class Examiner:
                 words = "a mean with weights of the classes is divided by the sum of the weights of the labels, not by"
                 yield Mistake("weights", f"every number is {_fraction(factor)} the right one: {words} their number", 2)
             yield Mistake("factor", f"every number is {_fraction(factor)} the right one{self._counted(factor)}", 3)
-        edges = [edge for edge in node.uses if edge.share is not None]
+        edges = node.backward_uses
         for edge in edges if len(edges) > 1 else []:
             share = _double(edge.share)
             factor = _ratio(answer.array - (right - share), share) if share.any() else 1.0
@@ -363,7 +335,7 @@ class Examiner:
 
     def guesses(self, node: Node, upstream: Upstream) -> Iterator[Guess]:
         """What the gradient of a node is after each of the usual mistakes in its own step."""
-        edges = [edge for edge in node.uses if edge.share is not None]
+        edges = node.backward_uses
         right = upstream is self.right_upstream
         shares = {e: _double(e.share) if right else self.pulled(e, upstream.gradients[e.target]) for e in edges}
         yield from _without_some(node, shares)
@@ -421,9 +393,9 @@ class Examiner:
 
     def _slips(self, edge: Edge, upstream: Array) -> Iterator[Guess]:
         """What the rule gives when its formula is written down with one thing wrong."""
-        if edge.formula is None or edge.target.tensor is None:
+        if edge.formula is None or edge.target.derivative is None:
             return
-        above = self.graph.recorded.gradients[edge.target.tensor.serial].name
+        above = edge.target.derivative.name
         written = edge.formula.readable
         if not all(np.size(array) for array in written.arrays.values()):
             return
@@ -524,7 +496,7 @@ def _above(node: Node) -> list[Node]:
     found: dict[Node, None] = {}
     front = [node]
     while front:
-        targets = dict.fromkeys(edge.target for x in front for edge in x.uses if edge.share is not None)
+        targets = dict.fromkeys(edge.target for x in front for edge in x.backward_uses)
         front = [target for target in targets if target not in found]
         found |= dict.fromkeys(front)
     return list(found)

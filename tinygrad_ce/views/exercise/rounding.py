@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from tinygrad_ce.core import Array
+from tinygrad_ce.graph.formula import Formula
+from tinygrad_ce.graph.nodes import Graph, Node
+from tinygrad_ce.program.evaluate import evaluate
 from tinygrad_ce.program.ir import Instruction, Value
-from tinygrad_ce.views.formula import Formula
-from tinygrad_ce.views.reading import Graph, Node
 
 
 def rounding(graph: Graph, nodes: list[Node], runs: int = 6) -> dict[Node, Array]:
@@ -19,46 +21,45 @@ def rounding(graph: Graph, nodes: list[Node], runs: int = 6) -> dict[Node, Array
     textbook form, which loses more digits than the engine's.
     """
     generator = np.random.default_rng(0)  # of our own: nobody's numbers change
-    shares = {edge.rule[1]: edge for edge in graph.edges if edge.rule is not None}
-    forms = {value: edge.formula.textbook for value, edge in shares.items() if edge.formula is not None}
-    alike = {i: _rounded_alike(i) for i in graph.recorded.program.instructions}
+    program = graph.recorded.program
+    forms = {e.rule[1]: e.formula.textbook for e in graph.edges if e.rule is not None and e.formula is not None}
+    alike = {i: _rounded_alike(i) for i in program.instructions}
     noise = {node: np.zeros(node.shape) for node in nodes}
     for _ in range(runs):
-        values = _shaken_run(graph, forms, alike, generator)
-        for node in noise:
-            assert node.tensor is not None
-            moved = values.get(graph.recorded.gradients[node.tensor.serial])
-            if moved is not None:
-                with np.errstate(all="ignore"):
-                    difference = np.abs(moved.astype(np.float64) - np.asarray(node.gradient, np.float64))
-                noise[node] = np.maximum(noise[node], np.where(np.isfinite(difference), difference, 0))
+        values: dict[Value, Array] = {x: x.example for x in program.inputs}
+        with np.errstate(all="ignore"):
+            evaluate(program.instructions, values, run_of=_shaken(values, forms, alike, generator))
+            for node in noise:
+                if node.derivative in values:
+                    difference = np.abs(values[node.derivative].astype(np.float64) - np.asarray(node.gradient, float))
+                    noise[node] = np.maximum(noise[node], np.where(np.isfinite(difference), difference, 0))
     return noise
 
 
-def _shaken_run(
-    graph: Graph, forms: dict[Value, Any], alike: dict[Instruction, Array], generator: np.random.Generator
-) -> dict[Value, Array]:
-    """Every value of the program, computed with other last digits."""
-    program = graph.recorded.program
-    known: dict[Value, Array] = {x: x.example for x in program.inputs}
+def _shaken(
+    values: dict[Value, Array],
+    forms: dict[Value, Formula | None],
+    alike: dict[Instruction, Array],
+    generator: np.random.Generator,
+) -> Callable[[Instruction], Callable[..., Array]]:
+    """For an instruction, the function that computes it with other last digits; values: those computed so far."""
 
-    def of(x: Any) -> Any:
-        return known.get(x, x.example) if isinstance(x, Value) else x
-
-    for i in program.instructions:
-        form = forms.get(i.result)
-        with np.errstate(all="ignore"):
+    def run_of(i: Instruction) -> Callable[..., Array]:
+        def run(*inputs: Any, **params: Any) -> Array:
+            form = forms.get(i.result)
             if form is None:
-                array = np.asarray(i.op.body(*map(of, i.inputs), **i.params))
+                array = np.asarray(i.op.body(*inputs, **params))
             else:
-                arrays = form.arrays | {value.name: moved for value, moved in known.items()}
-                array = Formula(form.whole, arrays, form.functions).value
-            if array.dtype.kind == "f":
-                changes = 4 * np.finfo(i.result.dtype).eps * generator.uniform(-1, 1, array.size + 1)
-                changes[-1] = 0
-                array = np.asarray(array * (1 + changes[alike[i]]), i.result.dtype)
-        known[i.result] = array
-    return known
+                array = form.with_numbers({value.name: array for value, array in values.items()}).value
+            if array.dtype.kind != "f":
+                return array
+            changes = 4 * np.finfo(i.result.dtype).eps * generator.uniform(-1, 1, array.size + 1)
+            changes[-1] = 0
+            return np.asarray(array * (1 + changes[alike[i]]), i.result.dtype)
+
+        return run
+
+    return run_of
 
 
 def _rounded_alike(i: Instruction) -> Array:

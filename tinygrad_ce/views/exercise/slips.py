@@ -10,7 +10,7 @@ import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from tinygrad_ce.views.formula import Formula
+from tinygrad_ce.graph.formula import Formula
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,9 @@ import numpy as np
 from tinygrad_ce.backward import recording, walk
 from tinygrad_ce.core import Array, Tensor
 from tinygrad_ce.functional import gradients
+from tinygrad_ce.graph.nodes import Edge, Graph, Node
 from tinygrad_ce.ops import index
 from tinygrad_ce.source_lines import tracking
-from tinygrad_ce.views.explain.paths import flowing
-from tinygrad_ce.views.reading import Edge, Graph, Node
 
 _ADDS = ("add", "sub", "neg")  # what comes back does not depend on what else is added
 _KEEPS_APART = (
@@ -221,7 +220,7 @@ def _mixed(between: list[Node], from_data: set[Node]) -> Node | None:
     """Where the node meets data of the batch without their rows, and not just to be added: transposed, or summed."""
     seen = set(between)
     for node in between:
-        for edge in flowing(node):
+        for edge in node.backward_uses:
             target = edge.target
             op = target.op
             others = [other for other in target.inputs if other.source not in seen and other.source in from_data]
@@ -262,7 +261,7 @@ def _up_to_the_batch(node: Node, batch: set[Node]) -> tuple[list[Node], list[Nod
     found = {node: False}  # and whether it is a batch
     stack = [node]
     while stack:
-        for edge in flowing(stack.pop()):
+        for edge in stack.pop().backward_uses:
             if edge.target not in found:
                 found[edge.target] = edge.target in batch
                 stack += [] if found[edge.target] else [edge.target]

@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_ce.ancestry import reachable
 from tinygrad_ce.core import Array, Tensor
-from tinygrad_ce.graph import reachable
+from tinygrad_ce.graph.checks import check_not_traced, check_readable
+from tinygrad_ce.graph.nodes import Edge, Graph, Node
 from tinygrad_ce.source_lines import state
 from tinygrad_ce.views.explain.batch import BatchRows, batch_rows
 from tinygrad_ce.views.explain.document import Part, Told
@@ -18,14 +20,12 @@ from tinygrad_ce.views.explain.paths import (
     Path,
     all_paths,
     argument,
-    flowing,
     largest,
     size_at,
     some_paths,
     ways_to_the_loss,
 )
 from tinygrad_ce.views.explain.wording import parts_of_graph, parts_of_tensor
-from tinygrad_ce.views.reading import Edge, Graph, Node, check_not_traced, check_readable
 
 ASKED = "tg.explain"
 
@@ -48,7 +48,7 @@ def explain(x: Tensor, loss: Tensor | None = None, at: Any = None, paths: int = 
     graph = Graph(_loss_of(x, loss), ASKED)
     if isinstance(paths, bool) or not isinstance(paths, (int, np.integer)) or paths < 1:
         raise ValueError(f"{ASKED}: paths={paths!r} must be a positive integer")
-    if graph.of(x) is graph.loss:
+    if graph.node_of(x) is graph.loss:
         if at is not None:
             raise ValueError(f"{ASKED}: at= is a cell of a tensor that leads to the loss, and {x.label} is the loss")
         return Explanation(graph)
@@ -93,7 +93,7 @@ class Explanation(Told):
         self.parts: list[Part] = parts_of_graph(graph) if node is None else self._found(node, most)
 
     def _found(self, node: Node, most: int) -> list[Part]:
-        uses = flowing(node)
+        uses = node.backward_uses
         ways = ways_to_the_loss(self._graph, node)
         self.path_count = ways[node]
         self.shares = [_share(use, ways[use.target]) for use in uses]
@@ -117,7 +117,7 @@ class Explanation(Told):
         """
         graph, node = self._graph, self._node
         if node is not graph.loss:
-            rules = [(use.formula, gradient_names(graph, use.target)) for use in flowing(node)]
+            rules = [(use.formula, symbols_of_gradients(graph, use.target)) for use in node.backward_uses]
             shown = [latex(formula.readable, names) for formula, names in rules if formula is not None]
             return f"{slope(node.name)} = {' + '.join(shown)}"
         made = [(other.name, other.formula) for other in graph.nodes]
@@ -125,14 +125,9 @@ class Explanation(Told):
         return "\\begin{aligned}\n" + " \\\\\n".join(lines) + "\n\\end{aligned}"
 
 
-def gradient_names(graph: Graph, after: Node) -> dict[str, str]:
+def symbols_of_gradients(graph: Graph, after: Node) -> dict[str, str]:
     """By the name of a gradient in the program, what it is the gradient of; where it is that of several, of `after`."""
-    named = {}
-    for node in (*graph.nodes, after):
-        value = None if node.tensor is None else graph.recorded.gradients.get(node.tensor.serial)
-        if value is not None:
-            named[value.name] = node.name
-    return named
+    return {x.derivative.name: x.name for x in (*graph.nodes, after) if x.derivative is not None}
 
 
 def _share(use: Edge, path_count: int) -> Share:
@@ -183,7 +178,7 @@ def _node_of(x: Tensor, graph: Graph) -> Node:
     """The node of a tensor in the graph, if a gradient flows there."""
     if not x.requires_grad:
         raise ValueError(_no_gradient(x))
-    node = graph.of(x)
+    node = graph.node_of(x)
     if node is None:
         raise ValueError(
             f"{ASKED}: {x.label} is not among the {len(graph.nodes)} tensors and arrays of which the loss "

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from tinygrad_ce.core import Array
-from tinygrad_ce.views.formula import Formula
+from tinygrad_ce.graph.cells import name_and_arguments
+from tinygrad_ce.graph.formula import Formula
 
 
 def latex(formula: Formula, gradients: Mapping[str, str]) -> str:
@@ -144,16 +145,11 @@ class _Translator:
         return f"({inner},)" if len(node.elts) == 1 else f"({inner})"
 
     def Call(self, node: ast.Call, outside: int) -> str:
-        name = ast.unparse(node.func)
-        arguments = node.args
-        owner = node.func.value if isinstance(node.func, ast.Attribute) else None
-        if owner is not None and not (isinstance(owner, ast.Name) and owner.id == "np"):
-            assert isinstance(node.func, ast.Attribute)
-            name, arguments = node.func.attr, [owner, *arguments]
+        name, arguments = name_and_arguments(node)
         if name in ("np.dot", "np.matmul"):
             return self.product(arguments[0], arguments[1], outside)
-        if name in ("sum", "mean", "np.sum", "np.mean"):
-            return self.reduced(name.removeprefix("np."), node, arguments[0], outside)
+        if name in ("sum", "mean"):
+            return self.reduced(name, node, arguments[0], outside)
         if name == "np.sqrt":
             return rf"\sqrt{{{self.of(arguments[0], 0)}}}"
         if name == "np.abs":

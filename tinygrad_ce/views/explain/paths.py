@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.core import Array
-from tinygrad_ce.views.reading import Edge, Graph, Node
+from tinygrad_ce.graph.nodes import Edge, Graph, Node
 
 MOST_FOLLOWED = 256  # paths, of which the largest are sought
 MOST_RULES = 20_000  # called on the way
@@ -34,11 +34,6 @@ class Path:
 
     def __repr__(self) -> str:
         return f"<path {' -> '.join(self.names)}>"
-
-
-def flowing(node: Node) -> list[Edge]:
-    """The uses of a node along which a gradient comes back."""
-    return [edge for edge in node.uses if edge.share is not None]
 
 
 def argument(use: Edge) -> str:
@@ -72,7 +67,7 @@ def ways_to_the_loss(graph: Graph, node: Node) -> dict[Node, int]:
     ways: dict[Node, int] = {}
     for other in reversed(graph.nodes):
         if other in depends:
-            ways[other] = 1 if other is graph.loss else sum(ways[edge.target] for edge in flowing(other))
+            ways[other] = 1 if other is graph.loss else sum(ways[edge.target] for edge in other.backward_uses)
     return ways
 
 
@@ -123,7 +118,7 @@ def _chains(use: Edge) -> Iterator[tuple[Edge, ...]]:
 
 
 def _largest_first(node: Node) -> Iterator[Edge]:
-    return iter(sorted(flowing(node), key=lambda edge: -float(np.abs(edge.share).sum())))  # type: ignore[arg-type]
+    return iter(sorted(node.backward_uses, key=lambda edge: -float(np.abs(edge.share).sum())))  # type: ignore[arg-type]
 
 
 def _followed(edges: tuple[Edge, ...]) -> Path:

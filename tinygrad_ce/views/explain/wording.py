@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.core import Array
+from tinygrad_ce.graph.formula import format_number
+from tinygrad_ce.graph.nodes import Edge, Graph, Node
 from tinygrad_ce.views.explain.batch import BatchRows
 from tinygrad_ce.views.explain.document import Heading, Paragraph, Part, Rows
-from tinygrad_ce.views.explain.paths import Path, argument, flowing, largest
-from tinygrad_ce.views.formula import number
-from tinygrad_ce.views.reading import Edge, Graph, Node
+from tinygrad_ce.views.explain.paths import Path, argument, largest
 
 MOST_NODES = 400  # rows of the table of a graph
 HARDEST = 5  # rows of the batch that are shown
@@ -37,7 +37,7 @@ def parts_of_graph(graph: Graph) -> list[Part]:
         about += f" Shown are the first and the last {MOST_NODES // 2} of {len(graph.nodes):,} rows."
     header = ("#", "name", "made by", "shape", "value", "gradient", "line")
     return [
-        Heading(f"{_named(loss)} = {number(loss.value.item())}, made by {operations}"),
+        Heading(f"{_named(loss)} = {format_number(loss.value.item())}, made by {operations}"),
         Paragraph(about),
         *_changed(graph),
         Rows([_row_of(node) for node in shown], header, right=frozenset({0}), whole=frozenset({0, 3, 6})),
@@ -122,7 +122,7 @@ def parts_of_tensor(
     ways: paths to the loss, from each node. paths: those that were followed, the largest first; `most` are shown.
     rows: or why there are none to show.
     """
-    uses = flowing(node)
+    uses = node.backward_uses
     first = largest(uses, cell, most)
     called = _cut(node.name, LONGEST_NAME)
     parts: list[Part] = [Heading(f"Where the gradient of {called} comes from")]
@@ -156,19 +156,19 @@ def _about(graph: Graph, node: Node, cell: tuple[int, ...] | None, ways: dict[No
     what = f"the {node.kind} {_cut(node.label, 60)}" if _has_other_name(node) else f"a {node.kind}"
     made = "" if node.formula is None else f", {_cut(node.formula.text, 60)}"
     where = f" in {_line(node)}" if node.place else ""
-    uses = flowing(node)
+    uses = node.backward_uses
     used = {1: "once", 2: "twice"}.get(len(uses), f"{len(uses):,} times")
     there = count(ways[node], "path leads", "paths lead")
     name = _cut(node.name, LONGEST_NAME)
     text = f"{name} is {what}{made}{where}, of shape {node.shape}. It is used {used}, and {there} from it to "
-    text += f"{loss.name} = {number(loss.value.item())}. "
+    text += f"{loss.name} = {format_number(loss.value.item())}. "
     if cell is None:
         return text + "There are no numbers to show: it has no elements."
     if cell:
         text += f"The numbers are those of {name}{list(cell)} = {_exact(node.value[cell].item())} (at= chooses "
         text += "another cell). "
     for use in uses:
-        upstream = _upstream(graph, use)
+        upstream = _upstream(use)
         if use.formula is not None and upstream in re.findall(r"\w+", use.formula.readable.text):
             text += f"In a rule, {upstream} is the gradient of the loss with respect to {use.target.name}"
             text += "; in the numbers of a path, the part of it that comes back on it." if ways[node] > 1 else "."
@@ -176,10 +176,10 @@ def _about(graph: Graph, node: Node, cell: tuple[int, ...] | None, ways: dict[No
     return text.strip()
 
 
-def _upstream(graph: Graph, use: Edge) -> str:
+def _upstream(use: Edge) -> str:
     """What the program calls the gradient that the rule of this use starts from."""
-    assert use.target.tensor is not None
-    return graph.recorded.gradients[use.target.tensor.serial].name
+    assert use.target.derivative is not None
+    return use.target.derivative.name
 
 
 class _Use:
@@ -205,7 +205,7 @@ class _Use:
                 rows += self.numbers(path, self.cell)
         more = self.path_count - len(shown)
         if more:
-            together = "" if self.cell is None else f": together {number(self.rest(shown, own))}"
+            together = "" if self.cell is None else f": together {format_number(self.rest(shown, own))}"
             text = f"and {count(more, 'more path')}" if shown else count(more, "path")
             rows.append(("" if shown else "paths", f"{text} through {target.name}{together}"))
         return [Heading(title), Rows(rows)]
@@ -227,19 +227,19 @@ class _Use:
 
     def numbers(self, path: Path, cell: tuple[int, ...]) -> list[tuple[str, str]]:
         """The rule with the numbers of the cell and, where it works on each number, upstream times local."""
-        contribution = number(path.contribution[cell])
+        contribution = format_number(path.contribution[cell])
         filled = self.filled(path, cell)
         rows = [] if filled in (None, contribution) else [("numbers", f"{filled} = {contribution}")]
         if self.use.local is not None:
-            upstream = number(np.broadcast_to(path.upstream, path.contribution.shape)[cell])
-            local = number(self.use.local[cell])
+            upstream = format_number(np.broadcast_to(path.upstream, path.contribution.shape)[cell])
+            local = format_number(self.use.local[cell])
             rows.append(("", f"upstream {upstream} x local {local} = {contribution}"))
         return rows or [("numbers", contribution)]
 
     def filled(self, path: Path, cell: tuple[int, ...]) -> str | None:
         """The rule with the numbers of this path; None if it is not an expression of what is upstream."""
         assert self.use.formula is not None
-        formula = self.use.formula.readable.with_numbers({_upstream(self.graph, self.use): path.upstream})
+        formula = self.use.formula.readable.with_numbers({_upstream(self.use): path.upstream})
         same = np.allclose(formula.value, path.contribution, 1e-4, 1e-6, equal_nan=True)
         return formula.filled(cell) if same else None
 
@@ -249,14 +249,14 @@ def _sum_at(uses: list[Edge], cell: tuple[int, ...]) -> float:
 
 
 def _together(uses: list[Edge], cell: tuple[int, ...] | None) -> str:
-    return "" if cell is None else f": together {number(_sum_at(uses, cell))}"
+    return "" if cell is None else f": together {format_number(_sum_at(uses, cell))}"
 
 
 def _sum(terms: Sequence[float], whole: float, name: str) -> str:
     if len(terms) == 1:
-        return f"{number(whole)} is the gradient of {name}: there is only one path."
-    shown = [f"({text})" if n and text.startswith("-") else text for n, text in enumerate(map(number, terms))]
-    return f"{' + '.join(shown)} = {number(whole)}, which is the gradient of {name}."
+        return f"{format_number(whole)} is the gradient of {name}: there is only one path."
+    shown = [f"({text})" if n and text.startswith("-") else text for n, text in enumerate(map(format_number, terms))]
+    return f"{' + '.join(shown)} = {format_number(whole)}, which is the gradient of {name}."
 
 
 def _told_grad(node: Node) -> list[Part]:
@@ -285,7 +285,7 @@ def _parts_of_rows(rows: BatchRows, name: str) -> list[Part]:
             break
         way = f"pushes {name} {'down' if contribution > 0 else 'up'}" if np.isfinite(contribution) else "not finite"
         target = () if rows.targets is None else (_target(rows.targets[row]),)
-        table.append((str(row), *target, number(contribution), way))
+        table.append((str(row), *target, format_number(contribution), way))
     if rows.targets is not None:
         header = ("row", "target", *header[1:])
     right = frozenset(range(len(header) - 1))
@@ -299,8 +299,9 @@ def _parts_of_rows(rows: BatchRows, name: str) -> list[Part]:
 def _rows_together(rows: BatchRows, name: str) -> str:
     down, up = rows.contributions[rows.contributions > 0], rows.contributions[rows.contributions < 0]
     text = f"A step goes against the gradient. Of {count(len(rows.contributions), 'row')}, {len(down):,} "
-    text += f"(together {number(down.sum())}) would move {name} down, and {len(up):,} (together {number(up.sum())}) up."
-    text += f" {number(rows.rest)} does not come through the rows of the batch." if rows.rest else ""
+    text += f"(together {format_number(down.sum())}) would move {name} down, "
+    text += f"and {len(up):,} (together {format_number(up.sum())}) up."
+    text += f" {format_number(rows.rest)} does not come through the rows of the batch." if rows.rest else ""
     if rows.separate:
         each = " and ".join(_cut(of, LONGEST_NAME) for of in rows.of)
         text += f" There are several batches, {each}: a row here is that row of each of them, added up."
@@ -367,9 +368,11 @@ def numbers(array: Array) -> str:
     told = [f"{strange:,} of {array.size:,} not finite"] if strange else []
     if finite.size:
         low, high = _exact(finite.min().item()), _exact(finite.max().item())
-        told += [f"all {low}"] if low == high else [f"{low} to {high}", f"mean {number(finite.mean(dtype=float))}"]
+        told += (
+            [f"all {low}"] if low == high else [f"{low} to {high}", f"mean {format_number(finite.mean(dtype=float))}"]
+        )
     return "\n".join(told)
 
 
 def _exact(value: Any) -> str:
-    return str(value) if isinstance(value, int) else number(value)
+    return str(value) if isinstance(value, int) else format_number(value)

@@ -28,8 +28,8 @@ def why_nan(loss: Tensor) -> Diagnosis:
     >>> found.backward.op, found.backward.index, found.backward.operands
     ('sqrt', (1,), {'x': 0.0})
     """
+    from tinygrad_ce.graph.checks import check_readable
     from tinygrad_ce.views.nan.findings import diagnosed
-    from tinygrad_ce.views.reading import check_readable
 
     check_readable(loss, "tg.why_nan", single=False)
     return diagnosed(loss)

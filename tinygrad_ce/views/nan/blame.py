@@ -17,10 +17,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from tinygrad_ce.ancestry import edges, reachable
 from tinygrad_ce.backward import seed_of, unbroadcast, walk
 from tinygrad_ce.core import Array, Tensor
-from tinygrad_ce.graph import edges, reachable
-from tinygrad_ce.views.reading import undisturbed
+from tinygrad_ce.graph.checks import undisturbed
 
 ORDINARY = 0.6  # finite under log, sqrt, arctanh, 1 / x, log(1 - x)...: inside the domain of every usual function
 

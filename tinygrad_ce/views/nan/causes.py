@@ -14,8 +14,8 @@ import numpy as np
 
 from tinygrad_ce import ops
 from tinygrad_ce.core import Array, Tensor
+from tinygrad_ce.graph.formula import format_number
 from tinygrad_ce.losses.misuse import MOVING
-from tinygrad_ce.views.formula import number
 from tinygrad_ce.views.nan.domains import DOMAINS, divided_by_zero, outside
 from tinygrad_ce.views.nan.operands import Made, shown
 
@@ -219,7 +219,7 @@ def of_a_zero(x: Any) -> tuple[str, str | None]:
 
 
 def _overflow(c: Case, what: str) -> Told:
-    cause = f"{what} is beyond {number(c.largest)}, the largest number that {c.type} holds"
+    cause = f"{what} is beyond {format_number(c.largest)}, the largest number that {c.type} holds"
     wider = "; or compute in float64" if c.tensor.dtype.itemsize < 8 else ""
     huge = _huge(c)
     if huge:
@@ -238,7 +238,7 @@ def _log(c: Case) -> Told | None:
     x = c.operand("x")
     if x < 0:
         return (
-            f"{number(x)} is negative, and only positive numbers have a logarithm",
+            f"{format_number(x)} is negative, and only positive numbers have a logarithm",
             "find out why it is negative; where the formula allows it, take the log of exp, softplus or the square of "
             "what you have, which are positive",
         )
@@ -256,7 +256,10 @@ def _log(c: Case) -> Told | None:
 def _log1p(c: Case) -> Told | None:
     x = c.operand("x")
     if x < -1:
-        return f"1 + {number(x)} is negative, and only positive numbers have a logarithm", "find out why it is below -1"
+        return (
+            f"1 + {format_number(x)} is negative, and only positive numbers have a logarithm",
+            "find out why it is below -1",
+        )
     if x != -1:
         return None
     inner = made_by(c.tensor.inputs[0], "neg")
@@ -270,7 +273,8 @@ def _exp(c: Case) -> Told | None:
     x, limit = c.operand("x"), log(c.largest)
     if not x > 0:
         return None
-    cause = f"exp overflows: beyond {limit:.2f}, exp(x) is larger than {c.type} can hold, and this is exp({number(x)})"
+    cause = f"exp overflows: beyond {limit:.2f}, exp(x) is larger than {c.type} can hold, and this is "
+    cause += f"exp({format_number(x)})"
     users = [user.op for user in c.users(c.tensor)]
     of_the_sum = [user.op for total in c.users(c.tensor) if total.op is ops.reduce_sum for user in c.users(total)]
     if c.name == "exp" and ops.div in users and ops.div in of_the_sum:
@@ -295,14 +299,14 @@ def _exp(c: Case) -> Told | None:
 
 def _growing(c: Case) -> Told | None:
     x = c.operand("x")
-    return _overflow(c, f"{c.name}({number(x)})") if np.isfinite(x) else None
+    return _overflow(c, f"{c.name}({format_number(x)})") if np.isfinite(x) else None
 
 
 def _div(c: Case) -> Told | None:
     a, b = c.operand("a"), c.operand("b")
     if b != 0:
         if np.isfinite(a) and np.isfinite(b) and abs(b) < 1:
-            told = _overflow(c, f"{number(a)} / {number(b)}")
+            told = _overflow(c, f"{format_number(a)} / {format_number(b)}")
             return f"the denominator is almost 0: {told[0]}", "add an eps to it, or find out why it is so small"
         return _with_infinities(c)
     bottom = c.tensor.inputs[1]
@@ -314,7 +318,7 @@ def _div(c: Case) -> Told | None:
         why = f"; the denominator is {bottom.label}"
     elif maker(bottom) is None:
         why = "; the denominator was put in as it is: a count of nothing, perhaps, or a feature that never varies"
-    what = "0 / 0, which is NaN" if a == 0 else f"{number(a)} / 0, which is {number(c.value)}"
+    what = "0 / 0, which is NaN" if a == 0 else f"{format_number(a)} / 0, which is {format_number(c.value)}"
     return (
         f"a division by 0: {what}{why}",
         cure
@@ -333,19 +337,19 @@ def _sqrt(c: Case) -> Told | None:
             "a difference that should be 0 can be a little less: a variance as mean(x * x) - mean(x)**2 is one. Take "
             "t.var(), which is never negative, and add an eps before the root"
         )
-    return f"{number(x)} is negative, and has no real root", cure
+    return f"{format_number(x)} is negative, and has no real root", cure
 
 
 def _power(c: Case, base: float, exponent: float) -> Told | None:
     if base == 0 and exponent < 0:
         why, cure = of_a_zero(c.tensor.inputs[0])
-        return f"0 to the power {number(exponent)} is 1 / 0{why}", cure or "add an eps to the base"
+        return f"0 to the power {format_number(exponent)} is 1 / 0{why}", cure or "add an eps to the base"
     if base < 0 and exponent != round(exponent):
         return (
-            f"{number(base)} is negative, and a negative number has no real power {number(exponent)}",
+            f"{format_number(base)} is negative, and a negative number has no real power {format_number(exponent)}",
             "take the power of the absolute value, tg.ops.absolute(x) ** p, or of a base that can't be negative",
         )
-    return _overflow(c, f"{number(base)} to the power {number(exponent)}") if np.isfinite(base) else None
+    return _overflow(c, f"{format_number(base)} to the power {format_number(exponent)}") if np.isfinite(base) else None
 
 
 def _constant_power(c: Case) -> Told | None:
@@ -362,14 +366,17 @@ def weighted_log(c: Case) -> Told | None:
     x, y = c.operand("x"), c.operand("y")
     bound = 0 if c.name == "xlogy" else -1
     if y < bound:
-        return f"{number(y)} has no logarithm ({name})", "find out why it is there: a probability lies between 0 and 1"
+        return (
+            f"{format_number(y)} has no logarithm ({name})",
+            "find out why it is there: a probability lies between 0 and 1",
+        )
     if y != bound:
         return None
     why, cure = of_a_zero(c.tensor.inputs[1])
     rounded = "0" if c.name == "xlogy" else "1"
     return (
-        f"the probability of what is true is exactly {rounded}, and its logarithm is weighed with {number(x)}: "
-        f"{number(x)} * {name}({number(y)}) = {number(c.value)}{why}",
+        f"the probability of what is true is exactly {rounded}, and its logarithm is weighed with {format_number(x)}: "
+        f"{format_number(x)} * {name}({format_number(y)}) = {format_number(c.value)}{why}",
         cure
         or "a model that is so sure should give logits: tg.losses.softmax_cross_entropy, or for two classes "
         "tg.losses.sigmoid_binary_cross_entropy; or eps=1e-12 in the loss, which clips the probabilities",
@@ -459,7 +466,7 @@ def softmax_family(c: Case) -> Told | None:
 
 
 def _astype(c: Case) -> Told | None:
-    return _overflow(c, number(c.operand("x")) if c.made.alone else "a number")
+    return _overflow(c, format_number(c.operand("x")) if c.made.alone else "a number")
 
 
 def _extreme(c: Case) -> Told | None:
@@ -496,8 +503,8 @@ def forward(c: Case) -> Told:
         return f"there is no number for {c.made.text.rpartition(' = ')[0]}", "replace what is infinite before"
     given = ", ".join(f"{name} = {shown(x)}" for name, x in c.made.operands.items())
     return (
-        f"no usual cause is known for {c.name}; what went in is {given}, and out came {number(c.value)}",
-        f"call {c.name} on these numbers alone and see which of its steps gives {number(c.value)}",
+        f"no usual cause is known for {c.name}; what went in is {given}, and out came {format_number(c.value)}",
+        f"call {c.name} on these numbers alone and see which of its steps gives {format_number(c.value)}",
     )
 
 
@@ -510,7 +517,7 @@ def data(name: str, array: Array, cells: Array) -> Told:
     kinds = [word for word, look in (("NaN", np.isnan), ("infinite", np.isinf)) if look(array).any()]
     many = f"{len(bad)} of {array.size} numbers {'is' if len(bad) == 1 else 'are'} {' or '.join(kinds)}"
     if array.size == 1:
-        return f"{name} is {number(array.item())} itself", "pass a finite number"
+        return f"{name} is {format_number(array.item())} itself", "pass a finite number"
     if cells.ndim >= 2:
         many += f", in {_listed('row', bad[:, 0])} and {_listed('column', bad[:, -1])}"
         axes = -1 if cells.ndim == 2 else tuple(range(1, cells.ndim))
@@ -540,7 +547,7 @@ def parameter(leaf: Tensor, others: list[Tensor]) -> Told:
     bad = int((~np.isfinite(leaf.data)).sum())
     cause = f"the parameter {leaf.label} is not finite itself ({bad} of {leaf.size} numbers), before any operation ran"
     sick = [p.label for p in others if not np.isfinite(p.data).all()]
-    huge = [f"{p.label} (up to {number(_size(p))})" for p in others if _size(p) > HUGE and p.label not in sick]
+    huge = [f"{p.label} (up to {format_number(_size(p))})" for p in others if _size(p) > HUGE and p.label not in sick]
     if sick:
         cause += f"; {_some(sick)} not finite either"
     if huge:
@@ -559,13 +566,13 @@ def _some(labels: list[str]) -> str:
 def sum_of_shares(dtype: str, largest: float) -> Told:
     """Shares of one gradient that are finite each and infinite together."""
     return (
-        f"each share of this gradient is finite, and their sum is beyond {number(largest)}, which is all that {dtype} "
-        "holds",
+        f"each share of this gradient is finite, and their sum is beyond {format_number(largest)}, which is all "
+        f"that {dtype} holds",
         "make the numbers smaller: a mean instead of a sum, standardised inputs, a smaller learning rate",
     )
 
 
 def _huge(c: Case) -> str:
     """A sentence on parameters that have blown up; "" if there are none."""
-    huge = [f"{p.label} (up to {number(_size(p))})" for p in c.parameters if _size(p) > HUGE]
+    huge = [f"{p.label} (up to {format_number(_size(p))})" for p in c.parameters if _size(p) > HUGE]
     return f"Parameters are huge, {', '.join(huge[:3])}: mostly that is a learning rate that blew up" if huge else ""

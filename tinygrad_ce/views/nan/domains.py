@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tinygrad_ce.views.formula import number
+from tinygrad_ce.graph.formula import format_number
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,9 @@ def outside(c: Any) -> tuple[str, str] | None:
     domain, x = DOMAINS[c.name], c.operand("x")
     if domain.holds(x):
         return None
-    return f"{c.name} is defined {domain.words}, and this is {c.name}({number(x)})", domain.cure.format(name=c.name)
+    return f"{c.name} is defined {domain.words}, and this is {c.name}({format_number(x)})", domain.cure.format(
+        name=c.name
+    )
 
 
 def slope_at_an_end(c: Any, argument: str) -> tuple[str, str] | None:
@@ -48,7 +50,7 @@ def slope_at_an_end(c: Any, argument: str) -> tuple[str, str] | None:
     domain, x = DOMAINS[c.name], c.operand("x")
     if x not in domain.ends:
         return None
-    return f"the slope of {c.name} at {number(x)} is infinite", domain.cure.format(name=c.name)
+    return f"the slope of {c.name} at {format_number(x)} is infinite", domain.cure.format(name=c.name)
 
 
 def no_angle(c: Any, argument: str) -> tuple[str, str] | None:
@@ -65,4 +67,4 @@ def divided_by_zero(c: Any) -> tuple[str, str] | None:
     """Of a Case: that a remainder or a whole quotient was asked of a division by 0."""
     if c.operand("b") != 0:
         return None
-    return f"{number(c.operand('a'))} was divided by 0", "keep the divisor away from 0"
+    return f"{format_number(c.operand('a'))} was divided by 0", "keep the divisor away from 0"

@@ -10,8 +10,8 @@ import numpy as np
 from tinygrad_ce import ops
 from tinygrad_ce.core import Array, Tensor
 from tinygrad_ce.errors import call_text
+from tinygrad_ce.graph.formula import format_number
 from tinygrad_ce.source_lines import Line, line_of
-from tinygrad_ce.views.formula import number
 from tinygrad_ce.views.nan import causes, slopes
 from tinygrad_ce.views.nan.blame import Search, Suspect, Trail, quiet, share_of, source_of_share
 from tinygrad_ce.views.nan.diagnosis import Diagnosis, Finding, listed
@@ -96,7 +96,7 @@ class Examination:
         at = f" at {list(index)}" if index else ""
         line = _line(tensor)
         where = f" ({line.short})" if line is not None else ""
-        what = f"{whose}{tensor.label}{made} is {number(array[index])}{at}{where}"
+        what = f"{whose}{tensor.label}{made} is {format_number(array[index])}{at}{where}"
         return [f"On the way {what}; nothing that is not finite came of it."]
 
     # ---- findings
@@ -141,7 +141,8 @@ class Examination:
         leaf = older.kind == "leaf"
         finding = self._leaf(older, Trail(), back) if leaf else self._value(older, Trail(), back)
         text = made(tensor, index).text
-        then = f"{number(finding.value)} became finite on the way, as in 1 / inf = 0, and spoilt {tensor.label}: {text}"
+        then = f"{format_number(finding.value)} became finite on the way, as in 1 / inf = 0, "
+        then += f"and spoilt {tensor.label}: {text}"
         return replace(finding, then=f"{then} ({_at(tensor)})")
 
     def _share(self, tensor: Tensor, position: int, cells: Array) -> Finding:
@@ -155,7 +156,7 @@ class Examination:
         alone = upstream if rule is not None else None
         dtype = np.asarray(tensor.arrays[position]).dtype
         cause, cure = slopes.backward(slopes.Share(case, argument, dtype, alone, zero, step))
-        numbers = f"{case.made.text}; back to `{argument}` comes {rule or number(share)}"
+        numbers = f"{case.made.text}; back to `{argument}` comes {rule or format_number(share)}"
         return _of(tensor, index, share, case, alone, numbers, cause, cure)
 
     def _cell_of_share(self, tensor: Tensor, position: int, cells: Array) -> tuple[tuple[int, ...], float]:
@@ -182,7 +183,7 @@ class Examination:
         kind = "parameter" if tensor.op is None else "result"
         name = None if tensor.op is None else tensor.op.name
         users = ", ".join(user.label for user in self._users(tensor))
-        numbers = f"the sum of the shares from {users} = {number(value)}"
+        numbers = f"the sum of the shares from {users} = {format_number(value)}"
         return Finding(kind, tensor, tensor.label, name, index, value, {}, None, numbers, _line(tensor), cause, cure)
 
     # ---- leaves
@@ -206,7 +207,7 @@ class Examination:
             cause, cure = causes.data(name, array, cells)
         value = float(array[index])
         at = list(index) if index else ""
-        numbers = f"{name}{at} = {number(value)}, which is `{argument}` of {user.label} = {user.op.name}(...)"
+        numbers = f"{name}{at} = {format_number(value)}, which is `{argument}` of {user.label} = {user.op.name}(...)"
         then = self._met(trail) if back else ""
         return Finding(kind, tensor, name, None, index, value, {}, None, numbers, _line(user), cause, cure, then)
 
@@ -234,7 +235,7 @@ class Examination:
                     continue
                 case = self._case(tensor, _first(cells), float(tensor.data[_first(cells)]))
                 cause, cure = causes.forward(case)
-                cause += f". The {number(bad[0])} was put in at {_at(user)}"
+                cause += f". The {format_number(bad[0])} was put in at {_at(user)}"
                 if tensor.op is ops.sub:
                     cause += "; where all of a row is masked, no finite number is left in it"
                 return _of(tensor, case.at, case.value, case, None, case.made.text, cause, cure)
@@ -253,7 +254,8 @@ class Examination:
                 continue
             nan = trail.marks[key] & np.isnan(later.data)
             if nan.any():
-                return f"{number(value)} became NaN in {later.label}: {made(later, _first(nan)).text} ({_at(later)})"
+                text = made(later, _first(nan)).text
+                return f"{format_number(value)} became NaN in {later.label}: {text} ({_at(later)})"
         return ""
 
     def _entry(self, trail: Trail) -> tuple[Tensor, int, tuple[int, ...]] | None:
@@ -279,7 +281,7 @@ class Examination:
         key = ("share", tensor.serial, position)
         _, share = self._cell_of_share(tensor, position, trail.marks[key])
         rule = sent_back(tensor, position, index, float(upstream), share)
-        what = rule or f"{number(upstream)} times a number that is not finite, which is {number(share)}"
+        what = rule or f"{format_number(upstream)} times a number that is not finite, which is {format_number(share)}"
         hidden = f"the loss is finite all the same: {because}. But " if because else ""
         return f"{hidden}in the backward pass the rule of {tensor.label} = {_name(tensor)} gives {what}"
 

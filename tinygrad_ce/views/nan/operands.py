@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce import ops
+from tinygrad_ce.ancestry import edges
 from tinygrad_ce.backward import recording
 from tinygrad_ce.core import Array, Tensor
-from tinygrad_ce.graph import edges
+from tinygrad_ce.graph.formula import format_number
+from tinygrad_ce.graph.nodes import Graph
 from tinygrad_ce.ops.reduction import reduced_axes
-from tinygrad_ce.views.formula import number
-from tinygrad_ce.views.reading import Graph
 
 SHOWN = 5  # numbers of a row; of a longer one the range
 
@@ -35,7 +35,7 @@ class Made:
 def made(tensor: Tensor, index: tuple[int, ...]) -> Made:
     """How a cell of a result was computed."""
     assert tensor.op is not None
-    value = number(tensor.data[index])
+    value = format_number(tensor.data[index])
     cell = _by_itself(tensor, index)
     if cell is not None:
         inputs, out = cell
@@ -43,8 +43,8 @@ def made(tensor: Tensor, index: tuple[int, ...]) -> Made:
         text = Graph(out, "tg.why_nan").loss.formula
         assert text is not None
         whole = text.readable.filled()
-        if whole in (value, *map(number, inputs)):  # a body of somebody's own, or one that has no sign
-            whole = f"{tensor.op.name}({', '.join(map(number, inputs))})"
+        if whole in (value, *map(format_number, inputs)):  # a body of somebody's own, or one that has no sign
+            whole = f"{tensor.op.name}({', '.join(map(format_number, inputs))})"
         return Made(operands, True, f"{whole} = {value}")
     operands = dict(zip(_names(tensor), _regions(tensor, index), strict=True))
     given = ", ".join(f"{name} = {shown(x)}" for name, x in operands.items())
@@ -60,11 +60,11 @@ def sent_back(tensor: Tensor, position: int, index: tuple[int, ...], upstream: f
     given = np.asarray(upstream, tensor.dtype)
     with recording(True):
         graph = Graph(ops.mul(out, given), "tg.why_nan")
-    node = graph.of(out)
+    node = graph.node_of(out)
     edge = next((e for e in node.inputs if e.position == position), None) if node is not None else None
     if edge is None or edge.formula is None or not _same(edge.share, share):
         return None
-    return f"{edge.formula.filled()} = {number(share)}"
+    return f"{edge.formula.filled()} = {format_number(share)}"
 
 
 def _by_itself(tensor: Tensor, index: tuple[int, ...]) -> tuple[list[Any], Tensor] | None:
@@ -132,15 +132,15 @@ def shown(x: Any) -> str:
     """A number, a short row of numbers, or the range of a long one."""
     array = np.asarray(x)
     if array.ndim == 0:
-        return number(array[()])
+        return format_number(array[()])
     if array.ndim == 1 and array.size <= SHOWN:
-        return f"[{', '.join(map(number, array.tolist()))}]"
+        return f"[{', '.join(map(format_number, array.tolist()))}]"
     finite = array[np.isfinite(array)] if array.dtype.kind == "f" else array
     rest = array.size - finite.size
     if not finite.size:
         return f"{array.size} numbers, " + ("none finite" if array.size else "an empty array")
     others = f", {rest} not finite" if rest else ""
-    return f"{array.size} numbers from {number(finite.min())} to {number(finite.max())}{others}"
+    return f"{array.size} numbers from {format_number(finite.min())} to {format_number(finite.max())}{others}"
 
 
 def place_in(index: Sequence[int]) -> str:

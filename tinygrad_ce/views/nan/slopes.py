@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.views.formula import number
+from tinygrad_ce.graph.formula import format_number
 from tinygrad_ce.views.nan.causes import Case, Told, is_deviation, is_norm, of_a_zero, softmax_family, weighted_log
 from tinygrad_ce.views.nan.domains import DOMAINS, no_angle, slope_at_an_end
 from tinygrad_ce.views.nan.operands import shown
@@ -46,15 +46,19 @@ def backward(s: Share) -> Told:
             words = softmax_family(c)
             if words is not None and not np.isfinite(np.asarray(c.operand("x"))).all():
                 return words
-        upstream = "several numbers" if s.upstream is None else number(s.upstream)
-        what = f"from upstream {upstream} and {given} the rule of {c.name} for `{s.argument}` made {number(c.value)}"
+        upstream = "several numbers" if s.upstream is None else format_number(s.upstream)
+        what = f"from upstream {upstream} and {given} the rule of {c.name} for `{s.argument}` made "
+        what += format_number(c.value)
         if c.ours:
-            largest = number(float(np.finfo(s.dtype).max))
+            largest = format_number(float(np.finfo(s.dtype).max))
             return (
                 f"{what}: on the way a number is beyond {largest}, the largest that {s.dtype} holds",
                 "make the numbers smaller: a mean instead of a sum, standardised inputs, a smaller learning rate",
             )
-        return f"no usual cause is known: {what}", f"look which step of the rule of {c.name} gives {number(c.value)}"
+        return (
+            f"no usual cause is known: {what}",
+            f"look which step of the rule of {c.name} gives {format_number(c.value)}",
+        )
     what, cure = slope
     if s.upstream != 0:
         return what, cure
@@ -102,7 +106,7 @@ def _sqrt_slope(c: Case, argument: str) -> Told | None:
 def _log_slope(c: Case, argument: str) -> Told | None:
     x = c.operand("x")
     if 0 < x < 1 / c.largest:
-        return f"the slope of log at {number(x)} is 1 / x, beyond what {c.type} holds", CLIPPED_LOG
+        return f"the slope of log at {format_number(x)} is 1 / x, beyond what {c.type} holds", CLIPPED_LOG
     if x != 0:
         return None
     why, cure = of_a_zero(c.tensor.inputs[0])
@@ -122,7 +126,10 @@ def _div_slope(c: Case, argument: str) -> Told | None:
         why, other = of_a_zero(c.tensor.inputs[1])
         return f"the slope of a division by 0 is infinite: 1 / 0{why}", other or cure
     if abs(b) < 1:
-        return f"the slope of a division by {number(b)} is beyond what {c.type} holds: it goes with 1 / b**2", cure
+        return (
+            f"the slope of a division by {format_number(b)} is beyond what {c.type} holds: it goes with 1 / b**2",
+            cure,
+        )
     return None
 
 
@@ -132,18 +139,22 @@ def _power_slope(c: Case, argument: str) -> Told | None:
     exponent = c.operand("exponent") if general else c.tensor.params["exponent"]
     if argument == "exponent" and base < 0:
         return (
-            f"the slope with respect to an exponent is out * log(base), and {number(base)} is negative: no logarithm",
+            f"the slope with respect to an exponent is out * log(base), and {format_number(base)} is negative: "
+            "no logarithm",
             "an exponent that wants a gradient needs a positive base: tg.ops.absolute(x) + 1e-12, say",
         )
     if base == 0 and exponent < 1:
         norm = "; this is the norm of a vector of zeros" if is_norm(c.tensor) else ""
-        power = f"{number(exponent)} * 0 ** {number(exponent - 1)}"
+        power = f"{format_number(exponent)} * 0 ** {format_number(exponent - 1)}"
         return (
-            f"the slope of x ** {number(exponent)} at 0 is infinite: {power}{norm}",
+            f"the slope of x ** {format_number(exponent)} at 0 is infinite: {power}{norm}",
             "add an eps to the base: (x + 1e-12) ** p",
         )
     if base < 0 and exponent != round(exponent):
-        return f"{number(base)} is negative, and has no real power {number(exponent - 1)}", "make the base positive"
+        return (
+            f"{format_number(base)} is negative, and has no real power {format_number(exponent - 1)}",
+            "make the base positive",
+        )
     return None
 
 
@@ -151,8 +162,8 @@ def _exp_slope(c: Case, argument: str) -> Told | None:
     if not c.operand("x") > 1:
         return None
     return (
-        f"the slope of exp is exp(x) itself, {number(c.tensor.data[c.at])}, and times what comes from upstream that is "
-        f"beyond {number(c.largest)}",
+        f"the slope of exp is exp(x) itself, {format_number(c.tensor.data[c.at])}, and times what comes from upstream "
+        f"that is beyond {format_number(c.largest)}",
         "keep the argument small: standardise what goes in, or clip it before the exp",
     )
 

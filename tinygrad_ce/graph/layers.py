@@ -1,16 +1,16 @@
-"""The layers of a model as they stand in a recorded graph: what each has made, and how much of that is flat or dead."""
+"""The layers of a model as they stand in a recorded graph: their results, and how much of those is flat or dead."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from tinygrad_ce.ancestry import edges
 from tinygrad_ce.core import Array, Tensor
-from tinygrad_ce.graph import edges
-from tinygrad_ce.nn import Module
+from tinygrad_ce.nn.module import Module, items_of
 from tinygrad_ce.source_lines import calls_around
 
 # An activation is flat where its slope is at most this share of its largest: |tanh| > 0.975, and a sigmoid within
@@ -23,86 +23,81 @@ DEAD = 1e-6
 
 @dataclass(eq=False)
 class Layer:
-    """A module with its own parameters and operations, without those of modules inside it."""
+    """A module with its own parameters and operations, without those of modules inside it.
+
+    paths: where it stands in the model, which may be in several places. calls: by the id of a call, its results, the
+    oldest first. outputs: the results that leave the module; where none does, those that modules inside it work on, and
+    has_output is False.
+    """
 
     paths: list[str]
     module: Module
     parameters: list[tuple[str, Tensor]]
-    calls: dict[int, list[Tensor]] = field(default_factory=dict)  # by the id of the call, what it made, oldest first
-    outputs: list[Tensor] = field(default_factory=list)  # what it gives on; if nothing, what it made for modules inside
-    gives_on: bool = True  # whether the outputs are what it gives on
+    calls: dict[int, list[Tensor]] = field(default_factory=dict)
+    outputs: list[Tensor] = field(default_factory=list)
+    has_output: bool = True
 
     @property
-    def made(self) -> list[Tensor]:
-        """All that it made, in all calls."""
-        return [tensor for made in self.calls.values() for tensor in made]
+    def results(self) -> list[Tensor]:
+        """The results of its operations, in all calls."""
+        return [tensor for results in self.calls.values() for tensor in results]
 
     @property
-    def age(self) -> int:
-        """The number of the youngest tensor that it made: layers that compute later have a larger one."""
-        return max((tensor.serial for tensor in self.made), default=0)
+    def youngest(self) -> int:
+        """The serial of its youngest result: layers that compute later have a larger one."""
+        return max((tensor.serial for tensor in self.results), default=0)
 
 
 def layers_of(model: Module, graph: dict[int, Tensor], loss: Tensor) -> list[Layer]:
     """The layers in the order of the model: modules with parameters or operations of their own, or with none inside."""
-    found: dict[int, Layer] = {}
+    layers: dict[int, Layer] = {}  # by the id of the module
     for path, module in _places(model, ""):
-        if id(module) in found:
-            found[id(module)].paths.append(path)
-        else:
-            found[id(module)] = Layer([path], module, list(_own_parameters(module)))
-    makers: dict[int, tuple[Layer, int]] = {}  # by the number of a tensor, the layer and the call that made it
-    for number in sorted(graph):
-        tensor = graph[number]
-        call = next((call for call in reversed(calls_around(tensor.note)) if id(call[0]) in found), None)
+        own = [(name, x) for name, x in _contents(module, "") if isinstance(x, Tensor) and x.requires_grad]
+        layers.setdefault(id(module), Layer([], module, own)).paths.append(path)
+    makers: dict[int, tuple[Layer, int]] = {}  # by the serial of a tensor: the layer, and the id of its call
+    for serial in sorted(graph):
+        tensor = graph[serial]
+        call = next((call for call in reversed(calls_around(tensor.note)) if id(call[0]) in layers), None)
         if call is not None and tensor.op is not None:
-            layer = found[id(call[0])]
+            layer = layers[id(call[0])]
             layer.calls.setdefault(id(call), []).append(tensor)
-            makers[number] = layer, id(call)
+            makers[serial] = layer, id(call)
     used_outside, leaving = {loss.serial}, {loss.serial}
-    for number, tensor in graph.items():
-        inside = {id(call) for call in calls_around(tensor.note)}
+    for serial, tensor in graph.items():
+        around = {id(call) for call in calls_around(tensor.note)}
         for x, _ in edges(tensor):
-            if makers.get(x.serial) != makers.get(number):
+            if makers.get(x.serial) != makers.get(serial):
                 used_outside.add(x.serial)
-            if x.serial in makers and makers[x.serial][1] not in inside:
+            if x.serial in makers and makers[x.serial][1] not in around:
                 leaving.add(x.serial)
-    for layer in found.values():
-        for_others = [tensor for tensor in layer.made if tensor.serial in used_outside]
-        given_on = [tensor for tensor in for_others if tensor.serial in leaving]
-        layer.outputs, layer.gives_on = given_on or for_others, bool(given_on) or not for_others
-    return [layer for layer in found.values() if layer.calls or layer.parameters or not holds_others(layer.module)]
+    for layer in layers.values():
+        for_others = [tensor for tensor in layer.results if tensor.serial in used_outside]
+        outputs = [tensor for tensor in for_others if tensor.serial in leaving]
+        layer.outputs, layer.has_output = outputs or for_others, bool(outputs) or not for_others
+    return [layer for layer in layers.values() if layer.calls or layer.parameters or not holds_others(layer.module)]
 
 
-def _places(value: Any, path: str) -> Iterator[tuple[str, Module]]:
-    """Every module with its path, one that stands in several places several times."""
-    if isinstance(value, Module):
-        yield path, value
-    for name, inner in _items(value):
-        yield from _places(inner, f"{path}.{name}" if path else str(name))
+def _places(module: Module, path: str, around: tuple[Module, ...] = ()) -> Iterator[tuple[str, Module]]:
+    """Every module with its path, one that stands in several places several times; but none inside itself."""
+    yield path, module
+    for inner_path, inner in _contents(module, path):
+        if isinstance(inner, Module) and not any(inner is outer for outer in (*around, module)):
+            yield from _places(inner, inner_path, (*around, module))
 
 
-def _items(value: Any) -> Iterable[tuple[Any, Any]]:
-    if isinstance(value, Module):
-        return vars(value).items()
-    if isinstance(value, dict):
-        return value.items()
-    return enumerate(value) if isinstance(value, (list, tuple)) else ()
+def _contents(value: Any, path: str) -> Iterator[tuple[str, Module | Tensor]]:
+    """The modules and tensors that a module or container holds, with their paths; not what modules inside it hold."""
+    for name, inner in items_of(value) or ():
+        inner_path = f"{path}.{name}" if path else str(name)
+        if isinstance(inner, (Module, Tensor)):
+            yield inner_path, inner
+        else:
+            yield from _contents(inner, inner_path)
 
 
 def holds_others(module: Module) -> bool:
     """Whether there are modules inside."""
-    return next((True for inner in module.modules() if inner is not module), False)
-
-
-def _own_parameters(value: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
-    """The parameters of a module that do not belong to a module inside it."""
-    for name, inner in _items(value):
-        here = f"{path}.{name}" if path else str(name)
-        if isinstance(inner, Tensor) and inner.requires_grad:
-            yield here, inner
-        elif not isinstance(inner, Module):
-            yield from _own_parameters(inner, here)
+    return any(inner is not module for inner in module.modules())
 
 
 # ---- activations
@@ -121,10 +116,10 @@ def activity(layer: Layer) -> tuple[float | None, float | None, int]:
 
     Of several activations, the fewest rows count.
     """
-    units: dict[Any, list[Array]] = {}  # whether they are alive for each row, together over all calls
+    units: dict[Any, list[Array]] = {}  # by activation, for each call: whether a unit is alive for each row
     flat = numbers = 0
-    for made in layer.calls.values():
-        for position, tensor in enumerate(made):
+    for results in layer.calls.values():
+        for position, tensor in enumerate(results):
             curve = _curve(tensor)
             if curve is None or not tensor.size:
                 continue
@@ -133,8 +128,8 @@ def activity(layer: Layer) -> tuple[float | None, float | None, int]:
             if curve.flat_on_both_sides:
                 flat += int((slopes <= FLAT * curve.largest).sum())
                 numbers += slopes.size
-    by_row = [np.concatenate([_by_unit(each) for each in found]) for found in units.values()]
-    alive = [each.any(axis=0) for each in by_row]
+    by_row = [np.concatenate([*map(_by_unit, calls)]) for calls in units.values()]
+    alive = [rows.any(axis=0) for rows in by_row]
     dead = 100 * float(1 - np.concatenate(alive).mean()) if alive else None
     return (100 * flat / numbers if numbers else None), dead, min(map(len, by_row), default=0)
 
@@ -147,8 +142,8 @@ def _by_unit(array: Array) -> Array:
 def _curve(tensor: Tensor) -> _Curve | None:
     """The curve of an operation that works on each number of one tensor and gets flat somewhere; None for others.
 
-    Nothing is known here of tanh or ReLU: the operation and its rule are asked for values between -20 and 20, and what
-    is made with a primitive of one's own is found as well.
+    Nothing is known here of tanh or ReLU: the operation and its rule are asked for values between -20 and 20, so that
+    an activation that is a primitive of the user's own is found as well.
     """
     if tensor.op is None or len(edges(tensor)) != 1:
         return None
@@ -162,7 +157,7 @@ def _curve(tensor: Tensor) -> _Curve | None:
         if out.shape != line.shape or not np.allclose(out[..., ::2], of_half):
             return None  # no function of each number: a softmax
         slopes = np.abs(_slopes(tensor, line, out)).ravel()
-    except Exception:  # whatever a primitive of one's own raises for a shape that it is not made for
+    except Exception:  # a primitive of the user's own may raise anything for a shape that it does not expect
         return None
     if not np.isfinite(slopes).all() or slopes.max() > 1.5 * slopes[100:301].max():
         return None  # not for all numbers, or steeper without end: a logarithm, a square
@@ -186,6 +181,6 @@ def _slopes(tensor: Tensor, x: Array, out: Array) -> Array:
 
 
 def _with(tensor: Tensor, x: Array) -> list[Any]:
-    """What the operation of a tensor was called with, but for x in place of its one input with a gradient."""
+    """The inputs of the operation of a tensor, with x in place of the one that has a gradient."""
     position = edges(tensor)[0][1]
     return [x if i == position else value for i, value in enumerate(tensor.arrays)]

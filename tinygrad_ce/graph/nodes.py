@@ -1,0 +1,276 @@
+"""The recorded graph of a loss, read once for all views: nodes, edges, their numbers, and their rules as formulas.
+
+The names are those of the printed program, and the formulas are its expressions: text, picture and program cannot
+disagree, because there is one source for all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from tinygrad_ce.ancestry import reachable
+from tinygrad_ce.backward import walk
+from tinygrad_ce.core import Array, Primitive, Tensor
+from tinygrad_ce.graph.checks import check_readable, undisturbed, written_to
+from tinygrad_ce.graph.formula import Formula, formula_of
+from tinygrad_ce.program import source
+from tinygrad_ce.program.ir import Instruction, Value
+from tinygrad_ce.program.names import Names
+from tinygrad_ce.program.numpy_text import textbook_rule
+from tinygrad_ce.program.record import as_computed, record
+from tinygrad_ce.source_lines import CallSite, Line, calls_around, line_of
+
+
+@dataclass(eq=False)
+class Node:
+    """An array of the graph: data that went in, a parameter, or the result of an operation.
+
+    name: in the printed program (`W0`, `z1`). label: the user's name for it, or its number (`layers.0.W`, `#17`).
+    kind: "data", "parameter" or "result". instruction: how the program computes it; None for what went in.
+    derivative: the value that is its gradient in the program; None where none flows.
+    """
+
+    name: str
+    label: str
+    kind: str
+    value: Array
+    tensor: Tensor | None
+    derivative: Value | None = None
+    instruction: Instruction | None = None
+    inputs: list[Edge] = field(default_factory=list)
+    uses: list[Edge] = field(default_factory=list)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.value.shape
+
+    @property
+    def op(self) -> Primitive | None:
+        """The operation that it is the result of."""
+        return None if self.instruction is None else self.instruction.op
+
+    @property
+    def gradient(self) -> Array | None:
+        """The gradient of the loss with respect to it; None where none flows."""
+        return None if self.derivative is None else self.derivative.example
+
+    @cached_property
+    def place(self) -> Line | None:
+        """The line of the user's code that computed it; None for what went in."""
+        site = self._site
+        return None if site is None else line_of(site)
+
+    @cached_property
+    def modules(self) -> list[CallSite]:
+        """The calls of modules inside which it was computed, the outermost first."""
+        return calls_around(self._site)
+
+    @property
+    def _site(self) -> CallSite | None:
+        return None if self.tensor is None or self.instruction is None else self.tensor.note
+
+    @property
+    def backward_uses(self) -> list[Edge]:
+        """The uses along which something comes back: the sum of their shares is the gradient."""
+        return [edge for edge in self.uses if edge.share is not None]
+
+    @cached_property
+    def formula(self) -> Formula | None:
+        """The expression that computes it from its inputs; None for what went in."""
+        return None if self.instruction is None else formula_of(self.instruction.result, [self.instruction])
+
+    def __repr__(self) -> str:
+        return f"<{self.kind} {self.name} {self.shape}>"
+
+
+@dataclass(eq=False)
+class Edge:
+    """One use of a node by an operation.
+
+    argument: what the operation calls it. share: what comes back along this edge in the backward pass; None where no
+    gradient flows. The gradient of a node is the sum of the shares of its uses. rule: the instructions that compute
+    the share, and its value.
+    """
+
+    source: Node
+    target: Node
+    position: int
+    argument: str
+    rule: tuple[list[Instruction], Value] | None
+
+    @property
+    def share(self) -> Array | None:
+        return None if self.rule is None else self.rule[1].example
+
+    @cached_property
+    def formula(self) -> Formula | None:
+        """The rule of this edge, written with the names of the program; None where no gradient flows."""
+        if self.rule is None:
+            return None
+        instructions, share = self.rule
+        forward, g = self.target.instruction, self.target.derivative
+        assert forward is not None
+        assert g is not None
+        forward, g = self.target.instruction, self.target.derivative
+        assert forward is not None
+        assert g is not None
+        form = textbook_rule(forward.op, forward.params, g, forward.result)
+        return formula_of(share, instructions, form, (g, forward.result))
+
+    @cached_property
+    def local(self) -> Array | None:
+        """The local derivative, where the share is upstream times it, number by number; else None."""
+        upstream = self.target.gradient
+        if self.share is None or upstream is None:
+            return None
+        local = self.pulled(np.ones_like(upstream))
+        # The rule is asked with other numbers, too: with an upstream of zeros every rule would look like a product.
+        other = np.linspace(0.5, 1.5, upstream.size).astype(upstream.dtype).reshape(upstream.shape)
+        with np.errstate(all="ignore"):
+            try:
+                product = other * local
+            except ValueError:
+                return None
+        if product.shape != self.share.shape or not np.allclose(product, self.pulled(other), 1e-5, 0, equal_nan=True):
+            return None
+        return local
+
+    def pulled(self, upstream: Array) -> Array:
+        """The share for another upstream gradient, by the engine's own rule."""
+        target, source = self.target.tensor, self.source.tensor
+        assert target is not None
+        assert source is not None
+        shares: dict[int, Any] = {}
+        both = {target.serial: target, source.serial: source}
+        with as_computed([target]), undisturbed([target]), np.errstate(all="ignore"):
+            for _ in walk(target, upstream, both, on_share=lambda _, position, g: shares.update({position: g})):
+                pass
+        return np.asarray(shares[self.position])
+
+
+class Graph:
+    """The graph of a loss, with the gradients of one backward pass.
+
+    nodes: the oldest first. recorded: the program, and which of its values stand for what. view: the call that the
+    user wrote, for messages. Raises TypeError and ValueError for what has no history.
+
+    >>> x = Tensor([1.0, 2.0], requires_grad=True, name="x")
+    >>> graph = Graph((x * x).sum(), "tg.explain")
+    >>> graph.nodes, graph.node_of(x).gradient
+    ([<parameter x (2,)>, <result t1 (2,)>, <result loss ()>], array([2., 4.]))
+    """
+
+    def __init__(self, loss: Tensor, view: str) -> None:
+        check_readable(loss, view)
+        self._tensors = reachable(loss)
+        with undisturbed(self._tensors.values()), np.errstate(all="ignore"):
+            self.recorded = record(loss)
+            self._take_gradients_of_the_engine(loss)
+        self.nodes: list[Node] = []
+        self._by_value: dict[Value, Node] = {}
+        self._by_tensor: dict[int, Node] = {}
+        instructions = {i.result: i for i in self.recorded.program.instructions if i.section == "forward"}
+        for serial in sorted(self._tensors):
+            tensor = self._tensors[serial]
+            if tensor.op is not None:
+                self._read(tensor, instructions[self.recorded.values[id(tensor)]])
+        self.loss = self._by_tensor[loss.serial]
+
+    def _take_gradients_of_the_engine(self, loss: Tensor) -> None:
+        """Keep gradients as `backward()` computes them: the recorded rules may sum in another order."""
+
+        def on_share(tensor: Tensor, position: int, share: Any) -> None:
+            self.recorded.shares[tensor.serial, position][1].example = np.array(share)
+
+        with as_computed(self._tensors.values()):
+            for tensor, g in walk(loss, np.ones_like(loss.data), self._tensors, on_share=on_share):
+                self.recorded.gradients[tensor.serial].example = np.asarray(g)
+
+    def _read(self, tensor: Tensor, instruction: Instruction) -> None:
+        """Add the nodes of an operation: of its inputs that are not there yet, and of its result."""
+        sources = {
+            position: self._source(x, value)
+            for position, (x, value) in enumerate(zip(tensor.inputs, instruction.inputs, strict=True))
+            if isinstance(value, Value)
+        }
+        target = self._add(instruction.result, tensor, "result", instruction)
+        for position, node in sources.items():
+            rule = self.recorded.shares.get((tensor.serial, position))
+            edge = Edge(node, target, position, instruction.op.argument(position), rule)
+            target.inputs.append(edge)
+            node.uses.append(edge)
+
+    def _source(self, x: Any, value: Value) -> Node:
+        """The node of an input, which is a new one if it has not been read before."""
+        tensor = x if isinstance(x, Tensor) else None
+        node = self._by_value.get(value)
+        if node is None:
+            return self._add(value, tensor, "parameter" if tensor is not None and tensor.requires_grad else "data")
+        if tensor is not None:
+            self._by_tensor.setdefault(tensor.serial, node)
+        return node
+
+    def _add(self, value: Value, tensor: Tensor | None, kind: str, instruction: Instruction | None = None) -> Node:
+        label = tensor.label if tensor is not None else f"array {value.shape}"
+        derivative = self.recorded.gradients.get(tensor.serial) if tensor is not None else None
+        node = Node(value.name, label, kind, value.example, tensor, derivative, instruction)
+        self.nodes.append(node)
+        self._by_value[value] = node
+        if tensor is not None:
+            self._by_tensor[tensor.serial] = node
+        return node
+
+    @property
+    def edges(self) -> list[Edge]:
+        """All uses, in the order of the operations."""
+        return [edge for node in self.nodes for edge in node.inputs]
+
+    @cached_property
+    def changed(self) -> list[Node]:
+        """The inputs that were written to after operations had used them: the numbers no longer belong together."""
+        tensors = [node.tensor for node in self.nodes if node.tensor is not None]
+        return [node for x in written_to(tensors) if (node := self.node_of(x)) is not None]
+
+    @cached_property
+    def with_gradient(self) -> list[Node]:
+        """The nodes with a gradient, each after all that it depends on: a result before its leaves."""
+        found: list[Node] = []
+        for node in reversed(self.nodes):
+            if node.kind == "result" and node.gradient is not None:
+                found.append(node)
+                leaves = (edge.source for edge in node.inputs if edge.source.kind == "parameter")
+                found += dict.fromkeys(x for x in leaves if x.gradient is not None and x.uses[0].target is node)
+        return found
+
+    @cached_property
+    def gradient_names(self) -> dict[Node, str]:
+        """What the printed program calls the gradient of each node: `d_z1`, or another if a tensor has that name."""
+        allocator = Names(*(node.name for node in self.nodes))
+        taken = allocator.taken
+        names: dict[Node, str] = {}
+        for node in self.with_gradient:
+            assert node.derivative is not None
+            printed = node.derivative.name
+            own = printed.startswith(f"d_{node.name}_") and f"d_{node.name}" in taken and printed not in taken
+            names[node] = allocator.free(printed if own else f"d_{node.name}")
+        return names
+
+    def node_of(self, tensor: Tensor) -> Node | None:
+        """The node of a tensor; None if it is not in this graph."""
+        return self._by_tensor.get(tensor.serial)
+
+    @cached_property
+    def source(self) -> list[str]:
+        """The lines of the printed program, from `def step` on; what it calls stands above and is left out."""
+        assert self.loss.tensor is not None
+        with undisturbed(self._tensors.values()), np.errstate(all="ignore"):
+            text = source(self.loss.tensor)
+        return text[text.index("def step(") :].splitlines()
+
+    def line(self, name: str) -> int | None:
+        """Where in `source` a name gets its value."""
+        return next((n for n, line in enumerate(self.source) if line.lstrip().startswith(f"{name} = ")), None)
