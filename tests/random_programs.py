@@ -19,7 +19,6 @@ from program.in_node import NODE, job, run_in_node
 from program.loops_as_python import (
     Training,
     assert_close,
-    by_numba,
     eager,
     in_loops,
     loops_as_python,

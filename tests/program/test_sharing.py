@@ -86,12 +86,6 @@ def learn(training, steps, threads):
     return {"losses": done.losses, "predictions": done.predictions, **training.learnt()}
 
 
-@pytest.mark.usefixtures("small_is_worth_it")
-@pytest.mark.parametrize("name", TRAININGS)
-def test_any_number_of_threads_in_any_order_gives_the_same_bits(name, monkeypatch):
-    assert_threads_agree(lambda: Training(TRAININGS[name]), 4, monkeypatch)
-
-
 def assert_threads_agree(new_training, steps, monkeypatch):
     """One, two and three threads, whoever is first: the same bits, and what eager steps learn."""
     monkeypatch.setattr(run.code_cache, "function_of", as_generator)

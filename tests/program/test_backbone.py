@@ -1,0 +1,157 @@
+"""The backbone: whatever form a step takes, it learns the same.
+
+Eager = recorded = printed as a textbook = printed exactly = loops (in one, two and three threads, bit for bit) =
+compiled = JavaScript: for the trainings of `loops_as_python.py`, and for random programs. Numba takes a second for
+each program, so that most loops run as the generated text, as Python; threads are acted out (`test_sharing.py`).
+"""
+
+import numpy as np
+import pytest
+from program.in_node import job, needs_node, run_in_node
+from program.loops_as_python import (
+    STEPS,
+    TRAININGS,
+    Training,
+    assert_same_training,
+    by_numba,
+    in_loops,
+    textbook,
+    ways,
+)
+from program.test_sharing import assert_threads_agree, share_small_steps
+from random_programs import NO_LOOPS, check_forms, check_in_node, drawn_graph
+
+from tinygrad_ce.program import program, run
+from tinygrad_ce.variable import write
+
+# ---- trainings: every layer, loss and optimizer
+
+
+@ways
+@pytest.mark.parametrize("name", TRAININGS)
+def test_twenty_steps_learn_what_eager_ones_do(name, way):
+    assert_same_training(way, TRAININGS[name])
+
+
+@ways
+@pytest.mark.parametrize("name", TRAININGS)
+def test_steps_in_float32_stay_there(name, way):
+    assert_same_training(way, TRAININGS[name], np.float32, steps=4)
+
+
+@pytest.mark.parametrize("name", TRAININGS)
+def test_any_number_of_threads_in_any_order_gives_the_same_bits(name, monkeypatch):
+    share_small_steps(monkeypatch)
+    assert_threads_agree(lambda: Training(TRAININGS[name]), 4, monkeypatch)
+
+
+COMPILED = [
+    ("tanh", np.float64),
+    ("adam", np.float32),
+    ("all at once", np.float64),
+    ("embedding", np.float64),
+    ("soft targets, weighted", np.float32),
+    ("sigmoid bce, positives count more", np.float64),
+    ("many classes", np.float32),
+]
+
+
+@pytest.mark.parametrize(("name", "dtype"), COMPILED)
+def test_compiled_steps_learn_what_eager_ones_do(name, dtype):
+    assert_same_training(by_numba, TRAININGS[name], dtype)
+
+
+# ---- the same trainings as JavaScript, all in one process of Node
+
+MANY = 10 * STEPS
+SINGLE = ("tanh", "relu", "soft targets", "sigmoid bce", "mse", "batch norm", "embedding", "adam", "all at once")
+CASES = [(name, np.float64) for name in TRAININGS] + [(name, np.float32) for name in SINGLE]
+# Of the largest number of an array; in single precision, so many rounding errors of steps that go the same way.
+EXACTNESS = {np.float64: 1e-12, np.float32: MANY * np.finfo(np.float32).eps}
+NOISE = 1e-2  # arrays that are smaller are compared with this: a bias before batch norm is what rounding leaves of 0
+
+
+def batches_of(training):
+    return (training.batches * MANY)[:MANY]
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory):
+    """Of each training, its program and what it gives in Node."""
+    programs, jobs = [], []
+    for name, dtype in CASES:
+        training = Training(TRAININGS[name], dtype)
+        programs.append((training, training.program()))
+        jobs.append(job(programs[-1][1], batches_of(training)))
+    found = run_in_node(jobs, tmp_path_factory.mktemp("node"))
+    return {case: (*program, answer) for case, program, answer in zip(CASES, programs, found, strict=True)}
+
+
+@needs_node
+@pytest.mark.parametrize(("name", "dtype"), CASES)
+def test_javascript_learns_the_same_in_two_hundred_steps(answers, name, dtype):
+    ours, program, answer = answers[name, dtype]
+    assert "error" not in answer, answer
+    theirs = Training(TRAININGS[name], dtype)
+    for outputs, batch in zip(answer["outputs"], batches_of(theirs), strict=True):
+        for got, expected in zip(outputs.values(), theirs.step(*batch), strict=True):
+            assert_near(got, expected.data, dtype)
+    for x in program.updates:
+        write(x.variable, answer["state"][x.name].reshape(x.shape).astype(x.dtype))
+    learnt = ours.learnt()
+    for key, array in theirs.learnt().items():
+        assert_near(learnt[key], array, dtype, key)
+
+
+def assert_near(got, expected, dtype, where=""):
+    bound = EXACTNESS[dtype] * max(np.abs(expected).max(initial=0), NOISE)
+    np.testing.assert_allclose(got.reshape(-1), expected.reshape(-1), rtol=0, atol=bound, err_msg=where)
+
+
+# ---- random programs (python tests/peers/many_programs.py 1000 checks more of them)
+
+SEEDS = range(100)
+EACH = 20
+
+
+@pytest.mark.parametrize("first", SEEDS[::EACH])
+def test_random_programs_learn_the_same_in_every_form(first):
+    for seed in SEEDS[first : first + EACH]:
+        refused = {form for form, count in check_forms(seed).items() if form.endswith("refused") and count}
+        assert refused <= ({"loops: refused", "threads: refused"} if has_no_loops(seed) else set())
+
+
+@needs_node
+def test_random_programs_learn_the_same_in_javascript(tmp_path):
+    counts, differences = check_in_node(SEEDS, tmp_path)
+    assert differences == []
+    assert counts["javascript: refused"] <= sum(map(has_no_loops, SEEDS))
+    assert counts.total() == len(SEEDS)
+
+
+def has_no_loops(seed):
+    return any(name in NO_LOOPS for name, *_ in drawn_graph(seed))
+
+
+# ---- what these tests can see
+
+
+@pytest.mark.parametrize(("way", "module", "name"), [(textbook, program, "as_numpy"), (in_loops, run, "as_numba")])
+def test_a_wrong_digit_in_one_form_is_noticed(way, module, name, monkeypatch):
+    """The learning rate is off by 1e-6 of itself."""
+    write_text = getattr(module, name)
+
+    def wrong(text):
+        assert " - lr * " in text
+        return text.replace(" - lr * ", " - 1.000001 * lr * ")
+
+    def write_wrong_text(*given):
+        written = write_text(*given)
+        return wrong(written) if isinstance(written, str) else (wrong(written[0]), *written[1:])
+
+    monkeypatch.setattr(module, name, write_wrong_text)
+    monkeypatch.setattr(run, "_lowered", {})
+    with pytest.raises(AssertionError, match="Not equal"):
+        assert_same_training(way, TRAININGS["tanh"])
+    with pytest.raises(AssertionError, match=f"program 3, {'loops' if way is in_loops else 'textbook'}"):
+        check_forms(3)
