@@ -198,8 +198,8 @@ def printed(training, steps, exact=True):
         answers = names["step"](*(given[x] for x in program.inputs), *(n[k].item() for n in numbers))
         found.append(answers[: len(program.outputs)])
         kept |= zip(program.updates, map(np.asarray, answers[len(program.outputs) :]), strict=True)
-    for x, array in kept.items():
-        write(x.variable, array)
+    for x in program.updates:
+        write(x.variable, kept[x])
     return found
 
 

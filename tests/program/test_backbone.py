@@ -21,7 +21,7 @@ from program.loops_as_python import (
 from program.test_sharing import assert_threads_agree, share_small_steps
 from random_programs import NO_LOOPS, check_forms, check_in_node, drawn_graph
 
-from tinygrad_ce.program import program, run
+from tinygrad_ce.program import program, run, sharing
 from tinygrad_ce.variable import write
 
 # ---- trainings: every layer, loss and optimizer
@@ -42,6 +42,16 @@ def test_steps_in_float32_stay_there(name, way):
 @pytest.mark.parametrize("name", TRAININGS)
 def test_any_number_of_threads_in_any_order_gives_the_same_bits(name, monkeypatch):
     share_small_steps(monkeypatch)
+    assert_threads_agree(lambda: Training(TRAININGS[name]), 4, monkeypatch)
+
+
+@pytest.mark.parametrize("name", ["tanh", "embedding", "all at once"])
+def test_a_batch_of_few_rows_is_not_cut_but_its_step_is_shared(name, monkeypatch):
+    """The first thread gathers all of it, and the others wait for that."""
+    few_rows = sharing.MIN_ROWS
+    share_small_steps(monkeypatch)
+    monkeypatch.setattr(sharing, "MIN_ROWS", few_rows)
+    assert len(TRAININGS[name].x[0]) < few_rows
     assert_threads_agree(lambda: Training(TRAININGS[name]), 4, monkeypatch)
 
 

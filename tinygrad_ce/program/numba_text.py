@@ -16,7 +16,7 @@ from tinygrad_ce.program.lowering import half_of_rows
 from tinygrad_ce.program.names import Names
 from tinygrad_ce.program.nest_text import NestText, dtype_text
 from tinygrad_ce.program.numpy_text import lines_of
-from tinygrad_ce.program.sharing import Share, is_halved
+from tinygrad_ce.program.sharing import Share, is_halved, rows_gathered
 from tinygrad_ce.program.statements import Buffer, Call, First, Loop, Schedule, Statement, View, identity
 
 
@@ -111,8 +111,10 @@ class FileText:
                     middle = half_of_rows(width)
                     for half, columns in enumerate((f"0, {middle}", f"{middle}, {width - middle}")):
                         lines += self.by_one_thread(half, [f"{taken}, 0, {rows}, {width}, {columns})"])
-                else:
+                elif rows_gathered(b):
                     lines.append(f"{taken}, {', '.join(self.cut(rows))}, {width}, 0, {width})")
+                else:
+                    lines += self.by_one_thread(0, [f"{taken}, 0, {rows}, {width}, 0, {width})"])
             elif b.role == "random":
                 copied = [f"for i in range({b.size}):", f"    {b.name}[i] = {b.name}_all[{b.size} * s + i]"]
                 lines += self.by_one_thread(0, copied)

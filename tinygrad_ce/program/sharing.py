@@ -86,8 +86,13 @@ def _gathered(plan: Schedule, b: Buffer) -> list[Access]:
     """The accesses by which a batch is gathered; random numbers are copied by the first thread."""
     if is_halved(plan, b):
         return [Access(b, True, thread=half, half=half) for half in (0, 1)]
-    rows = b.shape[0] if b.role == "input" and b.shape and b.shape[0] >= MIN_ROWS else None
+    rows = rows_gathered(b)
     return [Access(b, True, rows, None if rows else 0)]
+
+
+def rows_gathered(b: Buffer) -> int | None:
+    """The number of rows of which each thread gathers its own; None if the first thread gathers all."""
+    return b.shape[0] if b.role == "input" and b.shape and b.shape[0] >= MIN_ROWS else None
 
 
 def is_halved(plan: Schedule, b: Buffer) -> bool:
