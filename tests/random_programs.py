@@ -153,7 +153,8 @@ FORMS: dict[str, Way] = {"recorded": recorded, "textbook": textbook, "exact": pr
 def check_forms(seed: int, also: dict[str, Way] | None = None) -> Counter[str]:
     """How many forms of a random training are the same as eager steps, and how many are refused.
 
-    also: more forms than the cheap ones, of what has loops. AssertionError where two differ; three threads are compared bit for bit.
+    also: more forms than the cheap ones, of what has loops. AssertionError where two differ; one, two and three
+    threads are compared bit for bit.
     """
     theirs, found = RandomTraining(seed), Counter[str]()
     expected = eager(theirs, STEPS)

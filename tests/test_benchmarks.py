@@ -57,7 +57,7 @@ SKIPS = {
     "cross_entropy": ["torch", "jax"],
 }
 # They start many processes in which only compiling would take long: the loops run as plain Python there.
-UNCOMPILED = {"first_use", "compile_time", "memory"}
+UNCOMPILED = {"first_use", "compile_time", "auto", "memory"}
 
 
 @pytest.mark.parametrize("name", NAMES)

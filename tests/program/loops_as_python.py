@@ -1,5 +1,6 @@
 """Generated loops that run as plain Python, and trainings that are run in several ways."""
 
+import re
 from collections.abc import Callable
 from contextlib import contextmanager
 from functools import partial
@@ -26,7 +27,8 @@ PLAIN |= {"multiply_rows": gemm.some_rows_multiplied, "multiply_terms": gemm.som
 def as_python(text):
     """The generated function `run` without Numba: the name under which it is kept, and the function."""
     names = {}
-    exec(compile(text.replace("@jit\n", ""), "<lowered>", "exec"), names)
+    text = re.sub(r"^(@jit|\w+ = linked.*)\n", "", text, flags=re.MULTILINE)
+    exec(compile(text, "<lowered>", "exec"), names)
     names.update({name: function for name, function in PLAIN.items() if name in names})
     return "none", np.errstate(all="ignore")(names["run"])
 

@@ -5,26 +5,124 @@ compiled = JavaScript: for the trainings of `loops_as_python.py`, and for random
 each program, so that most loops run as the generated text, as Python; threads are acted out (`test_sharing.py`).
 """
 
+from functools import partial
+
 import numpy as np
 import pytest
 from program.in_node import job, needs_node, run_in_node
 from program.loops_as_python import (
+    SGD,
     STEPS,
-    TRAININGS,
+    Adam,
+    Case,
     Training,
+    assert_close,
     assert_same_training,
     by_numba,
+    eager,
     in_loops,
     textbook,
     ways,
 )
+from program.loops_as_python import TRAININGS as TRAININGS_OF_EVERYTHING
 from program.test_sharing import assert_threads_agree, share_small_steps
 from random_programs import NO_LOOPS, check_forms, check_in_node, drawn_graph
 
-from tinygrad_ce.program import program, run, sharing
+import tinygrad_ce as tg
+from tinygrad_ce import losses, nn, optim
+from tinygrad_ce.program import lowered, program, sharing
 from tinygrad_ce.variable import write
 
-# ---- trainings: every layer, loss and optimizer
+pytestmark = pytest.mark.filterwarnings("ignore:softmax_cross_entropy.*has one class")
+
+# ---- trainings: every layer, loss and optimizer, and what is odd in its shapes
+
+rng = np.random.default_rng(9)
+
+
+def odd(layers, rows, features, classes, **more):
+    """A training with batches of these sizes."""
+    x, y = rng.normal(size=(STEPS, rows, features)), rng.integers(0, classes, (STEPS, rows))
+    return Case(layers, **{"x": x, "y": y, **more})
+
+
+ODD = {
+    "one row": odd(lambda: [nn.Dense(3, 4), nn.ReLU(), nn.Dense(4, 2)], 1, 3, 2),
+    "one class": odd(lambda: [nn.Dense(3, 1)], 5, 3, 1),
+    "one of everything": odd(lambda: [nn.Dense(1, 1)], 1, 1, 1, loss=losses.mse, y=rng.normal(size=(STEPS, 1, 1))),
+    "many features, one output": odd(
+        lambda: [nn.Dense(300, 1)], 8, 300, 2, loss=losses.mse, y=rng.normal(size=(STEPS, 8, 1))
+    ),
+    "no bias": odd(
+        lambda: [nn.Dense(300, 5, bias=False), nn.Tanh(), nn.Dense(5, 3, bias=False)],
+        *(9, 300, 3),
+        optimizer=partial(Adam, lr=0.01),
+    ),
+    "a norm of one feature": odd(lambda: [nn.Dense(3, 1), nn.LayerNorm(1), nn.Dense(1, 2)], 5, 3, 2),
+    "words, dropout and a norm": odd(
+        lambda: [nn.Embedding(9, 4), nn.Dropout(0.3), nn.Flatten(), nn.Dense(8, 6, bias=False), nn.BatchNorm(6)],
+        *(8, 2, 6),
+        x=rng.integers(0, 9, (STEPS, 8, 2)),
+        optimizer=partial(SGD, lr=0.1, weight_decay=0.1),
+        clip=1.0,
+    ),
+    "labels of one byte": odd(lambda: [nn.Dense(3, 4)], 5, 3, 4, y=rng.integers(0, 4, (STEPS, 5)).astype(np.uint8)),
+    "a picture of bytes": odd(
+        lambda: [nn.Flatten(), nn.Dense(4, 3)],
+        *(5, 4, 3),
+        x=rng.integers(0, 3, (STEPS, 5, 2, 2)).astype(np.uint8),
+    ),
+}
+TRAININGS = TRAININGS_OF_EVERYTHING | ODD
+
+
+class ByHand(Training):
+    """Two optimizers, tied weights, and parameters of shape (), frozen, and without a gradient."""
+
+    def __init__(self, dtype=np.float64):
+        tg.seed(0)
+        self.model = nn.Sequential(nn.Dense(4, 4), nn.Tanh(), nn.Dense(4, 4)).astype(dtype)
+        last = self.model.layers[2]
+        last.b.requires_grad = False
+        scale, unused = (tg.Tensor(np.asarray(x, dtype), requires_grad=True) for x in (1.5, [1.0, 2.0]))
+        self.optimizer = Adam([scale.named("scale"), unused.named("unused"), last.W], lr=optim.Cosine(0.05, steps=15))
+        self.other = SGD(self.model.layers[0].parameters(), lr=0.1, momentum=0.9, weight_decay=0.01)
+        rng = np.random.default_rng(4)
+        self.batches = [(rng.normal(size=(5, 4)).astype(dtype), rng.integers(0, 4, 5)) for _ in range(STEPS)]
+
+    def step(self, x, y):
+        self.optimizer.zero_grad()
+        self.other.zero_grad()
+        scale, first = self.optimizer.parameters[0], self.model.layers[0].W
+        scores = self.model(x) @ first.T / scale
+        loss = losses.softmax_cross_entropy(scores, y) + 0.1 * scale * scale + 0.01 * (first**2).sum()
+        loss.backward()
+        optim.clip_grad_norm(self.other.parameters, 0.3)
+        self.other.step()
+        self.optimizer.step()
+        return loss, scores
+
+    def learnt(self):
+        kept = {f"parameter {k}": x.data.copy() for k, x in enumerate(self.optimizer.parameters)}
+        memory = {f"other {i} {k}": x.data.copy() for i, s in enumerate(self.other.memory) for k, x in enumerate(s)}
+        return super().learnt() | kept | memory
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@ways
+def test_a_step_by_hand_with_two_optimizers(way, dtype):
+    exactness = 1e-9 if dtype == np.float64 else 1e-4
+    ours, theirs = ByHand(dtype), ByHand(dtype)
+    for mine, expected in zip(way(ours, STEPS), eager(theirs, STEPS), strict=True):
+        for got, array in zip(mine, expected, strict=True):
+            assert_close(got, array, exactness)
+    for name, array in theirs.learnt().items():
+        assert_close(ours.learnt()[name], array, exactness)
+
+
+def test_a_step_by_hand_in_threads(monkeypatch):
+    share_small_steps(monkeypatch)
+    assert_threads_agree(ByHand, 4, monkeypatch)
 
 
 @ways
@@ -146,7 +244,7 @@ def has_no_loops(seed):
 # ---- what these tests can see
 
 
-@pytest.mark.parametrize(("way", "module", "name"), [(textbook, program, "as_numpy"), (in_loops, run, "as_numba")])
+@pytest.mark.parametrize(("way", "module", "name"), [(textbook, program, "as_numpy"), (in_loops, lowered, "as_numba")])
 def test_a_wrong_digit_in_one_form_is_noticed(way, module, name, monkeypatch):
     """The learning rate is off by 1e-6 of itself."""
     write_text = getattr(module, name)
@@ -160,7 +258,7 @@ def test_a_wrong_digit_in_one_form_is_noticed(way, module, name, monkeypatch):
         return wrong(written) if isinstance(written, str) else (wrong(written[0]), *written[1:])
 
     monkeypatch.setattr(module, name, write_wrong_text)
-    monkeypatch.setattr(run, "_lowered", {})
+    monkeypatch.setattr(lowered, "_lowered", {})
     with pytest.raises(AssertionError, match="Not equal"):
         assert_same_training(way, TRAININGS["tanh"])
     with pytest.raises(AssertionError, match=f"program 3, {'loops' if way is in_loops else 'textbook'}"):

@@ -15,7 +15,7 @@ import tinygrad_ce as tg
 from tinygrad_ce import cache
 from tinygrad_ce.kernels import code_cache as kernel_cache
 from tinygrad_ce.program import code_cache
-from tinygrad_ce.program import run as run_module
+from tinygrad_ce.program.lowered import lowered
 
 numba = pytest.importorskip("numba")
 
@@ -111,7 +111,7 @@ def test_another_version_of_numba_or_of_the_kernels_is_another_name(folder, monk
 
 def test_what_is_kept_is_what_the_program_shows(folder):
     program = compiled()
-    assert text_of(folder, program.name).read_text() == program.plan.text == run_module.lowered(program.program).text
+    assert text_of(folder, program.name).read_text() == program.plan.text == lowered(program.program).text
 
 
 def test_programs_with_the_same_text_share_one_function_and_no_memory(folder):

@@ -360,7 +360,8 @@ def test_a_compiled_fit_works_in_another_thread():
 
 @pytest.mark.usefixtures("in_python")
 def test_auto_compiles_what_repays_it_and_says_so(monkeypatch, capsys):
-    monkeypatch.setattr(compiled_training, "MIN_STEPS_TO_COMPILE", 8)
+    costs = dict.fromkeys(compiled_training.SECONDS, 0) | {"saved by a step": 1, "compiling": 7}
+    monkeypatch.setattr(compiled_training, "SECONDS", costs)
     short, long = (trainer().fit(DATA, SIDES, epochs=n, batch_size=16, seed=0) for n in (1, 2))
     assert (short.compiled, long.compiled) == (False, True)
     out, err = capsys.readouterr()
@@ -372,10 +373,25 @@ def test_auto_compiles_what_repays_it_and_says_so(monkeypatch, capsys):
 
 
 def test_auto_stays_step_by_step_where_callbacks_would_have_it_traced_again_and_again(monkeypatch):
-    monkeypatch.setattr(compiled_training, "MIN_STEPS_TO_COMPILE", 1)
-    for few, whole in ((50, False), (1, True)):
-        monkeypatch.setattr(compiled_training, "MIN_STEPS_TO_RETRACE", few)
+    looking = "looking in each epoch for what callbacks have changed"
+    for seconds, whole in ((50, False), (1, True)):
+        costs = dict.fromkeys(compiled_training.SECONDS, 0) | {"saved by a step": 1, looking: seconds}
+        monkeypatch.setattr(compiled_training, "SECONDS", costs)
         assert trainer().fit(DATA, SIDES, epochs=2, batch_size=16, callbacks=lambda *_: None).compiled is whole
+
+
+def test_auto_weighs_what_there_is_to_save_and_looks_at_no_clock(monkeypatch):
+    def least_epochs(layers, size=8, callbacks=False):
+        model = nn.Sequential(*[nn.Dense(size, size) for _ in range(layers)])
+        saved = [compiled_training.seconds_saved(model, epochs, 1000, callbacks) for epochs in range(200)]
+        assert saved == sorted(saved)
+        return next(epochs for epochs, seconds in enumerate(saved) if seconds > 0)
+
+    monkeypatch.delattr("time.perf_counter")
+    few, many, large, watched = least_epochs(1), least_epochs(10), least_epochs(1, 300), least_epochs(1, 8, True)
+    assert large < few <= watched
+    assert many < few
+    assert 10 < many < few < 100  # thousands of steps
 
 
 @pytest.mark.parametrize("wrong", ["yes", None, 1.5, "Auto"])

@@ -30,7 +30,7 @@ from program.loops_as_python import (
 import tinygrad_ce as tg
 from tinygrad_ce import losses, nn
 from tinygrad_ce.core import REGISTRY, primitive
-from tinygrad_ce.program import CannotLower, memory, run
+from tinygrad_ce.program import CannotLower, lowered, memory
 from tinygrad_ce.program.run import Compiled
 
 
@@ -55,7 +55,7 @@ def without_loops(of_ones_own):
 
     @primitive
     def running(x):
-        return np.cumsum(x, axis=-1)
+        return np.add.accumulate(x, axis=-1)
 
     @running.vjp("x")
     def running_x(g, out, x):
@@ -68,20 +68,20 @@ def test_a_step_without_loops_runs_as_numpy_after_one_warning(without_loops):
     case = Case(lambda: [nn.Dense(3, 4), without_loops])
     ours, theirs = Training(case), Training(case)
     step = tg.compile(ours.step)
-    with pytest.warns(UserWarning, match="runs as NumPy.*cumsum") as caught:
+    with pytest.warns(UserWarning, match=r"runs as NumPy.*add\.accumulate") as caught:
         answers = [step(*batch) for batch in ours.batches]
     assert len(caught) == 1
     for mine, expected in zip(answers, eager(theirs, STEPS), strict=True):
         assert_close(mine[0], expected[0], 1e-9)
     for name, array in theirs.learnt().items():
         assert_close(ours.learnt()[name], array, 1e-9)
-    with pytest.raises(CannotLower, match=r"running: its body uses np\.cumsum"):
+    with pytest.raises(CannotLower, match=r"running: its body uses np\.add\.accumulate"):
         _ = ours.program().lowered
 
 
 def test_a_fit_without_loops_runs_step_by_step_after_a_warning(without_loops):
     ours, theirs = (trainer(lambda: small(end=[without_loops])) for _ in range(2))
-    with pytest.warns(UserWarning, match="this training runs step by step.*cumsum"):
+    with pytest.warns(UserWarning, match=r"this training runs step by step.*add\.accumulate"):
         mine = ours.fit(DATA, SIDES, epochs=2, seed=3, compile=True)
     expected = theirs.fit(DATA, SIDES, epochs=2, seed=3, compile=False)
     assert not mine.compiled
@@ -99,9 +99,36 @@ def test_indexing_with_a_mask_runs_as_numpy():
     assert step(mask) == 0 + 4 + 9 + 25
 
 
+def test_the_size_of_what_a_mask_has_chosen_is_not_frozen():
+    """The step asks for it, so that it is a number in the program."""
+    w = tg.Tensor(np.arange(6.0).reshape(2, 3), requires_grad=True, name="w")
+    step = tg.compile(lambda mask: (w * w)[mask].sum() / (w * w)[mask].size)
+    with pytest.warns(UserWarning, match=r"runs as NumPy.*keep the shape with where\(mask, x, 0\)"):
+        assert step(np.array([[True, False, True]] * 2)) == (0 + 4 + 9 + 25) / 4
+    with pytest.warns(UserWarning, match="runs as NumPy"):
+        assert step(np.array([[True, True, True]] * 2)) == (0 + 1 + 4 + 9 + 16 + 25) / 6
+    with pytest.raises(tg.TraceError, match="for other data"):
+        step(np.array([[True, True, True], [True, False, True]]))
+
+
+def test_what_cannot_be_compiled_names_the_line_the_operation_and_the_way_out(without_loops):
+    def step(x):
+        twice = x * 2
+        return without_loops(twice).sum()
+
+    with pytest.warns(UserWarning, match="runs as NumPy") as caught:
+        tg.compile(step)(DATA)
+    (warning,) = caught
+    assert re.search(
+        r"test_compiled_function\.py:\d+, `return without_loops\(twice\)\.sum\(\)`: running: its body uses "
+        r"np\.add\.accumulate: compute this outside of the step and pass it in",
+        str(warning.message),
+    )
+
+
 def test_a_mask_that_differs_from_step_to_step_is_refused():
     w = tg.Tensor(np.arange(4.0), requires_grad=True, name="w")
-    with pytest.raises(tg.TraceError, match="for other data"):
+    with pytest.raises(tg.TraceError, match=r"function.py:\d+: .* for other data: keep the shape with where"):
         tg.compile(lambda mask: (w * w)[mask].sum())(np.array([True, False, True, True]))
 
 
@@ -126,7 +153,7 @@ def batched(case, dtype=np.float64):
         x, y = training.batches[0]
         outputs = [np.empty(steps * b.size, b.dtype) for b, _ in program.plan.outputs.values()]
         order = np.tile(np.arange(ROWS), steps)
-        program.fetch()
+        program.load_state()
         program.function(order, steps, program.numbers(steps), x.reshape(-1), y.reshape(-1), *outputs, *program.fixed)
         return outputs[0]
 
@@ -159,7 +186,7 @@ def test_no_step_allocates_memory(name):
 def test_many_steps_in_one_call_are_as_many_calls():
     training, program, call = batched(TRAININGS["momentum"])
     found = call(5)
-    program.put_back()
+    program.store_state()
     theirs = Training(TRAININGS["momentum"])
     expected = [theirs.step(*theirs.batches[0])[0].data for _ in range(5)]
     assert_close(found, np.array(expected), 1e-9)
@@ -207,7 +234,7 @@ def test_the_loops_are_python_with_the_printed_lines_as_comments(name):
     said = {ast.unparse(ast.parse(comment[2:])) for comment in comments}
     lines = {ast.unparse(line) for line in ast.parse(program.text(exact=True)).body[-1].body}
     assert said <= lines
-    kept = {i.result.name for i in program.instructions} & {b.name for b in run.lowered(program).buffers}
+    kept = {i.result.name for i in program.instructions} & {b.name for b in lowered.lowered(program).buffers}
     together = {i.result.name for i in program.instructions if i.op.name.endswith("xent_grad")}  # with the loss
     told = {name for line in said for name in line.strip("()").split(" = ")[0].rstrip(")").split(", ")} | together
     assert len(kept) > 6

@@ -5,6 +5,7 @@ that is missing lets a thread read what another has not written yet, and the num
 """
 
 import os
+import re
 import signal
 import threading
 from types import SimpleNamespace
@@ -30,7 +31,7 @@ from program.loops_as_python import (  # noqa: E402 (what follows is skipped wit
 import tinygrad_ce as tg  # noqa: E402
 from tinygrad_ce import nn  # noqa: E402
 from tinygrad_ce.kernels import gate  # noqa: E402
-from tinygrad_ce.program import epochs, lowering, run, sharing, team  # noqa: E402
+from tinygrad_ce.program import epochs, lowered, lowering, run, sharing, team  # noqa: E402
 
 MEETING = "passed = meet(gate, passed, threads)"
 
@@ -40,7 +41,8 @@ def as_generator(text):
     assert "import meet" in text or ", meet" in text
     assert text.count(MEETING) >= 2
     names = {}
-    text = text.replace("@jit\n", "").replace("passed = meet(gate, 0, threads)", "").replace(MEETING, "yield")
+    text = re.sub(r"^(@jit|\w+ = linked.*)\n", "", text, flags=re.MULTILINE)
+    text = text.replace("passed = meet(gate, 0, threads)", "").replace(MEETING, "yield")
     exec(compile(text, "<lowered>", "exec"), names)
     names.update({name: function for name, function in PLAIN.items() if name in names})
     return "none", names["run"]
@@ -65,7 +67,7 @@ def small_is_worth_it(monkeypatch):
 
 def share_small_steps(monkeypatch):
     """The smallest steps are shared, and the shortest sums are cut."""
-    monkeypatch.setattr(run, "_lowered", {})
+    monkeypatch.setattr(lowered, "_lowered", {})
     monkeypatch.setattr(lowering, "MIN_SHARED_WORK", 0)
     monkeypatch.setattr(sharing, "MIN_SHARED_WORK", 0)
     monkeypatch.setattr(lowering, "MIN_SPLIT_TERMS", 2)
@@ -76,13 +78,13 @@ def share_small_steps(monkeypatch):
 
 def learn(training, steps, threads):
     """What each step gives, and what is learnt, by the compiled loop over all batches."""
-    data = tuple(np.concatenate(arrays) for arrays in zip(*training.batches, strict=True))
-    batches = epochs._Batches(training.step, data, len(training.batches[0][0]), [training.model])
-    assert batches.compiled.plan.shared
-    batches.team = SimpleNamespace(threads=threads, measured=lambda threads, seconds: None)
-    batches.compiled.fetch()
-    done = batches.run(np.arange(steps * batches.size))
-    batches.put_back()
+    program = epochs.BatchProgram(training.step, training.batches[0], [training.model])
+    assert program.compiled.plan.shared
+    program.team = SimpleNamespace(threads=threads, measured=lambda threads, seconds: None)
+    program.compiled.load_state()
+    data = tuple(np.concatenate(arrays).reshape(-1) for arrays in zip(*training.batches, strict=True))
+    done = program.run(np.arange(steps * program.size), data)
+    program.compiled.store_state()
     return {"losses": done.losses, "predictions": done.predictions, **training.learnt()}
 
 
@@ -128,7 +130,7 @@ LARGE = Case(lambda: [nn.Dense(264, 96), nn.Tanh(), nn.Dense(96, 10)], y=LABELS,
 
 @pytest.fixture
 def shared_from_little_work_on(monkeypatch):
-    monkeypatch.setattr(run, "_lowered", {})
+    monkeypatch.setattr(lowered, "_lowered", {})
     monkeypatch.setattr(lowering, "MIN_SHARED_WORK", 1000)
     monkeypatch.setattr(sharing, "MIN_SHARED_WORK", 1000)
 
@@ -171,13 +173,12 @@ def test_a_failure_in_one_thread_ends_all_of_them():
     case = Case(lambda: [nn.Embedding(7, 64), nn.Flatten(), nn.Dense(128, 10)], y=LABELS[:1], x=words)
     training = Training(case)
     training.batches[0] = (np.zeros((64, 2), int), LABELS[0])
-    data = tuple(training.batches[0])
-    batches = epochs._Batches(training.step, data, 64, [training.model])
-    batches.all = (words.reshape(-1), LABELS[0])
-    batches.team = SimpleNamespace(threads=2, measured=lambda threads, seconds: None)
-    batches.compiled.fetch()
-    assert batches.compiled.plan.shared
-    assert batches.run(np.arange(64)) is None  # undone: the eager loop says what is wrong
+    program = epochs.BatchProgram(training.step, training.batches[0], [training.model])
+    program.team = SimpleNamespace(threads=2, measured=lambda threads, seconds: None)
+    program.compiled.load_state()
+    assert program.compiled.plan.shared
+    data = words.reshape(-1), LABELS[0]
+    assert program.run(np.arange(64), data) is None  # undone: the eager loop says what is wrong
 
 
 def no_more_threads(monkeypatch, allowed):
@@ -286,6 +287,6 @@ def test_a_small_step_is_not_shared_and_a_large_one_is():
             y=rng.integers(0, 4, (1, 64)),
         )
         program = tg.trace(Training(case).step, case.x[0], case.y[0])
-        assert run.lowered(program, batched=True).shared == shared
-        assert not run.lowered(program).shared
+        assert lowered.lowered(program, batched=True).shared == shared
+        assert not lowered.lowered(program).shared
     assert ROWS < sharing.MIN_ROWS

@@ -14,6 +14,7 @@ from typing import Any
 
 FILES = {
     "jit": ("jit", "warn_without_numba"),
+    "linked": ("linked",),
     "vector_math": ("either", "exp_any", "exp_below", "exp_of", "log1p_of", "plus", "tanh_of"),
     "rows": ("accurate_sum",),
     "cross_entropy": (
@@ -29,6 +30,10 @@ FILES = {
     "optimizers": ("sgd", "sgd_momentum", "adam", "rmsprop", "adagrad"),
     "gemm": ("add_rows", "multiply", "multiply_rows", "multiply_terms", "take_rows"),
     "gate": ("alarm", "first_row", "meet", "new_gate"),
+    "scan": ("accumulate", "argsort"),
+    "division": (
+        *("floor_divide_floats", "floor_divide_integers", "remainder_floats", "remainder_integers", "power_integers"),
+    ),
 }
 FILE_OF = {name: file for file, names in FILES.items() for name in names}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ import numpy as np
 from tinygrad_ce.core import Array, Tensor
 from tinygrad_ce.nn import Module
 from tinygrad_ce.optim import Optimizer
-from tinygrad_ce.program.reachable import CONTAINERS, places_of
+from tinygrad_ce.program.reachable import CONTAINERS, names_in, places_of
+from tinygrad_ce.variable import Variable
 
 
 class TraceError(RuntimeError):
@@ -23,7 +25,7 @@ class OutdatedError(TraceError):
     """What tracing has fixed is another one now: the step must be traced again."""
 
 
-def _referred(step: Callable[..., Any]) -> list[Any]:
+def _referred(step: Any) -> list[Any]:
     """What a function refers to, as far as it can be seen from outside."""
     return [inner for _, look in places_of(step) for inner in _flat(look())]
 
@@ -37,7 +39,7 @@ def _flat(value: Any) -> Iterator[Any]:
         yield value
 
 
-def models_of(step: Callable[..., Any]) -> list[Module]:
+def models_of(step: Any) -> list[Module]:
     """The models that a function refers to, without the modules inside of them."""
     found: list[Module] = []
     inside: set[int] = set()
@@ -48,27 +50,57 @@ def models_of(step: Callable[..., Any]) -> list[Module]:
     return found
 
 
-class Settings:
-    """The Python values that a step refers to (numbers, flags, names, tensors, models), and whether they have changed.
+GIVING_NUMBERS = {
+    "data",
+    "grad",
+    "numpy",
+    "arrays",
+    "state",
+    "predict",
+    "deepcopy",
+}  # attributes that are arrays of numbers
 
-    What each step reads anew is not among them: arrays, learning rates, modes, generators of random numbers.
+
+def computes_outside(step: Callable[..., Any]) -> bool:
+    """Whether a step may compute arrays from its data outside of tensors: whether it mentions what gives numbers."""
+    return not GIVING_NUMBERS.isdisjoint(names_in(step))
+
+
+def array_names(step: Callable[..., Any]) -> dict[int, str]:
+    """What the arrays and tensors that a step refers to are called, by their ids."""
+    values = ((name, look()) for name, look in reversed(places_of(step)))  # near names are kept
+    return {id(value): name for name, value in values if isinstance(value, (Tensor, np.ndarray))}
+
+
+def _bytes_of(array: Array) -> bytes:
+    """The bytes of an array; of a large one a digest, so that it is not held twice."""
+    content = array.tobytes()
+    return blake2b(content).digest() if len(content) > 10_000 else content
+
+
+class Settings:
+    """The values that a step refers to (numbers, flags, names, arrays, models), and whether they have changed.
+
+    What each step reads anew is not among them: parameters, the arrays of a module, learning rates, modes, generators
+    of random numbers.
 
     >>> scale = 2.0; settings = Settings(lambda x: scale * x); settings.changed() is None
     True
     """
 
-    def __init__(self, step: Callable[..., Any]) -> None:
+    def __init__(self, step: Any) -> None:
         self.places = places_of(step)
         self.looks = [look for _, look in self.places]
-        self.values = [look() for look in self.looks]
-        self.copies = [_copied(value) for value in self.values]
-        self.containers = [isinstance(value, CONTAINERS) for value in self.values]
+        values = [look() for look in self.looks]
+        modules = [value for value in values if isinstance(value, Module)]
+        read_anew = {id(x) for module in modules for x in vars(module).values() if isinstance(x, np.ndarray)}
+        self.copies = [np.ndarray if id(value) in read_anew else _copied(value) for value in values]
 
     def changed(self) -> str | None:
         """The name of the first value that is another one now; None if all are what they were."""
-        for k, (look, old, deep) in enumerate(zip(self.looks, self.values, self.containers, strict=True)):
+        for k, (old, look) in enumerate(zip(self.copies, self.looks, strict=True)):
             new = look()
-            if (old is not new or deep) and not _is_alike(self.copies[k], new):
+            if old is not new and not _is_alike(old, new):
                 return self.places[k][0]
         return None
 
@@ -77,7 +109,9 @@ PLAIN = (int, float, complex, bool, str, bytes, type(None), np.generic)
 
 
 def _copied(value: Any) -> Any:
-    """A copy of a container; anything else is itself."""
+    """A copy of a container or an array; anything else is itself."""
+    if _is_array(value):
+        return _Snapshot(value)
     if isinstance(value, dict):
         return {key: _copied(inner) for key, inner in value.items()}
     if isinstance(value, (set, frozenset)):
@@ -85,10 +119,43 @@ def _copied(value: Any) -> Any:
     return [*map(_copied, value)] if isinstance(value, CONTAINERS) else value
 
 
+class _Snapshot:
+    """What an array or tensor was at one time; of what each step reads anew, which tensor it was."""
+
+    def __init__(self, value: Any) -> None:
+        self.tensor = value if _is_read_anew(value) else None
+        self.facts = _facts(value)
+
+    def is_of(self, value: Any) -> bool:
+        """Whether a step would do the same with this value."""
+        if not _is_array(value) or (self.tensor is not None and self.tensor is not value):
+            return False
+        return bool(self.facts == _facts(value))
+
+
+def _is_array(value: Any) -> bool:
+    return hasattr(type(value), "__array__") and not isinstance(value, np.generic)
+
+
+def _is_read_anew(value: Any) -> bool:
+    return isinstance(value, Tensor) and (value.requires_grad or isinstance(value, Variable))
+
+
+def _facts(value: Any) -> Any:
+    array = value.data if isinstance(value, Tensor) else np.asarray(value)
+    if _is_read_anew(value):
+        return value.requires_grad
+    return array.shape, array.dtype, _bytes_of(array)
+
+
 def _is_alike(old: Any, new: Any) -> bool:
     """Whether a step that has seen the old value, or its copy, would do the same with the new one."""
-    if old is new or isinstance(new, (np.ndarray, np.random.Generator)):
-        return True
+    if isinstance(old, _Snapshot):
+        return old.is_of(new)
+    if old is new or isinstance(new, np.ndarray):
+        return old is new or old is np.ndarray
+    if isinstance(new, np.random.Generator):
+        return isinstance(old, np.random.Generator)
     if isinstance(new, dict):
         return isinstance(old, dict) and [*old] == [*new] and all(_is_alike(old[key], new[key]) for key in new)
     if isinstance(new, (set, frozenset)):

@@ -6,6 +6,7 @@ some steps, they are undone, and the same batches are given to the eager loop, w
 
 from __future__ import annotations
 
+import operator
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,12 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.core import Array
+from tinygrad_ce.core import REGISTRY, Array, Tensor
 from tinygrad_ce.nn import Module
+from tinygrad_ce.nn.module import _walk
+from tinygrad_ce.optim import Optimizer
 from tinygrad_ce.program.evaluate import tick
-from tinygrad_ce.program.run import Compiled, drawn, lowered
+from tinygrad_ce.program.run import Compiled, ProgramCache, random_numbers
 from tinygrad_ce.program.team import Team
-from tinygrad_ce.program.tracing import trace_step, traced_once
+from tinygrad_ce.program.tracing import trace_step
 
 PATIENCE = 0.05  # seconds of compiled steps after which Ctrl-C and the progress bar get their turn
 
@@ -42,31 +45,35 @@ class Steps:
 class Epochs:
     """A step on all rows of some data, batch after batch.
 
-    step: gives a loss and predictions; see `trace`. X, y: the data. The short last batch has a program of its own.
-    eager: makes one step on one batch, after so many others. models: those that the step uses.
-    Raises TraceError and CannotLower if the step cannot be compiled.
+    program_for: the program for batches of so many rows of the data; a short last batch has its own.
+    X, y: the data. eager: makes one step on one batch, after so many others.
     """
 
     def __init__(
         self,
-        step: Callable[..., Any],
+        program_for: Callable[[int], BatchProgram],
         X: Array,
         y: Array,
         batch_size: int,
         generator: np.random.Generator,
         eager: Callable[[Array, Array, int], tuple[Any, Any]],
-        models: Sequence[Module],
     ) -> None:
-        self.eager = eager
+        self.program_for, self.eager = program_for, eager
         self.steps = 0
         self.data = (np.ascontiguousarray(X), np.ascontiguousarray(y))
+        self.rows = tuple(array.reshape(-1) for array in self.data)
         self.generator = generator
         self.batch = min(batch_size, len(X))
-        self.whole = _Batches(step, self.data, self.batch, models)
-        rest = len(X) % self.batch
-        self.short = _Batches(step, self.data, rest, models) if rest else None
+        self.newest: BatchProgram | None = None  # the program whose state is newer than the parameters
+        self.loaded: BatchProgram | None = None  # the program whose state is that of the parameters, or newer
         self.speed = 2e-3  # seconds for a step, until it is measured
-        self.stale = True  # whether somebody may have changed the parameters
+        self.find_programs()
+
+    def find_programs(self) -> None:
+        """Take the programs of what the step is now: somebody may have changed it. Errors are those of compiling."""
+        self.whole = self.program_for(self.batch)
+        rest = len(self.data[0]) % self.batch
+        self.short = self.program_for(rest) if rest else None
 
     def steps_of_epoch(self) -> int:
         """How many batches the data make."""
@@ -75,7 +82,7 @@ class Epochs:
     def run(self, epochs: int) -> Iterator[Steps]:
         """Some epochs, in portions of about `PATIENCE` seconds; between them nothing is copied back."""
         full = len(self.data[0]) // self.batch * self.batch
-        alone = self.short is not None or bool(self.whole.compiled.drawn)
+        alone = self.short is not None or bool(self.whole.compiled.random)
         while epochs > 0:
             taken = 1 if alone else min(epochs, max(1, self.portion() * self.batch // full))
             orders = [self.generator.permutation(len(self.data[0])) for _ in range(taken)]
@@ -93,102 +100,120 @@ class Epochs:
         """How many steps are made at a time."""
         return max(1, int(PATIENCE / self.speed))
 
-    def some(self, batches: _Batches, rows: Array) -> Steps:
+    def some(self, program: BatchProgram, rows: Array) -> Steps:
         """Steps on these rows."""
-        self.hand_over(batches)
+        if self.loaded is not program:
+            self.store_state()
+            program.compiled.load_state()
+            self.loaded = program
         start = time.perf_counter()
-        state = self.generator.bit_generator.state if batches.compiled.drawn else None
-        done = batches.run(rows)
-        if done is None:
-            if state is not None:
-                self.generator.bit_generator.state = state
-            done = self.replayed(rows.reshape(-1, batches.size))
+        generator = self.generator.bit_generator
+        before = generator.state if program.compiled.random else None
+        steps = program.run(rows, self.rows)
+        if steps is None:
+            if before is not None:
+                generator.state = before
+            steps = self.run_eagerly(rows.reshape(-1, program.size))
         else:
-            self.speed = max((time.perf_counter() - start) / len(done.losses), 1e-7)
-        self.steps += len(done.losses)
-        return done
+            self.newest = program
+            self.speed = max((time.perf_counter() - start) / len(steps.losses), 1e-7)
+        self.steps += len(steps.losses)
+        return steps
 
-    def replayed(self, rows: Array) -> Steps:
+    def run_eagerly(self, rows: Array) -> Steps:
         """The same steps in the eager loop, which explains what is not finite."""
-        self.put_back()
+        self.store_state()
         X, y = self.data
         answers = [self.eager(X[batch], y[batch], self.steps + k) for k, batch in enumerate(rows)]
         losses, predictions = (np.stack([np.asarray(a[k].data) for a in answers]) for k in (0, 1))
         return Steps(rows, losses.reshape(-1), predictions)
 
-    def hand_over(self, batches: _Batches) -> None:
-        """Give the parameters to the program whose turn it is."""
-        other = self.short if batches is self.whole else self.whole
-        if self.stale:
-            batches.compiled.fetch()
-        elif other is not None and other.newest:
-            other.put_back()
-            batches.compiled.fetch()
-        self.stale = False
-
-    def renew(self) -> None:
-        """Trace again: somebody may have changed what the step does."""
-        for batches in (self.whole, self.short):
-            if batches is not None:
-                batches.renew()
-
-    def put_back(self) -> None:
+    def store_state(self) -> None:
         """Write the parameters where they live: somebody may look at them, and change them."""
-        for batches in (self.whole, self.short):
-            if batches is not None:
-                batches.put_back()
-        self.stale = True
+        if self.newest is not None:
+            self.newest.compiled.store_state()
+        self.newest = self.loaded = None
 
 
-class _Batches:
-    """The program for batches of one size."""
+class BatchProgram:
+    """The compiled step for batches of one size. examples: a batch of that size.
 
-    def __init__(
-        self, step: Callable[..., Any], data: tuple[Array, Array], size: int, models: Sequence[Module]
-    ) -> None:
-        self.step, self.examples, self.models = step, tuple(array[:size] for array in data), models
-        self.compiled = Compiled(trace_step(step, *self.examples, models=models), batched=True)
+    Raises TraceError and CannotLower if the step cannot be compiled.
+    """
+
+    def __init__(self, step: Callable[..., Any], examples: Sequence[Array], models: Sequence[Module]) -> None:
+        self.size = len(examples[0])
+        self.compiled = Compiled(trace_step(step, *examples, models=models), batched=True)
         self.compiled.prepare()
-        self.size = size
-        self.all = tuple(array.reshape(-1) for array in data)
+        self.compiled.forget_examples()
         self.team = Team(self.compiled.plan.shared)
-        self.newest = False  # whether the parameters in its buffers are newer than where they live
 
-    def renew(self) -> None:
-        """Compile again if the step has become another one."""
-        program = traced_once(self.step, *self.examples, models=self.models)
-        if lowered(program, batched=True) is self.compiled.plan:
-            self.compiled.rebind(program)
-        else:
-            self.compiled = Compiled(program, batched=True)
-            self.compiled.prepare()
-
-    def run(self, rows: Array) -> Steps | None:
-        """Steps on these rows; None if something is not finite after them."""
+    def run(self, rows: Array, data: tuple[Array, ...]) -> Steps | None:
+        """Steps on these rows of the data, which are flat; None if something is not finite after them."""
         compiled = self.compiled
         steps = len(rows) // self.size
-        masks = [[drawn(value) for _, value in compiled.drawn] for _ in range(steps if compiled.drawn else 0)]
+        masks = [[random_numbers(value) for _, value in compiled.random] for _ in range(steps * bool(compiled.random))]
         random = [np.concatenate(each) for each in zip(*masks, strict=True)]
         (loss, _), (scores, shape) = compiled.plan.outputs.values()
         losses = np.empty(steps * loss.size, loss.dtype)
         predictions = losses if scores is loss else np.empty(steps * scores.size, scores.dtype)
         answers = [losses] if scores is loss else [losses, predictions]
-        before = compiled.kept_memory.copy()
+        before = compiled.state_memory.copy()
         numbers = compiled.numbers(steps)
         threads, start = self.team.threads, time.perf_counter()
         try:
-            compiled.make_steps(rows, steps, numbers, *self.all, *random, *answers, threads=threads)
-        except IndexError:  # the eager loop will say which
+            compiled.make_steps(rows, steps, numbers, *data, *random, *answers, threads=threads)
+        except (IndexError, ValueError):  # no such row or class: the eager loop will say which
             losses[:] = np.nan
         if not (np.isfinite(losses).all() and compiled.finite()):
-            compiled.kept_memory[:] = before
+            compiled.state_memory[:] = before
             return None
-        self.newest = True
         self.team.measured(threads, (time.perf_counter() - start) / max(steps, 1))
         tick(compiled.program, steps)
         return Steps(rows.reshape(steps, self.size), losses, predictions.reshape(steps, *shape))
 
-    def put_back(self) -> None:
-        if self.newest:
-            self.compiled.put_back()
-            self.newest = False
+
+class TrainingPrograms:
+    """What a Trainer keeps of its compiled fits: their programs, as long as all is as it was when they were traced."""
+
+    def __init__(self) -> None:
+        self.cache: ProgramCache | None = None
+        self.parts: list[Any] = []
+
+    def __reduce__(self) -> Any:  # a copy of a Trainer compiles for itself
+        return TrainingPrograms, ()
+
+    def program(
+        self,
+        step: Callable[..., Any],
+        model: Module,
+        loss: Any,
+        optimizer: Optimizer,
+        examples: Sequence[Array],
+        *options: Any,
+    ) -> BatchProgram:
+        """The program of the step for such a batch. options: what is fixed besides, to be compared with ==.
+
+        Errors are those of `BatchProgram`.
+        """
+        parts = [loss, optimizer, *_parts(model, optimizer)]
+        if self.cache is None or not _are_same(parts, self.parts) or self.cache.changed():
+            self.cache, self.parts = ProgramCache((loss, optimizer, *model.modules())), parts
+        if any(program.compiled.is_outdated() for program in self.cache.programs.values()):
+            self.cache.clear()
+        shapes = ((x.shape, x.dtype) for x in examples)
+        program: BatchProgram = self.cache.program(lambda: BatchProgram(step, examples, [model]), *shapes, *options)
+        return program
+
+
+def _parts(model: Module, optimizer: Optimizer) -> list[Any]:
+    """What a compiled step holds, or has been traced through, and `Settings` leaves out: each is compared with `is`."""
+    inside = [part for _, part in _walk(model, "", (Module, Tensor))]  # layers, parameters, running averages
+    memory = [variable for variables in optimizer.memory for variable in variables]
+    forwards = [type(module).forward for module in inside if isinstance(module, Module)]
+    rules = [part for op in REGISTRY.values() for part in (op.body, *op.rules[:])]
+    return [*inside, *optimizer.parameters, *memory, *forwards, *rules]
+
+
+def _are_same(a: Sequence[Any], b: Sequence[Any]) -> bool:
+    return len(a) == len(b) and all(map(operator.is_, a, b))

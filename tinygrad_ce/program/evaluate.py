@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.core import Array, interpreter
+from tinygrad_ce.program.effects import OutdatedError
 from tinygrad_ce.program.ir import Function, Instruction, Named, Number, Value
 from tinygrad_ce.variable import plain_array
 
@@ -33,7 +34,12 @@ def evaluate(
         return x.example if x.role == "constant" else known[x]
 
     for i in instructions:
-        known[i.result] = np.asarray(run_of(i)(*map(value_of, i.inputs), **i.params))
+        known[i.result] = result = np.asarray(run_of(i)(*map(value_of, i.inputs), **i.params))
+        if result.shape != i.result.shape:  # of x[mask]: sizes that the step has asked for are numbers in the program
+            raise OutdatedError(
+                f"{i.result.name} = {i.op.name}(...) has shape {result.shape}, and had {i.result.shape} when the step "
+                "was traced: trace it again, or keep the shape with where(mask, x, 0)"
+            )
     return known
 
 

@@ -96,7 +96,7 @@ def fill_product(plan: Schedule, node: Node, target: Buffer, is_update: bool) ->
     turned = [is_transposed(x) for x in node.inputs[:2]]
     sources = [x.inputs[0] if turn else x for x, turn in zip(node.inputs[:2], turned, strict=True)]
     if node.dtype.kind != "f" or any(x.dtype != node.dtype for x in sources):
-        raise CannotLower("a product of integers")
+        raise CannotLower("a product of integers", "convert them with .astype(float)")
     a, b, *bias = (plan.of_node[x] for x in (*sources, *node.inputs[2:]))
     if is_computed_by_loops(node):
         (rows, inner), columns = node.inputs[0].shape, node.shape[1]
@@ -110,9 +110,17 @@ def fill_product(plan: Schedule, node: Node, target: Buffer, is_update: bool) ->
     plan.add(Statement(node, target, (), (), "call", reads=reads, calls=[call], is_update=is_update))
 
 
+def fill_by_kernel(plan: Schedule, node: Node, target: Buffer, is_update: bool) -> None:
+    """The call of a kernel that fills one array from another."""
+    (x,), (name, literals) = node.inputs, node.detail
+    call = Call(name, (target, plan.of_node[x], *literals))
+    plan.add(Statement(node, target, (), (), "call", reads={x: {None}}, calls=[call], is_update=is_update))
+
+
 FILL = {
     "reduce": fill_reduction,
     "scatter_add": fill_scattered,
     "concatenate": fill_concatenated,
     "matmul": fill_product,
+    "kernel": fill_by_kernel,
 }

@@ -119,7 +119,7 @@ class Value:
 class Instruction:
     """result = op(*inputs, **params); inputs are values or Python numbers.
 
-    section: "forward", "backward" or "update".
+    section: "forward", "backward" or "update". line: that of the user's code which called it, if that is known.
     """
 
     op: Primitive
@@ -127,6 +127,7 @@ class Instruction:
     params: Mapping[str, Any]
     result: Value
     section: str
+    line: Any = field(default=None, kw_only=True)  # a source_lines.Line
 
 
 @dataclass(eq=False)

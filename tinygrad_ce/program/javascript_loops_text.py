@@ -17,7 +17,7 @@ import numpy as np
 from tinygrad_ce import kernels
 from tinygrad_ce.core import Array
 from tinygrad_ce.program.abstract import CannotLower
-from tinygrad_ce.program.run import Lowered
+from tinygrad_ce.program.lowered import Lowered
 from tinygrad_ce.program.statements import Buffer
 
 STAGES = ("forward", "backward", "update")

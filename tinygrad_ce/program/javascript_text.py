@@ -21,7 +21,7 @@ from tinygrad_ce.program.javascript_loops_text import (
     squeezed,
     with_dependencies,
 )
-from tinygrad_ce.program.run import Lowered
+from tinygrad_ce.program.lowered import Lowered
 from tinygrad_ce.program.statements import Buffer
 
 HEADER = """\

@@ -73,6 +73,7 @@ function xent_panel(z, y, ignoring, ignored, w, upstream, share, loss, slope) {
     for (let c = from; c < to; c++) slope[c] = label < 0 ? 0 : slope[c] * factor;
     if (label >= 0) slope[from + label] = -((rest + (1 - own)) * factor);
   }
+  return accurate_sum(loss);
 }
 
 // Softmax cross-entropy of labels with a weight for each class and smoothing.
@@ -188,4 +189,61 @@ function logaddexp(x, y) {
 function rint(x) {
   const low = Math.floor(x), over = x - low;
   return over < 0.5 || (over === 0.5 && low % 2 === 0) ? low : low === x ? x : low + 1;
+}
+
+// out[i, j, k] = the sum (or product) of x[i, :j + 1, k], for arrays of shape (before, n, after) as one row.
+function accumulate(out, x, before, n, after, is_product) {
+  for (let i = 0; i < before; i++) {
+    for (let j = 0; j < n; j++) {
+      for (let k = 0; k < after; k++) {
+        const at = (i * n + j) * after + k;
+        out[at] = j === 0 ? x[at] : is_product ? out[at - after] * x[at] : out[at - after] + x[at];
+      }
+    }
+  }
+}
+
+// out[i, :, k] = the order that sorts x[i, :, k]; equal elements stay in theirs, and NaN comes last.
+function argsort(out, x, before, n, after) {
+  for (let i = 0; i < before; i++) {
+    for (let k = 0; k < after; k++) {
+      const at = (j) => (i * n + j) * after + k;
+      const order = Array.from({ length: n }, (_, j) => j).sort((a, b) => {
+        const u = x[at(a)], v = x[at(b)];
+        return u < v || (u === u && v !== v) ? -1 : u > v || (u !== u && v === v) ? 1 : a - b;
+      });
+      for (let j = 0; j < n; j++) out[at(j)] = order[j];
+    }
+  }
+}
+
+// a - b * floor(a / b), which has the sign of b.
+function remainder_floats(a, b) {
+  const rest = a % b;
+  if (b === 0 || rest !== rest) return rest;
+  if (rest === 0) return b < 0 ? -0 : 0;
+  return b < 0 !== rest < 0 ? rest + b : rest;
+}
+
+// floor(a / b), without the rounding of a / b.
+function floor_divide_floats(a, b) {
+  if (b === 0) return a / b;
+  const rest = a % b, quotient = (a - rest) / b - (rest !== 0 && b < 0 !== rest < 0 ? 1 : 0);
+  if (quotient === 0) return Math.sign(1 / (a / b)) * 0;
+  const whole = Math.abs(quotient) < 1e15 ? Math.floor(quotient) : quotient;
+  return quotient - whole > 0.5 ? whole + 1 : whole;
+}
+
+// As for NumPy's integers: 0 where b is 0.
+function remainder_integers(a, b) {
+  return b === 0 ? 0 : a - b * Math.floor(a / b);
+}
+
+function floor_divide_integers(a, b) {
+  return b === 0 ? 0 : Math.floor(a / b);
+}
+
+function power_integers(base, exponent) {
+  if (exponent < 0) throw new RangeError("integers to negative integer powers are not allowed");
+  return base ** exponent;
 }

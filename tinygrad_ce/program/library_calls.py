@@ -57,13 +57,19 @@ def _call_of_sigmoid(plan: Schedule, statement: Statement, loss: Buffer | None, 
 
 
 def _call_of_rows(plan: Schedule, statement: Statement, loss: Buffer | None, slope: Buffer | None) -> None:
-    from tinygrad_ce.kernels.rows import MAX_PANEL_CLASSES, buffer_shape, panel_rows  # brings Numba in
+    from tinygrad_ce.kernels.rows import (
+        MAX_PANEL_CLASSES,
+        PARALLEL_THRESHOLD,
+        buffer_shape,
+        panel_rows,
+    )  # brings Numba in
 
     node, (which, params) = statement.node, statement.node.detail
     z, (_, y, w, upstream) = node.inputs[0], _values(plan, statement)
     rows, classes = z.shape
     reduction, smoothing, ignored = params["reduction"], float(params["smoothing"]), params.get("ignore_index")
     share = 1 / rows if reduction == "mean" else 1.0
+    scale = ("/", rows) if reduction == "mean" else None
 
     def work(name: str, shape: tuple[int, ...], dtype: Any = z.dtype) -> Any:
         buffer = plan.buffer(name, shape, dtype, "work")
@@ -79,13 +85,15 @@ def _call_of_rows(plan: Schedule, statement: Statement, loss: Buffer | None, slo
         room = (work("panel", (classes + 3, lanes)), work("three", (3, lanes), np.float64))
         arguments = (matrix, *labels, First(w), upstream, share, *room, each, gradient)
         statement.calls = [Call("xent_panel", arguments)]
+        if loss is not None and each is not loss and z.size < PARALLEL_THRESHOLD:  # the kernel's own sum, as eagerly
+            statement.calls = [Call("xent_panel", arguments, into=loss, scale=scale)]
+            return
     else:
         room = (work("buffer", buffer_shape(classes)),)
         room += (work("target", (classes,)),) if which == "soft_xent" else ()
         arguments = (matrix, *labels, w, smoothing, upstream, share, *room, each, gradient)
         statement.calls = [Call("xent_rows" if which == "xent" else "soft_xent_rows", arguments)]
     if loss is not None and each is not loss:
-        scale = ("/", rows) if reduction == "mean" else None
         statement.calls.append(Call("accurate_sum", (each,), into=loss, scale=scale))
 
 

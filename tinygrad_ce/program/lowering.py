@@ -10,16 +10,9 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce import ops
-from tinygrad_ce.program.abstract import (
-    AbstractArray,
-    CannotLower,
-    Node,
-    body_of,
-    broadcast_to,
-    mapped,
-    node_of,
-)
+from tinygrad_ce.program.abstract import AbstractArray, CannotLower, Node, node_of
 from tinygrad_ce.program.ir import Function, Instruction, Value
+from tinygrad_ce.program.numpy_functions import body_of, broadcast_to, mapped
 
 MAX_OPERATIONS = 600  # beyond, Numba would need minutes
 MIN_SHARED_WORK = 4_000_000  # multiplications in a step; the threads of a smaller one would mostly wait
@@ -79,7 +72,10 @@ def lowered_to_nodes(function: Function, batched: bool = False) -> Nodes:
         raise CannotLower(f"it has {count:,} operations, and compiling more than {MAX_OPERATIONS} would take minutes")
     nodes = Nodes(function, {})
     for x in function.inputs:
-        check_dtype(x.dtype)
+        try:
+            check_dtype(x.dtype)
+        except CannotLower as error:
+            raise CannotLower(f"{x.name}: {error.why}", error.way_out) from None
         nodes.by_value[x] = Node("input", x.shape, x.dtype, detail=x)
     for i in function.instructions:
         nodes.by_value[i.result] = node = _node_of_instruction(i, nodes)
@@ -93,7 +89,7 @@ def lowered_to_nodes(function: Function, batched: bool = False) -> Nodes:
 def check_dtype(dtype: np.dtype[np.generic]) -> None:
     """CannotLower if there are no loops for this dtype."""
     if dtype.str[1:] not in DTYPES:
-        raise CannotLower(f"arrays of dtype {dtype} have no loops here")
+        raise CannotLower(f"arrays of dtype {dtype} have no loops here", "convert them with .astype(np.float32)")
 
 
 def _node_of_instruction(i: Instruction, nodes: Nodes) -> Node:
@@ -103,11 +99,11 @@ def _node_of_instruction(i: Instruction, nodes: Nodes) -> Node:
         if node is None:
             node = node_of(body_of(i.op.body)(*inputs, **i.params))
     except CannotLower as error:
-        raise CannotLower(f"{i.op.name}: {error}") from None
+        raise error.located(i) from None
     except (TypeError, ValueError, AttributeError, IndexError) as error:
-        raise CannotLower(f"{i.op.name}: its body does not run on arrays without elements: {error}") from error
+        raise CannotLower(f"its body does not run on arrays without elements: {error}").located(i) from error
     if node.shape != i.result.shape or node.dtype != i.result.dtype:
-        raise CannotLower(f"{i.op.name}: loops would give {node.shape} {node.dtype}, its body another array")
+        raise CannotLower(f"loops would give {node.shape} {node.dtype}, its body another array").located(i)
     return node
 
 

@@ -7,6 +7,7 @@ import keyword
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from inspect import CO_OPTIMIZED
 from types import FrameType
 from typing import Any
 
@@ -79,7 +80,11 @@ def variables_of(frames: Iterable[FrameType]) -> dict[int, str]:
     The attributes of `self` count as variables of a method; what starts with an underscore is nobody's name.
     """
     frames = [*frames]
-    scopes = [(scope, (Tensor, np.ndarray)) for frame in frames for scope in (frame.f_locals, _attributes(frame))]
+    scopes = []
+    for frame in frames:
+        variables = _locals(frame)
+        attributes: Mapping[str, Any] = getattr(variables.get("self"), "__dict__", {})
+        scopes += [(variables, (Tensor, np.ndarray)), (attributes, (Tensor, np.ndarray))]
     names: dict[int, str] = {}
     for scope, kinds in [*scopes, *((frame.f_globals, (Tensor,)) for frame in frames[:1])]:
         for name, value in [*scope.items()]:
@@ -88,6 +93,15 @@ def variables_of(frames: Iterable[FrameType]) -> dict[int, str]:
     return names
 
 
-def _attributes(frame: FrameType) -> Mapping[str, Any]:
-    attributes: Mapping[str, Any] = getattr(frame.f_locals.get("self"), "__dict__", {})
-    return attributes
+def _locals(frame: FrameType) -> dict[str, Any]:
+    """The variables of a running function.
+
+    Before Python 3.13 a frame keeps the dictionary that it gives, and with it all arrays in it: it is emptied, unless
+    somebody else has called `locals()` there.
+    """
+    variables = frame.f_locals
+    copy = {**variables}
+    alone = isinstance(variables, dict) and sys.getrefcount(variables) <= 3  # the frame's, ours, and the call's
+    if alone and frame.f_code.co_flags & CO_OPTIMIZED:
+        variables.clear()
+    return copy

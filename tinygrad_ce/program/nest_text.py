@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_ce.program.abstract import OF_MATH, CannotLower, Node, through
+from tinygrad_ce.program.abstract import CannotLower, Node, through
 from tinygrad_ce.program.ir import Number
+from tinygrad_ce.program.numpy_functions import OF_MATH
 from tinygrad_ce.program.schedule import COMPARING
 from tinygrad_ce.program.statements import Buffer, Index, Loop, Statement, identity, read_by_reduction
 
@@ -45,6 +46,7 @@ SIMPLE = {
 CALLED = {"sign", "expm1", "log", "sin", "cos", "tan", "arctan", "sinh", "cosh", "floor", "ceil", "log2", "log10"}
 CALLED |= {"exp2", "arctan2", "hypot", "isfinite", "isinf", "rint", "trunc", "arcsin"}
 CALLED |= {"arccos", "arcsinh", "arccosh", "arctanh", "cbrt", "logaddexp", "logical_xor"}
+WRAPPING = {"add", "subtract", "multiply", "negative", "square", "absolute", "power", "floor_divide"}
 LOGICAL = {"logical_and": "&", "logical_or": "|", "bitwise_and": "&", "bitwise_or": "|"}
 KERNELS_IN_EXPRESSIONS = ("tanh_of", "log1p_of", "exp_any")
 
@@ -178,9 +180,11 @@ class NestText:
                 axis, start, step = index[which]
                 term = self.along((axis, run[0] + run[1] * start, run[1] * step))
             else:
-                term = self.local(self.value(inputs[which], index))
-                self.inner += [f"if not -{shape[k]} <= {term} < {shape[k]}:", f"    raise IndexError({OUTSIDE!r})"]
-                term = f"({term} if {term} >= 0 else {term} + {shape[k]})"
+                term = self.value(inputs[which], index)
+                if kind == "at":  # it may be negative, or outside of the array
+                    term = self.local(term)
+                    self.inner += [f"if not -{shape[k]} <= {term} < {shape[k]}:", f"    raise IndexError({OUTSIDE!r})"]
+                    term = f"({term} if {term} >= 0 else {term} + {shape[k]})"
             terms.append(term if stride == 1 else f"{stride} * ({term})")
         return " + ".join(terms) or "0"
 
@@ -233,6 +237,16 @@ class NestText:
 
     def mapped(self, x: Node, index: Index) -> str:
         """A function of one element of each input, in the dtype in which NumPy computes it."""
+        try:
+            text = self.function_of(x, index)
+        except CannotLower as error:
+            raise error.located(x.source) from None
+        # Numba computes with small integers as with large ones: what is too large would not wrap around.
+        wraps = x.detail in WRAPPING and x.dtype.kind in "iu" and x.dtype.itemsize < 8
+        return f"{dtype_text(x.dtype)}({text})" if wraps else text
+
+    def function_of(self, x: Node, index: Index) -> str:
+        """The text of the function alone."""
         name = x.detail
         arrays = [n for n in x.inputs if isinstance(n, Node)]
         if name == "astype":
@@ -256,6 +270,8 @@ class NestText:
         given = [self.operand(n, index, computing) for n in x.inputs]
         if name == "power":
             return self.power(x, given)
+        if name in ("floor_divide", "remainder"):
+            return self.whole(name, given, computing)
         if name in ("maximum", "minimum"):
             return self.larger(name, given, computing)
         if name in SIMPLE and (computing.kind == "f" or name not in ("tanh", "log1p", "exp", "sqrt")):
@@ -283,8 +299,15 @@ class NestText:
                 product = "(" + " * ".join([base] * abs(int(number))) + ")"
                 return product if number > 0 else f"({self.text.literal(1, x.dtype)} / {product})"
         if x.dtype.kind != "f":
-            raise CannotLower("powers of integers")
+            return self.whole("power", given, x.dtype)
         return f"{dtype_text(x.dtype)}(np.power({base}, {exponent}))"
+
+    def whole(self, name: str, given: list[str], dtype: np.dtype[Any]) -> str:
+        """Division with a remainder, or a power of integers."""
+        function = f"{name}_{'floats' if dtype.kind == 'f' else 'integers'}"
+        self.text.imports.add(function)
+        text = f"{function}({', '.join(given)})"
+        return f"{dtype_text(dtype)}({text})" if dtype.kind == "f" else text
 
     def larger(self, name: str, given: list[str], dtype: np.dtype[Any]) -> str:
         """np.maximum or np.minimum: NaN if one of them is."""

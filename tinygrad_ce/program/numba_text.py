@@ -19,6 +19,8 @@ from tinygrad_ce.program.numpy_text import lines_of
 from tinygrad_ce.program.sharing import Share, is_halved, rows_gathered
 from tinygrad_ce.program.statements import Buffer, Call, First, Loop, Schedule, Statement, View, identity
 
+LINKED = ("xent_panel", "xent_rows", "soft_xent_rows", "sigmoid_xent_blocks")  # kernels that are called where they lie
+
 
 def as_numba(plan: Schedule, loops: Sequence[Loop], shares: Sequence[Share] | None = None) -> tuple[str, list[str]]:
     """The file with the function `run`, and the formulas of the numbers that each step is given.
@@ -66,13 +68,15 @@ class FileText:
             *(b.name for b in self.plan.buffers),
             *(v.name for v in self.plan.views.values()),
         ]
+        linked = self.kernels_linked()
         head = [
             '"""A training step as loops, written by tinygrad_ce. Every array is one row of numbers."""',
             "",
             *(["import math", ""] if any("math." in line for line in body) else []),
             "import numpy as np",
             "",
-            *kernels.import_lines({"jit", *self.imports}),
+            *kernels.import_lines({"jit", *self.imports, *(["linked"] if linked else [])}),
+            *(["", *linked] if linked else []),
         ]
         names = names if self.shares is None else ["thread", "threads", "gate", *names]
         arguments = textwrap.fill(
@@ -82,6 +86,22 @@ class FileText:
         rows = [*head, "", "", "@jit", arguments, *(f"    {line}" for line in fixed), "    for s in range(steps):"]
         rows += [f"        {line}".rstrip() for line in (*given, *body)] or ["        pass"]
         return "\n".join(rows) + "\n", self.numbers
+
+    def kernels_linked(self) -> list[str]:
+        """The lines that make kernels of the losses functions which are called where they lie."""
+        calls = [call for loop in self.loops for s in loop.statements for call in s.calls if call.function in LINKED]
+        dtypes = {
+            (
+                call.function,
+                call.arguments[0].buffer.dtype.name
+                if isinstance(call.arguments[0], View)
+                else call.arguments[0].dtype.name,
+            )
+            for call in calls
+        }
+        if len(dtypes) > len({call.function for call in calls}):
+            return []  # a name would stand for the kernels of two dtypes
+        return [f'{name} = linked({name}, "{dtype}")' for name, dtype in sorted(dtypes)]
 
     def number_read(self, k: int) -> str:
         """The line that takes one of the step's numbers, with its formula."""

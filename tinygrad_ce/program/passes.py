@@ -27,7 +27,7 @@ def _rewritten(program: Function, decide: Callable[[Instruction], Any]) -> Funct
     kept = []
     for i in program.instructions:
         inputs = tuple(instead.get(x, x) if isinstance(x, Value) else x for x in i.inputs)
-        i = Instruction(i.op, inputs, i.params, i.result, i.section)
+        i = Instruction(i.op, inputs, i.params, i.result, i.section, line=i.line)
         other = decide(i)
         if other is None:
             kept.append(i)
@@ -139,7 +139,7 @@ def _without_repeating(program: Function) -> Function:
             example = np.asarray(i.op.body(*(y.example if isinstance(y, Value) else y for y in inputs)))
             if example.shape != i.result.shape:  # a number or a row itself
                 narrow[i.result] = Value(i.result.name, example)
-        i = Instruction(i.op, inputs, i.params, narrow.get(i.result, i.result), i.section)
+        i = Instruction(i.op, inputs, i.params, narrow.get(i.result, i.result), i.section, line=i.line)
         if i.op not in (ops.broadcast_to, ops.reshape) or not isinstance(x, Value):
             made[i.result] = i
         elif x in made and _restores_axis(i, made[x]) and len(uses[x]) == 1 and x not in answers:

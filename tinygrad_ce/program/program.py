@@ -16,7 +16,7 @@ from tinygrad_ce.program.ir import Function
 from tinygrad_ce.program.numpy_text import as_numpy
 from tinygrad_ce.program.passes import simplified
 from tinygrad_ce.program.record import of_loss
-from tinygrad_ce.program.tracing import trace_step, traced_once
+from tinygrad_ce.program.tracing import trace_step
 
 
 class Program(Function):
@@ -48,14 +48,14 @@ class Program(Function):
     @property
     def lowered(self) -> str:
         """The program as loops, which Numba compiles: each with the printed line that it computes."""
-        from tinygrad_ce.program.run import lowered  # not needed by whoever only prints
+        from tinygrad_ce.program.lowered import lowered  # not needed by whoever only prints
 
         return lowered(self).text
 
     @property
     def memory(self) -> str:
         """How many bytes the compiled program needs for its arrays, and what for."""
-        from tinygrad_ce.program.run import lowered
+        from tinygrad_ce.program.lowered import lowered
 
         return lowered(self).memory
 
@@ -72,14 +72,14 @@ class Program(Function):
         >>> "export function createStep" in trace(lambda x: (x * w).sum(), np.array([3.0, 4.0])).javascript
         True
         """
-        from tinygrad_ce.program.abstract import FUNCTIONS, UFUNCS, CannotLower
+        from tinygrad_ce.program.abstract import FUNCTIONS, CannotLower
         from tinygrad_ce.program.javascript_text import javascript
-        from tinygrad_ce.program.run import lowered
+        from tinygrad_ce.program.lowered import lowered
 
         try:
             return javascript(lowered(self), self.rows, lambda rows: lowered(self.with_rows(rows)))
         except CannotLower as error:
-            known = ", ".join(sorted({*FUNCTIONS, *UFUNCS}))
+            known = ", ".join(sorted(FUNCTIONS))
             raise CannotLower(f"{error}. In a body these functions of NumPy become JavaScript: {known}") from error
 
     @property
@@ -94,7 +94,7 @@ class Program(Function):
         step, examples = self.step, [_repeated(x, rows) if _rows(x) == self.rows else x for x in self.examples]
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")  # the rows are made up
-            return traced_once(step, *examples, models=models_of(step) if self.models is None else self.models)
+            return trace_step(step, *examples, models=models_of(step) if self.models is None else self.models)
 
     @property
     def rows(self) -> int:

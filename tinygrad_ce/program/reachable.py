@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -19,14 +20,31 @@ from tinygrad_ce.optim import Optimizer
 Place = tuple[str, Callable[[], Any]]  # the name of something that a step can see, and how to look it up again
 
 CONTAINERS = (list, tuple, dict, set, frozenset, deque)
-CLOSED = (Tensor, np.ndarray, np.generic, np.random.Generator, Primitive, str, bytes, int, float, complex, type(None))
-READ_ANEW = ("training", "schedule", "steps", "memory", "parameters", "variables")  # of modules and optimizers
+CLOSED = (Tensor, np.ndarray, np.generic, np.random.Generator, str, bytes, int, float, complex, type(None))
+READ_ANEW = (
+    "training",
+    "schedule",
+    "steps",
+    "missed",
+    "memory",
+    "parameters",
+    "variables",
+)  # of modules and optimizers
 OURS = ("tinygrad_ce", "numpy")
 HOLDERS = ("types", "argparse")  # SimpleNamespace, Namespace: classes of Python's own that hold values of the user's
 
 
-def places_of(step: Callable[..., Any]) -> list[Place]:
+def places_of(step: Any) -> list[Place]:
     """Every place that a step can read, as far as that can be seen from outside; near ones first."""
+    return _search(step)[0]
+
+
+def names_in(step: Callable[..., Any]) -> set[str]:
+    """The names that a step mentions, and the functions and classes of the user's that it can reach."""
+    return _search(step)[1]
+
+
+def _search(step: Callable[..., Any]) -> tuple[list[Place], set[str]]:
     found: list[Place] = [("step", partial(_itself, step))]
     unread: dict[str, str] = {}  # attributes of the user's own objects, which nobody but the code found here reads
     waiting: deque[tuple[str, Any]] = deque([("step", step)])
@@ -46,7 +64,9 @@ def places_of(step: Callable[..., Any]) -> list[Place]:
         waiting += [(name, look()) for name, look in seen]
         if _is_open(thing) and not isinstance(thing, (Module, Optimizer, FunctionType, type)):
             unread |= {f"{label}.{name}": name for name in vars(thing)}
-    return [(label, look) for label, look in found if unread.get(label) is None or unread[label] in mentioned]
+    return [
+        (label, look) for label, look in found if unread.get(label) is None or unread[label] in mentioned
+    ], mentioned
 
 
 def _seen_by(label: str, thing: Any, mentioned: set[str]) -> list[Place]:
@@ -57,6 +77,9 @@ def _seen_by(label: str, thing: Any, mentioned: set[str]) -> list[Place]:
         return [] if _is_foreign(thing.__name__) else _entries(thing.__name__, vars(thing), mentioned)
     if isinstance(thing, type):
         return [] if _is_foreign(thing.__module__) else _seen_by_class(thing)
+    if isinstance(thing, Primitive):
+        rules = [(label, partial(thing.rule, k)) for k in range(len(thing.arguments))]
+        return [(label, partial(getattr, thing, "body")), *rules]
     if isinstance(thing, MethodType):
         return [(label, partial(_itself, part)) for part in (thing.__func__, thing.__self__)]
     if isinstance(thing, partial):
@@ -71,13 +94,15 @@ def _seen_by_function(function: FunctionType, mentioned: set[str]) -> list[Place
     found: list[Place] = [(name, partial(getattr, cell, "cell_contents", None)) for name, cell in cells]
     names = {*_names_in(function.__code__)}
     mentioned |= names
-    found += [(name, partial(function.__globals__.get, name)) for name in sorted(names & function.__globals__.keys())]
-    for name in sorted(names & function.__globals__.keys()):
-        module = function.__globals__[name]
+    known = function.__globals__
+    found += [(name, partial(known.get, name)) for name in sorted(names & (known.keys() | vars(builtins).keys()))]
+    for name in sorted(names & (known.keys() | sys.modules.keys())):  # also one that is imported in the function
+        module = known.get(name, sys.modules.get(name))
         if isinstance(module, ModuleType) and not _is_foreign(module.__name__):
             found += _entries(name, vars(module), names)
-    options = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
-    found += [(f"an option of {function.__name__}", partial(_itself, x)) for x in options]
+    what = f"an option of {function.__name__}"
+    found += [(what, partial(getattr, function, name)) for name in ("__defaults__", "__kwdefaults__")]
+    found.append((f"the code of {function.__name__}", partial(getattr, function, "__code__")))  # notebooks reload it
     return found + _attributes(function.__name__, vars(function), lambda name: True)
 
 

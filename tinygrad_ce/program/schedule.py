@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from tinygrad_ce.program.abstract import Node, in_order
+from tinygrad_ce.program.abstract import CannotLower, Node, in_order
 from tinygrad_ce.program.fill import fill
 from tinygrad_ce.program.ir import Function
 from tinygrad_ce.program.lowering import Nodes, lowered_to_nodes, nodes_in
 from tinygrad_ce.program.statements import Buffer, Loop, Schedule, Statement, identity, is_transposed
 
-MATERIALIZED_KINDS = {"reduce", "matmul", "scatter_add", "concatenate", "loss", "slope"}
+MATERIALIZED_KINDS = {"reduce", "matmul", "scatter_add", "concatenate", "loss", "slope", "kernel"}
 COST = dict.fromkeys(("exp", "tanh", "log", "log1p", "expm1", "power", "sin", "cos", "tan", "sinh", "cosh", "exp2"), 10)
 COST |= dict.fromkeys(("log2", "log10", "cbrt", "hypot", "logaddexp", "erf", "erfc"), 10)
 COST |= dict.fromkeys((f"arc{name}" for name in ("sin", "cos", "tan", "tan2", "sinh", "cosh", "tanh")), 10)
@@ -63,7 +63,7 @@ def _read_from_memory(node: Node) -> list[Node]:
     """The inputs that an operation can only read from memory."""
     if node.kind == "matmul":
         return [x.inputs[0] if is_transposed(x) else x for x in node.inputs[:2]] + [*node.inputs[2:]]
-    if node.kind in ("loss", "slope", "reshape"):
+    if node.kind in ("loss", "slope", "reshape", "kernel"):
         return [*node.inputs]
     return [node.inputs[0]] if node.kind == "gather" else []
 
@@ -87,7 +87,10 @@ def _planned(plan: Schedule) -> Schedule:
     slopes = [node for node in ordered if node.kind == "slope"]
     for node in sorted(ordered, key=lambda node: node in last):
         if node in kept and node not in plan.of_node:
-            fill(plan, node, updates.get(node), node in last, slopes)
+            try:
+                fill(plan, node, updates.get(node), node in last, slopes)
+            except CannotLower as error:
+                raise error.located(node.source) from None
     for name, value in plan.function.outputs.items():
         _answer(plan, name, plan.nodes.of(value))
     for old, new in plan.function.updates.items():

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_ce import kernels
 from tinygrad_ce.core import Array
 from tinygrad_ce.program.abstract import Node, in_order, through
 from tinygrad_ce.program.ir import Function, Instruction, Value
@@ -18,6 +19,7 @@ from tinygrad_ce.program.names import Names
 Index = tuple[tuple[int | None, int, int], ...]  # for each axis of a buffer: the loop along it, the first, the step
 LIBRARY = {"jit", "plus", "either", "log1p_of", "tanh_of", "exp_any", "add_rows", "multiply", "take_rows"}
 LIBRARY |= {"multiply_rows", "multiply_terms", "meet", "first_row", "thread", "threads", "gate", "passed"}
+LIBRARY |= {*kernels.FILES["scan"], *kernels.FILES["division"]}
 LIBRARY |= {"accurate_sum", "xent_panel", "xent_rows", "soft_xent_rows", "sigmoid_xent_blocks"}
 RESERVED = {"np", "math", "s", "order", "steps", "numbers", "run", *"ijklmnopq", *LIBRARY}
 

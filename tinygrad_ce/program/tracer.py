@@ -20,7 +20,7 @@ from tinygrad_ce.program.effects import OutdatedError, TraceError
 from tinygrad_ce.program.ir import Function, Named, Number, Value
 from tinygrad_ce.program.names import calling_frames, running_frames, tidy, variables_of
 from tinygrad_ce.program.record import Writer
-from tinygrad_ce.source_lines import is_ours
+from tinygrad_ce.source_lines import Line, is_ours, users_line
 from tinygrad_ce.variable import Attribute, Variable
 
 
@@ -34,6 +34,9 @@ class Tracer(Writer):
         self.numbers: dict[str, Callable[[int], Array]] = {}
         self.optimizers: dict[Optimizer, list[int]] = {}
         self.modules: Sequence[Module] = ()
+        self.array_names: dict[int, str] = {}  # by their ids, what the arrays that the step refers to are called
+        self.constants: dict[int, Tensor] = {}  # tensors for arrays that were not computed in the step, by their ids
+        self.computes_outside = False  # whether arrays may have been computed from the data outside of tensors
         self.looked: list[tuple[Value, Callable[[Array], Any]]] = []
         self.parameters: list[tuple[Tensor, Array]] = []  # with a copy of what they were
         self.visible: Sequence[Tensor] = ()  # parameters that the step refers to
@@ -102,6 +105,8 @@ class Tracer(Writer):
             outputs[value.name if value.name not in outputs else f"{value.name}_{number}"] = value
         shapes = ", ".join(f"{x.name} {x.shape} {x.dtype}" for x in self.inputs if x.role == "input")
         fixed = [f"shapes and dtypes: {shapes}"] if shapes else []
+        constants = ", ".join(f"{x.name} {x.shape}" for x in self.inputs if x.role == "fixed")
+        fixed += [f"the numbers in {constants}"] if constants else []
         fixed += dict.fromkeys(_mode_in_words(module) for module in self.modules if _depends_on_mode(module))
         rest = self.numbers, self.optimizers, fixed, self.looked, single
         return Function(self.inputs, self.instructions, outputs, self.updates, *rest)
@@ -141,7 +146,12 @@ class Tracer(Writer):
         before = self.section
         if before == "forward" and any(id(x) in self.derived for x in inputs):  # clip_grad_norm
             self.section = "backward"
+        if before == "forward" and any(isinstance(x, Tensor) for x in inputs):
+            inputs = tuple(self.constant(x) if isinstance(x, np.ndarray) else x for x in inputs)
+        count = len(self.instructions)
         result = super().call(inner, op, inputs, params)
+        if len(self.instructions) > count:
+            self.instructions[-1].line = users_line()
         if self.section != before:
             self.derived.add(id(result))
             self.section = before
@@ -150,6 +160,12 @@ class Tracer(Writer):
         ):
             result.data.flags.writeable = False  # nobody would see what is written there
         return result
+
+    def constant(self, x: Array) -> Tensor | Array:
+        """A tensor for an array that no instruction has made, so that what rules do with it is seen."""
+        if id(x) not in self.values:
+            self.constants[id(x)] = Tensor(x)
+        return self.constants.get(id(x), x)
 
     def walk(
         self, inner: Any, of: Tensor, seed: Any, needed: Any = None, create_graph: bool = False, on_share: Any = None
@@ -227,11 +243,10 @@ class Tracer(Writer):
                 if value is x:
                     held = Attribute(module, attribute)
                     return self.input(x, Value(self.free(tidy(attribute)), for_reading(array), "state", variable=held))
-        raise TraceError(
-            f"an array of shape {array.shape} comes from outside of the step (argument {argument} of an operation): "
-            "pass it to the step as an input. If it was computed in the step, then not with tensors: use tg.ops or "
-            "NumPy's functions on the tensors themselves, not on .data"
-        )
+        if self.section == "forward" and not self.computes_outside:  # the second trace must have the same array
+            name = self.array_names.get(id(x)) or self.array_names.get(id(array), "constant")
+            return self.input(x, Value(self.free(tidy(name)), for_reading(array.copy()), "fixed"))
+        raise TraceError(from_outside(array, users_line()))
 
     def value(self, x: Any, argument: str) -> Any:
         value = super().value(x, argument)
@@ -340,6 +355,16 @@ def _coming_updates(optimizer: Optimizer, positions: list[int], steps: int) -> A
         )
     (of_all,) = missed
     return optimizer.steps + 1 - of_all + np.arange(steps)
+
+
+def from_outside(array: Array, line: Line | None) -> str:
+    """Why an array cannot stand in a program, and what to write instead."""
+    where = f"{line.short}: " if line else ""
+    return (
+        f"{where}an array of shape {array.shape} comes from outside of the step, or was computed in it from numbers "
+        "that were taken out of tensors: pass it to the step as an input, or compute it with tensors: use tg.ops or "
+        "NumPy's functions on the tensors themselves, not on .data"
+    )
 
 
 def _depends_on_mode(module: Module) -> bool:

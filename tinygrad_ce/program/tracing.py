@@ -12,11 +12,14 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_ce import ops
 from tinygrad_ce.backward import recording
 from tinygrad_ce.core import Tensor, array_of
 from tinygrad_ce.nn import Module
 from tinygrad_ce.program.effects import (
     TraceError,
+    array_names,
+    computes_outside,
     for_reading_only,
     models_of,
     nudged,
@@ -25,30 +28,21 @@ from tinygrad_ce.program.effects import (
 )
 from tinygrad_ce.program.ir import Function, Value
 from tinygrad_ce.program.passes import simplified
-from tinygrad_ce.program.tracer import Tracer
+from tinygrad_ce.program.tracer import Tracer, from_outside
 from tinygrad_ce.source_lines import tracking
 
 
 def trace_step(step: Callable[..., Any], *examples: Any, models: Sequence[Module] | None = None) -> Function:
     """What `tg.trace` wraps: the step as data. Arguments and errors are those of `tg.trace`."""
-    return _program(step, examples, models_of(step) if models is None else models, twice=True)
-
-
-def traced_once(step: Callable[..., Any], *examples: Any, models: Sequence[Module]) -> Function:
-    """As `trace`, of a step that has been traced before: whether numbers depend on the data is known."""
-    return _program(step, examples, models, twice=False)
-
-
-def _program(step: Callable[..., Any], examples: Sequence[Any], models: Sequence[Module], twice: bool) -> Function:
-    tracers = [Tracer(), Tracer(again=True)][: 1 + twice]
-    modules = [m for model in models for m in model.modules()]
+    tracers = [Tracer(), *(Tracer(again=True) for _ in range(2))]
+    modules = [m for model in (models_of(step) if models is None else models) for m in model.modules()]
+    names, outside = array_names(step), computes_outside(step)
     for tracer in tracers:
-        tracer.modules = modules
+        tracer.modules, tracer.array_names, tracer.computes_outside = modules, names, outside
     try:
         with unchanged(modules):
             program = _traced(step, examples, tracers[0])
-            if twice:
-                _check_with_other_data(step, examples, program, *tracers)
+            _check_with_other_data(step, examples, program, *tracers)
             return _with_names_again(simplified(program))
     finally:
         for tracer in tracers:
@@ -56,7 +50,7 @@ def _program(step: Callable[..., Any], examples: Sequence[Any], models: Sequence
 
 
 def _check_with_other_data(
-    step: Callable[..., Any], examples: Sequence[Any], program: Function, first: Tracer, second: Tracer
+    step: Callable[..., Any], examples: Sequence[Any], program: Function, first: Tracer, second: Tracer, third: Tracer
 ) -> None:
     """TraceError if the step does something else with other rows, parameters and learning rates."""
     with warnings.catch_warnings(), np.errstate(all="ignore"), nudged(first.parameters):
@@ -66,7 +60,9 @@ def _check_with_other_data(
         except TraceError:
             raise
         except Exception:  # other data may be refused, which says nothing about this step
-            return
+            if all(x.role != "fixed" for x in program.inputs):
+                return
+            other = _traced(step, examples, third)  # whether its arrays are the same again
     _check_same(program, other)
 
 
@@ -138,8 +134,18 @@ def _check_same(program: Function, other: Function) -> None:
     if mine != theirs:
         k = next((k for k, (a, b) in enumerate(zip(mine, theirs, strict=False)) if a != b), min(len(mine), len(theirs)))
         i = (program if k < len(mine) else other).instructions[k]
+        again = other.instructions[k] if k < len(theirs) else i
+        for x, y in zip(i.inputs, again.inputs, strict=False):
+            if isinstance(x, Value) and x.role == "fixed" and isinstance(y, Value) and _seen(x) != _seen(y):
+                raise TraceError(from_outside(x.example, i.line))
+        where = f"{i.line.short}: " if i.line else ""
+        if i.op is again.op is ops.getitem and i.result.shape != again.result.shape:
+            raise TraceError(
+                f"{where}indexing with a mask gives an array of shape {i.result.shape}, and {again.result.shape} for "
+                "other data: keep the shape with where(mask, x, 0), whose sum is the same, or multiply by the mask"
+            )
         raise TraceError(
-            f"the step does something else, or with another number, for other data (first at {i.result.name} = "
+            f"{where}the step does something else, or with another number, for other data (first at {i.result.name} = "
             f"{i.op.name}(...)): an `if` on values, or a number taken out of .data. Choose element by element with "
             "where(condition, a, b), and compute with tensors all the way"
         )

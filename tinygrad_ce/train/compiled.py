@@ -3,24 +3,49 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_ce.backward import no_grad
 from tinygrad_ce.core import Array, Tensor
+from tinygrad_ce.nn import Module
 from tinygrad_ce.source_lines import warn
 from tinygrad_ce.train.built_in import CheckParameters, CheckStep, UndoBatch
 from tinygrad_ce.train.callbacks import BATCH_EVENTS, BuiltIn, Callback, overrides
 from tinygrad_ce.train.loop import Loop, one_step, run
 
 if TYPE_CHECKING:
-    from tinygrad_ce.program.epochs import Epochs, Steps
+    from tinygrad_ce.program.epochs import BatchProgram, Epochs, Steps
 
-MIN_STEPS_TO_COMPILE = 30_000  # from here on, the seconds of compiling are less than what they save
-MIN_STEPS_TO_RETRACE = 50  # in an epoch: in fewer, looking again for what callbacks changed takes longer than it saves
+# Seconds that compile="auto" goes by, as `python -m benchmarks auto` measures them. They are constants, and nothing is
+# measured when a fit begins: both ways differ in the last bits, and the same call must give the same ones.
+SECONDS = {
+    "saved by a step": 20e-6,
+    "saved by a step for each module": 6e-6,
+    "saved by a step for each parameter": 4e-6,
+    "saved by a step for each weight": 0.7e-9,
+    "compiling": 1.6,
+    "compiling for each module": 0.05,
+    "compiling for each parameter": 0.07,
+    "looking in each epoch for what callbacks have changed": 0.5e-3,
+}
+
+
+def seconds_saved(model: Module, epochs: int, steps: int, has_callbacks: bool) -> float:
+    """The seconds that compiled epochs are expected to save, less those of compiling with an empty cache.
+
+    steps: in an epoch. has_callbacks: whether a user's callbacks are called after each epoch.
+    """
+    parameters = model.parameters()
+    counts = {"module": sum(1 for _ in model.modules()), "parameter": len(parameters)}
+    counts["weight"] = sum(parameter.size for parameter in parameters)
+    each = {name: SECONDS[f"saved by a step for each {name}"] * count for name, count in counts.items()}
+    saved = steps * (SECONDS["saved by a step"] + sum(each.values()))
+    if has_callbacks:
+        saved -= SECONDS["looking in each epoch for what callbacks have changed"]
+    compiling = [SECONDS[f"compiling for each {name}"] * counts[name] for name in ("module", "parameter")]
+    return epochs * saved - SECONDS["compiling"] - sum(compiling)
 
 
 def compiled_epochs(
@@ -39,7 +64,7 @@ def compiled_epochs(
     except (RuntimeError, TypeError, ValueError, IndexError) as error:
         warn(f"this training runs step by step, because the step cannot be compiled: {_first_line(error)}")
         return None
-    if not _loss_accepts_targets(loop, epochs, y):
+    if not _accepts_all_rows(epochs):
         return None
     if compile == "auto":
         steps = per_epoch * len(loop.epochs)
@@ -48,7 +73,7 @@ def compiled_epochs(
 
 
 def _is_worth_it(loop: Loop, compile: bool | str, per_epoch: int) -> bool:
-    """Whether to compile: what was asked for, but that callbacks may need each batch, and "auto" counts the steps."""
+    """Whether to compile: what was asked for, but that callbacks may need each batch; "auto" weighs the seconds."""
     if compile is False:
         return False
     between_steps = batch_event_of_user(loop.callbacks)
@@ -60,9 +85,7 @@ def _is_worth_it(loop: Loop, compile: bool | str, per_epoch: int) -> bool:
             )
         return not between_steps
     has_users = any(not isinstance(callback, BuiltIn) for callback in loop.callbacks)
-    if between_steps or (has_users and per_epoch < MIN_STEPS_TO_RETRACE):
-        return False
-    if per_epoch * len(loop.epochs) < MIN_STEPS_TO_COMPILE:
+    if between_steps or seconds_saved(loop.model, len(loop.epochs), per_epoch, has_users) <= 0:
         return False
     from tinygrad_ce.program.epochs import can_compile  # not before it is needed
 
@@ -80,13 +103,15 @@ def batch_event_of_user(callbacks: Sequence[Callback]) -> str | None:
 
 def _epochs(loop: Loop, X: Array, y: Array, batch_size: int, generator: np.random.Generator, per_epoch: int) -> Epochs:
     from tinygrad_ce.program import CannotLower
-    from tinygrad_ce.program.epochs import Epochs, can_compile
+    from tinygrad_ce.program.epochs import Epochs, TrainingPrograms, can_compile
 
     if not can_compile():
         raise CannotLower("Numba is not there")
     traced: list[Callback] = [c for c in loop.callbacks if isinstance(c, BuiltIn) and c.traced]
     checks: list[Callback] = [c for c in loop.callbacks if isinstance(c, (UndoBatch, CheckStep))]
     at_end: list[Callback] = [c for c in loop.callbacks if isinstance(c, CheckParameters)]
+
+    programs = loop.trainer.programs = loop.trainer.programs or TrainingPrograms()
 
     def traced_step(X: Any, y: Any) -> tuple[Tensor, Any]:
         return one_step(loop.trainer, X, y, traced)
@@ -96,24 +121,23 @@ def _epochs(loop: Loop, X: Array, y: Array, batch_size: int, generator: np.rando
         callbacks = [*checks, *traced, *(at_end if batch == per_epoch else [])]
         return one_step(loop.trainer, X, y, callbacks, epoch, batch)
 
-    return Epochs(traced_step, X, y, batch_size, generator, eager_step, models=[loop.model])
+    def program_for(rows: int) -> BatchProgram:
+        trainer, options = loop.trainer, [(type(callback), repr(vars(callback))) for callback in traced]
+        parts = trainer.model, trainer.loss, trainer.optimizer
+        return programs.program(traced_step, *parts, (X[:rows], y[:rows]), *options)
+
+    return Epochs(program_for, X, y, batch_size, generator, eager_step)
 
 
-def _loss_accepts_targets(loop: Loop, epochs: Epochs, y: Array) -> bool:
-    """Whether the loss takes all targets. Compiled loops do not look; the eager loop will say what is wrong."""
+def _accepts_all_rows(epochs: Epochs) -> bool:
+    """Whether the step takes all rows. Compiled loops do not look; the eager loop will say what is wrong."""
     from tinygrad_ce.program.evaluate import check
 
     program = epochs.whole.compiled.program
-    predictions = list(program.outputs.values())[1].example
-    if predictions.ndim == 0 or len(predictions) != epochs.batch:
-        return True
-    with no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            check(program, dict(zip(program.arguments, epochs.data, strict=True)))
-            loop.trainer.loss(Tensor(np.resize(predictions, (len(y), *predictions.shape[1:]))), y)
-        except (ValueError, TypeError, IndexError):
-            return False
+    try:
+        check(program, dict(zip(program.arguments, epochs.data, strict=True)))
+    except (ValueError, TypeError, IndexError):
+        return False
     return True
 
 
@@ -129,19 +153,19 @@ def run_compiled(loop: Loop, epochs: Epochs, watched: bool) -> None:
             if loop.stopped:
                 return
             loop.model.train()
-            if may_change and loop.epoch and not _renewed(loop, epochs):
+            if may_change and loop.epoch and not _found_programs(loop, epochs):
                 loop.epochs = range(loop.epoch + 1, loop.epochs.stop)
                 run(loop)
                 return
             _run_epochs(loop, epochs, together, watched)
     finally:
-        epochs.put_back()
+        epochs.store_state()
 
 
-def _renewed(loop: Loop, epochs: Epochs) -> bool:
-    """Trace again what callbacks may have changed; False, after a warning, if it cannot be compiled any more."""
+def _found_programs(loop: Loop, epochs: Epochs) -> bool:
+    """Look whether callbacks have changed the step; False, after a warning, if it cannot be compiled any more."""
     try:
-        epochs.renew()
+        epochs.find_programs()
     except RuntimeError as error:
         warn(f"from epoch {loop.epoch + 1} on, this training runs step by step: {_first_line(error)}")
         return False
@@ -162,7 +186,7 @@ def _run_epochs(loop: Loop, epochs: Epochs, count: int, watched: bool) -> None:
             loop.batch += len(steps.losses)
             if loop.batch == per_epoch:
                 if watched:
-                    epochs.put_back()
+                    epochs.store_state()
                 loop.call("after_epoch")
                 loop.batch = 0
             if loop.stopped:

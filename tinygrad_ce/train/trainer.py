@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -60,6 +60,9 @@ from tinygrad_ce.train.metrics import (
 )
 from tinygrad_ce.views import plots
 
+if TYPE_CHECKING:
+    from tinygrad_ce.program.epochs import TrainingPrograms
+
 AnyCallback = Callback | PlainCallback
 
 
@@ -75,6 +78,7 @@ class Trainer:
         check_trainer(model, loss, optimizer)
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self.task = infer_task(loss)
+        self.programs: TrainingPrograms | None = None  # what a compiled fit leaves here for the next one
 
     def fit(
         self,
@@ -101,9 +105,11 @@ class Trainer:
         the trainer and the epoch's figures, or objects of a class of your own (`tg.train.Callback`), with events at
         seven places of the loop; one that returns True ends the training.
         compile: whether whole epochs become one compiled function: True, False, or "auto": if there are so many steps
-        that they repay the seconds of compiling, which it then says in one line. Parameters and figures are the same,
-        to rounding. What cannot be compiled runs step by step, after a warning that says why; so do callbacks with
-        batch events, for which "auto" stays step by step.
+        that they repay the seconds of compiling, which it then says in one line. It counts steps, modules and weights
+        and measures nothing (`train.compiled.seconds_saved`), so that the same call gives the same bits. Parameters and
+        figures of both ways are the same, to rounding. What was compiled stays for the trainer's next fit. What cannot
+        be compiled runs step by step, after a warning that says why; so do callbacks with batch events, for which
+        "auto" stays step by step.
         progress: a bar in the terminal.
         seed: of the order of the batches and of dropout; the same seed gives the same parameters, bit for bit.
         Ctrl-C ends after the current batch (compiled, after a tenth of a second at most) and keeps what was learnt;
