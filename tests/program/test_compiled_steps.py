@@ -73,37 +73,9 @@ def test_the_loops_of_every_primitive_give_its_gradients(name):
     assert lowered or name in NEVER_IN_LOOPS
 
 
-# ---- steps of a training, in four ways
+# ---- steps of a training, in several forms
 
 rng = np.random.default_rng(5)
-
-
-@ways
-@pytest.mark.parametrize("name", TRAININGS)
-def test_twenty_steps_learn_what_eager_ones_do(name, way):
-    assert_same_training(way, TRAININGS[name])
-
-
-@ways
-@pytest.mark.parametrize("name", TRAININGS)
-def test_steps_in_float32_stay_there(name, way):
-    assert_same_training(way, TRAININGS[name], np.float32, steps=4)
-
-
-COMPILED = [
-    ("tanh", np.float64),
-    ("adam", np.float32),
-    ("all at once", np.float64),
-    ("embedding", np.float64),
-    ("soft targets, weighted", np.float32),
-    ("sigmoid bce, positives count more", np.float64),
-    ("many classes", np.float32),
-]
-
-
-@pytest.mark.parametrize(("name", "dtype"), COMPILED)
-def test_compiled_steps_learn_what_eager_ones_do(name, dtype):
-    assert_same_training(by_numba, TRAININGS[name], dtype)
 
 
 @ways

@@ -62,6 +62,10 @@ def acted_out(last_first):
 
 @pytest.fixture
 def small_is_worth_it(monkeypatch):
+    share_small_steps(monkeypatch)
+
+
+def share_small_steps(monkeypatch):
     """The smallest steps are shared, and the shortest sums are cut."""
     monkeypatch.setattr(lowered, "_lowered", {})
     monkeypatch.setattr(lowering, "MIN_SHARED_WORK", 0)
@@ -85,35 +89,30 @@ def learn(training, steps, threads):
 
 
 @pytest.mark.usefixtures("small_is_worth_it")
-@pytest.mark.parametrize("name", TRAININGS)
-def test_any_number_of_threads_in_any_order_gives_the_same_bits(name, monkeypatch):
-    assert_the_same_bits(TRAININGS[name], monkeypatch)
-
-
-@pytest.mark.usefixtures("small_is_worth_it")
 @pytest.mark.parametrize("rows", [1, 3])
 def test_a_batch_of_fewer_rows_than_are_shared(rows, monkeypatch):
     monkeypatch.setattr(sharing, "MIN_ROWS", 4)
     monkeypatch.setattr(lowering, "MIN_SPLIT_TERMS", 100)  # the batch is gathered by rows, not in halves
     case = TRAININGS["tanh"]
-    assert_the_same_bits(case._replace(x=case.x[:, :rows], y=case.y[:, :rows]), monkeypatch)
+    case = case._replace(x=case.x[:, :rows], y=case.y[:, :rows])
+    assert_threads_agree(lambda: Training(case), 4, monkeypatch)
 
 
-def assert_the_same_bits(case, monkeypatch):
-    """One thread, and two and three in either order, learn the same, which is what the eager training learns."""
+def assert_threads_agree(new_training, steps, monkeypatch):
+    """One, two and three threads, whoever is first: the same bits, and what eager steps learn."""
     monkeypatch.setattr(run.code_cache, "function_of", as_generator)
     monkeypatch.setattr(run.code_cache, "seal", lambda name: None)
     found = []
     for threads, last_first in ((1, False), (2, False), (2, True), (3, False), (3, True)):
         monkeypatch.setattr(run, "in_step", acted_out(last_first))
         with np.errstate(all="ignore"):
-            found.append(learn(Training(case), 4, threads))
+            found.append(learn(new_training(), steps, threads))
     for other in found[1:]:
         assert other.keys() == found[0].keys()
         for key, array in found[0].items():
             np.testing.assert_array_equal(other[key], array, err_msg=key)
-    reference = Training(case)
-    losses = np.concatenate([np.ravel(answers[0]) for answers in eager(reference, 4)])
+    reference = new_training()
+    losses = np.concatenate([np.ravel(answers[0]) for answers in eager(reference, steps)])
     assert_close(found[0]["losses"], losses, 1e-9)
     for key, array in reference.learnt().items():
         assert_close(found[0][key], array, 1e-9)

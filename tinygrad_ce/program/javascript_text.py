@@ -124,16 +124,16 @@ def stored_directly(statements: Sequence[ast.stmt], seen: Counter[str]) -> list[
 class Alike:
     """Loops that differ in nothing but their arrays and lengths: they become calls of one function."""
 
-    def __init__(self, variables: set[str]) -> None:
+    def __init__(self, variables: set[str], of_stages: set[str]) -> None:
         self.variables = variables  # arrays, and numbers of the step
+        self.of_stages = of_stages  # the locals of the stages, and of their loops
         self.count: Counter[str] = Counter()
         self.names: dict[str, str] = {}
         self.functions: list[str] = []  # the lines of those that are called
 
     def form(self, lines: Sequence[str]) -> tuple[str, dict[str, str]]:
         """A loop with letters for what differs, and what they stand for."""
-        inner = {found[1]: "" for line in lines if (found := re.match(r" *(?:const|let) (\w+) =", line))}
-        inner = {name: f"v{k + 1}" for k, name in enumerate(inner)}
+        inner = {name: f"v{k + 1}" for k, name in enumerate(self.inner(lines))}
         letters: dict[str, str] = {}
 
         def letter(found: re.Match[str]) -> str:
@@ -146,10 +146,15 @@ class Alike:
 
         return VARYING.sub(letter, "\n".join(lines)), letters
 
+    def inner(self, lines: Sequence[str]) -> dict[str, None]:
+        """The locals of a loop."""
+        return {found[1]: None for line in lines if (found := re.match(r" *(?:const|let) (\w+) =", line))}
+
     def lines(self, lines: Sequence[str]) -> Sequence[str]:
-        """The loop as it is written in its stage."""
+        """The loop as it is written in its stage: where it stands if it needs a local of its stage."""
         form, letters = self.form(lines)
-        if self.count[form] < 2 or len(lines) < 3:
+        outer = self.of_stages - {*self.inner(lines)}
+        if self.count[form] < 2 or len(lines) < 3 or outer & {*re.findall(r"\w+", " ".join(lines))}:
             return lines
         if form not in self.names:
             self.names[form] = f"$loop{len(self.names) + 1}"
@@ -165,7 +170,7 @@ def module(plan: Lowered) -> str:
     translate = Translator(plan)
     translate.constants, formulas, stages = stages_of(plan)
     translate.learn([s for loops in stages.values() for s in loops])
-    alike = Alike({translate.name(name) for name in (*translate.buffers, *formulas)})
+    alike = Alike({translate.name(name) for name in (*translate.buffers, *formulas)}, translate.declared)
     translated = {
         stage: [translate.statement(part, "  ") for s in loops for part in independent(s)]
         for stage, loops in stages.items()
