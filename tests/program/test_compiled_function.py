@@ -1,7 +1,10 @@
 """The compiled function itself, and what has no loops."""
 
 import ast
+import os
 import re
+import signal
+import threading
 from functools import partial
 
 import numpy as np
@@ -267,6 +270,31 @@ def test_other_shapes_are_compiled_anew():
     assert len(step.programs) == 3
     for name, array in theirs.learnt().items():
         assert_close(ours.learnt()[name], array, 1e-9)
+
+
+@jitted
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_fork_while_another_thread_is_inside_of_the_step():
+    step = tg.compile(lambda x: (x * x).sum())
+    step(np.ones(3))
+    inside, ended = threading.Event(), threading.Event()
+
+    def hold():
+        with step.alone:
+            inside.set()
+            ended.wait()
+
+    other = threading.Thread(target=hold)
+    other.start()
+    inside.wait()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(60)
+        os._exit(0 if step(np.ones(3)) == 3 else 1)
+    ended.set()
+    other.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_only_what_can_be_called_is_compiled():

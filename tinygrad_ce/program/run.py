@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import builtins
+import os
 from collections.abc import Callable
 from inspect import signature
 from threading import RLock
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 
@@ -204,6 +206,7 @@ class CompiledStep(ProgramCache):
         self.step = step
         self.alone = RLock()  # its memory and the models are those of one call at a time
         self.changes = 0  # of the step's settings, each of which compiles it anew
+        _steps.add(self)
 
     def __call__(self, *arrays: Any, **named: Any) -> Any:
         if named:
@@ -240,6 +243,19 @@ class CompiledStep(ProgramCache):
         except (CannotLower, ImportError) as error:
             warn(f"this step runs as NumPy, because it cannot be compiled: {error}")
             return program
+
+
+_steps: WeakSet[CompiledStep] = WeakSet()
+
+
+def _renew_locks() -> None:
+    """In the child of a fork nobody gives back what another thread of its parent held."""
+    for step in _steps:
+        step.alone = RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_locks)
 
 
 def compile(step: Callable[..., Any]) -> CompiledStep:
