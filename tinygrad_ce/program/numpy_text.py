@@ -8,9 +8,6 @@ What the engine computes with more digits than a textbook is printed in the form
 from __future__ import annotations
 
 import ast
-import builtins
-import itertools
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
@@ -32,7 +29,8 @@ from tinygrad_ce.program.inlining import (
     single_expression,
     substituted,
 )
-from tinygrad_ce.program.ir import Function, Instruction, Named, Value
+from tinygrad_ce.program.ir import Function, Instruction, Named, Value, uses
+from tinygrad_ce.program.names import Names
 from tinygrad_ce.program.outlined import Call, Update, outline_updates
 from tinygrad_ce.program.passes import left_to_broadcasting, simplified
 
@@ -58,8 +56,7 @@ def as_numpy(program: Function, exact: bool = False) -> str:
             for line in (*text.splitlines(), "", "")
         ),
     ]
-    answers = [*program.outputs.values(), *program.updates.values()]
-    answer = ", ".join(ast.unparse(writer.node(value, of_its_dtype=True)) for value in answers)
+    answer = ", ".join(ast.unparse(writer.node(value, of_its_dtype=True)) for value in program.answers)
     return "\n".join([*head, f"def step({arguments}):", *_prepared(program), *lines, f"    return {answer}".rstrip()])
 
 
@@ -68,14 +65,13 @@ def lines_of(program: Function) -> dict[Instruction, str]:
     program = outline_updates(program)
     writer = _Text(program, exact=True)
     writer.lines()
-    reader = {x: i for i in program.instructions for x in i.inputs if isinstance(x, Value)}
     lines: dict[Instruction, str] = {}
     for i in reversed(program.instructions):
         if isinstance(i, Call):
             lines |= dict.fromkeys([i, *i.group], writer.call(i))
             continue
-        folded = i.result in writer.folded
-        lines[i] = lines[reader[i.result]] if folded else writer.written[i.result]
+        readers = writer.uses[i.result] if i.result in writer.folded else ()
+        lines[i] = lines[program.instructions[readers[-1]]] if readers else writer.written[i.result]
     return lines
 
 
@@ -100,12 +96,11 @@ class _Text:
         self.imports: set[str] = set()
         self.folded: dict[Value, ast.expr] = {}
         self.written: dict[Value, str] = {}
-        self.uses = Counter(x for i in program.instructions for x in i.inputs if isinstance(x, Value))
-        self.answers = {*program.outputs.values(), *program.updates.values()}
-        self.uses.update(self.answers)
+        self.uses = uses(program.instructions)
+        self.answers = {*program.answers}
         values = [*program.inputs, *(i.result for i in program.instructions)]
         self.names = {x: x.name for x in values if not x.name.startswith("_")}
-        self.taken = {*self.names.values(), *program.numbers, *REGISTRY, "np", "step", *dir(builtins)}
+        self.allocator = Names("np", "step", *REGISTRY, *program.numbers, *self.names.values())
         self.rows: list[tuple[str, str, str]] = []  # lines, their shapes, and what their forms give up
         self.known: dict[str, str] = {}  # by an expression, the name of its value
         self.assigned = {x.name for x in program.inputs}
@@ -166,16 +161,9 @@ class _Text:
         """
         text = ast.unparse(expression)
         if own or text not in self.known:
-            name = result or self.free(name)
+            name = result or self.allocator.free(name, link="")
             self.write(name, expression, example)
         return ast.Name(name if own and self.known.pop(text) else self.known[text])
-
-    def free(self, name: str) -> str:
-        """This name, or with the first number behind it that makes it a new one."""
-        numbered = (f"{name.rstrip('0123456789')}{n}" for n in itertools.count(2))
-        name = next(x for x in itertools.chain([name], numbered) if x not in self.taken)
-        self.taken.add(name)
-        return name
 
     def call(self, call: Call) -> str:
         """The line that calls the function for an optimizer's update, which is put above the step."""
@@ -199,12 +187,12 @@ class _Text:
     def named(self, value: Value) -> str:
         """The name of a value; a step on the way has none of its own."""
         if value not in self.names:
-            self.names[value] = self.free("t1") if value.name.startswith("_") else value.name
+            self.names[value] = self.allocator.free("t1", link="") if value.name.startswith("_") else value.name
         return self.names[value]
 
     def can_fold(self, i: Instruction, expression: ast.expr) -> bool:
         """Whether this is a step on the way inside a rule, short enough to stand inside the next line."""
-        passing = i.result.name.startswith("_") and self.uses[i.result] == 1
+        passing = i.result.name.startswith("_") and len(self.uses[i.result]) == 1
         return passing and i.result not in self.answers and len(ast.unparse(expression)) < WIDEST // 2
 
     def node(self, value: Any, of_its_dtype: bool = False) -> ast.expr:

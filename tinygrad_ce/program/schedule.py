@@ -6,7 +6,6 @@ make what they add; matrix products, losses and results are kept. Every buffer i
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 
 from tinygrad_ce.program.abstract import CannotLower, Node, in_order
@@ -39,20 +38,19 @@ def schedule(function: Function, batched: bool = False) -> tuple[Schedule, list[
 
 def materialized(nodes: Nodes) -> set[Node]:
     """The nodes that get a buffer."""
-    ordered = nodes.in_order()
-    readers = Counter(x for node in ordered for x in nodes_in(node.inputs))
+    ordered, uses = nodes.in_order(), nodes.uses()
     kept = nodes.answers() | {x for node in ordered for x in _read_from_memory(node)}
     kept |= {node for node in ordered if node.kind in MATERIALIZED_KINDS}
     repeated = {node.inputs[0] for node in ordered if node.kind == "view" and node.size > node.inputs[0].size}
     # What is compared is computed once: computed again, with other instructions around it, its last bit may differ.
     compared = {x for node in ordered if _compares(node) for x in nodes_in(node.inputs)}
     compared |= {x.inputs[0] for x in compared if x.kind == "view"}
-    kept |= {x for x in compared if x.kind == "map" and readers[x] > 1}
+    kept |= {x for x in compared if x.kind == "map" and uses[x] > 1}
     cost: dict[Node, int] = {}
     for node in ordered:
         own = COST.get(node.detail, 1) if node.kind == "map" else int(node.kind == "gather")
         cost[node] = own + sum(0 if x in kept else cost[x] for x in nodes_in(node.inputs))
-        often = (readers[node] > 1 and cost[node] >= RECOMPUTE_BELOW) or (node in repeated and cost[node] > 1)
+        often = (uses[node] > 1 and cost[node] >= RECOMPUTE_BELOW) or (node in repeated and cost[node] > 1)
         if node.kind in ("map", "gather") and (often or cost[node] > MAX_EXPRESSION_COST):
             kept.add(node)
     kept |= {node for node in ordered if node.kind in ("input", "reshape", "constant")}
