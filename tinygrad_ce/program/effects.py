@@ -50,15 +50,8 @@ def models_of(step: Any) -> list[Module]:
     return found
 
 
-GIVING_NUMBERS = {
-    "data",
-    "grad",
-    "numpy",
-    "arrays",
-    "state",
-    "predict",
-    "deepcopy",
-}  # attributes that are arrays of numbers
+# Attributes that are arrays of numbers.
+GIVING_NUMBERS = {"data", "grad", "numpy", "arrays", "state", "predict", "deepcopy"}
 
 
 def computes_outside(step: Callable[..., Any]) -> bool:
@@ -171,7 +164,8 @@ def unchanged(modules: Sequence[Module]) -> Iterator[None]:
 
     A model that counts its calls, or draws random numbers of its own, is no program.
     """
-    state, before = _numpys_state(), [(module, _plain_attributes(module)) for module in modules]
+    state: Any = np.random.get_state()
+    before = [(module, _plain_attributes(module)) for module in modules]
     changed = []
     try:
         yield
@@ -180,7 +174,8 @@ def unchanged(modules: Sequence[Module]) -> Iterator[None]:
             if not _alike(vars(module).get(name), value):
                 changed.append(f"{name} of {module!r:.60}")
                 object.__setattr__(module, name, value)
-        if any(not np.array_equal(a, b) for a, b in zip(_numpys_state(), state, strict=True)):
+        now: Any = np.random.get_state()
+        if any(not np.array_equal(a, b) for a, b in zip(now, state, strict=True)):
             changed.append("NumPy's random generator")
             np.random.set_state(state)
     if changed:
@@ -190,22 +185,16 @@ def unchanged(modules: Sequence[Module]) -> Iterator[None]:
         )
 
 
-def _numpys_state() -> Any:
-    return np.random.get_state()
-
-
 def _plain_attributes(module: Module) -> dict[str, Any]:
     """Copies of what is neither a tensor nor a module nor an array."""
-    kinds = (int, float, str, bool, type(None), np.random.Generator, list, dict)
-    plain = {name: value for name, value in vars(module).items() if type(value) in kinds}
-    return {name: deepcopy(value) for name, value in plain.items() if _is_plain(value)}
+    return {name: deepcopy(value) for name, value in vars(module).items() if _is_plain(value)}
 
 
 def _is_plain(value: Any) -> bool:
-    if isinstance(value, (list, dict)):
-        inner = value.values() if isinstance(value, dict) else value
-        return all(isinstance(x, (int, float, str, bool, type(None))) for x in inner)
-    return True
+    kinds = (int, float, str, bool, type(None))
+    if type(value) in (list, dict):
+        return all(isinstance(x, kinds) for x in (value.values() if type(value) is dict else value))
+    return type(value) in (*kinds, np.random.Generator)
 
 
 def _alike(a: Any, b: Any) -> bool:

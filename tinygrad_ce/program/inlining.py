@@ -103,6 +103,11 @@ class _Substituted(ast.NodeTransformer):
     def __init__(self, names: Mapping[str, ast.expr]) -> None:
         self.names = names
 
+    def of(self, expression: ast.expr) -> ast.expr:
+        """A copy of this expression with the others in it."""
+        found: ast.expr = self.visit(ast.parse(ast.unparse(expression), mode="eval").body)
+        return found
+
     def visit_Name(self, node: ast.Name) -> ast.expr:
         return self.names.get(node.id, node)
 
@@ -163,11 +168,6 @@ def calls_private(expression: ast.expr) -> bool:
     return any(isinstance(called, ast.Name) and called.id.startswith("_") for called in calls)
 
 
-def copied(node: ast.expr) -> ast.expr:
-    """A copy, which may be changed."""
-    return ast.parse(ast.unparse(node), mode="eval").body
-
-
 def returned_locals(function: Any) -> set[str]:
     """The locals that a function returns as they are."""
     returns = (node.value for node in ast.walk(parsed(function)) if isinstance(node, ast.Return))
@@ -190,14 +190,14 @@ def _bound(function: Callable[..., Any], call: ast.Call, of: Callable[[ast.expr]
 
 def substituted(expression: ast.expr, names: Mapping[str, ast.expr]) -> ast.expr:
     """An expression with other expressions in place of some names."""
-    found: ast.expr = _Substituted(names).visit(copied(expression))
-    return found
+    return _Substituted(names).of(expression)
 
 
 class Writer(Protocol):
     """What writes the lines of a program."""
 
-    imports: set[str]
+    def import_module(self, name: str) -> None:
+        """Import a module above the step."""
 
     def row(self, text: str) -> None:
         """Write a line."""
@@ -209,26 +209,13 @@ class Writer(Protocol):
         """Say behind the next line what this form gives up."""
 
 
-def inlined(
-    function: Callable[..., Any],
-    names: Mapping[str, ast.expr],
-    values: Mapping[str, Any],
-    writer: Writer | None = None,
-    result: str | None = None,
-) -> ast.expr:
-    """What a function returns, as an expression of a program.
-
-    names and values: what its arguments are called there, and what they were. writer: writes its assignments as lines;
-    if None, they are put in place. result: what a local is called that the function returns.
-    """
-    return _Inlined(function, names, values, writer, result).answer()
-
-
-class _Inlined(_Substituted):
+class Inlined(_Substituted):
     """The body of a textbook form, with the names of a program in place of its arguments.
 
     It is run on the examples of the program at the same time: so it is known which way each `if` goes, what is a
-    number of Python and which shapes there are. writer: writes assignments as lines; None: they are put in place.
+    number of Python and which shapes there are.
+    names and values: what its arguments are called in the program, and what they were. writer: writes its assignments
+    as lines; if None, they are put in place. result: what a local is called that the function returns.
     """
 
     def __init__(
@@ -244,7 +231,7 @@ class _Inlined(_Substituted):
         static = {name: literal(value) for name, value in values.items() if name not in names}
         self.function, self.names, self.values, self.writer = function, {**static, **names}, dict(values), writer
         self.body = parsed(function).body
-        self.result = result  # what the local that is returned is called
+        self.result = result
         self.returned = returned_locals(function)
         changes = [s for s in ast.walk(parsed(function)) if isinstance(s, (ast.Assign, ast.Expr))]
         self.in_place = not all(isinstance(s, ast.Assign) and isinstance(s.targets[0], ast.Name) for s in changes)
@@ -264,7 +251,7 @@ class _Inlined(_Substituted):
                 answer = self.block(s.body if self.value(s.test) else s.orelse)
             elif isinstance(s, ast.Return):
                 assert s.value is not None
-                answer = self.inlined(s.value)
+                answer = self.of(s.value)
             elif isinstance(s, ast.Assign) and isinstance(s.targets[0], ast.Name):
                 self.assign(s.targets[0].id, s.value)
             else:  # it writes into an array
@@ -286,16 +273,12 @@ class _Inlined(_Substituted):
         elif _is_static(value):
             found = literal(value)
         else:
-            found = self.inlined(expression)
+            found = self.of(expression)
         if self.writer is not None and not isinstance(found, (ast.Name, ast.Constant)):
             found = self.writer.written_out(
                 name, found, value, self.result if name in self.returned else None, self.in_place
             )
         self.names[name] = found
-
-    def inlined(self, expression: ast.expr) -> ast.expr:
-        found: ast.expr = self.visit(copied(expression))
-        return found
 
     def value(self, expression: ast.expr) -> Any:
         """What an expression is on the examples."""
@@ -330,13 +313,13 @@ class _Inlined(_Substituted):
             return literal(value)
         if not isinstance(called, FunctionType):
             if "math." in ast.unparse(node) and self.writer is not None:
-                self.writer.imports.add("import math")
+                self.writer.import_module("math")
             return super().visit_Call(node)
         if self.writer is None and called in textbook.CALLED:
             node.keywords = [k for k in node.keywords if k.arg != "dtype"]
             return super().visit_Call(node)
         values = _bound(called, node, self.value)
-        return _Inlined(called, _bound(called, node, self.visit), values, self.writer).answer()
+        return Inlined(called, _bound(called, node, self.visit), values, self.writer).answer()
 
     def index(self, filled: ast.Call) -> ast.expr:
         """An index as one writes it."""

@@ -11,8 +11,7 @@ import numpy as np
 
 from tinygrad_ce.program.abstract import CannotLower, Node, through
 from tinygrad_ce.program.ir import Number
-from tinygrad_ce.program.numpy_functions import OF_MATH
-from tinygrad_ce.program.schedule import COMPARING
+from tinygrad_ce.program.numpy_functions import COMPARING, OF_MATH
 from tinygrad_ce.program.statements import Buffer, Index, Loop, Statement, identity, read_by_reduction
 
 if TYPE_CHECKING:
@@ -43,9 +42,6 @@ SIMPLE = {
     "log1p": "log1p_of({})",
     "exp": "exp_any({})",
 }
-CALLED = {"sign", "expm1", "log", "sin", "cos", "tan", "arctan", "sinh", "cosh", "floor", "ceil", "log2", "log10"}
-CALLED |= {"exp2", "arctan2", "hypot", "isfinite", "isinf", "rint", "trunc", "arcsin"}
-CALLED |= {"arccos", "arcsinh", "arccosh", "arctanh", "cbrt", "logaddexp", "logical_xor"}
 WRAPPING = {"add", "subtract", "multiply", "negative", "square", "absolute", "power", "floor_divide"}
 LOGICAL = {"logical_and": "&", "logical_or": "|", "bitwise_and": "&", "bitwise_or": "|"}
 KERNELS_IN_EXPRESSIONS = ("tanh_of", "log1p_of", "exp_any")
@@ -274,18 +270,14 @@ class NestText:
             return self.whole(name, given, computing)
         if name in ("maximum", "minimum"):
             return self.larger(name, given, computing)
-        if name in SIMPLE and (computing.kind == "f" or name not in ("tanh", "log1p", "exp", "sqrt")):
+        if name in SIMPLE:
             template = SIMPLE[name]
             if template.count("{0}") > 1:
                 given = [self.local(given[0])]
             self.text.imports |= {name for name in KERNELS_IN_EXPRESSIONS if f"{name}(" in template}
             text = template.format(*(_inside(g) for g in given))
             return text if "(" in template and not template.startswith("(") else f"({text})"
-        if name in OF_MATH:
-            return f"math.{name}({given[0]})"
-        if name in CALLED:
-            return f"np.{name}({', '.join(given)})"
-        raise CannotLower(f"np.{name} has no loops here")
+        return f"{'math' if name in OF_MATH else 'np'}.{name}({', '.join(given)})"
 
     def power(self, x: Node, given: list[str]) -> str:
         """A power: of small whole numbers as products."""

@@ -58,16 +58,9 @@ class FileText:
         body = [*self.batch_gathered(), *body, *self.by_first_thread(self.answers_copied())]
         fixed = [f"{name} = {text}" for text, name in self.literals.items()]
         given = [self.number_read(k) for k in range(len(self.numbers))]
-        answers = [f"{b.name}_all" for b in self.answers()]
-        inputs = (
-            [f"{b.name}_all" for b in self.plan.buffers if b.role in ("input", "random")] if self.plan.batched else []
-        )
-        names = [
-            *inputs,
-            *answers,
-            *(b.name for b in self.plan.buffers),
-            *(v.name for v in self.plan.views.values()),
-        ]
+        batch = [b for b in self.plan.buffers if self.plan.batched and b.role in ("input", "random")]
+        arrays = [f"{b.name}_all" for b in (*batch, *self.answers())]
+        names = [*arrays, *(b.name for b in self.plan.buffers), *(v.name for v in self.plan.views.values())]
         linked = self.kernels_linked()
         head = [
             '"""A training step as loops, written by tinygrad_ce. Every array is one row of numbers."""',
@@ -90,15 +83,7 @@ class FileText:
     def kernels_linked(self) -> list[str]:
         """The lines that make kernels of the losses functions which are called where they lie."""
         calls = [call for loop in self.loops for s in loop.statements for call in s.calls if call.function in LINKED]
-        dtypes = {
-            (
-                call.function,
-                call.arguments[0].buffer.dtype.name
-                if isinstance(call.arguments[0], View)
-                else call.arguments[0].dtype.name,
-            )
-            for call in calls
-        }
+        dtypes = {(call.function, call.arguments[0].dtype.name) for call in calls}
         if len(dtypes) > len({call.function for call in calls}):
             return []  # a name would stand for the kernels of two dtypes
         return [f'{name} = linked({name}, "{dtype}")' for name, dtype in sorted(dtypes)]

@@ -18,11 +18,11 @@ from tinygrad_ce import ops
 from tinygrad_ce.core import REGISTRY, Primitive
 from tinygrad_ce.program import textbook
 from tinygrad_ce.program.inlining import (
+    Inlined,
     asks_for_attribute,
     calls_private,
     globals_of,
     index_of,
-    inlined,
     literal,
     parsed,
     returned_locals,
@@ -141,6 +141,10 @@ class _Text:
         comment = f"# {np.shape(example)}" if isinstance(example, (np.ndarray, np.generic)) else ""
         self.row(f"{name} = {text}", comment)
 
+    def import_module(self, name: str) -> None:
+        """Import a module above the step."""
+        self.imports.add(f"import {name}")
+
     def note(self, form: str) -> None:
         """Say behind the next line what this form gives up, if no line has said it."""
         if form in textbook.LOSES and form not in self.noted:
@@ -210,7 +214,7 @@ class _Text:
             return number if self.exact else as_fraction(value.example[()])
         if not self.exact:
             filled, values = textbook.FORMS["broadcast_to"], {"x": value.example.flat[0].item(), "shape": value.shape}
-            return inlined(filled, {}, values | {"dtype": value.dtype}, self)
+            return Inlined(filled, {}, values | {"dtype": value.dtype}, self).answer()
         shape, dtype = literal(value.shape), literal(value.dtype)
         return ast.Call(ast.parse("np.full", mode="eval").body, [shape, number, dtype], [])
 
@@ -248,7 +252,7 @@ class _Text:
             if often and len(ast.unparse(names[name])) > SHORT:  # written once
                 names[name] = self.written_out("t1", names[name], x.example)
         values = _values(i.op, i.params, examples) | {"dtype": i.result.dtype}
-        return inlined(form, names, values, self, self.named(i.result) if returned_locals(form) else None)
+        return Inlined(form, names, values, self, self.named(i.result) if returned_locals(form) else None).answer()
 
     def argument(self, value: Any, name: str, body: ast.FunctionDef) -> ast.expr:
         """What stands for an argument: a number with a dtype where the body asks for `name.dtype` and the like."""
@@ -308,7 +312,7 @@ def textbook_form(op: Primitive, params: Mapping[str, Any], inputs: Sequence[Any
     if op.name not in textbook.SHOWN:
         return None
     names = {name: _shown(x) for name, x in zip(op.arguments, inputs, strict=True)}
-    return inlined(textbook.FORMS[op.name], names, _values(op, params, [_example(x) for x in inputs]))
+    return Inlined(textbook.FORMS[op.name], names, _values(op, params, [_example(x) for x in inputs])).answer()
 
 
 def textbook_rule(op: Primitive, params: Mapping[str, Any], g: Value, out: Value) -> ast.expr | None:
@@ -316,7 +320,7 @@ def textbook_rule(op: Primitive, params: Mapping[str, Any], g: Value, out: Value
     if op.name not in textbook.RULES:
         return None
     values = {"g": g.example, "out": out.example, **params}
-    return inlined(textbook.RULES[op.name], {"g": _shown(g), "out": _shown(out)}, values)
+    return Inlined(textbook.RULES[op.name], {"g": _shown(g), "out": _shown(out)}, values).answer()
 
 
 def _shown(x: Any) -> ast.expr:

@@ -12,16 +12,13 @@ from tinygrad_ce.program.abstract import CannotLower, Node, in_order
 from tinygrad_ce.program.fill import fill
 from tinygrad_ce.program.ir import Function
 from tinygrad_ce.program.lowering import Nodes, lowered_to_nodes, nodes_in
+from tinygrad_ce.program.numpy_functions import COMPARING, OF_MATH, TRANSCENDENTAL
 from tinygrad_ce.program.statements import Buffer, Loop, Schedule, Statement, identity, is_transposed
 
 MATERIALIZED_KINDS = {"reduce", "matmul", "scatter_add", "concatenate", "loss", "slope", "kernel"}
-COST = dict.fromkeys(("exp", "tanh", "log", "log1p", "expm1", "power", "sin", "cos", "tan", "sinh", "cosh", "exp2"), 10)
-COST |= dict.fromkeys(("log2", "log10", "cbrt", "hypot", "logaddexp", "erf", "erfc"), 10)
-COST |= dict.fromkeys((f"arc{name}" for name in ("sin", "cos", "tan", "tan2", "sinh", "cosh", "tanh")), 10)
-COST |= {"divide": 4, "sqrt": 4}
+COST = {**dict.fromkeys(TRANSCENDENTAL | OF_MATH, 10), "divide": 4, "sqrt": 4}  # of an element; all others cost 1
 MAX_EXPRESSION_COST = 100  # a longer expression would not be read, and Python would not parse it
 RECOMPUTE_BELOW = 8  # the cost of an element from which on it is rather read from memory twice than computed twice
-COMPARING = {"equal", "not_equal", "less", "less_equal", "greater", "greater_equal"}
 
 
 def schedule(function: Function, batched: bool = False) -> tuple[Schedule, list[Loop]]:

@@ -25,18 +25,23 @@ from tinygrad_ce.variable import Attribute, Variable
 
 
 class Tracer(Writer):
-    """The interpreter under which a step runs: it writes calls and effects down, and makes a program of them."""
+    """The interpreter under which a step runs: it writes calls and effects down, and makes a program of them.
 
-    def __init__(self, again: bool = False) -> None:
+    modules: those whose modes and fixed arrays the step may depend on. array_names: by their ids, what the arrays that
+    the step refers to are called. computes_outside: whether it may compute arrays from its data outside of tensors.
+    again: with other data, and other learning rates.
+    """
+
+    def __init__(
+        self, modules: Sequence[Module], array_names: dict[int, str], computes_outside: bool, again: bool = False
+    ) -> None:
         super().__init__()
-        self.again = again  # with other data, and other learning rates
+        self.modules, self.array_names, self.computes_outside = modules, array_names, computes_outside
+        self.again = again
         self.updates: dict[Value, Value] = {}
         self.numbers: dict[str, Callable[[int], Array]] = {}
         self.optimizers: dict[Optimizer, list[int]] = {}
-        self.modules: Sequence[Module] = ()
-        self.array_names: dict[int, str] = {}  # by their ids, what the arrays that the step refers to are called
         self.constants: dict[int, Tensor] = {}  # tensors for arrays that were not computed in the step, by their ids
-        self.computes_outside = False  # whether arrays may have been computed from the data outside of tensors
         self.looked: list[tuple[Value, Callable[[Array], Any]]] = []
         self.parameters: list[tuple[Tensor, Array]] = []  # with a copy of what they were
         self.visible: Sequence[Tensor] = ()  # parameters that the step refers to
@@ -205,7 +210,10 @@ class Tracer(Writer):
 
     def write(self, inner: Any, variable: Tensor, new: Any) -> None:
         """What a variable holds after the step."""
-        self.update(self.of(variable), new if isinstance(new, Tensor) else Tensor(new))
+        kept = self.of(variable)
+        if kept in self.updates:
+            raise TraceError(f"{kept.name} is updated twice in one step; trace a step with one update")
+        self.updates[kept] = self.of(new if isinstance(new, Tensor) else Tensor(new))
 
     def draw(self, inner: Any, sample: Callable[..., Array], shape: tuple[int, ...], dtype: np.dtype[Any]) -> Tensor:
         """Random numbers: new ones in each step."""
@@ -254,20 +262,13 @@ class Tracer(Writer):
             raise TraceError(f"{value.name} is used after it was updated: let the optimizer's step be the last line")
         return value
 
-    def update(self, kept: Value, new: Tensor) -> None:
-        """What a kept value is after the step."""
-        if kept in self.updates:
-            raise TraceError(f"{kept.name} is updated twice in one step; trace a step with one update")
-        self.updates[kept] = self.of(new)
-
     def clock(self, optimizer: Optimizer) -> _Clock:
         """The numbers that each step of an optimizer is given, from here to the end of its update."""
         if optimizer in self.optimizers:
             raise TraceError("an optimizer takes two steps in one; trace a step with one")
         rate = 0.75 * optimizer.lr if self.again else optimizer.lr
-        lr = Number(
-            rate, "lr", {"lr": self.free("lr")}
-        )  # in `again`, a number that does not remember how it was made is another one
+        # In `again`, a number that does not remember how it was made is another one.
+        lr = Number(rate, "lr", {"lr": self.free("lr")})
         self.numbers[lr.text] = optimizer.rates
         for memory in optimizer.memory:
             self.symbols |= {id(x): symbol for x, symbol in zip(memory, optimizer.symbols, strict=False)}

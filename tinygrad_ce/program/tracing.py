@@ -35,11 +35,9 @@ from tinygrad_ce.source_lines import tracking
 
 def trace_step(step: Callable[..., Any], *examples: Any, models: Sequence[Module] | None = None) -> Function:
     """What `tg.trace` wraps: the step as data. Arguments and errors are those of `tg.trace`."""
-    tracers = [Tracer(), *(Tracer(again=True) for _ in range(2))]
     modules = [m for model in (models_of(step) if models is None else models) for m in model.modules()]
-    names, outside = array_names(step), computes_outside(step)
-    for tracer in tracers:
-        tracer.modules, tracer.array_names, tracer.computes_outside = modules, names, outside
+    seen = modules, array_names(step), computes_outside(step)
+    tracers = [Tracer(*seen), *(Tracer(*seen, again=True) for _ in range(2))]
     try:
         with unchanged(modules):
             program = _traced(step, examples, tracers[0])
@@ -73,8 +71,7 @@ _WRITTEN = (
 )
 
 
-def _traced(step: Callable[..., Any], examples: Sequence[Any], tracer: Tracer | None = None) -> Function:
-    tracer = tracer or Tracer()
+def _traced(step: Callable[..., Any], examples: Sequence[Any], tracer: Tracer) -> Function:
     arguments = [tracer.example(x, name) for x, name in zip(examples, _names(step, len(examples)), strict=True)]
     parameters = tracer.visible = parameters_of(step)
     with recording(True), tracking(False), tracer.listening(), for_reading_only(parameters):
