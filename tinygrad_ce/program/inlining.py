@@ -115,9 +115,9 @@ class _Substituted(ast.NodeTransformer):
         arguments: list[ast.expr] = []
         for argument in node.args:
             starred = isinstance(argument, ast.Starred) and isinstance(argument.value, ast.Name)
-            given = self.names.get(argument.value.id) if starred else None  # type: ignore[attr-defined]
+            tuple_of = self.names.get(argument.value.id) if starred else None  # type: ignore[attr-defined]
             # What was put in is not looked through again: an input may be called as the argument is.
-            arguments += given.elts if isinstance(given, ast.Tuple) else [self.visit(argument)]
+            arguments += tuple_of.elts if isinstance(tuple_of, ast.Tuple) else [self.visit(argument)]
         node.func, node.args = self.visit(node.func), arguments
         for k in node.keywords:
             k.value = self.visit(k.value)
@@ -163,7 +163,7 @@ def asks_for_attribute(body: ast.FunctionDef, name: str) -> bool:
 
 
 def calls_private(expression: ast.expr) -> bool:
-    """Whether an expression is made of somebody's private functions: then its name says more."""
+    """Whether an expression calls private functions: then the name of the primitive says more."""
     calls = (node.func for node in ast.walk(expression) if isinstance(node, ast.Call))
     return any(isinstance(called, ast.Name) and called.id.startswith("_") for called in calls)
 

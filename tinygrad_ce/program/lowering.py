@@ -83,7 +83,7 @@ def lowered_to_nodes(function: Function, batched: bool = False) -> Nodes:
         nodes.by_value[x] = Node("input", x.shape, x.dtype, detail=x)
     for i in function.instructions:
         nodes.by_value[i.result] = node = _node_of_instruction(i, nodes)
-        _note_source(node, i)
+        _set_source(node, i)
     _start_products_from_their_bias(nodes)
     if batched and work_of_products(nodes) >= MIN_SHARED_WORK:
         _split_products_of_the_batch(nodes)
@@ -111,8 +111,8 @@ def _node_of_instruction(i: Instruction, nodes: Nodes) -> Node:
     return node
 
 
-def _note_source(node: Node, i: Instruction) -> None:
-    """Note the instruction in its node and in those on the way to it."""
+def _set_source(node: Node, i: Instruction) -> None:
+    """Set the source of a node, and of the nodes that it is computed from, where they have none."""
     waiting = [node]
     while waiting:
         node = waiting.pop()

@@ -57,7 +57,7 @@ class FileText:
             body += [*self.comments(loop), *lines]
         body = [*self.batch_gathered(), *body, *self.by_first_thread(self.answers_copied())]
         fixed = [f"{name} = {text}" for text, name in self.literals.items()]
-        given = [self.number_read(k) for k in range(len(self.numbers))]
+        numbers_read = [self.number_read(k) for k in range(len(self.numbers))]
         batch = [b for b in self.plan.buffers if self.plan.batched and b.role in ("input", "random")]
         arrays = [f"{b.name}_all" for b in (*batch, *self.answers())]
         names = [*arrays, *(b.name for b in self.plan.buffers), *(v.name for v in self.plan.views.values())]
@@ -77,7 +77,7 @@ class FileText:
         )
         fixed += [] if self.shares is None else [*self.cuts_computed(), "passed = meet(gate, 0, threads)"]
         rows = [*head, "", "", "@jit", arguments, *(f"    {line}" for line in fixed), "    for s in range(steps):"]
-        rows += [f"        {line}".rstrip() for line in (*given, *body)] or ["        pass"]
+        rows += [f"        {line}".rstrip() for line in (*numbers_read, *body)] or ["        pass"]
         return "\n".join(rows) + "\n", self.numbers
 
     def kernels_linked(self) -> list[str]:
@@ -154,12 +154,12 @@ class FileText:
             lines = NestText(self, loop, domain, flat, rows).lines()
         if share is not None and rows is None:
             lines = self.by_one_thread(share.thread, lines)
-        return [*(self.meeting() if share is not None and share.waits else []), *lines]
+        return [*(self.barrier() if share is not None and share.waits else []), *lines]
 
     # ---- several threads
 
     def cut(self, rows: int) -> tuple[str, str]:
-        """The names of the first row of a thread's share, and of the end of it."""
+        """The names of the first row of a thread's share, and of the row behind its last."""
         self.imports.add("first_row")
         if rows not in self.cuts:
             self.cuts[rows] = self.plan.free_name(f"start_{rows}"), self.plan.free_name(f"stop_{rows}")
@@ -173,7 +173,7 @@ class FileText:
             lines += [f"{stop} = first_row({rows}, thread + 1, threads)"]
         return lines
 
-    def meeting(self) -> list[str]:
+    def barrier(self) -> list[str]:
         """The line in which all threads wait for each other."""
         self.imports.add("meet")
         return ["passed = meet(gate, passed, threads)"]
@@ -188,7 +188,7 @@ class FileText:
         """Lines at the end of a step: all have done their part before, and go on afterwards."""
         if self.shares is None:
             return lines
-        return [*self.meeting(), *self.by_one_thread(0, lines), *self.meeting()]
+        return [*self.barrier(), *self.by_one_thread(0, lines), *self.barrier()]
 
     # ---- library calls, literals and names
 

@@ -105,7 +105,7 @@ class _Text:
         self.known: dict[str, str] = {}  # by an expression, the name of its value
         self.assigned = {x.name for x in program.inputs}
         self.notes: list[str] = []  # what the forms that are being written give up
-        self.noted: set[str] = set()  # the forms that have said it
+        self.explained: set[str] = set()  # the forms whose loss stands behind a line already
 
     def lines(self, comments: bool = True) -> list[str]:
         """The lines of the step, with sections and, in one column, shapes as comments."""
@@ -134,7 +134,7 @@ class _Text:
     def write(self, name: str, expression: ast.expr, example: Any) -> None:
         """One line, which gives an expression its name, with the shape of its value and what its form gives up."""
         text = ast.unparse(expression)
-        if name in self.assigned:  # a parameter that is updated: what was made of the old one is no longer that
+        if name in self.assigned:  # a parameter that is updated: what was computed from the old one is outdated
             self.known.clear()
         self.assigned.add(name)
         self.known[text] = name
@@ -147,8 +147,8 @@ class _Text:
 
     def note(self, form: str) -> None:
         """Say behind the next line what this form gives up, if no line has said it."""
-        if form in textbook.LOSES and form not in self.noted:
-            self.noted.add(form)
+        if form in textbook.LOSES and form not in self.explained:
+            self.explained.add(form)
             self.notes.append(textbook.LOSES[form])
 
     def row(self, text: str, comment: str = "") -> None:
@@ -159,7 +159,7 @@ class _Text:
     def written_out(
         self, name: str, expression: ast.expr, example: Any, result: str | None = None, own: bool = False
     ) -> ast.expr:
-        """The name of what a form has computed on the way; what is there already is not computed again.
+        """The name of an intermediate result of a form; one that has a name already is not computed again.
 
         result: the name, if it is the result of the form. own: it is written into, so that nothing stands for it.
         """
@@ -184,20 +184,20 @@ class _Text:
             self.updates[update] = "\n".join([head, *lines, f"    return {answer}"])
         keywords = [f"{name}={ast.unparse(literal(value))}" for name, value in call.keywords.items()]
         arguments = ", ".join([*(ast.unparse(self.node(x)) for x in call.inputs), *call.numbers, *keywords])
-        self.known.clear()  # what was made of the old parameter is no longer that
+        self.known.clear()  # what was computed from the old parameter is outdated
         self.assigned |= {self.named(x) for x in call.results}
         return f"{', '.join(self.named(x) for x in call.results)} = {update.name}({arguments})"
 
     def named(self, value: Value) -> str:
-        """The name of a value; a step on the way has none of its own."""
+        """The name of a value; an intermediate result gets a new one."""
         if value not in self.names:
             self.names[value] = self.allocator.free("t1", link="") if value.name.startswith("_") else value.name
         return self.names[value]
 
     def can_fold(self, i: Instruction, expression: ast.expr) -> bool:
-        """Whether this is a step on the way inside a rule, short enough to stand inside the next line."""
-        passing = i.result.name.startswith("_") and len(self.uses[i.result]) == 1
-        return passing and i.result not in self.answers and len(ast.unparse(expression)) < WIDEST // 2
+        """Whether this is an intermediate result of a rule, short enough to stand inside the next line."""
+        is_intermediate = i.result.name.startswith("_") and len(self.uses[i.result]) == 1
+        return is_intermediate and i.result not in self.answers and len(ast.unparse(expression)) < WIDEST // 2
 
     def node(self, value: Any, of_its_dtype: bool = False) -> ast.expr:
         """What stands for a value in an expression. of_its_dtype: a number is more than one of Python's."""
@@ -233,8 +233,7 @@ class _Text:
         single = single_expression(body)
         if single is not None and not calls_private(single):
             self.need(i.op.body, of=single)
-            given = names | {name: literal(value) for name, value in i.params.items()}
-            line = substituted(single, given)
+            line = substituted(single, names | {name: literal(value) for name, value in i.params.items()})
             return line if self.exact else _with_sign(line)
         self.need(i.op.body)
         defaults = i.op.defaults
@@ -243,7 +242,7 @@ class _Text:
         return ast.Call(ast.Name(i.op.name), inputs, options)
 
     def form(self, form: Callable[..., Any], i: Instruction, names: dict[str, ast.expr]) -> ast.expr:
-        """The textbook form of an instruction: what it computes on the way is written above."""
+        """The textbook form of an instruction; its intermediate results are lines of their own."""
         examples = [_example(x) for x in i.inputs]
         for name, x in zip(i.op.arguments, i.inputs, strict=False):
             if name == i.op.starred:

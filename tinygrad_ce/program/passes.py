@@ -62,7 +62,7 @@ def names_gradient(i: Instruction) -> bool:
 
 
 def fold_constants(program: Function) -> Function:
-    """With single numbers that are made of constants alone as constants."""
+    """With single numbers that are computed from constants alone as constants."""
 
     def decide(i: Instruction) -> Value | None:
         constants = all(
@@ -123,7 +123,7 @@ def _without_repeating(program: Function) -> Function:
     readers = {x: [program.instructions[k] for k in places] for x, places in uses(program.instructions).items()}
     answers = {*program.answers}
     narrow: dict[Value, Value] = {}  # what stands for a wider array
-    made: dict[Value, Instruction] = {}
+    producer: dict[Value, Instruction] = {}
     for i in program.instructions:
         inputs = tuple(narrow.get(x, x) if isinstance(x, Value) else x for x in i.inputs)
         x = inputs[0] if inputs else None
@@ -133,18 +133,18 @@ def _without_repeating(program: Function) -> Function:
                 narrow[i.result] = Value(i.result.name, example)
         i = Instruction(i.op, inputs, i.params, narrow.get(i.result, i.result), i.section, line=i.line)
         if i.op not in (ops.broadcast_to, ops.reshape) or not isinstance(x, Value):
-            made[i.result] = i
-        elif x in made and _restores_axis(i, made[x]) and len(readers[x]) == 1 and x not in answers:
-            summed = made.pop(x)
-            made[i.result] = replace(summed, params={**summed.params, "keepdims": True}, result=i.result)
+            producer[i.result] = i
+        elif x in producer and _restores_axis(i, producer[x]) and len(readers[x]) == 1 and x not in answers:
+            summed = producer.pop(x)
+            producer[i.result] = replace(summed, params={**summed.params, "keepdims": True}, result=i.result)
         elif not _only_repeats(i) or not _are_filled_up(i.result, x, readers, narrow, answers):
-            made[i.result] = i
+            producer[i.result] = i
         elif i.result.name.startswith("_"):
             narrow[i.result] = x
         else:  # a gradient that has a name keeps its line
             narrow[i.result] = Value(i.result.name, x.example)
-            made[narrow[i.result]] = Instruction(ops.identity, (x,), {}, narrow[i.result], i.section)
-    return replace(program, instructions=list(made.values()))
+            producer[narrow[i.result]] = Instruction(ops.identity, (x,), {}, narrow[i.result], i.section)
+    return replace(program, instructions=list(producer.values()))
 
 
 def _restores_axis(i: Instruction, reduced: Instruction) -> bool:

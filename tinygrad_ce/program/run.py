@@ -124,10 +124,10 @@ class Compiled:
 
     def numbers(self, steps: int) -> Array:
         """What each of the coming steps is given besides arrays, one row after the other."""
-        given = {name: read(steps) for name, read in self.program.numbers.items()} if self.formulas else {}
+        columns = {name: read(steps) for name, read in self.program.numbers.items()} if self.formulas else {}
         rows = np.empty((steps, len(self.formulas)))
         for k, formula in enumerate(self.formulas):
-            rows[:, k] = eval(formula, {}, given)
+            rows[:, k] = eval(formula, {}, columns)
         return rows.reshape(-1)
 
     def finite(self) -> bool:
@@ -206,7 +206,7 @@ class CompiledStep(ProgramCache):
     def __call__(self, *arrays: Any, **named: Any) -> Any:
         if named:
             arrays = signature(self.step).bind(*arrays, **named).args
-        given = [plain_array(x) for x in arrays]
+        passed = [plain_array(x) for x in arrays]
         changed = self.changed()
         if changed is not None:
             self.changes += 1
@@ -216,10 +216,10 @@ class CompiledStep(ProgramCache):
                     "now: what changes from step to step is passed to the step as an array"
                 )
         try:
-            return self._run(given)
+            return self._run(passed)
         except OutdatedError:
             self.clear()
-            return self._run(given)
+            return self._run(passed)
 
     def _run(self, arrays: list[Array]) -> Any:
         program = self.program(lambda: self._compiled(arrays), *((x.shape, x.dtype) for x in arrays))

@@ -156,7 +156,7 @@ def _can_join(s: Statement, loop: Loop) -> bool:
 
 
 def _is_hindered(s: Statement, other: Statement) -> bool:
-    """Whether s needs more of another statement's work than the element that it has just made, or the reverse."""
+    """Whether one of two statements needs another element of the other's result than the one just computed."""
     here = {identity(s.domain)}
     if "scatter_add" in (s.kind, other.kind) or other.writes & s.writes:
         return True

@@ -151,10 +151,10 @@ class Schedule:
 
     def buffer(self, name: str, shape: Sequence[int], dtype: Any, role: str, **more: Any) -> Buffer:
         """A new buffer; numbers are added to its name until it is a new one."""
-        made = Buffer(self.free_name(name), tuple(shape), np.dtype(dtype), role, **more)
-        check_dtype(made.dtype)
-        self.buffers.append(made)
-        return made
+        new = Buffer(self.free_name(name), tuple(shape), np.dtype(dtype), role, **more)
+        check_dtype(new.dtype)
+        self.buffers.append(new)
+        return new
 
     def buffer_for(self, node: Node) -> Buffer:
         """A new temporary buffer with the name of the result that the node is, or is a part of."""

@@ -74,7 +74,7 @@ _WRITTEN = (
 def _traced(step: Callable[..., Any], examples: Sequence[Any], tracer: Tracer) -> Function:
     arguments = [tracer.example(x, name) for x, name in zip(examples, _names(step, len(examples)), strict=True)]
     parameters = tracer.visible = parameters_of(step)
-    with recording(True), tracking(False), tracer.listening(), for_reading_only(parameters):
+    with recording(True), tracking(False), tracer.interpreting(), for_reading_only(parameters):
         try:
             answer = step(*arguments)
         except ValueError as error:
