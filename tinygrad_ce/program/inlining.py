@@ -245,6 +245,7 @@ class Inlined(_Substituted):
         return answer
 
     def block(self, statements: list[ast.stmt]) -> ast.expr | None:
+        """What some statements return; None if they return nothing."""
         for s in statements:
             answer = None
             if isinstance(s, ast.If):
@@ -287,14 +288,16 @@ class Inlined(_Substituted):
             return eval(code, {**self.function.__globals__}, self.values)
 
     def visit_IfExp(self, node: ast.IfExp) -> Any:
+        """The branch that is taken."""
         return self.visit(node.body if self.value(node.test) else node.orelse)
 
     def visit_Attribute(self, node: ast.Attribute) -> Any:
-        return (
-            literal(self.value(node)) if node.attr in ("shape", "size", "ndim", "dtype") else self.generic_visit(node)
-        )
+        """A shape or dtype is written out."""
+        is_known = node.attr in ("shape", "size", "ndim", "dtype")
+        return literal(self.value(node)) if is_known else self.generic_visit(node)
 
     def visit_Subscript(self, node: ast.Subscript) -> Any:
+        """A length is written out, and the pattern of an index filled."""
         if ast.unparse(node.value).endswith(".shape"):
             return literal(self.value(node))
         if isinstance(node.slice, ast.Call) and ast.unparse(node.slice.func) == "filled":
@@ -302,6 +305,7 @@ class Inlined(_Substituted):
         return self.generic_visit(node)
 
     def visit_Call(self, node: ast.Call) -> Any:
+        """Another form is put in place of its call, too, unless a formula calls it by its name."""
         name = ast.unparse(node.func)
         if name == "filled":  # an index as an argument
             index = self.index(node)
