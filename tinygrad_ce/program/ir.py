@@ -162,6 +162,11 @@ class Function:
         return [x for x in self.inputs if x.role == "input"]
 
     @property
+    def values(self) -> list[Value]:
+        """The inputs, and the results of all instructions."""
+        return [*self.inputs, *(i.result for i in self.instructions)]
+
+    @property
     def answers(self) -> list[Value]:
         """What it answers with, and what becomes of the kept inputs."""
         return [*self.outputs.values(), *self.updates.values()]

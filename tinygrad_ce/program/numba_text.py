@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce import kernels
-from tinygrad_ce.program.abstract import Node
 from tinygrad_ce.program.ir import Number
-from tinygrad_ce.program.lowering import half_of_rows
+from tinygrad_ce.program.lowering import half_of_rows, nodes_in
 from tinygrad_ce.program.names import Names
 from tinygrad_ce.program.nest_text import NestText, dtype_text
 from tinygrad_ce.program.numpy_text import lines_of
@@ -223,9 +222,10 @@ class FileText:
             node = waiting.pop()
             if node is not s.node and node in self.plan.of_node:
                 continue
-            if node.kind not in ("map", "full") and (node.kind == "view" or node not in self.plan.of_node):
+            if node.kind == "map":
+                waiting.extend(nodes_in(node.inputs))
+            elif node.kind != "full" and (node.kind == "view" or node not in self.plan.of_node):
                 return False
-            waiting.extend(x for x in node.inputs if isinstance(x, Node)) if node.kind == "map" else None
         return True
 
     def literal(self, number: Any, dtype: np.dtype[Any]) -> str:

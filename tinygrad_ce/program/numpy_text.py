@@ -98,8 +98,7 @@ class _Text:
         self.written: dict[Value, str] = {}
         self.uses = uses(program.instructions)
         self.answers = {*program.answers}
-        values = [*program.inputs, *(i.result for i in program.instructions)]
-        self.names = {x: x.name for x in values if not x.name.startswith("_")}
+        self.names = {x: x.name for x in program.values if not x.name.startswith("_")}
         self.allocator = Names("np", "step", *REGISTRY, *program.numbers, *self.names.values())
         self.rows: list[tuple[str, str, str]] = []  # lines, their shapes, and what their forms give up
         self.known: dict[str, str] = {}  # by an expression, the name of its value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -47,7 +47,7 @@ def outline_updates(program: Function) -> Function:
     Updates that differ in shapes, dtypes and hyperparameters only are calls of one function. What is one line, as that
     of plain SGD, stays where it is.
     """
-    names = Names("np", "step", *REGISTRY, *program.numbers, *(x.name for x in _values(program)))
+    names = Names("np", "step", *REGISTRY, *program.numbers, *(x.name for x in program.values))
     updates: dict[Any, Update] = {}
     calls: dict[Instruction, Call] = {}
     groups = [group for group in _groups(program) if len(group) > 2]
@@ -61,11 +61,6 @@ def outline_updates(program: Function) -> Function:
         calls[group[-1]] = call
     inside = {i for group in groups for i in group} - {*calls}
     return replace(program, instructions=[calls.get(i, i) for i in program.instructions if i not in inside])
-
-
-def _values(program: Function) -> Iterator[Value]:
-    yield from program.inputs
-    yield from (i.result for i in program.instructions)
 
 
 def _groups(program: Function) -> list[list[Instruction]]:

@@ -117,8 +117,7 @@ class Compiled:
 
     def forget_examples(self) -> None:
         """Keep no array of the batch that was traced alive."""
-        results = [i.result for i in self.program.instructions]
-        for x in (*self.program.inputs, *results, *self.plan.inputs):
+        for x in (*self.program.values, *self.plan.inputs):
             if x.role not in ("fixed", "constant"):
                 x.example = np.broadcast_to(np.zeros((), x.dtype), x.shape)
 

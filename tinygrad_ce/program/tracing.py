@@ -98,7 +98,7 @@ def _with_names_again(program: Function) -> Function:
     """What becomes of W is called W again, if nothing needs the old one after that line."""
     readers = uses(program.instructions)
     place = {i.result: k for k, i in enumerate(program.instructions)}
-    names = Names(*(x.name for x in (*program.inputs, *place)))
+    names = Names(*(x.name for x in program.values))
     for kept, new in program.updates.items():
         if new in place and new.name.startswith(("_", "t")) and new not in program.outputs.values():
             again = max(readers[kept], default=-1) <= place[new] and kept not in program.outputs.values()
