@@ -117,7 +117,7 @@ class NestText:
             self.inner.append(f"{place} += {_plain(value)}")
             return
         at = len(self.domain) - gone
-        total = f"{name}_{self.text.local()}"
+        total = self.text.names.free(f"{name}_{self.text.local()}")
         if name == "sum":
             wide = np.dtype(float) if dtype.kind == "f" and at == 0 else dtype
             before[at].append(f"{total} = {self.text.literal(0, wide)}")
