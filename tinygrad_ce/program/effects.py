@@ -83,18 +83,17 @@ class Settings:
 
     def __init__(self, step: Any) -> None:
         self.places = places_of(step)
-        self.looks = [look for _, look in self.places]
-        values = [look() for look in self.looks]
+        values = [look() for _, look in self.places]
         modules = [value for value in values if isinstance(value, Module)]
         read_anew = {id(x) for module in modules for x in vars(module).values() if isinstance(x, np.ndarray)}
         self.copies = [np.ndarray if id(value) in read_anew else _copied(value) for value in values]
 
     def changed(self) -> str | None:
         """The name of the first value that is another one now; None if all are what they were."""
-        for k, (old, look) in enumerate(zip(self.copies, self.looks, strict=True)):
+        for old, (name, look) in zip(self.copies, self.places, strict=True):
             new = look()
             if old is not new and not _is_alike(old, new):
-                return self.places[k][0]
+                return name
         return None
 
 
