@@ -90,17 +90,17 @@ class Epochs:
             first, end = 0, full * taken
             while first < end:
                 last = min(end, first + self.portion() * self.batch)
-                yield self.run_compiled(self.whole, order[first:last])
+                yield self.some(self.whole, order[first:last])
                 first = last
             if self.short is not None:
-                yield self.run_compiled(self.short, order[full:])
+                yield self.some(self.short, order[full:])
             epochs -= taken
 
     def portion(self) -> int:
         """How many steps are made at a time."""
         return max(1, int(PATIENCE / self.speed))
 
-    def run_compiled(self, program: BatchProgram, rows: Array) -> Steps:
+    def some(self, program: BatchProgram, rows: Array) -> Steps:
         """Compiled steps on these rows; eager ones where something is not finite."""
         if self.loaded is not program:
             self.store_state()
