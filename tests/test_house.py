@@ -4,6 +4,7 @@ import ast
 import importlib
 import inspect
 import pkgutil
+import re
 from functools import cache
 from pathlib import Path
 
@@ -53,13 +54,18 @@ def imports(file):
     return [*_imports(syntax_of(file), file)]
 
 
-def _imports(tree, file):
-    hidden = {
+def for_type_checker(tree):
+    """The ids of all nodes of a file that only a type checker sees."""
+    return {
         id(inner)
         for node in ast.walk(tree)
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
         for inner in ast.walk(node)
     }
+
+
+def _imports(tree, file):
+    hidden = for_type_checker(tree)
     lazy = {
         id(inner)
         for node in ast.walk(tree)
@@ -241,22 +247,76 @@ def test_the_engine_names_nothing_of_what_attaches_to_it(file, top, late):
         assert name not in tg.kernels.FILE_OF, f"{file}:{line} names the kernel {name}"
 
 
-def circles():
-    """The groups of files that import each other at their tops, by way of others too."""
-    reach = {file: set() for file in FILES}
-    for file in FILES:
-        waiting = [*imported_files(file)]
+def circles(files, imported):
+    """The groups of files that import each other, by way of others too. imported: the files that one imports."""
+    reach = {file: set() for file in files}
+    for file in files:
+        waiting = [*imported(file)]
         while waiting:
             other = waiting.pop()
-            if other not in reach[file]:
+            if other in reach and other not in reach[file]:
                 reach[file].add(other)
-                waiting += imported_files(other)
-    return {frozenset(f for f in reach[file] if file in reach[f]) for file in FILES if file in reach[file]}
+                waiting += imported(other)
+    return {frozenset(f for f in reach[file] if file in reach[f]) for file in files if file in reach[file]}
 
 
 def test_only_core_and_ops_import_each_other():
-    (circle,) = circles()
+    (circle,) = circles(FILES, imported_files)
     assert circle == {"core.py", *FAMILIES}
+
+
+@cache
+def imported_anywhere(file):
+    """The files of ours that a file imports, at its top or inside of a function, but for the type checker."""
+    tree = syntax_of(file)
+    hidden = for_type_checker(tree)
+    nodes = [n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and id(n) not in hidden]
+    modules = [f"{n.module}.{a.name}" for n in nodes if n.module.startswith("tinygrad_ce") for a in n.names]
+    return {file_of(module) for module in modules} - {file}
+
+
+@pytest.mark.parametrize("folder", ["program/", "graph/"])
+def test_no_files_of_a_pipeline_import_each_other(folder):
+    assert circles([file for file in FILES if file.startswith(folder)], imported_anywhere) == set()
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if file.startswith("program/")])
+def test_a_file_of_a_program_is_at_most_450_lines_long(file):
+    assert len((HOUSE / file).read_text().splitlines()) <= 450
+
+
+GENERATED = re.compile(  # how a line of Python or JavaScript begins
+    r"\s*(import \w|from \w[\w.]* import |def \w*[({]|for \S+ in |for \(let |if .+:$|function |const )"
+)
+
+
+def texts(tree):
+    """The texts of a file, those with gaps too, but for docstrings."""
+    described = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    docstrings = {id(n.body[0].value) for n in ast.walk(tree) if isinstance(n, described) and ast.get_docstring(n)}
+    inside = {id(part) for n in ast.walk(tree) if isinstance(n, ast.JoinedStr) for part in ast.walk(n)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr) and node.values and isinstance(node.values[0], ast.Constant):
+            yield "".join(part.value if isinstance(part, ast.Constant) else "{}" for part in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in {*docstrings, *inside}:
+            yield node.value
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if file.startswith("program/")])
+def test_source_text_is_written_in_the_files_that_are_called_text(file):
+    written = [text for text in texts(syntax_of(file)) if GENERATED.match(text)]
+    assert written == [] or file.endswith("_text.py")
+
+
+def test_the_readme_of_programs_lists_every_file_after_those_that_it_imports():
+    folder = HOUSE / "program"
+    listed = re.findall(r"^\| `(\S+)` \|", (folder / "README.md").read_text(), flags=re.MULTILINE)
+    files = [path.name for path in folder.iterdir() if path.suffix in (".py", ".js") and path.name != "__init__.py"]
+    assert sorted(listed) == sorted(files)
+    for k, file in enumerate(listed):
+        if file.endswith(".py"):
+            inside = {other.removeprefix("program/") for other in imported_anywhere(f"program/{file}")}
+            assert inside & {*listed[k:]} == set(), f"{file} stands before what it imports"
 
 
 def test_importing_the_package_imports_nothing_heavy():

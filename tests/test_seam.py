@@ -298,14 +298,14 @@ class Effects:
 
 
 def test_read_and_write_of_an_optimizers_definition() -> None:
-    """SGD with momentum reads its clock; of each parameter velocity, value and gradient; and writes two of them."""
+    """SGD with momentum reads its clock; of each parameter value, gradient and velocity; and writes two of them."""
     w, effects = wanted([1.0, 2.0], name="w"), Effects()
     w.grad = np.array([0.5, 0.5])
     optimizer = tg.optim.SGD([w], lr=0.1, momentum=0.9)
     ((velocity,),) = optimizer.memory
     with effects.of("read", "write"):
         optimizer.step()
-    expected = [optimizer, velocity, w, w.grad, w, velocity]
+    expected = [optimizer, w, w.grad, velocity, w, velocity]
     assert [name for name, _ in effects.seen] == ["read"] * 4 + ["write"] * 2
     assert all(seen is right for (_, seen), right in zip(effects.seen, expected, strict=True))
     np.testing.assert_allclose(w.data, [0.95, 1.95], rtol=1e-15)

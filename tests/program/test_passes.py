@@ -25,6 +25,7 @@ from program.traced_steps import (
 import tinygrad_ce as tg
 from tinygrad_ce.optim import SGD, Adam
 from tinygrad_ce.program import Program, passes, tracing
+from tinygrad_ce.program.tracer import Tracer
 
 # ---- what is printed
 
@@ -112,7 +113,7 @@ PROGRAMS = {
 
 def outcome(make, arrays, *some):
     things = make()
-    program = tracing._traced(things.step, arrays)
+    program = tracing._traced(things.step, arrays, Tracer([], {}, computes_outside=False))
     before = len(program.instructions)
     for each in some:
         program = each(program)
@@ -136,7 +137,7 @@ def test_each_pass_finds_something(each):
 
 
 def test_every_pass_leaves_its_program_as_it_was():
-    program = tracing._traced(wasteful().step, (X,))
+    program = tracing._traced(wasteful().step, (X,), Tracer([], {}, computes_outside=False))
     before = list(program.instructions), dict(program.outputs), dict(program.updates), list(program.inputs)
     for each in PASSES:
         each(program)

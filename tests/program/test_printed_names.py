@@ -2,9 +2,13 @@
 
 import numpy as np
 import pytest
+from program.loops_as_python import loops_as_python
+from program.traced_steps import BATCHES, as_compiled, assert_equals_eager, learning, parameter, world
 
 import tinygrad_ce as tg
+from tinygrad_ce.optim import Adam
 from tinygrad_ce.program import Program
+from tinygrad_ce.program.lowered import lowered
 from tinygrad_ce.program.names import tidy
 
 
@@ -269,3 +273,18 @@ def test_the_name_of_fixed_weights_can_stand_in_a_program():
         lambda z, y: tg.losses.softmax_cross_entropy(z, y, weight=weights), np.ones((4, 3)), np.array([0, 1, 2, 1])
     )
     assert "def step(z, y, a_b):" in program.source
+
+
+# ---- the loops
+
+
+@pytest.mark.parametrize("name", ["x1_all", "loss_all", "number_0", "sum_v1", "start_8", "lr", "t"])
+def test_a_parameter_may_be_called_as_something_in_the_loops(name):
+    def make():
+        w = parameter(name=name)
+        optimizer = Adam([w], lr=0.1)
+        return world(learning(lambda x: tg.ops.tanh(x * w).sum(), optimizer), [w], optimizer)
+
+    with loops_as_python():
+        assert_equals_eager(make, BATCHES, ways=(as_compiled,))
+    compile(lowered(tg.trace(make().step, *BATCHES[0]), batched=True).text, name, "exec")

@@ -91,9 +91,8 @@ def _machine_code(directory: Path, name: str) -> list[Path]:
     from tinygrad_ce.kernels.jit import numba
 
     folders = [directory, directory / "boundscheck"]
-    if numba is not None and (
-        chosen := vars(numba.config).get("CACHE_DIR")
-    ):  # where the user wants all machine code to be kept
+    # Where the user wants all machine code to be kept.
+    if numba is not None and (chosen := vars(numba.config).get("CACHE_DIR")):
         folders.append(Path(chosen))
     return sorted(file for folder in folders for file in folder.glob(f"*/{name}.*") if file.parent.name != "programs")
 

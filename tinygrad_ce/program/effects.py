@@ -51,15 +51,8 @@ def models_of(step: Any) -> list[Module]:
     return found
 
 
-GIVING_NUMBERS = {
-    "data",
-    "grad",
-    "numpy",
-    "arrays",
-    "state",
-    "predict",
-    "deepcopy",
-}  # attributes that are arrays of numbers
+# Attributes that are arrays of numbers.
+GIVING_NUMBERS = {"data", "grad", "numpy", "arrays", "state", "predict", "deepcopy"}
 
 
 def computes_outside(step: Callable[..., Any]) -> bool:
@@ -91,18 +84,17 @@ class Settings:
 
     def __init__(self, step: Any) -> None:
         self.places = places_of(step)
-        self.looks = [look for _, look in self.places]
-        values = [look() for look in self.looks]
+        values = [look() for _, look in self.places]
         modules = [value for value in values if isinstance(value, Module)]
         read_anew = {id(x) for module in modules for x in vars(module).values() if isinstance(x, np.ndarray)}
         self.copies = [np.ndarray if id(value) in read_anew else _copied(value) for value in values]
 
     def changed(self) -> str | None:
         """The name of the first value that is another one now; None if all are what they were."""
-        for k, (old, look) in enumerate(zip(self.copies, self.looks, strict=True)):
+        for old, (name, look) in zip(self.copies, self.places, strict=True):
             new = look()
             if old is not new and not _is_alike(old, new):
-                return self.places[k][0]
+                return name
         return None
 
 
@@ -181,7 +173,8 @@ def unchanged(modules: Sequence[Module]) -> Iterator[None]:
 
     A model that counts its calls, or draws random numbers of its own, is no program.
     """
-    state, before = _numpys_state(), [(module, _plain_attributes(module)) for module in modules]
+    state: Any = np.random.get_state()
+    before = [(module, _plain_attributes(module)) for module in modules]
     changed = []
     try:
         yield
@@ -190,7 +183,8 @@ def unchanged(modules: Sequence[Module]) -> Iterator[None]:
             if not _alike(vars(module).get(name), value):
                 changed.append(f"{name} of {module!r:.60}")
                 object.__setattr__(module, name, value)
-        if any(not np.array_equal(a, b) for a, b in zip(_numpys_state(), state, strict=True)):
+        now: Any = np.random.get_state()
+        if any(not np.array_equal(a, b) for a, b in zip(now, state, strict=True)):
             changed.append("NumPy's random generator")
             np.random.set_state(state)
     if changed:
@@ -200,22 +194,16 @@ def unchanged(modules: Sequence[Module]) -> Iterator[None]:
         )
 
 
-def _numpys_state() -> Any:
-    return np.random.get_state()
-
-
 def _plain_attributes(module: Module) -> dict[str, Any]:
     """Copies of what is neither a tensor nor a module nor an array."""
-    kinds = (int, float, str, bool, type(None), np.random.Generator, list, dict)
-    plain = {name: value for name, value in vars(module).items() if type(value) in kinds}
-    return {name: deepcopy(value) for name, value in plain.items() if _is_plain(value)}
+    return {name: deepcopy(value) for name, value in vars(module).items() if _is_plain(value)}
 
 
 def _is_plain(value: Any) -> bool:
-    if isinstance(value, (list, dict)):
-        inner = value.values() if isinstance(value, dict) else value
-        return all(isinstance(x, (int, float, str, bool, type(None))) for x in inner)
-    return True
+    kinds = (int, float, str, bool, type(None))
+    if type(value) in (list, dict):
+        return all(isinstance(x, kinds) for x in (value.values() if type(value) is dict else value))
+    return type(value) in (*kinds, np.random.Generator)
 
 
 def _alike(a: Any, b: Any) -> bool:

@@ -101,7 +101,7 @@ class Epochs:
         return max(1, int(PATIENCE / self.speed))
 
     def some(self, program: BatchProgram, rows: Array) -> Steps:
-        """Steps on these rows."""
+        """Compiled steps on these rows; eager ones where something is not finite."""
         if self.loaded is not program:
             self.store_state()
             program.compiled.load_state()
@@ -197,7 +197,8 @@ class TrainingPrograms:
         Errors are those of `BatchProgram`.
         """
         parts = [loss, optimizer, *_parts(model, optimizer)]
-        if self.cache is None or not _are_same(parts, self.parts) or self.cache.changed():
+        same = len(parts) == len(self.parts) and all(map(operator.is_, parts, self.parts))
+        if self.cache is None or not same or self.cache.changed():
             self.cache, self.parts = ProgramCache((loss, optimizer, *model.modules())), parts
         if any(program.compiled.is_outdated() for program in self.cache.programs.values()):
             self.cache.clear()
@@ -213,7 +214,3 @@ def _parts(model: Module, optimizer: Optimizer) -> list[Any]:
     forwards = [type(module).forward for module in inside if isinstance(module, Module)]
     rules = [part for op in REGISTRY.values() for part in (op.body, *op.rules[:])]
     return [*inside, *optimizer.parameters, *memory, *forwards, *rules]
-
-
-def _are_same(a: Sequence[Any], b: Sequence[Any]) -> bool:
-    return len(a) == len(b) and all(map(operator.is_, a, b))

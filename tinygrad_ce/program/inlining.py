@@ -61,9 +61,7 @@ def _definition(function: Any) -> ast.FunctionDef:
     found, *others = [node for node in ast.walk(tree) if isinstance(node, ast.Lambda)]
     if others:
         raise SyntaxError("which of the lambdas of a line this is cannot be seen")
-    definition = ast.parse("def function(): pass").body[0]
-    assert isinstance(definition, ast.FunctionDef)
-    definition.args, definition.body = found.args, [ast.Return(found.body)]
+    definition = ast.FunctionDef("function", found.args, [ast.Return(found.body)], [])
     return ast.fix_missing_locations(definition)
 
 
@@ -117,6 +115,11 @@ class _Substituted(ast.NodeTransformer):
     def __init__(self, names: Mapping[str, ast.expr]) -> None:
         self.names = names
 
+    def of(self, expression: ast.expr) -> ast.expr:
+        """A copy of this expression with the others in it."""
+        found: ast.expr = self.visit(ast.parse(ast.unparse(expression), mode="eval").body)
+        return found
+
     def visit_Name(self, node: ast.Name) -> ast.expr:
         return self.names.get(node.id, node)
 
@@ -124,9 +127,9 @@ class _Substituted(ast.NodeTransformer):
         arguments: list[ast.expr] = []
         for argument in node.args:
             starred = isinstance(argument, ast.Starred) and isinstance(argument.value, ast.Name)
-            given = self.names.get(argument.value.id) if starred else None  # type: ignore[attr-defined]
+            tuple_of = self.names.get(argument.value.id) if starred else None  # type: ignore[attr-defined]
             # What was put in is not looked through again: an input may be called as the argument is.
-            arguments += given.elts if isinstance(given, ast.Tuple) else [self.visit(argument)]
+            arguments += tuple_of.elts if isinstance(tuple_of, ast.Tuple) else [self.visit(argument)]
         node.func, node.args = self.visit(node.func), arguments
         for k in node.keywords:
             k.value = self.visit(k.value)
@@ -177,14 +180,9 @@ def asks_for_attribute(body: ast.FunctionDef, name: str) -> bool:
 
 
 def calls_private(expression: ast.expr) -> bool:
-    """Whether an expression is made of somebody's private functions: then its name says more."""
+    """Whether an expression calls private functions: then the name of the primitive says more."""
     calls = (node.func for node in ast.walk(expression) if isinstance(node, ast.Call))
     return any(isinstance(called, ast.Name) and called.id.startswith("_") for called in calls)
-
-
-def copied(node: ast.expr) -> ast.expr:
-    """A copy, which may be changed."""
-    return ast.parse(ast.unparse(node), mode="eval").body
 
 
 def returned_locals(function: Any) -> set[str]:
@@ -209,14 +207,14 @@ def _bound(function: Callable[..., Any], call: ast.Call, of: Callable[[ast.expr]
 
 def substituted(expression: ast.expr, names: Mapping[str, ast.expr]) -> ast.expr:
     """An expression with other expressions in place of some names."""
-    found: ast.expr = _Substituted(names).visit(copied(expression))
-    return found
+    return _Substituted(names).of(expression)
 
 
 class Writer(Protocol):
     """What writes the lines of a program."""
 
-    imports: set[str]
+    def import_module(self, name: str) -> None:
+        """Import a module above the step."""
 
     def row(self, text: str) -> None:
         """Write a line."""
@@ -228,26 +226,13 @@ class Writer(Protocol):
         """Say behind the next line what this form gives up."""
 
 
-def inlined(
-    function: Callable[..., Any],
-    names: Mapping[str, ast.expr],
-    values: Mapping[str, Any],
-    writer: Writer | None = None,
-    result: str | None = None,
-) -> ast.expr:
-    """What a function returns, as an expression of a program.
-
-    names and values: what its arguments are called there, and what they were. writer: writes its assignments as lines;
-    if None, they are put in place. result: what a local is called that the function returns.
-    """
-    return _Inlined(function, names, values, writer, result).answer()
-
-
-class _Inlined(_Substituted):
+class Inlined(_Substituted):
     """The body of a textbook form, with the names of a program in place of its arguments.
 
     It is run on the examples of the program at the same time: so it is known which way each `if` goes, what is a
-    number of Python and which shapes there are. writer: writes assignments as lines; None: they are put in place.
+    number of Python and which shapes there are.
+    names and values: what its arguments are called in the program, and what they were. writer: writes its assignments
+    as lines; if None, they are put in place. result: what a local is called that the function returns.
     """
 
     def __init__(
@@ -263,7 +248,7 @@ class _Inlined(_Substituted):
         static = {name: literal(value) for name, value in values.items() if name not in names}
         self.function, self.names, self.values, self.writer = function, {**static, **names}, dict(values), writer
         self.body = parsed(function).body
-        self.result = result  # what the local that is returned is called
+        self.result = result
         self.returned = returned_locals(function)
         changes = [s for s in ast.walk(parsed(function)) if isinstance(s, (ast.Assign, ast.Expr))]
         self.in_place = not all(isinstance(s, ast.Assign) and isinstance(s.targets[0], ast.Name) for s in changes)
@@ -277,13 +262,14 @@ class _Inlined(_Substituted):
         return answer
 
     def block(self, statements: list[ast.stmt]) -> ast.expr | None:
+        """What some statements return; None if they return nothing."""
         for s in statements:
             answer = None
             if isinstance(s, ast.If):
                 answer = self.block(s.body if self.value(s.test) else s.orelse)
             elif isinstance(s, ast.Return):
                 assert s.value is not None
-                answer = self.inlined(s.value)
+                answer = self.of(s.value)
             elif isinstance(s, ast.Assign) and isinstance(s.targets[0], ast.Name):
                 self.assign(s.targets[0].id, s.value)
             else:  # it writes into an array
@@ -305,16 +291,12 @@ class _Inlined(_Substituted):
         elif _is_static(value):
             found = literal(value)
         else:
-            found = self.inlined(expression)
+            found = self.of(expression)
         if self.writer is not None and not isinstance(found, (ast.Name, ast.Constant)):
             found = self.writer.written_out(
                 name, found, value, self.result if name in self.returned else None, self.in_place
             )
         self.names[name] = found
-
-    def inlined(self, expression: ast.expr) -> ast.expr:
-        found: ast.expr = self.visit(copied(expression))
-        return found
 
     def value(self, expression: ast.expr) -> Any:
         """What an expression is on the examples."""
@@ -323,14 +305,16 @@ class _Inlined(_Substituted):
             return eval(code, {**self.function.__globals__}, self.values)
 
     def visit_IfExp(self, node: ast.IfExp) -> Any:
+        """The branch that is taken."""
         return self.visit(node.body if self.value(node.test) else node.orelse)
 
     def visit_Attribute(self, node: ast.Attribute) -> Any:
-        return (
-            literal(self.value(node)) if node.attr in ("shape", "size", "ndim", "dtype") else self.generic_visit(node)
-        )
+        """A shape or dtype is written out."""
+        is_known = node.attr in ("shape", "size", "ndim", "dtype")
+        return literal(self.value(node)) if is_known else self.generic_visit(node)
 
     def visit_Subscript(self, node: ast.Subscript) -> Any:
+        """A length is written out, and the pattern of an index filled."""
         if ast.unparse(node.value).endswith(".shape"):
             return literal(self.value(node))
         if isinstance(node.slice, ast.Call) and ast.unparse(node.slice.func) == "filled":
@@ -338,6 +322,7 @@ class _Inlined(_Substituted):
         return self.generic_visit(node)
 
     def visit_Call(self, node: ast.Call) -> Any:
+        """Another form is put in place of its call, too, unless a formula calls it by its name."""
         name = ast.unparse(node.func)
         if name == "filled":  # an index as an argument
             index = self.index(node)
@@ -349,13 +334,13 @@ class _Inlined(_Substituted):
             return literal(value)
         if not isinstance(called, FunctionType):
             if "math." in ast.unparse(node) and self.writer is not None:
-                self.writer.imports.add("import math")
+                self.writer.import_module("math")
             return super().visit_Call(node)
         if self.writer is None and called in textbook.CALLED:
             node.keywords = [k for k in node.keywords if k.arg != "dtype"]
             return super().visit_Call(node)
         values = _bound(called, node, self.value)
-        return _Inlined(called, _bound(called, node, self.visit), values, self.writer).answer()
+        return Inlined(called, _bound(called, node, self.visit), values, self.writer).answer()
 
     def index(self, filled: ast.Call) -> ast.expr:
         """An index as one writes it."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -159,3 +160,54 @@ class Function:
     def arguments(self) -> list[Value]:
         """The inputs that whoever runs the program has to pass."""
         return [x for x in self.inputs if x.role == "input"]
+
+    @property
+    def values(self) -> list[Value]:
+        """The inputs, and the results of all instructions."""
+        return [*self.inputs, *(i.result for i in self.instructions)]
+
+    @property
+    def answers(self) -> list[Value]:
+        """What it answers with, and what becomes of the kept inputs."""
+        return [*self.outputs.values(), *self.updates.values()]
+
+
+def uses(instructions: Sequence[Instruction]) -> defaultdict[Value, list[int]]:
+    """The positions of the instructions that take each value, once for each time that they take it."""
+    found: defaultdict[Value, list[int]] = defaultdict(list)
+    for k, i in enumerate(instructions):
+        for x in i.inputs:
+            if isinstance(x, Value):
+                found[x].append(k)
+    return found
+
+
+def key(i: Instruction, named: Callable[[Value], Any], number: str = "text") -> tuple[Any, ...]:
+    """What an instruction computes, to be compared. named: what stands for a value.
+
+    number: what stands for a number of the step: its `text`, or its `formula` with the names of hyperparameters.
+    """
+    inputs = tuple(named(x) if isinstance(x, Value) else getattr(x, number, repr(x)) for x in i.inputs)
+    return i.op, inputs, repr(sorted(i.params.items()))
+
+
+def structure(program: Function, kinds: str) -> tuple[list[Any], list[Any]]:
+    """What a program computes, to be compared: a row for each instruction, and one for each answer.
+
+    Results are told apart by their positions, so their names do not count; those of inputs do.
+    kinds: the kinds of dtypes of fixed arrays whose elements count, too.
+    """
+    known: dict[Value, Any] = {}
+    for x in program.inputs:
+        content = x.example.tobytes() if x.role == "fixed" and x.dtype.kind in kinds else None
+        known[x] = x.name, x.role, x.shape, x.dtype, content
+
+    def named(x: Value) -> Any:
+        return known[x] if x in known else (x.shape, x.dtype, x.example.tobytes())
+
+    rows: list[Any] = []
+    for k, i in enumerate(program.instructions):
+        rows.append((*key(i, named), i.section, i.result.shape, i.result.dtype))
+        known[i.result] = k
+    answers: list[Any] = [(name, named(value)) for name, value in program.outputs.items()]
+    return rows, answers + [(named(old), named(new)) for old, new in program.updates.items()]

@@ -52,17 +52,17 @@ BINARY: dict[type[ast.AST], tuple[str, int]] = {
 TEXT = r"""(`.*?`|"(?:[^"\\]|\\.)*"|//.*)"""  # which keeps its spaces
 SPACES = re.compile(rf"{TEXT}| ([-+]=?) (?![-+])"), re.compile(rf"{TEXT}| *([*/%=<>?:&|,;(){{}}!]) *")
 CONDITIONAL, UNARY, CLOSED = 1, 8, 10
+# Functions that become expressions: how tightly those bind, and at least each operand, so that it needs no brackets.
 TEMPLATES = {
-    "either": "{} ? {} : {}",
-    "plus": "{} + {}",
-    "np.float64": "+{}",
-    "float": "+{}",
-    "np.bool_": "{} != 0",
-    "np.exp2": "2 ** {}",
-    "np.isinf": "Math.abs({}) == Infinity",
-    "np.logical_xor": "!{} != !{}",
+    "either": ("{} ? {} : {}", CONDITIONAL, (2, 2, 1)),
+    "plus": ("{} + {}", 6, (6, 7)),
+    "np.float64": ("+{}", UNARY, (9,)),
+    "float": ("+{}", UNARY, (9,)),
+    "np.bool_": ("{} != 0", 4, (9,)),
+    "np.exp2": ("2 ** {}", 9, (9,)),
+    "np.isinf": ("Math.abs({}) == Infinity", 4, (9,)),
+    "np.logical_xor": ("!{} != !{}", 4, (9, 9)),
 }
-LEVELS = {"either": CONDITIONAL, "plus": 6, "np.exp2": 9, "np.bool_": 4, "np.isinf": 4, "np.logical_xor": 4}
 FUNCTIONS = {
     "abs": "Math.abs", "max": "Math.max", "min": "Math.min", "np.float32": "Math.fround", "log1p_of": "Math.log1p",
     "tanh_of": "tanh", "exp_any": "exp", "exp_of": "exp", "math.erf": "erf", "math.erfc": "erfc",
@@ -205,10 +205,8 @@ class Translator:
         """A call as an expression, as a function of Math, or of one of kernels.js; and how tightly it binds."""
         name = ast.unparse(node.func)
         if name in TEMPLATES:
-            level = LEVELS.get(name, UNARY)
-            # A sum in a sum needs no brackets on its left, and a condition none in its branches.
-            least = {"either": [2, 2, 1], "plus": [6, 7], "np.float64": [9], "float": [9]}.get(name, [9, 9])
-            return TEMPLATES[name].format(*map(self, node.args, least)), level
+            template, level, least = TEMPLATES[name]
+            return template.format(*map(self, node.args, least)), level
         if name == "np.dot":
             return self.dot(node), CLOSED
         target = FUNCTIONS.get(name, name)

@@ -121,7 +121,7 @@ def stored_directly(statements: Sequence[ast.stmt], seen: Counter[str]) -> list[
     return kept
 
 
-class Alike:
+class SharedLoops:
     """Loops that differ in nothing but their arrays and lengths: they become calls of one function."""
 
     def __init__(self, variables: set[str], of_stages: set[str]) -> None:
@@ -170,32 +170,32 @@ def module(plan: Lowered) -> str:
     translate = Translator(plan)
     translate.constants, formulas, stages = stages_of(plan)
     translate.learn([s for loops in stages.values() for s in loops])
-    alike = Alike({translate.name(name) for name in (*translate.buffers, *formulas)}, translate.declared)
+    shared = SharedLoops({translate.name(name) for name in (*translate.buffers, *formulas)}, translate.declared)
     translated = {
         stage: [translate.statement(part, "  ") for s in loops for part in independent(s)]
         for stage, loops in stages.items()
     }
-    alike.count.update(alike.form(lines)[0] for loops in translated.values() for lines in loops)
+    shared.count.update(shared.form(lines)[0] for loops in translated.values() for lines in loops)
     body, calls = list[str](), list[str]()
     for stage, loops in translated.items():
         used = set().union(*map(names_in, stages[stage]))
         numbers = {name: formula for name, formula in formulas.items() if name in used}
-        body.append(f" function {stage}({numbers_of(numbers.values())}) {{")
+        body.append(f" function {stage}({pattern_of(numbers.values())}) {{")
         for name, formula in numbers.items():
             if name != formula:
                 body.append(f"  const {name} = {translate(ast.parse(formula, mode='eval').body)};")
-        body += [*(line for lines in loops for line in alike.lines(lines)), " }"]
+        body += [*(line for lines in loops for line in shared.lines(lines)), " }"]
         calls.append(f"{stage}({'numbers' if numbers else ''}); ")
     step = f" const step = ({'numbers' if formulas else ''}) => {{ {''.join(calls)}}};"
     begin = arrays(plan, translate)
-    head = HEADER.format(numbers=numbers_of(formulas.values()))
+    head = HEADER.format(numbers=pattern_of(formulas.values()))
     head += "".join(functions()[name][1] for name in with_dependencies(translate.calls))
-    lines = [head + begin, *alike.functions, *body, step, *handed_out(plan, translate)]
+    lines = [head + begin, *shared.functions, *body, step, *returned(plan, translate)]
     return "\n".join(lines) + "\n"
 
 
-def numbers_of(formulas: Iterable[str]) -> str:
-    """What is given for these formulas, as the pattern that takes an object apart."""
+def pattern_of(formulas: Iterable[str]) -> str:
+    """The destructuring pattern of the numbers that these formulas need."""
     trees = [ast.parse(text) for text in formulas]
     called = {n.func.id for t in trees for n in ast.walk(t) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)}
     names = sorted(set().union(*map(names_in, trees)) - called)
@@ -233,8 +233,8 @@ def arrays(plan: Lowered, translate: Translator) -> str:
     return head + "\n".join(lines)
 
 
-def handed_out(plan: Lowered, translate: Translator) -> list[str]:
-    """The end of the factory: what it answers with."""
+def returned(plan: Lowered, translate: Translator) -> list[str]:
+    """The end of the factory: the object that it returns."""
     groups: dict[str, list[str]] = {"inputs": [], "buffers": ["...inputs", "...state"]}
     for b in plan.buffers:
         group = {"input": "inputs", "random": "inputs", "temporary": "buffers"}.get(b.role)

@@ -57,12 +57,7 @@ def _call_of_sigmoid(plan: Schedule, statement: Statement, loss: Buffer | None, 
 
 
 def _call_of_rows(plan: Schedule, statement: Statement, loss: Buffer | None, slope: Buffer | None) -> None:
-    from tinygrad_ce.kernels.rows import (
-        MAX_PANEL_CLASSES,
-        PARALLEL_THRESHOLD,
-        buffer_shape,
-        panel_rows,
-    )  # brings Numba in
+    from tinygrad_ce.kernels.rows import MAX_PANEL_CLASSES, PARALLEL_THRESHOLD, buffer_shape, panel_rows  # brings Numba
 
     node, (which, params) = statement.node, statement.node.detail
     z, (_, y, w, upstream) = node.inputs[0], _values(plan, statement)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tinygrad_ce.program.ir import Function, Value
+from tinygrad_ce.program.ir import Function, Value, structure
 from tinygrad_ce.program.memory import assign_offsets, report
 from tinygrad_ce.program.numba_text import as_numba
 from tinygrad_ce.program.schedule import schedule
@@ -41,7 +40,7 @@ class Lowered:
 
 def lowered(program: Function, batched: bool = False) -> Lowered:
     """The loops of a program. CannotLower if an operation has none. Programs that are alike share them."""
-    key = (batched, *_structure(program))
+    key = _key(program, batched)
     if key not in _lowered:
         if len(_lowered) > 100:
             _lowered.clear()
@@ -70,24 +69,9 @@ def _lower(program: Function, batched: bool) -> Lowered:
     return Lowered(text, plan.buffers, views, outputs, numbers, arena, batched, program.inputs, shares is not None)
 
 
-def _structure(program: Function) -> Iterator[Any]:
-    """All that the loops depend on."""
-    known = {x: f"input {k}" for k, x in enumerate(program.inputs)}
-    for x in program.inputs:
-        yield x.name, x.role, x.shape, x.dtype
-        if x.role == "fixed" and x.dtype.kind in "iub":  # indices and masks: the loops are written for these elements
-            yield x.example.tobytes()
-    for k, i in enumerate(program.instructions):
-        known[i.result] = f"result {k}"
-        yield i.op, i.section, i.result.name, i.result.shape, i.result.dtype, repr(sorted(i.params.items()))
-        for x in i.inputs:
-            if not isinstance(x, Value):
-                yield getattr(x, "text", repr(x))
-            elif x.role == "constant":
-                yield x.shape, x.dtype, x.example.tobytes()
-            else:
-                yield known[x]
-    for name, value in program.outputs.items():
-        yield name, known.get(value, value.example.tobytes())
-    for old, new in program.updates.items():
-        yield known[old], known.get(new, new.example.tobytes())
+def _key(program: Function, batched: bool) -> Any:
+    """All that the loops depend on: they are written for the elements of fixed indices and masks, and use the names."""
+    inputs = [(x.name, x.role, x.shape, x.dtype) for x in program.inputs]
+    called = [(i.op, i.result.name) for i in program.instructions]
+    rows, answers = structure(program, "iub")
+    return batched, tuple(inputs), tuple(called), tuple(rows), tuple(answers)

@@ -46,7 +46,11 @@ class Nodes:
 
     def answers(self) -> set[Node]:
         """What the program answers with, and what becomes of its state."""
-        return {self.of(v) for v in (*self.function.outputs.values(), *self.function.updates.values())}
+        return {self.of(v) for v in self.function.answers}
+
+    def uses(self) -> Counter[Node]:
+        """How often each node is an input of another."""
+        return Counter(x for node in self.in_order() for x in nodes_in(node.inputs))
 
     def in_order(self) -> list[Node]:
         """All nodes that an answer needs, and all inputs, oldest first."""
@@ -79,7 +83,7 @@ def lowered_to_nodes(function: Function, batched: bool = False) -> Nodes:
         nodes.by_value[x] = Node("input", x.shape, x.dtype, detail=x)
     for i in function.instructions:
         nodes.by_value[i.result] = node = _node_of_instruction(i, nodes)
-        _note_source(node, i)
+        _set_source(node, i)
     _start_products_from_their_bias(nodes)
     if batched and work_of_products(nodes) >= MIN_SHARED_WORK:
         _split_products_of_the_batch(nodes)
@@ -107,8 +111,8 @@ def _node_of_instruction(i: Instruction, nodes: Nodes) -> Node:
     return node
 
 
-def _note_source(node: Node, i: Instruction) -> None:
-    """Note the instruction in its node and in those on the way to it."""
+def _set_source(node: Node, i: Instruction) -> None:
+    """Set the source of a node, and of the nodes that it is computed from, where they have none."""
     waiting = [node]
     while waiting:
         node = waiting.pop()
@@ -123,8 +127,7 @@ def _start_products_from_their_bias(nodes: Nodes) -> None:
     for node in in_order:
         if node.kind == "matmul" and multiplications(node) == 0:  # nothing is added up
             node.kind, node.detail, node.inputs = "full", 0.0, ()
-    readers = Counter(x for node in in_order for x in nodes_in(node.inputs))
-    values = set(nodes.by_value.values())
+    uses, values = nodes.uses(), set(nodes.by_value.values())
     for node in in_order:
         if node.kind != "map" or node.detail != "add" or len(node.shape) != 2:
             continue
@@ -132,7 +135,7 @@ def _start_products_from_their_bias(nodes: Nodes) -> None:
         if not isinstance(product, Node) or not isinstance(row, Node) or product.kind != "matmul":
             continue
         is_row = row.kind == "view" and row.detail == ((1, 0, 1),) and row.inputs[0].dtype == node.dtype
-        alone = len(product.inputs) == 2 and readers[product] == 1 and product not in values
+        alone = len(product.inputs) == 2 and uses[product] == 1 and product not in values
         if is_row and alone and is_computed_by_loops(product):
             node.kind, node.detail, node.inputs = "matmul", None, (*product.inputs, row.inputs[0])
 

@@ -23,18 +23,21 @@ class Names:
 
     >>> names = Names("np"); names.free("W"), names.free("W"), names.free("sum"), names.numbered("z")
     ('W', 'W_2', 'sum_2', 'z1')
+    >>> names.free("p", ""), names.free("p", "")
+    ('p', 'p2')
     """
 
     def __init__(self, *taken: str) -> None:
         self.taken = {*dir(builtins), *keyword.kwlist, *taken}
         self.numbers: dict[str, int] = {}  # the last one that each letter had
 
-    def free(self, name: str) -> str:
-        """This name, or with a number behind it if it is taken; it is taken then."""
+    def free(self, name: str, link: str = "_") -> str:
+        """This name, or with another number at its end if it is taken; it is taken then. link: what is before that."""
+        stem = name if link else name.rstrip("0123456789")
         candidate, n = name, 1
         while candidate in self.taken:
             n += 1
-            candidate = f"{name}_{n}"
+            candidate = f"{stem}{link}{n}"
         self.taken.add(candidate)
         return candidate
 

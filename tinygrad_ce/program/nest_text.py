@@ -11,8 +11,7 @@ import numpy as np
 
 from tinygrad_ce.program.abstract import CannotLower, Node, through
 from tinygrad_ce.program.ir import Number
-from tinygrad_ce.program.numpy_functions import OF_MATH
-from tinygrad_ce.program.schedule import COMPARING
+from tinygrad_ce.program.numpy_functions import COMPARING, OF_MATH
 from tinygrad_ce.program.statements import Buffer, Index, Loop, Statement, identity, read_by_reduction
 
 if TYPE_CHECKING:
@@ -43,9 +42,6 @@ SIMPLE = {
     "log1p": "log1p_of({})",
     "exp": "exp_any({})",
 }
-CALLED = {"sign", "expm1", "log", "sin", "cos", "tan", "arctan", "sinh", "cosh", "floor", "ceil", "log2", "log10"}
-CALLED |= {"exp2", "arctan2", "hypot", "isfinite", "isinf", "rint", "trunc", "arcsin"}
-CALLED |= {"arccos", "arcsinh", "arccosh", "arctanh", "cbrt", "logaddexp", "logical_xor"}
 WRAPPING = {"add", "subtract", "multiply", "negative", "square", "absolute", "power", "floor_divide"}
 LOGICAL = {"logical_and": "&", "logical_or": "|", "bitwise_and": "&", "bitwise_or": "|"}
 KERNELS_IN_EXPRESSIONS = ("tanh_of", "log1p_of", "exp_any")
@@ -121,7 +117,7 @@ class NestText:
             self.inner.append(f"{place} += {_plain(value)}")
             return
         at = len(self.domain) - gone
-        total = f"{name}_{self.text.local()}"
+        total = self.text.names.free(f"{name}_{self.text.local()}")
         if name == "sum":
             wide = np.dtype(float) if dtype.kind == "f" and at == 0 else dtype
             before[at].append(f"{total} = {self.text.literal(0, wide)}")
@@ -172,7 +168,7 @@ class NestText:
         self.inner.append(_plain(f"{target.name}[{place}] += {value}"))
 
     def gathered(self, inputs: Any, shape: tuple[int, ...], places: Any, index: Index) -> str:
-        """The place of an element that indices tell; negative ones count from the end."""
+        """The position of the element that index arrays select; negative indices count from the end."""
         terms = []
         for k, (kind, which, *run) in enumerate(places):
             stride = math.prod(shape[k + 1 :])
@@ -267,29 +263,25 @@ class NestText:
         computing = x.dtype
         if name in COMPARING or computing == np.bool_:
             computing = np.result_type(*(n.dtype if isinstance(n, Node) else n for n in x.inputs))
-        given = [self.operand(n, index, computing) for n in x.inputs]
+        operands = [self.operand(n, index, computing) for n in x.inputs]
         if name == "power":
-            return self.power(x, given)
+            return self.power(x, operands)
         if name in ("floor_divide", "remainder"):
-            return self.whole(name, given, computing)
+            return self.whole(name, operands, computing)
         if name in ("maximum", "minimum"):
-            return self.larger(name, given, computing)
-        if name in SIMPLE and (computing.kind == "f" or name not in ("tanh", "log1p", "exp", "sqrt")):
+            return self.larger(name, operands, computing)
+        if name in SIMPLE:
             template = SIMPLE[name]
             if template.count("{0}") > 1:
-                given = [self.local(given[0])]
+                operands = [self.local(operands[0])]
             self.text.imports |= {name for name in KERNELS_IN_EXPRESSIONS if f"{name}(" in template}
-            text = template.format(*(_inside(g) for g in given))
+            text = template.format(*(_inside(g) for g in operands))
             return text if "(" in template and not template.startswith("(") else f"({text})"
-        if name in OF_MATH:
-            return f"math.{name}({given[0]})"
-        if name in CALLED:
-            return f"np.{name}({', '.join(given)})"
-        raise CannotLower(f"np.{name} has no loops here")
+        return f"{'math' if name in OF_MATH else 'np'}.{name}({', '.join(operands)})"
 
-    def power(self, x: Node, given: list[str]) -> str:
+    def power(self, x: Node, operands: list[str]) -> str:
         """A power: of small whole numbers as products."""
-        base, exponent = given
+        base, exponent = operands
         number = x.inputs[1]
         if not isinstance(number, Node) and not isinstance(number, Number):
             if number == 0.5:
@@ -299,19 +291,19 @@ class NestText:
                 product = "(" + " * ".join([base] * abs(int(number))) + ")"
                 return product if number > 0 else f"({self.text.literal(1, x.dtype)} / {product})"
         if x.dtype.kind != "f":
-            return self.whole("power", given, x.dtype)
+            return self.whole("power", operands, x.dtype)
         return f"{dtype_text(x.dtype)}(np.power({base}, {exponent}))"
 
-    def whole(self, name: str, given: list[str], dtype: np.dtype[Any]) -> str:
+    def whole(self, name: str, operands: list[str], dtype: np.dtype[Any]) -> str:
         """Division with a remainder, or a power of integers."""
         function = f"{name}_{'floats' if dtype.kind == 'f' else 'integers'}"
         self.text.imports.add(function)
-        text = f"{function}({', '.join(given)})"
+        text = f"{function}({', '.join(operands)})"
         return f"{dtype_text(dtype)}({text})" if dtype.kind == "f" else text
 
-    def larger(self, name: str, given: list[str], dtype: np.dtype[Any]) -> str:
+    def larger(self, name: str, operands: list[str], dtype: np.dtype[Any]) -> str:
         """np.maximum or np.minimum: NaN if one of them is."""
-        a, b = (self.local(g) if "(" in g or "[" in g else g for g in given)
+        a, b = (self.local(g) if "(" in g or "[" in g else g for g in operands)
         sign = ">=" if name == "maximum" else "<="
         nan = f" | ({a} != {a})" if dtype.kind == "f" else ""
         self.text.imports.add("either")
@@ -354,13 +346,13 @@ class NestText:
             return f"{buffer.name}[{LOOPS[0]}]"
         start, terms = 0, []
         strides = [math.prod(shape[k + 1 :]) for k in range(len(shape))]
-        together: Counter[int] = Counter()
+        strides_of_loops: Counter[int] = Counter()
         for (axis, first, step), stride in zip(index, strides, strict=True):
             start += first * stride
             if axis is not None and step != 0 and self.domain[axis] != 1:
-                together[axis] += step * stride
-        for axis in sorted(together):
-            factor = together[axis]
+                strides_of_loops[axis] += step * stride
+        for axis in sorted(strides_of_loops):
+            factor = strides_of_loops[axis]
             terms.append(LOOPS[axis] if factor == 1 else f"{factor} * {LOOPS[axis]}")
         if start or not terms:
             terms.insert(0, str(start))

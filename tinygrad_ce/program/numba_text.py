@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce import kernels
-from tinygrad_ce.program.abstract import Node
 from tinygrad_ce.program.ir import Number
-from tinygrad_ce.program.lowering import half_of_rows
+from tinygrad_ce.program.lowering import half_of_rows, nodes_in
 from tinygrad_ce.program.names import Names
 from tinygrad_ce.program.nest_text import NestText, dtype_text
 from tinygrad_ce.program.numpy_text import lines_of
@@ -39,9 +38,12 @@ class FileText:
         self.cuts: dict[int, tuple[str, str]] = {}  # by the number of rows: the first of a thread's, and their end
         self.imports: set[str] = set()
         self.literals: dict[str, str] = {}  # by their text, the names of constants
-        self.numbers: list[str] = []
-        self.number_names: list[str] = []
+        self.numbers: dict[str, str] = {}  # by their formulas, the names of the numbers that each step is given
         self.names = Names(*plan.names.taken)
+        batch = [b for b in plan.buffers if b.role in ("input", "random")] if plan.batched else []
+        self.batch = {b: self.names.free(f"{b.name}_all") for b in batch}  # what has the rows of all steps
+        answers = dict.fromkeys(plan.answers.values()) if plan.batched else {}
+        self.answers = {b: self.names.free(f"{b.name}_all") for b in answers}  # what gets the answers of all steps
         self.printed = lines_of(plan.function)
 
     def text(self) -> tuple[str, list[str]]:
@@ -58,17 +60,8 @@ class FileText:
             body += [*self.comments(loop), *lines]
         body = [*self.batch_gathered(), *body, *self.by_first_thread(self.answers_copied())]
         fixed = [f"{name} = {text}" for text, name in self.literals.items()]
-        given = [self.number_read(k) for k in range(len(self.numbers))]
-        answers = [f"{b.name}_all" for b in self.answers()]
-        inputs = (
-            [f"{b.name}_all" for b in self.plan.buffers if b.role in ("input", "random")] if self.plan.batched else []
-        )
-        names = [
-            *inputs,
-            *answers,
-            *(b.name for b in self.plan.buffers),
-            *(v.name for v in self.plan.views.values()),
-        ]
+        names = [*self.batch.values(), *self.answers.values(), *(b.name for b in self.plan.buffers)]
+        names += [v.name for v in self.plan.views.values()]
         linked = self.kernels_linked()
         head = [
             '"""A training step as loops, written by tinygrad_ce. Every array is one row of numbers."""',
@@ -85,47 +78,35 @@ class FileText:
         )
         fixed += [] if self.shares is None else [*self.cuts_computed(), "passed = meet(gate, 0, threads)"]
         rows = [*head, "", "", "@jit", arguments, *(f"    {line}" for line in fixed), "    for s in range(steps):"]
-        rows += [f"        {line}".rstrip() for line in (*given, *body)] or ["        pass"]
-        return "\n".join(rows) + "\n", self.numbers
+        rows += [f"        {line}".rstrip() for line in (*self.numbers_read(), *body)] or ["        pass"]
+        return "\n".join(rows) + "\n", [*self.numbers]
 
     def kernels_linked(self) -> list[str]:
         """The lines that make kernels of the losses functions which are called where they lie."""
         calls = [call for loop in self.loops for s in loop.statements for call in s.calls if call.function in LINKED]
-        dtypes = {
-            (
-                call.function,
-                call.arguments[0].buffer.dtype.name
-                if isinstance(call.arguments[0], View)
-                else call.arguments[0].dtype.name,
-            )
-            for call in calls
-        }
+        dtypes = {(call.function, call.arguments[0].dtype.name) for call in calls}
         if len(dtypes) > len({call.function for call in calls}):
             return []  # a name would stand for the kernels of two dtypes
         return [f'{name} = linked({name}, "{dtype}")' for name, dtype in sorted(dtypes)]
 
-    def number_read(self, k: int) -> str:
-        """The line that takes one of the step's numbers, with its formula."""
-        name, formula = self.number_names[k], self.numbers[k]
-        line = f"{name} = numbers[{len(self.numbers)} * s + {k}]" if len(self.numbers) > 1 else f"{name} = numbers[s]"
-        return line if name == formula else f"{line}  # {formula}"
-
-    def answers(self) -> list[Buffer]:
-        """The buffers of the outputs, of which each step's is handed out."""
-        if not self.plan.batched:
-            return []
-        return list(dict.fromkeys(self.plan.answers.values()))
+    def numbers_read(self) -> list[str]:
+        """The lines that take the step's numbers, with their formulas."""
+        lines = []
+        for k, (formula, name) in enumerate(self.numbers.items()):
+            place = f"{len(self.numbers)} * s + {k}" if len(self.numbers) > 1 else "s"
+            lines.append(f"{name} = numbers[{place}]" + (f"  # {formula}" if name != formula else ""))
+        return lines
 
     def batch_gathered(self) -> list[str]:
         """The rows of this batch, and its random numbers."""
         if not self.plan.batched:
             return []
         lines = ["# ---- the batch"]
-        for b in self.plan.buffers:
+        for b, all_rows in self.batch.items():
             if b.role == "input":
                 rows, width = b.shape[0], math.prod(b.shape[1:])
                 self.imports.add("take_rows")
-                taken = f"take_rows({b.name}, {b.name}_all, order, {rows} * s"
+                taken = f"take_rows({b.name}, {all_rows}, order, {rows} * s"
                 if self.shares is None:
                     lines.append(f"{taken}, 0, {rows}, {width}, 0, {width})")
                 elif is_halved(self.plan, b):
@@ -136,19 +117,19 @@ class FileText:
                     lines.append(f"{taken}, {', '.join(self.cut(rows))}, {width}, 0, {width})")
                 else:
                     lines += self.by_one_thread(0, [f"{taken}, 0, {rows}, {width}, 0, {width})"])
-            elif b.role == "random":
-                copied = [f"for i in range({b.size}):", f"    {b.name}[i] = {b.name}_all[{b.size} * s + i]"]
+            else:
+                copied = [f"for i in range({b.size}):", f"    {b.name}[i] = {all_rows}[{b.size} * s + i]"]
                 lines += self.by_one_thread(0, copied)
         return lines
 
     def answers_copied(self) -> list[str]:
         """Copies of the outputs, a row for each step."""
         lines = []
-        for b in self.answers():
+        for b, all_steps in self.answers.items():
             if b.size == 1:
-                lines.append(f"{b.name}_all[s] = {b.name}[0]")
+                lines.append(f"{all_steps}[s] = {b.name}[0]")
             else:
-                lines += [f"for i in range({b.size}):", f"    {b.name}_all[{b.size} * s + i] = {b.name}[i]"]
+                lines += [f"for i in range({b.size}):", f"    {all_steps}[{b.size} * s + i] = {b.name}[i]"]
         return lines
 
     def comments(self, loop: Loop) -> list[str]:
@@ -172,15 +153,15 @@ class FileText:
             lines = NestText(self, loop, domain, flat, rows).lines()
         if share is not None and rows is None:
             lines = self.by_one_thread(share.thread, lines)
-        return [*(self.meeting() if share is not None and share.waits else []), *lines]
+        return [*(self.barrier() if share is not None and share.waits else []), *lines]
 
     # ---- several threads
 
     def cut(self, rows: int) -> tuple[str, str]:
-        """The names of the first row of a thread's share, and of the end of it."""
+        """The names of the first row of a thread's share, and of the row behind its last."""
         self.imports.add("first_row")
         if rows not in self.cuts:
-            self.cuts[rows] = self.plan.free_name(f"start_{rows}"), self.plan.free_name(f"stop_{rows}")
+            self.cuts[rows] = self.names.free(f"start_{rows}"), self.names.free(f"stop_{rows}")
         return self.cuts[rows]
 
     def cuts_computed(self) -> list[str]:
@@ -191,7 +172,7 @@ class FileText:
             lines += [f"{stop} = first_row({rows}, thread + 1, threads)"]
         return lines
 
-    def meeting(self) -> list[str]:
+    def barrier(self) -> list[str]:
         """The line in which all threads wait for each other."""
         self.imports.add("meet")
         return ["passed = meet(gate, passed, threads)"]
@@ -206,7 +187,7 @@ class FileText:
         """Lines at the end of a step: all have done their part before, and go on afterwards."""
         if self.shares is None:
             return lines
-        return [*self.meeting(), *self.by_one_thread(0, lines), *self.meeting()]
+        return [*self.barrier(), *self.by_one_thread(0, lines), *self.barrier()]
 
     # ---- library calls, literals and names
 
@@ -241,15 +222,16 @@ class FileText:
             node = waiting.pop()
             if node is not s.node and node in self.plan.of_node:
                 continue
-            if node.kind not in ("map", "full") and (node.kind == "view" or node not in self.plan.of_node):
+            if node.kind == "map":
+                waiting.extend(nodes_in(node.inputs))
+            elif node.kind != "full" and (node.kind == "view" or node not in self.plan.of_node):
                 return False
-            waiting.extend(x for x in node.inputs if isinstance(x, Node)) if node.kind == "map" else None
         return True
 
     def literal(self, number: Any, dtype: np.dtype[Any]) -> str:
         """A number of this dtype; of some, a name for it, because a literal would be of another."""
         if isinstance(number, Number):
-            name = self.number_names[self.number(number.text)]
+            name = self.number(number.text)
             return name if dtype == np.float64 else f"{dtype_text(dtype)}({name})"
         if dtype == np.bool_:
             return repr(bool(number))
@@ -272,12 +254,12 @@ class FileText:
         """A new name for a number inside of a loop."""
         return self.names.numbered("v")
 
-    def number(self, text: str) -> int:
-        """The place of a formula among the numbers that each step is given."""
-        if text not in self.numbers:
-            self.numbers.append(text)
-            self.number_names.append(text if text.isidentifier() else self.names.numbered("n"))
-        return self.numbers.index(text)
+    def number(self, formula: str) -> str:
+        """The name of one of the numbers that each step is given."""
+        if formula not in self.numbers:
+            name = self.names.free(formula) if formula.isidentifier() else self.names.numbered("n")
+            self.numbers[formula] = name
+        return self.numbers[formula]
 
 
 def _argument(x: Any) -> str:

@@ -38,13 +38,16 @@ def array(x: Any) -> AbstractArray:
 # ---- element by element
 
 OF_MATH = {"erf", "erfc"}  # functions of one number that NumPy lacks; a body makes them a ufunc with np.frompyfunc
-ELEMENTWISE = {
-    *("add", "subtract", "multiply", "divide", "negative", "positive", "power", "absolute", "sign", "exp", "expm1"),
-    *("log", "log1p", "sqrt", "sin", "cos", "tanh", "maximum", "minimum", "isnan", "square", "reciprocal", "exp2"),
-    *("equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "logical_and", "logical_or"),
-    *("logical_not", "bitwise_and", "bitwise_or", "invert", "tan", "arctan", "sinh", "cosh", "floor", "ceil", "log2"),
-    *("log10", "arctan2", "hypot", "isfinite", "isinf", "rint", "trunc", "arcsin"),
-    *("arccos", "arcsinh", "arccosh", "arctanh", "cbrt", "logaddexp", "logical_xor", "remainder", "floor_divide"),
+TRANSCENDENTAL = {
+    *("exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "logaddexp", "power", "cbrt", "hypot"),
+    *("sin", "cos", "tan", "arcsin", "arccos", "arctan", "arctan2"),
+    *("sinh", "cosh", "tanh", "arcsinh", "arccosh", "arctanh"),
+}
+COMPARING = {"equal", "not_equal", "less", "less_equal", "greater", "greater_equal"}
+ELEMENTWISE = TRANSCENDENTAL | COMPARING | {
+    *("add", "subtract", "multiply", "divide", "remainder", "floor_divide", "negative", "positive", "absolute"),
+    *("sign", "square", "sqrt", "maximum", "minimum", "floor", "ceil", "rint", "trunc", "isnan", "isfinite", "isinf"),
+    *("logical_and", "logical_or", "logical_xor", "logical_not", "bitwise_and", "bitwise_or", "invert"),
 }  # fmt: skip
 
 

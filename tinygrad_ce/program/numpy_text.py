@@ -8,9 +8,6 @@ What the engine computes with more digits than a textbook is printed in the form
 from __future__ import annotations
 
 import ast
-import builtins
-import itertools
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from typing import Any
@@ -22,18 +19,19 @@ from tinygrad_ce.core import REGISTRY, Primitive
 from tinygrad_ce.program import textbook
 from tinygrad_ce.program.above import called_above, can_be_printed, definition_of
 from tinygrad_ce.program.inlining import (
+    Inlined,
     asks_for_attribute,
     calls_private,
     globals_of,
     index_of,
-    inlined,
     literal,
     parsed,
     returned_locals,
     single_expression,
     substituted,
 )
-from tinygrad_ce.program.ir import Function, Instruction, Named, Value
+from tinygrad_ce.program.ir import Function, Instruction, Named, Value, uses
+from tinygrad_ce.program.names import Names
 from tinygrad_ce.program.outlined import Call, Update, outline_updates
 from tinygrad_ce.program.passes import left_to_broadcasting, plain, simplified
 
@@ -59,8 +57,7 @@ def as_numpy(program: Function, exact: bool = False) -> str:
             for line in (*text.splitlines(), "", "")
         ),
     ]
-    answers = [*program.outputs.values(), *program.updates.values()]
-    answer = ", ".join(ast.unparse(writer.node(value, of_its_dtype=True)) for value in answers)
+    answer = ", ".join(ast.unparse(writer.node(value, of_its_dtype=True)) for value in program.answers)
     return "\n".join([*head, f"def step({arguments}):", *_prepared(program), *lines, f"    return {answer}".rstrip()])
 
 
@@ -69,14 +66,13 @@ def lines_of(program: Function) -> dict[Instruction, str]:
     program = outline_updates(program)
     writer = _Text(program, exact=True)
     writer.lines()
-    reader = {x: i for i in program.instructions for x in i.inputs if isinstance(x, Value)}
     lines: dict[Instruction, str] = {}
     for i in reversed(program.instructions):
         if isinstance(i, Call):
             lines |= dict.fromkeys([i, *i.group], writer.call(i))
             continue
-        folded = i.result in writer.folded
-        lines[i] = lines[reader[i.result]] if folded else writer.written[i.result]
+        readers = writer.uses[i.result] if i.result in writer.folded else ()
+        lines[i] = lines[program.instructions[readers[-1]]] if readers else writer.written[i.result]
     return lines
 
 
@@ -106,24 +102,15 @@ class _Text:
         self.folded: dict[Value, ast.expr] = {}
         self.folded_notes: dict[Value, list[str]] = {}
         self.written: dict[Value, str] = {}
-        self.uses = Counter(x for i in program.instructions for x in i.inputs if isinstance(x, Value))
-        self.answers = {*program.outputs.values(), *program.updates.values()}
-        self.uses.update(self.answers)
-        values = [*program.inputs, *(i.result for i in program.instructions)]
-        self.names = {x: x.name for x in values if not x.name.startswith("_")}
-        self.taken = {
-            *self.names.values(),
-            *program.numbers,
-            *called_above(),
-            "np",
-            "step",
-            *dir(builtins),
-        }
+        self.uses = uses(program.instructions)
+        self.answers = {*program.answers}
+        self.names = {x: x.name for x in program.values if not x.name.startswith("_")}
+        self.allocator = Names("np", "step", *called_above(), *program.numbers, *self.names.values())
         self.rows: list[tuple[str, str, str]] = []  # lines, their shapes, and what their forms give up
         self.known: dict[str, str] = {}  # by an expression, the name of its value
         self.assigned = {x.name for x in program.inputs}
         self.notes: list[str] = []  # what the forms that are being written give up
-        self.noted: set[str] = set()  # the forms that have said it
+        self.explained: set[str] = set()  # the forms whose loss stands behind a line already
 
     def lines(self, comments: bool = True) -> list[str]:
         """The lines of the step, with sections and, in one column, shapes as comments."""
@@ -153,17 +140,21 @@ class _Text:
     def write(self, name: str, expression: ast.expr, example: Any) -> None:
         """One line, which gives an expression its name, with the shape of its value and what its form gives up."""
         text = ast.unparse(expression)
-        if name in self.assigned:  # a parameter that is updated: what was made of the old one is no longer that
+        if name in self.assigned:  # a parameter that is updated: what was computed from the old one is outdated
             self.known.clear()
         self.assigned.add(name)
         self.known[text] = name
         comment = f"# {np.shape(example)}" if isinstance(example, (np.ndarray, np.generic)) else ""
         self.row(f"{name} = {text}", comment)
 
+    def import_module(self, name: str) -> None:
+        """Import a module above the step."""
+        self.imports.add(f"import {name}")
+
     def note(self, form: str) -> None:
         """Say behind the next line what this form gives up, if no line has said it."""
-        if form in textbook.LOSES and form not in self.noted:
-            self.noted.add(form)
+        if form in textbook.LOSES and form not in self.explained:
+            self.explained.add(form)
             self.notes.append(textbook.LOSES[form])
 
     def row(self, text: str, comment: str = "") -> None:
@@ -174,22 +165,15 @@ class _Text:
     def written_out(
         self, name: str, expression: ast.expr, example: Any, result: str | None = None, own: bool = False
     ) -> ast.expr:
-        """The name of what a form has computed on the way; what is there already is not computed again.
+        """The name of an intermediate result of a form; one that has a name already is not computed again.
 
         result: the name, if it is the result of the form. own: it is written into, so that nothing stands for it.
         """
         text = ast.unparse(expression)
         if own or text not in self.known:
-            name = result or self.free(name)
+            name = result or self.allocator.free(name, link="")
             self.write(name, expression, example)
         return ast.Name(name if own and self.known.pop(text) else self.known[text])
-
-    def free(self, name: str) -> str:
-        """This name, or with the first number behind it that makes it a new one."""
-        numbered = (f"{name.rstrip('0123456789')}{n}" for n in itertools.count(2))
-        name = next(x for x in itertools.chain([name], numbered) if x not in self.taken)
-        self.taken.add(name)
-        return name
 
     def call(self, call: Call) -> str:
         """The line that calls the function for an optimizer's update, which is put above the step."""
@@ -207,20 +191,20 @@ class _Text:
             self.updates[update] = "\n".join([head, *lines, f"    return {answer}"])
         keywords = [f"{name}={ast.unparse(literal(value))}" for name, value in call.keywords.items()]
         arguments = ", ".join([*(ast.unparse(self.node(x)) for x in call.inputs), *call.numbers, *keywords])
-        self.known.clear()  # what was made of the old parameter is no longer that
+        self.known.clear()  # what was computed from the old parameter is outdated
         self.assigned |= {self.named(x) for x in call.results}
         return f"{', '.join(self.named(x) for x in call.results)} = {update.name}({arguments})"
 
     def named(self, value: Value) -> str:
-        """The name of a value; a step on the way has none of its own."""
+        """The name of a value; an intermediate result gets a new one."""
         if value not in self.names:
-            self.names[value] = self.free("t1") if value.name.startswith("_") else value.name
+            self.names[value] = self.allocator.free("t1", link="") if value.name.startswith("_") else value.name
         return self.names[value]
 
     def can_fold(self, i: Instruction, expression: ast.expr) -> bool:
-        """Whether this is a step on the way inside a rule, short enough to stand inside the next line."""
-        passing = i.result.name.startswith("_") and self.uses[i.result] == 1
-        return passing and i.result not in self.answers and len(ast.unparse(expression)) < WIDEST // 2
+        """Whether this is an intermediate result of a rule, short enough to stand inside the next line."""
+        is_intermediate = i.result.name.startswith("_") and len(self.uses[i.result]) == 1
+        return is_intermediate and i.result not in self.answers and len(ast.unparse(expression)) < WIDEST // 2
 
     def node(self, value: Any, of_its_dtype: bool = False) -> ast.expr:
         """What stands for a value in an expression. of_its_dtype: a number is more than one of Python's."""
@@ -238,7 +222,7 @@ class _Text:
             return number if self.exact else as_fraction(value.example[()])
         if not self.exact:
             filled, values = textbook.FORMS["broadcast_to"], {"x": value.example.flat[0].item(), "shape": value.shape}
-            return inlined(filled, {}, values | {"dtype": value.dtype}, self)
+            return Inlined(filled, {}, values | {"dtype": value.dtype}, self).answer()
         shape, dtype = literal(value.shape), literal(value.dtype)
         return ast.Call(ast.parse("np.full", mode="eval").body, [shape, number, dtype], [])
 
@@ -257,8 +241,7 @@ class _Text:
         single = single_expression(body)
         if single is not None and not calls_private(single):
             self.need(i.op.body, of=single)
-            given = names | {name: literal(value) for name, value in i.params.items()}
-            line = substituted(single, given)
+            line = substituted(single, names | {name: literal(value) for name, value in i.params.items()})
             return line if self.exact else _with_sign(line)
         called = self.need(i.op.body, name=i.op.name)
         defaults = i.op.defaults
@@ -267,7 +250,7 @@ class _Text:
         return ast.Call(ast.Name(called), inputs, options)
 
     def form(self, form: Callable[..., Any], i: Instruction, names: dict[str, ast.expr]) -> ast.expr:
-        """The textbook form of an instruction: what it computes on the way is written above."""
+        """The textbook form of an instruction; its intermediate results are lines of their own."""
         examples = [_example(x) for x in i.inputs]
         for name, x in zip(i.op.arguments, i.inputs, strict=False):
             if name == i.op.starred:
@@ -276,7 +259,7 @@ class _Text:
             if often and len(ast.unparse(names[name])) > SHORT:  # written once
                 names[name] = self.written_out("t1", names[name], x.example)
         values = _values(i.op, i.params, examples) | {"dtype": i.result.dtype}
-        return inlined(form, names, values, self, self.named(i.result) if returned_locals(form) else None)
+        return Inlined(form, names, values, self, self.named(i.result) if returned_locals(form) else None).answer()
 
     def argument(self, value: Any, name: str, body: ast.FunctionDef) -> ast.expr:
         """What stands for an argument: a number with a dtype where the body asks for `name.dtype` and the like."""
@@ -293,7 +276,7 @@ class _Text:
         if of is None:
             name = next((n for n, other in self.above.items() if other is function), name)
             if name in self.above and self.above[name] is not function:
-                name = self.free(name)
+                name = self.allocator.free(name)
             if name in self.above:
                 return name
             self.above[name] = function  # it may call itself
@@ -346,7 +329,7 @@ def textbook_form(op: Primitive, params: Mapping[str, Any], inputs: Sequence[Any
     if op.name not in textbook.SHOWN:
         return None
     names = {name: _shown(x) for name, x in zip(op.arguments, inputs, strict=True)}
-    return inlined(textbook.FORMS[op.name], names, _values(op, params, [_example(x) for x in inputs]))
+    return Inlined(textbook.FORMS[op.name], names, _values(op, params, [_example(x) for x in inputs])).answer()
 
 
 def textbook_rule(op: Primitive, params: Mapping[str, Any], g: Value, out: Value) -> ast.expr | None:
@@ -354,7 +337,7 @@ def textbook_rule(op: Primitive, params: Mapping[str, Any], g: Value, out: Value
     if op.name not in textbook.RULES:
         return None
     values = {"g": g.example, "out": out.example, **params}
-    return inlined(textbook.RULES[op.name], {"g": _shown(g), "out": _shown(out)}, values)
+    return Inlined(textbook.RULES[op.name], {"g": _shown(g), "out": _shown(out)}, values).answer()
 
 
 def _shown(x: Any) -> ast.expr:

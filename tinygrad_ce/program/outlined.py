@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from tinygrad_ce.core import REGISTRY
-from tinygrad_ce.program.ir import Function, Instruction, Named, Value
+from tinygrad_ce.program.ir import Function, Instruction, Named, Value, key, uses
 from tinygrad_ce.program.names import Names, tidy
 
 ARGUMENTS = {"param": "W", "grad": "d_W"}  # what an update calls its arguments, and what they are called in a program
@@ -47,25 +47,20 @@ def outline_updates(program: Function) -> Function:
     Updates that differ in shapes, dtypes and hyperparameters only are calls of one function. What is one line, as that
     of plain SGD, stays where it is.
     """
-    names = Names("np", "step", *REGISTRY, *program.numbers, *(x.name for x in _values(program)))
+    names = Names("np", "step", *REGISTRY, *program.numbers, *(x.name for x in program.values))
     updates: dict[Any, Update] = {}
     calls: dict[Instruction, Call] = {}
     groups = [group for group in _groups(program) if len(group) > 2]
     for group in groups:
         call = _call_of(program, group)
-        key = _key(call.update)
-        if key not in updates:
-            call.update.name = names.free(_optimizer_of(program, group))
-        call.update = updates.setdefault(key, call.update)
+        first = updates.setdefault(_key(call.update), call.update)
+        if first is call.update:
+            first.name = names.free(_optimizer_of(program, group))
+        call.update = first
         call.keywords = {k: x for k, x in call.keywords.items() if call.update.defaults[k] != x}
         calls[group[-1]] = call
     inside = {i for group in groups for i in group} - {*calls}
     return replace(program, instructions=[calls.get(i, i) for i in program.instructions if i not in inside])
-
-
-def _values(program: Function) -> Iterator[Value]:
-    yield from program.inputs
-    yield from (i.result for i in program.instructions)
 
 
 def _groups(program: Function) -> list[list[Instruction]]:
@@ -122,7 +117,7 @@ def _with_local_names(
     program: Function, group: Sequence[Instruction], inputs: list[Value], results: list[Value], names: Names
 ) -> Function:
     """The group as a function: what is updated keeps its name, if the old one is not needed after that line."""
-    last = {x: k for k, i in enumerate(group) for x in i.inputs if isinstance(x, Value)}
+    readers = uses(group)
     state_of = {new: state for state, new in program.updates.items()}
     local = {x: replace(x, name=names.free(x.local if x in program.updates else "d_W")) for x in inputs}
     newest = {value.name: x for x, value in local.items()}  # by a name, which value has it last
@@ -132,7 +127,7 @@ def _with_local_names(
         name = local[state].name if state in local else ARGUMENTS.get(i.result.local, i.result.local)
         if not name:
             name = f"_{k}"
-        elif name in newest and (last.get(newest[name], -1) > k or newest[name] in results):
+        elif name in newest and (max(readers[newest[name]], default=-1) > k or newest[name] in results):
             name = names.free(f"new_{name}")
         elif name not in newest:
             name = names.free(name)
@@ -146,15 +141,10 @@ def _with_local_names(
 def _key(update: Update) -> Any:
     """What two updates have in common that are calls of one function."""
 
-    def written(x: Any) -> Any:
-        if isinstance(x, Value):
-            return (x.shape, x.example.tobytes()) if x.role == "constant" else x.name
-        return x.formula if isinstance(x, Named) else repr(x)
+    def named(x: Value) -> Any:
+        return (x.shape, x.example.tobytes()) if x.role == "constant" else x.name
 
-    lines = [
-        (i.op, tuple(map(written, i.inputs)), repr(sorted(i.params.items())), i.result.name)
-        for i in update.body.instructions
-    ]
+    lines = [(*key(i, named, number="formula"), i.result.name) for i in update.body.instructions]
     names = tuple(x.name for x in (*update.body.inputs, *update.body.outputs.values()))
     return tuple(lines), names, tuple(update.numbers), tuple(update.defaults)
 

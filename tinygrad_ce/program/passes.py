@@ -12,7 +12,7 @@ import numpy as np
 from tinygrad_ce import ops
 from tinygrad_ce.ops.reduction import reduced_axes
 from tinygrad_ce.optim.clipping import SMALLEST
-from tinygrad_ce.program.ir import Function, Instruction, Number, Value
+from tinygrad_ce.program.ir import Function, Instruction, Number, Value, key, uses
 
 
 def simplified(program: Function) -> Function:
@@ -63,7 +63,7 @@ def names_gradient(i: Instruction) -> bool:
 
 
 def fold_constants(program: Function) -> Function:
-    """With single numbers that are made of constants alone as constants."""
+    """With single numbers that are computed from constants alone as constants."""
 
     def decide(i: Instruction) -> Value | None:
         constants = all(
@@ -84,19 +84,15 @@ def share_common_subexpressions(program: Function) -> Function:
     def decide(i: Instruction) -> Value | None:
         if names_gradient(i):
             return None
-        inputs = tuple(id(x) if isinstance(x, Value) else getattr(x, "text", repr(x)) for x in i.inputs)
-        key = (i.op, inputs, repr(sorted(i.params.items(), key=lambda item: item[0])))
-        if key in seen:
-            return seen[key]
-        seen[key] = i.result
-        return None
+        first = seen.setdefault(key(i, id), i.result)
+        return None if first is i.result else first
 
     return _rewritten(program, decide)
 
 
 def drop_dead_code(program: Function) -> Function:
     """Without the instructions, and the kept and fixed arrays and numbers, that no output needs."""
-    needed = {*program.outputs.values(), *program.updates.values()}
+    needed = {*program.answers}
     kept = []
     for i in reversed(program.instructions):
         if i.result in needed:
@@ -169,14 +165,10 @@ def left_to_broadcasting(program: Function) -> Function:
 
 
 def _without_repeating(program: Function) -> Function:
-    uses: dict[Value, list[Instruction]] = {}
-    for i in program.instructions:
-        for x in dict.fromkeys(i.inputs):
-            if isinstance(x, Value):
-                uses.setdefault(x, []).append(i)
-    answers = {*program.outputs.values(), *program.updates.values()}
+    readers = {x: [program.instructions[k] for k in places] for x, places in uses(program.instructions).items()}
+    answers = {*program.answers}
     narrow: dict[Value, Value] = {}  # what stands for a wider array
-    made: dict[Value, Instruction] = {}
+    producer: dict[Value, Instruction] = {}
     for i in program.instructions:
         inputs = tuple(narrow.get(x, x) if isinstance(x, Value) else x for x in i.inputs)
         x = inputs[0] if inputs else None
@@ -188,18 +180,18 @@ def _without_repeating(program: Function) -> Function:
         if i.op is ops.reshape and isinstance(x, Value) and x.shape == ():  # the one number of an array
             i = replace(i, op=ops.broadcast_to, params={"shape": i.result.shape})
         if i.op not in _MOVES or not isinstance(x, Value):
-            made[i.result] = i
-        elif x in made and _restores_axis(i, made[x]) and len(uses[x]) == 1 and x not in answers:
-            summed = made.pop(x)
-            made[i.result] = replace(summed, params={**summed.params, "keepdims": True}, result=i.result)
-        elif not _only_repeats(i) or not _are_filled_up(i.result, x, uses, narrow, answers):
-            made[i.result] = i
+            producer[i.result] = i
+        elif x in producer and _restores_axis(i, producer[x]) and len(readers[x]) == 1 and x not in answers:
+            summed = producer.pop(x)
+            producer[i.result] = replace(summed, params={**summed.params, "keepdims": True}, result=i.result)
+        elif not _only_repeats(i) or not _are_filled_up(i.result, x, readers, narrow, answers):
+            producer[i.result] = i
         elif i.result.name.startswith("_"):
             narrow[i.result] = x
         else:  # a gradient that has a name keeps its line
             narrow[i.result] = Value(i.result.name, x.example)
-            made[narrow[i.result]] = Instruction(ops.identity, (x,), {}, narrow[i.result], i.section)
-    return replace(program, instructions=list(made.values()))
+            producer[narrow[i.result]] = Instruction(ops.identity, (x,), {}, narrow[i.result], i.section)
+    return replace(program, instructions=list(producer.values()))
 
 
 def _restores_axis(i: Instruction, reduced: Instruction) -> bool:
@@ -217,19 +209,19 @@ def _only_repeats(i: Instruction) -> bool:
 
 
 def _are_filled_up(
-    wide: Value, x: Value, uses: dict[Value, list[Instruction]], narrow: dict[Value, Value], answers: set[Value]
+    wide: Value, x: Value, readers: dict[Value, list[Instruction]], narrow: dict[Value, Value], answers: set[Value]
 ) -> bool:
     """Whether all that is computed from an array would be the same from x, which NumPy repeats."""
-    if wide in answers or not uses.get(wide):
+    if wide in answers or wide not in readers:
         return False
-    for use in uses[wide]:
-        if use.op in _MOVES and x.shape == () and _are_filled_up(use.result, x, uses, narrow, answers):
+    for use in readers[wide]:
+        if use.op in _MOVES and x.shape == () and _are_filled_up(use.result, x, readers, narrow, answers):
             continue
         if use.op not in _ON_ELEMENTS or (use.op is ops.where and use.inputs[0] is wide):
             return False
         others = [narrow.get(y, y) for y in use.inputs if isinstance(y, Value) and y is not wide]
         shape = np.broadcast_shapes(x.shape, *(y.shape for y in others))
-        if shape != use.result.shape and not _are_filled_up(use.result, x, uses, narrow, answers):
+        if shape != use.result.shape and not _are_filled_up(use.result, x, readers, narrow, answers):
             return False
         if len(use.inputs) == 1:
             continue  # it leaves the dtype as it is

@@ -22,15 +22,8 @@ Place = tuple[str, Callable[[], Any]]  # the name of something that a step can s
 
 CONTAINERS = (list, tuple, dict, set, frozenset, deque)
 CLOSED = (Tensor, np.ndarray, np.generic, np.random.Generator, str, bytes, int, float, complex, type(None))
-READ_ANEW = (
-    "training",
-    "schedule",
-    "steps",
-    "missed",
-    "memory",
-    "parameters",
-    "variables",
-)  # of modules and optimizers
+# Attributes of modules and optimizers that each step reads anew.
+READ_ANEW = ("training", "schedule", "steps", "missed", "memory", "parameters", "variables")
 OURS = ("tinygrad_ce", "numpy")
 # Modules of Python whose classes hold values of the user's: SimpleNamespace, Namespace, threading.local, UserDict.
 HOLDERS = ("types", "argparse", "_thread", "collections")
@@ -69,9 +62,8 @@ def _search(step: Callable[..., Any]) -> tuple[list[Place], set[str]]:
         whole = isinstance(thing, (Module, Optimizer, FunctionType, ModuleType, type))
         if hasattr(thing, "__dict__") and not whole and type(thing).__module__ != "collections":
             unread |= {f"{label}.{name}": name for name in vars(thing)}
-    return [
-        (label, look) for label, look in found if unread.get(label) is None or unread[label] in mentioned
-    ], mentioned
+    read = [(label, look) for label, look in found if label not in unread or unread[label] in mentioned]
+    return read, mentioned
 
 
 def _seen_by(label: str, thing: Any, mentioned: set[str]) -> list[Place]:

@@ -127,14 +127,14 @@ class Writer:
         self.automatic: dict[str, Value] = {}  # what has such a name
         self.alive: list[Any] = []  # so that no id is given out twice
         self.section = "forward"
-        self.passed_on: tuple[Tensor, Value] | None = None  # a gradient with two names, and what it was called first
+        self.aliased: tuple[Tensor, Value] | None = None  # a gradient with two names, and the value of its first
 
     def call(self, inner: Any, op: Primitive, inputs: tuple[Any, ...], params: dict[str, Any]) -> Any:
         """Compute by the body (no kernel needs to be compiled for this), and write the instruction down."""
         result = call(op, inputs, params, op.body)
         if isinstance(result, Tensor) and id(result) not in self.values:  # a list comes again, as an array
-            passing = self.section != "forward"  # a step on the way inside a rule
-            name = f"_{len(self.instructions)}" if passing else None
+            is_intermediate = self.section != "forward"  # a result inside of a rule
+            name = f"_{len(self.instructions)}" if is_intermediate else None
             self.add(op, inputs, params, result, self.section, name)
         return result
 
@@ -150,11 +150,11 @@ class Writer:
         """Write one instruction down; its result gets this name, or the tensor's own, or a letter and a number."""
         names = [op.argument(i) for i in range(len(inputs))]
         values = tuple(self.value(x, argument) for x, argument in zip(inputs, names, strict=True))
-        made = Value(name or self.name_of(result, ""), result.data)
-        if not made.name:
-            self.name_automatically(made, LETTERS.get(op.name, "t"))
-        self.remember(result, made)
-        self.instructions.append(Instruction(op, values, {**op.defaults, **params}, made, section))
+        value = Value(name or self.name_of(result, ""), result.data)
+        if not value.name:
+            self.name_automatically(value, LETTERS.get(op.name, "t"))
+        self.remember(result, value)
+        self.instructions.append(Instruction(op, values, {**op.defaults, **params}, value, section))
 
     @contextmanager
     def with_arrays_as_tensors(self, graph: Iterable[Tensor]) -> Iterator[None]:
@@ -175,14 +175,14 @@ class Writer:
 
     def gradient(self, tensor: Tensor, g: Tensor) -> tuple[str, Value]:
         """What the gradient of a tensor is called, and its value. Until the next one, `g` stands for it."""
-        if self.passed_on is not None:
-            self.remember(*self.passed_on)
-            self.passed_on = None
+        if self.aliased is not None:
+            self.remember(*self.aliased)
+            self.aliased = None
         gradient, wanted = self.of(g), f"d_{self.of(tensor).name}"
         if gradient.role == "result" and gradient.name.startswith("_"):
             gradient.name = self.free(wanted)
         elif gradient.role == "result":  # a sum hands its own gradient on, and this line says so
-            self.passed_on = g, gradient
+            self.aliased = g, gradient
             name, same = self.free(wanted), Tensor(g.data)
             self.add(ops.identity, (g,), {}, same, self.section, name)
             gradient = self.of(same)
@@ -205,9 +205,9 @@ class Writer:
             if known in self.values:
                 return self.values[known]
         if self.section == "backward" and array.size and (array == array.flat[0]).all():
-            made = Value(f"_constant{len(self.alive)}", array, "constant")  # a rule has made it up, of shapes alone
-            self.remember(x, made)
-            return made
+            constant = Value(f"_constant{len(self.alive)}", array, "constant")  # a rule computes it from shapes alone
+            self.remember(x, constant)
+            return constant
         return self.unknown(x, argument)
 
     def number(self, x: Any) -> Any:
@@ -215,7 +215,7 @@ class Writer:
         return x.item() if isinstance(x, np.generic) and type(x.item()) is not int else x
 
     def unknown(self, x: Any, argument: str) -> Value:
-        """An array that no instruction has made is an input."""
+        """A new input: no instruction computes this array."""
         array = x.data if isinstance(x, Tensor) else x
         return self.input(x, Value(self.name_of(x, argument), array, "input", prepared=not isinstance(x, Tensor)))
 

@@ -120,17 +120,16 @@ class Compiled:
 
     def forget_examples(self) -> None:
         """Keep no array of the batch that was traced alive."""
-        results = [i.result for i in self.program.instructions]
-        for x in (*self.program.inputs, *results, *self.plan.inputs):
+        for x in (*self.program.values, *self.plan.inputs):
             if x.role not in ("fixed", "constant"):
                 x.example = np.broadcast_to(np.zeros((), x.dtype), x.shape)
 
     def numbers(self, steps: int) -> Array:
         """What each of the coming steps is given besides arrays, one row after the other."""
-        given = {name: read(steps) for name, read in self.program.numbers.items()} if self.formulas else {}
+        columns = {name: read(steps) for name, read in self.program.numbers.items()} if self.formulas else {}
         rows = np.empty((steps, len(self.formulas)))
         for k, formula in enumerate(self.formulas):
-            rows[:, k] = eval(formula, {}, given)
+            rows[:, k] = eval(formula, {}, columns)
         return rows.reshape(-1)
 
     def finite(self) -> bool:
@@ -211,11 +210,11 @@ class CompiledStep(ProgramCache):
     def __call__(self, *arrays: Any, **named: Any) -> Any:
         if named:
             arrays = signature(self.step).bind(*arrays, **named).args
-        given = [plain_array(x) for x in arrays]
+        passed = [plain_array(x) for x in arrays]
         with self.alone:
-            return self._call(given)
+            return self._call(passed)
 
-    def _call(self, given: list[Array]) -> Any:
+    def _call(self, passed: list[Array]) -> Any:
         changed = self.changed()
         if changed is not None:
             self.changes += 1
@@ -225,10 +224,10 @@ class CompiledStep(ProgramCache):
                     "now: what changes from step to step is passed to the step as an array"
                 )
         try:
-            return self._run(given)
+            return self._run(passed)
         except OutdatedError:
             self.clear()
-            return self._run(given)
+            return self._run(passed)
 
     def _run(self, arrays: list[Array]) -> Any:
         program = self.program(lambda: self._compiled(arrays), *((x.shape, x.dtype) for x in arrays))

@@ -6,23 +6,19 @@ make what they add; matrix products, losses and results are kept. Every buffer i
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 
 from tinygrad_ce.program.abstract import CannotLower, Node, in_order
 from tinygrad_ce.program.fill import fill
 from tinygrad_ce.program.ir import Function
 from tinygrad_ce.program.lowering import Nodes, lowered_to_nodes, nodes_in
+from tinygrad_ce.program.numpy_functions import COMPARING, OF_MATH, TRANSCENDENTAL
 from tinygrad_ce.program.statements import Buffer, Loop, Schedule, Statement, identity, is_transposed
 
 MATERIALIZED_KINDS = {"reduce", "matmul", "scatter_add", "concatenate", "loss", "slope", "kernel"}
-COST = dict.fromkeys(("exp", "tanh", "log", "log1p", "expm1", "power", "sin", "cos", "tan", "sinh", "cosh", "exp2"), 10)
-COST |= dict.fromkeys(("log2", "log10", "cbrt", "hypot", "logaddexp", "erf", "erfc"), 10)
-COST |= dict.fromkeys((f"arc{name}" for name in ("sin", "cos", "tan", "tan2", "sinh", "cosh", "tanh")), 10)
-COST |= {"divide": 4, "sqrt": 4}
+COST = {**dict.fromkeys(TRANSCENDENTAL | OF_MATH, 10), "divide": 4, "sqrt": 4}  # of an element; all others cost 1
 MAX_EXPRESSION_COST = 100  # a longer expression would not be read, and Python would not parse it
 RECOMPUTE_BELOW = 8  # the cost of an element from which on it is rather read from memory twice than computed twice
-COMPARING = {"equal", "not_equal", "less", "less_equal", "greater", "greater_equal"}
 
 
 def schedule(function: Function, batched: bool = False) -> tuple[Schedule, list[Loop]]:
@@ -39,20 +35,19 @@ def schedule(function: Function, batched: bool = False) -> tuple[Schedule, list[
 
 def materialized(nodes: Nodes) -> set[Node]:
     """The nodes that get a buffer."""
-    ordered = nodes.in_order()
-    readers = Counter(x for node in ordered for x in nodes_in(node.inputs))
+    ordered, uses = nodes.in_order(), nodes.uses()
     kept = nodes.answers() | {x for node in ordered for x in _read_from_memory(node)}
     kept |= {node for node in ordered if node.kind in MATERIALIZED_KINDS}
     repeated = {node.inputs[0] for node in ordered if node.kind == "view" and node.size > node.inputs[0].size}
     # What is compared is computed once: computed again, with other instructions around it, its last bit may differ.
     compared = {x for node in ordered if _compares(node) for x in nodes_in(node.inputs)}
     compared |= {x.inputs[0] for x in compared if x.kind == "view"}
-    kept |= {x for x in compared if x.kind == "map" and readers[x] > 1}
+    kept |= {x for x in compared if x.kind == "map" and uses[x] > 1}
     cost: dict[Node, int] = {}
     for node in ordered:
         own = COST.get(node.detail, 1) if node.kind == "map" else int(node.kind == "gather")
         cost[node] = own + sum(0 if x in kept else cost[x] for x in nodes_in(node.inputs))
-        often = (readers[node] > 1 and cost[node] >= RECOMPUTE_BELOW) or (node in repeated and cost[node] > 1)
+        often = (uses[node] > 1 and cost[node] >= RECOMPUTE_BELOW) or (node in repeated and cost[node] > 1)
         if node.kind in ("map", "gather") and (often or cost[node] > MAX_EXPRESSION_COST):
             kept.add(node)
     kept |= {node for node in ordered if node.kind in ("input", "reshape", "constant")}
@@ -161,7 +156,7 @@ def _can_join(s: Statement, loop: Loop) -> bool:
 
 
 def _is_hindered(s: Statement, other: Statement) -> bool:
-    """Whether s needs more of another statement's work than the element that it has just made, or the reverse."""
+    """Whether one of two statements needs another element of the other's result than the one just computed."""
     here = {identity(s.domain)}
     if "scatter_add" in (s.kind, other.kind) or other.writes & s.writes:
         return True

@@ -17,11 +17,9 @@ from tinygrad_ce.program.lowering import Nodes, check_dtype
 from tinygrad_ce.program.names import Names
 
 Index = tuple[tuple[int | None, int, int], ...]  # for each axis of a buffer: the loop along it, the first, the step
-LIBRARY = {"jit", "plus", "either", "log1p_of", "tanh_of", "exp_any", "add_rows", "multiply", "take_rows"}
-LIBRARY |= {"multiply_rows", "multiply_terms", "meet", "first_row", "thread", "threads", "gate", "passed"}
-LIBRARY |= {*kernels.FILES["scan"], *kernels.FILES["division"]}
-LIBRARY |= {"accurate_sum", "xent_panel", "xent_rows", "soft_xent_rows", "sigmoid_xent_blocks"}
-RESERVED = {"np", "math", "s", "order", "steps", "numbers", "run", *"ijklmnopq", *LIBRARY}
+# What the loops call themselves.
+RESERVED = {"np", "math", "s", "order", "steps", "numbers", "run", "thread", "threads", "gate", "passed"}
+RESERVED |= {*"ijklmnopq", *kernels.FILE_OF}
 
 
 @dataclass(eq=False)
@@ -59,6 +57,11 @@ class View:
     buffer: Buffer
     shape: tuple[int, ...]
     transposed: bool
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """That of the buffer."""
+        return self.buffer.dtype
 
 
 @dataclass(frozen=True)
@@ -148,10 +151,10 @@ class Schedule:
 
     def buffer(self, name: str, shape: Sequence[int], dtype: Any, role: str, **more: Any) -> Buffer:
         """A new buffer; numbers are added to its name until it is a new one."""
-        made = Buffer(self.free_name(name), tuple(shape), np.dtype(dtype), role, **more)
-        check_dtype(made.dtype)
-        self.buffers.append(made)
-        return made
+        new = Buffer(self.free_name(name), tuple(shape), np.dtype(dtype), role, **more)
+        check_dtype(new.dtype)
+        self.buffers.append(new)
+        return new
 
     def buffer_for(self, node: Node) -> Buffer:
         """A new temporary buffer with the name of the result that the node is, or is a part of."""

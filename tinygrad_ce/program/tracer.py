@@ -25,19 +25,24 @@ from tinygrad_ce.variable import Attribute, Variable
 
 
 class Tracer(Writer):
-    """The interpreter under which a step runs: it writes calls and effects down, and makes a program of them."""
+    """The interpreter under which a step runs: it writes calls and effects down, and makes a program of them.
 
-    def __init__(self, again: bool = False) -> None:
+    modules: those whose modes and fixed arrays the step may depend on. array_names: by their ids, what the arrays that
+    the step refers to are called. computes_outside: whether it may compute arrays from its data outside of tensors.
+    again: with other data, and other learning rates.
+    """
+
+    def __init__(
+        self, modules: Sequence[Module], array_names: dict[int, str], computes_outside: bool, again: bool = False
+    ) -> None:
         super().__init__()
-        self.again = again  # with other data, and other learning rates
+        self.modules, self.array_names, self.computes_outside = modules, array_names, computes_outside
+        self.again = again
         self.updates: dict[Value, Value] = {}
         self.numbers: dict[str, Callable[[int], Array]] = {}
         self.optimizers: dict[Optimizer, list[int]] = {}
-        self.modules: Sequence[Module] = ()
-        self.array_names: dict[int, str] = {}  # by their ids, what the arrays that the step refers to are called
         self.constants: dict[int, Tensor] = {}  # tensors for arrays that were not computed in the step, by their ids
-        self.computes_outside = False  # whether arrays may have been computed from the data outside of tensors
-        self.looked: list[tuple[Value, Callable[[Array], Any]]] = []
+        self.checks: list[tuple[Value, Callable[[Array], Any]]] = []
         self.parameters: list[tuple[Tensor, Array]] = []  # with a copy of what they were
         self.visible: Sequence[Tensor] = ()  # parameters that the step refers to
         self.left_over: list[Tensor] = []  # parameters that had a gradient before the step
@@ -50,7 +55,7 @@ class Tracer(Writer):
         self.loss: Tensor | None = None
 
     @contextmanager
-    def listening(self) -> Iterator[None]:
+    def interpreting(self) -> Iterator[None]:
         """Inside, this is the interpreter; at the end, parameters are what they were."""
         seam = interpreted(
             self.call, walk=self.walk, read=self.read, write=self.write, draw=self.draw, numbers=self.numbers_of
@@ -87,7 +92,7 @@ class Tracer(Writer):
                     parameter.data[...] = before
 
     def program(self, answer: Any) -> Function:
-        """What has been heard, as the program of a step that answers with this."""
+        """The program of the recorded step, which returns this answer."""
         single = not isinstance(answer, (tuple, list))
         answers = () if answer is None else (answer,) if single else tuple(answer)
         self.give_users_names()
@@ -108,7 +113,7 @@ class Tracer(Writer):
         constants = ", ".join(f"{x.name} {x.shape}" for x in self.inputs if x.role == "fixed")
         fixed += [f"the numbers in {constants}"] if constants else []
         fixed += dict.fromkeys(_mode_in_words(module) for module in self.modules if _depends_on_mode(module))
-        rest = self.numbers, self.optimizers, fixed, self.looked, single
+        rest = self.numbers, self.optimizers, fixed, self.checks, single
         return Function(self.inputs, self.instructions, outputs, self.updates, *rest)
 
     def note_frames(self) -> None:
@@ -162,7 +167,7 @@ class Tracer(Writer):
         return result
 
     def constant(self, x: Array) -> Tensor | Array:
-        """A tensor for an array that no instruction has made, so that what rules do with it is seen."""
+        """A tensor for an array that no instruction computes, so that what rules do with it is recorded."""
         if id(x) not in self.values:
             self.constants[id(x)] = Tensor(x)
         return self.constants.get(id(x), x)
@@ -205,7 +210,10 @@ class Tracer(Writer):
 
     def write(self, inner: Any, variable: Tensor, new: Any) -> None:
         """What a variable holds after the step."""
-        self.update(self.of(variable), new if isinstance(new, Tensor) else Tensor(new))
+        kept = self.of(variable)
+        if kept in self.updates:
+            raise TraceError(f"{kept.name} is updated twice in one step; trace a step with one update")
+        self.updates[kept] = self.of(new if isinstance(new, Tensor) else Tensor(new))
 
     def draw(self, inner: Any, sample: Callable[..., Array], shape: tuple[int, ...], dtype: np.dtype[Any]) -> Tensor:
         """Random numbers: new ones in each step."""
@@ -224,7 +232,7 @@ class Tracer(Writer):
             )
         value = self.values.get(id(x)) or self.values.get(id(array_of(x)))
         if value is not None and value.role == "input":
-            self.looked.append((value, why))
+            self.checks.append((value, why))
         return array_of(x)
 
     def number(self, x: Any) -> Any:
@@ -254,27 +262,20 @@ class Tracer(Writer):
             raise TraceError(f"{value.name} is used after it was updated: let the optimizer's step be the last line")
         return value
 
-    def update(self, kept: Value, new: Tensor) -> None:
-        """What a kept value is after the step."""
-        if kept in self.updates:
-            raise TraceError(f"{kept.name} is updated twice in one step; trace a step with one update")
-        self.updates[kept] = self.of(new)
-
     def clock(self, optimizer: Optimizer) -> _Clock:
-        """The numbers that each step of an optimizer is given, from here to the end of its update."""
+        """The learning rate and step counts of an optimizer as numbers of each step, until the end of its update."""
         if optimizer in self.optimizers:
             raise TraceError("an optimizer takes two steps in one; trace a step with one")
         rate = 0.75 * optimizer.lr if self.again else optimizer.lr
-        lr = Number(
-            rate, "lr", {"lr": self.free("lr")}
-        )  # in `again`, a number that does not remember how it was made is another one
+        # In `again`, a number that does not remember how it was made is another one.
+        lr = Number(rate, "lr", {"lr": self.free("lr")})
         self.numbers[lr.text] = optimizer.rates
         for memory in optimizer.memory:
             self.symbols |= {id(x): symbol for x, symbol in zip(memory, optimizer.symbols, strict=False)}
         return _Clock(self, optimizer, lr)
 
     def gradient_of(self, grad: Array) -> Tensor:
-        """A tensor for a gradient of this step, so that what becomes of it is seen."""
+        """A tensor for a gradient of this step, so that what is computed from it is recorded."""
         known = id(grad) in self.values
         for x in self.left_over if known else [*self.visible, *self.alive]:
             if isinstance(x, Tensor) and x.grad is grad:

@@ -26,7 +26,8 @@ from tinygrad_ce.program.effects import (
     parameters_of,
     unchanged,
 )
-from tinygrad_ce.program.ir import Function, Value
+from tinygrad_ce.program.ir import Function, Value, structure, uses
+from tinygrad_ce.program.names import Names
 from tinygrad_ce.program.passes import simplified
 from tinygrad_ce.program.tracer import Tracer, from_outside
 from tinygrad_ce.source_lines import tracking
@@ -34,11 +35,9 @@ from tinygrad_ce.source_lines import tracking
 
 def trace_step(step: Callable[..., Any], *examples: Any, models: Sequence[Module] | None = None) -> Function:
     """What `tg.trace` wraps: the step as data. Arguments and errors are those of `tg.trace`."""
-    tracers = [Tracer(), *(Tracer(again=True) for _ in range(2))]
     modules = [m for model in (models_of(step) if models is None else models) for m in model.modules()]
-    names, outside = array_names(step), computes_outside(step)
-    for tracer in tracers:
-        tracer.modules, tracer.array_names, tracer.computes_outside = modules, names, outside
+    seen = modules, array_names(step), computes_outside(step)
+    tracers = [Tracer(*seen), *(Tracer(*seen, again=True) for _ in range(2))]
     try:
         with unchanged(modules):
             program = _traced(step, examples, tracers[0])
@@ -72,11 +71,10 @@ _WRITTEN = (
 )
 
 
-def _traced(step: Callable[..., Any], examples: Sequence[Any], tracer: Tracer | None = None) -> Function:
-    tracer = tracer or Tracer()
+def _traced(step: Callable[..., Any], examples: Sequence[Any], tracer: Tracer) -> Function:
     arguments = [tracer.example(x, name) for x, name in zip(examples, _names(step, len(examples)), strict=True)]
     parameters = tracer.visible = parameters_of(step)
-    with recording(True), tracking(False), tracer.listening(), for_reading_only(parameters):
+    with recording(True), tracking(False), tracer.interpreting(), for_reading_only(parameters):
         try:
             answer = step(*arguments)
         except ValueError as error:
@@ -98,16 +96,13 @@ def _other(x: Any) -> Any:
 
 def _with_names_again(program: Function) -> Function:
     """What becomes of W is called W again, if nothing needs the old one after that line."""
-    last = {x: k for k, i in enumerate(program.instructions) for x in i.inputs if isinstance(x, Value)}
-    made = {i.result: k for k, i in enumerate(program.instructions)}
-    taken = {x.name for x in (*program.inputs, *made)}
+    readers = uses(program.instructions)
+    place = {i.result: k for k, i in enumerate(program.instructions)}
+    names = Names(*(x.name for x in program.values))
     for kept, new in program.updates.items():
-        if new in made and new.name.startswith(("_", "t")) and new not in program.outputs.values():
-            again = last.get(kept, -1) <= made[new] and kept not in program.outputs.values()
-            name = kept.name if again else f"new_{kept.name}"
-            while not again and name in taken:
-                name += "_"
-            new.name = name
+        if new in place and new.name.startswith(("_", "t")) and new not in program.outputs.values():
+            again = max(readers[kept], default=-1) <= place[new] and kept not in program.outputs.values()
+            new.name = kept.name if again else names.free(f"new_{kept.name}")
     return program
 
 
@@ -124,9 +119,8 @@ def _names(step: Callable[..., Any], count: int) -> list[str]:
 
 def _check_same(program: Function, other: Function) -> None:
     """Raise if the step has done something else for other data: then it depends on values."""
-    mine = [_written(i) for i in program.instructions]
-    theirs = [_written(i) for i in other.instructions]
-    if mine == theirs and _answered(program) != _answered(other):
+    (mine, my_answers), (theirs, their_answers) = (structure(p, "biufc") for p in (program, other))
+    if mine == theirs and my_answers != their_answers:
         raise TraceError(
             "the step returns or updates something else for other data: return the same tensors each time, chosen "
             "element by element with where(condition, a, b)"
@@ -136,7 +130,8 @@ def _check_same(program: Function, other: Function) -> None:
         i = (program if k < len(mine) else other).instructions[k]
         again = other.instructions[k] if k < len(theirs) else i
         for x, y in zip(i.inputs, again.inputs, strict=False):
-            if isinstance(x, Value) and x.role == "fixed" and isinstance(y, Value) and _seen(x) != _seen(y):
+            fixed = isinstance(x, Value) and x.role == "fixed" and isinstance(y, Value)
+            if fixed and (x.name, x.shape, x.example.tobytes()) != (y.name, y.shape, y.example.tobytes()):
                 raise TraceError(from_outside(x.example, i.line))
         where = f"{i.line.short}: " if i.line else ""
         if i.op is again.op is ops.getitem and i.result.shape != again.result.shape:
@@ -149,23 +144,3 @@ def _check_same(program: Function, other: Function) -> None:
             f"{i.op.name}(...)): an `if` on values, or a number taken out of .data. Choose element by element with "
             "where(condition, a, b), and compute with tensors all the way"
         )
-
-
-def _written(i: Any) -> Any:
-    inputs = tuple(_seen(x) if isinstance(x, Value) else getattr(x, "text", repr(x)) for x in i.inputs)
-    return i.op.name, inputs, repr(sorted(i.params.items(), key=lambda item: item[0])), i.result.shape
-
-
-def _seen(x: Value) -> Any:
-    """A value as it must be again; of one that the step has made up itself, the numbers too."""
-    return x.name, x.shape, x.example.tobytes() if x.role in ("constant", "fixed") else None
-
-
-def _answered(program: Function) -> Any:
-    made = {i.result: k for k, i in enumerate(program.instructions)}
-
-    def which(x: Value) -> Any:
-        return made.get(x, _seen(x))
-
-    outputs = [(name, which(value)) for name, value in program.outputs.items()]
-    return outputs, [(_seen(old), which(new)) for old, new in program.updates.items()]
