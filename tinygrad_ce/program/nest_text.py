@@ -88,13 +88,16 @@ class NestText:
                 ends.append(f"{self.at(s.target, s.target.shape, s.index)} = {_plain(value)}")
         body = [*self.inner, *ends]
         lines: list[str] = list(before[0])
+        indents = ["    " * (k + (k > 0 and self.rows is not None)) for k in range(depth + 1)]
         for k in range(depth):
             count = ", ".join(self.rows) if k == 0 and self.rows is not None else self.domain[k]
-            lines.append("    " * k + f"for {LOOPS[k]} in range({count}):")
-            lines += ["    " * (k + 1) + line for line in before[k + 1]]
-        lines += ["    " * depth + line for line in body]
+            lines.append(f"{indents[k]}for {LOOPS[k]} in range({count}):")
+            if k == 0 and self.rows is not None:
+                lines.append(f"    if {LOOPS[0]} >= 0:  # so that Numba knows: no index counts from the end")
+            lines += [indents[k + 1] + line for line in before[k + 1]]
+        lines += [indents[depth] + line for line in body]
         for k in range(depth, -1, -1):
-            lines += ["    " * k + line for line in after[k]]
+            lines += [indents[k] + line for line in after[k]]
         return lines
 
     def is_whole(self, s: Statement) -> bool:

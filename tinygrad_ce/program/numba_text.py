@@ -145,10 +145,7 @@ class FileText:
         if loop.is_call:
             lines = [self.call(call, rows) for call in loop.statements[0].calls]
         else:
-            flat = self.is_flat(loop)
-            if flat and rows is not None:
-                width = math.prod(loop.domain[1:])
-                rows = f"{width} * {rows[0]}", f"{width} * {rows[1]}"
+            flat = rows is None and self.is_flat(loop)
             domain = (math.prod(loop.domain),) if flat else loop.domain
             lines = NestText(self, loop, domain, flat, rows).lines()
         if share is not None and rows is None:
