@@ -18,8 +18,9 @@ from tinygrad_ce.train.loop import Loop, one_step, run
 if TYPE_CHECKING:
     from tinygrad_ce.program.epochs import BatchProgram, Epochs, Steps
 
-# Seconds that compile="auto" goes by, as `python -m benchmarks auto` measures them. They are constants, and nothing is
-# measured when a fit begins: both ways differ in the last bits, and the same call must give the same ones.
+# Seconds that compile="auto" expects; `python -m benchmarks auto` shows them beside what it measures. They are
+# constants, and nothing is measured when a fit begins: both ways differ in the last bits, and the same call must give
+# the same ones.
 SECONDS = {
     "saved by a step": 20e-6,
     "saved by a step for each module": 6e-6,
