@@ -92,16 +92,11 @@ DEPENDS_ON_THE_DATA = (  # how many numbers come out, or which number
     *("np.where(a)", "np.extract", "np.unique", "np.nonzero", "a.nonzero", "np.flatnonzero", "np.argwhere"),
     *("np.searchsorted", "np.digitize"),
 )
-BROUGHT = (  # arrays that are no part of the step's inputs
-    *("weights=np.arange(1.0", "np.zeros(", "np.ones(", "np.array(", "(a, [7, 8])", "(a, [1, 2, 3])", "([1, 2], a)"),
-    "np.arange(24.0)",
-    "np.kron([1.5, 2]",
-)
 
 
 def is_refused(text: str) -> bool:
-    """Whether a program cannot hold this call."""
-    return any(start in text for start in DEPENDS_ON_THE_DATA + BROUGHT) and "broadcast_arrays" not in text
+    """Whether a program cannot hold this call; arrays that stand in it are constants of the program."""
+    return any(start in text for start in DEPENDS_ON_THE_DATA)
 
 
 @pytest.mark.parametrize("f", CALLS, ids=text_of)
@@ -115,9 +110,7 @@ def test_programs_answer_as_the_functions_do(f: Callable[[Any], Any]) -> None:
         if isinstance(expected, Exception) or not all(isinstance(x, Tensor) for x in expected):
             continue
         if is_refused(text_of(f) or ""):
-            chosen_by_data = any(start in (text_of(f) or "") for start in DEPENDS_ON_THE_DATA)
-            words = "needs the numbers of a tensor" if chosen_by_data else "comes from outside of the step"
-            with pytest.raises(tg.TraceError, match=words):
+            with pytest.raises(tg.TraceError, match="needs the numbers of a tensor"):
                 tg.trace(answers, wanted(array))
         else:
             ran = tg.trace(answers, wanted(array)).run(array)
