@@ -15,8 +15,8 @@ import numpy as np
 
 from tinygrad_ce.core import Primitive
 from tinygrad_ce.ops.indexing import HERE
-from tinygrad_ce.program import textbook
 from tinygrad_ce.program.ir import Named
+from tinygrad_ce.program.textbook import CALLED
 
 
 def literal(value: Any) -> ast.expr:
@@ -336,7 +336,7 @@ class Inlined(_Substituted):
             if "math." in ast.unparse(node) and self.writer is not None:
                 self.writer.import_module("math")
             return super().visit_Call(node)
-        if self.writer is None and called in textbook.CALLED:
+        if self.writer is None and called in CALLED:
             node.keywords = [k for k in node.keywords if k.arg != "dtype"]
             return super().visit_Call(node)
         values = _bound(called, node, self.value)

@@ -16,7 +16,6 @@ import numpy as np
 
 from tinygrad_ce import ops
 from tinygrad_ce.core import REGISTRY, Primitive
-from tinygrad_ce.program import textbook
 from tinygrad_ce.program.above import called_above, can_be_printed, definition_of
 from tinygrad_ce.program.inlining import (
     Inlined,
@@ -34,6 +33,7 @@ from tinygrad_ce.program.ir import Function, Instruction, Named, Value, uses
 from tinygrad_ce.program.names import Names
 from tinygrad_ce.program.outlined import Call, Update, outline_updates
 from tinygrad_ce.program.passes import left_to_broadcasting, plain, simplified
+from tinygrad_ce.program.textbook import FORMS, LOSES, RULES, SHOWN
 
 LONGEST = 120  # characters of a line
 SHORT = 12  # characters of an expression that may stand in a line several times
@@ -153,9 +153,9 @@ class _Text:
 
     def note(self, form: str) -> None:
         """Say behind the next line what this form gives up, if no line has said it."""
-        if form in textbook.LOSES and form not in self.explained:
+        if form in LOSES and form not in self.explained:
             self.explained.add(form)
-            self.notes.append(textbook.LOSES[form])
+            self.notes.append(LOSES[form])
 
     def row(self, text: str, comment: str = "") -> None:
         """A line; with its shape, and what its form gives up."""
@@ -221,7 +221,7 @@ class _Text:
                 return literal(value.example[()])
             return number if self.exact else as_fraction(value.example[()])
         if not self.exact:
-            filled, values = textbook.FORMS["broadcast_to"], {"x": value.example.flat[0].item(), "shape": value.shape}
+            filled, values = FORMS["broadcast_to"], {"x": value.example.flat[0].item(), "shape": value.shape}
             return Inlined(filled, {}, values | {"dtype": value.dtype}, self).answer()
         shape, dtype = literal(value.shape), literal(value.dtype)
         return ast.Call(ast.parse("np.full", mode="eval").body, [shape, number, dtype], [])
@@ -233,7 +233,7 @@ class _Text:
         if i.op.starred is not None:
             first = len(i.op.arguments) - 1
             names[i.op.starred] = ast.Tuple([self.node(x) for x in i.inputs[first:]])
-        form = None if self.exact else textbook.FORMS.get(i.op.name)
+        form = None if self.exact else FORMS.get(i.op.name)
         if form is not None:
             return self.form(form, i, names)
         if i.op is ops.getitem:  # the pattern is known: what `filled` makes of it can be written down
@@ -326,18 +326,18 @@ def expression_of(value: Value, instructions: list[Instruction]) -> tuple[ast.ex
 
 def textbook_form(op: Primitive, params: Mapping[str, Any], inputs: Sequence[Any]) -> ast.expr | None:
     """A cross-entropy of these values and numbers as one expression in textbook form; None for other operations."""
-    if op.name not in textbook.SHOWN:
+    if op.name not in SHOWN:
         return None
     names = {name: _shown(x) for name, x in zip(op.arguments, inputs, strict=True)}
-    return Inlined(textbook.FORMS[op.name], names, _values(op, params, [_example(x) for x in inputs])).answer()
+    return Inlined(FORMS[op.name], names, _values(op, params, [_example(x) for x in inputs])).answer()
 
 
 def textbook_rule(op: Primitive, params: Mapping[str, Any], g: Value, out: Value) -> ast.expr | None:
     """The rule of an operation's one input, from what is upstream and its result; None if it is printed as it is."""
-    if op.name not in textbook.RULES:
+    if op.name not in RULES:
         return None
     values = {"g": g.example, "out": out.example, **params}
-    return Inlined(textbook.RULES[op.name], {"g": _shown(g), "out": _shown(out)}, values).answer()
+    return Inlined(RULES[op.name], {"g": _shown(g), "out": _shown(out)}, values).answer()
 
 
 def _shown(x: Any) -> ast.expr:
