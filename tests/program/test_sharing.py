@@ -287,6 +287,18 @@ def test_the_clock_chooses_between_one_thread_and_all(monkeypatch):
     assert team.Team(False).threads == 1
 
 
+@pytest.mark.usefixtures("small_is_worth_it", "in_python")
+def test_loops_that_run_as_python_are_not_shared(monkeypatch):
+    """Nobody can wait at the gate there."""
+    monkeypatch.setattr(team, "get_num_threads", lambda: 2)
+    for plain, threads in ((True, 1), (False, 2)):
+        monkeypatch.setattr(gate, "PLAIN", plain)
+        training = Training(TRAININGS["tanh"])
+        program = epochs.BatchProgram(training.step, training.batches[0], [training.model])
+        assert program.compiled.plan.shared
+        assert program.team.threads == threads
+
+
 def test_a_small_step_is_not_shared_and_a_large_one_is():
     rng = np.random.default_rng(0)
     for sizes, shared in (((2, 16), False), ((784, 128), True)):

@@ -14,7 +14,7 @@ from numba.extending import intrinsic
 
 from tinygrad_ce.kernels.jit import jit
 
-PLAIN = bool(vars(config)["DISABLE_JIT"])
+PLAIN = bool(vars(config)["DISABLE_JIT"])  # loops run as Python, in which nobody can wait at the gate
 LINE = 8  # numbers of a line of the cache: the count and the alarm lie in lines of their own
 SPINS = 100  # a few us; then the processor is given to whoever needs it more, such as another of these threads
 BROKEN = "another thread of this step has failed"
@@ -86,11 +86,8 @@ _pause: Any = intrinsic(_pause_in)
 _give_way: Any = intrinsic(_give_way_in)
 
 
-def _met(gate: Any, passed: int, threads: int) -> int:
-    return passed + threads
-
-
-def _meet(gate, passed, threads):
+@jit
+def meet(gate, passed, threads):
     """Wait until all threads have come here; return how many arrivals there have been at the gate."""
     passed += threads
     if threads > 1:
@@ -113,6 +110,3 @@ def first_row(rows, thread, threads):
         return rows
     step = 8 if rows >= 64 else 1
     return rows // step * thread // threads * step
-
-
-meet: Any = _met if PLAIN else jit(_meet)

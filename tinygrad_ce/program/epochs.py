@@ -143,10 +143,12 @@ class BatchProgram:
 
     def __init__(self, step: Callable[..., Any], examples: Sequence[Array], models: Sequence[Module]) -> None:
         self.size = len(examples[0])
+        from tinygrad_ce.kernels import gate  # brings Numba in
+
         self.compiled = Compiled(trace_step(step, *examples, models=models), batched=True)
         self.compiled.prepare()
         self.compiled.forget_examples()
-        self.team = Team(self.compiled.plan.shared)
+        self.team = Team(self.compiled.plan.shared and not gate.PLAIN)
 
     def run(self, rows: Array, data: tuple[Array, ...]) -> Steps | None:
         """Steps on these rows of the data, which are flat; None if something is not finite after them."""
