@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from tinygrad_ce.data.checks import several
+
+if TYPE_CHECKING:
+    from tinygrad_ce.data.preparation import Preparation
 
 Array = NDArray[Any]
 
@@ -20,6 +23,7 @@ class Dataset:
     X: (N, D) floats. y: (N,) int64 class indices, or float64 numbers to predict (then class_names is empty).
     numeric: (D,) bool; True is a measured number, which `standardize` scales; False a column that has its scale already
     (one-hot, a pixel), which it leaves.
+    preparation: what turned a table into these numbers, and will do so with new rows.
     Raises TypeError and ValueError where the parts do not agree.
 
     >>> iris().take([0, 75, 149])
@@ -32,6 +36,7 @@ class Dataset:
     class_names: tuple[str, ...]
     name: str
     numeric: NDArray[np.bool_]
+    preparation: Preparation | None = None
 
     def __post_init__(self) -> None:
         _check_arrays(self.X, self.y)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,18 @@ class History:
         """Add the figures of one epoch."""
         for name, value in row.items():
             self.columns.setdefault(name, []).append(value)
+
+    def extend(self, later: History) -> None:
+        """Add the epochs of a later fit, numbered on from the last one here; a column that is not in both has NaN."""
+        epochs, new = len(self), len(later)
+        if not new:
+            return
+        before = {name: self.columns.get(name, [math.nan] * epochs) for name in {**self.columns, **later.columns}}
+        after = {name: later.columns.get(name, [math.nan] * new) for name in before}
+        last = before["epoch"][-1] if epochs else 0
+        after["epoch"] = [epoch + last for epoch in after["epoch"]]
+        self.columns = {name: before[name] + after[name] for name in before}
+        self.stopped, self.compiled = later.stopped, later.compiled
 
     def __getitem__(self, name: str) -> list[float]:
         if name not in self.columns:
