@@ -55,8 +55,8 @@ class Trainer(Predictor):
     model: a Module. loss: a function (or module) of predictions and targets. optimizer: made with model.parameters().
     Wherever X and y are, a `tg.data.Dataset` may stand in their place: `fit(train)`. A learning rate to begin with:
     `tg.train.find_learning_rate(trainer, X, y).suggestion`.
-    history: of all fits so far, the epochs numbered on. generator: of the order of the batches and of dropout, where the
-    last fit left it. preparation: of the Dataset that it was last fitted to, if that has one.
+    history: of all fits so far, the epochs numbered on. generator: of the order of the batches and of dropout, where
+    the last fit left it. preparation: of the Dataset that it was last fitted to, if that has one.
     """
 
     def __init__(self, model: nn.Module, loss: Callable[[Any, Any], Any], optimizer: Optimizer) -> None:
