@@ -70,11 +70,9 @@ def penguins(missing: str = "drop") -> Dataset:
     >>> penguins().class_names
     ('Adelie', 'Chinstrap', 'Gentoo')
     """
-    found = find_spec("palmerpenguins")  # importing it would import pandas
-    if found is None or not found.submodule_search_locations:
-        extra("palmerpenguins")  # raises, and says what to install
-        raise ImportError("palmerpenguins has no files")
-    path = Path(found.submodule_search_locations[0]) / "data" / "penguins.csv"
+    spec = find_spec("palmerpenguins")  # importing it would import pandas
+    folders = spec.submodule_search_locations if spec else extra("palmerpenguins").__path__
+    path = Path(next(iter(folders or ()))) / "data" / "penguins.csv"
     return from_csv(path, "species", missing=missing)
 
 
