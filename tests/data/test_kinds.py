@@ -130,6 +130,7 @@ def test_an_old_windows_file_says_how_to_read_it(write: Any) -> None:
         (["1e3", "-2.5E-1", ".5"], [1000, -0.25, 0.5], ""),
         (["1,5e3", "2", "3"], [1500, 2, 3], ""),
         (["1.234", "2.345", "0.5"], [1.234, 2.345, 0.5], ""),
+        (["0,123", "0,456", "7"], [0.123, 0.456, 7], ""),
         (["−3,5", "2", "1"], [-3.5, 2, 1], ""),
     ],
 )
@@ -267,11 +268,15 @@ def test_dates_with_slashes_need_one_that_tells(write: Any) -> None:
     assert months.tolist() == [3, 4, 12]
     months = data.from_csv(write(column(["03/04/2025", "04/03/2025", "31/12/2025"])), "y").X[:, 1]
     assert months.tolist() == [4, 3, 12]
+    months = data.from_csv(write(column(["05.05.2025", "03.04.2025", "04.03.2025"])), "y").X[:, 1]
+    assert months.tolist() == [5, 4, 3]
     path = write(column(["05/05/2025", "03/04/2025", "04/03/2025"]))
     with pytest.raises(ValueError, match=r"line 3, column 'x': '03/04/2025' may begin with the day.*day_first=True"):
         data.from_csv(path, "y")
     assert data.from_csv(path, "y", day_first=True).X[:, 1].tolist() == [5, 4, 3]
     assert data.from_csv(path, "y", day_first=False).X[:, 1].tolist() == [5, 3, 4]
+    with pytest.raises(TypeError, match="day_first is 'yes'; it must be True, False or None"):
+        data.from_csv(path, "y", day_first="yes")  # type: ignore[arg-type]
     assert data.from_csv(write(column(["05/05/2025", "06/06/2025"])), "y").X[:, 1].tolist() == [5, 6]
 
 
@@ -330,6 +335,7 @@ def test_columns_are_dropped_on_request(write: Any) -> None:
         (["nam"], ValueError, "drop names 'nam'; the columns are 'name', 'x'"),
         (["y"], ValueError, "drop names 'y', which is the target"),
         ("name", TypeError, "drop is 'name'; write a list"),
+        (5, TypeError, "drop is 5; write a list"),
         (["name", "x"], ValueError, "no other feature column is left"),
     ):
         with pytest.raises(error, match=words):
@@ -350,6 +356,8 @@ def test_missing_values_are_means(write: Any) -> None:
     assert (X["colour=blue"], X["colour=red"]) == ([0, 1, 0, 0], [1, 0, 0, 1])
     assert made.missing is not None
     assert made.missing[:, 0].tolist() == [False, True, False, False]
+    assert made.preparation is not None
+    assert made.preparation.fill == (4, *made.X[2, 1:4], 2 / 3, 0, 0)
 
 
 def test_rows_with_missing_values_are_dropped(write: Any) -> None:

@@ -138,6 +138,14 @@ def test_standardizing_twice_is_standardizing_by_both(write: Any) -> None:
     np.testing.assert_allclose(twice.X, once.X, atol=1e-12)
 
 
+def test_parts_that_are_scaled_by_other_numbers_are_refused() -> None:
+    train, test = data.split(data.moons(40))
+    (scaled,) = data.standardize(train)
+    with pytest.raises(ValueError, match=r"argument 2 .* is scaled by other numbers than the training part"):
+        data.standardize(scaled, test)
+    data.standardize(*data.standardize(train, test))
+
+
 def test_take_and_astype_keep_the_preparation(write: Any) -> None:
     train, _ = prepared(write(table()))
     for part in (train.take([2, 0]), train.astype("float32")):
