@@ -15,12 +15,14 @@ class History:
     columns: epoch, loss, lr, and where they apply accuracy, val_loss, val_accuracy.
     stopped: why training ended: "finished", "early" (no improvement), "interrupted" (Ctrl-C) or "callback".
     compiled: whether whole epochs ran as one compiled function.
+    batch_losses: of `fit(batch_losses=True)`, the loss of each batch in order, also of an epoch that was not completed.
     """
 
     def __init__(self) -> None:
         self.columns: dict[str, list[float]] = {}
         self.stopped = "finished"
         self.compiled = False
+        self.batch_losses: list[float] = []
 
     def append(self, row: dict[str, float]) -> None:
         """Add the figures of one epoch."""
@@ -29,6 +31,7 @@ class History:
 
     def extend(self, later: History) -> None:
         """Add the epochs of a later fit, numbered on from the last one here; a column that is not in both has NaN."""
+        self.batch_losses += later.batch_losses
         epochs, new = len(self), len(later)
         if not new:
             return

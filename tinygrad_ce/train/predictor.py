@@ -12,8 +12,10 @@ from tinygrad_ce import data, nn, ops
 from tinygrad_ce.backward import no_grad
 from tinygrad_ce.core import Array
 from tinygrad_ce.data.checks import whole_number
-from tinygrad_ce.train.checks import labels_for, rows_for, scores_of, targets_for, targets_of
-from tinygrad_ce.train.evaluation import all_predictions
+from tinygrad_ce.data.several import is_several, number_of_rows, parts_of
+from tinygrad_ce.train.checks import labels_for, one_array, rows_for, targets_for, targets_of
+from tinygrad_ce.train.evaluation import all_answers, all_predictions
+from tinygrad_ce.train.inputs import loss_of
 from tinygrad_ce.train.metrics import (
     SIGMOID,
     SOFTMAX,
@@ -22,9 +24,11 @@ from tinygrad_ce.train.metrics import (
     ignored_index,
     infer_task,
     is_one_of,
+    measured_task,
     predicted_classes,
     single_number,
 )
+from tinygrad_ce.train.weights import weighed_rows
 from tinygrad_ce.views import plots
 
 
@@ -38,23 +42,29 @@ class Predictor:
         self.model, self.loss = model, loss
         self.task = infer_task(loss)
 
-    def evaluate(self, X: Any, y: Any = None, batch_size: int = 1024) -> dict[str, float]:
+    def evaluate(self, X: Any, y: Any = None, batch_size: int = 1024, sample_weight: Any = None) -> dict[str, float]:
         """The loss of all rows at once, and the accuracy where the targets are classes; nothing is learnt.
 
         batch_size: how many rows the model gets at a time, in evaluation mode; no figure depends on it.
+        sample_weight: (N,), how much each row counts in both figures, as in `fit`.
         """
         X, y = self._prepared("evaluate", X, y)
+        X, y, weights = weighed_rows("evaluate", self.loss, X, y, sample_weight, self._dtype)
         with _evaluating(self.model):
             predictions = all_predictions(self.model, X, whole_number("evaluate", "batch_size", batch_size, least=1))
-            loss = self.loss(predictions, y)
-        metrics = RunningMetrics(self.task, self.loss)
-        metrics.add(loss, predictions, y)
+            loss = loss_of(self.loss, predictions, y, weights)
+        metrics = RunningMetrics(measured_task(self.task, self.loss, y), self.loss)
+        metrics.add(loss, predictions, y, weights)
         return metrics.figures() | {"loss": single_number(loss)}
 
     def predict(self, X: Any, batch_size: int = 1024) -> Array:
         """The model's answers, in evaluation mode: class indices where it was trained on classes, else its numbers."""
-        scores = self._scores(X, batch_size)
-        return scores if self.task == "numbers" else predicted_classes(scores, self.task, self.loss)
+        scores = self._answers(X, batch_size)  # of several outputs as the model gives them
+        return (
+            scores
+            if self.task == "numbers" or not isinstance(scores, np.ndarray)
+            else predicted_classes(scores, self.task, self.loss)
+        )
 
     def probabilities(self, X: Any, batch_size: int = 1024) -> Array:
         """(N, C) class probabilities: the model's scores, through the softmax or sigmoid that its loss applies."""
@@ -104,8 +114,9 @@ class Predictor:
         if isinstance(X, data.Dataset):
             class_names, feature_names = class_names or X.class_names, feature_names or X.feature_names
         X = rows_for("plot_boundary", X, self._dtype)
-        if X.ndim != 2 or X.shape[1] != 2:
-            raise ValueError(f"a decision boundary needs data with 2 features, and these have shape {X.shape}")
+        if is_several(X) or X.ndim != 2 or X.shape[1] != 2:
+            shapes = ", ".join(str(part.shape) for part in parts_of(X))
+            raise ValueError(f"a decision boundary needs data with 2 features, and these have shape {shapes}")
         if self.task == "numbers":
             raise ValueError("a decision boundary lies between classes, and this model was not trained on classes")
         names = _names(class_names, self.probabilities(X[:1]).shape[1])
@@ -117,21 +128,20 @@ class Predictor:
         return plots.save(plots.boundary_figure(self.probabilities, X, labels, names, features), path)
 
     def _scores(self, X: Any, batch_size: int) -> Array:
+        return one_array(self._answers(X, batch_size))
+
+    def _answers(self, X: Any, batch_size: int) -> Any:
         X = rows_for("predict", X, self._dtype)
         with _evaluating(self.model), no_grad():
-            parts = [
-                scores_of(self.model(batch), len(batch))
-                for batch, _ in data.batches(X, np.arange(len(X)), batch_size, shuffle=False)
-            ]
-        return np.concatenate(parts)
+            return all_answers(self.model, X, batch_size)
 
     @property
     def _dtype(self) -> np.dtype[Any]:
         return next((p.dtype for p in self.model.parameters()), np.dtype(float))
 
-    def _prepared(self, where: str, X: Any, y: Any) -> tuple[Array, Array]:
+    def _prepared(self, where: str, X: Any, y: Any) -> tuple[Any, Any]:
         y, X = targets_of(where, X, y), rows_for(where, X, self._dtype)
-        return X, targets_for(where, y, len(X), self._dtype)
+        return X, targets_for(where, y, number_of_rows(X), self._dtype)
 
 
 def _names(class_names: Sequence[Any] | None, classes: int) -> Sequence[Any]:
