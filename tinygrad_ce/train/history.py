@@ -71,7 +71,7 @@ class History:
     def to_csv(self, path: str | Path) -> None:
         """Write the columns as a CSV file with a row for each epoch; whole, or not at all.
 
-        Each number has all its digits (read by pandas with `float_precision="round_trip"`, it is the same to the bit).
+        Each number has all its digits: read again, it is the same to the bit.
         Raises OSError that names the file.
 
         >>> history = History(); history.append({"epoch": 1, "loss": 0.5, "lr": 0.1})

@@ -71,6 +71,7 @@ def _draw_batches(axes: Any, losses: Any, epochs: int) -> None:
     """The loss of each batch, on a scale of batches whose last one stands over the last epoch."""
     above = axes.twiny()
     above.plot(np.arange(1, len(losses) + 1), losses, color=COLOURS[0], lw=0.6, alpha=0.35, zorder=0)
+    axes.set_xlim(left=0)  # the batches of the first epoch come before its end
     above.set_xlim(np.array(axes.get_xlim()) * len(losses) / epochs)
     above.set_xlabel("batch", color="0.5")
     above.tick_params(colors="0.5")
