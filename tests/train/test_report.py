@@ -293,6 +293,12 @@ def test_what_does_not_fit_is_refused_in_one_line(three, targets, options, messa
     assert "\n" not in str(error.value)
 
 
+def test_soft_targets_are_neither_right_nor_wrong(three):
+    with pytest.raises(ValueError, match=r"soft targets.*y.argmax\(axis=-1\)"):
+        three.report(X, np.eye(3)[THREE] * 0.7 + 0.1)
+    assert three.report(X, np.eye(3)[THREE]).figures == three.report(X, THREE).figures
+
+
 def test_labels_of_several_labels_are_0_or_1():
     run = fitted(nn.SigmoidBCE(), 3, LABELS)
     with pytest.raises(ValueError, match="label 2; it must be class indices from 0 to 1"):
@@ -379,6 +385,8 @@ def test_numbers_that_do_not_fit_are_refused():
         run.report(rows, X)
     with pytest.raises(ValueError, match="y in row 4 is"):
         run.report(X, rows)
+    with pytest.raises(ValueError, match="no row counts"):
+        run.report(X, X, sample_weight=np.zeros(50))
 
 
 def test_a_regression_is_sent_from_the_confusion_matrix_to_the_report():
