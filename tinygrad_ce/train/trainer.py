@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +43,8 @@ from tinygrad_ce.train.metrics import infer_task
 from tinygrad_ce.train.predictor import Predictor
 
 if TYPE_CHECKING:
+    from os import PathLike
+
     from tinygrad_ce.data.preparation import Preparation
     from tinygrad_ce.program.epochs import TrainingPrograms
 
@@ -68,6 +69,15 @@ class Trainer(Predictor):
         self.generator: np.random.Generator | None = None
         self.preparation: Preparation | None = None
         self.programs: TrainingPrograms | None = None  # what a compiled fit leaves here for the next one
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the model, the loss, the optimizer, the history, the generator and the preparation into one file.
+
+        `tg.load(path).trainer` goes on from there, in another process too. Raises as `tg.save`.
+        """
+        from tinygrad_ce.train.saved import save_trainer
+
+        save_trainer(path, self)
 
     def fit(
         self,
@@ -139,15 +149,6 @@ class Trainer(Predictor):
         finally:
             self.history.extend(loop.history)
         return loop.history
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the model, the loss, the optimizer, the history, the generator and the preparation into one file.
-
-        `tg.load(path).trainer` goes on from there, in another process too. Raises as `tg.save`.
-        """
-        from tinygrad_ce.train.saved import save_trainer
-
-        save_trainer(path, self)
 
 
 def _with_built_in(
