@@ -45,6 +45,8 @@ from tinygrad_ce.train.predictor import Predictor
 from tinygrad_ce.train.weights import class_weights, weighed_rows
 
 if TYPE_CHECKING:
+    from os import PathLike
+
     from tinygrad_ce.data.preparation import Preparation
     from tinygrad_ce.program.epochs import TrainingPrograms
 
@@ -69,6 +71,15 @@ class Trainer(Predictor):
         self.generator: np.random.Generator | None = None
         self.preparation: Preparation | None = None
         self.programs: TrainingPrograms | None = None  # what a compiled fit leaves here for the next one
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the model, the loss, the optimizer, the history, the generator and the preparation into one file.
+
+        `tg.load(path).trainer` goes on from there, in another process too. Raises as `tg.save`.
+        """
+        from tinygrad_ce.train.saved import save_trainer
+
+        save_trainer(path, self)
 
     def fit(
         self,
