@@ -148,7 +148,7 @@ def _argument_names(module: Module, count: int) -> list[str]:
 
 
 def _rows_made_up(where: str, module: Module, dtype: np.dtype[Any]) -> Array:
-    """Rows of zeros for a model whose first layer says how many features they have."""
+    """Rows of numbers for a model whose first layer says how many features they have."""
     layers = [inner for inner in module.modules() if not any(other is not inner for other in inner.modules())]
     first = layers[0] if layers else None
     features = first.n_in if isinstance(first, Dense) else getattr(first, "n_features", None)
@@ -156,7 +156,17 @@ def _rows_made_up(where: str, module: Module, dtype: np.dtype[Any]) -> Array:
         kind = type(first).__name__ if layers else "nothing"
         hint = ", whose rows may have any shape" if isinstance(first, Flatten) else ""
         raise ValueError(f"{where}: the model begins with {kind}{hint}: pass some rows that it takes, example=X[:5]")
-    return np.zeros((MADE_UP_ROWS, features), dtype)
+    return np.linspace(-1, 1, MADE_UP_ROWS * features, dtype=dtype).reshape(MADE_UP_ROWS, features)
+
+
+def refuse_others(where: str, what: str, forward: Forward, answers: dict[str, Array]) -> None:
+    """ValueError if these answers are not, to rounding, those of the model."""
+    for name, expected in forward.answers.items():
+        got = np.asarray(answers[name])
+        bound = 1e-9 if expected.dtype == np.float64 else 1e-4
+        size = np.max(np.abs(expected), initial=0, where=np.isfinite(expected)) if expected.dtype.kind == "f" else 0
+        if got.shape != expected.shape or not np.allclose(got, expected, bound, bound * size, equal_nan=True):
+            raise ValueError(f"{where}: {what} gives other numbers than the model for {name}, shape {expected.shape}")
 
 
 # ---- any number of rows

@@ -12,10 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.core import Array
 from tinygrad_ce.data.checks import visible
 from tinygrad_ce.disk import whole_file
-from tinygrad_ce.export.forward import Forward, forward_of
+from tinygrad_ce.export.forward import Forward, forward_of, refuse_others
 from tinygrad_ce.program.numpy_text import as_numpy
 
 HEAD = '''\
@@ -130,13 +129,3 @@ def _compare(text: str, forward: Forward) -> None:
             ) from error
     answers = answer.values() if forward.keys else answer if forward.several else [answer]
     refuse_others("export.numpy", "the printed forward", forward, dict(zip(forward.answers, answers, strict=True)))
-
-
-def refuse_others(where: str, what: str, forward: Forward, answers: dict[str, Array]) -> None:
-    """ValueError if these answers are not, to rounding, those of the model."""
-    for name, expected in forward.answers.items():
-        got = np.asarray(answers[name])
-        bound = 1e-9 if expected.dtype == np.float64 else 1e-4
-        size = np.max(np.abs(expected), initial=0, where=np.isfinite(expected)) if expected.dtype.kind == "f" else 0
-        if got.shape != expected.shape or not np.allclose(got, expected, bound, bound * size, equal_nan=True):
-            raise ValueError(f"{where}: {what} gives other numbers than the model for {name}, shape {expected.shape}")

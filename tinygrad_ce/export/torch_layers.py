@@ -231,7 +231,7 @@ def _filled(model: Module, arrays: Mapping[str, Array]) -> Module:
         if arrays[name].shape != own:
             raise ValueError(f"from_torch: {name} has shape {arrays[name].shape}, and the model needs {own}")
     ours = {path: arrays[name].T if transposed else arrays[name] for name, (path, transposed) in names.items()}
-    return model.restore({path: np.ascontiguousarray(array) for path, array in ours.items()})
+    return model.restore({path: np.asarray(array, order="C") for path, array in ours.items()})
 
 
 def _guessed(arrays: Mapping[str, Array], activation: Any) -> Module:
