@@ -85,6 +85,19 @@ def test_the_weights_are_arrays_and_nothing_that_could_be_executed(tmp_path):
     np.testing.assert_array_equal(arrays["W0"], model[0].W.data)
 
 
+def test_parameters_may_have_any_name(tmp_path):
+    class Named(nn.Module):
+        def __init__(self):
+            for name in ("file", "network", "np", "WEIGHTS", "größe", "x"):
+                setattr(self, name, tg.Tensor(np.full(2, 1.5), requires_grad=True))
+
+        def forward(self, x):
+            return x * self.file + self.network * self.np - self.WEIGHTS / self.größe + self.x
+
+    model, x = Named(), np.array([[1.0, 2.0]])
+    np.testing.assert_array_equal(written(tmp_path, model, x)(x), model(x).data)
+
+
 def test_what_the_file_is_called_with_is_checked(tmp_path):
     model, example = network("Flatten", np.float32)
     forward = written(tmp_path, model, example)
@@ -181,6 +194,7 @@ def test_models_that_are_refused(case, tmp_path):
 EXAMPLES = {
     "text": (np.array(["a"]), TypeError, r"the example x has dtype <U1; pass an array of numbers, such as X\[:5\]"),
     "a number": (3.0, ValueError, r"the example x has shape \(\); pass rows of data, such as X\[:5\]"),
+    "one row": (np.zeros(3), ValueError, r"takes 3 rows, and refuses 37 \(one row is passed as x\[None\]\): "),
     "no rows": (np.zeros((0, 3)), ValueError, r"the example x has shape \(0, 3\); pass rows"),
     "rows of another length": (np.zeros((2, 4)), ValueError, r"\(2, 4\)"),
     "different rows": ((np.zeros((2, 3)), np.zeros((3, 3))), ValueError, "same number of rows, and have x .2, 3., x2"),

@@ -13,7 +13,8 @@ import tinygrad_ce as tg
 from tinygrad_ce import nn
 from tinygrad_ce.export.erfc import ZEROS
 from tinygrad_ce.export.onnx_file import IR_VERSION
-from tinygrad_ce.export.onnx_nodes import OPSET, RULES, Graph, NoCounterpart, write_nodes
+from tinygrad_ce.export.onnx_graph import OPSET, Graph, NoCounterpart
+from tinygrad_ce.export.onnx_nodes import RULES, write_nodes
 from tinygrad_ce.program.ir import Instruction, Value
 
 onnx = pytest.importorskip("onnx")

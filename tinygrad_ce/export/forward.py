@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from inspect import Parameter, Signature, signature
@@ -52,7 +53,12 @@ class Forward:
         return {name: (_open_shape(x, y), x.dtype) for name, (x, y) in zip(self.answers, pairs, strict=True)}
 
     @property
-    def weights(self) -> dict[str, Any]:
+    def description(self) -> str:
+        """The model in words, without the places of functions in memory."""
+        return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(self.model))
+
+    @property
+    def weights(self) -> dict[str, Array]:
         """The arrays that the program needs besides its inputs, by their names in it."""
         inputs = (x for x in self.program.inputs if x.role != "input")
         return {x.name: np.array(x.variable.data if x.role == "state" else x.example) for x in inputs}
@@ -178,7 +184,9 @@ def _with_rows(where: str, program: Program, rows: int) -> Function:
         return program.with_rows(rows)
     except Exception as error:  # whatever the model raises for arrays of another length
         reason = " ".join(str(error).split())
-        raise ValueError(f"{where}: the model takes {program.rows} rows, and refuses {rows}: {reason}") from error
+        single = any(np.ndim(array_of(x)) == 1 for x in program.examples)
+        hint = " (one row is passed as x[None])" if single else ""
+        raise ValueError(f"{where}: the model takes {program.rows} rows, and refuses {rows}{hint}: {reason}") from error
 
 
 def _refuse_random(where: str, program: Function) -> None:
@@ -191,11 +199,12 @@ def _refuse_random(where: str, program: Function) -> None:
 
 def _for_any_rows(where: str, first: Function, wider: Function) -> Function:
     """The program with -1 where a reshape names the number of rows. TraceError where something else depends on it."""
+    sizes = [(len(program.inputs), len(program.instructions)) for program in (first, wider)]
+    if sizes[0] != sizes[1]:
+        raise TraceError(f"{where}: the model computes in another way for {PROBES[1]} rows than for {PROBES[0]}")
     for x, y in zip(first.inputs, wider.inputs, strict=True):
         if not _is_same(x, y):
             raise TraceError(f"{where}: {_depends(x.name, x.shape, y.shape)}")
-    if len(first.instructions) != len(wider.instructions):
-        raise TraceError(f"{where}: the model computes in another way for {PROBES[1]} rows than for {PROBES[0]}")
     pairs = zip(first.instructions, wider.instructions, strict=True)
     return replace(first, instructions=[_for_any(where, i, j) for i, j in pairs])
 
@@ -203,7 +212,7 @@ def _for_any_rows(where: str, first: Function, wider: Function) -> Function:
 def _for_any(where: str, i: Instruction, wider: Instruction) -> Instruction:
     """One instruction that does not name the number of rows."""
     line = f"{where}: {i.line.short}: " if i.line else f"{where}: "
-    if i.op is not wider.op:
+    if i.op is not wider.op or i.params.keys() != wider.params.keys():
         raise TraceError(f"{line}{i.op.name} for {PROBES[0]} rows is {wider.op.name} for {PROBES[1]}")
     for x, y in zip(i.inputs, wider.inputs, strict=True):
         if not _is_same(x, y):
@@ -212,9 +221,10 @@ def _for_any(where: str, i: Instruction, wider: Instruction) -> Instruction:
     for name, value in i.params.items():
         if repr(value) == repr(wider.params[name]):
             continue
-        if i.op is not ops.reshape or sum(n != m for n, m in zip(value, wider.params[name], strict=True)) != 1:
+        lengths = [shape if isinstance(shape, tuple) else (shape,) for shape in (value, wider.params[name])]
+        if i.op is not ops.reshape or sum(n != m for n, m in zip(*lengths, strict=True)) != 1:
             raise TraceError(line + _depends(f"{i.op.name}({name}=...)", value, wider.params[name]))
-        params[name] = tuple(n if n == m else -1 for n, m in zip(value, wider.params[name], strict=True))
+        params[name] = tuple(n if n == m else -1 for n, m in zip(*lengths, strict=True))
     return replace(i, params=params)
 
 

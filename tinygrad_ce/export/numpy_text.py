@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import runpy
 import tempfile
+import zipfile
 from itertools import zip_longest
 from pathlib import Path
 from textwrap import wrap
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_ce.core import Array
 from tinygrad_ce.data.checks import visible
 from tinygrad_ce.disk import whole_file
 from tinygrad_ce.export.forward import Forward, forward_of, refuse_others
@@ -65,15 +67,15 @@ def numpy(model: Any, path: str | Path, example: Any = None) -> None:
     forward = forward_of("export.numpy", model, example)
     text = text_of(forward, getattr(model, "preparation", None))
     _compare(text, forward)
-    with whole_file(path.with_suffix(".npz")) as draft, open(draft, "wb") as file:
-        np.savez(file, **forward.weights)
+    with whole_file(path.with_suffix(".npz")) as draft:
+        _save_arrays(draft, forward.weights)
     with whole_file(path) as draft:
         draft.write_text(text, encoding="utf-8")
 
 
 def text_of(forward: Forward, preparation: Any = None) -> str:
     """The Python file of a forward pass. preparation: how rows of a table became its input, for a comment."""
-    described = repr(forward.model)
+    described = forward.description
     if preparation is not None:
         described += f"\nWhat rows of a table must have gone through before:\n{preparation.summary()}"
     lines = (part for line in described.splitlines() for part in wrap(visible(line), WIDTH) or [""])
@@ -99,7 +101,7 @@ def text_of(forward: Forward, preparation: Any = None) -> str:
 
 
 def _shape(shape: tuple[Any, ...]) -> str:
-    return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
+    return f"({', '.join('?' if n is None else str(n) for n in shape)}{',' if len(shape) == 1 else ''})"
 
 
 def _with_open_rows(text: str, wider: str) -> str:
@@ -114,12 +116,20 @@ def _with_open_rows(text: str, wider: str) -> str:
     return "\n".join(line if line == other or "  # " not in line else opened(line, other) for line, other in pairs)
 
 
+def _save_arrays(path: Path, arrays: dict[str, Array]) -> None:
+    """Write an .npz file, whose arrays may have any names: np.savez takes none that is called `file`."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w") as file:
+                np.lib.format.write_array(file, array, allow_pickle=False)
+
+
 def _compare(text: str, forward: Forward) -> None:
     """ValueError if the file does not run by itself, or gives other numbers than the model."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.py")
         path.write_text(text, encoding="utf-8")
-        np.savez(path.with_suffix(".npz"), **forward.weights)
+        _save_arrays(path.with_suffix(".npz"), forward.weights)
         try:
             answer = runpy.run_path(str(path))["forward"](*forward.examples.values())
         except Exception as error:  # whatever a function of the user's raises where what it needs is not there

@@ -12,7 +12,8 @@ import numpy as np
 from tinygrad_ce.data.checks import extra
 from tinygrad_ce.disk import whole_file
 from tinygrad_ce.export.forward import Forward, forward_of, refuse_others
-from tinygrad_ce.export.onnx_nodes import OPSET, Graph, NoCounterpart, write_nodes
+from tinygrad_ce.export.onnx_graph import OPSET, Graph, NoCounterpart
+from tinygrad_ce.export.onnx_nodes import write_nodes
 from tinygrad_ce.program.ir import Value
 
 IR_VERSION = 8  # of the release that brought the opset
@@ -76,7 +77,7 @@ def _proto(library: Any, forward: Forward) -> Any:
     return library.helper.make_model(
         graph,
         producer_name="tinygrad_ce",
-        doc_string=repr(forward.model),
+        doc_string=forward.description,
         opset_imports=[library.helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
     )
