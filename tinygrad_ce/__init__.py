@@ -32,6 +32,7 @@ missing_names.attach(
 )
 
 if TYPE_CHECKING:
+    from tinygrad_ce import export
     from tinygrad_ce.program import Program, TraceError, compile, source, trace
     from tinygrad_ce.train.saved import load, save
     from tinygrad_ce.views.audit import audit
@@ -59,6 +60,7 @@ __all__ = [
     "draw",
     "exercise",
     "explain",
+    "export",
     "get_num_threads",
     "grad",
     "gradients",
@@ -93,17 +95,20 @@ _LATER = {
     "step_through": "views.page",
     "why_nan": "views.nan",
 }
+_ROOMS_LATER = ("export",)
 
 
 def __getattr__(name: str) -> Any:
-    """Programs and views are loaded when they are first asked for: most scripts ask for none of them."""
+    """Programs, views and exports are loaded when they are first asked for: most scripts ask for none of them."""
     if name in _LATER:
         value = globals()[name] = getattr(import_module(f"tinygrad_ce.{_LATER[name]}"), name)
         return value
+    if name in _ROOMS_LATER:
+        return import_module(f"tinygrad_ce.{name}")
     if name.startswith("__"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     raise missing_names.missing_of_module(__name__, name, sys._getframe(1))
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LATER})
+    return sorted({*globals(), *_LATER, *_ROOMS_LATER})
