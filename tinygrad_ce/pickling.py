@@ -6,7 +6,6 @@ with a history refuses, in words: a graph belongs to the process that made it. C
 
 from __future__ import annotations
 
-import copyreg
 import importlib
 from typing import Any
 
@@ -37,4 +36,4 @@ def _reduced(op: Primitive) -> tuple[Any, ...]:
 
 def attach() -> None:
     """Tell pickle and copy.deepcopy how a primitive is pickled."""
-    copyreg.pickle(Primitive, _reduced)  # type: ignore[arg-type]
+    Primitive.__reduce__ = _reduced  # type: ignore[method-assign, assignment]

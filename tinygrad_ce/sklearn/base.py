@@ -50,7 +50,7 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
         if hasattr(X, "toarray"):
             raise TypeError(f"{name}: X is a sparse {type(X).__name__}; pass X.toarray()")
         X, y = validate_data(self, X, y, dtype=FLOATS, multi_output=True, reset=first, **self._checks_of_y)
-        targets = self._encoded(y, first, X.dtype)
+        targets = self._encoded(y, first and not incremental, X.dtype)
         weights = self._row_weights(sample_weight, y, X)
         random_state = check_random_state(self.random_state)
         if first:

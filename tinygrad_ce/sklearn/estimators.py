@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,8 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 
 from tinygrad_ce import ops
 from tinygrad_ce.core import Array
+from tinygrad_ce.missing_names import answering
 from tinygrad_ce.sklearn.base import MultilayerPerceptron
-
-# What `fit` does not have to know, but a reader of either class: said once, in MLPClassifier's docstring.
 
 
 class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc]
@@ -36,6 +36,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
     array([0])
     """
 
+    @partial(answering, label="MLPClassifier")
     def __init__(
         self,
         hidden_layer_sizes: Any = (100,),
@@ -101,8 +102,8 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
         self.n_outputs_ = len(classes) if alone else 1
         self.out_activation_ = "softmax" if alone and not multilabel else "logistic"
 
-    def _encoded(self, y: Array, first: bool, dtype: Any) -> Array:
-        """(N,) indices for a softmax, else (N, k) zeros and ones; new classes are learnt if this is the first fit."""
+    def _encoded(self, y: Array, renew: bool, dtype: Any) -> Array:
+        """(N,) indices for a softmax, else (N, k) zeros and ones; renew: whether the classes of before are forgotten."""
         check_classification_targets(y)
         kind = type_of_target(y)
         multilabel = kind == "multilabel-indicator"
@@ -111,7 +112,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
         if not multilabel:
             y = column_or_1d(y, warn=True)
         classes = np.arange(y.shape[1]) if multilabel else np.unique(y)
-        if first and not (hasattr(self, "classes_") and self._awaits(classes)):
+        if renew or not hasattr(self, "classes_"):
             self._set_classes(classes, multilabel)
         new = np.setdiff1d(classes, self.classes_)
         if len(new) or multilabel != self._multilabel:
@@ -148,6 +149,11 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
         classes: Array = self.classes_[np.minimum(answers.reshape(-1), len(self.classes_) - 1)]
         return classes
 
+    def decision_function(self, X: Any) -> Array:
+        """The scores: (N, number of classes), the largest wins; for two classes (N,), for labels (N, k): above 0 is 1."""
+        scores = self._scores(self._checked(X))
+        return scores[:, 0] if self.n_outputs_ == 1 and not self._multilabel else scores
+
     def predict_proba(self, X: Any) -> Array:
         """(N, number of classes) probabilities that sum to 1; for labels (N, k), each for itself."""
         scores = self._scores(self._checked(X))
@@ -172,7 +178,8 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
     """A network that predicts numbers: scikit-learn's MLPRegressor, trained by tinygrad_ce.
 
     loss: "squared_error", or "poisson" for counts (y >= 0; the prediction is the exponential of the score).
-    All other parameters, and what is fitted, as in `MLPClassifier`. y: (N,), or (N, k) for several outputs.
+    All other parameters, and what is fitted, as in `MLPClassifier`. y: (N,), or (N, k) for several outputs. loss_ adds
+    the outputs up, as the gradient does; scikit-learn's takes their mean there, and is the same for one output.
 
     >>> X = np.linspace(-1, 1, 50)[:, None]
     >>> model = MLPRegressor(hidden_layer_sizes=(20,), random_state=0, max_iter=2000, learning_rate_init=0.01)
@@ -180,6 +187,7 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
     True
     """
 
+    @partial(answering, label="MLPRegressor")
     def __init__(
         self,
         loss: str = "squared_error",
@@ -220,14 +228,14 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
         """One epoch on these rows, which goes on from where the last one stopped. Returns the estimator."""
         return self._fit(X, y, sample_weight, incremental=True)  # type: ignore[no-any-return]
 
-    def _encoded(self, y: Array, first: bool, dtype: Any) -> Array:
+    def _encoded(self, y: Array, renew: bool, dtype: Any) -> Array:
         """(N, k) numbers."""
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         if self.loss == "poisson" and (y < 0).any():
             raise ValueError(f"MLPRegressor: loss='poisson' is for counts, and y holds {y[y < 0][0]}")
         targets = np.asarray(y, dtype).reshape(len(y), -1)
-        if first:
+        if renew or not hasattr(self, "n_outputs_"):
             self.n_outputs_, self.out_activation_ = targets.shape[1], "exp" if self.loss == "poisson" else "identity"
         elif targets.shape[1] != self.n_outputs_:
             raise ValueError(f"MLPRegressor: y has {targets.shape[1]} columns, and there were {self.n_outputs_} before")
