@@ -17,10 +17,12 @@ from tinygrad_ce.core import Primitive, Tensor, primitive
 from tinygrad_ce.functional import grad, gradients, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from tinygrad_ce.kernels import attach
 from tinygrad_ce.nn.init import seed
+from tinygrad_ce.pickling import attach as attach_pickling
 from tinygrad_ce.threads import get_num_threads, set_num_threads
 from tinygrad_ce.train import History, NotFiniteError, Trainer
 
 attach.attach()
+attach_pickling()
 source_lines.attach()
 missing_names.attach(
     modules=(nn, losses, optim, data, train),
