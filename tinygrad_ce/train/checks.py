@@ -126,7 +126,7 @@ def scores_of(answer: Any, rows: int) -> Array:
     """The array that a model has answered with. TypeError or ValueError if it is none with a row for each row of X."""
     if isinstance(answer, (tuple, list, dict)):
         raise TypeError(
-            f"predict: the model answers with a {type(answer).__name__}, and predict, probabilities and the pictures "
+            f"predict: the model answers with a {type(answer).__name__}, and predict, predict_proba and the pictures "
             "need one array: call the model itself, `with tg.no_grad(): model.eval()(X)`"
         )
     scores = array_of(answer)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.core import Array
-from tinygrad_ce.data.checks import visible
 from tinygrad_ce.disk import whole_file
+from tinygrad_ce.views.text import short
 
 # Paul Tol's "bright" scheme: told apart by colour-blind eyes (https://personal.sron.nl/~pault/).
 COLOURS = ("#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377", "#BBBBBB")
@@ -20,11 +20,7 @@ MARKERS = ("o", "^", "s", "D", "v", "P", "X")  # where there are more classes th
 
 def _short(name: Any, longest: int = 22) -> str:
     """A name as a label: no longer than there is room for, and with no $ that matplotlib would take for mathematics."""
-    text = visible(str(name))
-    if len(text) > longest:  # long names often differ at their ends
-        half = (longest - 1) // 2
-        text = f"{text[:half]}…{text[-half:]}"
-    return text.replace("$", r"\$")
+    return short(name, longest).replace("$", r"\$")
 
 
 def _figure(width: float, height: float) -> Any:
@@ -101,6 +97,53 @@ def confusion_figure(matrix: Array, class_names: Any) -> Any:
     axes.set_xticks(range(classes), names, **slanted)
     axes.set_yticks(range(classes), names)
     axes.set(xlabel="predicted", ylabel="true", title="confusion matrix")
+    return figure
+
+
+def reliability_figure(reliability: Array, curves: dict[str, tuple[Array, Array]]) -> Any:
+    """Whether probabilities come true, and the ROC curve of each class.
+
+    reliability: (bins, 3) mean probability, share that was true, rows. curves: (false, true) positive rates by name.
+    """
+    figure = _figure(9.6, 4.2)
+    calibration, roc = figure.subplots(1, 2)
+    for axes in (calibration, roc):
+        axes.plot([0, 1], [0, 1], color="0.6", lw=1, ls=":")
+        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
+        axes.grid(alpha=0.3)
+    p, share, rows = reliability.T
+    calibration.plot(p, share, color=COLOURS[0], lw=1.4)
+    calibration.scatter(p, share, s=12 + 120 * rows / max(rows.sum(), 1e-300), color=COLOURS[0], zorder=3)
+    calibration.set(xlabel="probability (larger: more rows)", ylabel="share that was true", title="reliability")
+    for k, (name, (false_rate, true_rate)) in enumerate(curves.items()):
+        look = "-" if k < len(COLOURS) else "--"
+        roc.plot(false_rate, true_rate, look, color=COLOURS[k % len(COLOURS)], lw=1.6, label=_short(name))
+    roc.set(xlabel="false positive rate", ylabel="true positive rate", title="ROC curve")
+    if 0 < len(curves) <= 2 * len(COLOURS):
+        roc.legend(frameon=False, loc="lower right", fontsize="small" if len(curves) <= 7 else "xx-small")
+    return figure
+
+
+def residuals_figure(true: Array, predicted: Array, names: Any) -> Any:
+    """Predicted over true numbers, and what is between them over what was predicted.
+
+    true, predicted: (N, K). names: of the K outputs.
+    """
+    figure = _figure(9.6, 4.2)
+    both, residuals = figure.subplots(1, 2)
+    for k, name in enumerate(names):
+        look = {"s": 14, "color": COLOURS[k % len(COLOURS)], "edgecolor": "white", "linewidth": 0.4}
+        both.scatter(true[:, k], predicted[:, k], label=_short(name), **look)
+        residuals.scatter(predicted[:, k], true[:, k] - predicted[:, k], **look)
+    low, high = min(true.min(), predicted.min()), max(true.max(), predicted.max())
+    both.plot([low, high], [low, high], color="0.4", lw=1, ls=":")
+    residuals.axhline(0, color="0.4", lw=1, ls=":")
+    both.set(xlabel="true", ylabel="predicted", title="predictions")
+    residuals.set(xlabel="predicted", ylabel="true - predicted", title="residuals")
+    for axes in (both, residuals):
+        axes.grid(alpha=0.3)
+    if 1 < len(names) <= len(COLOURS):
+        both.legend(frameon=False)
     return figure
 
 

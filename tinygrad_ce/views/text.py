@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.core import Array
+from tinygrad_ce.data.checks import visible
 
 BARS = " ▁▂▃▄▅▆▇█"
 ASCII_BARS = " .:-=+*#@"  # for terminals that know no more
@@ -51,6 +52,19 @@ def gradient_table(named: Any, title: str, bars: str = BARS) -> Any:
         low, high = (f"{grad.min():.3g}", f"{grad.max():.3g}") if grad.size else ("", "")
         table.add_row(name, str(parameter.shape), f"{norm:.3g}", low, high, histogram(grad, bars=bars))
     return table
+
+
+def short(name: Any, longest: int) -> str:
+    """A name with its middle left out where it is longer than that: long names often differ at their ends.
+
+    >>> short("petal length (cm)", 9)
+    'peta…(cm)'
+    """
+    text = visible(str(name))
+    if len(text) <= longest:
+        return text
+    half = (longest - 1) // 2
+    return f"{text[:half]}…{text[-half:]}"
 
 
 def plain_table(first: str) -> Any:
