@@ -33,6 +33,7 @@ missing_names.attach(
 
 if TYPE_CHECKING:
     from tinygrad_ce.program import Program, TraceError, compile, source, trace
+    from tinygrad_ce.train.saved import load, save
     from tinygrad_ce.views.audit import audit
     from tinygrad_ce.views.draw import draw
     from tinygrad_ce.views.exercise import exercise
@@ -65,6 +66,7 @@ __all__ = [
     "hvp",
     "jacobian",
     "jvp",
+    "load",
     "losses",
     "nn",
     "no_grad",
@@ -72,6 +74,7 @@ __all__ = [
     "ops",
     "optim",
     "primitive",
+    "save",
     "seed",
     "set_num_threads",
     "source",
@@ -85,6 +88,7 @@ __all__ = [
 
 _LATER = {
     **dict.fromkeys(("Program", "TraceError", "compile", "source", "trace"), "program"),
+    **dict.fromkeys(("load", "save"), "train.saved"),
     **{name: f"views.{name}" for name in ("audit", "draw", "exercise", "explain")},
     "step_through": "views.page",
     "why_nan": "views.nan",

@@ -12,23 +12,27 @@ from typing import Any
 from tinygrad_ce.data.checks import closest
 from tinygrad_ce.data.dataset import Dataset
 from tinygrad_ce.data.parts import batches, one_hot, split, standardize
+from tinygrad_ce.data.preparation import Preparation
 from tinygrad_ce.data.real import breast_cancer, digits, iris, wine
-from tinygrad_ce.data.table import from_csv
+from tinygrad_ce.data.table import from_csv, from_frame, predicts_numbers
 from tinygrad_ce.data.toys import blobs, circles, moons, spirals, xor
 
 __all__ = [
     "NAMES",
     "Dataset",
+    "Preparation",
     "batches",
     "blobs",
     "breast_cancer",
     "circles",
     "digits",
     "from_csv",
+    "from_frame",
     "iris",
     "load",
     "moons",
     "one_hot",
+    "predicts_numbers",
     "spirals",
     "split",
     "standardize",

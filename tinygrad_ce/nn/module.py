@@ -159,8 +159,12 @@ class Module:
         return self
 
     def state(self) -> dict[str, Array]:
-        """A copy of every parameter and of every other array (BatchNorm's running averages), by path."""
-        return {path: np.array(array) for path, array, _ in self._arrays()}
+        """A copy of every parameter, also of a frozen one, and of every other array (running averages), by path.
+
+        A tensor without a name that never asked for gradients is a constant of `__init__`, and no part of the state;
+        an array, or a Variable, is one.
+        """
+        return {path: np.array(array) for path, array, _ in arrays_of(self)}
 
     def restore(self, state: dict[str, Array]) -> Module:
         """Put back what `state()` gave, in the dtypes of this module. Returns the module.
@@ -170,7 +174,7 @@ class Module:
         """
         if not isinstance(state, Mapping):
             raise TypeError(f"restore: the state is {type(state).__name__}; pass the dict that state() gave")
-        own = {path: array for path, array, _ in self._arrays()}
+        own = {path: array for path, array, _ in arrays_of(self)}
         arrays = {path: np.asarray(value) for path, value in state.items()}
         for path in [*own, *arrays]:
             here, there = (own[path].shape if path in own else None), (arrays[path].shape if path in arrays else None)
@@ -178,22 +182,9 @@ class Module:
                 raise ValueError(f"restore: {path} has shape {here} here and {there} in the state")
             if not np.can_cast(arrays[path].dtype, own[path].dtype, "same_kind"):
                 raise TypeError(f"restore: {path} has dtype {own[path].dtype}, in the state {arrays[path].dtype}")
-        for path, array, write in self._arrays():
+        for path, array, write in arrays_of(self):
             write(np.array(arrays[path], array.dtype))
         return self
-
-    def _arrays(self) -> Iterator[tuple[str, Array, Callable[[Array], None]]]:
-        """Path, array and a way to replace it, for parameters and other arrays."""
-        for path, parameter in self.named_parameters():
-            yield path, parameter.data, partial(setattr, parameter, "data")
-        for path, module in _walk(self, "", Module):
-            prefix = f"{path}." if path else ""
-            for name, value in vars(module).items():
-                if isinstance(value, np.ndarray) and value.dtype != object:
-                    yield prefix + name, value, partial(object.__setattr__, module, name)
-            own = {name: value for name, value in vars(module).items() if isinstance(value, Variable)}
-            for name, variable in {**module.variables, **own}.items():
-                yield prefix + name, variable.data, partial(setattr, variable, "data")
 
     def summary(self, example: Any = None) -> str:
         """A table of the layers: what each one is, the shape it gives, its number of parameters.
@@ -202,6 +193,33 @@ class Module:
         its input size. Without either, the shapes are left open.
         """
         return _summary(self, example)
+
+
+def arrays_of(model: Module) -> Iterator[tuple[str, Array, Callable[[Array], None]]]:
+    """Path, array and a way to replace it: parameters, frozen ones, and the other arrays that a module keeps."""
+    for path, parameter in model.named_parameters():
+        yield path, parameter.data, partial(setattr, parameter, "data")
+    averages = {id(variable) for module in model.modules() for variable in module.variables.values()}
+    for path, tensor in leaves_of(model):  # a frozen parameter keeps the name that it got when it asked for gradients
+        if not tensor.requires_grad and id(tensor) not in averages and (tensor.name or isinstance(tensor, Variable)):
+            yield path, tensor.data, partial(setattr, tensor, "data")
+    for path, module in _walk(model, "", Module):
+        prefix = f"{path}." if path else ""
+        for name, value in vars(module).items():
+            if isinstance(value, np.ndarray) and value.dtype != object:
+                yield prefix + name, value, partial(object.__setattr__, module, name)
+        for name, variable in module.variables.items():
+            yield prefix + name, variable.data, partial(setattr, variable, "data")
+
+
+def leaves_of(model: Module) -> Iterator[tuple[str, Tensor]]:
+    """Every tensor that no operation has computed, with its path: parameters, frozen ones, constants, Variables."""
+    return ((path, tensor) for path, tensor in _walk(model, "", Tensor) if tensor.op is None)
+
+
+def modules_of(model: Module) -> Iterator[tuple[str, Module]]:
+    """Every module, the model itself first, with its path."""
+    return _walk(model, "", Module)
 
 
 def variables_of(model: Module) -> list[Variable]:

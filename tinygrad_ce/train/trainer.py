@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -138,6 +139,15 @@ class Trainer(Predictor):
         finally:
             self.history.extend(loop.history)
         return loop.history
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model, the loss, the optimizer, the history, the generator and the preparation into one file.
+
+        `tg.load(path).trainer` goes on from there, in another process too. Raises as `tg.save`.
+        """
+        from tinygrad_ce.train.saved import save_trainer
+
+        save_trainer(path, self)
 
 
 def _with_built_in(
