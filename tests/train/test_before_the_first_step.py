@@ -152,9 +152,10 @@ def test_an_infinite_validation_loss_only_counts_as_worse():
         ((X, Y[:4]), r"fit: validation: X has 50 rows and y has shape \(4,\)"),
         ((X, np.array(["a", "b"])[Y]), r"fit: validation: y must hold numbers"),
         (0.2, r"validation is a float; it must be a pair \(X, y\)"),
-        ((X, Y, X), "must be a pair"),
+        ((X, Y, X), r"fit: validation: sample_weight has shape \(50, 2\), and X has 50 rows"),
+        ((X, Y, Y, Y), "must be a pair"),
     ],
-    ids=["columns", "axes", "empty", "rows", "text", "share", "three"],
+    ids=["columns", "axes", "empty", "rows", "text", "share", "three", "four"],
 )
 def test_a_validation_that_does_not_fit_is_refused_before_the_first_epoch(validation, message):
     run = trainer()

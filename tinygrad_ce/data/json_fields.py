@@ -37,7 +37,7 @@ def fields_from(kind: type, what: str, values: Mapping[str, Any], unchecked: Col
     Raises ValueError, in one line, for fields that are missing or too many, and for values of another type.
     """
     hints = get_type_hints(kind)
-    names = [f.name for f in fields(kind) if f.init]
+    names = [f.name for f in fields(kind)]
     if set(values) != set(names):
         wrong = listed(sorted(set(values) ^ set(names)))
         raise ValueError(f"{what} must have the entries {listed(names)}; missing or too many: {wrong}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -48,16 +48,11 @@ class Preparation:
     notes: tuple[str, ...] = ()
     delimiter: str | None = None
     encoding: str = "utf-8"
-    _features: tuple[str, ...] = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        features = tuple(name for column in self.columns for name in column.features)
-        object.__setattr__(self, "_features", features)
 
     @property
     def feature_names(self) -> tuple[str, ...]:
         """The names of the columns of X."""
-        return self._features
+        return tuple(name for column in self.columns for name in column.features)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -124,7 +119,7 @@ class Preparation:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values that JSON can hold; `from_json` gives the Preparation again."""
-        values = {f.name: getattr(self, f.name) for f in fields(self) if f.init}
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
         values["columns"] = [{"kind": column.kind, **asdict(column)} for column in self.columns]
         values["target"] = asdict(self.target)
         return {"format": FORMAT, **plain(values)}

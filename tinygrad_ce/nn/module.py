@@ -18,6 +18,7 @@ import numpy as np
 
 from tinygrad_ce.backward import no_grad
 from tinygrad_ce.core import Array, Tensor
+from tinygrad_ce.data.several import is_several
 from tinygrad_ce.source_lines import current, state
 from tinygrad_ce.variable import Variable
 
@@ -402,6 +403,13 @@ def _output_shapes(model: Module, example: Any) -> dict[int, str]:
     return found
 
 
+def call_model(model: Callable[..., Any], X: Any) -> Any:
+    """`model(X)`; of a tuple of arrays `model(*X)`, of a dict of arrays `model(**X)`."""
+    if not is_several(X):
+        return model(X)
+    return model(**X) if isinstance(X, dict) else model(*X)
+
+
 def outputs_of(
     model: Module, example: Any, describe: Callable[[Any], Any], found: dict[int, Any] | None = None
 ) -> dict[int, Any]:
@@ -428,7 +436,7 @@ def outputs_of(
             object.__setattr__(module, "forward", describing(module))
         model.eval()
         with no_grad():
-            model(example)
+            call_model(model, example)
     finally:
         for module, (training, forward) in zip(modules, before, strict=True):
             vars(module).pop("forward", None)

@@ -11,6 +11,7 @@ from tinygrad_ce.nn import BatchNorm, Dense, Embedding, LayerNorm, Module, Seque
 from tinygrad_ce.nn.module import arrays_of
 from tinygrad_ce.storage.classes import LAYERS, SIZES, OwnCodeError, arguments_of, described, is_listed
 
+MOST_LEVELS = 64  # of layers inside of layers; the walks through a model go deeper with each
 Description = dict[str, Any]
 Shapes = dict[str, tuple[int, ...]]
 
@@ -114,6 +115,8 @@ def _walk(description: Any, path: str) -> Iterator[tuple[str, type[Module], Desc
         if not (path and isinstance(fields.get("same"), str) and len(fields) == 1):
             raise ValueError(f"{path or 'the model'} is {shown(description)}, which is no layer of this version")
         return
+    if path.count(".") >= 2 * MOST_LEVELS:
+        raise ValueError(f"its layers stand more than {MOST_LEVELS} levels deep inside each other")
     if not path:
         fields.pop("shared", None)
     if not issubclass(cls, Sequential):

@@ -88,6 +88,9 @@ def build_optimizer(settings: Settings, parameters: Sequence[Tensor], state: Map
         raise ValueError(f"{shown(settings.get('class'))} is no optimizer of this version")
     arguments = dict(described(cls, settings.get("settings")))
     optimizer = cls(parameters, lr=build_schedule(arguments.pop("lr", None)), **arguments)
+    strange = [name for name in state if name not in optimizer.state()]
+    if strange:
+        raise ValueError(f"it has besides {listed(strange)}, which this {cls.__name__} does not remember")
     restore_optimizer(optimizer, state)
     return optimizer
 

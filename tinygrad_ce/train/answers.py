@@ -10,9 +10,9 @@ import numpy as np
 from tinygrad_ce.core import Array
 from tinygrad_ce.data.checks import several, shown
 from tinygrad_ce.train.checks import labels_for, targets_for
-from tinygrad_ce.train.metrics import class_axis, ignored_index, predicted_classes
+from tinygrad_ce.train.metrics import class_axis, ignored_index, measured_task, predicted_classes
 from tinygrad_ce.train.probabilities import has_probabilities, probabilities_of
-from tinygrad_ce.variable import plain_array
+from tinygrad_ce.train.weights import sample_weights
 
 
 class Answers(NamedTuple):
@@ -70,6 +70,7 @@ def answers_to(
     columns = np.moveaxis(scores if p is None else p, axis, -1)
     columns = columns.reshape(-1, columns.shape[-1])
     several_labels = task == "binary" and scores.size != len(scores)
+    _check_hard(y, scores, task, loss)
     true = labels_for("report", y, len(scores), scores.shape if task == "classes" else None, axis)
     predicted = predicted_classes(scores, task, loss).reshape(-1)
     if true.size != predicted.size:
@@ -77,8 +78,9 @@ def answers_to(
             f"report: y has {several(true.size, 'label')} and the model gives {several(predicted.size, 'answer')}: "
             "each answer needs one label"
         )
-    weights = None if sample_weight is None else weights_of_rows("report", sample_weight, len(scores))
-    if weights is not None:
+    weights = None
+    if sample_weight is not None:
+        weights = sample_weights("report", sample_weight, len(scores), np.dtype(float))
         weights = np.repeat(weights, len(columns) // len(scores))
     if several_labels:
         true, predicted = true.reshape(columns.shape), predicted.reshape(columns.shape)
@@ -112,21 +114,13 @@ def names_of_classes(class_names: Sequence[Any] | None, classes: int) -> tuple[s
     return names
 
 
-def weights_of_rows(where: str, sample_weight: Any, rows: int) -> Array:
-    """sample_weight as (N,) floats. ValueError for another shape, a number that is negative or not finite, or all 0."""
-    weights = plain_array(sample_weight)
-    if weights.shape != (rows,) or weights.dtype.kind not in "fiub":
+def _check_hard(y: Any, scores: Array, task: str, loss: Any) -> None:
+    targets = targets_for("report", y, len(scores), np.dtype(float))
+    has_rows = task == "classes" and getattr(targets, "shape", ()) == scores.shape
+    if has_rows and measured_task(task, loss, targets.astype(float)) != task:
         raise ValueError(
-            f"{where}: sample_weight has shape {weights.shape} and dtype {weights.dtype}; it must be one number for "
-            f"each row of X, of shape ({rows},)"
+            "report: y holds soft targets, for which no answer is right or wrong: pass the classes, y.argmax(axis=-1)"
         )
-    weights = weights.astype(float)
-    wrong = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
-    if len(wrong):
-        raise ValueError(f"{where}: sample_weight[{wrong[0]}] is {weights[wrong[0]]}; it must be finite and at least 0")
-    if not weights.any():
-        raise ValueError(f"{where}: every sample_weight is 0, so no row counts: give some rows a weight above 0")
-    return weights
 
 
 def _check_labels(true: Array, classes: int) -> None:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 
-from tinygrad_ce import losses, nn
 from tinygrad_ce.core import Array, array_of
 from tinygrad_ce.data.checks import whole_number
+from tinygrad_ce.data.several import number_of_rows, take_rows
 from tinygrad_ce.train.answers import names_of_classes, numbers_beside
 from tinygrad_ce.train.checks import labels_for
-from tinygrad_ce.train.metrics import class_axis, ignored_index, options_of, predicted_classes, single_number
+from tinygrad_ce.train.metrics import align_targets, class_axis, ignored_index, predicted_classes, single_number
 from tinygrad_ce.train.probabilities import has_probabilities, probabilities_of
+from tinygrad_ce.train.weights import losses_of_rows
 from tinygrad_ce.views.text import plain_table, printed, short
 
 
@@ -55,14 +55,16 @@ def _in_a_cell(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, np.floating) else short(value, 22)
 
 
-def losses_of_rows(loss: Callable[[Any, Any], Any], predictions: Any, y: Array) -> Array:
-    """(N,) the loss of each row: ours with reduction="none", and a function of the user's own row by row."""
-    plain: Any = loss.func if isinstance(loss, partial) and not loss.args else loss
-    plain = type(loss).function if type(loss) in vars(nn).values() else plain  # type: ignore[attr-defined]
-    if any(plain is ours for ours in vars(losses).values()):
-        each: Array = array_of(plain(predictions, y, **{**options_of(loss), "reduction": "none"}))
-        return np.asarray(each.reshape(len(y), -1).mean(axis=1))
-    return np.array([single_number(loss(predictions[k : k + 1], y[k : k + 1])) for k in range(len(y))])
+def loss_of_each_row(loss: Callable[[Any, Any], Any], predictions: Any, y: Any) -> Array:
+    """(N,) losses: ours with reduction="none"; a loss of the user's own that cannot do that is asked row by row."""
+    y = align_targets(loss, predictions, y)
+    try:
+        each = losses_of_rows("hardest", loss)
+    except ValueError:  # it gives one number for all rows
+        rows = (slice(k, k + 1) for k in range(number_of_rows(y)))
+        return np.array([single_number(loss(take_rows(predictions, row), take_rows(y, row))) for row in rows])
+    losses: Array = array_of(each(predictions, y))
+    return np.asarray(losses.reshape(len(y), -1).mean(axis=1))
 
 
 def hard_rows(

@@ -12,20 +12,24 @@ from tinygrad_ce import data, nn
 from tinygrad_ce.backward import no_grad
 from tinygrad_ce.core import Array
 from tinygrad_ce.data.checks import whole_number
+from tinygrad_ce.data.several import is_several, number_of_rows, parts_of
 from tinygrad_ce.train.answers import answers_to, names_of_classes, numbers_beside
-from tinygrad_ce.train.checks import labels_for, rows_for, scores_of, targets_for, targets_of
-from tinygrad_ce.train.evaluation import all_predictions
-from tinygrad_ce.train.hardest import HardRows, hard_rows, losses_of_rows
+from tinygrad_ce.train.checks import arrays_of_answer, labels_for, one_array, rows_for, targets_for, targets_of
+from tinygrad_ce.train.evaluation import all_answers, all_predictions
+from tinygrad_ce.train.hardest import HardRows, hard_rows, loss_of_each_row
+from tinygrad_ce.train.inputs import loss_of
 from tinygrad_ce.train.metrics import (
     RunningMetrics,
     class_axis,
     ignored_index,
     infer_task,
+    measured_task,
     predicted_classes,
     single_number,
 )
 from tinygrad_ce.train.probabilities import answers_above, has_probabilities, probabilities_of
 from tinygrad_ce.train.report import ClassificationReport, RegressionReport, report_on_classes, report_on_numbers
+from tinygrad_ce.train.weights import weighed_rows
 from tinygrad_ce.views import plots
 
 if TYPE_CHECKING:
@@ -43,17 +47,19 @@ class Predictor:
         self.task = infer_task(loss)
         self.preparation: Preparation | None = None
 
-    def evaluate(self, X: Any, y: Any = None, batch_size: int = 1024) -> dict[str, float]:
+    def evaluate(self, X: Any, y: Any = None, batch_size: int = 1024, sample_weight: Any = None) -> dict[str, float]:
         """The loss of all rows at once, and the accuracy where the targets are classes; nothing is learnt.
 
         batch_size: how many rows the model gets at a time, in evaluation mode; no figure depends on it.
+        sample_weight: (N,), how much each row counts in both figures, as in `fit`.
         """
         X, y = self._prepared("evaluate", X, y)
+        X, y, weights = weighed_rows("evaluate", self.loss, X, y, sample_weight, self._dtype)
         with _evaluating(self.model):
             predictions = all_predictions(self.model, X, whole_number("evaluate", "batch_size", batch_size, least=1))
-            loss = self.loss(predictions, y)
-        metrics = RunningMetrics(self.task, self.loss)
-        metrics.add(loss, predictions, y)
+            loss = loss_of(self.loss, predictions, y, weights)
+        metrics = RunningMetrics(measured_task(self.task, self.loss, y), self.loss)
+        metrics.add(loss, predictions, y, weights)
         return metrics.figures() | {"loss": single_number(loss)}
 
     def predict(self, X: Any, threshold: float | None = None, batch_size: int = 1024) -> Array:
@@ -62,10 +68,11 @@ class Predictor:
         threshold: for answers of yes or no (binary, multi-label), the probability above which the answer is 1: 0.5, if
         left out. ValueError for one outside of [0, 1], and for a model that does not answer yes or no.
         """
-        scores = self._scores(X, batch_size)
+        scores = self._answers(X, batch_size)  # of several outputs as the model gives them
         if threshold is not None:
-            return answers_above(threshold, scores, self.task, self.loss)
-        return scores if self.task == "numbers" else predicted_classes(scores, self.task, self.loss)
+            return answers_above(threshold, one_array(scores), self.task, self.loss)
+        is_of_classes = self.task != "numbers" and isinstance(scores, np.ndarray)
+        return predicted_classes(scores, self.task, self.loss) if is_of_classes else scores
 
     def predict_proba(self, X: Any, batch_size: int = 1024) -> Array:
         """The probabilities behind the answers: the model's scores through what its loss applies to them.
@@ -123,8 +130,8 @@ class Predictor:
         X, y = self._prepared("hardest", X, y)
         with _evaluating(self.model):
             predictions = all_predictions(self.model, X, 1024)
-            losses = losses_of_rows(self.loss, predictions, y)
-        scores = scores_of(predictions, len(X))
+            losses = loss_of_each_row(self.loss, predictions, y)
+        scores = one_array(arrays_of_answer(predictions, number_of_rows(X)))
         return hard_rows(losses, scores, y, self.task, self.loss, n, names, preparation)
 
     def confusion_matrix(self, X: Any, y: Any = None) -> Array:
@@ -165,8 +172,9 @@ class Predictor:
         if isinstance(X, data.Dataset):
             feature_names = feature_names or X.feature_names
         X = rows_for("plot_boundary", X, self._dtype)
-        if X.ndim != 2 or X.shape[1] != 2:
-            raise ValueError(f"a decision boundary needs data with 2 features, and these have shape {X.shape}")
+        if is_several(X) or X.ndim != 2 or X.shape[1] != 2:
+            shapes = ", ".join(str(part.shape) for part in parts_of(X))
+            raise ValueError(f"a decision boundary needs data with 2 features, and these have shape {shapes}")
         if self.task == "numbers":
             raise ValueError("a decision boundary lies between classes, and this model was not trained on classes")
         names = names_of_classes(class_names, self._shares(X[:1]).shape[1])
@@ -182,13 +190,12 @@ class Predictor:
         return plots.save(plots.boundary_figure(self._shares, X, labels, names, features), path)
 
     def _scores(self, X: Any, batch_size: int) -> Array:
+        return one_array(self._answers(X, batch_size))
+
+    def _answers(self, X: Any, batch_size: int) -> Any:
         X = rows_for("predict", X, self._dtype)
         with _evaluating(self.model), no_grad():
-            parts = [
-                scores_of(self.model(batch), len(batch))
-                for batch, _ in data.batches(X, np.arange(len(X)), batch_size, shuffle=False)
-            ]
-        return np.concatenate(parts)
+            return all_answers(self.model, X, batch_size)
 
     def _shares(self, X: Any) -> Array:
         """(N, C) probabilities of the classes; where the loss is of none, 1 for the answer."""
@@ -213,9 +220,9 @@ class Predictor:
     def _dtype(self) -> np.dtype[Any]:
         return next((p.dtype for p in self.model.parameters()), np.dtype(float))
 
-    def _prepared(self, where: str, X: Any, y: Any) -> tuple[Array, Array]:
+    def _prepared(self, where: str, X: Any, y: Any) -> tuple[Any, Any]:
         y, X = targets_of(where, X, y), rows_for(where, X, self._dtype)
-        return X, targets_for(where, y, len(X), self._dtype)
+        return X, targets_for(where, y, number_of_rows(X), self._dtype)
 
 
 @contextmanager

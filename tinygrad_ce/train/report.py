@@ -10,7 +10,8 @@ import numpy as np
 
 from tinygrad_ce.core import Array
 from tinygrad_ce.data.checks import extra, listed, several
-from tinygrad_ce.train.answers import Answers, Contrast, weights_of_rows
+from tinygrad_ce.train.answers import Answers, Contrast
+from tinygrad_ce.train.weights import sample_weights
 from tinygrad_ce.views import plots
 from tinygrad_ce.views.text import plain_table, printed, short
 
@@ -267,9 +268,12 @@ def _frequent_mistakes(names: Sequence[str], counts: Array, most: int = 5) -> st
 
 def report_on_numbers(true: Array, predicted: Array, sample_weight: Any, names: Sequence[str]) -> RegressionReport:
     """The report of a regression: true and predicted (N, K), sample_weight (N,) or None, names of the K outputs."""
-    weights = None if sample_weight is None else weights_of_rows("report", sample_weight, len(true))
-    if weights is not None:
+    weights = None
+    if sample_weight is not None:
+        weights = sample_weights("report", sample_weight, len(true), np.dtype(float))
         true, predicted, weights = true[weights > 0], predicted[weights > 0], weights[weights > 0]
+    if not len(true):
+        raise ValueError("report: no row counts: every row has weight 0")
     metrics = extra("sklearn.metrics")
     options = {"sample_weight": weights, "multioutput": "raw_values"}
     rmse = np.sqrt(metrics.mean_squared_error(true, predicted, **options))

@@ -70,7 +70,10 @@ def _save(
     task: str | None = None,
 ) -> None:
     _check_arguments(path, model, optimizer, preparation, history, generator)
-    described, own = parameters.describe_model(model)
+    try:
+        described, own = parameters.describe_model(model)
+    except ValueError as error:
+        raise ValueError(f"save: {error}") from error
     arrays = {f"model.{name}": array for name, array in own.items()}
     document: dict[str, Any] = {
         "format": FORMAT,
@@ -143,9 +146,11 @@ def _check_finite(document: Mapping[str, Any], arrays: Mapping[str, Array]) -> N
     """ValueError for NaN where none may be: anywhere in library layers, and in what an optimizer changes or keeps."""
     model = document["model"]
     names = [f"model.{path}" for path in model["parameters"]] if model["layers"] is None else [*arrays]
-    best = "optimizer.schedule.best"  # infinite before the first loss
     parts = {name: array for name, array in arrays.items() if name in names and name.startswith("model.")}
-    parts |= {name: array for name, array in arrays.items() if name.startswith("optimizer.") and name != best}
+    parts |= {name: array for name, array in arrays.items() if name.startswith("optimizer.")}
+    best = parts.get("optimizer.schedule.best")
+    if best is not None and best.shape == () and best == np.inf:  # there was no loss yet
+        del parts["optimizer.schedule.best"]
     parameters.check_finite(parts)
 
 
@@ -182,7 +187,7 @@ def load(path: Path, into: nn.Module | Trainer | tuple[nn.Module, Optimizer] | N
             state: dict[str, Array] = {}  # it has it already
         else:
             state = _checked_state(document, arrays, model, optimizer)
-        saved.model = _with_arrays(model, document["model"], _group(arrays, "model."), entries)
+        saved.model = _with_arrays(model, document["model"], _group(arrays, _prefix(document)), entries)
     if optimizer is not None and state:
         settings.restore_optimizer(optimizer, state)
     elif optimizer is not None:
@@ -257,7 +262,7 @@ def _checked_document(opened: ModelFile, into: Any) -> dict[str, Any]:
 def _checked_entries(opened: ModelFile, document: dict[str, Any], model: nn.Module | None) -> dict[str, Entry]:
     """What the file says of the model's arrays, if these are the arrays of the model, and of nothing else."""
     facts = document["model"]
-    prefix = "" if "foreign" in document else "model."
+    prefix = _prefix(document)
     found = _group(opened.entries, prefix)
     parts = ("optimizer", "loss", "history")
     others = [
@@ -274,6 +279,11 @@ def _checked_entries(opened: ModelFile, document: dict[str, Any], model: nn.Modu
         cure = "make the model with the sizes, and the dtype, that it had"
     file.check_entries(opened, expected, strict, cure)
     return found
+
+
+def _prefix(document: Mapping[str, Any]) -> str:
+    """How the names of the model's arrays begin."""
+    return "" if "foreign" in document else "model."
 
 
 def _group(named: Mapping[str, Any], prefix: str) -> dict[str, Any]:

@@ -46,7 +46,10 @@ def save(figure: Any, path: Any = None) -> Any:
 
 
 def history_figure(history: Any) -> Any:
-    """The loss of each epoch, and the accuracy where there is one; dashed for the validation data."""
+    """The loss of each epoch, and the accuracy where there is one; dashed for the validation data.
+
+    Faint behind the losses are those of the batches, if they were kept, with their own scale above.
+    """
     panels = ["loss"] + (["accuracy"] if "accuracy" in history.columns else [])
     figure = _figure(5.2 * len(panels), 3.8)
     for axes, name in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True):
@@ -59,7 +62,21 @@ def history_figure(history: Any) -> Any:
         if len(history) == 1:
             for line in axes.lines:
                 line.set_marker("o")
+    if history.batch_losses:
+        _draw_batches(figure.axes[0], history.batch_losses, len(history))
     return figure
+
+
+def _draw_batches(axes: Any, losses: Any, epochs: int) -> None:
+    """The loss of each batch, on a scale of batches whose last one stands over the last epoch."""
+    above = axes.twiny()
+    above.plot(np.arange(1, len(losses) + 1), losses, color=COLOURS[0], lw=0.6, alpha=0.35, zorder=0)
+    axes.set_xlim(left=0)  # the batches of the first epoch come before its end
+    above.set_xlim(np.array(axes.get_xlim()) * len(losses) / epochs)
+    above.set_xlabel("batch", color="0.5")
+    above.tick_params(colors="0.5")
+    axes.set_zorder(above.get_zorder() + 1)  # the epochs lie over the batches
+    axes.patch.set_visible(False)
 
 
 def confusion_matrix(labels: Array, predicted: Array, classes: int) -> Array:
