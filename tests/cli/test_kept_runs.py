@@ -245,15 +245,12 @@ def test_settings_of_another_version_are_refused(run_folder, here, name, value, 
 SETTINGS = ("--hidden", "8", "--dtype", "float64", "--optimizer", "momentum", "--batch-size", 16)
 
 
-@pytest.mark.parametrize("compiled", ["--compile", "--no-compile"])
-def test_three_epochs_and_four_more_are_seven(tmp_path, compiled):
-    if compiled == "--compile":
-        pytest.importorskip("numba")
+def test_three_epochs_and_four_more_are_seven(tmp_path):
     source = table(tmp_path / "table.csv")
-    settings = (source, "--target", "kind", *SETTINGS, compiled)
+    settings = (source, "--target", "kind", *SETTINGS)
     done("train", *settings, "--epochs", 7, "--out", tmp_path / "once")
     done("train", *settings, "--epochs", 3, "--out", tmp_path / "twice")
-    said = done("train", "--from", tmp_path / "twice", "--epochs", 4, compiled)
+    said = done("train", "--from", tmp_path / "twice", "--epochs", 4)
     assert "after 7 epochs" in said
     once, twice = content(tmp_path / "once"), content(tmp_path / "twice")
     assert sorted(once) == sorted(twice)
