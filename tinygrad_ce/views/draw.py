@@ -102,11 +102,12 @@ class Drawing:
         raise ValueError(f"save: {path.name} must end in .svg, .png or .html")
 
 
-def draw(loss: Tensor) -> Drawing:
+def draw(loss: Tensor, title: str = "") -> Drawing:
     """The graph of a loss as an SVG picture, with the values and the gradients of this loss in the nodes.
 
     Small tensors (up to 4 x 4) are shown as numbers, larger ones as heat maps with their range: blue is negative,
     orange positive. A dashed line carries no gradient. Before `loss.backward()` the picture has none, and says so.
+    title: which loss it is, as in "after 20 epochs"; it stands below the picture.
     Raises TypeError and ValueError for what has no history, or more than 1,500 nodes.
 
     >>> w = Tensor(2.0, requires_grad=True, name="w")
@@ -115,7 +116,7 @@ def draw(loss: Tensor) -> Drawing:
     """
     graph = Graph(loss, "tg.draw")
     check_unchanged(loss, "tg.draw")
-    return Drawing(Picture(graph, loss.grad is not None).svg(), f"{graph.loss.name}, {len(graph.nodes)} nodes")
+    return Drawing(Picture(graph, loss.grad is not None).svg(title), f"{graph.loss.name}, {len(graph.nodes)} nodes")
 
 
 @dataclass(eq=False)
@@ -263,9 +264,10 @@ class Picture:
             outer = box
         return outer
 
-    def svg(self) -> str:
-        """The whole picture."""
-        caption = "" if self.with_gradients else "no gradient has been computed yet: call loss.backward()"
+    def svg(self, title: str = "") -> str:
+        """The whole picture, with its title below it."""
+        missing = "" if self.with_gradients else "no gradient has been computed yet: call loss.backward()"
+        caption = "; ".join(filter(None, (title, missing)))
         width = max(self.top.width, wide(caption, TEXT) + 28)
         height = self.top.height + (LINE + 6 if caption else 0)
         name = escaped(f"the graph of {self.graph.loss.name}: {len(self.graph.nodes)} nodes")
