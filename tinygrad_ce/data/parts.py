@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from tinygrad_ce.data.checks import Seed, amount_of, generator_from, listed, several, whole_number
 from tinygrad_ce.data.dataset import Array, Dataset, check_dataset
 from tinygrad_ce.data.preparation import plain_preparation
+from tinygrad_ce.data.several import map_parts, named_parts, take_rows
 
 
 def split(
@@ -214,38 +216,60 @@ def _statistics(train: Dataset) -> tuple[Array, Array]:
 
 
 def batches(
-    X: Any, y: Any, batch_size: int, *, seed: Seed = None, shuffle: bool = True
-) -> Iterator[tuple[Array, Array]]:
+    X: Any, y: Any = None, batch_size: int = 32, *, seed: Seed = None, shuffle: bool = True, drop_last: bool = False
+) -> Iterator[tuple[Any, Any]]:
     """Pairs (X_batch, y_batch) of `batch_size` rows that cover every row once; the last is short if it must be.
 
+    X, y: arrays with a row for each example, tuples or dicts of such arrays (the batches are then tuples and dicts of
+    parts of them), or a Dataset in the place of X: `batches(train, batch_size=16)`.
     seed: an integer gives the same order each time; a Generator advances, so that epochs differ; None is unforeseeable.
+    drop_last: leave a last batch out that would be short.
     Raises ValueError if X and y have not the same number of rows, none at all, or batch_size < 1, and TypeError if one
     is sparse: at once, not later.
 
     >>> [len(y) for X, y in batches(np.zeros((10, 2)), np.zeros(10), 4)]
     [4, 4, 2]
     """
-    for name, value in (("X", X), ("y", y)):
+    if isinstance(X, Dataset):
+        if isinstance(y, numbers.Integral):
+            raise TypeError(f"batches: y is the number {y}; beside a Dataset, write batch_size={y}")
+        X, y = X.X, X.y if y is None else y
+    if y is None:
+        raise TypeError("batches: y, the targets, is missing: pass X and y, or a Dataset, which holds both")
+    parts = [*named_parts(X, "X"), *named_parts(y, "y")]
+    for name, value in parts:
         if hasattr(value, "toarray"):
             raise TypeError(f"batches: {name} is a sparse {type(value).__name__}; pass {name}.toarray()")
-    X, y = np.asarray(X), np.asarray(y)
+    X, y = map_parts(np.asarray, X), map_parts(np.asarray, y)
     batch_size = whole_number("batches", "batch_size", batch_size, least=1)
-    if X.ndim == 0 or y.ndim == 0:
-        raise ValueError(f"batches: X has shape {X.shape} and y has shape {y.shape}; both must have rows")
-    if len(X) != len(y):
-        raise ValueError(f"batches: X has {several(len(X), 'row')} and y has {len(y)}; they must be as many")
-    if len(X) == 0:
-        raise ValueError("batches: X and y have no rows")
+    rows = _rows_of_all({name: np.asarray(value) for name, value in parts})
     generator = generator_from("batches", seed)
-    order = generator.permutation(len(X)) if shuffle else np.arange(len(X))
-    return _batches(X, y, order, batch_size)
+    order = generator.permutation(rows) if shuffle else np.arange(rows)
+    return _batches(X, y, order[: rows - rows % batch_size] if drop_last else order, batch_size)
 
 
-def _batches(X: Array, y: Array, order: Array, batch_size: int) -> Iterator[tuple[Array, Array]]:
+def _rows_of_all(arrays: dict[str, Array]) -> int:
+    """How many rows the arrays have. ValueError that names two if they are not as many, or one if it has none."""
+    first, array = next(iter(arrays.items()))
+    for name, other in arrays.items():
+        if array.ndim == 0 or other.ndim == 0:
+            raise ValueError(
+                f"batches: {first} has shape {array.shape} and {name} has shape {other.shape}; both must have rows"
+            )
+        if len(array) != len(other):
+            raise ValueError(
+                f"batches: {first} has {several(len(array), 'row')} and {name} has {len(other)}; they must be as many"
+            )
+    if len(array) == 0:
+        raise ValueError(f"batches: {' and '.join(arrays)} have no rows")
+    return len(array)
+
+
+def _batches(X: Any, y: Any, order: Array, batch_size: int) -> Iterator[tuple[Any, Any]]:
     """The generator by itself: in one function with the checks, it would put them off to the first next()."""
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]
-        yield X[rows], y[rows]
+        yield take_rows(X, rows), take_rows(y, rows)
 
 
 def one_hot(y: Any, classes: int) -> NDArray[np.float64]:
