@@ -230,10 +230,10 @@ def test_the_dtype_of_the_parameters_is_that_of_the_predictions(kind, first, com
     model = nn.Sequential(*norm, nn.Dense(2, 2), nn.Tanh(), nn.Dense(2, 2)).astype(np.float32)
     run = Trainer(model, nn.SoftmaxCrossEntropy(), optim.SGD(model.parameters()))
     run.fit(WHOLE.astype(kind), Y, epochs=1, batch_size=25, compile=compile, seed=0)
-    assert run.probabilities(WHOLE.astype(kind)).dtype == np.float32
+    assert run.predict_proba(WHOLE.astype(kind)).dtype == np.float32
     assert model(WHOLE.astype(kind)).dtype == np.float32 or kind in (np.float64, np.longdouble)
-    expected = run.probabilities(WHOLE.astype(np.float32))
-    np.testing.assert_array_equal(run.probabilities(WHOLE.astype(kind)), expected)
+    expected = run.predict_proba(WHOLE.astype(np.float32))
+    np.testing.assert_array_equal(run.predict_proba(WHOLE.astype(kind)), expected)
 
 
 def test_large_integers_are_numbers_and_do_not_wrap():

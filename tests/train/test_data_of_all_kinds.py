@@ -27,7 +27,7 @@ def test_a_dataset_is_its_x_and_y():
     assert history.columns == expected.columns
     assert run.evaluate(MOONS) == apart.evaluate(MOONS.X, MOONS.y)
     np.testing.assert_array_equal(run.predict(MOONS), apart.predict(MOONS.X))
-    np.testing.assert_array_equal(run.probabilities(MOONS), apart.probabilities(MOONS.X))
+    np.testing.assert_array_equal(run.predict_proba(MOONS), apart.predict_proba(MOONS.X))
     expected_counts = sklearn.metrics.confusion_matrix(MOONS.y, apart.predict(MOONS.X))
     np.testing.assert_array_equal(run.confusion_matrix(MOONS), expected_counts)
 
@@ -141,7 +141,7 @@ def test_scores_of_nan_are_of_no_class(loss, n_out, targets):
     for call in (lambda: run.predict(rows), lambda: run.confusion_matrix(rows, targets)):
         with pytest.raises(ValueError, match="scores of row 7 are nan"):
             call()
-    assert np.isnan(run.probabilities(rows)[7]).all()
+    assert np.isnan(run.predict_proba(rows)[7]).all()
     assert np.isnan(run.evaluate(rows, targets)["loss"])
 
 
@@ -176,7 +176,7 @@ def test_several_answers_are_predicted_as_they_are_and_have_no_probabilities(cha
     for key in expected if isinstance(expected, dict) else range(len(expected)):
         np.testing.assert_allclose(answers[key], expected[key].data, rtol=1e-13)
     with pytest.raises(TypeError, match=r"answers with a (tuple|dict|list).*out of predict\(X\)"):
-        run.probabilities(X)
+        run.predict_proba(X)
 
 
 @pytest.mark.parametrize("change", [lambda z: z.sum(axis=0), lambda z: z.sum(), lambda z: z[:-1]])

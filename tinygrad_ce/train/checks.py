@@ -152,8 +152,8 @@ def one_array(scores: Any) -> Array:
     """The model's answer, if it is one array. TypeError for a tuple, list or dict."""
     if isinstance(scores, (tuple, list, dict)):
         raise TypeError(
-            f"predict: the model answers with a {type(scores).__name__}, and probabilities, the confusion matrix and "
-            "the pictures need one array: take the one that you mean out of predict(X)"
+            f"predict: the model answers with a {type(scores).__name__}, and probabilities, reports, the confusion "
+            "matrix and the pictures need one array: take the one that you mean out of predict(X)"
         )
     array: Array = scores
     return array

@@ -61,16 +61,21 @@ def predicted_classes(scores: Array, task: str, loss: Any) -> Array:
 
     Raises ValueError for a score that is NaN, which is neither larger nor smaller than another.
     """
-    if np.isnan(scores).any():
-        raise ValueError(
-            f"predict: the model's scores of row {np.argwhere(np.isnan(scores))[0][0]} are nan, so they are of no "
-            "class: look for NaN in X (np.isnan(X).any()) and in the parameters"
-        )
+    check_scores(scores)
     if task == "classes":
         classes: Array = np.argmax(scores, axis=class_axis(loss))
         return classes
     positive: Array = (scores > threshold_of(loss)).astype(np.int64)
     return positive.reshape(-1) if positive.ndim == 2 and positive.shape[1] == 1 else positive
+
+
+def check_scores(scores: Array) -> None:
+    """Raise ValueError for a score that is NaN: its row is of no class."""
+    if np.isnan(scores).any():
+        raise ValueError(
+            f"predict: the model's scores of row {np.argwhere(np.isnan(scores))[0][0]} are nan, so they are of no "
+            "class: look for NaN in X (np.isnan(X).any()) and in the parameters"
+        )
 
 
 def options_of(loss: Any) -> Mapping[str, Any]:
