@@ -8,6 +8,7 @@ from train.trainings import COLUMN, X, Y, network, trainer
 
 import tinygrad_ce as tg
 from tinygrad_ce import nn, optim
+from tinygrad_ce.program.epochs import BatchProgram
 from tinygrad_ce.train import Callback, NotFiniteError, Trainer, find_learning_rate
 
 ways = pytest.mark.parametrize("compile", [False, True])
@@ -112,6 +113,30 @@ def test_losses_up_to_an_error_are_kept(compile):
         run.fit(rows, Y, epochs=2, batch_size=16, seed=4, compile=compile, batch_losses=True)
     assert len(run.history) == 0
     assert len(run.history.batch_losses) == run.optimizer.steps == 2
+
+
+@ways
+def test_an_error_names_its_epoch_and_batch_where_batches_are_left_out(compile):
+    generator, rows = np.random.default_rng(4), X.copy()
+    first, second = generator.permutation(50), generator.permutation(50)
+    bad = next(row for row in first[48:] if row not in second[48:])  # left out in the first epoch alone
+    rows[bad] = np.inf
+    batch = int(np.argmax(second == bad)) // 16 + 1
+    with (
+        loops_as_python(),
+        np.errstate(all="ignore"),
+        pytest.raises(NotFiniteError, match=f"epoch 2, batch {batch}"),
+    ):
+        trainer(lr=0.01).fit(rows, Y, epochs=2, batch_size=16, seed=4, compile=compile, drop_last=True)
+
+
+def test_steps_that_are_made_again_step_by_step_are_kept_once(monkeypatch):
+    expected = trainer().fit(X, Y, epochs=3, batch_size=16, seed=0, compile=False, batch_losses=True)
+    monkeypatch.setattr(BatchProgram, "run", lambda *_: None)  # something is not finite, it says
+    with loops_as_python():
+        history = trainer().fit(X, Y, epochs=3, batch_size=16, seed=0, compile=True, batch_losses=True)
+    assert history.compiled
+    np.testing.assert_allclose(history.batch_losses, expected.batch_losses, rtol=1e-12)
 
 
 def test_a_search_for_a_learning_rate_leaves_no_trace_in_the_history():

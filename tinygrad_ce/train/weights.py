@@ -141,7 +141,7 @@ def class_weights(
     else:
         raise TypeError(f'{where}: class_weight={weights!r} must be "balanced" or a dict from classes to weights')
     for label, weight in by_class.items():
-        result[counted & (labels == label)] = weight
+        result[labels == label] = weight
     return result
 
 
