@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import scipy.special
 import sklearn.calibration
 import sklearn.metrics as metrics
 from train.trainings import COLUMN, X, Y, network, trainer
@@ -23,6 +24,13 @@ def fitted(loss, n_out, targets, *end, **options):
     run = trainer(loss, n_out, *end, **options)
     run.fit(X, targets, epochs=8, seed=0)
     return run
+
+
+class Turned(nn.Module):
+    """(N, 6) to (N, 3, 2): two answers a row, the classes along axis 1."""
+
+    def forward(self, x):
+        return x.reshape(-1, 3, 2)
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +152,24 @@ def test_weights_in_the_reliability_table_count_as_that_many_rows():
     np.testing.assert_allclose(reliability_table(p, true, counts), reliability_table(p[repeated], true[repeated]))
 
 
+@pytest.mark.parametrize(
+    ("loss", "n_out", "targets"),
+    [
+        (nn.SoftmaxCrossEntropy(), 3, THREE),
+        (nn.SigmoidBCE(), 1, COLUMN),
+        (nn.SigmoidBCE(), 3, LABELS),
+        (nn.MSE(), 2, X),
+        (nn.SoftmaxCrossEntropy(axis=1), 6, np.stack([Y, THREE % 2], axis=1)),
+    ],
+)
+def test_a_row_of_weight_3_counts_as_three_rows(loss, n_out, targets):
+    run = fitted(loss, n_out, targets, *([Turned()] if n_out == 6 else []))
+    counts = np.arange(50) % 4
+    weighted = run.report(X, targets, sample_weight=counts)
+    repeated = run.report(np.repeat(X, counts, axis=0), np.repeat(targets, counts, axis=0))
+    assert weighted.figures == pytest.approx(repeated.figures, rel=1e-9)
+
+
 def test_a_row_of_weight_0_counts_in_nothing(three):
     weights = np.where(THREE == 2, 0.0, 1.0)
     kept = weights > 0
@@ -159,10 +185,6 @@ def test_rows_that_the_loss_ignores_count_in_nothing():
 
 
 def test_several_answers_a_row_are_answers_one_by_one():
-    class Turned(nn.Module):
-        def forward(self, x):
-            return x.reshape(-1, 3, 2)
-
     targets = np.stack([Y, THREE % 2], axis=1)
     run = fitted(nn.SoftmaxCrossEntropy(axis=1), 6, targets, Turned())
     p = np.moveaxis(run.predict_proba(X), 1, -1).reshape(-1, 3)
@@ -177,6 +199,13 @@ def test_float32_is_measured_without_a_warning():
     run = Trainer(model, nn.CrossEntropy(), optim.SGD(model.parameters(), lr=0.1))
     report = run.report(X, THREE)
     assert report.log_loss == pytest.approx(run.evaluate(X, THREE)["loss"], rel=1e-5)
+
+
+def test_probabilities_of_float32_scores_have_the_digits_of_float64():
+    model = network(3).astype(np.float32)
+    run = Trainer(model, nn.SoftmaxCrossEntropy(), optim.SGD(model.parameters(), lr=0.1))
+    p = scipy.special.softmax(run.model.eval()(X.astype(np.float32)).data.astype(float), axis=1)
+    assert run.report(X, THREE).log_loss == pytest.approx(metrics.log_loss(THREE, p), rel=1e-12)
 
 
 # ---- what is not defined is left out, with a word
@@ -371,6 +400,29 @@ def test_targets_that_are_all_the_same_have_no_r2(rows):
     assert list(report.figures) == ["rmse", "mae"]
     assert report.notes == ("Left out: R² of 'y', whose true numbers are all the same",)
     assert report.notes[0] in str(report)
+
+
+def test_the_preparation_is_the_datasets_or_else_the_one_of_the_training():
+    names = ("x1", "x2"), (), "sums", np.array([True, True])
+    plain = tg.data.Dataset(X, X.sum(axis=1), *names)
+    scaled = tg.data.Dataset(X, X.sum(axis=1), *names, preparation=Scaled())
+    run = trainer(nn.MSE(), 1)
+    own_units = run.report(plain).rmse
+    assert run.report(scaled).rmse == pytest.approx(10 * own_units)
+    run.fit(scaled.X, scaled.y[:, None], epochs=1, seed=0)
+    assert run.preparation is None
+    run.preparation = Scaled()
+    assert run.report(plain).outputs.keys() == {"price"}
+
+
+def test_a_preparation_of_classes_leaves_numbers_alone():
+    class OfClasses(Scaled):
+        class_names = ("a", "b")
+
+    run = trainer(nn.MSE(), 1)
+    before = run.report(X, Y).figures
+    run.preparation = OfClasses()
+    assert run.report(X, Y).figures == before
 
 
 def test_numbers_that_do_not_fit_are_refused():
