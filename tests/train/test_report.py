@@ -1,6 +1,7 @@
 """trainer.report beside scikit-learn's own figures, and what is left out of it, with a word."""
 
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -257,6 +258,8 @@ def test_the_text_is_at_most_80_columns_wide(three):
     text = str(three.report(X, THREE, long))
     assert max(map(len, text.splitlines())) <= 80
     assert "\x1b" not in text
+    assert "weighted avg" in three.report(X, THREE, ["<b>", "b", "c"])._repr_html_()
+    assert "<b>" not in three.report(X, THREE, ["<b>", "b", "c"])._repr_html_()
     for word in ("precision", "weighted avg", "ROC AUC", "calibration error", "true \\ answer", "was true"):
         assert word in text
 
@@ -341,7 +344,7 @@ class Scaled:
     """What a preparation is to a report of numbers: a name, no classes, and the way back to the table's units."""
 
     class_names = ()
-    target = "price"
+    target = SimpleNamespace(name="price")
 
     def invert(self, numbers):
         return np.asarray(numbers) * 10 + 3
@@ -413,6 +416,29 @@ def test_the_preparation_is_the_datasets_or_else_the_one_of_the_training():
     assert run.preparation is None
     run.preparation = Scaled()
     assert run.report(plain).outputs.keys() == {"price"}
+
+
+def test_a_table_whose_target_was_scaled_is_reported_in_its_own_units(tmp_path):
+    rng = np.random.default_rng(0)
+    size, colour = rng.normal(size=120), rng.choice(["red", "blue"], 120)
+    price = np.round(1000 + 300 * size + 100 * (colour == "red"), 2)
+    rows = [f"{s},{c},{p}\n" for s, c, p in zip(size, colour, price, strict=True)]
+    (tmp_path / "houses.csv").write_text("size,colour,price\n" + "".join(rows))
+    table = tg.data.from_csv(tmp_path / "houses.csv", "price", regression=True)
+    train, test = tg.data.split(table)
+    scaled, scaled_test = tg.data.standardize(train, test, targets=True)
+    tg.seed(0)
+    model = nn.Dense(scaled.n_features, 1)
+    run = Trainer(model, nn.MSE(), optim.SGD(model.parameters(), lr=0.1))
+    run.fit(scaled, epochs=5, seed=0)
+    predicted = scaled.preparation.invert(run.predict(scaled_test)[:, 0])
+    for report in (run.report(scaled_test), run.report(scaled_test.X, scaled_test.y)):
+        assert report.rmse == pytest.approx(metrics.root_mean_squared_error(test.y, predicted))
+        assert report.r2 == pytest.approx(metrics.r2_score(test.y, predicted))
+        assert [*report.outputs] == ["price"]
+    hard = run.hardest(scaled_test, n=3)
+    np.testing.assert_allclose(hard.true, test.y[hard.rows])
+    np.testing.assert_allclose(hard.predicted, predicted[hard.rows])
 
 
 def test_a_preparation_of_classes_leaves_numbers_alone():
