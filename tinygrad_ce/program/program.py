@@ -94,7 +94,7 @@ class Program(Function):
         if self.step is None or not self.rows:
             raise TraceError("only a step that was traced, with examples that have rows, can be traced with others")
         step, examples = self.step, [_repeated(x, rows) if _rows(x) == self.rows else x for x in self.examples]
-        with warnings.catch_warnings(), np.errstate(all="ignore"), _in_modes(self.modes):
+        with warnings.catch_warnings(), np.errstate(all="ignore"), in_modes(self.modes):
             warnings.simplefilter("ignore")  # the rows are made up
             return trace_step(step, *examples, models=models_of(step) if self.models is None else self.models)
 
@@ -144,7 +144,7 @@ def trace(step: Callable[..., Any], *examples: Any, models: Sequence[Module] | N
 
 
 @contextmanager
-def _in_modes(modes: Sequence[tuple[Module, bool]]) -> Iterator[None]:
+def in_modes(modes: Sequence[tuple[Module, bool]]) -> Iterator[None]:
     """Have these modules in training, or in evaluation, meanwhile."""
     before = [module.training for module, _ in modes]
     for module, training in modes:
