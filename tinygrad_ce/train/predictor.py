@@ -112,7 +112,8 @@ class Predictor:
             raise ValueError("report: class_names= is for classes, and this model gives numbers: leave it out")
         preparation = self._preparation_of(X)
         true, predicted = numbers_beside("report", y, scores, preparation)
-        target = getattr(preparation, "target", None) or "y"
+        column = getattr(preparation, "target", None)
+        target = getattr(column, "name", column) or "y"
         names = [target] if true.shape[1] == 1 else [f"{target}{k + 1}" for k in range(true.shape[1])]
         return report_on_numbers(true, predicted, sample_weight, names)
 
