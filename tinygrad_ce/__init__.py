@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 from tinygrad_ce import check, core, data, losses, missing_names, nn, numpy_protocol, ops, optim, source_lines, train
 from tinygrad_ce.backward import no_grad
 from tinygrad_ce.core import Primitive, Tensor, primitive
+from tinygrad_ce.data.printed_text import PrintedText
 from tinygrad_ce.functional import grad, gradients, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from tinygrad_ce.kernels import attach
 from tinygrad_ce.nn.init import seed
 from tinygrad_ce.pickling import attach as attach_pickling
 from tinygrad_ce.threads import get_num_threads, set_num_threads
 from tinygrad_ce.train import History, NotFiniteError, Trainer
+from tinygrad_ce.views import notebook
 
 attach.attach()
 attach_pickling()
@@ -31,6 +33,18 @@ missing_names.attach(
         *((cls, "__init__") for module in (nn, optim) for cls in vars(module).values() if isinstance(cls, type)),
         *((Trainer, name) for name in ("__init__", "fit")),
     ),
+)
+notebook.attach(
+    {
+        Tensor: notebook.tensor_form,
+        nn.Module: notebook.module_form,
+        data.Dataset: notebook.dataset_form,
+        PrintedText: notebook.text_form,
+        check.Report: notebook.gradcheck_form,
+        train.LearningRates: notebook.printed_form,
+        History: notebook.history_form,
+        Trainer: notebook.trainer_form,
+    }
 )
 
 if TYPE_CHECKING:

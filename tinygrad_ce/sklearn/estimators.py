@@ -108,7 +108,9 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
         kind = type_of_target(y)
         multilabel = kind == "multilabel-indicator"
         if kind == "multiclass-multioutput":
-            raise ValueError("MLPClassifier: y has several columns of classes; one column, or zeros and ones, is possible")
+            raise ValueError(
+                "MLPClassifier: y has several columns of classes; one column, or zeros and ones, is possible"
+            )
         if not multilabel:
             y = column_or_1d(y, warn=True)
         classes = np.arange(y.shape[1]) if multilabel else np.unique(y)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from tinygrad_ce.train.callbacks import BATCH_EVENTS, BuiltIn, Callback, overrid
 from tinygrad_ce.train.inputs import TrainingRows
 from tinygrad_ce.train.loop import Loop, one_step, run
 from tinygrad_ce.train.metrics import single_number
+from tinygrad_ce.train.progress import announce
 
 if TYPE_CHECKING:
     from tinygrad_ce.program.epochs import BatchProgram, Epochs, Steps
@@ -71,7 +71,7 @@ def compiled_epochs(
         return None
     if compile == "auto":
         steps = rows.steps * len(loop.epochs)
-        print(f"compiled: {steps:,} steps repay it (compile=False for step by step)", file=sys.stderr)
+        announce(f"compiled: {steps:,} steps repay it (compile=False for step by step)")
     return epochs
 
 

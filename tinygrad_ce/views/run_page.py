@@ -17,7 +17,7 @@ from typing import Any
 from tinygrad_ce.data.checks import visible
 from tinygrad_ce.views import plots
 from tinygrad_ce.views.explain.document import Heading, Paragraph, Rows, as_html
-from tinygrad_ce.views.picture import escaped
+from tinygrad_ce.views.text import escaped
 
 
 @dataclass(frozen=True)
