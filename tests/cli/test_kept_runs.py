@@ -309,3 +309,66 @@ def test_the_kept_model_is_the_trained_one(here):
     assert saved.trainer.evaluate(test)["accuracy"] > 0.95
     assert saved.history.columns == record["history"]
     assert record["versions"]["python"].startswith(f"{sys.version_info.major}.")
+
+
+# ---- other losses, other names, other places
+
+
+@pytest.mark.parametrize("loss", ["cross-entropy", "sigmoid-bce", "bce", "mse"])
+def test_every_loss_of_classes_can_be_asked(tmp_path, loss):
+    moons, run = data.moons(40, seed=3), tmp_path / "moons"
+    done("train", "moons", "--loss", loss, "--epochs", 15, "--lr", 0.05, "--hidden", "8", "--out", run)
+    new = tmp_path / "new.csv"
+    new.write_text("x1,x2\n" + "".join(f"{a},{b}\n" for a, b in moons.X))
+    answers = [row[0] for row in rows_of(invoke("predict", run, new).stdout)[1:]]
+    right = [moons.class_names[label] for label in moons.y]
+    assert np.mean([a == b for a, b in zip(answers, right, strict=True)]) > 0.8
+    done("report", run)
+    if loss == "mse":
+        assert "no probabilities" in refused("predict", run, new, "--proba")
+        return
+    rows = rows_of(invoke("predict", run, new, "--proba").stdout)[1:]
+    p = np.array([row[1:] for row in rows], float)
+    np.testing.assert_allclose(p.sum(axis=1), 1, atol=1e-5)
+    assert [moons.class_names[k] for k in p.argmax(axis=1)] == answers
+
+
+def test_escape_codes_in_names_are_printed_and_written_as_they_are(tmp_path):
+    code = "\x1b[31mred\x07"
+    source = tmp_path / "table.csv"
+    source.write_text("x,kind\n" + "".join(f"{i},{('blue', code)[i % 2]}\n" for i in range(40)))
+    done("train", source, "--target", "kind", "--epochs", 1, "--hidden", "2", "--out", tmp_path / "run")
+    for command in (("predict", "--proba"), ("evaluate",), ("report",)):
+        tables = [] if command[0] == "report" else [source]
+        result = invoke(command[0], tmp_path / "run", *tables, *command[1:])
+        assert result.exit_code == 0
+        assert not any(ord(c) < 32 and c != "\n" for c in result.output)
+    assert "\\x1b[31mred\\x07" in invoke("predict", tmp_path / "run", source, "--proba").stdout
+    done("predict", tmp_path / "run", source, "--proba", "--out", tmp_path / "out.csv")
+    assert f"P({code})" in (tmp_path / "out.csv").read_text()
+
+
+def test_predictions_that_cannot_be_written_are_refused(here, tmp_path):
+    assert ".csv" in refused("predict", here / "kind", here / "new.csv", "--out", tmp_path / "a.txt")
+    (tmp_path / "a.csv").mkdir()
+    assert "a.csv is a folder" in refused("predict", here / "kind", here / "new.csv", "--out", tmp_path / "a.csv")
+    (tmp_path / "file").write_text("mine")
+    assert "file" in refused("predict", here / "kind", here / "new.csv", "--out", tmp_path / "file" / "b.csv")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_sample_does_not_replace_a_file(tmp_path):
+    path = tmp_path / "my.csv"
+    path.write_text("mine")
+    assert "exists" in refused("sample", path)
+    assert path.read_text() == "mine"
+    assert ".csv" in refused("sample", tmp_path / "my.txt")
+    done("sample", tmp_path / "new" / "my.csv")
+    assert (tmp_path / "new" / "my.csv").read_text() == data.sample_csv()
+
+
+def test_a_model_of_a_newer_version_is_refused(run_folder, here, monkeypatch):
+    with monkeypatch.context() as newer:
+        newer.setattr("tinygrad_ce.train.saved.FORMAT", 7)
+        done("train", "xor", "--epochs", 1, "--hidden", "2", "--out", run_folder)
+    assert "pip install -U tinygrad_ce" in all_refuse(run_folder, here)

@@ -34,7 +34,7 @@ def predict(
 
     Example:
       tinygrad-ce sample my.csv
-      tinygrad-ce train my.csv --target species --out runs/my
+      tinygrad-ce train my.csv --target renewed --missing mean --out runs/my
       tinygrad-ce predict runs/my my.csv --out predictions.csv
     """
     if out is not None:
@@ -76,7 +76,7 @@ def evaluate(
 
     Example:
       tinygrad-ce sample my.csv
-      tinygrad-ce train my.csv --target species --out runs/my
+      tinygrad-ce train my.csv --target renewed --missing mean --out runs/my
       tinygrad-ce evaluate runs/my my.csv
     """
     kept = KeptRun(run)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,6 +29,7 @@ from tinygrad_ce.views.run_page import Code, Plot, run_page
 
 MOST_ROWS = 5  # of the hardest
 MOST_FEATURES = 3  # that are shown of each
+OF_PYTHON = " (at= chooses another cell)"  # an advice to those who write tg.explain(...)
 
 
 def report(
@@ -128,13 +130,14 @@ def _hardest(run: Run) -> list[Any]:
     for n, row in enumerate(map(int, hard.rows)):
         pulls, pushes = _pushed(run, run.test.take([row]))
         p = "" if hard.probabilities is None else f" ({hard.probabilities[n]:.2f})"
-        answer = (str(hard.true[n]), f"{hard.predicted[n]}{p}", short(hard.losses[n]))
+        answer = (_answer(hard.true[n]), f"{_answer(hard.predicted[n])}{p}", short(hard.losses[n]))
         rows.append((str(row), *answer, _features(own_units, row, run.test.feature_names, pulls), pushes))
     header = ("row", "true", "predicted", "loss", "the features that its loss feels most", "the gradients it gives")
     part = run.test.take(hard.rows)
     run.trainer.optimizer.zero_grad()
     cost = run.trainer.loss(run.model(tg.Tensor(part.X, name="x")), run.targets(part))
     weight = [parameter for parameter in run.model.parameters() if parameter.ndim == 2][-1]
+    why = tg.explain(weight, cost).parts
     return [
         Paragraph(
             "The test rows with the largest loss, numbered as they stand in the test part. An arrow says in which "
@@ -142,9 +145,17 @@ def _hardest(run: Run) -> list[Any]:
             "alone would give to the parameters."
         ),
         Rows(rows, header, frozenset({0, 3})),
-        Heading("What these rows do to the last weights"),
-        *tg.explain(weight, cost).parts,
+        Heading("What these rows do to the last weights, as a batch in this order"),
+        *(
+            replace(part, text=part.text.replace(OF_PYTHON, "")) if isinstance(part, Paragraph) else part
+            for part in why
+        ),
     ]
+
+
+def _answer(value: Any) -> str:
+    """The name of a class, or a number with four digits."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _pushed(run: Run, row: datasets.Dataset) -> tuple[Array, str]:

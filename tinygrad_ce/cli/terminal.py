@@ -41,6 +41,7 @@ OPTIONS = (
     (r"(missing|delimiter|decimal|encoding)=", r"--\1 "),
     (r"most_levels=", "--most-levels "),
     (r"new_levels=", "--new-levels "),
+    (r", or pass stratify=False", ""),  # classes are always spread over the parts here
 )
 
 EXPECTED = (

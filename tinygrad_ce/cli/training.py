@@ -105,4 +105,4 @@ def show_data(run: Run) -> None:
     scaling = "" if not scaled else f", {how}" if scaled == features else f", {scaled} of them {how}"
     console.print(f"{features} features{scaling}", highlight=False)
     if run.settings.target is not None and run.train.preparation is not None:
-        console.print(run.train.preparation.summary(), highlight=False)
+        console.print(run.train.preparation.summary(), highlight=False, soft_wrap=True)
