@@ -170,7 +170,7 @@ def test_a_trainer_with_code_of_ones_own_goes_on_in_one_that_is_made_again(tmp_p
     with pytest.raises(ValueError, match=r"the model, of class Scaled.*into=model"):
         tg.load(tmp_path / "a")
     of_model = tg.load(tmp_path / "a", into=Scaled())
-    with pytest.raises(ValueError, match=r"the loss own_loss and the optimizer Signs.*into=trainer"):
+    with pytest.raises(ValueError, match=r"'the loss own_loss' and 'the optimizer Signs'.*into=trainer"):
         _ = of_model.trainer
     second = own_trainer()
     saved = tg.load(tmp_path / "a", into=second)

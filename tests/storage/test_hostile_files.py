@@ -4,6 +4,7 @@ import copy
 import json
 import os
 import pickle
+import random
 import re
 import struct
 import tracemalloc
@@ -275,6 +276,43 @@ def test_a_hostile_document_is_refused(which, whole, path):
     apply(document)
     path.write_bytes(file_of(header, document, data))
     refused(path, words)
+
+
+JUNK = (None, True, -1, 3, 1e308, "", "layers.0.W", [], [1], ["a"], [[]], {}, {"class": "Dense"}, 10**30)
+
+
+def places(value, path=()):
+    """The keys that lead to each value inside of this one."""
+    yield path
+    for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield from places(inner, (*path, key))
+
+
+def load_or_refuse(path):
+    """The model, or the words of the refusal."""
+    try:
+        return tg.load(path).model
+    except ValueError as error:
+        return str(error)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_junk_anywhere_is_refused_in_one_line_or_changes_nothing_else(seed, whole, path):
+    choose = random.Random(seed)
+    for _ in range(60):
+        header, document, data = parts_of(whole)
+        of = document if choose.random() < 0.8 else header
+        *keys, last = choose.choice([keys for keys in places(of) if keys])
+        inner = of
+        for key in keys:
+            inner = inner[key]
+        inner[last] = choose.choice(JUNK)
+        content = bytearray(file_of(header, document, data))
+        if choose.random() < 0.1:
+            content[choose.randrange(len(content))] ^= 1 << choose.randrange(8)
+        path.write_bytes(content)
+        answer = load_or_refuse(path)
+        assert isinstance(answer, nn.Sequential) or (path.name in answer and "\n" not in answer)
 
 
 def test_the_file_that_was_changed_is_right_without_the_change(whole, path):

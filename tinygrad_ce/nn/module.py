@@ -179,9 +179,9 @@ class Module:
         own = {path: array for path, array, _ in arrays_of(self)}
         arrays = {path: np.asarray(value) for path, value in state.items()}
         for path in [*own, *arrays]:
-            here, there = (own[path].shape if path in own else None), (arrays[path].shape if path in arrays else None)
+            here, there = (f"shape {found[path].shape}" if path in found else "no place" for found in (own, arrays))
             if here != there:
-                raise ValueError(f"restore: {path} has shape {here} here and {there} in the state")
+                raise ValueError(f"restore: {path} has {here} here and {there} in the state")
             if not np.can_cast(arrays[path].dtype, own[path].dtype, "same_kind"):
                 raise TypeError(f"restore: {path} has dtype {own[path].dtype}, in the state {arrays[path].dtype}")
         for path, array, write in arrays_of(self):

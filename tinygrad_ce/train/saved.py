@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,19 +12,26 @@ import numpy as np
 from tinygrad_ce import data, nn
 from tinygrad_ce.backward import no_grad
 from tinygrad_ce.core import Array, Tensor
-from tinygrad_ce.data.checks import listed, shown, visible
+from tinygrad_ce.data.checks import listed, several, shown
 from tinygrad_ce.data.preparation import Preparation
-from tinygrad_ce.nn.module import arrays_of, leaves_of
+from tinygrad_ce.nn.module import leaves_of
 from tinygrad_ce.optim import Optimizer
 from tinygrad_ce.storage import architecture, file, parameters, settings
 from tinygrad_ce.storage.classes import OwnCodeError
-from tinygrad_ce.storage.file import Entry, ModelFile
+from tinygrad_ce.storage.document import (
+    FORMAT,
+    check_numbers,
+    checked_document,
+    checked_entries,
+    group,
+    in_words,
+    prefix_of,
+)
 from tinygrad_ce.train.history import History
 from tinygrad_ce.train.predictor import Predictor, _evaluating
 from tinygrad_ce.train.trainer import Trainer
 
 Path = str | os.PathLike[str]
-FORMAT = 1  # raised when a file can no longer be read as before
 
 
 def save(
@@ -55,8 +61,11 @@ def save(
 
 def save_trainer(path: Path, trainer: Trainer) -> None:
     """Write all that a trainer has: it can go on in another process as if it had never stopped."""
-    t = trainer
-    _save(path, t.model, t.optimizer, t.preparation, t.loss, t.history, t.generator, t.task)
+    t, history = trainer, History()
+    for part in (t.history, t.unfinished):
+        if part is not None:
+            history.extend(part)
+    _save(path, t.model, t.optimizer, t.preparation, t.loss, history, t.generator, t.task)
 
 
 def _save(
@@ -97,7 +106,7 @@ def _save(
         document["history"] = facts
         arrays |= _columns(history)
     try:
-        _check_finite(document, arrays)
+        check_numbers(document, arrays)
     except ValueError as error:
         raise ValueError(
             f"save: {error}, so the training has diverged, and {os.fspath(path)!r} is left as it was: take a smaller "
@@ -135,23 +144,12 @@ def _described(describe: Any, *values: Any) -> tuple[dict[str, Any], dict[str, A
 
 
 def _columns(history: History) -> dict[str, Array]:
+    """The columns of a history, and the losses of its batches, as arrays."""
     columns = {f"history.{name}": np.asarray(values) for name, values in history.columns.items()}
     for name, column in columns.items():
         if column.dtype.kind not in "fiub" or column.ndim != 1:
             raise TypeError(f"save: {name} holds {shown(history.columns[name[8:]])}; a file holds numbers only")
-    return columns
-
-
-def _check_finite(document: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
-    """ValueError for NaN where none may be: anywhere in library layers, and in what an optimizer changes or keeps."""
-    model = document["model"]
-    names = [f"model.{path}" for path in model["parameters"]] if model["layers"] is None else [*arrays]
-    parts = {name: array for name, array in arrays.items() if name in names and name.startswith("model.")}
-    parts |= {name: array for name, array in arrays.items() if name.startswith("optimizer.")}
-    best = parts.get("optimizer.schedule.best")
-    if best is not None and best.shape == () and best == np.inf:  # there was no loss yet
-        del parts["optimizer.schedule.best"]
-    parameters.check_finite(parts)
+    return columns | {"batches.loss": np.array(history.batch_losses, float)}
 
 
 # ---- back again
@@ -175,11 +173,11 @@ def load(path: Path, into: nn.Module | Trainer | tuple[nn.Module, Optimizer] | N
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"load: path is a {type(path).__name__}; it must be the path of a file")
     model, optimizer, trainer = _targets(into)
-    with file.opened(path) as opened, _in_words(opened):
-        document = _checked_document(opened, into)
-        entries = _checked_entries(opened, document, model)
+    with file.opened(path) as opened, in_words(opened):
+        document = checked_document(opened, into)
+        entries = checked_entries(opened, document, model)
         arrays = opened.arrays()
-        _check_finite(document, arrays)
+        check_numbers(document, arrays)
         saved = Saved(opened.path, document)
         _read_parts(saved, document, arrays)
         if optimizer is None:
@@ -187,7 +185,7 @@ def load(path: Path, into: nn.Module | Trainer | tuple[nn.Module, Optimizer] | N
             state: dict[str, Array] = {}  # it has it already
         else:
             state = _checked_state(document, arrays, model, optimizer)
-        saved.model = _with_arrays(model, document["model"], _group(arrays, _prefix(document)), entries)
+        saved.model = _with_arrays(model, document["model"], group(arrays, prefix_of(opened)), entries)
     if optimizer is not None and state:
         settings.restore_optimizer(optimizer, state)
     elif optimizer is not None:
@@ -195,9 +193,8 @@ def load(path: Path, into: nn.Module | Trainer | tuple[nn.Module, Optimizer] | N
         optimizer.parameters = [leaves[path] for path in document["optimizer"]["parameters"]]
     saved.optimizer = optimizer
     if trainer is not None:
-        saved.loss, saved._trainer = trainer.loss, trainer
-        trainer.history, trainer.generator = saved.history, saved.generator
-        trainer.preparation, trainer.task = saved.preparation, saved.task or trainer.task
+        saved.loss = trainer.loss
+        saved._hand_over(trainer)
     return saved
 
 
@@ -216,88 +213,14 @@ def _targets(into: Any) -> tuple[nn.Module | None, Optimizer | None, Trainer | N
     )
 
 
-@contextmanager
-def _in_words(opened: ModelFile) -> Iterator[None]:
-    """What goes wrong with the content of a file, as an error of one line that names it."""
-    try:
-        yield
-    except file.NoModelError:
-        raise
-    except RecursionError as error:
-        raise opened.refusal("is damaged: its layers stand too deep inside each other") from error
-    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, IndexError) as error:
-        raise opened.refusal(f"cannot be used: {' '.join(str(error).split())}") from error
-
-
-def _checked_document(opened: ModelFile, into: Any) -> dict[str, Any]:
-    """The description of what the file holds. That of a file of another program is made up: a model's arrays."""
-    document = opened.document
-    if document is None:
-        if not isinstance(into, nn.Module):
-            raise opened.refusal(
-                f"holds arrays and no model of tinygrad_ce ({listed([*opened.entries][:3])}...): if the names are the "
-                "paths of a model's arrays, make that and pass it: tg.load(path, into=model)"
-            )
-        return {"model": {"layers": None, "parameters": [], "constants": []}, "foreign": True}
-    version, form = shown(document.get("version")), document.get("format")
-    if type(form) is not int or not 1 <= form <= FORMAT:
-        raise opened.refusal(
-            f"was written by tinygrad_ce {version} in format {shown(form)}, and this is "
-            f"{sys.modules['tinygrad_ce'].__version__}, which reads up to {FORMAT}: pip install -U tinygrad_ce"
-        )
-    model = document.get("model")
-    if not isinstance(model, dict) or not all(
-        isinstance(model.get(key), list) and all(isinstance(path, str) for path in model[key])
-        for key in ("parameters", "constants", "evaluation")
-    ):
-        raise opened.refusal("is damaged: it does not say what its arrays are")
-    if into is None and model.get("layers") is None:
-        raise opened.refusal(
-            f"has code of your own in it, which no file holds: {visible(str(model.get('own')))}; make the model as "
-            "your program does, and pass it: tg.load(path, into=model)"
-        )
-    return document
-
-
-def _checked_entries(opened: ModelFile, document: dict[str, Any], model: nn.Module | None) -> dict[str, Entry]:
-    """What the file says of the model's arrays, if these are the arrays of the model, and of nothing else."""
-    facts = document["model"]
-    prefix = _prefix(document)
-    found = _group(opened.entries, prefix)
-    parts = ("optimizer", "loss", "history")
-    others = [
-        name for name in opened.entries if not name.startswith((prefix, *(f"{p}." for p in parts if document.get(p))))
-    ]
-    if others:
-        raise opened.refusal(f"is damaged: it has besides {listed(others)}, which belongs to nothing")
-    strict = {path: entry for path, entry in found.items() if path not in facts["constants"]}
-    if model is None:
-        shared = architecture.shared_paths(facts["layers"])
-        expected, cure = parameters.expected_entries(facts["layers"], shared, found), "it is damaged"
-    else:
-        expected = {path: Entry(array.dtype, array.shape) for path, array, _ in arrays_of(model)}
-        cure = "make the model with the sizes, and the dtype, that it had"
-    file.check_entries(opened, expected, strict, cure)
-    return found
-
-
-def _prefix(document: Mapping[str, Any]) -> str:
-    """How the names of the model's arrays begin."""
-    return "" if "foreign" in document else "model."
-
-
-def _group(named: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    """Those whose names begin so, without that."""
-    return {name.removeprefix(prefix): value for name, value in named.items() if name.startswith(prefix)}
-
-
 def _read_parts(saved: Saved, document: dict[str, Any], arrays: dict[str, Array]) -> None:
     """Loss, history, generator and preparation: all that needs no model."""
     loss, history = document.get("loss"), document.get("history")
     if loss and "own" not in loss:
-        saved.loss = settings.build_loss(loss, _group(arrays, "loss."))
+        saved.loss = settings.build_loss(loss, group(arrays, "loss."))
     if history:
-        saved.history = _read_history(history, _group(arrays, "history."))
+        saved.history = _read_history(history, group(arrays, "history."))
+        saved.history.batch_losses = arrays["batches.loss"].tolist()
     if document.get("generator"):
         saved.generator = settings.build_generator(document["generator"])
     if document.get("preparation"):
@@ -324,7 +247,7 @@ def _built_optimizer(document: dict[str, Any], arrays: dict[str, Array]) -> Opti
     if len({*paths}) != len(paths) or "" in paths:
         raise ValueError("the optimizer has a parameter twice")
     standing = [Tensor(arrays[f"model.{path}"], requires_grad=True) for path in paths]
-    return settings.build_optimizer(facts, standing, _group(arrays, "optimizer."))
+    return settings.build_optimizer(facts, standing, group(arrays, "optimizer."))
 
 
 def _checked_state(
@@ -339,7 +262,7 @@ def _checked_state(
         raise ValueError(
             f"its optimizer has the parameters {listed(facts['parameters'])}, and this one {listed(paths)}"
         )
-    state = _group(arrays, "optimizer.")
+    state = group(arrays, "optimizer.")
     settings.check_state(optimizer, state)
     return state
 
@@ -372,9 +295,8 @@ class Saved:
         self.history = History()
         self.generator: np.random.Generator | None = None
         self.task: str | None = document.get("task")
-        self._own = [
-            part["own"] for part in (document.get("loss"), document.get("optimizer")) if part and "own" in part
-        ]
+        parts = [document.get(part) or {} for part in ("loss", "optimizer")]
+        self._own = [shown(part["own"]) for part in parts if "own" in part]
         self._seed = document.get("seed")
         self._trainer: Trainer | None = None
 
@@ -396,25 +318,35 @@ class Saved:
                     f"{self.path!r} holds no {' and no '.join(missing)}: write trainer.save(path), or make a new one, "
                     "tg.Trainer(saved.model, loss, optimizer)"
                 )
-            self._trainer = Trainer(self.model, self.loss, self.optimizer)  # type: ignore[arg-type]
-            self._trainer.history, self._trainer.generator = self.history, self.generator
-            self._trainer.preparation = self.preparation
-            self._trainer.task = self.task or self._trainer.task
+            self._hand_over(Trainer(self.model, self.loss, self.optimizer))  # type: ignore[arg-type]
+        assert self._trainer is not None
         return self._trainer
+
+    def _hand_over(self, trainer: Trainer) -> None:
+        """Let a trainer of the model go on from here."""
+        self._trainer = trainer
+        trainer.history, trainer.generator = self.history, self.generator
+        trainer.preparation, trainer.task = self.preparation, self.task or trainer.task
 
     def __call__(self, *inputs: Any) -> Any:
         """What the model answers in evaluation mode, without a graph."""
         with _evaluating(self.model), no_grad():
             return self.model(*inputs)
 
-    def predict(self, table: Any, new_levels: str = "error") -> Array:
+    def predict(self, table: Any, threshold: float | None = None, new_levels: str = "error") -> Array:
         """The model's answers to the rows of a table: the names of classes, or numbers in the units of the table.
 
         table: the path of a CSV, a DataFrame, a Dataset, or an array of features. Without a preparation in the file,
-        an array, and the answers are class indices or numbers. new_levels: as `Preparation.features` takes it.
-        Raises ValueError for a table that the preparation does not fit.
+        rows as `Trainer.predict` takes them, and the answers are class indices or numbers. threshold: as there,
+        new_levels: as `Preparation.features` takes it. Raises ValueError for a table that the preparation does not fit.
         """
-        answers = self._predictor().predict(self._rows(table, new_levels))
+        rows, predictor = self._rows(table, new_levels), self._predictor()
+        if self.loss is None and predictor.task == "classes" and self(rows[:1]).shape[1:] == (1,):
+            raise ValueError(
+                f"{self.path!r} has a model that gives one score a row, and no loss, which says when that is a yes: "
+                "tg.save(path, model, loss=loss)"
+            )
+        answers = predictor.predict(rows, threshold)
         if self.preparation is None:
             return answers
         return self.preparation.invert(answers.reshape(-1) if answers.shape[1:] == (1,) else answers)
@@ -435,22 +367,21 @@ class Saved:
         nn.init.generator().bit_generator.state = settings.build_generator(self._seed).bit_generator.state
 
     def _predictor(self) -> Predictor:
-        predictor = self._trainer or Predictor(self.model, self.loss)
-        names = () if self.preparation is None else self.preparation.class_names
-        if self.loss is not None or self.task is not None:
-            predictor.task = self.task or predictor.task
-        elif names:
-            predictor.task = "classes"
+        """What answers as the task says; without a loss, classes are those with the highest score."""
+        if self._trainer is not None:
+            return self._trainer
+        predictor = Predictor(self.model, self.loss)
+        has_classes = self.preparation is not None and bool(self.preparation.class_names)
+        predictor.task = self.task or ("classes" if self.loss is None and has_classes else predictor.task)
         return predictor
 
     def _rows(self, table: Any, new_levels: str) -> Any:
-        """The features of a table, through the preparation; an array is what it is."""
+        """The features of a table, through the preparation; arrays are taken as features."""
         if isinstance(table, data.Dataset):
             return table.X
-        is_table = (
-            isinstance(table, (str, os.PathLike)) or hasattr(table, "__dataframe__") or hasattr(table, "to_pandas")
-        )
-        if not is_table:
+        if isinstance(table, (np.ndarray, Tensor, list, tuple, dict)):
+            return table
+        if self.preparation is None and not isinstance(table, (str, os.PathLike)):
             return table
         if self.preparation is None:
             raise ValueError(
@@ -461,9 +392,12 @@ class Saved:
 
     def __repr__(self) -> str:
         parts = [repr(self.model)]
-        parts += [type(x).__name__ for x in (self.optimizer, self.preparation) if x is not None]
         if self.loss is not None:
-            parts.append(getattr(self.loss, "__name__", None) or repr(self.loss))
+            parts.append(f"loss={getattr(self.loss, '__name__', None) or repr(self.loss)}")
+        if self.optimizer is not None:
+            parts.append(f"optimizer={type(self.optimizer).__name__}")
+        if self.preparation is not None:
+            parts.append(f"preparation of {several(len(self.preparation.feature_names), 'feature')}")
         if len(self.history):
-            parts.append(f"{len(self.history)} epochs")
+            parts.append(several(len(self.history), "epoch"))
         return f"Saved({', '.join(parts)})"

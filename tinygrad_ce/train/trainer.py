@@ -68,6 +68,7 @@ class Trainer(Predictor):
         super().__init__(model, loss)
         self.optimizer = optimizer
         self.history = History()
+        self.unfinished: History | None = None  # of a fit that is running: callbacks may save the trainer
         self.generator: np.random.Generator | None = None
         self.preparation: Preparation | None = None
         self.programs: TrainingPrograms | None = None  # what a compiled fit leaves here for the next one
@@ -159,6 +160,7 @@ class Trainer(Predictor):
         everybody = _with_built_in(users, self, generator, measured, patience, clip_norm, progress, batch_losses)
         task = measured_task(task, self.loss, y)
         loop = Loop(self, lambda: enumerate(rows.batches(generator), start=1), range(1, epochs + 1), everybody, task)
+        self.unfinished = loop.history
         try:
             with loop.fitting():
                 compiled = compiled_epochs(loop, compile, rows, generator)
@@ -170,6 +172,7 @@ class Trainer(Predictor):
                     run_compiled(loop, compiled, rows, watched)
         finally:
             self.history.extend(loop.history)
+            self.unfinished = None
         return loop.history
 
     def _validation(self, X: Any, validation: Any) -> tuple[Any, Any, Any]:
