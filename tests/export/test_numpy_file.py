@@ -85,6 +85,13 @@ def test_the_weights_are_arrays_and_nothing_that_could_be_executed(tmp_path):
     np.testing.assert_array_equal(arrays["W0"], model[0].W.data)
 
 
+def test_far_from_zero_the_file_keeps_its_digits_too(tmp_path):
+    x = np.array([[-800.0, -40.0, 40.0, 800.0]])
+    for layer in (nn.Sigmoid(), nn.Softmax(), nn.Softplus(), nn.GELU()):
+        got = written(tmp_path, nn.Sequential(layer), x)(x)
+        np.testing.assert_allclose(got, layer(x), rtol=1e-14)
+
+
 def test_parameters_may_have_any_name(tmp_path):
     class Named(nn.Module):
         def __init__(self):

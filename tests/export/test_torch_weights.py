@@ -164,6 +164,7 @@ def test_pytorchs_own_layers_give_the_same_numbers_and_come_back(case, dtype):
     back = tg.export.from_torch(twin)
     assert repr(back) == repr(model)
     np.testing.assert_array_equal(back(example).data, expected)  # in evaluation mode, as PyTorch's was
+    assert not tg.export.torch_module(model.eval()).training
 
 
 def test_the_state_dict_is_loaded_by_the_same_sequential():
