@@ -1,4 +1,4 @@
-"""The loss of a batch as scikit-learn defines it: the weighted mean of the rows' losses, and a penalty of the weights."""
+"""The loss of a batch as scikit-learn defines it: a weighted mean over the rows, and a penalty of the weights."""
 
 from __future__ import annotations
 
