@@ -393,3 +393,18 @@ def test_where_a_gradient_comes_from(tmp_path):
     assert step * float(rows[0][2]) < 0
     assert r"= h_{1}^{\top} \, \frac{\partial L}{\partial z_{2}}" in printed.text
     assert not printed.pictures
+
+
+def test_search_on_a_cluster(tmp_path):
+    pytest.importorskip("dask.distributed")
+    printed = run("17_search_on_a_cluster.py", tmp_path)
+    assert printed.after("   train") == [133, 45]
+    assert printed.after("   8 candidates on")[0] == 4
+    assert printed.lines(" workers") == [[]]
+    assert "   2 workers\n   every score is the same" in printed.text
+    pushes = [float(line.split()[-1]) for line in printed.text.splitlines() if " pushes " in line]
+    assert len(pushes) == 4
+    assert pushes == sorted(pushes, key=abs, reverse=True)
+    names = sklearn.datasets.load_wine().feature_names
+    assert {line.split()[0] for line in printed.text.splitlines() if " pushes " in line} <= {*names}
+    assert not printed.pictures
