@@ -248,7 +248,7 @@ OPTIMIZER = {
 TRAINER = {
     "train": "write trainer.fit(X, y)",
     "compile": "there is nothing to compile first: write trainer.fit(X, y)",
-    "predict_proba": "write trainer.probabilities(X)",
+    "probabilities": "did you mean trainer.predict_proba(X)?",
     "score": "write trainer.evaluate(X, y)",
     "test": "write trainer.evaluate(X, y)",
     "history": "trainer.fit(X, y) returns it",
