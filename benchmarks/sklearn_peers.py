@@ -49,7 +49,9 @@ def accuracies(kind: Any, name: str) -> list[float]:
     answers = []
     for seed in SEEDS:
         train_X, test_X, train_y, test_y = train_test_split(X, y, test_size=0.25, stratify=y, random_state=seed)
-        model = kind((32,), max_iter=size(100, tiny=1), random_state=seed).fit(train_X, train_y)
+        model = kind((32,), learning_rate_init=0.01, max_iter=size(100, tiny=1), random_state=seed).fit(
+            train_X, train_y
+        )
         answers.append(float(model.score(test_X, test_y)))
     return answers
 

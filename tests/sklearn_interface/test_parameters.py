@@ -69,8 +69,8 @@ def test_a_keyword_that_does_not_exist_is_answered_with_those_that_do():
 X, y = iris()
 DATA = {
     "X is a sparse csr_.*; pass X.toarray": (TypeError, lambda: MLPClassifier().fit(sparse.csr_matrix(X), y)),
-    "the weight of every row is 0": (ValueError, lambda: MLPClassifier().fit(X, y, np.zeros(150))),
-    "there is nothing to learn from: pass": (
+    "the weight of every row is zero": (ValueError, lambda: MLPClassifier().fit(X, y, np.zeros(150))),
+    "there is nothing to learn from$": (
         ValueError,
         lambda: MLPClassifier(class_weight={0: 0}).fit(X[:50], y[:50]),
     ),
@@ -102,7 +102,7 @@ DATA = {
         TypeError,
         lambda: MLPClassifier(module=lambda n_in, n_out: 3).fit(X, y),
     ),
-    "the training ran away in epoch 1, .* a smaller learning_rate_init than 1e.300, or standardize X": (
+    "the training ran away, .* a smaller learning_rate_init than 1e.300, or standardize X": (
         ValueError,
         lambda: MLPClassifier(solver="sgd", learning_rate_init=1e300).fit(1e9 * X, y),
     ),

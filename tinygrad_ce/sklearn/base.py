@@ -53,7 +53,7 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
         targets = self._encoded(y, first and not incremental, X.dtype)
         weights = self._row_weights(sample_weight, y, X)
         if weights is not None and not weights.any():
-            raise ValueError(f"{name}: the weight of every row is 0, so there is nothing to learn from: pass others")
+            raise ValueError(f"{name}: the weight of every row is zero: there is nothing to learn from")
         random_state = check_random_state(self.random_state)
         if first:
             self._start(X, random_state)
@@ -149,8 +149,8 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
             )
         except NotFiniteError as error:
             raise ValueError(
-                f"{name}: the training ran away in epoch {self.n_iter_ + 1}, numbers are not finite any more: pass a "
-                f"smaller learning_rate_init than {self.learning_rate_init:g}, or standardize X"
+                f"{name}: the training ran away, its numbers are not finite any more: pass a smaller "
+                f"learning_rate_init than {self.learning_rate_init:g}, or standardize X"
             ) from error
         finally:
             trainer.generator = None
