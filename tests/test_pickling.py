@@ -1,4 +1,4 @@
-"""What a process sends to another: tensors, modules, losses, optimizers and trainers arrive whole, primitives by name."""
+"""What a process sends to another: tensors, modules, optimizers, trainers arrive whole, primitives by name."""
 
 import copy
 import pickle

@@ -1,4 +1,4 @@
-"""Estimators leave their process: pickled, and in searches over processes, and over a cluster with joblib's back ends."""
+"""Estimators leave their process: pickled, in searches over processes, and on a cluster by joblib's back end."""
 
 import copy
 import pickle

@@ -10,8 +10,8 @@ import numpy as np
 from sklearn.base import BaseEstimator, is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
-from sklearn.utils import check_random_state
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from tinygrad_ce import nn, optim
 from tinygrad_ce.backward import no_grad
@@ -52,6 +52,8 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
         X, y = validate_data(self, X, y, dtype=FLOATS, multi_output=True, reset=first, **self._checks_of_y)
         targets = self._encoded(y, first and not incremental, X.dtype)
         weights = self._row_weights(sample_weight, y, X)
+        if weights is not None and not weights.any():
+            raise ValueError(f"{name}: the weight of every row is zero: there is nothing to learn from")
         random_state = check_random_state(self.random_state)
         if first:
             self._start(X, random_state)
@@ -64,11 +66,15 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
         return self
 
     def _row_weights(self, sample_weight: Any, y: Array, X: Array) -> Array | None:
+        """(N,) how much each row counts; None if all count the same."""
         if sample_weight is None:
             return None
-        weights: Array = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
-        if not weights.any():
-            raise ValueError(f"{type(self).__name__}: sample_weight is 0 for every row: there is nothing to learn from")
+        name = type(self).__name__
+        weights: Array = check_array(sample_weight, ensure_2d=False, dtype=X.dtype, input_name="sample_weight")
+        if weights.shape != (len(X),):
+            raise ValueError(f"{name}: sample_weight has shape {weights.shape}, and X has {len(X)} rows")
+        if (weights < 0).any():
+            raise ValueError(f"{name}: sample_weight holds {weights.min()}; it must be 0 or more")
         return weights
 
     def _start(self, X: Array, random_state: np.random.RandomState) -> None:
@@ -142,7 +148,10 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
                 compile=self._compiles(epochs, -(-rows // batch_size)),
             )
         except NotFiniteError as error:
-            raise ValueError(f"{name}: {error}") from error
+            raise ValueError(
+                f"{name}: the training ran away, its numbers are not finite any more: pass a smaller "
+                f"learning_rate_init than {self.learning_rate_init:g}, or standardize X"
+            ) from error
         finally:
             trainer.generator = None
             self.module_.eval()

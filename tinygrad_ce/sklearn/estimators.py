@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin
@@ -32,7 +32,8 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
     (classes_, coefs_, loss_curve_...), module_ (in evaluation mode) and history_ (a tg.History).
 
     >>> data = tg.data.moons(100, seed=0)
-    >>> MLPClassifier((16,), random_state=0, max_iter=500, learning_rate_init=0.05).fit(data.X, data.y).predict([[0, 1]])
+    >>> model = MLPClassifier((16,), random_state=0, max_iter=500, learning_rate_init=0.05)
+    >>> model.fit(data.X, data.y).predict([[0, 1]])
     array([0])
     """
 
@@ -72,7 +73,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
     ) -> None:
         _store(self, locals())
 
-    _checks_of_y: dict[str, Any] = {}
+    _checks_of_y: ClassVar[dict[str, Any]] = {}
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> MLPClassifier:
         """One epoch on these rows, which goes on from where the last one stopped. Returns the estimator.
@@ -103,7 +104,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
         self.out_activation_ = "softmax" if alone and not multilabel else "logistic"
 
     def _encoded(self, y: Array, renew: bool, dtype: Any) -> Array:
-        """(N,) indices for a softmax, else (N, k) zeros and ones; renew: whether the classes of before are forgotten."""
+        """(N,) indices for a softmax, else (N, k) zeros and ones. renew: whether earlier classes are forgotten."""
         check_classification_targets(y)
         kind = type_of_target(y)
         multilabel = kind == "multilabel-indicator"
@@ -134,8 +135,9 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
     def _answers(self, scores: Array) -> Array:
         """(N,) indices of classes, or (N, k) zeros and ones for labels."""
         if self.out_activation_ == "softmax":
-            return scores.argmax(axis=1)
-        return (scores > 0).astype(np.int64)
+            indices: Array = np.argmax(scores, axis=1)
+            return indices
+        return np.asarray(scores > 0, np.int64)
 
     def _score(self, X: Array, targets: Array, sample_weight: Any = None) -> float:
         scores = self._scores(X)
@@ -152,7 +154,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
         return classes
 
     def decision_function(self, X: Any) -> Array:
-        """The scores: (N, number of classes), the largest wins; for two classes (N,), for labels (N, k): above 0 is 1."""
+        """The scores: (N, classes), the largest wins; of two classes (N,), of labels (N, k): above 0 is 1."""
         scores = self._scores(self._checked(X))
         return scores[:, 0] if self.n_outputs_ == 1 and not self._multilabel else scores
 
@@ -184,7 +186,7 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
     the outputs up, as the gradient does; scikit-learn's takes their mean there, and is the same for one output.
 
     >>> X = np.linspace(-1, 1, 50)[:, None]
-    >>> model = MLPRegressor(hidden_layer_sizes=(20,), random_state=0, max_iter=2000, learning_rate_init=0.01)
+    >>> model = MLPRegressor(hidden_layer_sizes=(20,), random_state=0, max_iter=1000, learning_rate_init=0.02, tol=1e-5)
     >>> bool(model.fit(X, X[:, 0] ** 2).score(X, X[:, 0] ** 2) > 0.95)
     True
     """
@@ -224,7 +226,7 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
     ) -> None:
         _store(self, locals())
 
-    _checks_of_y: dict[str, Any] = {"y_numeric": True}
+    _checks_of_y: ClassVar[dict[str, Any]] = {"y_numeric": True}
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPRegressor:
         """One epoch on these rows, which goes on from where the last one stopped. Returns the estimator."""

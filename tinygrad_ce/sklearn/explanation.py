@@ -54,10 +54,10 @@ def explain_row(estimator: Any, X: Array, i: int, target: Any) -> RowExplanation
     what, score = _explained(estimator, scores, target)
     (gradient,) = gradients(score, [row])
     names = getattr(estimator, "feature_names_in_", [f"x{j}" for j in range(X.shape[1])])
-    return RowExplanation(what, score.item(), tuple(map(str, names)), X[i], gradient.data[0] * row.data[0])
+    return RowExplanation(what, score.item(), tuple(map(str, names)), X[i], gradient[0] * row.data[0])
 
 
-def _explained(estimator: Any, scores: Tensor, target: Any) -> tuple[str, Tensor]:
+def _explained(estimator: Any, scores: Any, target: Any) -> tuple[str, Any]:
     """The number that is explained, in words and as a Tensor."""
     if estimator.out_activation_ == "softmax":
         classes = [*estimator.classes_]

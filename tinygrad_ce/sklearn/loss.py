@@ -1,8 +1,10 @@
-"""The loss of a batch as scikit-learn defines it: the weighted mean of the rows' losses, and a penalty of the weights."""
+"""The loss of a batch as scikit-learn defines it: a weighted mean over the rows, and a penalty of the weights."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
+from operator import add
 from typing import Any
 
 from tinygrad_ce import losses, ops
@@ -33,8 +35,11 @@ class PenalizedLoss:
             *_, row_weights = targets.T
             size = row_weights.sum()
             loss = (self.of_rows(scores, targets[:, :-1], "none") * row_weights).sum() / size
-        if self.alpha:
-            loss = loss + sum((W * W).sum() for W in self.weights) * (0.5 * self.alpha / size)
+        if self.alpha and self.weights:
+            squares = reduce(
+                add, [(W * W).sum() for W in self.weights]
+            )  # sum() would begin with an operation more, 0 + x
+            loss = loss + squares * (0.5 * self.alpha / size)
         return loss
 
     def of_rows(self, scores: Any, targets: Any, reduction: str) -> Any:

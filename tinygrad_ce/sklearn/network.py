@@ -6,6 +6,7 @@ import copy
 import math
 import threading
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ def perceptron(
     """
     layers: list[nn.Module] = []
     activate = ACTIVATIONS[activation]
-    for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True):
+    for n_in, n_out in pairwise(sizes):
         bound = math.sqrt((2 if activation == "logistic" else 6) / (n_in + n_out))
 
         def uniform(*shape: int, bound: float = bound) -> Array:

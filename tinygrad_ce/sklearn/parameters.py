@@ -87,7 +87,7 @@ OF_THE_NETWORK = ("hidden_layer_sizes", "activation", "dropout", "batch_norm")  
 
 
 def check_parameters(name: str, values: dict[str, Any], defaults: dict[str, Any]) -> None:
-    """Raise ValueError for a parameter that may not be what it is. name: of the estimator; defaults: its parameters'."""
+    """Raise ValueError for a parameter that may not be what it is. name: of the estimator."""
     if isinstance(values["solver"], str) and values["solver"] == "lbfgs":
         raise ValueError(
             f"{name}: solver='lbfgs' is not here, only steps of gradients are: pass solver='adam' or 'sgd'"
