@@ -395,6 +395,18 @@ def test_where_a_gradient_comes_from(tmp_path):
     assert not printed.pictures
 
 
+def test_a_table_to_predictions(tmp_path):
+    printed = run("16_a_table_to_predictions.py", tmp_path)
+    assert printed.after("   train") == [206, 69, 69]  # 60, 20 and 20 % of 344
+    assert "target 'species' (3 classes: 'Adelie', 'Chinstrap', 'Gentoo')" in printed.text
+    assert printed.after("that it has not seen:")[0] > 0.95
+    assert "every parameter has the same bits: True; epochs in the history: 40" in printed.text
+    assert "another program answers: Adelie Gentoo Chinstrap\n" in printed.text
+    assert "NumPy alone answers: class 0 2 1\n" in printed.text
+    assert all(path.stat().st_size > 100 for path in printed.pictures)
+    assert len(printed.pictures) == 2
+
+
 def test_search_on_a_cluster(tmp_path):
     pytest.importorskip("dask.distributed")
     printed = run("17_search_on_a_cluster.py", tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from inspect import signature
 from typing import Any
@@ -16,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from tinygrad_ce import nn, optim
 from tinygrad_ce.backward import no_grad
 from tinygrad_ce.core import Array, Tensor, array_of
+from tinygrad_ce.export.forward import module_of
 from tinygrad_ce.sklearn.epochs import AfterEpoch
 from tinygrad_ce.sklearn.explanation import RowExplanation, explain_row
 from tinygrad_ce.sklearn.loss import PenalizedLoss
@@ -27,6 +29,7 @@ from tinygrad_ce.train.compiled import seconds_saved
 from tinygrad_ce.train.history import History
 
 FLOATS = (np.float64, np.float32)
+OUTPUT_ACTIVATIONS = (nn.Softmax, nn.Sigmoid)
 
 
 class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
@@ -86,7 +89,11 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
             network: nn.Module = perceptron(sizes, self.activation, self.dropout, self.batch_norm, random_state)
         else:
             network = of_users_own(self.module, n_in, self.n_outputs_, random_state)
-        self.module_ = network.astype(X.dtype)
+        self._start_with(network.astype(X.dtype))
+
+    def _start_with(self, network: nn.Module) -> None:
+        """The network as it is, and no epoch yet."""
+        self.module_ = network
         self.history_ = History()
         self.n_iter_, self.t_, self._waited = 0, 0, 0
         self.loss_curve_: list[float] = []
@@ -176,6 +183,18 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
         from tinygrad_ce.program.epochs import can_compile  # not before it is needed
 
         return can_compile()
+
+    def _adopt(self, model: Any) -> None:
+        """Become fitted with a copy of a network that is trained already; what follows its scores is left out."""
+        name = type(self).__name__
+        network = copy.deepcopy(module_of(f"{name}.from_trained", model))
+        if isinstance(network, nn.Sequential) and len(network) and isinstance(network[-1], OUTPUT_ACTIVATIONS):
+            network.layers.pop()
+        matrices = [parameter for parameter in network.parameters() if parameter.ndim == 2]
+        if not matrices:
+            raise TypeError(f"{name}.from_trained: the model has no matrix of weights: {network!r}")
+        self.n_features_in_, self.n_outputs_ = matrices[0].shape[0], matrices[-1].shape[1]
+        self._start_with(network.eval())
 
     # ---- what a fitted one answers
 

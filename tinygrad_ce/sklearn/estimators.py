@@ -75,6 +75,33 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
 
     _checks_of_y: ClassVar[dict[str, Any]] = {}
 
+    @classmethod
+    def from_trained(cls, model: Any, classes: Any = None, **parameters: Any) -> MLPClassifier:
+        """A fitted classifier around a copy of a network that is trained already; `partial_fit` trains it further.
+
+        model: a Module, a Trainer, or what `tg.load` gave. X is what that network takes: prepared features. classes:
+        their names in the order of the outputs, (k,); without them those of its preparation, or 0 to k - 1. Of several
+        outputs the largest wins; a single output is the log-odds of the second class. parameters: as of the class.
+        Raises TypeError for what is no network, ValueError if the number of classes is another.
+
+        >>> network = Dense(2, 3)
+        >>> MLPClassifier.from_trained(network, ["a", "b", "c"]).predict(np.eye(2)).shape
+        (2,)
+        """
+        estimator = cls(**parameters)
+        estimator._adopt(model)
+        outputs, preparation = estimator.n_outputs_, getattr(model, "preparation", None)
+        if classes is None:
+            classes = (preparation and preparation.class_names) or range(max(outputs, 2))
+        if len(classes) != max(outputs, 2):
+            raise ValueError(
+                f"{cls.__name__}.from_trained: {len(classes)} classes, and the network has {outputs} outputs"
+            )
+        estimator.classes_, estimator._multilabel = np.array([*classes]), False
+        estimator.out_activation_ = "softmax" if outputs > 1 else "logistic"
+        estimator._trainer = estimator._new_trainer()
+        return estimator
+
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> MLPClassifier:
         """One epoch on these rows, which goes on from where the last one stopped. Returns the estimator.
 
@@ -89,7 +116,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
             given = np.unique(classes)
             if not hasattr(self, "classes_"):
                 self._set_classes(given, multilabel=type_of_target(y) == "multilabel-indicator")
-            elif not np.array_equal(given, self.classes_):
+            elif not np.array_equal(given, np.sort(self.classes_)):
                 raise ValueError(
                     f"MLPClassifier: partial_fit got classes={given}, and in the first call there were {self.classes_}"
                 )
@@ -122,7 +149,8 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
             raise ValueError(f"MLPClassifier: y has the classes {classes}, and there were {self.classes_} before")
         if multilabel:
             return np.asarray(y, dtype)
-        indices = np.searchsorted(self.classes_, y)
+        order = np.argsort(self.classes_)  # those of a network that was trained before need not be sorted
+        indices = order[np.searchsorted(self.classes_, y, sorter=order)]
         return indices if self.out_activation_ == "softmax" else indices[:, None].astype(dtype)
 
     def _row_weights(self, sample_weight: Any, y: Array, X: Array) -> Array | None:
@@ -227,6 +255,22 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
         _store(self, locals())
 
     _checks_of_y: ClassVar[dict[str, Any]] = {"y_numeric": True}
+
+    @classmethod
+    def from_trained(cls, model: Any, **parameters: Any) -> MLPRegressor:
+        """A fitted regressor around a copy of a network that is trained already; `partial_fit` trains it further.
+
+        model: a Module, a Trainer, or what `tg.load` gave. X, and the numbers that are predicted, are what that network
+        takes and gives. parameters: as of the class. Raises TypeError for what is no network.
+
+        >>> MLPRegressor.from_trained(Dense(2, 1)).predict(np.eye(2)).shape
+        (2,)
+        """
+        estimator = cls(**parameters)
+        estimator._adopt(model)
+        estimator.out_activation_ = "exp" if estimator.loss == "poisson" else "identity"
+        estimator._trainer = estimator._new_trainer()
+        return estimator
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPRegressor:
         """One epoch on these rows, which goes on from where the last one stopped. Returns the estimator."""
