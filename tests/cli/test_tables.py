@@ -173,6 +173,7 @@ def test_messages_say_what_is_typed_here():
     assert in_command_words(words) == (
         'x: pass --missing "mean", --drop columns, --day-first or --no-day-first, --most-levels 3'
     )
+    assert in_command_words("give it another row, or pass stratify=False") == "give it another row"
     assert in_command_words("column 'missing=x'") == "column 'missing=x'"  # the user's own words
 
 

@@ -57,7 +57,7 @@ def in_command_words(message: str) -> str:
     'fill it in, or pass --missing "mean"'
     """
     for library, command in OPTIONS:
-        message = re.sub(rf"(?<!['\w]){library}", command, message)
+        message = re.sub(rf"(?<!')\b{library}", command, message)
     return message
 
 
