@@ -5,6 +5,7 @@ import inspect
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from fresh import ran
 from scipy import sparse
 from sklearn import neural_network
 from sklearn.exceptions import ConvergenceWarning, DataConversionWarning, NotFittedError
@@ -286,3 +287,8 @@ def test_a_row_or_class_that_is_not_there():
         estimator.explain_row(two_irises()[0], 0, target="rose")
     first, second = (estimator.explain_row(X[:100], 3, target=name) for name in ("setosa", "versicolor"))
     assert_allclose(first.pushes, -second.pushes)
+
+
+def test_without_scikit_learn_the_import_says_what_to_install():
+    process = ran("import sys; sys.modules['sklearn'] = None; import tinygrad_ce.sklearn")
+    assert process.stderr.endswith('scikit-learn cannot be imported: pip install "tinygrad_ce[data]"\n')
