@@ -14,13 +14,17 @@ from typing import TYPE_CHECKING, Any
 from tinygrad_ce import check, core, data, losses, missing_names, nn, numpy_protocol, ops, optim, source_lines, train
 from tinygrad_ce.backward import no_grad
 from tinygrad_ce.core import Primitive, Tensor, primitive
+from tinygrad_ce.data.printed_text import PrintedText
 from tinygrad_ce.functional import grad, gradients, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from tinygrad_ce.kernels import attach
 from tinygrad_ce.nn.init import seed
+from tinygrad_ce.pickling import attach as attach_pickling
 from tinygrad_ce.threads import get_num_threads, set_num_threads
 from tinygrad_ce.train import History, NotFiniteError, Trainer
+from tinygrad_ce.views import notebook
 
 attach.attach()
+attach_pickling()
 source_lines.attach()
 missing_names.attach(
     modules=(nn, losses, optim, data, train),
@@ -30,10 +34,23 @@ missing_names.attach(
         *((Trainer, name) for name in ("__init__", "fit")),
     ),
 )
+notebook.attach(
+    {
+        Tensor: notebook.tensor_form,
+        nn.Module: notebook.module_form,
+        data.Dataset: notebook.dataset_form,
+        PrintedText: notebook.text_form,
+        check.Report: notebook.gradcheck_form,
+        train.LearningRates: notebook.printed_form,
+        History: notebook.history_form,
+        Trainer: notebook.trainer_form,
+    }
+)
 
 if TYPE_CHECKING:
     from tinygrad_ce import export
     from tinygrad_ce.program import Program, TraceError, compile, source, trace
+    from tinygrad_ce.train.saved import load, save
     from tinygrad_ce.views.audit import audit
     from tinygrad_ce.views.draw import draw
     from tinygrad_ce.views.exercise import exercise
@@ -67,6 +84,7 @@ __all__ = [
     "hvp",
     "jacobian",
     "jvp",
+    "load",
     "losses",
     "nn",
     "no_grad",
@@ -74,6 +92,7 @@ __all__ = [
     "ops",
     "optim",
     "primitive",
+    "save",
     "seed",
     "set_num_threads",
     "source",
@@ -87,6 +106,7 @@ __all__ = [
 
 _LATER = {
     **dict.fromkeys(("Program", "TraceError", "compile", "source", "trace"), "program"),
+    **dict.fromkeys(("load", "save"), "train.saved"),
     **{name: f"views.{name}" for name in ("audit", "draw", "exercise", "explain")},
     "step_through": "views.page",
     "why_nan": "views.nan",

@@ -21,7 +21,10 @@ import numpy as np
 
 from tinygrad_ce import ops
 from tinygrad_ce.core import Array, Tensor
+from tinygrad_ce.data.dataset import Dataset
+from tinygrad_ce.data.several import map_parts
 from tinygrad_ce.functional import gradients, kept_in_the_graph
+from tinygrad_ce.nn.module import call_model
 
 ROUNDING = 64  # the rounding error of a function value, a few operations long, in units of its last place
 EPSILON = float(np.finfo(float).eps)
@@ -45,7 +48,7 @@ class Mismatch:
         return abs(self.analytic - self.numerical) / scale if scale else 0.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report:
     """What gradcheck found: `ok`, the largest relative difference of the projections, and every wrong element."""
 
@@ -73,6 +76,8 @@ class Report:
             row = f"  {m.argument:<24} {index:<14} {m.analytic:>14.6g} {m.numerical:>14.6g} {m.relative:>9.1e}"
             lines.append(f"{row}  {m.trouble}".rstrip())
         return "\n".join(lines)
+
+    __repr__ = __str__
 
 
 class GradcheckError(AssertionError):
@@ -127,19 +132,24 @@ def gradcheck(
     return Report(order, largest, tuple(notes))
 
 
-def gradcheck_model(model: Any, loss: Callable[..., Any], X: Any, y: Any, order: int = 2, seed: int = 0) -> Report:
+def gradcheck_model(
+    model: Any, loss: Callable[..., Any], X: Any, y: Any = None, order: int = 2, seed: int = 0
+) -> Report:
     """gradcheck of loss(model(X), y) with respect to every parameter; the model itself is left as it is.
 
     model: a Module; a float64 copy of it is checked, in the mode (train or eval) that it is in.
-    X, y: a batch, small: every wrong element will be computed numerically. Raises as `gradcheck`.
+    X, y: a batch, small: every wrong element will be computed numerically; or a Dataset in the place of X. A tuple of
+    arrays, or a dict, is several inputs of the model. Raises as `gradcheck`.
     """
+    if isinstance(X, Dataset):
+        X, y = X.X, X.y if y is None else y
     twin = copy.deepcopy(model).astype(np.float64)
     names = [name for name, _ in twin.named_parameters()]
-    data = np.asarray(X)
-    data = data.astype(np.float64) if data.dtype.kind == "f" else data
+    arrays = map_parts(np.asarray, X)
+    data = map_parts(lambda array: array.astype(np.float64) if array.dtype.kind == "f" else array, arrays)
 
     def cost(*parameters: Tensor) -> Any:
-        return loss(twin.replaced(list(parameters))(data), y)
+        return loss(call_model(twin.replaced(list(parameters)), data), y)
 
     return gradcheck(cost, *(p.data for p in twin.parameters()), order=order, seed=seed, names=names)
 

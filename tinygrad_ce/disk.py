@@ -55,6 +55,19 @@ def whole_file(path: str | Path, *, private: bool = False) -> Iterator[Path]:
         raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
 
 
+def write_whole(path: str | Path, content: bytes) -> None:
+    """Write a file whole or not at all, and onto the disk before it takes the place of the old one.
+
+    Without the second, a machine that loses its power might be left with neither of them.
+    Raises OSError that names the file.
+    """
+    with whole_file(path) as draft, open(draft, "wb") as file:
+        file.write(content)
+        file.flush()
+        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            os.fsync(file.fileno())
+
+
 def read_own_file(path: Path, most: int = 100_000_000) -> bytes:
     """The content of an ordinary file of ours in which nobody else can write, of at most so many bytes.
 

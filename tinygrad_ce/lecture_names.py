@@ -205,8 +205,14 @@ TENSOR = {
 }
 
 MODULE = {
-    "state_dict": "write model.state()",
-    "load_state_dict": "write model.restore(state)",
+    "state_dict": "write model.state(); into a file: tg.save(path, model)",
+    "load_state_dict": "write model.restore(state); from a file: tg.load(path, into=model)",
+    "save": "write tg.save(path, model)",
+    "save_weights": "write tg.save(path, model)",
+    "save_pretrained": "write tg.save(path, model)",
+    "load": "write tg.load(path, into=model)",
+    "load_weights": "write tg.load(path, into=model)",
+    "from_pretrained": "write tg.load(path).model",
     "get_weights": "write model.state()",
     "set_weights": "write model.restore(state)",
     "zero_grad": "write optimizer.zero_grad()",
@@ -237,8 +243,8 @@ MODULE = {
 
 OPTIMIZER = {
     "param_groups": "the rate is optimizer.lr, the tensors are optimizer.parameters; one optimizer for each group",
-    "state_dict": "write optimizer.state()",
-    "load_state_dict": "write optimizer.restore(state)",
+    "state_dict": "write optimizer.state(); into a file: tg.save(path, model, optimizer=optimizer)",
+    "load_state_dict": "write optimizer.restore(state); from a file: tg.load(path, into=(model, optimizer))",
     "learning_rate": "write optimizer.lr",
     "minimize": "write loss.backward(), then optimizer.step()",
     "apply_gradients": "write optimizer.step(), which reads .grad of every parameter",
@@ -248,8 +254,12 @@ OPTIMIZER = {
 TRAINER = {
     "train": "write trainer.fit(X, y)",
     "compile": "there is nothing to compile first: write trainer.fit(X, y)",
-    "predict_proba": "write trainer.probabilities(X)",
+    "probabilities": "did you mean trainer.predict_proba(X)?",
     "score": "write trainer.evaluate(X, y)",
+    "save_checkpoint": "write trainer.save(path)",
+    "save_model": "write trainer.save(path)",
+    "load": "write tg.load(path).trainer",
+    "load_checkpoint": "write tg.load(path).trainer",
     "test": "write trainer.evaluate(X, y)",
     "history": "trainer.fit(X, y) returns it",
 }

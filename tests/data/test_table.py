@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinygrad_ce import data
-from tinygrad_ce.data import table
+from tinygrad_ce.data import reading
 
 
 @pytest.fixture
@@ -36,12 +36,12 @@ MIXED = """size,color,fresh,label
 
 def test_csv_of_numbers_texts_and_booleans(write: Any) -> None:
     made = data.from_csv(write(MIXED), "label")
-    assert made.feature_names == ("size", "color=blue", "color=red", "fresh=False", "fresh=True")
-    np.testing.assert_array_equal(made.X, [[1.5, 0, 1, 0, 1], [2, 1, 0, 1, 0], [-300, 0, 1, 0, 1]])
-    assert made.numeric.tolist() == [True, False, False, False, False]
+    assert made.feature_names == ("size", "color=blue", "color=red", "fresh")
+    np.testing.assert_array_equal(made.X, [[1.5, 0, 1, 1], [2, 1, 0, 0], [-300, 0, 1, 1]])
+    assert made.numeric.tolist() == [True, False, False, False]
     assert made.y.tolist() == [0, 1, 0]
     assert made.class_names == ("no", "yes")
-    assert repr(made) == "Dataset('flowers', 3 rows, 5 features, 2 classes)"
+    assert repr(made) == "Dataset('flowers', 3 rows, 4 features, 2 classes)"
 
 
 @settings(deadline=None, max_examples=40)
@@ -130,7 +130,7 @@ def column(values: Any) -> str:
         ("x,y\n", "no rows"),
         ("x,target\n1,2\n", "no column 'y'; line 1 names 'x', 'target'"),
         ("x,yy\n1,2\n", "no column 'y'; did you mean 'yy'"),
-        ("x;y\n1;2\n", "no column 'y'.*'x;y'.*separated by commas"),
+        ("x:y\n1:2\n", "no column 'y'.*'x:y'.*separated by commas.*delimiter="),
         ("y\n1\n2\n", "no feature columns: 'y' is the only"),
         ("x,y,x\n1,2,3\n", "line 1: two columns are called 'x'"),
         (",x,y\n0,1,a\n1,2,b\n", "line 1: column 1 has no name"),
@@ -175,7 +175,7 @@ def column(values: Any) -> str:
         ("x,y\n" + "1" * 140_000 + ",a\n2,b\n", "line 2: cannot be read as CSV: .*longer than 131,072"),
         ('x,y\n1,a\n"' + "2,b\n" * 40_000, "line 3: cannot be read as CSV: a quote is opened and never closed"),
         (column([1.5, 2.5, "1_0", 3.5]), "line 4, column 'x': '1_0' is not a number"),
-        (column([1.5, 2.5, "?", 3.5]), r"line 4, column 'x': '\?' is not a number"),
+        (column([1.5, 2.5, "?", 3.5]), "line 4, column 'x': the value is missing"),
         (column([*range(30), "12 kg"]), "line 32, column 'x': '12 kg' is not a number"),
     ],
 )
@@ -216,9 +216,9 @@ def test_csv_of_many_columns_is_read_in_linear_time(write: Any, monkeypatch: pyt
 
         __hash__ = str.__hash__
 
-    records = table._records
+    records = reading._records
     monkeypatch.setattr(
-        table, "_records", lambda path: (*(lines := records(path))[:1], [[*map(Counted, r)] for r in lines[1]])
+        reading, "_records", lambda *of: (*(lines := records(*of))[:1], [[*map(Counted, r)] for r in lines[1]])
     )
     made = data.from_csv(path, "y")
     assert made.X.shape == (2, n)

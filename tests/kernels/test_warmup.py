@@ -68,7 +68,7 @@ def test_after_it_training_compiles_nothing():
                 model.astype(dtype)
                 trainer = tg.Trainer(model, loss, make(model.parameters()))
                 trainer.fit(X, targets, epochs=1, batch_size=32, validation=(X, targets), seed=0)
-                trainer.probabilities(X)
+                trainer.predict(X) if isinstance(loss, nn.MSE) else trainer.predict_proba(X)
         x = np.zeros((100, 60), dtype)  # large enough for the kernels of the functions
         for layer in (nn.Tanh(), nn.Sigmoid(), nn.Softplus(), nn.Softmax()):
             layer(tg.Tensor(x, requires_grad=True)).sum().backward()

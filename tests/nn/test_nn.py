@@ -11,6 +11,7 @@ import scipy.special
 import tinygrad_ce as tg
 from tinygrad_ce import nn
 from tinygrad_ce.nn import init
+from tinygrad_ce.variable import Variable
 
 rng = np.random.default_rng(11)
 X = rng.normal(size=(6, 4))
@@ -426,6 +427,42 @@ def test_state_is_a_copy_and_restore_brings_it_back():
         np.testing.assert_array_equal(array, kept[name])
     model.parameters()[0].data += 1  # and what was restored is the model's own
     np.testing.assert_array_equal(before["gain"], kept["gain"])
+
+
+def test_frozen_parameters_are_in_the_state():
+    model = Nested()
+    before = model.state()
+    for parameter in model.parameters()[::2]:
+        parameter.requires_grad = False
+    assert {*model.state()} == {*before}
+    frozen = model.state()
+    for parameter in model.parameters():
+        parameter.data += 1
+    model.restore(before)
+    for name, array in model.state().items():
+        np.testing.assert_array_equal(array, frozen[name])
+    assert len(model.parameters()) < len(Nested().parameters())
+    with pytest.raises(ValueError, match=r"restore: gain has shape \(.*\) here and no place in the state"):
+        model.restore({name: array for name, array in before.items() if name != "gain"})
+
+
+class Hidden(nn.Module):
+    """Keeps what a forward pass has computed, to be looked at."""
+
+    def __init__(self):
+        self.layer, self.constants = nn.Dense(2, 2), [tg.Tensor(np.ones(3)), Variable([1.0])]
+
+    def forward(self, x):
+        self.hidden = self.layer(x)
+        return self.hidden
+
+
+def test_what_a_forward_pass_leaves_behind_is_no_part_of_the_state():
+    model = Hidden()
+    with tg.no_grad():
+        model(np.ones((5, 2)))
+    assert {*model.state()} == {"layer.W", "layer.b", "constants.1"}
+    Hidden().restore(model.state())
 
 
 def test_an_optimizer_goes_on_with_restored_parameters():

@@ -152,9 +152,10 @@ def test_an_infinite_validation_loss_only_counts_as_worse():
         ((X, Y[:4]), r"fit: validation: X has 50 rows and y has shape \(4,\)"),
         ((X, np.array(["a", "b"])[Y]), r"fit: validation: y must hold numbers"),
         (0.2, r"validation is a float; it must be a pair \(X, y\)"),
-        ((X, Y, X), "must be a pair"),
+        ((X, Y, X), r"fit: validation: sample_weight has shape \(50, 2\), and X has 50 rows"),
+        ((X, Y, Y, Y), "must be a pair"),
     ],
-    ids=["columns", "axes", "empty", "rows", "text", "share", "three"],
+    ids=["columns", "axes", "empty", "rows", "text", "share", "three", "four"],
 )
 def test_a_validation_that_does_not_fit_is_refused_before_the_first_epoch(validation, message):
     run = trainer()
@@ -229,10 +230,10 @@ def test_the_dtype_of_the_parameters_is_that_of_the_predictions(kind, first, com
     model = nn.Sequential(*norm, nn.Dense(2, 2), nn.Tanh(), nn.Dense(2, 2)).astype(np.float32)
     run = Trainer(model, nn.SoftmaxCrossEntropy(), optim.SGD(model.parameters()))
     run.fit(WHOLE.astype(kind), Y, epochs=1, batch_size=25, compile=compile, seed=0)
-    assert run.probabilities(WHOLE.astype(kind)).dtype == np.float32
+    assert run.predict_proba(WHOLE.astype(kind)).dtype == np.float32
     assert model(WHOLE.astype(kind)).dtype == np.float32 or kind in (np.float64, np.longdouble)
-    expected = run.probabilities(WHOLE.astype(np.float32))
-    np.testing.assert_array_equal(run.probabilities(WHOLE.astype(kind)), expected)
+    expected = run.predict_proba(WHOLE.astype(np.float32))
+    np.testing.assert_array_equal(run.predict_proba(WHOLE.astype(kind)), expected)
 
 
 def test_large_integers_are_numbers_and_do_not_wrap():

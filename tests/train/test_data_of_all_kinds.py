@@ -27,9 +27,22 @@ def test_a_dataset_is_its_x_and_y():
     assert history.columns == expected.columns
     assert run.evaluate(MOONS) == apart.evaluate(MOONS.X, MOONS.y)
     np.testing.assert_array_equal(run.predict(MOONS), apart.predict(MOONS.X))
-    np.testing.assert_array_equal(run.probabilities(MOONS), apart.probabilities(MOONS.X))
+    np.testing.assert_array_equal(run.predict_proba(MOONS), apart.predict_proba(MOONS.X))
     expected_counts = sklearn.metrics.confusion_matrix(MOONS.y, apart.predict(MOONS.X))
     np.testing.assert_array_equal(run.confusion_matrix(MOONS), expected_counts)
+
+
+def test_a_dataset_is_searched_for_a_learning_rate_and_checked_numerically():
+    tg.seed(0)
+    model = nn.Sequential(nn.Dense(2, 4), nn.Tanh(), nn.Dense(4, 2))
+    run = tg.Trainer(model, nn.SoftmaxCrossEntropy(), tg.optim.SGD(model.parameters(), lr=0.1))
+    found, expected = (tg.train.find_learning_rate(run, *data, high=1e4) for data in ((MOONS,), (MOONS.X, MOONS.y)))
+    assert found.suggestion == expected.suggestion
+    few = MOONS.take(slice(0, 5))
+    apart, whole = (
+        tg.check.gradcheck_model(model, nn.SoftmaxCrossEntropy(), *data) for data in ((few.X, few.y), (few,))
+    )
+    assert apart == whole
 
 
 def test_targets_of_another_form_may_stand_beside_a_dataset():
@@ -128,7 +141,7 @@ def test_scores_of_nan_are_of_no_class(loss, n_out, targets):
     for call in (lambda: run.predict(rows), lambda: run.confusion_matrix(rows, targets)):
         with pytest.raises(ValueError, match="scores of row 7 are nan"):
             call()
-    assert np.isnan(run.probabilities(rows)[7]).all()
+    assert np.isnan(run.predict_proba(rows)[7]).all()
     assert np.isnan(run.evaluate(rows, targets)["loss"])
 
 
@@ -152,15 +165,18 @@ def answering(change, loss, n_out=2):
 
 
 @pytest.mark.parametrize("change", [lambda z: (z, z), lambda z: {"logits": z}, lambda z: [z]])
-def test_several_answers_cannot_be_predicted(change):
+def test_several_answers_are_predicted_as_they_are_and_have_no_probabilities(change):
     def loss(answer, y):
         return tg.losses.mse((answer["logits"] if isinstance(answer, dict) else answer[0])[:, 0], y)
 
     run = answering(change, loss)
     run.fit(X, Y, epochs=1)
-    for call in (run.predict, run.probabilities):
-        with pytest.raises(TypeError, match=r"answers with a (tuple|dict|list).*call the model itself"):
-            call(X)
+    answers, expected = run.predict(X, batch_size=7), run.model.eval()(X)
+    assert type(answers) is type(expected)
+    for key in expected if isinstance(expected, dict) else range(len(expected)):
+        np.testing.assert_allclose(answers[key], expected[key].data, rtol=1e-13)
+    with pytest.raises(TypeError, match=r"answers with a (tuple|dict|list).*out of predict\(X\)"):
+        run.predict_proba(X)
 
 
 @pytest.mark.parametrize("change", [lambda z: z.sum(axis=0), lambda z: z.sum(), lambda z: z[:-1]])

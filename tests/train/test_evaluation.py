@@ -18,14 +18,14 @@ def scores_of(run):
 
 
 @every_loss
-def test_predict_and_probabilities(which):
+def test_predict_and_predict_proba(which):
     run, targets = trainer_and_targets(which)
     run.fit(X, targets, epochs=3, seed=0)
     scores = scores_of(run)
     if which == "mse of one-hot":
         np.testing.assert_array_equal(run.predict(X), scores.argmax(axis=1))
         return
-    p = run.probabilities(X)
+    p = run.predict_proba(X)
     assert p.shape == (50, 2)
     np.testing.assert_allclose(p.sum(axis=1), 1)
     if scores.shape[1] == 1:
@@ -107,7 +107,7 @@ def test_measuring_leaves_each_module_in_its_mode():
     modes = [module.training for module in run.model.modules()]
     run.predict(X)
     run.evaluate(X, Y)
-    run.probabilities(X)
+    run.predict_proba(X)
     run.confusion_matrix(X, Y)
     with pytest.raises(ValueError, match="inner sizes"):
         run.predict(np.zeros((3, 5)))
@@ -118,7 +118,7 @@ def test_measuring_leaves_each_module_in_its_mode():
 
 def test_evaluation_drops_nothing():
     run = trainer(dropout=0.9)
-    np.testing.assert_array_equal(run.probabilities(X), run.probabilities(X))
+    np.testing.assert_array_equal(run.predict_proba(X), run.predict_proba(X))
     assert run.evaluate(X, Y) == run.evaluate(X, Y)
 
 

@@ -86,7 +86,7 @@ def test_float32_stays_float32():
     run = Trainer(model, nn.SoftmaxCrossEntropy(), optim.Adam(model.parameters(), lr=0.01))
     run.fit(X, Y, epochs=1)
     assert {p.dtype for p in model.parameters()} == {np.dtype(np.float32)}
-    assert run.probabilities(X).dtype == np.float32
+    assert run.predict_proba(X).dtype == np.float32
 
 
 def test_fit_goes_on_where_the_last_one_ended():

@@ -24,6 +24,7 @@ class Dataset:
     numeric: (D,) bool; True is a measured number, which `standardize` scales; False a column that has its scale already
     (one-hot, a pixel), which it leaves.
     preparation: what turned a table into these numbers, and will do so with new rows.
+    missing: (N, D) bool; True where the table had no value, and X has a mean; None if nothing was missing.
     Raises TypeError and ValueError where the parts do not agree.
 
     >>> iris().take([0, 75, 149])
@@ -37,11 +38,14 @@ class Dataset:
     name: str
     numeric: NDArray[np.bool_]
     preparation: Preparation | None = None
+    missing: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         _check_arrays(self.X, self.y)
         _check_features(self.X.shape[1], self.feature_names, self.numeric)
         _check_classes(self.y, self.class_names)
+        if self.missing is not None and (self.missing.shape != self.X.shape or self.missing.dtype != np.bool_):
+            raise ValueError(f"Dataset: missing must be bool and of the shape of X, {self.X.shape}")
 
     def __len__(self) -> int:
         return len(self.y)
@@ -68,7 +72,8 @@ class Dataset:
         3
         """
         chosen = np.atleast_1d(np.arange(len(self))[rows])
-        return replace(self, X=self.X[chosen], y=self.y[chosen])
+        missing = None if self.missing is None else self.missing[chosen]
+        return replace(self, X=self.X[chosen], y=self.y[chosen], missing=missing)
 
     def astype(self, dtype: DTypeLike) -> Dataset:
         """The same Dataset with X in another floating dtype; y keeps its own.

@@ -1,280 +1,231 @@
-"""A CSV of one's own as a Dataset, with messages that name the line and the column."""
+"""A table of one's own as a Dataset: a CSV file or a DataFrame, with messages that name the row and the column."""
 
 from __future__ import annotations
 
-import csv
-import math
 import os
-import re
-from collections import Counter
-from collections.abc import Sequence
+import warnings
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tinygrad_ce.data.checks import closest, listed, several, shown, visible
-from tinygrad_ce.data.dataset import Array, Dataset
-from tinygrad_ce.data.parts import one_hot
+from tinygrad_ce.data.cells import MISSING, missing_rows
+from tinygrad_ce.data.checks import listed, several, shown, whole_number
+from tinygrad_ce.data.columns import Dropped, Target, whole_number_of
+from tinygrad_ce.data.dataset import Dataset
+from tinygrad_ce.data.kinds import (
+    FEW_ROWS,
+    MOST_LEVELS,
+    Reading,
+    check_visible,
+    decimal_evidence,
+    kinds_of,
+    not_a_number,
+    numbers_of,
+    unit_of,
+)
+from tinygrad_ce.data.preparation import POLICIES, Preparation, drop_missing
+from tinygrad_ce.data.reading import Table, read_csv, read_frame, read_table
 
-FEW_ROWS = 20  # in so short a file, values that are all different prove nothing
-MOST_CATEGORIES = 1000  # a text column with more values would become a matrix too wide to learn from
-MARKS_OF_UTF16 = (b"\xff\xfe", b"\xfe\xff")
-MISSING = ("", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NAN", "NULL", "null", "None")
-MISSING_TOO = ("#NA", "#N/A N/A", "Nan", "1.#IND", "1.#QNAN", *(f"-{x}" for x in (*MISSING[6:9], "1.#IND", "1.#QNAN")))
-
-
-class _Table(NamedTuple):
-    """The texts of a CSV by column, with the line of the file on which each row starts, for messages."""
-
-    path: Path
-    columns: dict[str, Sequence[str]]
-    lines: list[int]
-
-    def at(self, row: int, column: str) -> str:
-        return _place(self.path, self.lines[row], column)
+__all__ = ["from_csv", "from_frame", "predicts_numbers"]
 
 
-def _place(path: Path, line: int, column: str = "") -> str:
-    """Where something is: "flowers.csv, line 3, column 'x'"."""
-    return f"{visible(str(path))}, line {line}" + (f", column {shown(column)}" if column else "")
+def from_csv(
+    path: str | os.PathLike[str],
+    target: str,
+    *,
+    regression: bool = False,
+    missing: str = "error",
+    drop: Collection[str] = (),
+    delimiter: str | None = None,
+    decimal: str | None = None,
+    day_first: bool | None = None,
+    encoding: str = "utf-8",
+    most_levels: int = MOST_LEVELS,
+) -> Dataset:
+    """The rows of a CSV file whose first line names the columns; `target` is the one to predict.
 
+    Every column becomes features by its kind, which is found from its cells; `dataset.preparation.summary()` says how.
+    A number stays as it is (`standardize` comes after the split), without its thousands separators and its %, $ or €;
+    yes and no, true and false, 0 and 1 become 1 and 0; a date becomes days since 1970-01-01, month and day of the
+    week; a text becomes one feature of 0 and 1 for each of its levels, sorted: `color=blue`, `color=red`. Left out,
+    with a warning, are identifiers (more than half of the texts are different ones; whole numbers in a column that is
+    called id) and texts with more than `most_levels` levels. Text or integers in the target become class indices, in
+    sorted order; with regression=True the target is float64.
 
-def from_csv(path: str | os.PathLike[str], target: str, *, regression: bool = False) -> Dataset:
-    """The rows of a comma-separated UTF-8 file whose first line names the columns; `target` is the one to predict.
-
-    Columns of numbers stay as they are (`standardize` comes after the split). A column of text or of true and false
-    becomes one column of 0 and 1 for each of its values, sorted: `color=blue`, `color=red`. Text or integers in the
-    target become class indices, in sorted order; with regression=True the target is float64.
+    missing: "error"; "drop", the rows with a missing value; or "mean": a missing number, boolean or date becomes the
+    mean of its features, a missing text 0 in all of them. A row without a target is dropped under both.
+    drop: names of columns to leave out. delimiter: found among , ; | and tab unless it is given. decimal: "." or ",",
+    found unless a column can be read in two ways, as 1,234. day_first: whether 03/04/2025 is in April, for a column in
+    which no date tells. encoding: of the file, such as "cp1252".
     Raises FileNotFoundError, and ValueError that names the file and the line (1 is the header) or the column: lines
-    that cannot be read, no rows, an unknown target, missing or infinite values, fewer than two classes, identifiers.
+    that cannot be read, no rows, an unknown target, missing or infinite values, fewer than two classes, damaged
+    numbers or dates, no feature left.
 
     >>> from_csv("no_such_file.csv", "price")
     Traceback (most recent call last):
     FileNotFoundError: no_such_file.csv: no such file
     """
-    if not isinstance(target, str):
-        raise TypeError(f"from_csv: target is {shown(target)}; write the name of a column")
-    table = _read_csv(Path(path), target)
-    _check_nothing_missing(table, target)
-    y, class_names = _number_target(table, target) if regression else _class_target(table, target)
-    X, feature_names, numeric = _features(table, target)
-    return Dataset(X, y, feature_names, class_names, table.path.stem, numeric)
+    _check_options("from_csv", target, missing, drop, decimal, day_first)
+    reading = Reading(decimal, day_first, whole_number("from_csv", "most_levels", most_levels, least=2))
+    table = read_csv(Path(path), target, delimiter=delimiter, encoding=encoding)
+    kept = {"name": Path(path).stem, "missing": missing, "delimiter": delimiter, "encoding": encoding}
+    return _dataset(table, target, regression, drop, reading, kept)
 
 
-def _read_csv(path: Path, target: str) -> _Table:
-    """The file, once its header has been found to be in order and to name the target.
+def from_frame(
+    frame: Any,
+    target: str,
+    *,
+    regression: bool = False,
+    missing: str = "error",
+    drop: Collection[str] = (),
+    decimal: str | None = None,
+    day_first: bool | None = None,
+    most_levels: int = MOST_LEVELS,
+    name: str = "table",
+) -> Dataset:
+    """The rows of a DataFrame: of pandas, polars or pyarrow, or anything with `to_pandas` or `__dataframe__`.
 
-    The lines are read by Python's csv, because other readers do not tell on which line of the file a row was.
+    Its columns become what those of the same table in a file would: see `from_csv`, also for the options. Its index is
+    not looked at. name: what the Dataset is called.
+    Raises TypeError for what is no DataFrame, and ValueError as `from_csv` does, naming the row by its position.
+
+    >>> from_frame({"x": [1.0]}, "x")
+    Traceback (most recent call last):
+    TypeError: a dict is no table; pass a DataFrame, or the path of a CSV file
     """
-    where = visible(str(path))
-    if not path.exists():
-        raise FileNotFoundError(f"{where}: no such file")
-    if not path.is_file():
-        raise ValueError(f"{where}: this is not a file; give the path of a CSV file")
-    lines, records = _records(path)
-    if not records:
-        raise ValueError(f"{where}: the file is empty; line 1 must name the columns")
-    header, rows = records[0], records[1:]
-    _check_header(where, header)
-    _check_target(where, header, target)
-    for line, fields in zip(lines, records, strict=True):
-        if len(fields) != len(header):
-            found, named = several(len(fields), "field"), several(len(header), "column")
-            raise ValueError(f"{_place(path, line)}: {found}, but the header names {named}")
-    if not rows:
-        raise ValueError(f"{where}: no rows; there is only the header in line 1")
-    return _Table(path, dict(zip(header, zip(*rows, strict=True), strict=True)), lines[1:])
+    _check_options("from_frame", target, missing, drop, decimal, day_first)
+    reading = Reading(decimal, day_first, whole_number("from_frame", "most_levels", most_levels, least=2))
+    return _dataset(read_frame(frame, target), target, regression, drop, reading, {"name": name, "missing": missing})
 
 
-def _records(path: Path) -> tuple[list[int], list[list[str]]]:
-    """The line on which each record starts, and its fields without the blanks around them; empty lines are skipped."""
-    _check_encoding(path)
-    lines: list[int] = []
-    records: list[list[str]] = []
-    line = 1
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.reader(file, skipinitialspace=True, strict=True)
-        try:
-            for record in reader:
-                fields = [field.strip() for field in record]
-                if fields not in ([], [""]):
-                    lines.append(line)
-                    records.append(fields)
-                line = reader.line_num + 1
-        except UnicodeDecodeError as error:
-            reason = f"this is not UTF-8 text ({error}); save it as a UTF-8 CSV file"
-            raise ValueError(f"{visible(str(path))}: {reason}") from error
-        except csv.Error as error:
-            reason = str(error)
-            if "end of data" in reason or "field limit" in reason:
-                reason = f"a quote is opened and never closed, or a field is longer than {csv.field_size_limit():,}"
-            raise ValueError(f"{_place(path, line)}: cannot be read as CSV: {reason}") from error
-    return lines, records
+def predicts_numbers(
+    table: Any,
+    target: str,
+    *,
+    decimal: str | None = None,
+    delimiter: str | None = None,
+    encoding: str = "utf-8",
+) -> bool:
+    """Whether the target of a table is numbers to predict (regression=True) and no classes.
+
+    True if all of its values are numbers, and some have a fraction or more than 20 are different.
+
+    >>> predicts_numbers("houses.csv", "price")  # doctest: +SKIP
+    True
+    """
+    _check_options("predicts_numbers", target, "error", (), decimal)
+    cells = read_table(table, target, delimiter=delimiter, encoding=encoding)
+    numbers = numbers_of(cells, target, decimal_evidence(cells, [*cells.columns], Reading(decimal)), Reading(decimal))
+    values = numbers.values[~np.isnan(numbers.values)]
+    if len(values) < len(cells) - len(missing_rows(cells.columns[target])) or not len(values):
+        return False
+    return bool(np.any(values % 1 != 0) or len(np.unique(values)) > FEW_ROWS)
 
 
-def _check_encoding(path: Path) -> None:
-    """Name the encoding that spreadsheets write as "Unicode text": with ASCII in it, every other byte is 0."""
-    with path.open("rb") as file:
-        start = file.read(64)
-    if start.startswith(MARKS_OF_UTF16) or start.count(0) > len(start) // 3:
-        raise ValueError(f"{visible(str(path))}: this is not UTF-8 but UTF-16 text; save it as a UTF-8 CSV file")
+def _check_options(where: str, target: Any, missing: Any, drop: Any, decimal: Any, day_first: Any = None) -> None:
+    if not isinstance(target, str):
+        raise TypeError(f"{where}: target is {shown(target)}; write the name of a column")
+    if missing not in POLICIES:
+        raise ValueError(f"{where}: missing is {shown(missing)}; it must be one of {listed(POLICIES)}")
+    if isinstance(drop, str) or not (isinstance(drop, Collection) and all(isinstance(name, str) for name in drop)):
+        raise TypeError(f"{where}: drop is {shown(drop)}; write a list of names of columns")
+    if decimal not in (None, ".", ","):
+        raise ValueError(f"{where}: decimal is {shown(decimal)}; it must be '.' or ','")
+    if day_first not in (None, True, False):
+        raise TypeError(f"{where}: day_first is {shown(day_first)}; it must be True, False or None")
+    if target in drop:
+        raise ValueError(f"{where}: drop names {shown(target)}, which is the target")
 
 
-def _check_header(where: str, header: list[str]) -> None:
-    if "" in header:
-        number = header.index("") + 1
-        raise ValueError(f"{where}, line 1: column {number} has no name; name it, or drop it if it numbers the rows")
-    name, count = Counter(header).most_common(1)[0]
-    if count > 1:
-        raise ValueError(f"{where}, line 1: {_in_words(count)} columns are called {shown(name)}; rename or drop one")
+def _dataset(
+    table: Table, target: str, regression: bool, drop: Collection[str], reading: Reading, kept: dict[str, Any]
+) -> Dataset:
+    """The Dataset of cells, with a preparation whose kinds are found from them."""
+    names = [name for name in table.columns if name != target]
+    for name in drop:
+        if name not in names:
+            raise ValueError(f"{table.source}: drop names {shown(name)}; the columns are {listed(names)}")
+    used = [name for name in names if name not in drop]
+    table, notes = _without_missing(table, target, used, kept["missing"])
+    evidence = decimal_evidence(table, [*used, target], reading)
+    find_target = _number_target if regression else _class_target
+    prepared_target = find_target(table, target, evidence, reading)
+    columns = kinds_of(table, names, drop, evidence, reading)
+    left_out = [column for column in columns if isinstance(column, Dropped) and column.name not in drop]
+    said = "; ".join(f"column {shown(column.name)}: {column.reason}" for column in left_out[:5])
+    if len(left_out) > 5:
+        said += f"; and {len(left_out) - 5} more"
+    D = sum(len(column.features) for column in columns)
+    if not D:
+        raise ValueError(f"{table.source}, {said or 'drop='}: dropped, and no other feature column is left")
+    if left_out:
+        warnings.warn(f"{table.source}: dropped: {said}", UserWarning, stacklevel=3)
+    preparation = Preparation(
+        columns=columns, target=prepared_target, shift=(0.0,) * D, scale=(1.0,) * D, notes=notes, **kept
+    )
+    return preparation.dataset_of(table)
 
 
-def _in_words(count: int) -> str:
-    return "two" if count == 2 else f"{count:,}"
+def _without_missing(table: Table, target: str, used: list[str], missing: str) -> tuple[Table, tuple[str, ...]]:
+    """The table without the rows that cannot be learnt from, and a sentence about them."""
+    absent = {name: missing_rows(table.columns[name]) for name in [*used, target]}
+    if missing == "error":
+        _check_nothing_missing(table, target, absent)
+        return table, ()
+    whole = [*used, target] if missing == "drop" else [target]
+    full = drop_missing(table, [name for name in whole if len(absent[name]) < len(table) or name == target])
+    left_out = len(table) - len(full)
+    what = "a value" if missing == "drop" else "the target"
+    notes = (f"{left_out} of {several(len(table), 'row')} left out: {what} is missing",) if left_out else ()
+    return full, notes
 
 
-def _check_target(where: str, header: list[str], target: str) -> None:
-    hint = "; the fields must be separated by commas" if len(header) == 1 else ""
-    if target not in header:
-        near, names = closest(target, header), listed(header)
-        raise ValueError(f"{where}: no column {shown(target)};{near} line 1 names {names}{hint}")
-    if len(header) == 1:
-        raise ValueError(f"{where}: no feature columns: {shown(target)} is the only column{hint}")
-
-
-def _check_nothing_missing(table: _Table, target: str) -> None:
-    every_spelling = {*MISSING, *MISSING_TOO}
-    missing = [
-        (row, position, name)
-        for position, (name, texts) in enumerate(table.columns.items())
-        for row, text in enumerate(texts)
-        if text in every_spelling
-    ]
+def _check_nothing_missing(table: Table, target: str, absent: dict[str, list[int]]) -> None:
+    position = {name: i for i, name in enumerate(table.columns)}
+    missing = [(row, position[name], name) for name, rows in absent.items() for row in rows]
     if missing:
         row, _, name = min(missing)
         what = "the target is missing" if name == target else "the value is missing"
         raise ValueError(
-            f"{table.at(row, name)}: {what} ({len(missing)} missing in the whole file; an empty field and "
-            f"{', '.join(MISSING[1:])} count as missing). Fill it in, or delete the line or the column"
+            f"{table.at(row, name)}: {what} ({len(missing)} missing in the whole table; an empty field and "
+            f'{", ".join(MISSING[1:])} count as missing). Fill it in, or pass missing="mean", missing="drop" or '
+            "drop=[...] columns"
         )
 
 
-def _number_target(table: _Table, target: str) -> tuple[Array, tuple[str, ...]]:
-    values = _parsed(table, target)
-    if np.isnan(values).any():
-        raise ValueError(f"{_first_text(table, target, values)}, and regression=True needs numbers")
-    return values, ()
+def _number_target(table: Table, name: str, evidence: str | None, reading: Reading) -> Target:
+    numbers = numbers_of(table, name, evidence, reading)
+    if numbers.n < len(table):
+        row = int(np.argmax(np.isnan(numbers.values)))
+        check_visible(table, row, name)
+        raise ValueError(f"{not_a_number(table, name, row)}, and regression=True needs numbers")
+    return Target(name, decimal=numbers.decimal, unit=unit_of(table, name, numbers))
 
 
-def _class_target(table: _Table, target: str) -> tuple[Array, tuple[str, ...]]:
-    values = _parsed(table, target)
-    is_number = not np.isnan(values).any()
-    texts = table.columns[target]
-    labels: Sequence[Any] = texts
+def _class_target(table: Table, name: str, evidence: str | None, reading: Reading) -> Target:
+    cells = table.columns[name]
+    numbers = numbers_of(table, name, evidence, reading)
+    for row in np.flatnonzero(np.isnan(numbers.values)).tolist():
+        check_visible(table, row, name)
+    is_number = numbers.n == len(cells)
     if is_number:
-        fractions = np.flatnonzero(values % 1)
+        fractions = np.flatnonzero(numbers.values % 1)
         if len(fractions):
-            row = fractions[0]
+            row = int(fractions[0])
             raise ValueError(
-                f"{table.at(row, target)}: {values[row]} is no class label; to predict numbers, pass regression=True"
+                f"{table.at(row, name)}: {numbers.values[row]} is no class label; to predict numbers, pass "
+                "regression=True"
             )
-        labels = [_whole(text) for text in texts]
-    y, different = _numbered(labels)
-    class_names = tuple(str(label) for label in different)
-    column = f"{visible(str(table.path))}, column {shown(target)}"
+    plain = is_number and not any(numbers.units)
+    labels = sorted({whole_number_of(cell, numbers.decimal) if plain else str(cell) for cell in cells})
+    class_names = tuple(map(str, labels))
+    column = f"{table.source}, column {shown(name)}"
     if len(class_names) == 1:
         raise ValueError(f"{column}: only one class, {shown(class_names[0])}; a classifier needs at least two")
-    if len(class_names) == len(y) > FEW_ROWS:
+    if len(class_names) == len(cells) > FEW_ROWS:
         advice = "to predict numbers, pass regression=True" if is_number else "choose another target"
-        raise ValueError(f"{column}: each of the {len(y)} rows has a class of its own; {advice}")
-    return y, class_names
-
-
-def _whole(text: str) -> int:
-    """The integer of a text of a number without a fraction: exactly, where float64 could not tell two apart."""
-    return int(text) if re.fullmatch(r"[+-]?\d+", text) else int(float(text))
-
-
-def _numbered(labels: Sequence[Any]) -> tuple[NDArray[np.int64], list[Any]]:
-    """For each label its place among the different ones, and these, sorted."""
-    different = sorted(set(labels))
-    place = {label: i for i, label in enumerate(different)}
-    return np.array([place[label] for label in labels], dtype=np.int64), different
-
-
-def _features(table: _Table, target: str) -> tuple[Array, tuple[str, ...], NDArray[np.bool_]]:
-    blocks: list[Array] = []
-    names: list[str] = []
-    numeric: list[bool] = []
-    for name, texts in table.columns.items():
-        if name == target:
-            continue
-        values = _parsed(table, name)
-        if np.isnan(values).any():
-            codes, categories = _numbered(texts)
-            _check_categories(table, name, values, len(categories))
-            blocks.append(one_hot(codes, len(categories)))
-            names.extend(f"{name}={category}" for category in categories)
-            numeric.extend([False] * len(categories))
-        else:
-            blocks.append(values[:, None])
-            names.append(name)
-            numeric.append(True)
-    return np.concatenate(blocks, axis=1), tuple(names), np.array(numeric)
-
-
-def _parsed(table: _Table, name: str) -> Array:
-    """The column as float64, NaN for each text that is no number; infinite ones are refused in a column of numbers."""
-    texts = table.columns[name]
-    values = np.array([_float(text) for text in texts])
-    for row in map(int, np.flatnonzero(np.isnan(values))):
-        _check_visible(table, row, name)
-    infinite = np.isinf(values)
-    if infinite.any() and not np.isnan(values).any():
-        row = int(np.argmax(infinite))
-        raise ValueError(
-            f"{table.at(row, name)}: {shown(texts[row])} is infinite or too large for a float64 "
-            f"({infinite.sum()} such in the column); write a finite number"
-        )
-    return values
-
-
-def _float(text: str) -> float:
-    try:
-        return math.nan if "_" in text else float(text)  # Python reads 1_000 as a thousand; a CSV means a text
-    except ValueError:
-        return math.nan
-
-
-def _check_visible(table: _Table, row: int, name: str) -> None:
-    """Refuse a NUL, and a text that is a number but for what nobody sees in it, such as a space of no width."""
-    text = table.columns[name][row]
-    if text.isprintable():
-        return
-    unseen = [character for character in text if not character.isprintable() and not character.isspace()]
-    if "\0" in unseen or (unseen and not math.isnan(_float("".join(c for c in text if c not in unseen)))):
-        which = listed(sorted({f"U+{ord(character):04X}" for character in unseen}))
-        raise ValueError(
-            f"{table.at(row, name)}: {shown(text)} holds a character that nobody sees ({which}); delete it"
-        )
-
-
-def _first_text(table: _Table, name: str, values: Array) -> str:
-    row = int(np.argmax(np.isnan(values)))
-    return f"{table.at(row, name)}: {shown(table.columns[name][row])} is not a number"
-
-
-def _check_categories(table: _Table, name: str, values: Array, categories: int) -> None:
-    """Refuses a text column that one-hot columns would make useless: damaged numbers, identifiers."""
-    rows, numbers_in_it = len(values), values[~np.isnan(values)]
-    # A few whole numbers among words may be categories (0, 1, 2, 3+); fractions or many different ones were measured.
-    measured = np.any(numbers_in_it != np.round(numbers_in_it)) or len(np.unique(numbers_in_it)) > FEW_ROWS
-    if 2 * len(numbers_in_it) > rows and measured:
-        raise ValueError(f"{_first_text(table, name, values)}, as most of this column are; correct it")
-    if categories == rows > FEW_ROWS or categories > MOST_CATEGORIES:
-        raise ValueError(
-            f"{visible(str(table.path))}, column {shown(name)}: {categories} different texts in {rows} rows; "
-            "this is an identifier, not a category: drop the column"
-        )
+        raise ValueError(f"{column}: each of the {len(cells)} rows has a class of its own; {advice}")
+    return Target(name, class_names, whole=plain, decimal=numbers.decimal)

@@ -14,6 +14,7 @@ from tinygrad_ce.disk import whole_file
 from tinygrad_ce.export.forward import Forward, forward_of, refuse_others
 from tinygrad_ce.export.onnx_graph import OPSET, Graph, NoCounterpart
 from tinygrad_ce.export.onnx_nodes import write_nodes
+from tinygrad_ce.nn.module import arrays_of
 from tinygrad_ce.program.ir import Value
 
 IR_VERSION = 8  # of the release that brought the opset
@@ -85,7 +86,7 @@ def _proto(library: Any, forward: Forward) -> Any:
 
 def _names_of_weights(forward: Forward) -> dict[Value, str]:
     """For each array that is no input: its path in the model; the name that the program has for any other."""
-    paths = {id(array): path for path, array, _ in forward.model._arrays()}
+    paths = {id(array): path for path, array, _ in arrays_of(forward.model)}
     inputs = (x for x in forward.program.inputs if x.role != "input")
     return {x: paths.get(id(x.variable.data), x.name) if x.role == "state" else x.name for x in inputs}
 

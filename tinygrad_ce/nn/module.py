@@ -18,6 +18,8 @@ import numpy as np
 
 from tinygrad_ce.backward import no_grad
 from tinygrad_ce.core import Array, Tensor
+from tinygrad_ce.data.printed_text import PrintedText
+from tinygrad_ce.data.several import is_several
 from tinygrad_ce.source_lines import current, state
 from tinygrad_ce.variable import Variable
 
@@ -159,8 +161,12 @@ class Module:
         return self
 
     def state(self) -> dict[str, Array]:
-        """A copy of every parameter and of every other array (BatchNorm's running averages), by path."""
-        return {path: np.array(array) for path, array, _ in self._arrays()}
+        """A copy of every parameter, also of a frozen one, and of every other array (running averages), by path.
+
+        A tensor without a name that never asked for gradients is a constant of `__init__`, and no part of the state;
+        an array, or a Variable, is one.
+        """
+        return {path: np.array(array) for path, array, _ in arrays_of(self)}
 
     def restore(self, state: dict[str, Array]) -> Module:
         """Put back what `state()` gave, in the dtypes of this module. Returns the module.
@@ -170,38 +176,52 @@ class Module:
         """
         if not isinstance(state, Mapping):
             raise TypeError(f"restore: the state is {type(state).__name__}; pass the dict that state() gave")
-        own = {path: array for path, array, _ in self._arrays()}
+        own = {path: array for path, array, _ in arrays_of(self)}
         arrays = {path: np.asarray(value) for path, value in state.items()}
         for path in [*own, *arrays]:
-            here, there = (own[path].shape if path in own else None), (arrays[path].shape if path in arrays else None)
+            here, there = (f"shape {found[path].shape}" if path in found else "no place" for found in (own, arrays))
             if here != there:
-                raise ValueError(f"restore: {path} has shape {here} here and {there} in the state")
+                raise ValueError(f"restore: {path} has {here} here and {there} in the state")
             if not np.can_cast(arrays[path].dtype, own[path].dtype, "same_kind"):
                 raise TypeError(f"restore: {path} has dtype {own[path].dtype}, in the state {arrays[path].dtype}")
-        for path, array, write in self._arrays():
+        for path, array, write in arrays_of(self):
             write(np.array(arrays[path], array.dtype))
         return self
 
-    def _arrays(self) -> Iterator[tuple[str, Array, Callable[[Array], None]]]:
-        """Path, array and a way to replace it, for parameters and other arrays."""
-        for path, parameter in self.named_parameters():
-            yield path, parameter.data, partial(setattr, parameter, "data")
-        for path, module in _walk(self, "", Module):
-            prefix = f"{path}." if path else ""
-            for name, value in vars(module).items():
-                if isinstance(value, np.ndarray) and value.dtype != object:
-                    yield prefix + name, value, partial(object.__setattr__, module, name)
-            own = {name: value for name, value in vars(module).items() if isinstance(value, Variable)}
-            for name, variable in {**module.variables, **own}.items():
-                yield prefix + name, variable.data, partial(setattr, variable, "data")
-
-    def summary(self, example: Any = None) -> str:
+    def summary(self, example: Any = None) -> PrintedText:
         """A table of the layers: what each one is, the shape it gives, its number of parameters.
 
         example: a batch to run through the model (in evaluation mode); one row is made up where the first layer tells
         its input size. Without either, the shapes are left open.
         """
-        return _summary(self, example)
+        return summary_of(self, _output_shapes(self, example))
+
+
+def arrays_of(model: Module) -> Iterator[tuple[str, Array, Callable[[Array], None]]]:
+    """Path, array and a way to replace it: parameters, frozen ones, and the other arrays that a module keeps."""
+    for path, parameter in model.named_parameters():
+        yield path, parameter.data, partial(setattr, parameter, "data")
+    averages = {id(variable) for module in model.modules() for variable in module.variables.values()}
+    for path, tensor in leaves_of(model):  # a frozen parameter keeps the name that it got when it asked for gradients
+        if not tensor.requires_grad and id(tensor) not in averages and (tensor.name or isinstance(tensor, Variable)):
+            yield path, tensor.data, partial(setattr, tensor, "data")
+    for path, module in _walk(model, "", Module):
+        prefix = f"{path}." if path else ""
+        for name, value in vars(module).items():
+            if isinstance(value, np.ndarray) and value.dtype != object:
+                yield prefix + name, value, partial(object.__setattr__, module, name)
+        for name, variable in module.variables.items():
+            yield prefix + name, variable.data, partial(setattr, variable, "data")
+
+
+def leaves_of(model: Module) -> Iterator[tuple[str, Tensor]]:
+    """Every tensor that no operation has computed, with its path: parameters, frozen ones, constants, Variables."""
+    return ((path, tensor) for path, tensor in _walk(model, "", Tensor) if tensor.op is None)
+
+
+def modules_of(model: Module) -> Iterator[tuple[str, Module]]:
+    """Every module, the model itself first, with its path."""
+    return _walk(model, "", Module)
 
 
 def variables_of(model: Module) -> list[Variable]:
@@ -333,27 +353,35 @@ def _substituted(value: Any, new: dict[int, Tensor]) -> Any:
     return twin
 
 
-def _summary(model: Module, example: Any) -> str:
+def summary_of(model: Module, shapes: dict[int, str] | None = None) -> PrintedText:
+    """A table of the layers. shapes: by id of the module what it gives; without them, there is no such column."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    shapes = _output_shapes(model, example)
-    table = Table("layer", "output shape", box=box.MARKDOWN)  # plain ASCII: it can be pasted and printed anywhere
-    table.add_column("parameters", justify="right")
+    rows: list[tuple[str, ...]] = []
     before: set[int] = set()  # the modules above: a child may know its parent, and the parent is no part of it
     for path, module in _walk(model, "", Module):
         is_leaf = all(inner is module for _, inner in _walk(module, "", Module, {*before}))
         if is_leaf:
             own = [t for _, t in _walk(module, "", Tensor, {*before}) if t.requires_grad and t.op is None]
             label = f"{path}  {module!r}" if path else repr(module)
-            table.add_row(label, shapes.get(id(module), "?"), f"{sum(p.size for p in own):,}")
+            shape = () if shapes is None else (shapes.get(id(module), "?"),)
+            rows.append((label, *shape, f"{sum(p.size for p in own):,}"))
         before.add(id(module))
+    last = ("all", *(() if shapes is None else ("",)), f"{sum(p.size for p in model.parameters()):,}")
+    header = ("layer", *(() if shapes is None else ("output shape",)), "parameters")
+    table = Table(*header[:-1], box=box.MARKDOWN)  # plain ASCII: it can be pasted and printed anywhere
+    table.add_column(header[-1], justify="right")
+    for row in rows:
+        table.add_row(*row)
     table.add_section()
-    table.add_row("all", "", f"{sum(p.size for p in model.parameters()):,}")
+    table.add_row(*last)
     text = StringIO()
     Console(file=text, width=100, color_system=None, force_jupyter=False).print(table)
-    return f"{type(model).__name__}\n{text.getvalue().strip()}"
+    summary = PrintedText(f"{type(model).__name__}\n{text.getvalue().strip()}")
+    summary.caption, summary.header, summary.rows = type(model).__name__, header, [*rows, last]
+    return summary
 
 
 def _shape_of(out: Any) -> str:
@@ -384,6 +412,13 @@ def _output_shapes(model: Module, example: Any) -> dict[int, str]:
     return found
 
 
+def call_model(model: Callable[..., Any], X: Any) -> Any:
+    """`model(X)`; of a tuple of arrays `model(*X)`, of a dict of arrays `model(**X)`."""
+    if not is_several(X):
+        return model(X)
+    return model(**X) if isinstance(X, dict) else model(*X)
+
+
 def outputs_of(
     model: Module, example: Any, describe: Callable[[Any], Any], found: dict[int, Any] | None = None
 ) -> dict[int, Any]:
@@ -410,7 +445,7 @@ def outputs_of(
             object.__setattr__(module, "forward", describing(module))
         model.eval()
         with no_grad():
-            model(example)
+            call_model(model, example)
     finally:
         for module, (training, forward) in zip(modules, before, strict=True):
             vars(module).pop("forward", None)

@@ -104,6 +104,7 @@ class OneCycle:
         self.max_lr = real_number(max_lr)
         self.first, self.last = self.max_lr / start, self.max_lr / start / end
         self.peak, self.steps = warm_up * steps - 1, steps
+        self.warm_up, self.start, self.end = warm_up, start, end
 
     def __call__(self, step: int) -> float:
         if step < self.peak:

@@ -46,24 +46,25 @@ class Epochs:
     """A step on all rows of some data, batch after batch.
 
     program_for: the program for batches of so many rows of the data; a short last batch has its own.
-    X, y: the data. eager: makes one step on one batch, after so many others.
+    data: arrays of N rows, that the step takes one after the other. eager: makes one step on one batch of them, after
+    so many others. drop_last: whether a short last batch is left out.
     """
 
     def __init__(
         self,
         program_for: Callable[[int], BatchProgram],
-        X: Array,
-        y: Array,
+        data: Sequence[Array],
         batch_size: int,
         generator: np.random.Generator,
-        eager: Callable[[Array, Array, int], tuple[Any, Any]],
+        eager: Callable[[Sequence[Array], int], tuple[Any, Any]],
+        drop_last: bool = False,
     ) -> None:
-        self.program_for, self.eager = program_for, eager
+        self.program_for, self.eager, self.drop_last = program_for, eager, drop_last
         self.steps = 0
-        self.data = (np.ascontiguousarray(X), np.ascontiguousarray(y))
+        self.data = tuple(np.ascontiguousarray(array) for array in data)
         self.rows = tuple(array.reshape(-1) for array in self.data)
         self.generator = generator
-        self.batch = min(batch_size, len(X))
+        self.batch = min(batch_size, len(self.data[0]))
         self.newest: BatchProgram | None = None  # the program whose state is newer than the parameters
         self.loaded: BatchProgram | None = None  # the program whose state is that of the parameters, or newer
         self.speed = 2e-3  # seconds for a step, until it is measured
@@ -72,12 +73,12 @@ class Epochs:
     def find_programs(self) -> None:
         """Take the programs of what the step is now: somebody may have changed it. Errors are those of compiling."""
         self.whole = self.program_for(self.batch)
-        rest = len(self.data[0]) % self.batch
+        rest = 0 if self.drop_last else len(self.data[0]) % self.batch
         self.short = self.program_for(rest) if rest else None
 
     def steps_of_epoch(self) -> int:
         """How many batches the data make."""
-        return -(-len(self.data[0]) // self.batch)
+        return len(self.data[0]) // self.batch + (self.short is not None)
 
     def run(self, epochs: int) -> Iterator[Steps]:
         """Some epochs, in portions of about `PATIENCE` seconds; between them nothing is copied back."""
@@ -86,7 +87,7 @@ class Epochs:
         while epochs > 0:
             taken = 1 if alone else min(epochs, max(1, self.portion() * self.batch // full))
             orders = [self.generator.permutation(len(self.data[0])) for _ in range(taken)]
-            order = orders[0] if taken == 1 else np.concatenate(orders)
+            order = orders[0] if taken == 1 else np.concatenate([one[:full] for one in orders])
             first, end = 0, full * taken
             while first < end:
                 last = min(end, first + self.portion() * self.batch)
@@ -123,8 +124,7 @@ class Epochs:
     def run_eagerly(self, rows: Array) -> Steps:
         """The same steps in the eager loop, which explains what is not finite."""
         self.store_state()
-        X, y = self.data
-        answers = [self.eager(X[batch], y[batch], self.steps + k) for k, batch in enumerate(rows)]
+        answers = [self.eager([array[batch] for array in self.data], self.steps + k) for k, batch in enumerate(rows)]
         losses, predictions = (np.stack([np.asarray(a[k].data) for a in answers]) for k in (0, 1))
         return Steps(rows, losses.reshape(-1), predictions)
 

@@ -9,6 +9,16 @@ from tinygrad_ce.train.callbacks import Callback
 from tinygrad_ce.train.history import History
 from tinygrad_ce.train.learning_rate import LearningRates, find_learning_rate
 from tinygrad_ce.train.loop import Loop
+from tinygrad_ce.train.tensorboard import TensorBoard
 from tinygrad_ce.train.trainer import Trainer
 
-__all__ = ["Callback", "History", "LearningRates", "Loop", "NotFiniteError", "Trainer", "find_learning_rate"]
+__all__ = [
+    "Callback",
+    "History",
+    "LearningRates",
+    "Loop",
+    "NotFiniteError",
+    "TensorBoard",
+    "Trainer",
+    "find_learning_rate",
+]

@@ -103,11 +103,16 @@ class CheckLoss(BuiltIn):
     def after_loss(self, loop: Loop) -> None:
         """Look at the types and the shapes, which a compiled step has too."""
         for name, shape in self.weights.items():
-            if shape and shape[0] != 1 and len(shape) == loop.predictions.ndim:
+            if shape and shape[0] != 1 and len(shape) == getattr(loop.predictions, "ndim", 0):
+                cure = (
+                    "pass them to fit as sample_weight=, (N,)"
+                    if name == "weight"
+                    else "put them beside the targets, y = np.column_stack([y, w]), and write the loss as a function, "
+                    "lambda z, y: tg.losses.sigmoid_binary_cross_entropy(z, y[:, :-1], pos_weight=y[:, -1:])"
+                )
                 raise ValueError(
-                    f"fit: the loss's {name}= has shape {shape}, numbers for each row, but fit shuffles the rows. Put "
-                    f"the numbers beside the targets, y = np.column_stack([y, w]), and write the loss as a function: "
-                    f"lambda p, y: tg.losses.mse(p, y[:, :-1], weight=y[:, -1:])"
+                    f"fit: the loss's {name}= has shape {shape}, numbers for each row, but fit shuffles the rows: "
+                    f"{cure}"
                 )
         if not isinstance(loop.loss, Tensor):
             raise TypeError(f"fit: the loss answered with {type(loop.loss).__name__}; it must answer with a Tensor")
@@ -125,7 +130,7 @@ class SumMetrics(BuiltIn):
 
     def after_step(self, loop: Loop) -> None:
         """Add the batch."""
-        loop.metrics.add(loop.loss, loop.predictions, loop.targets)
+        loop.metrics.add(loop.loss, loop.predictions, loop.targets, loop.weights)
 
     def after_epoch(self, loop: Loop) -> None:
         """Put the figures together."""
@@ -135,12 +140,12 @@ class SumMetrics(BuiltIn):
 class Validate(BuiltIn):
     """Measures the model on other data after each epoch."""
 
-    def __init__(self, X: Array, y: Array) -> None:
-        self.X, self.y = X, y
+    def __init__(self, X: Any, y: Any, weights: Array | None = None) -> None:
+        self.X, self.y, self.weights = X, y, weights
 
     def after_epoch(self, loop: Loop) -> None:
         """Add val_loss, and val_accuracy where there are classes."""
-        measured = loop.trainer.evaluate(self.X, self.y)
+        measured = loop.trainer.evaluate(self.X, self.y, sample_weight=self.weights)
         loop.figures |= {f"val_{name}": value for name, value in measured.items()}
 
 
@@ -152,31 +157,12 @@ class RecordHistory(BuiltIn):
         loop.history.append(loop.figures)
 
 
-class ShowProgress(BuiltIn):
-    """A progress bar over the epochs, with the latest figures beside it."""
+class RecordBatchLosses(BuiltIn):
+    """Keeps the loss of each batch; compiled epochs, which call no batch events, hand theirs over in portions."""
 
-    def before_fit(self, loop: Loop) -> None:
-        """Show the empty bar."""
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-        columns = (TextColumn("epoch"), MofNCompleteColumn(), BarColumn(bar_width=12), TextColumn("{task.description}"))
-        self.bar = Progress(*columns)
-        self.task = self.bar.add_task("", total=len(loop.epochs))
-        self.bar.start()
-
-    def after_epoch(self, loop: Loop) -> None:
-        """Advance by one epoch."""
-        figures = [
-            f"{name} {loop.figures[name]:.4f}"
-            + (f" (val {loop.figures[f'val_{name}']:.4f})" if f"val_{name}" in loop.figures else "")
-            for name in ("loss", "accuracy")
-            if name in loop.figures
-        ]
-        self.bar.update(self.task, advance=1, description="  ".join(figures))
-
-    def after_fit(self, loop: Loop) -> None:
-        """Leave the terminal as it is."""
-        self.bar.stop()
+    def after_step(self, loop: Loop) -> None:
+        """Add the loss of the batch."""
+        loop.history.batch_losses.append(single_number(loop.loss))
 
 
 class StopEarly(BuiltIn):

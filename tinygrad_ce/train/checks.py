@@ -12,6 +12,7 @@ from tinygrad_ce import nn
 from tinygrad_ce.core import Array, Tensor, array_of
 from tinygrad_ce.data.checks import several
 from tinygrad_ce.data.dataset import Dataset
+from tinygrad_ce.data.several import is_several, map_parts, named_parts, number_of_rows, parts_of, take_rows
 from tinygrad_ce.nn.module import outputs_of
 from tinygrad_ce.optim import Optimizer
 from tinygrad_ce.source_lines import warn
@@ -83,12 +84,15 @@ def _check_optimizer(model: nn.Module, loss: Any, optimizer: Any) -> None:
 # ---- data
 
 
-def rows_for(where: str, X: Any, dtype: np.dtype[Any]) -> Array:
-    """X (of a Dataset, its X) as an array of rows, floating-point numbers in the dtype of the parameters."""
-    array = _numbers(where, "X", X.X if isinstance(X, Dataset) else X)
-    if len(array) == 0:
-        raise ValueError(f"{where}: there are no rows to work on: X has shape {array.shape}")
-    return np.asarray(array, dtype) if array.dtype.kind == "f" else array
+def rows_for(where: str, X: Any, dtype: np.dtype[Any]) -> Any:
+    """X (of a Dataset, its X) as an array of rows, floating-point numbers in the dtype of the parameters.
+
+    A tuple of arrays, or a dict, is several inputs of the model: it stays one, of such arrays.
+    """
+    arrays = _arrays(where, "X", X.X if isinstance(X, Dataset) else X, dtype)
+    if number_of_rows(arrays) == 0:
+        raise ValueError(f"{where}: there are no rows to work on: X has shape {parts_of(arrays)[0].shape}")
+    return arrays
 
 
 def targets_of(where: str, X: Any, y: Any) -> Any:
@@ -100,12 +104,31 @@ def targets_of(where: str, X: Any, y: Any) -> Any:
     return X.y if y is None else y
 
 
-def targets_for(where: str, y: Any, rows: int, dtype: np.dtype[Any]) -> Array:
-    """y as an array with a target for each row."""
-    array = _numbers(where, "y", y)
-    if len(array) != rows:
-        raise ValueError(f"{where}: X has {rows} rows and y has shape {array.shape}: each row needs one target")
-    return np.asarray(array, dtype) if array.dtype.kind == "f" else array
+def targets_for(where: str, y: Any, rows: int, dtype: np.dtype[Any]) -> Any:
+    """y as an array with a target for each row, or as a tuple or dict of such arrays."""
+    arrays = _arrays(where, "y", y, dtype)
+    for name, array in named_parts(arrays, "y"):
+        if len(array) != rows:
+            raise ValueError(
+                f"{where}: X has {rows} rows and {name} has shape {array.shape}: each row needs one target"
+            )
+    return arrays
+
+
+def _arrays(where: str, name: str, value: Any, dtype: np.dtype[Any]) -> Any:
+    """X or y, or each part of it, as an array of numbers, floating-point ones in this dtype; all have as many rows."""
+    parts = {part: array_of_numbers(where, part, array) for part, array in named_parts(value, name)}
+    if not parts or (name == "X" and isinstance(value, dict) and not all(isinstance(key, str) for key in value)):
+        words = "names of the model's inputs" if name == "X" else "names of the targets"
+        raise ValueError(f"{where}: {name} is a dict with the keys {list(value)}; they must be the {words}")
+    first, rows = next(iter(parts)), len(next(iter(parts.values())))
+    for part, array in parts.items():
+        if len(array) != rows:
+            raise ValueError(
+                f"{where}: {first} has {several(rows, 'row')} and {part} has {len(array)}: all need as many"
+            )
+    arrays = iter([np.asarray(array, dtype) if array.dtype.kind == "f" else array for array in parts.values()])
+    return map_parts(lambda _: next(arrays), value)
 
 
 def labels_for(where: str, y: Any, rows: int, one_hot: tuple[int, ...] | None, axis: int = -1) -> Array:
@@ -114,21 +137,37 @@ def labels_for(where: str, y: Any, rows: int, one_hot: tuple[int, ...] | None, a
     one_hot: the shape that targets with a number for each class have, if they may. Raises ValueError for numbers that
     are no indices.
     """
-    array = targets_for(where, y, rows, np.dtype(float))
+    array: Any = targets_for(where, y, rows, np.dtype(float))
+    if is_several(array):
+        raise TypeError(f"{where}: y is a {type(array).__name__} of arrays; pass the one with the class indices")
     if array.shape == one_hot and array.shape[axis] > 1:
         array = array.argmax(axis=axis)
     if array.dtype.kind == "f" and not (array == np.round(array)).all():
         raise ValueError(f"{where}: y must be class indices, whole numbers, and holds {array[array % 1 != 0][0]}")
-    return array.reshape(-1).astype(np.int64)
+    labels: Array = array.reshape(-1).astype(np.int64)
+    return labels
 
 
-def scores_of(answer: Any, rows: int) -> Array:
-    """The array that a model has answered with. TypeError or ValueError if it is none with a row for each row of X."""
-    if isinstance(answer, (tuple, list, dict)):
+def one_array(scores: Any) -> Array:
+    """The model's answer, if it is one array. TypeError for a tuple, list or dict."""
+    if isinstance(scores, (tuple, list, dict)):
         raise TypeError(
-            f"predict: the model answers with a {type(answer).__name__}, and predict, probabilities and the pictures "
-            "need one array: call the model itself, `with tg.no_grad(): model.eval()(X)`"
+            f"predict: the model answers with a {type(scores).__name__}, and probabilities, reports, the confusion "
+            "matrix and the pictures need one array: take the one that you mean out of predict(X)"
         )
+    array: Array = scores
+    return array
+
+
+def arrays_of_answer(answer: Any, rows: int) -> Any:
+    """The array that a model has answered with, or the tuple, list or dict of arrays.
+
+    TypeError or ValueError if one is none with a row for each row of X.
+    """
+    if isinstance(answer, (tuple, list)):
+        return type(answer)([arrays_of_answer(part, rows) for part in answer])
+    if isinstance(answer, dict):
+        return {name: arrays_of_answer(part, rows) for name, part in answer.items()}
     scores = array_of(answer)
     if scores.ndim == 0 or len(scores) != rows:
         raise ValueError(
@@ -138,8 +177,8 @@ def scores_of(answer: Any, rows: int) -> Array:
     return scores
 
 
-def _numbers(where: str, name: str, value: Any) -> Array:
-    """X or y as an array with rows of real numbers."""
+def array_of_numbers(where: str, name: str, value: Any) -> Array:
+    """X, y or the weights as an array with rows of real numbers."""
     kind = type(value).__name__
     if hasattr(value, "toarray") and not isinstance(value, (np.ndarray, Tensor)):
         raise TypeError(f"{where}: {name} is a sparse {kind}; pass {name}.toarray()")
@@ -151,7 +190,10 @@ def _numbers(where: str, name: str, value: Any) -> Array:
     try:
         array = plain_array(value)
     except ValueError as error:  # rows of different lengths
-        raise ValueError(f"{where}: {name} cannot become an array: {error}") from None
+        hint = ""
+        if isinstance(value, list) and all(len(getattr(part, "shape", ())) > 0 for part in value):
+            hint = "; several arrays, for several inputs or outputs of the model, go into a tuple, or a dict"
+        raise ValueError(f"{where}: {name} cannot become an array: {error}{hint}") from None
     if array.ndim == 0:
         raise TypeError(f"{where}: {name} is {_an(kind)}; it must be an array of rows, one for each example")
     if array.dtype.kind not in "fiub":
@@ -165,42 +207,55 @@ def _an(kind: str) -> str:
 
 def _words_for(where: str, name: str, array: Array) -> str:
     """What to write in place of an array that holds no real numbers."""
-    real = "numbers" if name == "y" else "real numbers"
+    real = "numbers" if name.startswith("y") else "real numbers"
     words = f"{where}: {name} must hold {real}, and has dtype {array.dtype}"
     others = [] if array.dtype.kind == "O" else [*array.flat[:1]]
     if array.dtype.kind == "O":
         others = [x for x in array.flat if isinstance(x, bool) or not isinstance(x, numbers.Real)][:1]
         if not others and array.size:
-            return f"{words}, numbers that are Python objects: write {name}.astype({'int' if name == 'y' else 'float'})"
+            number = "int" if name.startswith("y") else "float"
+            return f"{words}, numbers that are Python objects: write {name}.astype({number})"
     words += "".join(f" ({other!r:.30}...)" for other in others)
-    if name == "X":
+    if not name.startswith("y"):
         return words
     return f"{words}: names of classes become class indices by names, y = np.unique(y, return_inverse=True)"
 
 
-def check_validation(model: nn.Module, X: Array, validation: Array) -> None:
+def check_validation(model: nn.Module, X: Any, validation: Any) -> None:
     """Raise ValueError before the first epoch if the model takes rows like X, and not those of the validation."""
-    if X.shape[1:] == validation.shape[1:]:
+    ours, theirs = ({name: x.shape[1:] for name, x in named_parts(value, "X")} for value in (X, validation))
+    if ours == theirs:
         return
     try:
-        outputs_of(model, validation[:1], type)
+        outputs_of(model, take_rows(validation, slice(1)), type)
     except (ValueError, TypeError, IndexError) as error:
+        shape, expected = (shapes["X"] if [*shapes] == ["X"] else shapes for shapes in (theirs, ours))
         raise ValueError(
-            f"fit: the rows of validation have shape {validation.shape[1:]}, those of X have shape {X.shape[1:]}, and "
+            f"fit: the rows of validation have shape {shape}, those of X have shape {expected}, and "
             "the model does not take both: the columns must be the same"
         ) from error
 
 
-def check_last_batch(model: nn.Module, X: Array, batch_size: int) -> None:
-    """Raise ValueError before the first step if BatchNorm would meet a batch of one row, which has no variance."""
-    rows = len(X)
-    if 1 not in (rows, batch_size, rows % batch_size):
+def check_last_batch(model: nn.Module, X: Any, batch_size: int, drop_last: bool = False) -> None:
+    """Raise ValueError before the first step if BatchNorm would meet a batch of one row, which has no variance.
+
+    Also if nothing would be left of the rows without the last, short batch.
+    """
+    rows = number_of_rows(X)
+    if drop_last and rows < batch_size:
+        raise ValueError(
+            f"fit: drop_last=True leaves the last, short batch out, and {several(rows, 'row')} in batches of "
+            f"{batch_size} are nothing but that: pass batch_size={rows}, or leave drop_last out"
+        )
+    if 1 not in (rows, batch_size, 0 if drop_last else rows % batch_size):
         return
     norms = {id(module): module for module in model.modules() if isinstance(module, nn.BatchNorm)}
     if not norms:
         return
     try:
-        sizes = outputs_of(model, X[:1], lambda out: np.size(array_of(out)) if hasattr(out, "shape") else 0)
+        sizes = outputs_of(
+            model, take_rows(X, slice(1)), lambda out: np.size(array_of(out)) if hasattr(out, "shape") else 0
+        )
     except (ValueError, TypeError, IndexError):
         return  # the loop will say what is wrong
     if not any(sizes.get(key) == norm.n_features for key, norm in norms.items()):
@@ -211,14 +266,24 @@ def check_last_batch(model: nn.Module, X: Array, batch_size: int) -> None:
         size = next(size for size in (*range(batch_size + 1, rows), rows) if rows % size != 1)
         last = "a last batch of one row" if batch_size > 1 else "one row in each"
         what = f"{rows} rows in batches of {batch_size} leave {last}"
-        cure = f"pass batch_size={size}" + (", or leave a row out: X[:-1], y[:-1]" if batch_size > 1 else "")
+        cure = f"pass batch_size={size}" + (
+            ", or drop_last=True, or leave a row out: X[:-1], y[:-1]" if batch_size > 1 else ""
+        )
     raise ValueError(f"fit: {what}, and in training BatchNorm needs at least two to have a variance: {cure}")
 
 
 # ---- options
 
 
-def check_options(loss: Callable[..., Any], epochs: Any, patience: Any, clip_norm: Any, compile: Any) -> None:
+def check_options(
+    loss: Callable[..., Any],
+    epochs: Any,
+    patience: Any,
+    clip_norm: Any,
+    compile: Any,
+    drop_last: Any,
+    batch_losses: Any,
+) -> None:
     """Raise ValueError for the options of fit that are none."""
     if options_of(loss).get("reduction") == "none":
         raise ValueError('fit: a loss with reduction="none" has no single number to train with: use reduction="mean"')
@@ -234,6 +299,9 @@ def check_options(loss: Callable[..., Any], epochs: Any, patience: Any, clip_nor
         raise ValueError(f"fit: clip_norm={clip_norm!r} must be a positive number")
     if compile is not True and compile is not False and compile != "auto":
         raise ValueError(f'fit: compile={compile!r} must be True, False or "auto"')
+    for name, value in (("drop_last", drop_last), ("batch_losses", batch_losses)):
+        if not isinstance(value, (bool, np.bool_)):
+            raise ValueError(f"fit: {name}={value!r} must be True or False")
 
 
 def generator_for(seed: Any) -> np.random.Generator:

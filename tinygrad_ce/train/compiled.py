@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinygrad_ce.core import Array, Tensor
+from tinygrad_ce.data.several import take_rows
 from tinygrad_ce.nn import Module
 from tinygrad_ce.source_lines import warn
-from tinygrad_ce.train.built_in import CheckParameters, CheckStep, UndoBatch
+from tinygrad_ce.train.built_in import CheckParameters, CheckStep, RecordBatchLosses, UndoBatch
 from tinygrad_ce.train.callbacks import BATCH_EVENTS, BuiltIn, Callback, overrides
+from tinygrad_ce.train.inputs import TrainingRows
 from tinygrad_ce.train.loop import Loop, one_step, run
+from tinygrad_ce.train.metrics import single_number
+from tinygrad_ce.train.progress import announce
 
 if TYPE_CHECKING:
     from tinygrad_ce.program.epochs import BatchProgram, Epochs, Steps
@@ -50,26 +53,25 @@ def seconds_saved(model: Module, epochs: int, steps: int, has_callbacks: bool) -
 
 
 def compiled_epochs(
-    loop: Loop, compile: bool | str, X: Array, y: Array, batch_size: int, generator: np.random.Generator
+    loop: Loop, compile: bool | str, rows: TrainingRows, generator: np.random.Generator
 ) -> Epochs | None:
     """Trace and compile the loop's step; None if the epochs are to run step by step.
 
     Warns if compile=True asks for what cannot be compiled.
     """
-    per_epoch = -(-len(X) // batch_size)
-    if not _is_worth_it(loop, compile, per_epoch):
+    if not _is_worth_it(loop, compile, rows.steps):
         return None
     loop.model.train()
     try:
-        epochs = _epochs(loop, X, y, batch_size, generator, per_epoch)
+        epochs = _epochs(loop, rows, generator)
     except (RuntimeError, TypeError, ValueError, IndexError) as error:
         warn(f"this training runs step by step, because the step cannot be compiled: {_first_line(error)}")
         return None
     if not _accepts_all_rows(epochs):
         return None
     if compile == "auto":
-        steps = per_epoch * len(loop.epochs)
-        print(f"compiled: {steps:,} steps repay it (compile=False for step by step)", file=sys.stderr)
+        steps = rows.steps * len(loop.epochs)
+        announce(f"compiled: {steps:,} steps repay it (compile=False for step by step)")
     return epochs
 
 
@@ -102,7 +104,7 @@ def batch_event_of_user(callbacks: Sequence[Callback]) -> str | None:
     )
 
 
-def _epochs(loop: Loop, X: Array, y: Array, batch_size: int, generator: np.random.Generator, per_epoch: int) -> Epochs:
+def _epochs(loop: Loop, rows: TrainingRows, generator: np.random.Generator) -> Epochs:
     from tinygrad_ce.program import CannotLower
     from tinygrad_ce.program.epochs import Epochs, TrainingPrograms, can_compile
 
@@ -114,20 +116,34 @@ def _epochs(loop: Loop, X: Array, y: Array, batch_size: int, generator: np.rando
 
     programs = loop.trainer.programs = loop.trainer.programs or TrainingPrograms()
 
-    def traced_step(X: Any, y: Any) -> tuple[Tensor, Any]:
-        return one_step(loop.trainer, X, y, traced)
+    arrays, keeps_losses = rows.arrays, _keeps_losses(loop)
 
-    def eager_step(X: Array, y: Array, done: int) -> tuple[Tensor, Any]:
-        epoch, batch = done // per_epoch + 1, done % per_epoch + 1
-        callbacks = [*checks, *traced, *(at_end if batch == per_epoch else [])]
-        return one_step(loop.trainer, X, y, callbacks, epoch, batch)
+    def traced_step(*batch: Any) -> tuple[Tensor, Any]:
+        return _loss_and_array(*one_step(loop.trainer, rows.batch_of(batch), traced))
 
-    def program_for(rows: int) -> BatchProgram:
+    def eager_step(batch: Sequence[Array], done: int) -> tuple[Tensor, Any]:
+        epoch, number = done // rows.steps + 1, done % rows.steps + 1
+        callbacks = [*checks, *traced, *(at_end if number == rows.steps else [])]
+        loss, predictions = one_step(loop.trainer, rows.batch_of(batch), callbacks, epoch, number)
+        if keeps_losses:  # at once, as the next step may fail
+            loop.history.batch_losses.append(single_number(loss))
+        return _loss_and_array(loss, predictions)
+
+    def program_for(size: int) -> BatchProgram:
         trainer, options = loop.trainer, [(type(callback), repr(vars(callback))) for callback in traced]
         parts = trainer.model, trainer.loss, trainer.optimizer
-        return programs.program(traced_step, *parts, (X[:rows], y[:rows]), *options)
+        return programs.program(traced_step, *parts, [array[:size] for array in arrays], rows.names, *options)
 
-    return Epochs(program_for, X, y, batch_size, generator, eager_step)
+    return Epochs(program_for, arrays, rows.batch_size, generator, eager_step, rows.drop_last)
+
+
+def _keeps_losses(loop: Loop) -> bool:
+    return any(isinstance(callback, RecordBatchLosses) for callback in loop.callbacks)
+
+
+def _loss_and_array(loss: Tensor, predictions: Any) -> tuple[Tensor, Any]:
+    """What a compiled step gives. Of several predictions no metric is measured, so the loss stands for them."""
+    return loss, predictions if isinstance(predictions, Tensor) else loss
 
 
 def _accepts_all_rows(epochs: Epochs) -> bool:
@@ -142,7 +158,7 @@ def _accepts_all_rows(epochs: Epochs) -> bool:
     return True
 
 
-def run_compiled(loop: Loop, epochs: Epochs, watched: bool) -> None:
+def run_compiled(loop: Loop, epochs: Epochs, rows: TrainingRows, watched: bool) -> None:
     """As `run`, with all steps of an epoch (or of all epochs, if nobody watches the parameters) in compiled code.
 
     watched: whether something reads the parameters after each epoch: they are put back for it then.
@@ -158,7 +174,7 @@ def run_compiled(loop: Loop, epochs: Epochs, watched: bool) -> None:
                 loop.epochs = range(loop.epoch + 1, loop.epochs.stop)
                 run(loop)
                 return
-            _run_epochs(loop, epochs, together, watched)
+            _run_epochs(loop, epochs, rows, together, watched)
     finally:
         epochs.store_state()
 
@@ -173,9 +189,9 @@ def _found_programs(loop: Loop, epochs: Epochs) -> bool:
     return True
 
 
-def _run_epochs(loop: Loop, epochs: Epochs, count: int, watched: bool) -> None:
+def _run_epochs(loop: Loop, epochs: Epochs, rows: TrainingRows, count: int, watched: bool) -> None:
     """Run some compiled epochs, in portions between which Ctrl-C gets its turn."""
-    per_epoch, targets = epochs.steps_of_epoch(), epochs.data[1]
+    per_epoch, keeps_losses = epochs.steps_of_epoch(), _keeps_losses(loop)
     before, first = loop.epoch, loop.optimizer.steps
     loop.batch = 0
     for portion in epochs.run(count):
@@ -183,7 +199,11 @@ def _run_epochs(loop: Loop, epochs: Epochs, count: int, watched: bool) -> None:
             if loop.batch == 0:
                 loop.start_metrics(loop.optimizer.rate(first + (loop.epoch - before) * per_epoch))
                 loop.epoch += 1
-            loop.metrics.add_many(steps.losses, steps.predictions, targets[steps.rows])
+            targets = take_rows(rows.y, steps.rows)
+            weights = None if rows.weights is None else rows.weights[steps.rows]
+            loop.metrics.add_many(steps.losses, steps.predictions, targets, weights)
+            if keeps_losses:
+                loop.history.batch_losses[(loop.epoch - 1) * per_epoch + loop.batch :] = steps.losses.tolist()
             loop.batch += len(steps.losses)
             if loop.batch == per_epoch:
                 if watched:

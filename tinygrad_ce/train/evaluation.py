@@ -7,24 +7,46 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygrad_ce import ops
+from tinygrad_ce import data, ops
 from tinygrad_ce.core import Array, Primitive, Tensor, array_of
+from tinygrad_ce.data.several import number_of_rows, take_rows
+from tinygrad_ce.nn.module import call_model
+from tinygrad_ce.train.checks import arrays_of_answer
 
 
-def all_predictions(model: Callable[[Any], Any], X: Array, batch_size: int) -> Any:
+def all_answers(model: Callable[..., Any], X: Any, batch_size: int) -> Any:
+    """The arrays that the model answers with, in the tuples, lists and dicts that it answers with, batch by batch.
+
+    Raises TypeError or ValueError for an answer that has not a row for each row of X.
+    """
+    rows = data.batches(X, np.arange(number_of_rows(X)), batch_size, shuffle=False)
+    return _concatenated([arrays_of_answer(call_model(model, batch), len(numbers)) for batch, numbers in rows])
+
+
+def _concatenated(parts: list[Any]) -> Any:
+    first = parts[0]
+    if isinstance(first, (tuple, list)):
+        return type(first)([_concatenated([part[i] for part in parts]) for i in range(len(first))])
+    if isinstance(first, dict):
+        return {name: _concatenated([part[name] for part in parts]) for name in first}
+    return np.concatenate(parts)
+
+
+def all_predictions(model: Callable[..., Any], X: Any, batch_size: int) -> Any:
     """`model(X)`, but that only `batch_size` rows are in the model at a time, and of the graph only its end is kept.
 
     The end is what a loss looks at: the softmax or sigmoid that probabilities come from, so that the loss is computed
     from the logits, as in training. A model whose answer has not a row for each row of X gets all rows in one call.
     """
-    if len(X) <= batch_size:
-        return model(X)
+    rows = number_of_rows(X)
+    if rows <= batch_size:
+        return call_model(model, X)
     parts = []
-    for start in range(0, len(X), batch_size):
-        batch = X[start : start + batch_size]
-        predictions = model(batch)
-        if not _has_rows(predictions, len(batch)):
-            return model(X)
+    for start in range(0, rows, batch_size):
+        batch = take_rows(X, slice(start, start + batch_size))
+        predictions = call_model(model, batch)
+        if not _has_rows(predictions, number_of_rows(batch)):
+            return call_model(model, X)
         parts.append(_shortened(predictions))
     return _joined(parts)
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import math
 from pathlib import Path
 from typing import Any
 
+from tinygrad_ce.data.checks import extra
+from tinygrad_ce.disk import whole_file
 from tinygrad_ce.views import plots
 
 
@@ -15,12 +18,14 @@ class History:
     columns: epoch, loss, lr, and where they apply accuracy, val_loss, val_accuracy.
     stopped: why training ended: "finished", "early" (no improvement), "interrupted" (Ctrl-C) or "callback".
     compiled: whether whole epochs ran as one compiled function.
+    batch_losses: of `fit(batch_losses=True)`, the loss of each batch in order, also of an epoch that was not completed.
     """
 
     def __init__(self) -> None:
         self.columns: dict[str, list[float]] = {}
         self.stopped = "finished"
         self.compiled = False
+        self.batch_losses: list[float] = []
 
     def append(self, row: dict[str, float]) -> None:
         """Add the figures of one epoch."""
@@ -29,6 +34,7 @@ class History:
 
     def extend(self, later: History) -> None:
         """Add the epochs of a later fit, numbered on from the last one here; a column that is not in both has NaN."""
+        self.batch_losses += later.batch_losses
         epochs, new = len(self), len(later)
         if not new:
             return
@@ -50,6 +56,34 @@ class History:
     def last(self) -> dict[str, float]:
         """The figures of the last epoch."""
         return {name: values[-1] for name, values in self.columns.items() if values}
+
+    def to_frame(self) -> Any:
+        """The columns as a pandas DataFrame, with the epoch as index. ImportError if pandas is not there.
+
+        >>> history = History(); history.append({"epoch": 1, "loss": 0.5, "lr": 0.1})
+        >>> history.to_frame().loc[1, "loss"]
+        np.float64(0.5)
+        """
+        pandas = extra("pandas")
+        columns = {"epoch": [], **self.columns}
+        return pandas.DataFrame({**columns, "epoch": [int(epoch) for epoch in columns["epoch"]]}).set_index("epoch")
+
+    def to_csv(self, path: str | Path) -> None:
+        """Write the columns as a CSV file with a row for each epoch; whole, or not at all.
+
+        Each number has all its digits: read again, it is the same to the bit.
+        Raises OSError that names the file.
+
+        >>> history = History(); history.append({"epoch": 1, "loss": 0.5, "lr": 0.1})
+        >>> from pathlib import Path; from tempfile import mkdtemp; path = Path(mkdtemp(), "history.csv")
+        >>> history.to_csv(path); path.read_text()
+        'epoch,loss,lr\\n1,0.5,0.1\\n'
+        """
+        with whole_file(path) as draft, open(draft, "w", newline="", encoding="utf-8") as file:
+            table = csv.writer(file, lineterminator="\n")
+            table.writerow(self.columns)
+            for epoch, *figures in zip(*self.columns.values(), strict=True):
+                table.writerow([int(epoch), *map(float, figures)])
 
     def plot(self, path: str | Path | None = None) -> Any:
         """The curves as a matplotlib Figure (a notebook shows it); with a path, also saved there."""

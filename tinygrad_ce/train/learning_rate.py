@@ -16,6 +16,7 @@ from tinygrad_ce.nn import Module
 from tinygrad_ce.source_lines import warn
 from tinygrad_ce.train.built_in import NotFiniteError
 from tinygrad_ce.train.callbacks import BuiltIn, Callback
+from tinygrad_ce.train.history import History
 
 if TYPE_CHECKING:
     from tinygrad_ce.train.loop import Loop
@@ -134,12 +135,14 @@ def _found(sweep: _Sweep) -> LearningRates:
 @contextmanager
 def _left_untouched(trainer: Trainer) -> Iterator[None]:
     """Inside, the trainer may train; after, it and all that it trains are as they were, to the last bit."""
-    model, optimizer, task = trainer.model, trainer.optimizer, trainer.task
+    model, optimizer = trainer.model, trainer.optimizer
+    remembered = {name: vars(trainer)[name] for name in ("optimizer", "task", "history", "generator", "preparation")}
     parameters = {id(p): p for p in (*model.parameters(), *optimizer.parameters)}.values()
     before = [(p, p.data.copy(), p.grad, p.version, p.note) for p in parameters]
     from tinygrad_ce.views.audit import left_as_they_are  # a view, loaded when it is needed
 
     state, schedule = optimizer.state(), optimizer.schedule
+    trainer.history = History()
     losses = trainer.loss.modules() if isinstance(trainer.loss, Module) else ()
     try:
         with left_as_they_are([*model.modules(), *losses]):
@@ -150,4 +153,5 @@ def _left_untouched(trainer: Trainer) -> Iterator[None]:
             if parameter.writes:  # with the numbers, the graphs that were computed from them are right again
                 parameter.writes[0] = version
         optimizer.restore(state)
-        trainer.optimizer, optimizer.schedule, trainer.task = optimizer, schedule, task
+        optimizer.schedule = schedule
+        vars(trainer).update(remembered)

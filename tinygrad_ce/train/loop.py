@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 from tinygrad_ce.core import Array, Tensor
 from tinygrad_ce.nn import Module
+from tinygrad_ce.nn.module import call_model
 from tinygrad_ce.optim import Optimizer
 from tinygrad_ce.source_lines import tracking
 from tinygrad_ce.train.callbacks import EVENTS, BuiltIn, Callback, overrides
 from tinygrad_ce.train.history import History
+from tinygrad_ce.train.inputs import Batch, loss_of
 from tinygrad_ce.train.metrics import RunningMetrics
 
 if TYPE_CHECKING:
     from tinygrad_ce.train.trainer import Trainer
 
-Batches = Callable[[], Iterable[tuple[int, tuple[Array, Array]]]]  # for each epoch anew: number, rows and targets
+Batches = Callable[[], Iterable[tuple[int, Batch]]]  # for each epoch anew: number; rows, targets and weights
 
 
 def run(loop: Loop) -> None:
@@ -27,12 +29,12 @@ def run(loop: Loop) -> None:
             return
         loop.epoch = epoch
         loop.model.train()
-        for number, (rows, targets) in loop.batches():
-            loop.batch, loop.rows, loop.targets = number, rows, targets
+        for number, (rows, targets, weights) in loop.batches():
+            loop.batch, loop.rows, loop.targets, loop.weights = number, rows, targets, weights
             loop.call("before_batch")
             loop.optimizer.zero_grad()
-            loop.predictions = loop.model(loop.rows)
-            loop.loss = loop.trainer.loss(loop.predictions, loop.targets)
+            loop.predictions = call_model(loop.model, loop.rows)
+            loop.loss = loss_of(loop.trainer.loss, loop.predictions, loop.targets, loop.weights)
             loop.call("after_loss")
             loop.loss.backward()
             loop.call("after_backward")
@@ -48,24 +50,35 @@ class Loop:
 
     trainer, model, optimizer: what is trained, and by what; `loop.trainer.loss` is the loss function.
     epoch, batch: their numbers, counted from 1. epochs: the range of epochs that are to come in all.
-    rows, targets: the batch, arrays. predictions, loss: what the model and the loss function returned, Tensors with
+    rows, targets: the batch, arrays (tuples or dicts of arrays where `fit` was called with such). weights: (batch,) of
+    its rows, or None. predictions, loss: what the model and the loss function returned, Tensors with
     their graph. Until their line of the loop they are those of the batch before; in compiled epochs they stay None.
     metrics: sums of this epoch: `loop.metrics.figures()` has the mean loss and accuracy of the batches so far.
     figures: of the last complete epoch: epoch, loss, lr, and where they apply accuracy, val_loss, val_accuracy.
     lr: the learning rate with which the epoch began. history: one row for each complete epoch.
     stopped: None while the training goes on, then what `History.stopped` will say.
     Reading is always right. Events say what else may be replaced (rows, targets, loss, gradients).
+    task: what the metrics measure, as in `measured_task`; else the trainer's.
     """
 
-    def __init__(self, trainer: Trainer, batches: Batches, epochs: range, callbacks: Sequence[Callback]) -> None:
+    def __init__(
+        self,
+        trainer: Trainer,
+        batches: Batches,
+        epochs: range,
+        callbacks: Sequence[Callback],
+        task: str | None = None,
+    ) -> None:
         self.trainer, self.batches, self.epochs, self.callbacks = trainer, batches, epochs, callbacks
+        self.task = task or trainer.task
         self.epoch, self.batch = 0, 0
         self.rows: Any = None
         self.targets: Any = None
+        self.weights: Array | None = None
         self.predictions: Any = None
         self.loss: Any = None  # a Tensor, if the user's function returned one
         self.lr = trainer.optimizer.lr
-        self.metrics = RunningMetrics(trainer.task, trainer.loss)
+        self.metrics = RunningMetrics(self.task, trainer.loss)
         self.figures: dict[str, float] = {}
         self.history = History()
         self.stopped: str | None = None
@@ -97,7 +110,7 @@ class Loop:
 
     def start_metrics(self, lr: float) -> None:
         """Begin the sums of a new epoch."""
-        self.lr, self.metrics = lr, RunningMetrics(self.trainer.task, self.trainer.loss)
+        self.lr, self.metrics = lr, RunningMetrics(self.task, self.trainer.loss)
 
     @contextmanager
     def fitting(self) -> Iterator[None]:
@@ -126,9 +139,9 @@ def _in_user_code(method: Callable[[Loop], Any]) -> Callable[[Loop], Any]:
 
 
 def one_step(
-    trainer: Trainer, rows: Any, targets: Any, callbacks: Sequence[Callback], epoch: int = 1, batch: int = 1
+    trainer: Trainer, batch: Batch, callbacks: Sequence[Callback], epoch: int = 1, number: int = 1
 ) -> tuple[Tensor, Any]:
-    """Run the loop over a single batch, as the given batch of the given epoch: the loss and the predictions."""
-    loop = Loop(trainer, lambda: [(batch, (rows, targets))], range(epoch, epoch + 1), callbacks)
+    """Run the loop over a single batch, as the batch of this number of this epoch: the loss and the predictions."""
+    loop = Loop(trainer, lambda: [(number, batch)], range(epoch, epoch + 1), callbacks)
     run(loop)
     return loop.loss, loop.predictions

@@ -8,13 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce import losses, nn
-from tinygrad_ce.core import Array, array_of
+from tinygrad_ce import losses, nn, ops
+from tinygrad_ce.core import Array, Tensor, array_of, interpreter
+from tinygrad_ce.data.several import is_several, number_of_rows, take_rows
 
 BINARY = (nn.BCE, nn.SigmoidBCE, losses.binary_cross_entropy, losses.sigmoid_binary_cross_entropy)
 SIGMOID = (nn.SigmoidBCE, losses.sigmoid_binary_cross_entropy)
 SOFTMAX = (nn.SoftmaxCrossEntropy, losses.softmax_cross_entropy)
 CLASSES = (*SOFTMAX, nn.CrossEntropy, losses.cross_entropy, nn.NLL, losses.nll)
+DIVERGENCE = (nn.KLDivergence, losses.kl_divergence)
+ELEMENTS = (*BINARY, nn.MSE, losses.mse, nn.Huber, losses.huber)  # one target for each number of the predictions
 
 
 def is_one_of(loss: Any, *kinds: Any) -> bool:
@@ -23,14 +26,34 @@ def is_one_of(loss: Any, *kinds: Any) -> bool:
     return any(loss is kind or (isinstance(kind, type) and isinstance(loss, kind)) for kind in kinds)
 
 
-def infer_task(loss: Any, y: Array | None = None) -> str:
+def infer_task(loss: Any, y: Any = None) -> str:
     """Infer from the loss, or from one-hot targets, what is learnt: "classes", "binary" (0 or 1 each) or "numbers"."""
+    if is_several(y):  # the loss, and what it makes of them, is the user's own
+        return "numbers"
     if is_one_of(loss, *BINARY):
         return "binary"
     if is_one_of(loss, *CLASSES):
         return "classes"
-    one_hot = y is not None and y.ndim == 2 and y.shape[1] > 1 and bool(((y == 0) | (y == 1)).all())
-    return "classes" if one_hot and bool((y.sum(axis=1) == 1).all()) else "numbers"  # type: ignore[union-attr]
+    return "classes" if y is not None and y.ndim == 2 and _is_one_hot(y) else "numbers"
+
+
+def measured_task(task: str, loss: Any, y: Any) -> str:
+    """The task, but "numbers" where its targets are soft: then no answer is right or wrong, and accuracy is nothing.
+
+    y: all targets, an array; of several outputs the task is "numbers" already.
+    """
+    if task == "binary":
+        return task if bool(((y == 0) | (y == 1)).all()) else "numbers"
+    axis = class_axis(loss)
+    if task == "classes" and y.dtype.kind == "f" and -y.ndim <= axis < y.ndim:
+        return task if _is_one_hot(np.moveaxis(y, axis, -1)) else "numbers"
+    return task
+
+
+def _is_one_hot(y: Array) -> bool:
+    """Whether y holds rows of zeros, each with a single 1."""
+    several = y.ndim >= 2 and y.shape[-1] > 1 and bool(((y == 0) | (y == 1)).all())
+    return several and bool((y.sum(axis=-1) == 1).all())
 
 
 def predicted_classes(scores: Array, task: str, loss: Any) -> Array:
@@ -38,16 +61,21 @@ def predicted_classes(scores: Array, task: str, loss: Any) -> Array:
 
     Raises ValueError for a score that is NaN, which is neither larger nor smaller than another.
     """
-    if np.isnan(scores).any():
-        raise ValueError(
-            f"predict: the model's scores of row {np.argwhere(np.isnan(scores))[0][0]} are nan, so they are of no "
-            "class: look for NaN in X (np.isnan(X).any()) and in the parameters"
-        )
+    check_scores(scores)
     if task == "classes":
         classes: Array = np.argmax(scores, axis=class_axis(loss))
         return classes
     positive: Array = (scores > threshold_of(loss)).astype(np.int64)
     return positive.reshape(-1) if positive.ndim == 2 and positive.shape[1] == 1 else positive
+
+
+def check_scores(scores: Array) -> None:
+    """Raise ValueError for a score that is NaN: its row is of no class."""
+    if np.isnan(scores).any():
+        raise ValueError(
+            f"predict: the model's scores of row {np.argwhere(np.isnan(scores))[0][0]} are nan, so they are of no "
+            "class: look for NaN in X (np.isnan(X).any()) and in the parameters"
+        )
 
 
 def options_of(loss: Any) -> Mapping[str, Any]:
@@ -68,6 +96,33 @@ def class_axis(loss: Any) -> int:
     return axis
 
 
+def label_counts(loss: Any, labels: Any) -> Any:
+    """How much each label counts in a mean: the weight that its class has in the loss, and 0 for the ignored index.
+
+    labels: class indices of any shape, an array or (in a traced step) a Tensor. None if all count alike.
+    """
+    weight = options_of(loss).get("weight") if is_one_of(loss, *CLASSES, *DIVERGENCE) else None
+    index = ignored_index(loss)
+    if weight is None and index is None:
+        return None
+    counts: Any = 1.0
+    ignored = None if index is None else ops.equal(labels, index)
+    if weight is not None:
+        weights = interpreter.get().read(Tensor(np.asarray(array_of(weight), float), name="weight"))
+        counts = ops.index(weights, labels if ignored is None else ops.where(ignored, 0, labels))
+    return counts if ignored is None else ops.where(ignored, 0.0, counts)
+
+
+def align_targets(loss: Any, predictions: Any, targets: Any) -> Any:
+    """The targets in the shape of the predictions, where both are one number a row: (N,) and (N, 1), either way round.
+
+    Only for losses that compare number by number and would refuse the two shapes; nothing is ever broadcast.
+    """
+    ours, theirs = getattr(predictions, "shape", ()), getattr(targets, "shape", ())
+    alike = ours != theirs and {(*ours[:1], 1), ours[:1]} == {ours, theirs}
+    return targets.reshape(ours) if alike and is_one_of(loss, *ELEMENTS) else targets
+
+
 def threshold_of(loss: Any) -> float:
     """The score above which a binary prediction is 1: the logit 0 is the probability 0.5."""
     return 0.0 if is_one_of(loss, *SIGMOID) else 0.5
@@ -76,9 +131,10 @@ def threshold_of(loss: Any) -> float:
 class RunningMetrics:
     """The loss and the accuracy of many batches, whatever their sizes: what all their rows at once would have given.
 
-    A batch's loss counts as much as what its mean was divided by: its rows, or where the loss has class weights or an
-    ignored index, the weights of the labels that count. Losses with reduction="sum" are added. A loss function of your
-    own is taken for a mean over the rows.
+    A batch's loss counts as much as what its mean was divided by: its rows, or their weights, and where the loss has
+    class weights or an ignored index, the weights of the labels that count. Losses with reduction="sum" are added. A
+    loss function of your own is taken for a mean over the rows. With weights of the rows, the accuracy is the share of
+    the weights whose rows are right. It is of one answer, where there is one: of several, only the loss is measured.
 
     >>> metrics = RunningMetrics("classes", SoftmaxCrossEntropy(weight=[1.0, 3.0]))
     >>> metrics.add(0.5, np.array([[2.0, 1.0], [3.0, 0.0]]), np.array([0, 0]))  # divided by 1 + 1
@@ -87,54 +143,63 @@ class RunningMetrics:
     """
 
     def __init__(self, task: str, loss: Any) -> None:
-        self.task, self.threshold = task, threshold_of(loss)
+        self.task, self.function, self.threshold = task, loss, threshold_of(loss)
         self.ignored, self.axis = ignored_index(loss), class_axis(loss)
-        weight = options_of(loss).get("weight") if is_one_of(loss, *CLASSES) else None
-        self.class_weights = None if weight is None else np.asarray(weight, float)
-        self.by_rows = self.ignored is None and self.class_weights is None  # as most losses
+        self.by_rows = self.ignored is None and options_of(loss).get("weight") is None  # as most losses
         self.adds = options_of(loss).get("reduction") == "sum"
         self.loss, self.divisor = 0.0, 0.0
-        self.correct, self.predicted = 0, 0
+        self.correct, self.predicted = 0.0, 0.0
 
-    def add(self, loss: Any, predictions: Any, y: Array) -> None:
-        """Add a batch: its loss, its predictions and its targets."""
-        divisor = len(y) if self.by_rows else self._divisors(y[None], predictions)[0]
-        self.loss += single_number(loss) * (1 if self.adds else divisor)
-        self.divisor += divisor
-        self._count_correct(predictions, y)
+    def add(self, loss: Any, predictions: Any, y: Any, weights: Array | None = None) -> None:
+        """Add a batch: its loss, its predictions and targets, and the weights of its rows, if they have some."""
+        one_answer = len(getattr(predictions, "shape", ())) > 0 and not is_several(y)
+        if one_answer and not self.by_rows:
+            divisor = self._divisors(y[None], predictions.ndim, None if weights is None else weights[None])[0]
+        else:
+            divisor = number_of_rows(y) if weights is None else weights.sum(dtype=float)
+        self.loss += single_number(loss) * (1 if self.adds else float(divisor))
+        self.divisor += float(divisor)
+        if one_answer:
+            self._count_correct(predictions, y, weights)
 
-    def add_many(self, losses: Array, predictions: Array, y: Array) -> None:
+    def add_many(self, losses: Array, predictions: Array, y: Any, weights: Array | None = None) -> None:
         """Add several batches of one size: losses (batches,), predictions and targets (batches, rows, ...)."""
-        if predictions.ndim < 2 or predictions.shape[1] != y.shape[1]:
-            for batch in zip(losses, predictions, y, strict=True):
-                self.add(*batch)
+        if is_several(y) or predictions.ndim < 2 or predictions.shape[1] != y.shape[1]:
+            for k, loss in enumerate(losses):
+                self.add(loss, predictions[k], take_rows(y, k), None if weights is None else weights[k])
             return
-        divisors = np.array([y.shape[1]] * len(y) if self.by_rows else self._divisors(y, predictions[0]), float)
+        divisors = self._divisors(y, predictions.ndim - 1, weights)
         self.loss = _added(self.loss, losses.astype(float) * (1.0 if self.adds else divisors))
         self.divisor = _added(self.divisor, divisors)
-        self._count_correct(predictions.reshape(-1, *predictions.shape[2:]), y.reshape(-1, *y.shape[2:]))
+        flat = predictions.reshape(-1, *predictions.shape[2:]), y.reshape(-1, *y.shape[2:])
+        self._count_correct(*flat, None if weights is None else weights.reshape(-1))
 
-    def _divisors(self, y: Array, predictions: Any) -> list[float]:
-        """What the mean loss of each batch was divided by; y: (batches, rows, ...), predictions: of one batch."""
-        if y.ndim - 1 >= predictions.ndim:  # soft labels: the losses divide by the rows
-            return [y.shape[1]] * len(y)
-        counted = y != self.ignored if self.ignored is not None else np.ones(y.shape, bool)
-        weights = counted if self.class_weights is None else self.class_weights[np.where(counted, y, 0)] * counted
-        sums: list[float] = weights.reshape(len(y), -1).sum(axis=1).tolist()
-        return sums
+    def _divisors(self, y: Array, ndim: int, weights: Array | None) -> Array:
+        """What the mean of each batch was divided by; y: (batches, rows, ...), ndim: of the predictions of a batch."""
+        each = np.ones(y.shape[:2]) if weights is None else weights.astype(float)
+        hard = y.ndim - 1 < ndim  # soft labels: the losses divide by the rows
+        if hard and not self.by_rows and (counts := label_counts(self.function, y)) is not None:
+            each = each * array_of(counts).reshape(*y.shape[:2], -1).sum(axis=2)
+        return np.asarray(each.sum(axis=1))
 
-    def _count_correct(self, predictions: Any, y: Array) -> None:
+    def _count_correct(self, predictions: Any, y: Array, weights: Array | None) -> None:
         if self.task == "numbers":
             return
         scores = array_of(predictions)
+        y = align_targets(self.function, scores, y)
         if self.task == "classes":
             correct = scores.argmax(axis=self.axis) == (y if y.ndim < scores.ndim else y.argmax(axis=self.axis))
         else:
             correct = (scores > self.threshold) == (y > 0.5)
-        if self.ignored is not None and y.shape == correct.shape:
-            correct = correct[y != self.ignored]
-        self.correct += int(correct.sum())
-        self.predicted += correct.size
+        counted = y != self.ignored if self.ignored is not None and y.shape == correct.shape else np.True_
+        correct, counted = correct & counted, np.broadcast_to(counted, correct.shape)
+        if weights is None:
+            self.correct += int(correct.sum())
+            self.predicted += int(counted.sum())
+            return
+        weights = weights.astype(float).reshape(-1, *[1] * (correct.ndim - 1))
+        self.correct = _added(self.correct, (correct * weights).reshape(-1))
+        self.predicted = _added(self.predicted, (counted * weights).reshape(-1))
 
     def figures(self) -> dict[str, float]:
         """The loss of all rows, and where there are classes the accuracy."""

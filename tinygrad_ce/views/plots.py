@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
+from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tinygrad_ce.core import Array
-from tinygrad_ce.data.checks import visible
 from tinygrad_ce.disk import whole_file
+from tinygrad_ce.views.text import short
 
 # Paul Tol's "bright" scheme: told apart by colour-blind eyes (https://personal.sron.nl/~pault/).
 COLOURS = ("#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377", "#BBBBBB")
 
 
+PIXELS_PER_INCH = 110  # in a notebook
 MARKERS = ("o", "^", "s", "D", "v", "P", "X")  # where there are more classes than colours
 
 
 def _short(name: Any, longest: int = 22) -> str:
     """A name as a label: no longer than there is room for, and with no $ that matplotlib would take for mathematics."""
-    text = visible(str(name))
-    if len(text) > longest:  # long names often differ at their ends
-        half = (longest - 1) // 2
-        text = f"{text[:half]}…{text[-half:]}"
-    return text.replace("$", r"\$")
+    return short(name, longest).replace("$", r"\$")
 
 
 def _figure(width: float, height: float) -> Any:
@@ -33,7 +32,16 @@ def _figure(width: float, height: float) -> Any:
         from matplotlib.figure import Figure
     except ImportError:
         raise ImportError('pictures need matplotlib: pip install "tinygrad_ce[plot]"') from None
-    return Figure(figsize=(width, height), layout="constrained")
+    figure: Any = Figure(figsize=(width, height), layout="constrained")
+    figure._repr_png_ = partial(_as_png, figure)
+    return figure
+
+
+def _as_png(figure: Any) -> bytes:
+    """What a notebook shows: a figure that is made without pyplot has no form of its own there."""
+    file = BytesIO()
+    figure.savefig(file, format="png", dpi=PIXELS_PER_INCH)
+    return file.getvalue()
 
 
 def save(figure: Any, path: Any = None) -> Any:
@@ -50,7 +58,10 @@ def save(figure: Any, path: Any = None) -> Any:
 
 
 def history_figure(history: Any) -> Any:
-    """The loss of each epoch, and the accuracy where there is one; dashed for the validation data."""
+    """The loss of each epoch, and the accuracy where there is one; dashed for the validation data.
+
+    Faint behind the losses are those of the batches, if they were kept, with their own scale above.
+    """
     panels = ["loss"] + (["accuracy"] if "accuracy" in history.columns else [])
     figure = _figure(5.2 * len(panels), 3.8)
     for axes, name in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True):
@@ -63,7 +74,21 @@ def history_figure(history: Any) -> Any:
         if len(history) == 1:
             for line in axes.lines:
                 line.set_marker("o")
+    if history.batch_losses:
+        _draw_batches(figure.axes[0], history.batch_losses, len(history))
     return figure
+
+
+def _draw_batches(axes: Any, losses: Any, epochs: int) -> None:
+    """The loss of each batch, on a scale of batches whose last one stands over the last epoch."""
+    above = axes.twiny()
+    above.plot(np.arange(1, len(losses) + 1), losses, color=COLOURS[0], lw=0.6, alpha=0.35, zorder=0)
+    axes.set_xlim(left=0)  # the batches of the first epoch come before its end
+    above.set_xlim(np.array(axes.get_xlim()) * len(losses) / epochs)
+    above.set_xlabel("batch", color="0.5")
+    above.tick_params(colors="0.5")
+    axes.set_zorder(above.get_zorder() + 1)  # the epochs lie over the batches
+    axes.patch.set_visible(False)
 
 
 def confusion_matrix(labels: Array, predicted: Array, classes: int) -> Array:
@@ -101,6 +126,53 @@ def confusion_figure(matrix: Array, class_names: Any) -> Any:
     axes.set_xticks(range(classes), names, **slanted)
     axes.set_yticks(range(classes), names)
     axes.set(xlabel="predicted", ylabel="true", title="confusion matrix")
+    return figure
+
+
+def reliability_figure(reliability: Array, curves: dict[str, tuple[Array, Array]]) -> Any:
+    """Whether probabilities come true, and the ROC curve of each class.
+
+    reliability: (bins, 3) mean probability, share that was true, rows. curves: (false, true) positive rates by name.
+    """
+    figure = _figure(9.6, 4.2)
+    calibration, roc = figure.subplots(1, 2)
+    for axes in (calibration, roc):
+        axes.plot([0, 1], [0, 1], color="0.6", lw=1, ls=":")
+        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
+        axes.grid(alpha=0.3)
+    p, share, rows = reliability.T
+    calibration.plot(p, share, color=COLOURS[0], lw=1.4)
+    calibration.scatter(p, share, s=12 + 120 * rows / max(rows.sum(), 1e-300), color=COLOURS[0], zorder=3)
+    calibration.set(xlabel="probability (larger: more rows)", ylabel="share that was true", title="reliability")
+    for k, (name, (false_rate, true_rate)) in enumerate(curves.items()):
+        look = "-" if k < len(COLOURS) else "--"
+        roc.plot(false_rate, true_rate, look, color=COLOURS[k % len(COLOURS)], lw=1.6, label=_short(name))
+    roc.set(xlabel="false positive rate", ylabel="true positive rate", title="ROC curve")
+    if 0 < len(curves) <= 2 * len(COLOURS):
+        roc.legend(frameon=False, loc="lower right", fontsize="small" if len(curves) <= 7 else "xx-small")
+    return figure
+
+
+def residuals_figure(true: Array, predicted: Array, names: Any) -> Any:
+    """Predicted over true numbers, and what is between them over what was predicted.
+
+    true, predicted: (N, K). names: of the K outputs.
+    """
+    figure = _figure(9.6, 4.2)
+    both, residuals = figure.subplots(1, 2)
+    for k, name in enumerate(names):
+        look = {"s": 14, "color": COLOURS[k % len(COLOURS)], "edgecolor": "white", "linewidth": 0.4}
+        both.scatter(true[:, k], predicted[:, k], label=_short(name), **look)
+        residuals.scatter(predicted[:, k], true[:, k] - predicted[:, k], **look)
+    low, high = min(true.min(), predicted.min()), max(true.max(), predicted.max())
+    both.plot([low, high], [low, high], color="0.4", lw=1, ls=":")
+    residuals.axhline(0, color="0.4", lw=1, ls=":")
+    both.set(xlabel="true", ylabel="predicted", title="predictions")
+    residuals.set(xlabel="predicted", ylabel="true - predicted", title="residuals")
+    for axes in (both, residuals):
+        axes.grid(alpha=0.3)
+    if 1 < len(names) <= len(COLOURS):
+        both.legend(frameon=False)
     return figure
 
 
