@@ -12,9 +12,11 @@ from samples import SAMPLES, Sample, primitives
 import tinygrad_ce as tg
 from tinygrad_ce import nn
 from tinygrad_ce.export.erfc import ZEROS
+from tinygrad_ce.export.onnx_elements import elementwise
 from tinygrad_ce.export.onnx_file import IR_VERSION
 from tinygrad_ce.export.onnx_graph import OPSET, Graph, NoCounterpart
 from tinygrad_ce.export.onnx_nodes import RULES, write_nodes
+from tinygrad_ce.ops.indexing import HERE
 from tinygrad_ce.program.ir import Instruction, Value
 
 onnx = pytest.importorskip("onnx")
@@ -107,6 +109,17 @@ def test_each_operation_of_the_table_gives_the_primitives_numbers(name, dtype):
         assert got.dtype == expected.dtype, sample
         np.testing.assert_allclose(got, expected, rtol=64 * np.finfo(dtype).eps, atol=8 * np.finfo(dtype).eps)
     assert refused == REFUSED_SAMPLES.get(name, 0)
+
+
+def test_a_reduction_over_no_axes_leaves_all_as_it_is():
+    got, expected = computed(primitives()["reduce_sum"], Sample((np.ones((2, 3)),), {"axis": ()}))
+    np.testing.assert_array_equal(got, expected)
+
+
+def test_an_array_and_an_integer_that_a_slice_parts_have_no_counterpart():
+    sample = Sample((np.ones((2, 3, 4)), np.array([0, 2, 1])), {"pattern": (1, slice(None), HERE)})
+    with pytest.raises(NoCounterpart, match=r"getitem of an index with slices between an array and an integer"):
+        computed(primitives()["getitem"], sample)
 
 
 def test_erfc_keeps_its_digits_in_the_tail_where_runtimes_have_no_erf():
@@ -207,10 +220,12 @@ class Masking(nn.Module):
         return x[:, np.array([True, False])]
 
 
-def test_an_operation_without_counterpart_is_refused_by_name(tmp_path):
+def test_an_operation_without_counterpart_is_refused_by_name(tmp_path, monkeypatch):
     @tg.primitive
     def exp_of_my_own(x):
         return np.exp(x)
+
+    monkeypatch.setitem(RULES, "exp_of_my_own", RULES["exp"])  # as if it had the name of one of ours
 
     for model, words in (
         (Sorting(), "test_onnx_file.py:.*sort has no counterpart in ONNX"),
@@ -234,6 +249,10 @@ def test_other_numbers_are_noticed_before_the_file_is_written(tmp_path, monkeypa
     assert [*tmp_path.iterdir()] == []
     monkeypatch.setitem(sys.modules, "onnxruntime", None)  # without it, the file is only checked
     tg.export.onnx(model, tmp_path / "net.onnx")
+    monkeypatch.setitem(RULES, "tanh", elementwise("NoSuchOperation"))
+    with pytest.raises(onnx.checker.ValidationError, match=r"NoSuchOperation"):
+        tg.export.onnx(model, tmp_path / "other.onnx")
+    assert not (tmp_path / "other.onnx").exists()
 
 
 def test_without_onnx_one_line_says_what_to_install(tmp_path, monkeypatch):

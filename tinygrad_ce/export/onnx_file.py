@@ -73,7 +73,7 @@ def _proto(library: Any, forward: Forward) -> Any:
         "forward",
         [_info(library, name, *described) for name, described in forward.inputs.items()],
         [_info(library, name, *x) for name, x in zip(outputs, forward.outputs.values(), strict=True)],
-        [library.numpy_helper.from_array(np.asarray(x, order="C"), name) for name, x in initializers.items()],
+        [library.numpy_helper.from_array(x, name) for name, x in initializers.items()],
     )
     return library.helper.make_model(
         graph,
