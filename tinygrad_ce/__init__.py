@@ -21,6 +21,7 @@ from tinygrad_ce.nn.init import seed
 from tinygrad_ce.pickling import attach as attach_pickling
 from tinygrad_ce.threads import get_num_threads, set_num_threads
 from tinygrad_ce.train import History, NotFiniteError, Trainer
+from tinygrad_ce.train.report import ClassificationReport, RegressionReport
 from tinygrad_ce.views import notebook
 
 attach.attach()
@@ -39,11 +40,14 @@ notebook.attach(
         Tensor: notebook.tensor_form,
         nn.Module: notebook.module_form,
         data.Dataset: notebook.dataset_form,
+        data.Preparation: notebook.preparation_form,
         PrintedText: notebook.text_form,
         check.Report: notebook.gradcheck_form,
         train.LearningRates: notebook.printed_form,
         History: notebook.history_form,
         Trainer: notebook.trainer_form,
+        ClassificationReport: notebook.report_form,
+        RegressionReport: notebook.report_form,
     }
 )
 

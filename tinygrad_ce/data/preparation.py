@@ -15,6 +15,7 @@ from tinygrad_ce.data.checks import closest, listed, shown
 from tinygrad_ce.data.columns import Boolean, Category, Column, Date, Dropped, Number, Target, scaled_features
 from tinygrad_ce.data.dataset import Array, Dataset
 from tinygrad_ce.data.json_fields import fields_from, mapping, plain
+from tinygrad_ce.data.printed_text import PrintedText
 from tinygrad_ce.data.reading import Table, read_table
 from tinygrad_ce.data.summary import summary_of
 
@@ -114,9 +115,9 @@ class Preparation:
         names: Array = np.array(self.class_names)[values]
         return names
 
-    def summary(self) -> str:
+    def summary(self) -> PrintedText:
         """A table in plain text: what became of each column."""
-        return summary_of(self)
+        return PrintedText(summary_of(self))
 
     def to_json(self) -> dict[str, Any]:
         """Plain values that JSON can hold; `from_json` gives the Preparation again."""

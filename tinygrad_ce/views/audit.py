@@ -154,7 +154,7 @@ class Audit:
         from rich.text import Text
 
         health, flow = text.plain_table("layer"), text.plain_table("layer")
-        columns = [column for column in _HEALTH if self.optimizer or column[1] != "update_per_weight"]
+        columns = self._health
         for table, figures in ((health, columns), (flow, _FLOW)):
             for header, _, form in figures:
                 table.add_column(header, justify="left" if form == "{}" else "right")
@@ -167,6 +167,11 @@ class Audit:
         return text.for_terminal("\n\n".join(parts))
 
     __repr__ = __str__
+
+    @property
+    def _health(self) -> list[tuple[str, str, str]]:
+        """The columns of the first table: without an optimizer there are no updates."""
+        return [column for column in _HEALTH if self.optimizer or column[1] != "update_per_weight"]
 
     def _title(self) -> str:
         return textwrap.fill(f"{self.model}, loss {self.loss:.4g}: {self.verdict}", _WIDTH)
@@ -194,7 +199,7 @@ class Audit:
         return [textwrap.fill(note, _WIDTH, subsequent_indent="  ") for note in notes]
 
     def _repr_html_(self) -> str:
-        columns = [*_HEALTH, *_FLOW]
+        columns = [*self._health, *_FLOW]
         headers = ["layer", "verdict", *(header.replace("\n", " ") for header, _, _ in columns)]
         rows = [[row.name, _emphasized(_said(row), row), *_cells(row, columns)] for row in self.rows]
         right = {n for n, (_, _, form) in enumerate(columns, start=2) if form != "{}"}

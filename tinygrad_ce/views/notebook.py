@@ -131,6 +131,24 @@ def printed_form(result: Any) -> str:
     return block(preformatted(str(result)))
 
 
+def preparation_form(preparation: Any) -> str:
+    """A Preparation: what became of each column."""
+    return text_form(preparation.summary())
+
+
+def report_form(report: Any) -> str:
+    """The report of a trained model: its figures, and its curves where matplotlib is installed."""
+    return block(preformatted(str(report)), _picture_of(report.figure, "the curves of this report"))
+
+
+def _picture_of(figure: Callable[[], Any], description: str) -> str:
+    """What a function draws, or why it cannot."""
+    try:
+        return image(figure()._repr_png_(), description)
+    except (ImportError, ValueError) as error:
+        return paragraph(str(error))
+
+
 def module_form(module: Any) -> str:
     """A Module: its layers and their parameters; the model does not run for it."""
     from tinygrad_ce.nn.module import summary_of
@@ -169,10 +187,7 @@ def history_form(history: Any) -> str:
     if not epochs:
         return block(paragraph(repr(history)))
     parts = [heading(f"{several(epochs, 'epoch')}, {history.stopped}")]
-    try:
-        parts.append(image(history.plot()._repr_png_(), "the curves of the loss and the accuracy over the epochs"))
-    except ImportError:
-        parts.append(paragraph('for the curves: pip install "tinygrad_ce[plot]"'))
+    parts.append(_picture_of(history.plot, "the curves of the loss and the accuracy over the epochs"))
     losses = history["val_loss" if "val_loss" in history.columns else "loss"]
     best = int(np.nanargmin(losses)) if np.isfinite(losses).any() else 0
     chosen = {0: "first", best: "best", epochs - 1: "last"}

@@ -16,6 +16,7 @@ from typing import Any
 
 from tinygrad_ce.data.checks import visible
 from tinygrad_ce.views import plots
+from tinygrad_ce.views.draw import Drawing
 from tinygrad_ce.views.explain.document import Heading, Paragraph, Rows, as_html
 from tinygrad_ce.views.text import escaped
 
@@ -70,8 +71,8 @@ def _html(item: Any) -> str:
     if isinstance(item, Plot):
         width = round(96 * item.figure.get_size_inches()[0])  # CSS has 96 pixels to an inch
         return f'<img src="{_png(item.figure)}" width="{width}" alt="{escaped(item.label)}">'
-    if hasattr(item, "_repr_svg_"):
-        return _scrolled(item._repr_svg_(), "a picture")
+    if isinstance(item, Drawing):
+        return _scrolled(item.svg, "a picture")
     return _scrolled(item._repr_html_(), "a table")
 
 

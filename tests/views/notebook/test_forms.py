@@ -1,0 +1,200 @@
+"""The forms of a notebook without one: escaped, without colours of their own, bounded in size."""
+
+import builtins
+import re
+from xml.etree.ElementTree import fromstring
+
+import numpy as np
+import pytest
+
+import tinygrad_ce as tg
+from tinygrad_ce.data.printed_text import PrintedText
+from tinygrad_ce.views import notebook
+
+HOSTILE = "<script>alert(1)</script>\x1b&\"'"
+
+
+def text_of(shown):
+    """What a reader sees; its form is well-formed."""
+    return "".join(fromstring(shown._repr_html_()).itertext())
+
+
+def hostile_dataset():
+    X = np.arange(60.0).reshape(20, 3)
+    names = (HOSTILE, "b" * 200, "c")
+    return tg.data.Dataset(X, np.arange(20) % 2, names, (HOSTILE, "no"), HOSTILE, np.ones(3, bool))
+
+
+class Hostile(tg.nn.Module):
+    def __init__(self):
+        self.layers = {HOSTILE: tg.nn.Dense(2, 3)}
+
+    def forward(self, x):
+        raise AssertionError("a form runs no model")
+
+    def __repr__(self):
+        return HOSTILE
+
+
+def trained(epochs=3):
+    data = tg.data.moons(40, seed=0)
+    tg.seed(0)
+    model = tg.nn.Sequential(tg.nn.Dense(2, 4), tg.nn.Tanh(), tg.nn.Dense(4, 2))
+    trainer = tg.Trainer(model, tg.nn.SoftmaxCrossEntropy(), tg.optim.SGD(model.parameters(), lr=0.1))
+    trainer.fit(data, epochs=epochs, seed=0, validation=data)
+    return trainer
+
+
+def wrong_gradcheck():
+    @tg.primitive
+    def cube_with_a_slip(x):
+        return x**3
+
+    @cube_with_a_slip.vjp("x")
+    def cube_x(g, out, x):
+        return g * 2 * x * x
+
+    with pytest.raises(tg.check.GradcheckError) as error:
+        tg.check.gradcheck(cube_with_a_slip, np.array([1.0, 2.0]), order=1)
+    return error.value.report
+
+
+SHOWN = {
+    "tensor": lambda: tg.Tensor([1.0, np.nan], requires_grad=True, name=HOSTILE),
+    "result": lambda: (tg.Tensor([1.0], requires_grad=True, name=HOSTILE) * 2).sum(),
+    "empty tensor": lambda: tg.Tensor(np.zeros((0, 3))),
+    "dataset": hostile_dataset,
+    "regression": lambda: tg.data.Dataset(np.zeros((2, 1)), np.array([0.5, 1.5]), ("a",), (), "two", np.array([True])),
+    "module": Hostile,
+    "layer": lambda: tg.nn.Tanh(),
+    "summary": lambda: tg.nn.Sequential(tg.nn.Dense(2, 3)).summary(),
+    "text": lambda: PrintedText(HOSTILE),
+    "history": lambda: trained().history,
+    "empty history": tg.History,
+    "trainer": trained,
+    "new trainer": lambda: tg.Trainer(m := Hostile(), tg.losses.mse, tg.optim.SGD(m.parameters(), lr=0.1)),
+    "preparation": lambda: tg.data.standardize(hostile_dataset())[0].preparation,
+    "report": lambda: trained().report(tg.data.moons(40, seed=1)),
+    "exercise": lambda: tg.exercise((tg.Tensor([1.0], requires_grad=True, name="w") * 2).sum()),
+}
+
+
+@pytest.mark.parametrize("kind", SHOWN)
+def test_a_form_is_escaped_closed_and_has_no_colours(kind):
+    shown = SHOWN[kind]()
+    html = shown._repr_html_()
+    tags = {element.tag for element in fromstring(html).iter()}
+    assert tags <= {"div", "p", "pre", "table", "thead", "tbody", "tr", "th", "td", "img", "b"}
+    assert "\x1b" not in html
+    assert re.search(r"(?<![-\w])(color|background)\s*:|#[0-9a-f]{6}\b", html) is None
+    assert html.count("<th") == html.count("<thead") + html.count("<th scope=")  # whose title each is
+    assert "object at 0x" not in repr(shown)
+    assert len(repr(shown)) < 3_000
+
+
+def test_a_tensor_shows_its_gradient_beside_its_values():
+    w = tg.Tensor(np.arange(6.0).reshape(2, 3), requires_grad=True, name="w")
+    assert "gradient" not in w._repr_html_()
+    (w * w).sum().backward()
+    text = text_of(w)
+    assert "Tensor w" in text
+    assert "shape (2, 3), float64" in text
+    assert str(w.data) in text
+    assert str(w.grad) in text
+    assert text.index("value") < text.index("gradient")
+
+
+def test_many_values_are_shortened():
+    assert len(tg.Tensor(np.zeros((300, 300)), requires_grad=True)._repr_html_()) < 3_000
+
+
+def test_a_dataset_shows_first_rows_and_counts():
+    text = text_of(tg.data.iris())
+    for name in (*tg.data.iris().feature_names, *tg.data.iris().class_names):
+        assert name in text
+    assert "the first 5 of 150 rows" in text
+    assert re.search(r"rows by class: setosa 50, versicolor 50, virginica 50", text)
+    digits = tg.data.digits()._repr_html_()
+    assert "… 52 more" in digits
+    assert len(digits) < 20_000
+
+
+def test_a_history_names_its_best_epoch():
+    history = tg.History()
+    for epoch, loss in enumerate([3.0, 1.0, 2.0], start=1):
+        history.append({"epoch": epoch, "loss": loss})
+    rows = re.findall(r"<tr>(.*?)</tr>", history._repr_html_())
+    assert [re.sub("<[^>]*>", " ", row).split() for row in rows] == [
+        ["epoch", "loss"], ["first", "1", "3"], ["best", "2", "1"], ["last", "3", "2"]
+    ]  # fmt: skip
+
+
+def test_without_matplotlib_a_history_is_a_table(monkeypatch):
+    history = trained().history
+    imported = builtins.__import__
+
+    def without(name, *rest, **more):
+        if name.split(".")[0] in ("matplotlib", "resvg_py"):
+            raise ImportError(name)
+        return imported(name, *rest, **more)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    html = history._repr_html_()
+    assert "<img" not in html
+    assert "<table" in html
+    assert "tinygrad_ce[plot]" in html
+    loss = (tg.Tensor([1.0], requires_grad=True) * 2).sum()
+    assert tg.draw(loss)._repr_png_() is None
+    assert "<svg" in tg.draw(loss)._repr_svg_()
+    assert "<img" not in tg.step_through(loss)._repr_html_().replace("&lt;img", "")
+
+
+def test_gradcheck_lists_what_is_wrong(registry):
+    report = wrong_gradcheck()
+    text = text_of(report)
+    assert "WRONG" in text
+    assert text.count("[0]") == 1
+    assert repr(report) == str(report)
+
+
+def test_a_figure_is_a_picture_of_its_own():
+    pytest.importorskip("matplotlib")
+    figure = trained().history.plot()
+    assert figure._repr_png_().startswith(b"\x89PNG")
+
+
+def test_a_huge_graph_is_named_and_not_shown(monkeypatch):
+    drawing = tg.draw((tg.Tensor([1.0], requires_grad=True) * 2).sum())
+    page = tg.step_through((tg.Tensor([1.0], requires_grad=True) * 2).sum())
+    monkeypatch.setattr("tinygrad_ce.views.draw.LARGEST_IN_NOTEBOOK", 1000)
+    monkeypatch.setattr("tinygrad_ce.views.page.LARGEST_IN_NOTEBOOK", 1000)
+    assert drawing._repr_html_() is drawing._repr_svg_() is drawing._repr_png_() is None
+    assert re.search(r"\d\.\d MB: \.save", repr(drawing))
+    shown = page._repr_html_()
+    assert "<iframe" not in shown
+    assert len(shown) < 500
+    assert re.search(r"MB, too much for a notebook: \.save\(&quot;step\.html&quot;\)", shown)
+
+
+def test_the_picture_of_a_graph_fits_its_cell():
+    html = tg.draw((tg.Tensor([1.0], requires_grad=True) * 2).sum())._repr_html_()
+    assert re.search(
+        r'<img src="data:image/svg\+xml;base64,[^"]*" alt="the graph of [^"]*" style="max-width: 100%', html
+    )
+
+
+def test_a_summary_is_text_and_table():
+    summary = tg.nn.Sequential(tg.nn.Dense(2, 3), tg.nn.Tanh()).summary()
+    assert isinstance(summary, str)
+    assert repr(summary) == str(summary) == f"{summary}"
+    assert "| layers.0  Dense(2, 3) | (N, 3)       |          9 |" in summary.splitlines()
+    assert [row[-1] for row in summary.rows] == ["9", "0", "9"]
+
+
+def test_a_class_of_ones_own_may_have_a_form_of_its_own():
+    class Mine(tg.nn.Module):
+        def _repr_html_(self):
+            return "mine"
+
+    assert Mine()._repr_html_() == "mine"
+    assert notebook.table([["a", "b"]]).count('<th scope="row"') == 1
