@@ -236,7 +236,7 @@ def test_it_is_short_and_says_what_it_teaches(name):
 def test_each_example_is_tested_and_stands_in_the_readme():
     here = Path(__file__).read_text(encoding="utf-8")
     readme = (EXAMPLES / "README.md").read_text(encoding="utf-8")
-    assert len(NAMES) == 15
+    assert len(NAMES) == 16
     for name in NAMES:
         assert f'run("{name}", tmp_path)' in here
         assert f"[{name}]({name})" in readme
@@ -392,4 +392,19 @@ def test_where_a_gradient_comes_from(tmp_path):
     assert hardest == int(rows[0][0])
     assert step * float(rows[0][2]) < 0
     assert r"= h_{1}^{\top} \, \frac{\partial L}{\partial z_{2}}" in printed.text
+    assert not printed.pictures
+
+
+def test_search_on_a_cluster(tmp_path):
+    pytest.importorskip("dask.distributed")
+    printed = run("17_search_on_a_cluster.py", tmp_path)
+    assert printed.after("   train") == [133, 45]
+    assert printed.after("   8 candidates on")[0] == 4
+    assert printed.lines(" workers") == [[]]
+    assert "   2 workers\n   every score is the same" in printed.text
+    pushes = [float(line.split()[-1]) for line in printed.text.splitlines() if " pushes " in line]
+    assert len(pushes) == 4
+    assert pushes == sorted(pushes, key=abs, reverse=True)
+    names = sklearn.datasets.load_wine().feature_names
+    assert {line.split()[0] for line in printed.text.splitlines() if " pushes " in line} <= {*names}
     assert not printed.pictures

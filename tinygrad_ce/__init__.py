@@ -14,13 +14,17 @@ from typing import TYPE_CHECKING, Any
 from tinygrad_ce import check, core, data, losses, missing_names, nn, numpy_protocol, ops, optim, source_lines, train
 from tinygrad_ce.backward import no_grad
 from tinygrad_ce.core import Primitive, Tensor, primitive
+from tinygrad_ce.data.printed_text import PrintedText
 from tinygrad_ce.functional import grad, gradients, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from tinygrad_ce.kernels import attach
 from tinygrad_ce.nn.init import seed
+from tinygrad_ce.pickling import attach as attach_pickling
 from tinygrad_ce.threads import get_num_threads, set_num_threads
 from tinygrad_ce.train import History, NotFiniteError, Trainer
+from tinygrad_ce.views import notebook
 
 attach.attach()
+attach_pickling()
 source_lines.attach()
 missing_names.attach(
     modules=(nn, losses, optim, data, train),
@@ -30,8 +34,21 @@ missing_names.attach(
         *((Trainer, name) for name in ("__init__", "fit")),
     ),
 )
+notebook.attach(
+    {
+        Tensor: notebook.tensor_form,
+        nn.Module: notebook.module_form,
+        data.Dataset: notebook.dataset_form,
+        PrintedText: notebook.text_form,
+        check.Report: notebook.gradcheck_form,
+        train.LearningRates: notebook.printed_form,
+        History: notebook.history_form,
+        Trainer: notebook.trainer_form,
+    }
+)
 
 if TYPE_CHECKING:
+    from tinygrad_ce import export
     from tinygrad_ce.program import Program, TraceError, compile, source, trace
     from tinygrad_ce.train.saved import load, save
     from tinygrad_ce.views.audit import audit
@@ -59,6 +76,7 @@ __all__ = [
     "draw",
     "exercise",
     "explain",
+    "export",
     "get_num_threads",
     "grad",
     "gradients",
@@ -93,17 +111,20 @@ _LATER = {
     "step_through": "views.page",
     "why_nan": "views.nan",
 }
+_ROOMS_LATER = ("export",)
 
 
 def __getattr__(name: str) -> Any:
-    """Programs and views are loaded when they are first asked for: most scripts ask for none of them."""
+    """Programs, views and exports are loaded when they are first asked for: most scripts ask for none of them."""
     if name in _LATER:
         value = globals()[name] = getattr(import_module(f"tinygrad_ce.{_LATER[name]}"), name)
         return value
+    if name in _ROOMS_LATER:
+        return import_module(f"tinygrad_ce.{name}")
     if name.startswith("__"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     raise missing_names.missing_of_module(__name__, name, sys._getframe(1))
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LATER})
+    return sorted({*globals(), *_LATER, *_ROOMS_LATER})

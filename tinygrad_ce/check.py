@@ -48,7 +48,7 @@ class Mismatch:
         return abs(self.analytic - self.numerical) / scale if scale else 0.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report:
     """What gradcheck found: `ok`, the largest relative difference of the projections, and every wrong element."""
 
@@ -76,6 +76,8 @@ class Report:
             row = f"  {m.argument:<24} {index:<14} {m.analytic:>14.6g} {m.numerical:>14.6g} {m.relative:>9.1e}"
             lines.append(f"{row}  {m.trouble}".rstrip())
         return "\n".join(lines)
+
+    __repr__ = __str__
 
 
 class GradcheckError(AssertionError):

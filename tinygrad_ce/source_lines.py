@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import linecache
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterator
@@ -183,13 +184,38 @@ class Line(NamedTuple):
 
     @property
     def short(self) -> str:
-        """As in "train.py:12"."""
-        return f"{os.path.basename(self.file)}:{self.number}"
+        """As in "train.py:12"; in a notebook "cell 3, line 2"."""
+        cell = cell_of(self.file)
+        return f"{os.path.basename(self.file)}:{self.number}" if cell is None else f"{cell}, line {self.number}"
 
     @property
     def text(self) -> str:
         """What stands there; empty if nobody can tell."""
         return linecache.getline(self.file, self.number).strip()
+
+
+def notebook_kernel() -> Any:
+    """Jupyter's kernel that this code runs in; None elsewhere (in IPython in a terminal, too)."""
+    return getattr(_ipython(), "kernel", None)
+
+
+def _ipython() -> Any:
+    """IPython's shell, if this code runs in one."""
+    ipython = sys.modules.get("IPython")  # where it runs, it is there: nothing is imported
+    return None if ipython is None else ipython.get_ipython()
+
+
+def cell_of(file: str) -> str | None:
+    """The cell of a notebook that was compiled under the name of this file, as in "cell 3"; None for a real file.
+
+    3 is what IPython shows beside the cell, In [3], when it last ran; marimo has a short id for each cell.
+    """
+    compiler: Any = getattr(_ipython(), "compile", None)
+    if compiler is not None and hasattr(compiler, "format_code_name"):
+        label = compiler.format_code_name(file)
+        return None if label is None else f"cell {label[1].removeprefix('In[').removesuffix(']')}"
+    of_marimo = re.search(r"__marimo__cell_(\w+?)_\.py$", file)
+    return None if of_marimo is None else f"cell {of_marimo[1]}"
 
 
 def line_of(site: CallSite) -> Line | None:
@@ -240,4 +266,5 @@ def warn(message: str) -> None:
     """A UserWarning at the line of the user's code that called us; by Python's default it is shown there once."""
     frame = _users_frame(sys._getframe(0))
     registry = frame.f_globals.setdefault("__warningregistry__", {})
-    warnings.warn_explicit(message, UserWarning, frame.f_code.co_filename, frame.f_lineno, registry=registry)
+    file = frame.f_code.co_filename
+    warnings.warn_explicit(message, UserWarning, cell_of(file) or file, frame.f_lineno, registry=registry)

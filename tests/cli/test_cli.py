@@ -16,6 +16,8 @@ from tinygrad_ce import cli
 from tinygrad_ce.views import text
 
 PNG = b"\x89PNG"
+PAGES = ["graph_before.svg", "graph_trained.svg", "step_before.html", "step_trained.html"]
+WRITTEN = sorted([*PAGES, "boundary.png", "confusion.png", "history.png", "model.safetensors", "run.json"])
 
 
 def run(*arguments):
@@ -59,18 +61,21 @@ def test_train_prints_and_writes_everything(tmp_path):
     assert code == 0
     for words in ("moons", "Dense(2, 8)", "Dense(8, 4)", "training rows", "accuracy", "test", "run.json"):
         assert words in said
-    assert files(out) == ["boundary.png", "graph.svg", "history.png", "run.json", "step.html"]
+    assert files(out) == WRITTEN
     assert (out / "history.png").read_bytes().startswith(PNG)
     assert (out / "boundary.png").read_bytes().startswith(PNG)
     record = json.loads((out / "run.json").read_text())
     assert record["settings"] == {
-        "data": "moons", "target": None, "hidden": "8,4", "activation": "tanh", "loss": "softmax-cross-entropy",
-        "optimizer": "adam", "lr": 0.005, "epochs": 3, "batch_size": 32, "seed": 7, "dtype": "float32",
+        "data": "moons", "target": None, "drop": "", "missing": "error", "delimiter": None, "decimal": None,
+        "day_first": None, "encoding": "utf-8", "most_levels": 20, "hidden": "8,4", "activation": "tanh",
+        "loss": "auto", "optimizer": "adam", "lr": 0.005, "epochs": 3, "batch_size": 32, "patience": None, "seed": 7,
+        "dtype": "float32",
     }  # fmt: skip
     assert record["history"]["epoch"] == [1, 2, 3]
-    assert set(record["figures"]) == {"train", "test"}
+    assert record["loss"] == "softmax-cross-entropy"
+    assert set(record["figures"]) == {"training", "validation", "test"}
     assert set(record["figures"]["test"]) == {"loss", "accuracy"}
-    assert record["figures"]["test"]["loss"] == pytest.approx(record["history"]["val_loss"][-1])
+    assert record["figures"]["validation"]["loss"] == pytest.approx(record["history"]["val_loss"][-1])
     assert record["parameters"] == 2 * 8 + 8 + 8 * 4 + 4 + 4 * 2 + 2
     assert record["versions"]["tinygrad_ce"] == tg.__version__
     assert {"numpy", "numba", "python"} <= set(record["versions"])
@@ -81,12 +86,7 @@ def test_the_same_settings_give_the_same_figures(tmp_path):
         assert run("train", "iris", "--epochs", 2, "--out", tmp_path / name)[0] == 0
     records = [json.loads((tmp_path / name / "run.json").read_text()) for name in ("a", "b")]
     assert records[0] == records[1]
-    assert files(tmp_path / "a") == [
-        "graph.svg",
-        "history.png",
-        "run.json",
-        "step.html",
-    ]  # iris has 4 features: no boundary
+    assert files(tmp_path / "a") == sorted({*WRITTEN} - {"boundary.png"})  # iris has 4 features
 
 
 def test_a_second_run_replaces_the_files_of_the_first(tmp_path):
@@ -94,7 +94,7 @@ def test_a_second_run_replaces_the_files_of_the_first(tmp_path):
     (tmp_path / "mine.txt").write_text("kept")
     assert run("train", "moons", "--epochs", 2, "--out", tmp_path)[0] == 0
     assert json.loads((tmp_path / "run.json").read_text())["settings"]["epochs"] == 2
-    assert files(tmp_path) == ["boundary.png", "graph.svg", "history.png", "mine.txt", "run.json", "step.html"]
+    assert files(tmp_path) == sorted([*WRITTEN, "mine.txt"])
 
 
 @pytest.mark.parametrize(("name", "least"), [("digits", 0.97), ("spirals", 0.98), ("moons", 0.98)])
@@ -256,7 +256,7 @@ def test_gradients_are_those_of_the_batch(monkeypatch):
 
     monkeypatch.setattr(text, "gradient_table", noting)
     assert run("gradients", "moons", "--hidden", "", "--dtype", "float64", "--seed", 0, "--batch-size", 1000)[0] == 0
-    train, _ = tg.data.standardize(*tg.data.split(tg.data.moons(seed=0), seed=0))
+    train, *_ = tg.data.standardize(*tg.data.split(tg.data.moons(seed=0), 0.6, 0.2, 0.2, seed=0))
     tg.seed(0)
     layer = tg.nn.Dense(2, 2)
     z = train.X @ layer.W.data
@@ -279,7 +279,7 @@ def test_gradients_after_some_training():
 
 def by_hand(seed=0):
     """The gradient of the only layer of a network for the whole of its training data, by hand."""
-    train, _ = tg.data.standardize(*tg.data.split(tg.data.moons(seed=seed), seed=seed))
+    train, *_ = tg.data.standardize(*tg.data.split(tg.data.moons(seed=seed), 0.6, 0.2, 0.2, seed=seed))
     tg.seed(seed)
     layer = tg.nn.Dense(2, 2)
     z = train.X @ layer.W.data
@@ -310,7 +310,7 @@ def test_draw_writes_the_picture_that_was_asked_for(tmp_path):
     for name in ("graph.svg", "deep/er/graph.html"):
         code, said = run("draw", "moons", *WHOLE, "--out", tmp_path / name)
         assert code == 0
-        assert "moons, 375 rows, before training" in said
+        assert "moons, 300 rows, before training" in said
         text = (tmp_path / name).read_text()
         assert "<svg" in text
         assert f"{by_hand()[1, 0]:.3g}" in text  # the gradient of W0 is small enough to be shown as numbers
@@ -327,8 +327,10 @@ def test_training_is_the_same_with_and_without_pictures(tmp_path):
     for name, hidden in (("a", "5"), ("b", ",".join(["2"] * 400))):
         code, said = run("train", "moons", "--epochs", 1, "--hidden", hidden, "--out", tmp_path / name)
         assert code == 0
-    assert "no graph.svg and step.html" in said  # 400 layers cannot be drawn, and are trained all the same
-    assert files(tmp_path / "b") == ["boundary.png", "history.png", "run.json"]
+    assert (
+        "no graph_before.svg and step_before.html" in said
+    )  # 400 layers cannot be drawn, and are trained all the same
+    assert files(tmp_path / "b") == sorted({*WRITTEN} - {*PAGES})
 
 
 def test_version():
@@ -485,7 +487,7 @@ def test_as_a_program_its_messages_go_where_they_belong(tmp_path):
     assert good.returncode == 0
     if importlib.util.find_spec("numba") is not None and "numba" not in os.environ.get("TINYGRAD_CE_TEST_WITHOUT", ""):
         assert good.stderr == ""  # nobody has to be told that it is slower
-    assert files(tmp_path / "here") == ["boundary.png", "graph.svg", "history.png", "run.json", "step.html"]
+    assert files(tmp_path / "here") == WRITTEN
 
 
 ASCII = [

@@ -108,7 +108,7 @@ def test_a_full_disk_leaves_the_old_picture(tmp_path, command, name, full_disk):
 
 def test_a_full_disk_leaves_all_old_results(tmp_path, full_disk):
     pytest.importorskip("matplotlib")
-    old = {name: f"old {name}" for name in ("history.png", "run.json", "step.html")}
+    old = {name: f"old {name}" for name in ("history.png", "run.json", "step_trained.html")}
     for name, text in old.items():
         (tmp_path / name).write_text(text)
     status, said = output("train", "moons", "--epochs", 1, "--hidden", "2", "--out", tmp_path)
@@ -129,10 +129,11 @@ def test_what_a_killed_training_left_is_removed_by_the_next(tmp_path):
     process = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, check=False)
     assert process.returncode == -9, process.stderr
     assert all(path.name.startswith(disk.PREFIX) for path in tmp_path.iterdir())
-    assert len(list(tmp_path.iterdir())) == 5
+    assert len(list(tmp_path.iterdir())) == 9
     assert output("train", "moons", "--epochs", 1, "--hidden", "2", "--out", tmp_path)[0] == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "boundary.png", "graph.svg", "history.png", "run.json", "step.html",
+        "boundary.png", "confusion.png", "graph_before.svg", "graph_trained.svg", "history.png", "model.safetensors",
+        "run.json", "step_before.html", "step_trained.html",
     ]  # fmt: skip
 
 

@@ -185,9 +185,47 @@ def test_batches_keep_shapes_and_dtypes() -> None:
     assert (inputs.shape, inputs.dtype, targets.shape) == ((3, 2, 3), np.float32, (3, 4))
 
 
+def test_a_last_short_batch_may_be_left_out() -> None:
+    X = np.arange(10)
+    whole, full = (
+        [rows.tolist() for rows, _ in data.batches(X, X, 4, seed=1, drop_last=drop)] for drop in (False, True)
+    )
+    assert [len(rows) for rows in full] == [4, 4]
+    assert full == whole[:2]
+    assert [*data.batches(X, X, 11, drop_last=True)] == []
+
+
+def test_batches_of_a_dataset_and_of_several_arrays() -> None:
+    moons = data.moons(10, seed=0)
+    for ours, other in zip(
+        data.batches(moons, batch_size=4, seed=1), data.batches(moons.X, moons.y, 4, seed=1), strict=True
+    ):
+        for mine, theirs in zip(ours, other, strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+    column = next(data.batches(moons, moons.y[:, None], 4, shuffle=False))[1]
+    np.testing.assert_array_equal(column, moons.y[:4, None])
+    inputs, (targets, weights) = next(
+        data.batches({"a": moons.X, "b": moons.y}, (moons.y, moons.X), batch_size=3, seed=2)
+    )
+    assert [*inputs] == ["a", "b"]
+    np.testing.assert_array_equal(inputs["a"], weights)
+    np.testing.assert_array_equal(inputs["b"], targets)
+    with pytest.raises(TypeError, match="beside a Dataset, write batch_size=4"):
+        data.batches(moons, 4)
+    with pytest.raises(TypeError, match="y, the targets, is missing"):
+        data.batches(moons.X)
+
+
 @pytest.mark.parametrize(
     ("arguments", "options", "error", "words"),
     [
+        (
+            ({"a": np.zeros(3), "b": np.zeros(2)}, np.zeros(3)),
+            {},
+            ValueError,
+            r"X\['a'\] has 3 rows and X\['b'\] has 2",
+        ),
+        (((np.zeros(3), np.zeros(3)), np.zeros(2)), {}, ValueError, r"X\[0\] has 3 rows and y has 2"),
         ((np.zeros((3, 1)), np.zeros(2), 1), {}, ValueError, "X has 3 rows and y has 2"),
         ((np.zeros((3, 1)), np.zeros(3), 0), {}, ValueError, "batch_size is 0; .* at least 1"),
         ((np.zeros((3, 1)), np.zeros(3), 1.5), {}, TypeError, "batch_size is 1.5; .* integer"),

@@ -240,7 +240,7 @@ def test_real_sets_are_those_of_scikit_learn(name: str) -> None:
 
 
 def test_load_knows_every_name_and_suggests_the_closest() -> None:
-    assert set(data.NAMES) == {*TOYS, *REAL}
+    assert set(data.NAMES) == {*TOYS, *REAL, "penguins", "mnist1d"}
     with pytest.raises(ValueError, match=r"'mons'; did you mean 'moons'.*spirals.*breast_cancer"):
         data.load("mons")
     with pytest.raises(ValueError, match="'zzz'; the names: moons"):

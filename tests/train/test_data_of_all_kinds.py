@@ -32,6 +32,19 @@ def test_a_dataset_is_its_x_and_y():
     np.testing.assert_array_equal(run.confusion_matrix(MOONS), expected_counts)
 
 
+def test_a_dataset_is_searched_for_a_learning_rate_and_checked_numerically():
+    tg.seed(0)
+    model = nn.Sequential(nn.Dense(2, 4), nn.Tanh(), nn.Dense(4, 2))
+    run = tg.Trainer(model, nn.SoftmaxCrossEntropy(), tg.optim.SGD(model.parameters(), lr=0.1))
+    found, expected = (tg.train.find_learning_rate(run, *data, high=1e4) for data in ((MOONS,), (MOONS.X, MOONS.y)))
+    assert found.suggestion == expected.suggestion
+    few = MOONS.take(slice(0, 5))
+    apart, whole = (
+        tg.check.gradcheck_model(model, nn.SoftmaxCrossEntropy(), *data) for data in ((few.X, few.y), (few,))
+    )
+    assert apart == whole
+
+
 def test_targets_of_another_form_may_stand_beside_a_dataset():
     run, history = fitted(MOONS, MOONS.y[:, None], loss=nn.SigmoidBCE(), n_out=1)
     _, expected = fitted(MOONS.X, MOONS.y[:, None], loss=nn.SigmoidBCE(), n_out=1)

@@ -60,6 +60,17 @@ def test_a_loss_of_ones_own_is_asked_row_by_row():
     np.testing.assert_array_equal(hard.true, X[hard.rows])
 
 
+def test_a_loss_that_is_nan_is_the_hardest():
+    def nan_above_2(p, y):
+        return tg.Tensor(np.nan) if y.max() > 2 else ((p - y) ** 2).mean()
+
+    hard = trainer(nan_above_2, 2).hardest(X, X, 50)
+    above = np.flatnonzero(X.max(axis=1) > 2)
+    assert 0 < len(above) < 50
+    np.testing.assert_array_equal(hard.rows[: len(above)], above)
+    assert not np.isnan(hard.losses[len(above) :]).any()
+
+
 class Penalized(nn.SoftmaxCrossEntropy):
     """A loss of ours with something more."""
 
@@ -81,7 +92,7 @@ def test_several_labels():
 
 def test_numbers_are_in_the_units_of_the_table():
     class Scaled:
-        class_names, target = (), "price"
+        class_names = ()
 
         def invert(self, numbers):
             return np.asarray(numbers) * 10 + 3

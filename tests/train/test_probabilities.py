@@ -136,6 +136,7 @@ def test_a_threshold_is_of_the_probability(loss, end):
         np.testing.assert_array_equal(answers, yes > threshold)
     assert found[1].sum() > found[2].sum()
     np.testing.assert_array_equal(run.predict(X, threshold=0.5), run.predict(X))
+    assert run.predict(X, threshold=float(yes[7]))[7] == 0  # above, and not at
 
 
 def test_a_threshold_of_several_labels():

@@ -1,9 +1,11 @@
 """trainer.report beside scikit-learn's own figures, and what is left out of it, with a word."""
 
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import scipy.special
 import sklearn.calibration
 import sklearn.metrics as metrics
 from train.trainings import COLUMN, X, Y, network, trainer
@@ -23,6 +25,13 @@ def fitted(loss, n_out, targets, *end, **options):
     run = trainer(loss, n_out, *end, **options)
     run.fit(X, targets, epochs=8, seed=0)
     return run
+
+
+class Turned(nn.Module):
+    """(N, 6) to (N, 3, 2): two answers a row, the classes along axis 1."""
+
+    def forward(self, x):
+        return x.reshape(-1, 3, 2)
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +153,24 @@ def test_weights_in_the_reliability_table_count_as_that_many_rows():
     np.testing.assert_allclose(reliability_table(p, true, counts), reliability_table(p[repeated], true[repeated]))
 
 
+@pytest.mark.parametrize(
+    ("loss", "n_out", "targets"),
+    [
+        (nn.SoftmaxCrossEntropy(), 3, THREE),
+        (nn.SigmoidBCE(), 1, COLUMN),
+        (nn.SigmoidBCE(), 3, LABELS),
+        (nn.MSE(), 2, X),
+        (nn.SoftmaxCrossEntropy(axis=1), 6, np.stack([Y, THREE % 2], axis=1)),
+    ],
+)
+def test_a_row_of_weight_3_counts_as_three_rows(loss, n_out, targets):
+    run = fitted(loss, n_out, targets, *([Turned()] if n_out == 6 else []))
+    counts = np.arange(50) % 4
+    weighted = run.report(X, targets, sample_weight=counts)
+    repeated = run.report(np.repeat(X, counts, axis=0), np.repeat(targets, counts, axis=0))
+    assert weighted.figures == pytest.approx(repeated.figures, rel=1e-9)
+
+
 def test_a_row_of_weight_0_counts_in_nothing(three):
     weights = np.where(THREE == 2, 0.0, 1.0)
     kept = weights > 0
@@ -159,10 +186,6 @@ def test_rows_that_the_loss_ignores_count_in_nothing():
 
 
 def test_several_answers_a_row_are_answers_one_by_one():
-    class Turned(nn.Module):
-        def forward(self, x):
-            return x.reshape(-1, 3, 2)
-
     targets = np.stack([Y, THREE % 2], axis=1)
     run = fitted(nn.SoftmaxCrossEntropy(axis=1), 6, targets, Turned())
     p = np.moveaxis(run.predict_proba(X), 1, -1).reshape(-1, 3)
@@ -177,6 +200,13 @@ def test_float32_is_measured_without_a_warning():
     run = Trainer(model, nn.CrossEntropy(), optim.SGD(model.parameters(), lr=0.1))
     report = run.report(X, THREE)
     assert report.log_loss == pytest.approx(run.evaluate(X, THREE)["loss"], rel=1e-5)
+
+
+def test_probabilities_of_float32_scores_have_the_digits_of_float64():
+    model = network(3).astype(np.float32)
+    run = Trainer(model, nn.SoftmaxCrossEntropy(), optim.SGD(model.parameters(), lr=0.1))
+    p = scipy.special.softmax(run.model.eval()(X.astype(np.float32)).data.astype(float), axis=1)
+    assert run.report(X, THREE).log_loss == pytest.approx(metrics.log_loss(THREE, p), rel=1e-12)
 
 
 # ---- what is not defined is left out, with a word
@@ -228,6 +258,8 @@ def test_the_text_is_at_most_80_columns_wide(three):
     text = str(three.report(X, THREE, long))
     assert max(map(len, text.splitlines())) <= 80
     assert "\x1b" not in text
+    assert "weighted avg" in three.report(X, THREE, ["<b>", "b", "c"])._repr_html_()
+    assert "<b>" not in three.report(X, THREE, ["<b>", "b", "c"])._repr_html_()
     for word in ("precision", "weighted avg", "ROC AUC", "calibration error", "true \\ answer", "was true"):
         assert word in text
 
@@ -312,7 +344,7 @@ class Scaled:
     """What a preparation is to a report of numbers: a name, no classes, and the way back to the table's units."""
 
     class_names = ()
-    target = "price"
+    target = SimpleNamespace(name="price")
 
     def invert(self, numbers):
         return np.asarray(numbers) * 10 + 3
@@ -371,6 +403,52 @@ def test_targets_that_are_all_the_same_have_no_r2(rows):
     assert list(report.figures) == ["rmse", "mae"]
     assert report.notes == ("Left out: R² of 'y', whose true numbers are all the same",)
     assert report.notes[0] in str(report)
+
+
+def test_the_preparation_is_the_datasets_or_else_the_one_of_the_training():
+    names = ("x1", "x2"), (), "sums", np.array([True, True])
+    plain = tg.data.Dataset(X, X.sum(axis=1), *names)
+    scaled = tg.data.Dataset(X, X.sum(axis=1), *names, preparation=Scaled())
+    run = trainer(nn.MSE(), 1)
+    own_units = run.report(plain).rmse
+    assert run.report(scaled).rmse == pytest.approx(10 * own_units)
+    run.fit(scaled.X, scaled.y[:, None], epochs=1, seed=0)
+    assert run.preparation is None
+    run.preparation = Scaled()
+    assert run.report(plain).outputs.keys() == {"price"}
+
+
+def test_a_table_whose_target_was_scaled_is_reported_in_its_own_units(tmp_path):
+    rng = np.random.default_rng(0)
+    size, colour = rng.normal(size=120), rng.choice(["red", "blue"], 120)
+    price = np.round(1000 + 300 * size + 100 * (colour == "red"), 2)
+    rows = [f"{s},{c},{p}\n" for s, c, p in zip(size, colour, price, strict=True)]
+    (tmp_path / "houses.csv").write_text("size,colour,price\n" + "".join(rows))
+    table = tg.data.from_csv(tmp_path / "houses.csv", "price", regression=True)
+    train, test = tg.data.split(table)
+    scaled, scaled_test = tg.data.standardize(train, test, targets=True)
+    tg.seed(0)
+    model = nn.Dense(scaled.n_features, 1)
+    run = Trainer(model, nn.MSE(), optim.SGD(model.parameters(), lr=0.1))
+    run.fit(scaled, epochs=5, seed=0)
+    predicted = scaled.preparation.invert(run.predict(scaled_test)[:, 0])
+    for report in (run.report(scaled_test), run.report(scaled_test.X, scaled_test.y)):
+        assert report.rmse == pytest.approx(metrics.root_mean_squared_error(test.y, predicted))
+        assert report.r2 == pytest.approx(metrics.r2_score(test.y, predicted))
+        assert [*report.outputs] == ["price"]
+    hard = run.hardest(scaled_test, n=3)
+    np.testing.assert_allclose(hard.true, test.y[hard.rows])
+    np.testing.assert_allclose(hard.predicted, predicted[hard.rows])
+
+
+def test_a_preparation_of_classes_leaves_numbers_alone():
+    class OfClasses(Scaled):
+        class_names = ("a", "b")
+
+    run = trainer(nn.MSE(), 1)
+    before = run.report(X, Y).figures
+    run.preparation = OfClasses()
+    assert run.report(X, Y).figures == before
 
 
 def test_numbers_that_do_not_fit_are_refused():

@@ -63,8 +63,8 @@ LOSSES = {
         CLASSES, (3,),
     ),
     "weights of soft labels": (
-        nn.SoftmaxCrossEntropy(weight=WEIGHTS), lambda z, y: -(y * WEIGHTS * log_softmax(z, axis=1)).sum() / 50, SOFT,
-        (3,),
+        nn.SoftmaxCrossEntropy(weight=WEIGHTS),
+        lambda z, y: -(y * WEIGHTS * log_softmax(z, axis=1)).sum() / len(y), SOFT, (3,),
     ),
     "pos_weight": (nn.SigmoidBCE(pos_weight=3.0), lambda z, y: binary(z, y, positive=3.0).mean(), COLUMN, (1,)),
     "sum of bce": (nn.BCE(reduction="sum"), lambda z, y: binary(z, y).sum(), COLUMN, (1, nn.Sigmoid())),

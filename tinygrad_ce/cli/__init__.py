@@ -5,19 +5,36 @@ Each command is an ordinary function in the file of its subject; this file lists
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
 import tinygrad_ce as tg
-from tinygrad_ce.cli import caches, checking, selftest, source, terminal, training, views
+from tinygrad_ce.cli import (
+    caches,
+    checking,
+    predicting,
+    reporting,
+    samples,
+    selftest,
+    source,
+    terminal,
+    training,
+    views,
+)
 from tinygrad_ce.cli.run import Run, prepared
 from tinygrad_ce.cli.settings import Settings, expand_settings
 
 __all__ = ["Run", "Settings", "app", "main", "prepared"]
 
 COMMANDS = (
+    samples.sample,
     training.train,
+    predicting.predict,
+    predicting.evaluate,
+    reporting.report,
     checking.check,
     views.gradients,
     views.explain,
@@ -36,8 +53,15 @@ app = typer.Typer(
     help=__doc__.split("\n\n")[0],
     rich_markup_mode=None,
 )
+
+
+def _help_of(command: Callable[..., None]) -> str:
+    """The docstring, with a mark that keeps the lines of its example as they are."""
+    return (inspect.getdoc(command) or "").replace("Example:", "\b\nExample:")
+
+
 for command in COMMANDS:
-    app.command()(expand_settings(terminal.report_errors(command)))
+    app.command(help=_help_of(command))(expand_settings(terminal.report_errors(command)))
 
 
 def _print_version(asked: bool) -> None:

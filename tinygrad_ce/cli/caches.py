@@ -18,7 +18,11 @@ from tinygrad_ce.program import code_cache
 def cache(
     clear: Annotated[bool, typer.Option("--clear", help="remove them")] = False,
 ) -> None:
-    """List the compiled training steps that are kept on disk, or remove them."""
+    """List the compiled training steps that are kept on disk, or remove them.
+
+    Example:
+      tinygrad-ce cache
+    """
     console = terminal.console
     folder = places.directory()
     if folder is None:
@@ -41,7 +45,11 @@ def cache(
 
 
 def warmup() -> None:
-    """Compile every kernel now, so that no training waits for it."""
+    """Compile every kernel now, so that no training waits for it.
+
+    Example:
+      tinygrad-ce warmup
+    """
     from tinygrad_ce.kernels import jit as kernels  # brings Numba in, so not with the other commands
 
     console = terminal.console

@@ -16,11 +16,15 @@ from tinygrad_ce.cli.terminal import console
 
 def check(
     # --seed follows --rows in the help, so it is written out here
-    settings: Annotated[Settings, Without("optimizer", "lr", "epochs", "batch_size", "seed", "dtype")],
+    settings: Annotated[Settings, Without("optimizer", "lr", "epochs", "batch_size", "patience", "seed", "dtype")],
     rows: Annotated[int, typer.Option(help="rows of the data to check with")] = 16,
     seed: Seed = 0,
 ) -> None:
-    """Compare every derivative of the network that `train` would train with numerical ones, to second order."""
+    """Compare every derivative of the network that `train` would train with numerical ones, to second order.
+
+    Example:
+      tinygrad-ce check moons --hidden 8 --rows 8
+    """
     check_positive(rows, "rows")
     run = prepared(replace(settings, seed=seed, dtype="float64"))
     part = run.train.take(np.arange(min(rows, len(run.train))))
@@ -31,7 +35,7 @@ def check(
     report = checks.gradcheck_model(run.model, run.trainer.loss, part.X, run.targets(part), seed=seed)
     names = ", ".join(name for name, _ in run.model.named_parameters())
     console.print(
-        f"{settings.loss} of {run.model!r}\non {len(part)} rows of {run.train.name}; parameters: {names}\n"
+        f"{run.loss} of {run.model!r}\non {len(part)} rows of {run.train.name}; parameters: {names}\n"
         "(biases are moved a little off zero, so that no relu sits on its kink)",
         highlight=False,
     )

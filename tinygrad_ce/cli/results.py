@@ -1,4 +1,4 @@
-"""The folder that `train --out` fills: plots, the graph, the page, and a record of the run."""
+"""The folder that `train --out` fills: the model, plots, graphs and pages before and after, and a record of the run."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from typing import Any, TypeAlias
 import numpy as np
 
 import tinygrad_ce as tg
+from tinygrad_ce.cli.figures import numbers_of
 from tinygrad_ce.cli.run import Run, loss_and_gradients
 from tinygrad_ce.cli.terminal import console
 from tinygrad_ce.disk import whole_file
+from tinygrad_ce.views import plots
 
 Writer: TypeAlias = Callable[[Path], Any]  # writes one file at the path
 
@@ -48,25 +50,48 @@ class ResultsFolder:
                     self.written.append(name)
 
 
-def graph_pictures(run: Run) -> dict[str, Writer | None]:
-    """The graph of the first batch, and the page that steps through it, as they are before the first update."""
-    cost, _ = loss_and_gradients(run)
+def graph_pictures(run: Run, when: str) -> dict[str, Writer | None]:
+    """The graph of the first batch and the page that steps through it; when, in their names: "before" or "trained"."""
+    graph, page = f"graph_{when}.svg", f"step_{when}.html"
+    cost, title = loss_and_gradients(run)
     try:
-        return {"graph.svg": tg.draw(cost).save, "step.html": tg.step_through(cost).save}
+        return {graph: tg.draw(cost, title).save, page: tg.step_through(cost, title).save}
     except ValueError as error:
-        console.print(f"no graph.svg and step.html: {error}", highlight=False, soft_wrap=True)
+        console.print(f"no {graph} and {page}: {error}", highlight=False, soft_wrap=True)
         return {}
     finally:
         run.trainer.optimizer.zero_grad()
 
 
-def boundary_plot(run: Run) -> Writer | None:
-    """The decision boundary, if the data have two features."""
-    if run.train.n_features != 2:
-        return None
-    X, y = np.concatenate([run.train.X, run.test.X]), np.concatenate([run.train.y, run.test.y])
-    names = [f"{name}, standardised" for name in run.train.feature_names]
-    return lambda path: run.trainer.plot_boundary(X, y, run.train.class_names, path, names)
+def plots_of(run: Run) -> dict[str, Writer | None]:
+    """The curves; of classes the decision boundary, if there are two features, and the confusion of the test rows."""
+    pictures: dict[str, Writer | None] = {"history.png": run.trainer.history.plot}
+    if run.test.class_names:
+        if run.train.n_features == 2:
+            pictures["boundary.png"] = lambda path: boundary_figure(run, path)
+        pictures["confusion.png"] = lambda path: confusion_figure(run, path)
+    else:
+        pictures["residuals.png"] = lambda path: residuals_figure(run, path)
+    return pictures
+
+
+def boundary_figure(run: Run, path: Any = None) -> Any:
+    """The decision boundary of two features, with the rows of all parts."""
+    X, y = (np.concatenate([getattr(part, name) for part in run.parts.values()]) for name in "Xy")
+    scaled = run.train.numeric
+    names = [f"{name}, standardised" if scaled[n] else name for n, name in enumerate(run.train.feature_names)]
+    return run.trainer.plot_boundary(X, y, run.train.class_names, path, names)
+
+
+def confusion_figure(run: Run, path: Any = None) -> Any:
+    """The confusion matrix of the test rows."""
+    return run.trainer.plot_confusion(run.test.X, run.targets(run.test), run.test.class_names, path)
+
+
+def residuals_figure(run: Run, path: Any = None) -> Any:
+    """The predicted over the true numbers of the test rows, in the units of the table."""
+    true, predicted = numbers_of(run.trainer, run.test)
+    return plots.save(plots.residuals_figure(true, predicted, [run.target]), path)
 
 
 def version_of(package: str) -> str | None:
@@ -77,18 +102,19 @@ def version_of(package: str) -> str | None:
         return None
 
 
-def run_record(run: Run, figures: dict[str, dict[str, float]], history: tg.History) -> Writer:
+def run_record(run: Run, figures: Mapping[str, Mapping[str, float]]) -> Writer:
     """Settings, data, figures, history and versions, as JSON."""
+    history = run.trainer.history
     packages = {name: version_of(name) for name in ("numpy", "numba", "scipy")}
     content = {
         "settings": asdict(run.settings),
         "data": {
             "name": run.train.name,
-            "training_rows": len(run.train),
-            "test_rows": len(run.test),
+            **{f"{name}_rows": len(part) for name, part in run.parts.items()},
             "features": list(run.train.feature_names),
             "classes": [str(name) for name in run.train.class_names],
         },
+        "loss": run.loss,
         "model": repr(run.model),
         "parameters": sum(parameter.size for parameter in run.model.parameters()),
         "figures": figures,

@@ -2,33 +2,57 @@
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import tinygrad_ce as tg
 from tinygrad_ce import data as datasets
+from tinygrad_ce.cli.loading import load
 from tinygrad_ce.cli.settings import ACTIVATIONS, LOSSES, OPTIMIZERS, Settings
 from tinygrad_ce.core import Array
+
+SHARES = (0.6, 0.2, 0.2)  # of the rows that train, that choose (curves, patience), and that are measured once
+BINARY = ("bce", "sigmoid-bce")  # losses of one output for two classes
 
 
 @dataclass
 class Run:
-    """The data, the model and the trainer that some settings describe."""
+    """The data, the model and the trainer that some settings describe. loss: its name, where the settings say auto."""
 
     settings: Settings
+    loss: str
     train: datasets.Dataset
+    validation: datasets.Dataset
     test: datasets.Dataset
-    model: tg.nn.Sequential
     trainer: tg.Trainer
 
+    @property
+    def model(self) -> Any:
+        """What is trained."""
+        return self.trainer.model
+
+    @property
+    def target(self) -> str:
+        """What is predicted: the name of its column, if the data have come from a table."""
+        return self.settings.target or "target"
+
+    @property
+    def parts(self) -> dict[str, datasets.Dataset]:
+        """The three parts of the data by name."""
+        return {"training": self.train, "validation": self.validation, "test": self.test}
+
     def targets(self, part: datasets.Dataset) -> Array:
-        """The classes in the form that the loss takes."""
-        if self.settings.loss in ("bce", "sigmoid-bce"):
-            return part.y.reshape(-1, 1).astype(self.settings.dtype)
-        if self.settings.loss == "mse":
-            return datasets.one_hot(part.y, part.n_classes).astype(self.settings.dtype)
-        return part.y
+        """The classes, or numbers, in the form that the loss takes."""
+        return targets_of(part, self.loss)
+
+
+def targets_of(part: datasets.Dataset, loss: str) -> Array:
+    """The classes, or numbers, of a Dataset in the form that the loss of this name takes."""
+    if loss in BINARY or not part.class_names:
+        return part.y.reshape(-1, 1).astype(part.X.dtype)
+    if loss == "mse":
+        return datasets.one_hot(part.y, part.n_classes).astype(part.X.dtype)
+    return part.y
 
 
 def prepared(settings: Settings) -> Run:
@@ -36,18 +60,44 @@ def prepared(settings: Settings) -> Run:
     hidden = layer_sizes(settings.hidden)
     check_positive(settings.batch_size, "batch-size")
     whole = load(settings)
-    train, test = datasets.standardize(*datasets.split(whole, seed=settings.seed))
-    train, test = train.astype(settings.dtype), test.astype(settings.dtype)
-    if settings.loss in ("bce", "sigmoid-bce") and train.n_classes != 2:
-        raise ValueError(
-            f"--loss {settings.loss} is for two classes, and {whole.name} has {train.n_classes}: "
-            "use softmax-cross-entropy"
-        )
+    loss = loss_for(settings, whole)
+    parts = datasets.standardize(*datasets.split(whole, *SHARES, seed=settings.seed), targets=not whole.class_names)
+    train, validation, test = (part.astype(settings.dtype) for part in parts)
     tg.seed(settings.seed)
-    model = network(train.n_features, hidden, train.n_classes, settings.activation, settings.loss)
+    model = network(train.n_features, hidden, train.n_classes, settings.activation, loss)
     model.astype(settings.dtype)
     optimizer = OPTIMIZERS[settings.optimizer](model.parameters(), lr=settings.lr)
-    return Run(settings, train, test, model, tg.Trainer(model, LOSSES[settings.loss](), optimizer))
+    return Run(settings, loss, train, validation, test, tg.Trainer(model, LOSSES[loss](), optimizer))
+
+
+def loss_for(settings: Settings, whole: datasets.Dataset) -> str:
+    """The name of the loss for these data. Raises ValueError for one that they do not fit."""
+    if settings.loss == "auto":
+        return "softmax-cross-entropy" if whole.class_names else "mse"
+    if settings.loss != "mse" and not whole.class_names:
+        raise ValueError(f"--loss {settings.loss} is for classes, and {whole.name} has numbers to predict: use mse")
+    if settings.loss in BINARY and whole.n_classes != 2:
+        raise ValueError(
+            f"--loss {settings.loss} is for two classes, and {whole.name} has {whole.n_classes}: "
+            "use softmax-cross-entropy"
+        )
+    return settings.loss
+
+
+def fit(run: Run, epochs: int, *, seed: int | None = None, compile: bool | str = "auto") -> tg.History:
+    """Train for so many epochs; the validation part is only measured. Without a seed, it goes on where it stood."""
+    run.trainer.preparation = run.train.preparation
+    return run.trainer.fit(
+        run.train.X,
+        run.targets(run.train),
+        epochs=epochs,
+        batch_size=run.settings.batch_size,
+        validation=(run.validation.X, run.targets(run.validation)),
+        patience=run.settings.patience,
+        compile=compile,
+        progress=True,
+        seed=seed,
+    )
 
 
 def trained(settings: Settings) -> Run:
@@ -56,14 +106,7 @@ def trained(settings: Settings) -> Run:
         raise ValueError(f"--epochs {settings.epochs} must not be negative")
     run = prepared(settings)
     if settings.epochs:
-        run.trainer.fit(
-            run.train.X,
-            run.targets(run.train),
-            epochs=settings.epochs,
-            batch_size=settings.batch_size,
-            progress=True,
-            seed=settings.seed,
-        )
+        fit(run, settings.epochs, seed=settings.seed)
     return run
 
 
@@ -81,37 +124,23 @@ def loss_and_gradients(run: Run) -> tuple[tg.Tensor, str]:
     for parameter in run.model.parameters():
         parameter.grad = None
     cost.backward()
-    when = f"after {run.settings.epochs} epochs" if run.settings.epochs else "before training"
-    return cost, f"{run.train.name}, {len(y)} rows, {when}"
+    epochs = len(run.trainer.history)
+    return cost, f"{run.train.name}, {len(y)} rows, {f'after {epochs} epochs' if epochs else 'before training'}"
 
 
 def network(n_in: int, hidden: list[int], classes: int, activation: str, loss: str) -> tg.nn.Sequential:
-    """Dense layers with an activation after each hidden one, and the end that the loss needs."""
+    """Dense layers, an activation after each hidden one, and the end that the loss needs; classes: 0 for numbers."""
     init = "he_uniform" if activation in ("relu", "softplus") else "glorot_uniform"
     layers: list[tg.nn.Module] = []
     for size in hidden:
         layers += [tg.nn.Dense(n_in, size, init=init), ACTIVATIONS[activation]()]
         n_in = size
-    layers.append(tg.nn.Dense(n_in, 1 if loss in ("bce", "sigmoid-bce") else classes))
+    layers.append(tg.nn.Dense(n_in, 1 if loss in BINARY else classes or 1))
     if loss == "cross-entropy":
         layers.append(tg.nn.Softmax())
-    elif loss in ("bce", "mse"):
+    elif loss == "bce" or (loss == "mse" and classes):
         layers.append(tg.nn.Sigmoid())
     return tg.nn.Sequential(*layers)
-
-
-def load(settings: Settings) -> datasets.Dataset:
-    """The data set of that name, or of that CSV file. Raises ValueError for neither, and for a target that is amiss."""
-    if settings.data in datasets.NAMES:
-        if settings.target is not None:
-            raise ValueError(f"--target names a column of a CSV file, and {settings.data} is a built-in data set")
-        build = datasets.NAMES[settings.data]
-        return build(seed=settings.seed) if "seed" in inspect.signature(build).parameters else build()
-    if settings.data.lower().endswith(".csv") or Path(settings.data).exists():
-        if settings.target is None:
-            raise ValueError(f"{settings.data}: say with --target which column holds the classes")
-        return datasets.from_csv(settings.data, settings.target)
-    return datasets.load(settings.data)  # raises, with the names there are
 
 
 def layer_sizes(hidden: str) -> list[int]:

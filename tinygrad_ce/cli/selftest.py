@@ -47,6 +47,9 @@ def selftest() -> None:
     """Say whether this installation computes right, in about 10 seconds; exit code 1 where it does not.
 
     The first time, kernels are compiled, which takes half a minute more.
+
+    Example:
+      tinygrad-ce selftest
     """
     show_installation()
     table = Table("check", "result", title="tinygrad-ce selftest", show_lines=True)

@@ -13,12 +13,16 @@ from tinygrad_ce.data.checks import visible
 
 
 def source(
-    settings: Annotated[Settings, Without("epochs")],
+    settings: Annotated[Settings, Without("epochs", "patience")],
     lowered: Annotated[bool, typer.Option("--lowered", help="the loops that are compiled, instead of NumPy")] = False,
     exact: Annotated[bool, typer.Option("--exact", help="with the forms that keep the last digits")] = False,
     javascript: Annotated[bool, typer.Option("--javascript", help="as an ES module, instead of NumPy")] = False,
 ) -> None:
-    """Print one training step of the network, with the optimizer's update, as NumPy that runs on its own."""
+    """Print one training step of the network, with the optimizer's update, as NumPy that runs on its own.
+
+    Example:
+      tinygrad-ce source moons --hidden 8 --optimizer sgd
+    """
     if lowered + exact + javascript > 1:
         raise typer.BadParameter("choose one of --lowered, --exact and --javascript")
     program = program_of_first_batch(prepared(settings))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import re
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -30,22 +32,54 @@ class PlainConsole(Console):
 console = PlainConsole()
 errors = PlainConsole(stderr=True)
 
+# What the library calls an option, and what the command calls it: a message says what to type.
+OPTIONS = (
+    (r"regression=True", "--loss mse"),
+    (r"day_first=True", "--day-first"),
+    (r"day_first=False", "--no-day-first"),
+    (r"drop=(\[\.\.\.\])?", "--drop"),
+    (r"(missing|delimiter|decimal|encoding)=", r"--\1 "),
+    (r"most_levels=", "--most-levels "),
+    (r"new_levels=", "--new-levels "),
+    (r", or pass stratify=False", ""),  # classes are always spread over the parts here
+)
+
 EXPECTED = (
     *(ValueError, TypeError, IndexError, OSError, ImportError),
     *(ArithmeticError, AssertionError, MemoryError),
 )
 
 
+def in_command_words(message: str) -> str:
+    """A message of the library with its options as they are typed here; what stands in quotes is the user's.
+
+    >>> in_command_words('fill it in, or pass missing="mean"')
+    'fill it in, or pass --missing "mean"'
+    """
+    for library, command in OPTIONS:
+        message = re.sub(rf"(?<!['\w]){library}", command, message)
+    return message
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    """Print a warning without the line of our code that gave it."""
+    errors.print("warning:", style="bold yellow", end=" ")
+    errors.print(in_command_words(str(message)), highlight=False, soft_wrap=True)
+
+
 def report_errors(command: Callable[..., None]) -> Callable[..., None]:
-    """The same command, but bad input ends it with one message and exit code 1, not with a traceback."""
+    """The same command, but bad input ends it with one message and exit code 1, and a warning is one line as well."""
 
     @functools.wraps(command)
     def reporting(*args: Any, **kwargs: Any) -> None:
         try:
-            command(*args, **kwargs)
+            with warnings.catch_warnings():
+                warnings.simplefilter("default", UserWarning)
+                warnings.showwarning = _show_warning
+                command(*args, **kwargs)
         except EXPECTED as error:
             errors.print("error:", style="bold red", end=" ")
-            errors.print(str(error) or type(error).__name__, highlight=False, soft_wrap=True)
+            errors.print(in_command_words(str(error)) or type(error).__name__, highlight=False, soft_wrap=True)
             raise typer.Exit(1) from None
 
     return reporting

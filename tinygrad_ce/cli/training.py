@@ -1,4 +1,4 @@
-"""`tinygrad-ce train`: a network is trained, measured, and with --out drawn."""
+"""`tinygrad-ce train`: a network is trained, measured, and with --out kept and drawn."""
 
 from __future__ import annotations
 
@@ -8,15 +8,19 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-import tinygrad_ce as tg
-from tinygrad_ce.cli.results import ResultsFolder, boundary_plot, graph_pictures, run_record
-from tinygrad_ce.cli.run import Run, prepared
-from tinygrad_ce.cli.settings import Settings
+from tinygrad_ce.cli.figures import figures_of, show_figures
+from tinygrad_ce.cli.folders import KeptRun
+from tinygrad_ce.cli.results import ResultsFolder, graph_pictures, plots_of, run_record
+from tinygrad_ce.cli.run import Run, check_positive, fit, prepared
+from tinygrad_ce.cli.settings import TrainSettings
 from tinygrad_ce.cli.terminal import console
+
+WITH_FROM = ("epochs", "compiled", "start", "out")  # the options that go with --from; all others are those of the run
 
 
 def train(
-    settings: Settings,
+    context: typer.Context,
+    settings: TrainSettings,
     compiled: Annotated[
         bool | None,
         typer.Option(
@@ -24,66 +28,81 @@ def train(
             help="whole epochs as one compiled function; without the option, if so many steps repay it",
         ),
     ] = None,
+    start: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="DIR", help="go on with the run in this folder, for --epochs epochs more"),
+    ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="write history.png, boundary.png (2-D data), graph.svg, step.html and run.json here"),
+        typer.Option(
+            help="write model.safetensors, run.json, history.png, boundary.png (2-D data), confusion.png or "
+            "residuals.png here, and of the first batch graph and page, before and after training; "
+            "with --from, its folder if there is no other"
+        ),
     ] = None,
 ) -> None:
-    """Train a network on three quarters of the data, and measure it on the rest."""
+    """Train a network on 60 % of the data, watch it on 20 %, and measure it at the end on the other 20 %.
+
+    Example:
+      tinygrad-ce train moons --epochs 20 --out runs/moons
+      tinygrad-ce train --from runs/moons --epochs 30
+    """
+    kept = None
+    if start is not None:
+        _check_nothing_else(context)
+        kept, out = KeptRun(start), out or start
+    elif not settings.data:
+        raise typer.BadParameter("name a data set or a CSV file, as in: tinygrad-ce train moons", param_hint="DATA")
+    check_positive(settings.epochs, "epochs")
     folder = ResultsFolder(out) if out is not None else None
-    run = prepared(settings)
+    run = prepared(settings if kept is None else kept.settings)
     show_data(run)
     console.print(run.model.summary(), highlight=False)
-    pictures = graph_pictures(run) if folder is not None else {}
-    history = run.trainer.fit(
-        run.train.X,
-        run.targets(run.train),
-        epochs=settings.epochs,
-        batch_size=settings.batch_size,
-        validation=(run.test.X, run.targets(run.test)),
-        compile="auto" if compiled is None else compiled,
-        progress=True,
-        seed=settings.seed,
+    pictures = graph_pictures(run, "before") if folder is not None else {}
+    if kept is not None:
+        run = kept.resume(run, settings.epochs)
+    history = fit(
+        run, settings.epochs, seed=None if kept else settings.seed, compile="auto" if compiled is None else compiled
     )
     if not len(history):
         console.print("stopped by Ctrl-C before the first epoch had ended: there is nothing to show")
         raise typer.Exit(130)
-    figures = {
-        name: run.trainer.evaluate(part.X, run.targets(part))
-        for name, part in (("train", run.train), ("test", run.test))
-    }
-    show_figures(figures, history)
+    figures = {name: figures_of(run.trainer, part, run.loss) for name, part in run.parts.items()}
+    stopped = "" if history.stopped == "finished" else f" ({history.stopped})"
+    show_figures(figures, f"after {len(run.trainer.history)} epochs{stopped}")
     if folder is not None:
-        plots = {"history.png": history.plot, "boundary.png": boundary_plot(run)}
-        folder.write({**plots, **pictures, "run.json": run_record(run, figures, history)})
+        trained = graph_pictures(run, "trained") if pictures else {}
+        record = {"model.safetensors": run.trainer.save, "run.json": run_record(run, figures)}
+        folder.write({**plots_of(run), **pictures, **trained, **record})
         console.print(f"wrote {', '.join(folder.written)} to {out}", highlight=False)
 
 
+def _check_nothing_else(context: typer.Context) -> None:
+    """Refuse settings beside --from: a run that goes on has its own."""
+    typed = {
+        name for name in context.params if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
+    }
+    others = [option.opts[0] for option in context.command.params if option.name in typed.difference(WITH_FROM)]
+    if others:
+        raise ValueError(
+            f"--from goes on with the settings of that run: leave out {', '.join(others).replace('data', 'DATA')}"
+        )
+
+
 def show_data(run: Run) -> None:
-    """Print a table of the data: parts, classes, features."""
+    """Print a table of the data: parts, classes, features; and what became of the columns of a table."""
     table = Table(title=run.train.name)
-    table.add_column("class")
-    for part in ("training rows", "test rows"):
-        table.add_column(part, justify="right")
+    table.add_column("class" if run.train.class_names else "")
+    for part in run.parts:
+        table.add_column(f"{part} rows", justify="right")
     for c, name in enumerate(run.train.class_names):
-        table.add_row(str(name), *(str(int((part.y == c).sum())) for part in (run.train, run.test)))
+        table.add_row(str(name), *(str(int((part.y == c).sum())) for part in run.parts.values()))
     table.add_section()
-    table.add_row("all", str(len(run.train)), str(len(run.test)))
+    table.add_row("all", *(str(len(part)) for part in run.parts.values()))
     console.print(table)
     scaled, features = int(run.train.numeric.sum()), run.train.n_features
     how = "standardised with the training part's mean and deviation"
     scaling = "" if not scaled else f", {how}" if scaled == features else f", {scaled} of them {how}"
     console.print(f"{features} features{scaling}", highlight=False)
-
-
-def show_figures(figures: dict[str, dict[str, float]], history: tg.History) -> None:
-    """Print the final table, and how training ended if not by its last epoch."""
-    table = Table(
-        title=f"after {len(history)} epochs" + ("" if history.stopped == "finished" else f" ({history.stopped})")
-    )
-    table.add_column("part")
-    for name in figures["test"]:
-        table.add_column(name, justify="right")
-    for part, row in figures.items():
-        table.add_row(part, *(f"{value:.4f}" for value in row.values()))
-    console.print(table)
+    if run.settings.target is not None and run.train.preparation is not None:
+        console.print(run.train.preparation.summary(), highlight=False, soft_wrap=True)

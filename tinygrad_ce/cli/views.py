@@ -16,7 +16,11 @@ from tinygrad_ce.views import text
 
 
 def gradients(settings: ViewSettings) -> None:
-    """Print the gradient of every parameter for one batch: shape, norm, smallest, largest, histogram."""
+    """Print the gradient of every parameter for one batch: shape, norm, smallest, largest, histogram.
+
+    Example:
+      tinygrad-ce gradients digits --epochs 1
+    """
     run = trained(settings)
     cost, title = loss_and_gradients(run)
     title += f": loss {cost.item():.6f}"
@@ -33,7 +37,11 @@ def explain(
         str | None, typer.Option(help="one number of it, as in 0,3; else that with the largest gradient")
     ] = None,
 ) -> None:
-    """Print where the gradients of one batch come from: of the whole graph, or every path of one tensor to the loss."""
+    """Print where the gradients of one batch come from: of the whole graph, or every path of one tensor to the loss.
+
+    Example:
+      tinygrad-ce explain moons --hidden 3 --of W0 --at 0,1
+    """
     cost, title = loss_and_gradients(trained(settings))
     if of is None and at is not None:
         raise ValueError("--at names one number of a tensor: say with --of which tensor")
@@ -47,20 +55,28 @@ def draw(
     settings: ViewSettings,
     out: Annotated[Path, typer.Option(help="where to write it: .svg, .png or .html")] = Path("graph.svg"),
 ) -> None:
-    """Draw the graph of one batch, with its values and gradients."""
+    """Draw the graph of one batch, with its values and gradients.
+
+    Example:
+      tinygrad-ce draw moons --hidden 3 --batch-size 4 --out graph.svg
+    """
     check_writable(out, ".svg", ".png", ".html")
     cost, title = loss_and_gradients(trained(settings))
-    console.print(f"wrote {save(tg.draw(cost), out)}: {title}", highlight=False, soft_wrap=True)
+    console.print(f"wrote {save(tg.draw(cost, title), out)}: {title}", highlight=False, soft_wrap=True)
 
 
 def step(
     settings: ViewSettings,
     out: Annotated[Path, typer.Option(help="where to write it: .html")] = Path("step.html"),
 ) -> None:
-    """Write a page that steps through one batch, forward and backward; any browser opens it."""
+    """Write a page that steps through one batch, forward and backward; any browser opens it.
+
+    Example:
+      tinygrad-ce step moons --hidden 3 --batch-size 4 --out step.html
+    """
     check_writable(out, ".html")
     cost, title = loss_and_gradients(trained(settings))
-    console.print(f"wrote {save(tg.step_through(cost), out)}: {title}", highlight=False, soft_wrap=True)
+    console.print(f"wrote {save(tg.step_through(cost, title), out)}: {title}", highlight=False, soft_wrap=True)
 
 
 def tensor_of(cost: tg.Tensor, name: str) -> tg.Tensor:

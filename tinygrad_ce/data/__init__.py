@@ -1,4 +1,4 @@
-"""Data: toy sets, small real ones, a CSV of one's own; then `split`, `standardize`, `batches`, `one_hot`.
+"""Data: toy sets, small real ones, a table of one's own; then `split`, `standardize`, `batches`, `one_hot`.
 
 Every source gives a `Dataset`. The order of use is load, split, standardize (with the training part's statistics only,
 or the test part would leak into training), batches.
@@ -11,9 +11,11 @@ from typing import Any
 
 from tinygrad_ce.data.checks import closest
 from tinygrad_ce.data.dataset import Dataset
+from tinygrad_ce.data.mnist1d import mnist1d
 from tinygrad_ce.data.parts import batches, one_hot, split, standardize
 from tinygrad_ce.data.preparation import Preparation
-from tinygrad_ce.data.real import breast_cancer, digits, iris, wine
+from tinygrad_ce.data.real import breast_cancer, digits, iris, penguins, wine
+from tinygrad_ce.data.sample import sample_csv
 from tinygrad_ce.data.table import from_csv, from_frame, predicts_numbers
 from tinygrad_ce.data.toys import blobs, circles, moons, spirals, xor
 
@@ -30,9 +32,12 @@ __all__ = [
     "from_frame",
     "iris",
     "load",
+    "mnist1d",
     "moons",
     "one_hot",
+    "penguins",
     "predicts_numbers",
+    "sample_csv",
     "spirals",
     "split",
     "standardize",
@@ -50,6 +55,8 @@ NAMES: dict[str, Callable[..., Dataset]] = {
     "iris": iris,
     "wine": wine,
     "breast_cancer": breast_cancer,
+    "penguins": penguins,
+    "mnist1d": mnist1d,
 }
 
 

@@ -13,6 +13,7 @@ from tinygrad_ce.data.reading import Cell
 MISSING = ("", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NAN", "NULL", "null", "None", "?", "-")
 MISSING_TOO = ("#NA", "#N/A N/A", "Nan", "1.#IND", "1.#QNAN", *(f"-{x}" for x in (*MISSING[6:9], "1.#IND", "1.#QNAN")))
 MISSING_TOO += ("na", "none", "NONE", "--", "—", "–")
+MARKS = frozenset((*MISSING, *MISSING_TOO))
 
 CURRENCY = r"[$¢-¥฿₠-⃏]|EUR|USD|GBP|CHF"
 PAIRS = (("false", "true"), ("no", "yes"), ("n", "y"), ("f", "t"), ("off", "on"), ("0", "1"))
@@ -25,10 +26,10 @@ ORDERS = ("Y-m-d", "d.m.Y", "m/d/Y")  # how a date may be written, with any of -
 
 def missing_rows(cells: Sequence[Cell]) -> list[int]:
     """The rows of a column whose cell says that there is no value."""
-    marks = {*MISSING, *MISSING_TOO}
+    found = {*cells} & MARKS
     if "+" in cells:
-        marks.discard("-")  # then the two are labels
-    return [row for row, cell in enumerate(cells) if isinstance(cell, str) and cell in marks]
+        found.discard("-")  # then the two are labels
+    return [row for row, cell in enumerate(cells) if cell in found] if found else []
 
 
 # ---- numbers
@@ -45,6 +46,20 @@ def plain_number(cell: Cell) -> float:
         return math.nan if "_" in cell else float(cell)
     except ValueError:
         return math.nan
+
+
+def plain_numbers(cells: Sequence[Cell], absent: Sequence[int] = ()) -> list[float] | None:
+    """The numbers that Python reads, NaN in the absent rows; None if it does not read all of the others.
+
+    It gives what `plain_number` does, and for a long column in a tenth of the time.
+    """
+    if any("_" in cell for cell in cells if isinstance(cell, str)):
+        return None
+    gaps = {*absent}
+    try:
+        return [math.nan if row in gaps else float(cell) for row, cell in enumerate(cells)]
+    except (ValueError, OverflowError):
+        return None
 
 
 @cache
@@ -90,7 +105,8 @@ def boolean_pair(cells: Iterable[Cell]) -> tuple[str, str] | None:
 
     0 and 1 must both occur: a column of nothing but 1 is a number.
     """
-    words = {str(cell).lower() for cell in cells}
+    different = {*cells}
+    words = {str(cell).lower() for cell in different} if len(different) <= 8 else {"neither"}  # yes, Yes, YES, no...
     for pair in PAIRS:
         if words <= {*pair} and (pair != ("0", "1") or len(words) == 2):
             return pair

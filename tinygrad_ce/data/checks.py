@@ -95,10 +95,10 @@ def several(n: int, one: str, many: str = "") -> str:
     return f"{n} {one if n == 1 else many or one + 's'}"
 
 
-def extra(module: str) -> Any:
-    """An optional dependency, imported only when it is needed."""
+def extra(module: str, name: str = "data") -> Any:
+    """An optional dependency, imported only when it is needed. name: of the extra that brings it."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
         package = {"sklearn": "scikit-learn"}.get(module.split(".")[0], module)
-        raise ImportError(f'{package} cannot be imported: pip install "tinygrad_ce[data]"') from error
+        raise ImportError(f'{package} cannot be imported: pip install "tinygrad_ce[{name}]"') from error

@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_ce.data.cells import boolean, missing_rows, moment, number
+from tinygrad_ce.data.cells import boolean, missing_rows, moment, number, plain_numbers
 from tinygrad_ce.data.checks import closest, listed, shown
 from tinygrad_ce.data.dataset import Array
 from tinygrad_ce.data.reading import Cell, Table
@@ -71,6 +71,14 @@ class Number(Column):
     def scaled(self) -> bool:
         """As it was asked for: a pixel has its scale already."""
         return self.standardized
+
+    def encoded(self, table: Table, new_levels: str = "error") -> Array:
+        """(N, 1) float64: the numbers, NaN where the value is missing."""
+        cells = table.columns[self.name]
+        plain = plain_numbers(cells, missing_rows(cells)) if self.decimal == "." else None
+        if plain is None or math.inf in map(abs, plain):
+            return super().encoded(table, new_levels)
+        return np.array(plain)[:, None]
 
     def values(self, cell: Cell, table: Table, row: int) -> Sequence[float]:
         """The number, finite and in the unit of the column."""

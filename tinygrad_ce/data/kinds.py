@@ -19,6 +19,7 @@ from tinygrad_ce.data.cells import (
     moment,
     number,
     plain_number,
+    plain_numbers,
 )
 from tinygrad_ce.data.checks import listed, several, shown
 from tinygrad_ce.data.columns import Boolean, Category, Column, Date, Dropped, Number
@@ -106,9 +107,15 @@ def decimal_evidence(table: Table, names: Sequence[str], reading: Reading) -> st
     for name in names:
         texts = [cell for cell in _present_cells(table, name) if isinstance(cell, str)]
         if any("," in text or "." in text for text in texts):
-            possible = [d for d in DECIMALS if all(not math.isnan(number(text, d)[0]) for text in texts)]
+            possible = [sign for sign in DECIMALS if _are_numbers(texts, sign)]
             found |= {*possible} if len(possible) == 1 else set()
     return found.pop() if len(found) == 1 else None
+
+
+def _are_numbers(texts: Sequence[Cell], decimal: str) -> bool:
+    if decimal == "." and plain_numbers(texts) is not None:
+        return True
+    return not any(math.isnan(number(text, decimal)[0]) for text in texts)
 
 
 def _present_cells(table: Table, name: str) -> list[Cell]:
@@ -121,21 +128,28 @@ def numbers_of(table: Table, name: str, evidence: str | None, reading: Reading) 
     Where both explain all, as for 1,234, the table's other columns decide; where they do not, a point is a decimal
     point, as every program reads it, and a comma is a ValueError.
     """
-    signs = DECIMALS if reading.decimal is None else [reading.decimal]
-    choices = [_numbers(table, name, decimal) for decimal in signs]
+    rows = _present(table, name)
+    choices = [_numbers(table, name, reading.decimal or ".")]
+    if reading.decimal is None and (choices[0].n < len(rows) or evidence == "," or _has_comma(table, name, rows)):
+        choices.append(_numbers(table, name, ","))
     best = max(choices, key=lambda choice: choice.n)
     ties = [choice for choice in choices if choice.n == best.n]
     if evidence is not None:
         return next((choice for choice in ties if choice.decimal == evidence), ties[0])
-    if len(ties) == 2 and best.n == len(_present(table, name)):
+    if len(ties) == 2 and best.n == len(rows):
         _check_commas(table, name, *ties)
     return ties[0]
+
+
+def _has_comma(table: Table, name: str, rows: list[int]) -> bool:
+    cells = table.columns[name]
+    return any("," in cell for cell in (cells[row] for row in rows) if isinstance(cell, str))
 
 
 def _check_commas(table: Table, name: str, point: Numbers, comma: Numbers) -> None:
     """Raise ValueError for a column that is numbers with both decimal signs, and with a comma other ones."""
     differ = np.flatnonzero(~np.isnan(point.values) & (point.values != comma.values)).tolist()
-    if any("," in str(table.columns[name][row]) for row in differ):
+    if _has_comma(table, name, differ):
         row = differ[0]
         raise ValueError(
             f"{table.at(row, name)}: {shown(table.columns[name][row])} may be {point.values[row]:.12g} or "
@@ -146,8 +160,12 @@ def _check_commas(table: Table, name: str, point: Numbers, comma: Numbers) -> No
 def _numbers(table: Table, name: str, decimal: str) -> Numbers:
     cells = table.columns[name]
     absent = {*missing_rows(cells)}
-    pairs = [(math.nan, "") if row in absent else number(cell, decimal) for row, cell in enumerate(cells)]
-    numbers = Numbers(decimal, np.array([value for value, _ in pairs]), [unit for _, unit in pairs])
+    plain = plain_numbers(cells, [*absent]) if decimal == "." else None
+    if plain is not None:
+        numbers = Numbers(decimal, np.array(plain), [""] * len(cells))
+    else:
+        pairs = [(math.nan, "") if row in absent else number(cell, decimal) for row, cell in enumerate(cells)]
+        numbers = Numbers(decimal, np.array([value for value, _ in pairs]), [unit for _, unit in pairs])
     infinite = np.isinf(numbers.values)
     if infinite.any() and numbers.n == len(cells) - len(absent):
         row = int(np.argmax(infinite))
@@ -215,7 +233,9 @@ def _date_order(table: Table, name: str, rows: list[int], reading: Reading) -> s
     """
     cells = table.columns[name]
     excluded = {None: "", True: "m/d/Y", False: "d.m.Y"}[reading.day_first]
-    parsed = {order: [moment(cells[row], order) for row in rows] for order in ORDERS if order != excluded}
+    different = {cells[row] for row in rows}
+    dates = {order: {cell: moment(cell, order) for cell in different} for order in ORDERS if order != excluded}
+    parsed = {order: [dates[order][cells[row]] for row in rows] for order in dates}
     complete = [order for order in parsed if None not in parsed[order]]
     if len(complete) == 2 and parsed[complete[0]] != parsed[complete[1]]:
         row = next(row for row in rows if moment(cells[row], complete[0]) != moment(cells[row], complete[1]))

@@ -150,6 +150,12 @@ def _check_same_columns(train: Dataset, other: Dataset, position: int) -> None:
         )
     if other.class_names != train.class_names:
         raise ValueError(f"standardize: argument {position} ({other!r}) has not the classes of the training part")
+    here, there = (part.preparation or plain_preparation(part) for part in (train, other))
+    if (here.shift, here.scale, here.target) != (there.shift, there.scale, there.target):
+        raise ValueError(
+            f"standardize: argument {position} ({other!r}) is scaled by other numbers than the training part; "
+            "standardize both in one call"
+        )
 
 
 def _warn_of_lost_levels(train: Dataset, others: tuple[Dataset, ...], kept: NDArray[np.bool_]) -> None:

@@ -29,8 +29,9 @@ class Preparation:
     """What turns a table into X and y, and predictions back into the words and units of the table.
 
     A column of the table becomes some features; a missing value becomes its feature's `fill`; a feature that
-    `standardize` scales is (value - shift) / scale. `from_csv` and `from_frame` find the columns; `standardize` takes
-    fills, shifts, scales and the levels of categories from the training part.
+    `standardize` scales is (value - shift) / scale. `from_csv` and `from_frame` find the columns from
+    all rows that they read: how cells are written, not which values are usual. `standardize` takes what is learnt from
+    values, the fills, shifts, scales and levels of categories, from the training part.
     missing: what becomes of missing values: "error", "drop" (their rows), or "mean" (fill).
 
     >>> train, test = standardize(*split(iris()))
@@ -269,7 +270,7 @@ def _check(preparation: Preparation) -> None:
     """Raise ValueError for a preparation whose parts do not agree."""
     columns, target = preparation.columns, preparation.target
     features, names = preparation.feature_names, [column.name for column in columns]
-    statistics = [preparation.shift, preparation.scale] + [preparation.fill] * (preparation.fill is not None)
+    statistics = [preparation.shift, preparation.scale, *([] if preparation.fill is None else [preparation.fill])]
     levels = [column.levels for column in columns if isinstance(column, Category)]
     decimals = [column.decimal for column in columns if isinstance(column, Number)]
     orders = [column.order for column in columns if isinstance(column, Date)]
@@ -277,14 +278,8 @@ def _check(preparation: Preparation) -> None:
     for right, words in (
         (len({*names, target.name}) == len(names) + 1, "two columns have the same name"),
         (len({*features}) == len(features) > 0, "it has no features, or two of the same name"),
-        (
-            all(len({*texts}) == len(texts) for texts in [*levels, target.class_names]),
-            "two levels or classes are the same",
-        ),
-        (
-            all(len(numbers) == len(features) for numbers in statistics if numbers),
-            f"a list is not {len(features)} long",
-        ),
+        (all(len({*texts}) == len(texts) for texts in [*levels, target.class_names]), "two levels are the same"),
+        (all(len(numbers) == len(features) for numbers in statistics), f"a list is not {len(features)} long"),
         (min(*preparation.scale, target.scale) > 0, "a scale is not positive"),
         ({*decimals, target.decimal} <= {*DECIMALS}, "decimal must be '.' or ','"),
         ({*orders} <= {*ORDERS}, f"order must be one of {listed(ORDERS)}"),

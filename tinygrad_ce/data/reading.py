@@ -7,10 +7,11 @@ import io
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from tinygrad_ce.data.checks import closest, extra, listed, several, shown, visible
 
@@ -21,7 +22,8 @@ SAMPLE = 65_536  # characters of a file that decide between the delimiters
 Cell = str | int | float  # "" where a DataFrame has no value
 
 
-class Table(NamedTuple):
+@dataclass(frozen=True)
+class Table:
     """The cells of a table by column, and what its rows are called in messages.
 
     source: "flowers.csv" or "the DataFrame". lines: for each row the line of the file on which it starts, or its
@@ -49,7 +51,7 @@ class Table(NamedTuple):
         columns: dict[str, Sequence[Cell]] = {
             name: [cells[row] for row in rows] for name, cells in self.columns.items()
         }
-        return self._replace(columns=columns, lines=[self.lines[row] for row in rows])
+        return replace(self, columns=columns, lines=[self.lines[row] for row in rows])
 
 
 def read_table(table: Any, target: str | None, *, delimiter: str | None = None, encoding: str = "utf-8") -> Table:

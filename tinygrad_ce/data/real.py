@@ -1,13 +1,16 @@
-"""Small real data sets that scikit-learn bundles: digits, iris, wine, breast_cancer."""
+"""Small real data sets from packages: digits, iris, wine and breast_cancer of scikit-learn, palmerpenguins."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 
 from tinygrad_ce.data.checks import extra
 from tinygrad_ce.data.dataset import Dataset
+from tinygrad_ce.data.table import from_csv
 
 
 def digits() -> Dataset:
@@ -55,6 +58,22 @@ def breast_cancer() -> Dataset:
     ('malignant', 'benign')
     """
     return _from_sklearn("breast_cancer")
+
+
+def penguins(missing: str = "drop") -> Dataset:
+    """Measures, island, sex and year of 344 penguins of three species (Gorman, Williams and Fraser, 2014).
+
+    The table of the package palmerpenguins: four numbers, two texts, a year, and 11 rows in which a value is missing;
+    missing="drop" leaves these out, so that 333 stay, and "mean" keeps them, as in `from_csv`.
+    Raises ImportError where palmerpenguins is not installed.
+
+    >>> penguins().class_names
+    ('Adelie', 'Chinstrap', 'Gentoo')
+    """
+    spec = find_spec("palmerpenguins")  # importing it would import pandas
+    folders = spec.submodule_search_locations if spec else extra("palmerpenguins").__path__
+    path = Path(next(iter(folders or ()))) / "data" / "penguins.csv"
+    return from_csv(path, "species", missing=missing)
 
 
 def _from_sklearn(name: str) -> Dataset:

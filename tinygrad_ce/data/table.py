@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ def from_csv(
     *,
     regression: bool = False,
     missing: str = "error",
-    drop: Sequence[str] = (),
+    drop: Collection[str] = (),
     delimiter: str | None = None,
     decimal: str | None = None,
     day_first: bool | None = None,
@@ -67,7 +67,7 @@ def from_csv(
     Traceback (most recent call last):
     FileNotFoundError: no_such_file.csv: no such file
     """
-    _check_options("from_csv", target, missing, drop, decimal)
+    _check_options("from_csv", target, missing, drop, decimal, day_first)
     reading = Reading(decimal, day_first, whole_number("from_csv", "most_levels", most_levels, least=2))
     table = read_csv(Path(path), target, delimiter=delimiter, encoding=encoding)
     kept = {"name": Path(path).stem, "missing": missing, "delimiter": delimiter, "encoding": encoding}
@@ -80,7 +80,7 @@ def from_frame(
     *,
     regression: bool = False,
     missing: str = "error",
-    drop: Sequence[str] = (),
+    drop: Collection[str] = (),
     decimal: str | None = None,
     day_first: bool | None = None,
     most_levels: int = MOST_LEVELS,
@@ -96,7 +96,7 @@ def from_frame(
     Traceback (most recent call last):
     TypeError: a dict is no table; pass a DataFrame, or the path of a CSV file
     """
-    _check_options("from_frame", target, missing, drop, decimal)
+    _check_options("from_frame", target, missing, drop, decimal, day_first)
     reading = Reading(decimal, day_first, whole_number("from_frame", "most_levels", most_levels, least=2))
     return _dataset(read_frame(frame, target), target, regression, drop, reading, {"name": name, "missing": missing})
 
@@ -125,21 +125,23 @@ def predicts_numbers(
     return bool(np.any(values % 1 != 0) or len(np.unique(values)) > FEW_ROWS)
 
 
-def _check_options(where: str, target: Any, missing: Any, drop: Any, decimal: Any) -> None:
+def _check_options(where: str, target: Any, missing: Any, drop: Any, decimal: Any, day_first: Any = None) -> None:
     if not isinstance(target, str):
         raise TypeError(f"{where}: target is {shown(target)}; write the name of a column")
     if missing not in POLICIES:
         raise ValueError(f"{where}: missing is {shown(missing)}; it must be one of {listed(POLICIES)}")
-    if isinstance(drop, str) or not all(isinstance(name, str) for name in drop):
+    if isinstance(drop, str) or not (isinstance(drop, Collection) and all(isinstance(name, str) for name in drop)):
         raise TypeError(f"{where}: drop is {shown(drop)}; write a list of names of columns")
     if decimal not in (None, ".", ","):
         raise ValueError(f"{where}: decimal is {shown(decimal)}; it must be '.' or ','")
+    if day_first not in (None, True, False):
+        raise TypeError(f"{where}: day_first is {shown(day_first)}; it must be True, False or None")
     if target in drop:
         raise ValueError(f"{where}: drop names {shown(target)}, which is the target")
 
 
 def _dataset(
-    table: Table, target: str, regression: bool, drop: Sequence[str], reading: Reading, kept: dict[str, Any]
+    table: Table, target: str, regression: bool, drop: Collection[str], reading: Reading, kept: dict[str, Any]
 ) -> Dataset:
     """The Dataset of cells, with a preparation whose kinds are found from them."""
     names = [name for name in table.columns if name != target]

@@ -18,6 +18,7 @@ import numpy as np
 
 from tinygrad_ce.backward import no_grad
 from tinygrad_ce.core import Array, Tensor
+from tinygrad_ce.data.printed_text import PrintedText
 from tinygrad_ce.data.several import is_several
 from tinygrad_ce.source_lines import current, state
 from tinygrad_ce.variable import Variable
@@ -187,13 +188,13 @@ class Module:
             write(np.array(arrays[path], array.dtype))
         return self
 
-    def summary(self, example: Any = None) -> str:
+    def summary(self, example: Any = None) -> PrintedText:
         """A table of the layers: what each one is, the shape it gives, its number of parameters.
 
         example: a batch to run through the model (in evaluation mode); one row is made up where the first layer tells
         its input size. Without either, the shapes are left open.
         """
-        return _summary(self, example)
+        return summary_of(self, _output_shapes(self, example))
 
 
 def arrays_of(model: Module) -> Iterator[tuple[str, Array, Callable[[Array], None]]]:
@@ -352,27 +353,35 @@ def _substituted(value: Any, new: dict[int, Tensor]) -> Any:
     return twin
 
 
-def _summary(model: Module, example: Any) -> str:
+def summary_of(model: Module, shapes: dict[int, str] | None = None) -> PrintedText:
+    """A table of the layers. shapes: by id of the module what it gives; without them, there is no such column."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    shapes = _output_shapes(model, example)
-    table = Table("layer", "output shape", box=box.MARKDOWN)  # plain ASCII: it can be pasted and printed anywhere
-    table.add_column("parameters", justify="right")
+    rows: list[tuple[str, ...]] = []
     before: set[int] = set()  # the modules above: a child may know its parent, and the parent is no part of it
     for path, module in _walk(model, "", Module):
         is_leaf = all(inner is module for _, inner in _walk(module, "", Module, {*before}))
         if is_leaf:
             own = [t for _, t in _walk(module, "", Tensor, {*before}) if t.requires_grad and t.op is None]
             label = f"{path}  {module!r}" if path else repr(module)
-            table.add_row(label, shapes.get(id(module), "?"), f"{sum(p.size for p in own):,}")
+            shape = () if shapes is None else (shapes.get(id(module), "?"),)
+            rows.append((label, *shape, f"{sum(p.size for p in own):,}"))
         before.add(id(module))
+    last = ("all", *(() if shapes is None else ("",)), f"{sum(p.size for p in model.parameters()):,}")
+    header = ("layer", *(() if shapes is None else ("output shape",)), "parameters")
+    table = Table(*header[:-1], box=box.MARKDOWN)  # plain ASCII: it can be pasted and printed anywhere
+    table.add_column(header[-1], justify="right")
+    for row in rows:
+        table.add_row(*row)
     table.add_section()
-    table.add_row("all", "", f"{sum(p.size for p in model.parameters()):,}")
+    table.add_row(*last)
     text = StringIO()
     Console(file=text, width=100, color_system=None, force_jupyter=False).print(table)
-    return f"{type(model).__name__}\n{text.getvalue().strip()}"
+    summary = PrintedText(f"{type(model).__name__}\n{text.getvalue().strip()}")
+    summary.caption, summary.header, summary.rows = type(model).__name__, header, [*rows, last]
+    return summary
 
 
 def _shape_of(out: Any) -> str:

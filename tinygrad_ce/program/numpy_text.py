@@ -40,8 +40,11 @@ SHORT = 12  # characters of an expression that may stand in a line several times
 WIDEST = 70  # characters of an expression into which another one is still folded
 
 
-def as_numpy(program: Function, exact: bool = False) -> str:
-    """The text of a program: in the forms of textbooks, or exact, with the forms that keep the last digits."""
+def as_numpy(program: Function, exact: bool = False, name: str = "step") -> str:
+    """The text of a program: in the forms of textbooks, or exact, with the forms that keep the last digits.
+
+    name: of the function.
+    """
     program = outline_updates(program if exact else left_to_broadcasting(plain(program)))
     writer = _Text(program, exact)
     lines = writer.lines()
@@ -58,7 +61,7 @@ def as_numpy(program: Function, exact: bool = False) -> str:
         ),
     ]
     answer = ", ".join(ast.unparse(writer.node(value, of_its_dtype=True)) for value in program.answers)
-    return "\n".join([*head, f"def step({arguments}):", *_prepared(program), *lines, f"    return {answer}".rstrip()])
+    return "\n".join([*head, f"def {name}({arguments}):", *_prepared(program), *lines, f"    return {answer}".rstrip()])
 
 
 def lines_of(program: Function) -> dict[Instruction, str]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.core import Array, Tensor, array_of
+from tinygrad_ce.data.printed_text import PrintedText
 from tinygrad_ce.nn import Module
 from tinygrad_ce.program.effects import TraceError, models_of
 from tinygrad_ce.program.evaluate import run_step
@@ -39,30 +40,30 @@ class Program(Function):
         return cls.of(of_loss(loss))
 
     @property
-    def source(self) -> str:
+    def source(self) -> PrintedText:
         """The program as standalone NumPy, as a textbook would write it."""
         return self.text()
 
-    def text(self, exact: bool = False) -> str:
+    def text(self, exact: bool = False) -> PrintedText:
         """The program as standalone NumPy. exact: with the forms that keep the last digits, as the engine computes."""
-        return as_numpy(self, exact)
+        return PrintedText(as_numpy(self, exact))
 
     @property
-    def lowered(self) -> str:
+    def lowered(self) -> PrintedText:
         """The program as loops, which Numba compiles: each with the printed line that it computes."""
         from tinygrad_ce.program.lowered import lowered  # not needed by whoever only prints
 
-        return lowered(self).text
+        return PrintedText(lowered(self).text)
 
     @property
-    def memory(self) -> str:
+    def memory(self) -> PrintedText:
         """How many bytes the compiled program needs for its arrays, and what for."""
         from tinygrad_ce.program.lowered import lowered
 
-        return lowered(self).memory
+        return PrintedText(lowered(self).memory)
 
     @property
-    def javascript(self) -> str:
+    def javascript(self) -> PrintedText:
         """The program as an ES module without dependencies: forward, backward and update on arrays with its names.
 
         `createStep({ batch, state })` gives arrays to fill (`inputs`, `state`), the stages, and `outputs`; the module's
@@ -79,10 +80,11 @@ class Program(Function):
         from tinygrad_ce.program.lowered import lowered_alone
 
         try:
-            return javascript(lowered_alone(self), self.rows, lambda rows: lowered_alone(self.with_rows(rows)))
+            text = javascript(lowered_alone(self), self.rows, lambda rows: lowered_alone(self.with_rows(rows)))
         except CannotLower as error:
             known = ", ".join(sorted(FUNCTIONS))
             raise CannotLower(f"{error}. In a body these functions of NumPy become JavaScript: {known}") from error
+        return PrintedText(text)
 
     @property
     def state(self) -> dict[str, Array]:
@@ -94,7 +96,7 @@ class Program(Function):
         if self.step is None or not self.rows:
             raise TraceError("only a step that was traced, with examples that have rows, can be traced with others")
         step, examples = self.step, [_repeated(x, rows) if _rows(x) == self.rows else x for x in self.examples]
-        with warnings.catch_warnings(), np.errstate(all="ignore"), _in_modes(self.modes):
+        with warnings.catch_warnings(), np.errstate(all="ignore"), in_modes(self.modes):
             warnings.simplefilter("ignore")  # the rows are made up
             return trace_step(step, *examples, models=models_of(step) if self.models is None else self.models)
 
@@ -144,7 +146,7 @@ def trace(step: Callable[..., Any], *examples: Any, models: Sequence[Module] | N
 
 
 @contextmanager
-def _in_modes(modes: Sequence[tuple[Module, bool]]) -> Iterator[None]:
+def in_modes(modes: Sequence[tuple[Module, bool]]) -> Iterator[None]:
     """Have these modules in training, or in evaluation, meanwhile."""
     before = [module.training for module, _ in modes]
     for module, training in modes:
@@ -168,7 +170,7 @@ def _repeated(example: Any, rows: int) -> Any:
     return Tensor(more, requires_grad=True) if isinstance(example, Tensor) and example.requires_grad else more
 
 
-def source(loss: Tensor, exact: bool = False) -> str:
+def source(loss: Tensor, exact: bool = False) -> PrintedText:
     """The forward and backward pass of a loss that has been computed, as standalone NumPy.
 
     The text defines `step`, a function of the tensors and arrays that went in, which returns the loss and the gradient

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from tinygrad_ce.train.checks import labels_for, targets_for
 from tinygrad_ce.train.metrics import class_axis, ignored_index, measured_task, predicted_classes
 from tinygrad_ce.train.probabilities import has_probabilities, probabilities_of
 from tinygrad_ce.train.weights import sample_weights
+
+if TYPE_CHECKING:
+    from tinygrad_ce.data.preparation import Preparation
 
 
 class Answers(NamedTuple):
@@ -131,7 +134,7 @@ def _check_labels(true: Array, classes: int) -> None:
         raise ValueError(f"report: y holds the label {outside[0]}; it must be class indices from 0 to {classes - 1}")
 
 
-def numbers_beside(where: str, y: Any, scores: Array, preparation: Any) -> tuple[Array, Array]:
+def numbers_beside(where: str, y: Any, scores: Array, preparation: Preparation | None) -> tuple[Array, Array]:
     """(N, K) true and predicted numbers, in the units of the table where a preparation has scaled the targets.
 
     Raises ValueError for targets that are not as many as the model's numbers, or if one is NaN.

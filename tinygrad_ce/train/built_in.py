@@ -165,33 +165,6 @@ class RecordBatchLosses(BuiltIn):
         loop.history.batch_losses.append(single_number(loop.loss))
 
 
-class ShowProgress(BuiltIn):
-    """A progress bar over the epochs, with the latest figures beside it."""
-
-    def before_fit(self, loop: Loop) -> None:
-        """Show the empty bar."""
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-        columns = (TextColumn("epoch"), MofNCompleteColumn(), BarColumn(bar_width=12), TextColumn("{task.description}"))
-        self.bar = Progress(*columns)
-        self.task = self.bar.add_task("", total=len(loop.epochs))
-        self.bar.start()
-
-    def after_epoch(self, loop: Loop) -> None:
-        """Advance by one epoch."""
-        figures = [
-            f"{name} {loop.figures[name]:.4f}"
-            + (f" (val {loop.figures[f'val_{name}']:.4f})" if f"val_{name}" in loop.figures else "")
-            for name in ("loss", "accuracy")
-            if name in loop.figures
-        ]
-        self.bar.update(self.task, advance=1, description="  ".join(figures))
-
-    def after_fit(self, loop: Loop) -> None:
-        """Leave the terminal as it is."""
-        self.bar.stop()
-
-
 class StopEarly(BuiltIn):
     """Ends training after `patience` epochs without a better loss, and brings the best parameters back."""
 

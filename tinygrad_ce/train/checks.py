@@ -117,7 +117,7 @@ def targets_for(where: str, y: Any, rows: int, dtype: np.dtype[Any]) -> Any:
 
 def _arrays(where: str, name: str, value: Any, dtype: np.dtype[Any]) -> Any:
     """X or y, or each part of it, as an array of numbers, floating-point ones in this dtype; all have as many rows."""
-    parts = {part: _numbers(where, part, array) for part, array in named_parts(value, name)}
+    parts = {part: array_of_numbers(where, part, array) for part, array in named_parts(value, name)}
     if not parts or (name == "X" and isinstance(value, dict) and not all(isinstance(key, str) for key in value)):
         words = "names of the model's inputs" if name == "X" else "names of the targets"
         raise ValueError(f"{where}: {name} is a dict with the keys {list(value)}; they must be the {words}")
@@ -177,8 +177,8 @@ def arrays_of_answer(answer: Any, rows: int) -> Any:
     return scores
 
 
-def _numbers(where: str, name: str, value: Any) -> Array:
-    """X or y as an array with rows of real numbers."""
+def array_of_numbers(where: str, name: str, value: Any) -> Array:
+    """X, y or the weights as an array with rows of real numbers."""
     kind = type(value).__name__
     if hasattr(value, "toarray") and not isinstance(value, (np.ndarray, Tensor)):
         raise TypeError(f"{where}: {name} is a sparse {kind}; pass {name}.toarray()")
@@ -190,7 +190,10 @@ def _numbers(where: str, name: str, value: Any) -> Array:
     try:
         array = plain_array(value)
     except ValueError as error:  # rows of different lengths
-        raise ValueError(f"{where}: {name} cannot become an array: {error}") from None
+        hint = ""
+        if isinstance(value, list) and all(len(getattr(part, "shape", ())) > 0 for part in value):
+            hint = "; several arrays, for several inputs or outputs of the model, go into a tuple, or a dict"
+        raise ValueError(f"{where}: {name} cannot become an array: {error}{hint}") from None
     if array.ndim == 0:
         raise TypeError(f"{where}: {name} is {_an(kind)}; it must be an array of rows, one for each example")
     if array.dtype.kind not in "fiub":
@@ -213,7 +216,7 @@ def _words_for(where: str, name: str, array: Array) -> str:
             number = "int" if name.startswith("y") else "float"
             return f"{words}, numbers that are Python objects: write {name}.astype({number})"
     words += "".join(f" ({other!r:.30}...)" for other in others)
-    if name.startswith("X"):
+    if not name.startswith("y"):
         return words
     return f"{words}: names of classes become class indices by names, y = np.unique(y, return_inverse=True)"
 

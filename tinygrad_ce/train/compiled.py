@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,8 @@ from tinygrad_ce.train.built_in import CheckParameters, CheckStep, RecordBatchLo
 from tinygrad_ce.train.callbacks import BATCH_EVENTS, BuiltIn, Callback, overrides
 from tinygrad_ce.train.inputs import TrainingRows
 from tinygrad_ce.train.loop import Loop, one_step, run
+from tinygrad_ce.train.metrics import single_number
+from tinygrad_ce.train.progress import announce
 
 if TYPE_CHECKING:
     from tinygrad_ce.program.epochs import BatchProgram, Epochs, Steps
@@ -70,7 +71,7 @@ def compiled_epochs(
         return None
     if compile == "auto":
         steps = rows.steps * len(loop.epochs)
-        print(f"compiled: {steps:,} steps repay it (compile=False for step by step)", file=sys.stderr)
+        announce(f"compiled: {steps:,} steps repay it (compile=False for step by step)")
     return epochs
 
 
@@ -115,7 +116,7 @@ def _epochs(loop: Loop, rows: TrainingRows, generator: np.random.Generator) -> E
 
     programs = loop.trainer.programs = loop.trainer.programs or TrainingPrograms()
 
-    arrays = rows.arrays
+    arrays, keeps_losses = rows.arrays, _keeps_losses(loop)
 
     def traced_step(*batch: Any) -> tuple[Tensor, Any]:
         return _loss_and_array(*one_step(loop.trainer, rows.batch_of(batch), traced))
@@ -123,7 +124,10 @@ def _epochs(loop: Loop, rows: TrainingRows, generator: np.random.Generator) -> E
     def eager_step(batch: Sequence[Array], done: int) -> tuple[Tensor, Any]:
         epoch, number = done // rows.steps + 1, done % rows.steps + 1
         callbacks = [*checks, *traced, *(at_end if number == rows.steps else [])]
-        return _loss_and_array(*one_step(loop.trainer, rows.batch_of(batch), callbacks, epoch, number))
+        loss, predictions = one_step(loop.trainer, rows.batch_of(batch), callbacks, epoch, number)
+        if keeps_losses:  # at once, as the next step may fail
+            loop.history.batch_losses.append(single_number(loss))
+        return _loss_and_array(loss, predictions)
 
     def program_for(size: int) -> BatchProgram:
         trainer, options = loop.trainer, [(type(callback), repr(vars(callback))) for callback in traced]
@@ -131,6 +135,10 @@ def _epochs(loop: Loop, rows: TrainingRows, generator: np.random.Generator) -> E
         return programs.program(traced_step, *parts, [array[:size] for array in arrays], rows.names, *options)
 
     return Epochs(program_for, arrays, rows.batch_size, generator, eager_step, rows.drop_last)
+
+
+def _keeps_losses(loop: Loop) -> bool:
+    return any(isinstance(callback, RecordBatchLosses) for callback in loop.callbacks)
 
 
 def _loss_and_array(loss: Tensor, predictions: Any) -> tuple[Tensor, Any]:
@@ -183,7 +191,7 @@ def _found_programs(loop: Loop, epochs: Epochs) -> bool:
 
 def _run_epochs(loop: Loop, epochs: Epochs, rows: TrainingRows, count: int, watched: bool) -> None:
     """Run some compiled epochs, in portions between which Ctrl-C gets its turn."""
-    per_epoch, keeps_losses = epochs.steps_of_epoch(), any(isinstance(c, RecordBatchLosses) for c in loop.callbacks)
+    per_epoch, keeps_losses = epochs.steps_of_epoch(), _keeps_losses(loop)
     before, first = loop.epoch, loop.optimizer.steps
     loop.batch = 0
     for portion in epochs.run(count):
@@ -195,7 +203,7 @@ def _run_epochs(loop: Loop, epochs: Epochs, rows: TrainingRows, count: int, watc
             weights = None if rows.weights is None else rows.weights[steps.rows]
             loop.metrics.add_many(steps.losses, steps.predictions, targets, weights)
             if keeps_losses:
-                loop.history.batch_losses += steps.losses.tolist()
+                loop.history.batch_losses[(loop.epoch - 1) * per_epoch + loop.batch :] = steps.losses.tolist()
             loop.batch += len(steps.losses)
             if loop.batch == per_epoch:
                 if watched:

@@ -16,6 +16,7 @@ from tinygrad_ce.train.checks import labels_for
 from tinygrad_ce.train.metrics import align_targets, class_axis, ignored_index, predicted_classes, single_number
 from tinygrad_ce.train.probabilities import has_probabilities, probabilities_of
 from tinygrad_ce.train.weights import losses_of_rows
+from tinygrad_ce.views import notebook
 from tinygrad_ce.views.text import plain_table, printed, short
 
 
@@ -47,6 +48,9 @@ class HardRows:
         for k, row in enumerate(self.rows):
             table.add_row(str(row), *(_in_a_cell(values[k]) for values in columns.values()))
         return printed(table, 80)
+
+    def _repr_html_(self) -> str:
+        return notebook.block(notebook.preformatted(str(self)))
 
 
 def _in_a_cell(value: Any) -> str:

@@ -112,7 +112,7 @@ class Predictor:
             raise ValueError("report: class_names= is for classes, and this model gives numbers: leave it out")
         preparation = self._preparation_of(X)
         true, predicted = numbers_beside("report", y, scores, preparation)
-        target = getattr(preparation, "target", None) or "y"
+        target = (preparation and preparation.target.name) or "y"
         names = [target] if true.shape[1] == 1 else [f"{target}{k + 1}" for k in range(true.shape[1])]
         return report_on_numbers(true, predicted, sample_weight, names)
 
@@ -213,7 +213,7 @@ class Predictor:
             class_names = preparation.class_names or None
         return class_names
 
-    def _preparation_of(self, X: Any) -> Any:
+    def _preparation_of(self, X: Any) -> Preparation | None:
         return getattr(X, "preparation", None) or self.preparation
 
     @property

@@ -12,7 +12,7 @@ from tinygrad_ce.core import Array
 from tinygrad_ce.data.checks import extra, listed, several
 from tinygrad_ce.train.answers import Answers, Contrast
 from tinygrad_ce.train.weights import sample_weights
-from tinygrad_ce.views import plots
+from tinygrad_ce.views import notebook, plots
 from tinygrad_ce.views.text import plain_table, printed, short
 
 WIDTH = 80  # characters in a line of a report
@@ -80,6 +80,9 @@ class ClassificationReport:
         parts = [self.table.strip("\n"), figures, _reliability_text(self.reliability), _confusion_text(self)]
         return "\n\n".join([*filter(None, parts), *self.notes])
 
+    def _repr_html_(self) -> str:
+        return notebook.block(notebook.preformatted(str(self)))
+
 
 @dataclass(frozen=True, eq=False)
 class RegressionReport:
@@ -115,6 +118,9 @@ class RegressionReport:
             numbers = (f"{figures[key]:.4g}" if key in figures else "" for key in ("rmse", "mae", "r2"))
             table.add_row(short(name, 30), *numbers)
         return "\n\n".join([printed(table, WIDTH), several(len(self.true), "row"), *self.notes])
+
+    def _repr_html_(self) -> str:
+        return notebook.block(notebook.preformatted(str(self)))
 
 
 # ---- of classes

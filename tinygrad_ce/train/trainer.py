@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_ce import data, nn
-from tinygrad_ce.data.checks import whole_number
+from tinygrad_ce.data.checks import several, whole_number
 from tinygrad_ce.nn.module import variables_of
 from tinygrad_ce.optim import Optimizer
 from tinygrad_ce.train.built_in import (
@@ -21,7 +21,6 @@ from tinygrad_ce.train.built_in import (
     RecordHistory,
     RestoreModes,
     SeedDropout,
-    ShowProgress,
     StopEarly,
     SumMetrics,
     UndoBatch,
@@ -42,6 +41,7 @@ from tinygrad_ce.train.learning_rate import ObserveLoss
 from tinygrad_ce.train.loop import Loop, run
 from tinygrad_ce.train.metrics import infer_task, measured_task
 from tinygrad_ce.train.predictor import Predictor
+from tinygrad_ce.train.progress import ShowProgress
 from tinygrad_ce.train.weights import class_weights, weighed_rows
 
 if TYPE_CHECKING:
@@ -82,6 +82,11 @@ class Trainer(Predictor):
 
         save_trainer(path, self)
 
+    def __repr__(self) -> str:
+        loss = getattr(self.loss, "__name__", None) or repr(self.loss)
+        optimizer = f"{type(self.optimizer).__name__}(lr={self.optimizer.lr:.4g})"
+        return f"Trainer({self.model!r}, {loss}, {optimizer}; {several(len(self.history), 'epoch')} so far)"
+
     def fit(
         self,
         X: Any,
@@ -119,7 +124,7 @@ class Trainer(Predictor):
         figures of both ways are the same, to rounding. What was compiled stays for the trainer's next fit. What cannot
         be compiled runs step by step, after a warning that says why; so do callbacks with batch events, for which
         "auto" stays step by step.
-        progress: a bar in the terminal.
+        progress: a bar in the terminal, one line that moves in a notebook, the last figures in a file.
         seed: of the order of the batches and of dropout; the same seed gives the same parameters, bit for bit. Without
         one, the trainer goes on where its last fit stood: ten epochs and ten more are twenty.
         Ctrl-C ends after the current batch (compiled, after a tenth of a second at most) and keeps what was learnt;

@@ -16,8 +16,8 @@ from tinygrad_ce.data.checks import closest, listed, several
 from tinygrad_ce.data.several import is_several, number_of_rows, take_rows
 from tinygrad_ce.nn import Module
 from tinygrad_ce.nn.losses import _Loss
+from tinygrad_ce.train.checks import array_of_numbers
 from tinygrad_ce.train.metrics import class_axis, ignored_index, label_counts, options_of
-from tinygrad_ce.variable import plain_array
 
 # ---- a loss that is weighed
 
@@ -54,18 +54,24 @@ def weighted_loss(loss: Callable[..., Any], predictions: Any, targets: Any, weig
             f'fit: {several(len(weights), "row")} with weights need as many losses, and with reduction="none" the loss '
             f"has shape {losses.shape}"
         )
+    dtype, wide = losses.dtype, np.promote_types(losses.dtype, np.float32)  # a sum of float16 ends at 65504
     each = ops.reshape(weights, shape=(*weights.shape, *[1] * (losses.ndim - 1)))
-    each = each if each.dtype == losses.dtype else ops.astype(each, dtype=losses.dtype)
+    each, losses = (x if x.dtype == wide else ops.astype(x, dtype=wide) for x in (each, losses))
     total = ops.reduce_sum(losses * each)
-    if options_of(loss).get("reduction") == "sum":
-        return total
+    if options_of(loss).get("reduction") != "sum":
+        total = total / _divisor(loss, predictions, targets, each, losses.size // len(weights))
+    return total if dtype == wide else ops.astype(total, dtype=dtype)
+
+
+def _divisor(loss: Callable[..., Any], predictions: Any, targets: Any, each: Any, elements: int) -> Any:
+    """What a weighted mean is divided by. each: the weights, to be multiplied with losses of so many elements a row."""
     hard = len(getattr(targets, "shape", ())) < len(getattr(predictions, "shape", ()))
     counts = label_counts(loss, targets) if hard else None
     if counts is None:
-        return total / (ops.reduce_sum(each) * (losses.size // len(weights)))
-    divisor = ops.reduce_sum(each * counts)
-    divisor = ops.where(ops.equal(divisor, 0), 1, divisor)  # a batch of ignored labels alone has loss 0
-    return total / ops.astype(divisor, dtype=losses.dtype)
+        return ops.reduce_sum(each) * elements
+    total = ops.reduce_sum(each * counts)
+    total = ops.where(ops.equal(total, 0), 1, total)  # a batch of ignored labels alone has loss 0
+    return total if total.dtype == each.dtype else ops.astype(total, dtype=each.dtype)
 
 
 # ---- what the weights are
@@ -88,6 +94,7 @@ def weighed_rows(
     if sample_weight is None and by_class is None:
         return X, y, None
     losses_of_rows(where, loss)
+    dtype = np.promote_types(dtype, np.float32)
     weights = np.ones((), dtype) if by_class is None else by_class
     if sample_weight is not None:
         weights = weights * sample_weights(where, sample_weight, number_of_rows(X), dtype)
@@ -99,9 +106,7 @@ def weighed_rows(
 
 def sample_weights(where: str, weights: Any, rows: int, dtype: np.dtype[Any]) -> Array:
     """The weights of the rows, (N,), checked, in the dtype of the parameters."""
-    array = plain_array(weights)
-    if array.dtype.kind not in "fiub":
-        raise TypeError(f"{where}: sample_weight must hold numbers, and has dtype {array.dtype}")
+    array = array_of_numbers(where, "sample_weight", weights)
     if array.shape != (rows,):
         hint = ": write sample_weight.ravel()" if array.size == rows else ""
         raise ValueError(f"{where}: sample_weight has shape {array.shape}, and X has {several(rows, 'row')}{hint}")
@@ -136,7 +141,7 @@ def class_weights(
     else:
         raise TypeError(f'{where}: class_weight={weights!r} must be "balanced" or a dict from classes to weights')
     for label, weight in by_class.items():
-        result[counted & (labels == label)] = weight
+        result[labels == label] = weight
     return result
 
 

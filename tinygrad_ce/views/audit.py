@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
-from html import escape
 from typing import Any
 
 import numpy as np
@@ -26,7 +25,7 @@ from tinygrad_ce.graph.layers import Layer, activity, holds_others, layers_of
 from tinygrad_ce.nn import Module, init
 from tinygrad_ce.optim import Optimizer
 from tinygrad_ce.source_lines import tracking
-from tinygrad_ce.views import plots, text
+from tinygrad_ce.views import notebook, plots, text
 
 # Percent of a layer's numbers that are flat, or of its units that are dead, before it is an illness: a few always are.
 MOST = 50.0
@@ -196,11 +195,11 @@ class Audit:
 
     def _repr_html_(self) -> str:
         columns = [*_HEALTH, *_FLOW]
-        headers = ["layer", *(header.replace("\n", " ") for header, _, _ in columns), "verdict"]
-        rows = [[row.name, *_cells(row, columns), _said(row)] for row in self.rows]
-        ill = [row.verdict in CURES for row in self.rows]
-        notes = "".join(f"<p>{escape(note)}</p>" for note in self._notes())
-        return f"<p><b>{escape(self._title())}</b></p>{_html_table(headers, rows, ill)}{notes}"
+        headers = ["layer", "verdict", *(header.replace("\n", " ") for header, _, _ in columns)]
+        rows = [[row.name, _emphasized(_said(row), row), *_cells(row, columns)] for row in self.rows]
+        right = {n for n, (_, _, form) in enumerate(columns, start=2) if form != "{}"}
+        table = notebook.table(rows, headers, right, whole={*range(len(headers))})
+        return notebook.block(notebook.heading(self._title()), table, *map(notebook.paragraph, self._notes()))
 
 
 def audit(model: Module, loss: Tensor, optimizer: Optimizer | None = None) -> Audit:
@@ -434,15 +433,9 @@ def _listed(names: list[str], most: int = 4) -> str:
     return ", ".join(names) if more <= 1 else f"{', '.join(names[:most])} and {more} more"
 
 
-def _html_table(headers: list[str], rows: list[list[str]], ill: list[bool]) -> str:
-    """Every cell escaped; the last one of a row that is ill stands out."""
-    head = "".join(f"<th>{escape(header)}</th>" for header in headers)
-    body = ""
-    for cells, stands_out in zip(rows, ill, strict=True):
-        *others, last = (escape(cell) for cell in cells)
-        shown = f"<b>{last}</b>" if stands_out else last
-        body += f"<tr>{''.join(f'<td>{cell}</td>' for cell in others)}<td>{shown}</td></tr>"
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+def _emphasized(text: str, row: Row) -> str:
+    """The text, so that it stands out where the row is ill."""
+    return notebook.Strong(text) if row.verdict in CURES else notebook.Sentence(text)
 
 
 # ---- over time
@@ -537,10 +530,11 @@ class Watch:
 
     def _repr_html_(self) -> str:
         if not self.audits:
-            return f"<p>{escape(self.table())}</p>"
-        ill = [rows[-1].verdict in CURES for rows in self._layers()]
-        table = _html_table(["layer", "verdict, by epoch"], [list(layer) for layer in self._by_layer()], ill)
-        return f"<p><b>{escape(self._title())}</b></p>{table}"
+            return notebook.block(notebook.paragraph(self.table()))
+        last = [rows[-1] for rows in self._layers()]
+        rows = [(name, _emphasized(said, row)) for (name, said), row in zip(self._by_layer(), last, strict=True)]
+        table = notebook.table(rows, ("layer", "verdict, by epoch"), whole={0})
+        return notebook.block(notebook.heading(self._title()), table)
 
     def plot(self, path: Any = None) -> Any:
         """Updates, gradients, and saturated and dead shares over the epochs as a matplotlib Figure.

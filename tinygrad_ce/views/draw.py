@@ -17,11 +17,15 @@ from tinygrad_ce.disk import whole_file
 from tinygrad_ce.graph.checks import check_unchanged
 from tinygrad_ce.graph.nodes import Edge, Graph, Node
 from tinygrad_ce.source_lines import CallSite
+from tinygrad_ce.views import notebook
 from tinygrad_ce.views.layout import COLUMN_GAP, LANE, Box, Wire, arrange
-from tinygrad_ce.views.picture import FONT, SIDES, cut, escaped, heat_map, range_of, rows_of, short, wide, written
+from tinygrad_ce.views.picture import FONT, SIDES, heat_map, range_of, rows_of, short, wide, written
+from tinygrad_ce.views.text import cut, escaped
 
 LARGEST = 1500  # nodes
 LARGEST_PNG = 32_000  # pixels of a side
+LARGEST_IN_NOTEBOOK = 1_000_000  # letters of a picture: a notebook holds it, and whoever opens that waits for it
+WIDEST_IN_NOTEBOOK = 1_500  # pixels of a PNG: more than a cell shows
 SMALL = (4, 4)  # rows and columns of a tensor that is shown as numbers
 NAME, TEXT, NUMBER, LABEL = 13.0, 10.5, 11.0, 9.0  # sizes of letters
 LINE = 15.0
@@ -69,11 +73,22 @@ class Drawing:
         self.svg = svg
         self.title = title
 
-    def _repr_svg_(self) -> str:
-        return self.svg
+    def _repr_html_(self) -> str | None:
+        """The picture, as wide as it is or as its cell; None, so that its text is shown, if it is too large."""
+        if len(self.svg) > LARGEST_IN_NOTEBOOK:
+            return None
+        return notebook.image(self.svg.encode(), f"the graph of {self.title}", "svg+xml")
+
+    def _repr_svg_(self) -> str | None:
+        return self.svg if len(self.svg) <= LARGEST_IN_NOTEBOOK else None
+
+    def _repr_png_(self) -> bytes | None:
+        """The same where no SVG may be shown, as in a notebook that is not trusted; None where it cannot be made."""
+        return png_for_notebook(self.svg)
 
     def __repr__(self) -> str:
-        return f'<a picture of {self.title}: .save("graph.svg"), or ".png", ".html">'
+        large = f", {len(self.svg) / 1e6:.1f} MB" if len(self.svg) > LARGEST_IN_NOTEBOOK else ""
+        return f'<a picture of {self.title}{large}: .save("graph.svg"), or ".png", ".html">'
 
     def save(self, path: str | Path) -> Path:
         """Write it as .svg, .png or .html; the path.
@@ -98,15 +113,16 @@ class Drawing:
             fit = f"<style>body {{ margin: 1rem; }} {dark}</style>"
             return f"{head}{fit}\n<body>\n{self.svg}\n</body>\n</html>\n".encode()
         if ending == ".png":
-            return _as_png(self.svg)
+            return _png_file(self.svg)
         raise ValueError(f"save: {path.name} must end in .svg, .png or .html")
 
 
-def draw(loss: Tensor) -> Drawing:
+def draw(loss: Tensor, title: str = "") -> Drawing:
     """The graph of a loss as an SVG picture, with the values and the gradients of this loss in the nodes.
 
     Small tensors (up to 4 x 4) are shown as numbers, larger ones as heat maps with their range: blue is negative,
     orange positive. A dashed line carries no gradient. Before `loss.backward()` the picture has none, and says so.
+    title: which loss it is, as in "after 20 epochs"; it stands below the picture.
     Raises TypeError and ValueError for what has no history, or more than 1,500 nodes.
 
     >>> w = Tensor(2.0, requires_grad=True, name="w")
@@ -115,7 +131,7 @@ def draw(loss: Tensor) -> Drawing:
     """
     graph = Graph(loss, "tg.draw")
     check_unchanged(loss, "tg.draw")
-    return Drawing(Picture(graph, loss.grad is not None).svg(), f"{graph.loss.name}, {len(graph.nodes)} nodes")
+    return Drawing(Picture(graph, loss.grad is not None).svg(title), f"{graph.loss.name}, {len(graph.nodes)} nodes")
 
 
 @dataclass(eq=False)
@@ -263,9 +279,10 @@ class Picture:
             outer = box
         return outer
 
-    def svg(self) -> str:
-        """The whole picture."""
-        caption = "" if self.with_gradients else "no gradient has been computed yet: call loss.backward()"
+    def svg(self, title: str = "") -> str:
+        """The whole picture, with its title below it."""
+        missing = "" if self.with_gradients else "no gradient has been computed yet: call loss.backward()"
+        caption = "; ".join(filter(None, (title, missing)))
         width = max(self.top.width, wide(caption, TEXT) + 28)
         height = self.top.height + (LINE + 6 if caption else 0)
         name = escaped(f"the graph of {self.graph.loss.name}: {len(self.graph.nodes)} nodes")
@@ -376,7 +393,34 @@ def _curve(points: list[tuple[float, float]], upright: bool) -> str:
     return text
 
 
-def _as_png(svg: str) -> bytes:
+def png_for_notebook(svg: str) -> bytes | None:
+    """A PNG no larger than a cell shows well; None for a picture that is too large, or where nothing can make one."""
+    if len(svg) > LARGEST_IN_NOTEBOOK:
+        return None
+    try:
+        return _as_png(svg, min(2.0, WIDEST_IN_NOTEBOOK / _longest_side(svg)))
+    except ImportError:
+        return None
+
+
+def _png_file(svg: str) -> bytes:
+    side = _longest_side(svg)
+    zoom = min(2.0, LARGEST_PNG / side)
+    if zoom < 0.5:
+        raise ValueError(
+            f"save: a PNG of this picture would be {2 * side:,} pixels long, and few programs open that: save it as "
+            ".svg or .html"
+        )
+    return _as_png(svg, zoom)
+
+
+def _longest_side(svg: str) -> int:
+    size = re.search(r'viewBox="0 0 (\d+) (\d+)"', svg)
+    assert size is not None
+    return max(int(length) for length in size.groups())
+
+
+def _as_png(svg: str, zoom: float) -> bytes:
     try:
         import resvg_py
         from matplotlib import get_data_path
@@ -384,15 +428,6 @@ def _as_png(svg: str) -> bytes:
         raise ImportError(
             'a PNG is made with resvg_py and matplotlib\'s fonts: pip install "tinygrad_ce[plot]"'
         ) from None
-    size = re.search(r'viewBox="0 0 (\d+) (\d+)"', svg)
-    assert size is not None
-    side = max(int(length) for length in size.groups())
-    zoom = min(2.0, LARGEST_PNG / side)
-    if zoom < 0.5:
-        raise ValueError(
-            f"save: a PNG of this picture would be {2 * side:,} pixels long, and few programs open that: save it as "
-            ".svg or .html"
-        )
     fonts = Path(get_data_path()) / "fonts" / "ttf"
     made = resvg_py.svg_to_bytes(
         svg_string=svg,

@@ -507,6 +507,31 @@ at("slider").addEventListener("input", () => { playing(false); go(Number(at("sli
 at("speed").addEventListener("change", () => playing(timer !== null));
 at("unpin").addEventListener("click", () => { pin(null); at("play").focus(); });
 
+// In a notebook the page is as high as what it shows, and gets no lower from step to step, so that nothing jumps; the
+// picture beside its frame, for those who may run no scripts, goes.
+const frame = frameOfThisOrigin(), form = frame && frame.closest(".tinygrad-ce");
+
+function frameOfThisOrigin() {
+  try {
+    return window.frameElement;
+  } catch {
+    return null;
+  }
+}
+
+if (form) {
+  document.documentElement.classList.add("framed");
+  const picture = form.querySelector("img");
+  if (picture) picture.style.display = "none";
+  let width = 0, tallest = 0;
+  new ResizeObserver(() => {
+    const box = document.body.getBoundingClientRect();
+    tallest = Math.max(box.width === width ? tallest : 0, Math.ceil(box.height));
+    width = box.width;
+    frame.style.height = `${tallest}px`;
+  }).observe(document.body);
+}
+
 let zoom = 1;
 const svg = document.querySelector(".tg-graph");
 const [natural, naturalHeight] = [svg.viewBox.baseVal.width, svg.viewBox.baseVal.height];

@@ -23,30 +23,46 @@ from tinygrad_ce.graph.cells import Cell
 from tinygrad_ce.graph.checks import check_unchanged
 from tinygrad_ce.graph.formula import Formula
 from tinygrad_ce.graph.nodes import Edge, Graph, Node
-from tinygrad_ce.views.draw import Picture
-from tinygrad_ce.views.picture import MIDDLE, NEGATIVE, POSITIVE, escaped
+from tinygrad_ce.views import notebook
+from tinygrad_ce.views.draw import Picture, png_for_notebook
+from tinygrad_ce.views.picture import MIDDLE, NEGATIVE, POSITIVE
+from tinygrad_ce.views.text import escaped
 
 ONE_OPERATION = {  # what is one operation there, and what shows it as several
     "xent": ("softmax and cross-entropy", "cross_entropy"),
     "soft_xent": ("softmax and cross-entropy", "cross_entropy"),
     "sigmoid_xent": ("sigmoid and binary cross-entropy", "binary_cross_entropy"),
 }
-HEIGHT = 900  # of the page in a notebook, in pixels
+HEIGHT = 900  # of the page in a notebook, in pixels, until its script gives it the height of what it shows
+LARGEST_IN_NOTEBOOK = 10_000_000  # letters
 
 
 class Walkthrough:
-    """The page of a loss: shown in a notebook, saved with `.save`; `.html` is its text."""
+    """The page of a loss: shown in a notebook, saved with `.save`; `.html` is its text, `.svg` the picture on it."""
 
-    def __init__(self, html: str, title: str) -> None:
+    def __init__(self, html: str, title: str, svg: str) -> None:
         self.html = html
         self.title = title
+        self.svg = svg
 
     def _repr_html_(self) -> str:
-        """The page in a frame of its own, so that its style and keys don't meet those of the notebook."""
-        return (
+        """The page in a frame of its own, so that its style and keys don't meet those of the notebook.
+
+        Below it is its picture, which the page's script hides: where no script may run, nothing else is seen.
+        """
+        if len(self.html) > LARGEST_IN_NOTEBOOK:
+            size = f"{len(self.html) / 1e6:.0f} MB, too much for a notebook"
+            return notebook.block(notebook.paragraph(f'Step through {self.title}: {size}: .save("step.html")'))
+        frame = (
             f'<iframe srcdoc="{escape(self.html)}" title="{escaped(self.title)}" width="100%" height="{HEIGHT}" '
             'style="border: 0"></iframe>'
         )
+        png = self._repr_png_()
+        return notebook.block(frame, "" if png is None else notebook.image(png, f"the graph of {self.title}"))
+
+    def _repr_png_(self) -> bytes | None:
+        """Its picture, where a page cannot be shown; None where a PNG cannot be made."""
+        return png_for_notebook(self.svg)
 
     def __repr__(self) -> str:
         return f'<a page that steps through {self.title}: .save("step.html")>'
@@ -61,13 +77,14 @@ class Walkthrough:
         return path
 
 
-def step_through(loss: Tensor) -> Walkthrough:
+def step_through(loss: Tensor, title: str = "") -> Walkthrough:
     """A page that goes forward and then backward through a loss, one operation at a time, with all numbers.
 
     It is one file of HTML that works from disk, in a notebook cell and on a course page. It shows the formula of each
     step, the same with its numbers, and the line of the printed program; where a tensor is used twice, the shares of
     its gradient arrive one by one. No earlier `backward()` is needed. Numbers are kept in full: a batch of 32 digits
     through 64-32-10 makes a file of 0.2 megabytes in float32.
+    title: which loss it is, as in "moons, after 20 epochs"; it is the heading of the page.
     Raises TypeError and ValueError for what has no history, or more than 1,500 nodes.
 
     >>> w = Tensor(2.0, requires_grad=True, name="w")
@@ -76,8 +93,9 @@ def step_through(loss: Tensor) -> Walkthrough:
     """
     graph = Graph(loss, "tg.step_through")
     check_unchanged(loss, "tg.step_through")
-    title = f"{graph.loss.name}, {len(graph.nodes)} nodes"
-    return Walkthrough(_Page(graph).html(f"Step through {title}"), title)
+    title = title or f"{graph.loss.name}, {len(graph.nodes)} nodes"
+    page = _Page(graph)
+    return Walkthrough(page.html(f"Step through {title}"), title, page.picture.svg())
 
 
 class _Page:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import base64
-import re
 import struct
 import zlib
-from html import escape
 
 import numpy as np
 
 from tinygrad_ce.core import Array
 from tinygrad_ce.graph.formula import format_number
+from tinygrad_ce.views.text import escaped
 
 # Widths must be known before anything is drawn, so all text is set in fonts whose letters are 0.6 of their size wide.
 FONT = "'DejaVu Sans Mono', Menlo, Consolas, 'Liberation Mono', monospace"
@@ -19,30 +18,11 @@ LETTER = 0.605
 NEGATIVE, MIDDLE, POSITIVE = (33, 102, 172), (247, 247, 247), (213, 94, 0)  # told apart by colour-blind eyes
 SIDES = (120, 78)  # the largest heat map, in pixels
 CELLS = 64  # a side of a heat map has at most so many cells
-_NOT_IN_XML = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
 def wide(text: str, size: float) -> float:
     """How many pixels a text takes."""
     return sum(2.0 if ord(c) > 0x2E80 else 1.0 for c in text) * LETTER * size
-
-
-def cut(text: str, longest: int) -> str:
-    """A text of at most so many letters.
-
-    >>> cut("np.dot(x, W0)", 8)
-    'np.dot(…'
-    """
-    return text if len(text) <= longest else text[: longest - 1] + "…"
-
-
-def escaped(text: str) -> str:
-    """A text of the user's as it stands in SVG and HTML; what XML does not allow at all is shown as a question mark.
-
-    >>> escaped("a<b\\0")
-    'a&lt;b\ufffd'
-    """
-    return escape(_NOT_IN_XML.sub("\ufffd", text))
 
 
 def written(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from tinygrad_ce.views.text import short
 COLOURS = ("#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377", "#BBBBBB")
 
 
+PIXELS_PER_INCH = 110  # in a notebook
 MARKERS = ("o", "^", "s", "D", "v", "P", "X")  # where there are more classes than colours
 
 
@@ -29,7 +32,16 @@ def _figure(width: float, height: float) -> Any:
         from matplotlib.figure import Figure
     except ImportError:
         raise ImportError('pictures need matplotlib: pip install "tinygrad_ce[plot]"') from None
-    return Figure(figsize=(width, height), layout="constrained")
+    figure: Any = Figure(figsize=(width, height), layout="constrained")
+    figure._repr_png_ = partial(_as_png, figure)
+    return figure
+
+
+def _as_png(figure: Any) -> bytes:
+    """What a notebook shows: a figure that is made without pyplot has no form of its own there."""
+    file = BytesIO()
+    figure.savefig(file, format="png", dpi=PIXELS_PER_INCH)
+    return file.getvalue()
 
 
 def save(figure: Any, path: Any = None) -> Any:

@@ -1,8 +1,10 @@
-"""Numbers as text: ranges, histograms of one line, and tables."""
+"""Numbers as text: ranges, histograms of one line, and tables; and texts as they are shown: cut, and escaped."""
 
 from __future__ import annotations
 
+import re
 import sys
+from html import escape
 from io import StringIO
 from typing import Any
 
@@ -13,6 +15,7 @@ from tinygrad_ce.data.checks import visible
 
 BARS = " ▁▂▃▄▅▆▇█"
 ASCII_BARS = " .:-=+*#@"  # for terminals that know no more
+_NOT_IN_XML = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
 def histogram(values: Array, bins: int = 12, bars: str = BARS) -> str:
@@ -93,3 +96,21 @@ def for_terminal(text: str) -> str:
     if encoding.lower().startswith("utf"):
         return text
     return text.translate(str.maketrans(BARS, ASCII_BARS)).encode(encoding, "replace").decode(encoding)
+
+
+def cut(text: str, longest: int) -> str:
+    """A text of at most so many letters.
+
+    >>> cut("np.dot(x, W0)", 8)
+    'np.dot(…'
+    """
+    return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+def escaped(text: str) -> str:
+    """A text of the user's as it stands in SVG and HTML; what XML does not allow at all is shown as a question mark.
+
+    >>> escaped("a<b\\0")
+    'a&lt;b\ufffd'
+    """
+    return escape(_NOT_IN_XML.sub("\ufffd", text))

@@ -6,15 +6,16 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from html import escape
 from typing import Any
 
 import numpy as np
 
 from tinygrad_ce.ancestry import reachable
 from tinygrad_ce.core import Array, Tensor
+from tinygrad_ce.data.printed_text import PrintedText
 from tinygrad_ce.graph.formula import format_number
 from tinygrad_ce.graph.nodes import Graph, Node
+from tinygrad_ce.views import notebook
 from tinygrad_ce.views.exercise.hints import STRONGEST, hint, solution
 from tinygrad_ce.views.exercise.mistakes import Answer, Examiner, Mistake, Upstream
 
@@ -36,15 +37,6 @@ def exercise(loss: Tensor) -> Exercise:
     1 of 2 right
     """
     return Exercise(loss)
-
-
-class Text(str):
-    """A text that an interactive session shows as it is printed."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return str(self)
 
 
 @dataclass(frozen=True)
@@ -110,13 +102,10 @@ class Report:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td><code>{escape(v.name)}</code></td><td>{escape(v.mistake or 'right')}</td>"
-            f"<td style='text-align:left'>{escape(v.message)}</td></tr>"
-            for v in self.verdicts
-        )
-        head = "<tr><th>gradient</th><th>verdict</th><th style='text-align:left'>why</th></tr>"
-        return f"<table><caption>{self.summary}</caption><thead>{head}</thead><tbody>{rows}</tbody></table>"
+        sentence = notebook.Sentence
+        rows = [(v.name, sentence(v.mistake or "right"), sentence(v.message)) for v in self.verdicts]
+        table = notebook.table(rows, ("gradient", "verdict", "why"))
+        return notebook.block(notebook.heading(self.summary), table)
 
 
 class Exercise:
@@ -146,18 +135,20 @@ class Exercise:
         """The shape of each gradient."""
         return {name: node.shape for name, node in self._nodes.items()}
 
+    def _repr_html_(self) -> str:
+        return notebook.exercise_form(self)
+
     def __repr__(self) -> str:
         width = max(map(len, self._nodes))
         shapes = {name: str(shape) for name, shape in self.shapes.items()}
         wide = max(map(len, shapes.values()))
-        lines = (
-            f"  {name:<{width}}  {shapes[name]:<{wide}}  {self._status(node)}" for name, node in self._nodes.items()
-        )
+        lines = (f"  {name:<{width}}  {shapes[name]:<{wide}}  {self.status(name)}" for name in self._nodes)
         head = f"{len(self._nodes)} gradients to compute, in the order of the backward pass:"
         return "\n".join([head, *(line.rstrip() for line in lines)])
 
-    def _status(self, node: Node) -> str:
-        verdict = self._verdicts.get(node)
+    def status(self, name: str) -> str:
+        """What was said of a gradient when it was last checked: "right", "wrong (sign)"... or "" before."""
+        verdict = self._verdicts.get(self._nodes[name])
         if verdict is None:
             return ""
         return "right" if verdict.right else f"wrong ({verdict.mistake})"
@@ -267,7 +258,7 @@ class Exercise:
 
     # ---- hints and solutions
 
-    def hint(self, name: Any = None) -> Text:
+    def hint(self, name: Any = None) -> PrintedText:
         """A hint for a gradient, each time a stronger one: what it comes from, by which rule, its formula with blanks.
 
         name: one of `names`; None for the first that has not been answered rightly. Raises ValueError for another.
@@ -275,24 +266,24 @@ class Exercise:
         if name is None:
             left = [node for node in self._nodes.values() if not self._is_right(node)]
             if not left:
-                return Text(f"all {len(self._nodes)} gradients are right")
+                return PrintedText(f"all {len(self._nodes)} gradients are right")
             node = left[0]
         else:
             node = self._node(name)
         level = self._hints[node] = min(self._hints.get(node, 0) + 1, STRONGEST)
         words = hint(node, level, self._names)
-        return Text(f"hint {level} of {STRONGEST} for {self._names[node]}, shape {node.shape}\n{words}")
+        return PrintedText(f"hint {level} of {STRONGEST} for {self._names[node]}, shape {node.shape}\n{words}")
 
     def _is_right(self, node: Node) -> bool:
         return node in self._verdicts and self._verdicts[node].right
 
-    def solution(self, name: Any = None) -> Text:
+    def solution(self, name: Any = None) -> PrintedText:
         """The NumPy line of one gradient, or of all of them in their order, with shapes as comments.
 
         name: one of `names`; None for all. Raises ValueError for another.
         """
         nodes = list(self._nodes.values()) if name is None else [self._node(name)]
-        return Text("\n".join(solution(nodes, self._names)))
+        return PrintedText("\n".join(solution(nodes, self._names)))
 
     def reveal(self) -> None:
         """Put the gradients into `.grad`: those that were there, and the right ones where nothing was."""

@@ -6,10 +6,10 @@ import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from html import escape
 from textwrap import fill
 from typing import Any, TypeAlias
 
+from tinygrad_ce.views import notebook
 from tinygrad_ce.views.text import printed
 
 WIDEST = 100  # columns of plain text
@@ -106,31 +106,14 @@ def printable(text: str, encoding: str | None) -> str:
     return text
 
 
-_RULE = "1px solid rgba(128, 128, 128, 0.4)"  # seen on white and on black
-
-
 def as_html(parts: Sequence[Part]) -> str:
     """The parts as HTML without colours of its own: it is read on white and on black."""
-    return f'<div class="tinygrad-ce">{"".join(_html(part) for part in parts)}</div>'
+    return notebook.block(*map(_html, parts))
 
 
 def _html(part: Part) -> str:
     if isinstance(part, Heading):
-        return f'<p style="font-weight: bold; margin: 1em 0 0.3em">{escape(part.text)}</p>'
+        return notebook.heading(part.text)
     if isinstance(part, Paragraph):
-        return f'<p style="margin: 0.3em 0">{escape(part.text)}</p>'
-    head = "".join(_cell("th", title, n in part.right) for n, title in enumerate(part.header))
-    body = "".join(
-        f"<tr>{''.join(_cell('td', cell, n in part.right) for n, cell in enumerate(row))}</tr>" for row in part.rows
-    )
-    head = f"<thead><tr>{head}</tr></thead>" if head else ""
-    table = f'<table style="border-collapse: collapse; margin: 0.3em 0">{head}<tbody>{body}</tbody></table>'
-    return f'<div style="overflow-x: auto">{table}</div>'  # on a phone it is wider than the screen
-
-
-def _cell(tag: str, text: str, right: bool) -> str:
-    side = "right" if right else "left"
-    font = "" if tag == "th" else "; font-family: monospace; white-space: pre-wrap"
-    style = f"text-align: {side}; vertical-align: top; padding: 0.2em 0.7em; border-bottom: {_RULE}{font}"
-    scope = ' scope="col"' if tag == "th" else ""
-    return f'<{tag}{scope} style="{style}">{escape(text)}</{tag}>'
+        return notebook.paragraph(part.text)
+    return notebook.table(part.rows, part.header, part.right, part.whole)

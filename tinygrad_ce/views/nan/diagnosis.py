@@ -5,13 +5,13 @@ from __future__ import annotations
 import linecache
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from html import escape
 from textwrap import fill
 from typing import Any
 
 from tinygrad_ce.core import Tensor
 from tinygrad_ce.errors import call_text
 from tinygrad_ce.source_lines import Line
+from tinygrad_ce.views import notebook
 from tinygrad_ce.views.nan.blame import not_finite
 from tinygrad_ce.views.nan.operands import shown
 
@@ -140,21 +140,14 @@ class Diagnosis:
     def _repr_html_(self) -> str:
         parts = []
         for sentence, finding in self._parts():
-            parts.append(f"<p>{escape(sentence)}</p>")
+            parts.append(notebook.paragraph(sentence))
             if finding is not None:
-                rows = "".join(
-                    f'<tr><th scope="row" style="text-align: left; vertical-align: top">{title}</th>'
-                    f'<td style="text-align: left">{_marked(title, text)}</td></tr>'
-                    for title, text in finding.rows
-                )
-                parts.append(f"<table>{rows}</table>")
-        return f'<div class="tg-why-nan">{"".join(parts)}</div>'
+                code = ("line", "numbers")
+                rows = [(title, text if title in code else notebook.Sentence(text)) for title, text in finding.rows]
+                parts.append(notebook.table(rows))
+        return notebook.block(*parts)
 
 
 def listed(names: list[str]) -> str:
     """The names in a sentence, or the first of many."""
     return ", ".join(names) if len(names) <= 4 else f"{', '.join(names[:3])} and {len(names) - 3} more"
-
-
-def _marked(title: str, text: str) -> str:
-    return f"<code>{escape(text)}</code>" if title in ("line", "numbers") else escape(text)

@@ -1,0 +1,66 @@
+"""A folder that `train --out` has filled, read again: the settings, the record and the model of a run."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import tinygrad_ce as tg
+from tinygrad_ce.cli.run import Run, prepared
+from tinygrad_ce.cli.settings import settings_from
+from tinygrad_ce.data.checks import shown
+
+RECORD, MODEL = "run.json", "model.safetensors"
+
+
+class KeptRun:
+    """A run that was kept in a folder: path, settings, loss (its name), and saved (`tg.load` of its model).
+
+    Raises OSError for what is no folder of a run, and ValueError for damaged files, or files of two different runs.
+    """
+
+    def __init__(self, path: Path) -> None:
+        for name in (RECORD, MODEL):
+            if not (path / name).is_file():
+                raise FileNotFoundError(
+                    f"{path} is not the folder of a run: it has no {name}; tinygrad-ce train DATA --out {path} fills it"
+                )
+        self.path = path
+        record = _record(path / RECORD)
+        try:
+            self.settings = settings_from(record["settings"])
+        except ValueError as error:
+            raise ValueError(f"{path / RECORD}: {error}; train again with --out {path}") from None
+        self.loss: str = record["loss"]
+        self.saved: Any = tg.load(path / MODEL)
+        if self.saved.preparation is None:
+            raise ValueError(f"{path / MODEL} has no preparation of data, so it cannot be asked about a table")
+        if self.saved.history.columns != record["history"]:
+            raise ValueError(f"{path}: {RECORD} and {MODEL} are of two different runs; train again with --out {path}")
+
+    def resume(self, fresh: Run, epochs: int) -> Run:
+        """The run, ready for so many epochs more. fresh: the same settings' run before its first epoch."""
+        if fresh.train.preparation is None or fresh.train.preparation.to_json() != self.saved.preparation.to_json():
+            raise ValueError(f"{self.settings.data} has changed since the run in {self.path} was trained on it")
+        settings = replace(self.settings, epochs=self.settings.epochs + epochs)
+        return replace(fresh, settings=settings, trainer=self.saved.trainer)
+
+    def trained(self) -> Run:
+        """The run as it was left, with its data."""
+        return self.resume(prepared(self.settings), 0)
+
+
+def _record(path: Path) -> dict[str, Any]:
+    """The content of run.json, once its outline has been found to be right."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # no UTF-8, or no JSON
+        raise ValueError(f"{path}: damaged ({error}); train again with --out {path.parent}") from None
+    outline = {"settings": dict, "loss": str, "history": dict}
+    for name, kind in outline.items():
+        if not isinstance(record, dict) or not isinstance(record.get(name), kind):
+            found = record.get(name) if isinstance(record, dict) else record
+            raise ValueError(f"{path}: {name} is {shown(found)}; train again with --out {path.parent}")
+    return dict(record)

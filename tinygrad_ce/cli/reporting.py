@@ -1,0 +1,177 @@
+"""`tinygrad-ce report`: a page on a run: data, network, curves, answers, hardest rows, audit, program."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+import tinygrad_ce as tg
+from tinygrad_ce import data as datasets
+from tinygrad_ce.cli.figures import figures_of, report_of, written
+from tinygrad_ce.cli.folders import KeptRun
+from tinygrad_ce.cli.loading import load
+from tinygrad_ce.cli.predicting import RunFolder
+from tinygrad_ce.cli.results import boundary_figure, confusion_figure, residuals_figure
+from tinygrad_ce.cli.run import SHARES, Run, loss_and_gradients
+from tinygrad_ce.cli.source import program_of_first_batch
+from tinygrad_ce.cli.terminal import console
+from tinygrad_ce.cli.views import check_writable
+from tinygrad_ce.core import Array
+from tinygrad_ce.disk import whole_file
+from tinygrad_ce.views.explain.document import Heading, Paragraph, Rows
+from tinygrad_ce.views.picture import short
+from tinygrad_ce.views.run_page import Code, Plot, run_page
+
+MOST_ROWS = 5  # of the hardest
+MOST_FEATURES = 3  # that are shown of each
+OF_PYTHON = " (at= chooses another cell)"  # an advice to those who write tg.explain(...)
+
+
+def report(
+    run: RunFolder,
+    out: Annotated[Path | None, typer.Option(help="the HTML file to write; without it, report.html in DIR")] = None,
+) -> None:
+    """Write one page on a run that was kept; any browser opens it, and it fetches nothing.
+
+    Example:
+      tinygrad-ce train moons --epochs 20 --out runs/moons
+      tinygrad-ce report runs/moons
+    """
+    path = run / "report.html" if out is None else out
+    check_writable(path, ".html")
+    trained = KeptRun(run).trained()
+    page = run_page(_title(trained), sections_of(trained))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as draft:
+        draft.write_text(page, encoding="utf-8")
+    console.print(f"wrote {path}: {_title(trained)}", highlight=False, soft_wrap=True)
+
+
+def _title(run: Run) -> str:
+    return f"{run.train.name}, after {len(run.trainer.history)} epochs"
+
+
+def sections_of(run: Run) -> dict[str, Sequence[Any]]:
+    """What stands on the page, by its headings."""
+    cost, title = loss_and_gradients(run)
+    answers = "Confusion" if run.test.class_names else "Residuals"
+    return {
+        "The data": _data(run),
+        "The network": [
+            Code(run.model.summary(), "the layers of the network"),
+            Paragraph(f"The graph of one batch, with values and gradients: {title}."),
+            tg.draw(cost, title),
+        ],
+        "The curves": [Plot(run.trainer.history.plot(), "loss and figures over the epochs")],
+        "How good it is": _figures(run),
+        answers: _answers(run),
+        "The hardest rows": _hardest(run),
+        "The audit": [
+            Paragraph(f"What each layer makes of one batch: {title}."),
+            tg.audit(run.model, cost, run.trainer.optimizer),
+        ],
+        "One step of the training": [
+            Paragraph("Forward, backward and update as NumPy: the network is no more than this."),
+            Code(program_of_first_batch(run).text(False), "the printed program"),
+        ],
+    }
+
+
+def _data(run: Run) -> list[Any]:
+    parts = run.parts
+    rows = [
+        (str(name), *(f"{int((part.y == c).sum())}" for part in parts.values()))
+        for c, name in enumerate(run.train.class_names)
+    ]
+    rows.append(("all", *(str(len(part)) for part in parts.values())))
+    header = ("class" if run.train.class_names else "rows", *parts)
+    shown: list[Any] = [
+        Paragraph(
+            "The training rows train; the validation rows are only measured after each epoch; the test rows are "
+            "measured once, at the end."
+        ),
+        Rows(rows, header, frozenset(range(1, len(header)))),
+    ]
+    if run.train.preparation is not None:
+        shown.append(Code(run.train.preparation.summary(), "what became of each column"))
+    return shown
+
+
+def _figures(run: Run) -> list[Any]:
+    figures = {name: figures_of(run.trainer, part, run.loss) for name, part in run.parts.items()}
+    names = [*dict.fromkeys(name for row in figures.values() for name in row)]
+    rows = [(part, *(written(row[name]) if name in row else "" for name in names)) for part, row in figures.items()]
+    shown: list[Any] = [Rows(rows, ("part", *names), frozenset(range(1, len(names) + 1)))]
+    report = report_of(run.trainer, run.test, run.loss)
+    if report is not None:
+        shown += [Paragraph("The test rows in detail:"), Code(str(report), "the report of the test rows")]
+    return shown
+
+
+def _answers(run: Run) -> list[Any]:
+    if not run.test.class_names:
+        return [Plot(residuals_figure(run), f"predicted over true {run.target} of the test rows")]
+    shown = [Plot(confusion_figure(run), "how many test rows of each class were taken for which class")]
+    if run.train.n_features == 2:
+        shown.append(Plot(boundary_figure(run), "which class is predicted where"))
+    return shown
+
+
+def _hardest(run: Run) -> list[Any]:
+    """The test rows with the largest loss: what was predicted, and what each pushes."""
+    own_units = datasets.split(load(run.settings), *SHARES, seed=run.settings.seed)[2]
+    hard = run.trainer.hardest(run.test.X, run.targets(run.test), MOST_ROWS, run.test.class_names or None)
+    rows: list[tuple[str, ...]] = []
+    for n, row in enumerate(map(int, hard.rows)):
+        pulls, pushes = _pushed(run, run.test.take([row]))
+        p = "" if hard.probabilities is None else f" ({hard.probabilities[n]:.2f})"
+        answer = (_answer(hard.true[n]), f"{_answer(hard.predicted[n])}{p}", short(hard.losses[n]))
+        rows.append((str(row), *answer, _features(own_units, row, run.test.feature_names, pulls), pushes))
+    header = ("row", "true", "predicted", "loss", "the features that its loss feels most", "the gradients it gives")
+    part = run.test.take(hard.rows)
+    run.trainer.optimizer.zero_grad()
+    cost = run.trainer.loss(run.model(tg.Tensor(part.X, name="x")), run.targets(part))
+    weight = [parameter for parameter in run.model.parameters() if parameter.ndim == 2][-1]
+    why = tg.explain(weight, cost).parts
+    return [
+        Paragraph(
+            "The test rows with the largest loss, numbered as they stand in the test part. An arrow says in which "
+            "direction a feature makes that loss smaller; the norms are those of the largest gradients that this row "
+            "alone would give to the parameters."
+        ),
+        Rows(rows, header, frozenset({0, 3})),
+        Heading("What these rows do to the last weights, as a batch in this order"),
+        *(
+            replace(part, text=part.text.replace(OF_PYTHON, "")) if isinstance(part, Paragraph) else part
+            for part in why
+        ),
+    ]
+
+
+def _answer(value: Any) -> str:
+    """The name of a class, or a number with four digits."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _pushed(run: Run, row: datasets.Dataset) -> tuple[Array, str]:
+    """The gradient of one row's loss: of its features, and in words of the parameters where its norm is largest."""
+    x = tg.Tensor(row.X, requires_grad=True, name="x")
+    cost = run.trainer.loss(run.model.eval()(x), run.targets(row))
+    names, parameters = zip(*run.model.named_parameters(), strict=True)
+    of_x, *others = tg.gradients(cost, [x, *parameters])
+    norms = sorted(zip((float(np.linalg.norm(g)) for g in others), names, strict=True), reverse=True)
+    return of_x[0], ", ".join(f"{name} {short(norm)}" for norm, name in norms[:2])
+
+
+def _features(own_units: datasets.Dataset, row: int, names: Sequence[str], pulls: Array) -> str:
+    """The features with the largest slope, in their own units, each with the direction that makes the loss smaller."""
+    strongest = np.argsort(-np.abs(pulls), kind="stable")[:MOST_FEATURES]
+    felt = [(names[n], "↓" if pulls[n] > 0 else "↑") for n in map(int, strongest) if pulls[n]]
+    return ", ".join(
+        f"{name} = {short(own_units.X[row, own_units.feature_names.index(name)])} {arrow}" for name, arrow in felt
+    )

@@ -1,0 +1,222 @@
+"""The fit that both estimators share: checks, network, loss and optimizer, and then the Trainer."""
+
+from __future__ import annotations
+
+import warnings
+from inspect import signature
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, is_classifier
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from tinygrad_ce import nn, optim
+from tinygrad_ce.backward import no_grad
+from tinygrad_ce.core import Array, Tensor, array_of
+from tinygrad_ce.sklearn.epochs import AfterEpoch
+from tinygrad_ce.sklearn.explanation import RowExplanation, explain_row
+from tinygrad_ce.sklearn.loss import PenalizedLoss
+from tinygrad_ce.sklearn.network import BatchOrder, of_users_own, perceptron
+from tinygrad_ce.sklearn.optimizer import EpsilonHatAdam
+from tinygrad_ce.sklearn.parameters import check_parameters
+from tinygrad_ce.train import NotFiniteError, Trainer
+from tinygrad_ce.train.compiled import seconds_saved
+from tinygrad_ce.train.history import History
+
+FLOATS = (np.float64, np.float32)
+
+
+class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
+    """The base of both estimators: what they share, from the checks of a fit to `explain_row`."""
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
+        """Train from new weights (with warm_start, from those that are there). Returns the estimator.
+
+        X: (N, D) numbers. y: (N,), or (N, k) for several outputs. sample_weight: (N,), how much each row counts.
+        Raises ValueError for what does not fit, also for parameters; warns (ConvergenceWarning) if max_iter came first.
+        """
+        return self._fit(X, y, sample_weight, incremental=False)
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any, incremental: bool) -> Any:
+        name = type(self).__name__
+        parameters = signature(type(self)).parameters.values()
+        check_parameters(name, self.get_params(deep=False), {p.name: p.default for p in parameters})
+        if incremental and self.early_stopping:
+            raise ValueError(f"{name}: partial_fit sees no epochs to choose from: pass early_stopping=False")
+        first = not hasattr(self, "module_") or not (self.warm_start or incremental)
+        if hasattr(X, "toarray"):
+            raise TypeError(f"{name}: X is a sparse {type(X).__name__}; pass X.toarray()")
+        X, y = validate_data(self, X, y, dtype=FLOATS, multi_output=True, reset=first, **self._checks_of_y)
+        targets = self._encoded(y, first and not incremental, X.dtype)
+        weights = self._row_weights(sample_weight, y, X)
+        if weights is not None and not weights.any():
+            raise ValueError(f"{name}: the weight of every row is zero: there is nothing to learn from")
+        random_state = check_random_state(self.random_state)
+        if first:
+            self._start(X, random_state)
+        if first or not incremental:
+            self._trainer = self._new_trainer()
+        X, targets, weights, held_out = self._split(X, targets, weights, random_state)
+        if weights is not None:
+            targets = np.column_stack([targets, weights])
+        self._train(X, targets, held_out, random_state, incremental)
+        return self
+
+    def _row_weights(self, sample_weight: Any, y: Array, X: Array) -> Array | None:
+        """(N,) how much each row counts; None if all count the same."""
+        if sample_weight is None:
+            return None
+        name = type(self).__name__
+        weights: Array = check_array(sample_weight, ensure_2d=False, dtype=X.dtype, input_name="sample_weight")
+        if weights.shape != (len(X),):
+            raise ValueError(f"{name}: sample_weight has shape {weights.shape}, and X has {len(X)} rows")
+        if (weights < 0).any():
+            raise ValueError(f"{name}: sample_weight holds {weights.min()}; it must be 0 or more")
+        return weights
+
+    def _start(self, X: Array, random_state: np.random.RandomState) -> None:
+        """A new network, and nothing learnt."""
+        n_in = X.shape[1]
+        if self.module is None:
+            hidden = np.atleast_1d(np.asarray(self.hidden_layer_sizes, dtype=int)).tolist()
+            sizes = (n_in, *hidden, self.n_outputs_)
+            network: nn.Module = perceptron(sizes, self.activation, self.dropout, self.batch_norm, random_state)
+        else:
+            network = of_users_own(self.module, n_in, self.n_outputs_, random_state)
+        self.module_ = network.astype(X.dtype)
+        self.history_ = History()
+        self.n_iter_, self.t_, self._waited = 0, 0, 0
+        self.loss_curve_: list[float] = []
+        self.best_loss_: float | None = None if self.early_stopping else np.inf
+        self.validation_scores_: list[float] | None = [] if self.early_stopping else None
+        self.best_validation_score_: float | None = -np.inf if self.early_stopping else None
+
+    def _new_trainer(self) -> Trainer:
+        parameters = self.module_.parameters()
+        optimizer: optim.Optimizer
+        if self.solver == "adam":
+            betas = float(self.beta_1), float(self.beta_2)
+            optimizer = EpsilonHatAdam(parameters, self.learning_rate_init, betas, self.epsilon)
+        else:
+            nesterov = bool(self.nesterovs_momentum and self.momentum)
+            optimizer = optim.SGD(parameters, self.learning_rate_init, self.momentum, nesterov)
+        smoothing = getattr(self, "label_smoothing", 0.0)
+        loss = PenalizedLoss(self.out_activation_, self._matrices(), self.alpha, smoothing)
+        trainer = Trainer(self.module_, loss, optimizer)
+        trainer.history = self.history_
+        return trainer
+
+    def _split(self, X: Array, targets: Array, weights: Array | None, random_state: np.random.RandomState) -> Any:
+        """The rows to learn from, and those that are kept apart to decide when to stop (None without)."""
+        held_out = None
+        if self.early_stopping:
+            stratify = targets if is_classifier(self) and self.n_outputs_ == 1 else None
+            options = {"random_state": random_state, "test_size": self.validation_fraction, "stratify": stratify}
+            arrays = [X, targets] if weights is None else [X, targets, weights]
+            parts = train_test_split(*arrays, **options)
+            (X, targets, *rest), held_out = parts[::2], parts[1::2]
+            weights = rest[0] if rest else None
+            if len(held_out[0]) < 2:
+                raise ValueError(
+                    f"{type(self).__name__}: validation_fraction={self.validation_fraction} keeps "
+                    f"{len(held_out[0])} of {len(X) + len(held_out[0])} rows to decide when to stop, and two are the "
+                    "least: make it larger, or pass more rows"
+                )
+        if weights is not None and not weights.all():  # what teaches nothing is left out
+            X, targets, weights = (array[weights > 0] for array in (X, targets, weights))
+        return X, targets, weights, held_out
+
+    def _train(self, X: Array, targets: Array, held_out: Any, random_state: Any, incremental: bool) -> None:
+        name, trainer = type(self).__name__, self._trainer
+        rows, epochs = len(X), 1 if incremental else self.max_iter
+        if self.batch_size != "auto" and self.batch_size > rows:
+            warnings.warn(f"{name}: batch_size={self.batch_size} is clipped to the {rows} rows", stacklevel=4)
+        batch_size = min(200 if self.batch_size == "auto" else int(self.batch_size), rows)
+        self.n_iter_ = 0
+        trainer.generator = BatchOrder(random_state, rows, self.shuffle)
+        after_epoch = AfterEpoch(self, rows, (lambda: self._score(*held_out)) if held_out else None)
+        try:
+            history = trainer.fit(
+                X,
+                targets,
+                epochs=epochs,
+                batch_size=batch_size,
+                callbacks=[after_epoch],
+                compile=self._compiles(epochs, -(-rows // batch_size)),
+            )
+        except NotFiniteError as error:
+            raise ValueError(
+                f"{name}: the training ran away, its numbers are not finite any more: pass a smaller "
+                f"learning_rate_init than {self.learning_rate_init:g}, or standardize X"
+            ) from error
+        finally:
+            trainer.generator = None
+            self.module_.eval()
+        if history.stopped == "interrupted":
+            warnings.warn(f"{name}: training was interrupted (Ctrl-C)", stacklevel=4)
+        elif history.stopped == "finished" and not incremental:
+            warnings.warn(
+                f"{name}: max_iter={self.max_iter} epochs are over, and the training has not converged yet: pass a "
+                "larger max_iter, or a larger tol",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+        if after_epoch.best_state is not None:
+            self.module_.restore(after_epoch.best_state)
+
+    def _compiles(self, epochs: int, steps: int) -> bool:
+        """Whether epochs are compiled: as Trainer decides it for "auto", but without a line about it for each fit."""
+        if self.compile != "auto":
+            return bool(self.compile)
+        if seconds_saved(self.module_, epochs, steps, has_callbacks=False) <= 0:
+            return False
+        from tinygrad_ce.program.epochs import can_compile  # not before it is needed
+
+        return can_compile()
+
+    # ---- what a fitted one answers
+
+    def _scores(self, X: Array) -> Array:
+        """(N, k): what the module gives, before the output activation."""
+        dtype = self.module_.parameters()[0].dtype
+        with no_grad():
+            scores: Array = array_of(self.module_.eval()(np.asarray(X, dtype)))
+        return scores
+
+    def _checked(self, X: Any) -> Array:
+        check_is_fitted(self)
+        if hasattr(X, "toarray"):
+            raise TypeError(f"{type(self).__name__}: X is a sparse {type(X).__name__}; pass X.toarray()")
+        array: Array = validate_data(self, X, dtype=FLOATS, reset=False)
+        return array
+
+    def explain_row(self, X: Any, i: int, target: Any = None) -> RowExplanation:
+        """What each feature pushes the answer to row i of X, as gradient * value; an object that prints itself.
+
+        target: the class, or the number of the output, to explain; without it, the class that is predicted, or output
+        0. Of one class among several, the lead over the runner-up is explained; else the score, which for two classes
+        is the log-odds. Raises IndexError if there is no row i, ValueError for an unknown target.
+        """
+        return explain_row(self, self._checked(X), i, target)
+
+    def _matrices(self) -> list[Tensor]:
+        return [parameter for parameter in self.module_.parameters() if parameter.ndim >= 2]
+
+    @property
+    def coefs_(self) -> list[Array]:
+        """The weights of each layer, (n_in, n_out): the arrays of the module itself."""
+        return [matrix.data for matrix in self._matrices()]
+
+    @property
+    def intercepts_(self) -> list[Array]:
+        """The bias of each Dense layer, (n_out,): the arrays of the module itself."""
+        layers = [layer for layer in self.module_.modules() if isinstance(layer, nn.Dense)]
+        return [layer.b.data for layer in layers if layer.b is not None]
+
+    @property
+    def n_layers_(self) -> int:
+        """How many layers there are, with the input."""
+        return len(self.coefs_) + 1
