@@ -232,6 +232,12 @@ HOSTILE = {
     "the same as nothing": (change(*LAYERS, 2, to={"same": "layers.9"}), "does not come before it"),
     "the same as itself": (change("model", "layers", to={"same": ""}), "which is no layer"),
     "shared with nothing": (change("model", "layers", "shared", to={"layers.3.W": "layers.7.W"}), "cannot share"),
+    "shared in a circle": (
+        change(
+            "model", "layers", "shared", to={"layers.1.scale": "layers.1.shift", "layers.1.shift": "layers.1.scale"}
+        ),
+        "cannot share",
+    ),
     "shared with another shape": (change("model", "layers", "shared", to={"layers.3.W": "layers.0.W"}), "cannot share"),
     "a momentum": (change(*LAYERS, 1, "momentum", to=7), r"momentum=7 must lie in \[0, 1\]"),
     "an eps": (change(*LAYERS, 1, "eps", to="small"), "eps='small' must be a number"),
@@ -250,6 +256,10 @@ HOSTILE = {
     "betas that are a text": (change("optimizer", "settings", "betas", to="ab"), "beta1='a' must lie"),
     "a parameter twice": (lambda d: d["optimizer"]["parameters"].append("layers.0.W"), "a parameter twice"),
     "a parameter of nothing": (change("optimizer", "parameters", 0, to="layers.9.W"), r"layers\.9\.W"),
+    "an average as parameter": (
+        change("optimizer", "parameters", 2, to="layers.1.running_mean"),
+        "running_mean",
+    ),
     "a schedule of Python's": (change("optimizer", "settings", "lr", to={"class": "print"}), "is no schedule"),
     "a schedule that is a number": (change("optimizer", "settings", "lr", to=0.1), "is no schedule"),
     "another schedule": (
@@ -262,6 +272,7 @@ HOSTILE = {
     "a generator of nothing": (change("generator", to={"bit_generator": "MT19937"}), "is no generator"),
     "a generator without state": (change("generator", "state", to={}), "is no state of a PCG64"),
     "a generator of long numbers": (change("generator", "state", "inc", to=10**99), "is no state of a PCG64"),
+    "a generator with more": (change("generator", "state", "code", to="rm"), "is no state of a PCG64"),
     "a generator of texts": (change("generator", "uinteger", to="1"), "is no state of a PCG64"),
     "a task": (change("task", to="win"), "there is no task 'win'"),
     "a preparation of nothing": (change("preparation", to={"a": 1}), "cannot be used"),
@@ -391,7 +402,11 @@ ARRAYS = {
     "infinity in an average": ("model.layers.1.running_mean", put(np.inf), "holds inf at"),
     "NaN in a memory": ("optimizer.2.square", put(np.nan), r"'optimizer\.2\.square' holds nan"),
     "a rate of NaN": ("optimizer.schedule.rate", put(np.nan), "holds nan"),
-    "a negative rate": ("optimizer.schedule.rate", put(-1.0), "must return a finite number that is not negative"),
+    "a negative rate": (
+        "optimizer.schedule.rate",
+        put(-1.0),
+        r"schedule\.rate is -1\.0, and a learning rate",
+    ),
     "a best loss of NaN": ("optimizer.schedule.best", put(np.nan), "holds nan"),
     "integers for floats": ("model.layers.3.W", lambda a: a.view("i8"), "float64 in the model"),
     "float32 of another length": ("model.layers.3.b", lambda a: a.view("f4"), "does not fit into bytes"),

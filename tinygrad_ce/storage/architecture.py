@@ -9,7 +9,7 @@ from tinygrad_ce.core import Array, Tensor
 from tinygrad_ce.data.checks import listed, shown
 from tinygrad_ce.nn import BatchNorm, Dense, Embedding, LayerNorm, Module, Sequential, init
 from tinygrad_ce.nn.module import arrays_of
-from tinygrad_ce.storage.classes import LAYERS, SIZES, OwnCodeError, arguments_of, described, is_listed
+from tinygrad_ce.storage.classes import LAYERS, SIZES, OwnCodeError, arguments_of, checked_arguments, is_listed
 
 MOST_LEVELS = 64  # of layers inside of layers; the walks through a model go deeper with each
 Description = dict[str, Any]
@@ -24,7 +24,7 @@ def describe(model: Module) -> Description:
     >>> describe(Sequential(Dense(2, 3, bias=False)))["layers"]
     [{'class': 'Dense', 'n_in': 2, 'n_out': 3, 'bias': False}]
     """
-    description = _described_layer(model, "", {})
+    description = _describe_layer(model, "", {})
     shapes = shapes_of(description)
     first: dict[int, str] = {}
     shared = {}
@@ -42,7 +42,7 @@ def describe(model: Module) -> Description:
     return description | ({"shared": shared} if shared else {})
 
 
-def _described_layer(layer: Any, path: str, seen: dict[int, str]) -> Description:
+def _describe_layer(layer: Any, path: str, seen: dict[int, str]) -> Description:
     """One layer, by its class and arguments; a layer that came before, by the path that it had there."""
     if id(layer) in seen:
         return {"same": seen[id(layer)]}
@@ -53,7 +53,7 @@ def _described_layer(layer: Any, path: str, seen: dict[int, str]) -> Description
         what = f"of class {name}" if isinstance(layer, Module) else f"the function {name}"
         raise OwnCodeError(f"{path or 'the model'}, {what}")
     if isinstance(layer, Sequential):
-        inner = [_described_layer(part, _joined(path, f"layers.{i}"), seen) for i, part in enumerate(layer.layers)]
+        inner = [_describe_layer(part, _joined(path, f"layers.{i}"), seen) for i, part in enumerate(layer.layers)]
         return {"class": kind.__name__, "layers": inner}
     if isinstance(layer, Dense):
         return {"class": kind.__name__, "n_in": layer.n_in, "n_out": layer.n_out, "bias": layer.b is not None}
@@ -120,7 +120,7 @@ def _walk(description: Any, path: str) -> Iterator[tuple[str, type[Module], Desc
     if not path:
         fields.pop("shared", None)
     if not issubclass(cls, Sequential):
-        yield path, cls, described(cls, fields)
+        yield path, cls, checked_arguments(cls, fields)
         return
     layers = fields.pop("layers", None)
     if not isinstance(layers, list) or fields:
@@ -153,7 +153,7 @@ def build(description: Description, arrays: Mapping[str, Array]) -> Module:
     state = generator.state
     try:
         layers: dict[str, Module] = {}
-        model = _built(description, "", layers)
+        model = _build_layer(description, "", layers)
     finally:
         generator.state = state
     shared = shared_paths(description)
@@ -170,7 +170,7 @@ def build(description: Description, arrays: Mapping[str, Array]) -> Module:
     return model
 
 
-def _built(description: Description, path: str, layers: dict[str, Module]) -> Module:
+def _build_layer(description: Description, path: str, layers: dict[str, Module]) -> Module:
     """One layer, and those inside, put into `layers` by their paths."""
     if "same" in description:
         if description["same"] not in layers:
@@ -179,7 +179,7 @@ def _built(description: Description, path: str, layers: dict[str, Module]) -> Mo
     cls = LAYERS[description["class"]]
     if issubclass(cls, Sequential):
         inner = enumerate(description["layers"])
-        layers[path] = cls(*[_built(part, _joined(path, f"layers.{i}"), layers) for i, part in inner])
+        layers[path] = cls(*[_build_layer(part, _joined(path, f"layers.{i}"), layers) for i, part in inner])
         return layers[path]
     arguments = {name: value for name, value in description.items() if name not in ("class", "shared")}
     sizes = {name: value for name, value in arguments.items() if name in SIZES}

@@ -68,7 +68,7 @@ def plain(value: Any) -> Any:
     raise TypeError(f"{shown(value)} is neither a number nor a text")
 
 
-def described(cls: type, arguments: Any) -> dict[str, Any]:
+def checked_arguments(cls: type, arguments: Any) -> dict[str, Any]:
     """The arguments out of a file, if they are those that the class takes. ValueError in words if not."""
     names = {name for name in signature(cls).parameters if name != "parameters"}
     if not isinstance(arguments, dict) or set(arguments) - names:

@@ -21,7 +21,7 @@ from tinygrad_ce.storage.classes import (
     SCHEDULES,
     OwnCodeError,
     arguments_of,
-    described,
+    checked_arguments,
     is_listed,
     plain,
 )
@@ -86,20 +86,14 @@ def build_optimizer(settings: Settings, parameters: Sequence[Tensor], state: Map
     cls = OPTIMIZERS.get(str(settings.get("class")))
     if cls is None:
         raise ValueError(f"{shown(settings.get('class'))} is no optimizer of this version")
-    arguments = dict(described(cls, settings.get("settings")))
+    arguments = dict(checked_arguments(cls, settings.get("settings")))
     optimizer = cls(parameters, lr=build_schedule(arguments.pop("lr", None)), **arguments)
     strange = [name for name in state if name not in optimizer.state()]
     if strange:
         raise ValueError(f"it has besides {listed(strange)}, which this {cls.__name__} does not remember")
-    restore_optimizer(optimizer, state)
-    return optimizer
-
-
-def restore_optimizer(optimizer: Optimizer, state: Mapping[str, Array]) -> None:
-    """Let an optimizer go on from a state out of a file. ValueError for what does not fit."""
     check_state(optimizer, state)
     optimizer.restore(state)
-    optimizer.rate(optimizer.steps)  # raises unless it is a rate
+    return optimizer
 
 
 def check_state(optimizer: Optimizer, state: Mapping[str, Array]) -> None:
@@ -109,6 +103,8 @@ def check_state(optimizer: Optimizer, state: Mapping[str, Array]) -> None:
         dtype, own = np.asarray(value).dtype, state.get(name)
         if name.startswith(("lr", "schedule.")) and (own is None or own.shape != () or own.dtype != dtype):
             raise ValueError(f"{name}, which the schedule of this optimizer remembers, is missing, or no {dtype}")
+        if own is not None and ((name == "lr" and own <= 0) or (name == "schedule.rate" and own < 0)):
+            raise ValueError(f"{name} is {own}, and a learning rate is positive")
 
 
 # ---- schedules
@@ -133,7 +129,7 @@ def build_schedule(settings: Any) -> Schedule:
     cls = SCHEDULES.get(str(fields.pop("class", None)))
     if cls is None:
         raise ValueError(f"{shown(settings)} is no schedule of this version")
-    arguments = described(cls, fields)
+    arguments = checked_arguments(cls, fields)
     if cls is WarmUp:
         arguments = arguments | {"after": build_schedule(arguments.get("after"))}
     schedule: Schedule = cls(**arguments)

@@ -94,11 +94,11 @@ def _save(
         "preparation": None if preparation is None else preparation.to_json(),
     }
     if loss is not None:
-        document["loss"], more = _described(settings.describe_loss, loss)
+        document["loss"], more = _description_of(settings.describe_loss, loss)
         arrays |= more
     if optimizer is not None:
         paths = parameters.paths_of(model, optimizer.parameters)
-        document["optimizer"], more = _described(settings.describe_optimizer, optimizer, paths)
+        document["optimizer"], more = _description_of(settings.describe_optimizer, optimizer, paths)
         document["optimizer"]["parameters"] = paths
         arrays |= more or settings.state_of(optimizer)
     if history is not None:
@@ -134,7 +134,7 @@ def _check_arguments(path: Any, model: Any, optimizer: Any, preparation: Any, hi
         raise TypeError(f"save: preparation is a {type(preparation).__name__}; a Dataset has one: train.preparation")
 
 
-def _described(describe: Any, *values: Any) -> tuple[dict[str, Any], dict[str, Array]]:
+def _description_of(describe: Any, *values: Any) -> tuple[dict[str, Any], dict[str, Array]]:
     """What a file says of an object of the package; of one of the user's own, only what it is called."""
     try:
         described: tuple[dict[str, Any], dict[str, Array]] = describe(*values)
@@ -180,18 +180,20 @@ def load(path: Path, into: nn.Module | Trainer | tuple[nn.Module, Optimizer] | N
         check_numbers(document, arrays)
         saved = Saved(opened.path, document)
         _read_parts(saved, document, arrays)
+        own = group(arrays, prefix_of(opened))
+        saved.model = architecture.build(document["model"]["layers"], own) if model is None else model
         if optimizer is None:
-            optimizer = _built_optimizer(document, arrays)
-            state: dict[str, Array] = {}  # it has it already
+            saved.optimizer = _build_optimizer(document, arrays, saved.model)
         else:
-            state = _checked_state(document, arrays, model, optimizer)
-        saved.model = _with_arrays(model, document["model"], group(arrays, prefix_of(opened)), entries)
-    if optimizer is not None and state:
-        settings.restore_optimizer(optimizer, state)
-    elif optimizer is not None:
-        leaves = dict(leaves_of(saved.model))
-        optimizer.parameters = [leaves[path] for path in document["optimizer"]["parameters"]]
-    saved.optimizer = optimizer
+            saved.optimizer, state = optimizer, _checked_state(document, arrays, saved.model, optimizer)
+    # From here on nothing can fail, and what was passed is changed.
+    if model is not None:
+        parameters.put_arrays(model, own)
+    if opened.document is not None:
+        facts = document["model"]
+        parameters.put_flags(saved.model, facts["parameters"], facts["evaluation"], entries)
+    if optimizer is not None:
+        optimizer.restore(state)
     if trainer is not None:
         saved.loss = trainer.loss
         saved._hand_over(trainer)
@@ -238,16 +240,22 @@ def _read_history(facts: Any, columns: dict[str, Array]) -> History:
     return history
 
 
-def _built_optimizer(document: dict[str, Any], arrays: dict[str, Array]) -> Optimizer | None:
-    """The optimizer of the file, with parameters that stand for those of the model until that is there."""
+def _build_optimizer(document: dict[str, Any], arrays: dict[str, Array], model: nn.Module) -> Optimizer | None:
+    """The optimizer of the file, for the parameters of the model.
+
+    It is made for copies, which ask for gradients: a parameter may have been frozen since it got into the optimizer.
+    """
     facts = document.get("optimizer")
     if not facts or "own" in facts:
         return None
     paths = facts["parameters"]
     if len({*paths}) != len(paths) or "" in paths:
         raise ValueError("the optimizer has a parameter twice")
-    standing = [Tensor(arrays[f"model.{path}"], requires_grad=True) for path in paths]
-    return settings.build_optimizer(facts, standing, group(arrays, "optimizer."))
+    leaves = dict(leaves_of(model))
+    copies = [Tensor(arrays[f"model.{path}"], requires_grad=True) for path in paths]
+    optimizer = settings.build_optimizer(facts, copies, group(arrays, "optimizer."))
+    optimizer.parameters = [leaves[path] for path in paths]
+    return optimizer
 
 
 def _checked_state(
@@ -265,17 +273,6 @@ def _checked_state(
     state = group(arrays, "optimizer.")
     settings.check_state(optimizer, state)
     return state
-
-
-def _with_arrays(model: nn.Module | None, facts: dict[str, Any], arrays: dict[str, Array], known: Any) -> nn.Module:
-    """The model with the arrays of the file, which fit: a new one, or this one."""
-    if model is None:
-        model = architecture.build(facts["layers"], arrays)
-    else:
-        parameters.put_arrays(model, arrays)
-    if "evaluation" in facts:
-        parameters.put_flags(model, facts["parameters"], facts["evaluation"], known)
-    return model
 
 
 class Saved:
