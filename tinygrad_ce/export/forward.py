@@ -14,7 +14,9 @@ from tinygrad_ce import ops
 from tinygrad_ce.backward import no_grad
 from tinygrad_ce.core import Array, array_of
 from tinygrad_ce.data import Dataset
+from tinygrad_ce.data.several import parts_of
 from tinygrad_ce.nn import BatchNorm, Dense, Flatten, LayerNorm, Module
+from tinygrad_ce.nn.module import call_model
 from tinygrad_ce.program import Program, TraceError, trace
 from tinygrad_ce.program.ir import Function, Instruction, Value
 from tinygrad_ce.program.program import in_modes
@@ -92,7 +94,7 @@ def forward_of(where: str, model: Any, example: Any) -> Forward:
     keys: list[str] = []
 
     def forward(*inputs: Any) -> Any:
-        answer = module(**dict(zip(examples, inputs, strict=True))) if isinstance(example, dict) else module(*inputs)
+        answer = call_model(module, dict(zip(examples, inputs, strict=True)) if isinstance(example, dict) else inputs)
         if isinstance(answer, Mapping):
             keys[:] = map(str, answer)
             return tuple(answer.values())
@@ -129,7 +131,7 @@ def _examples(where: str, module: Module, example: Any) -> dict[str, Array]:
     if isinstance(example, dict):
         given = example
     else:
-        parts = example if isinstance(example, tuple) else (example,)
+        parts = parts_of(example)
         given = dict(zip(_argument_names(module, len(parts)), parts, strict=True))
     arrays = {name: np.asarray(array_of(x)) for name, x in given.items()}
     for name, x in arrays.items():
