@@ -143,7 +143,7 @@ def test_a_trained_classifier_answers_the_same(tmp_path):
     scores = run(written(tmp_path, trainer, train), train.X.astype(np.float32))[0]
     np.testing.assert_array_equal(scores.argmax(axis=1), trainer.predict(train))
     proba = run(written(tmp_path, nn.Sequential(trainer.model, nn.Softmax())), train.X.astype(np.float32))[0]
-    np.testing.assert_allclose(proba, trainer.probabilities(train.X), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(proba, trainer.predict_proba(train.X), rtol=1e-4, atol=1e-6)
 
 
 def test_names_and_shapes_are_those_of_the_model(tmp_path):

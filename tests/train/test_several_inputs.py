@@ -139,7 +139,7 @@ def test_two_inputs_and_one_answer_have_classes(form):
             history = run.fit(INPUTS[form], Y, epochs=1, compile=compile, validation=(INPUTS[form], Y))
         assert history["val_accuracy"][-1] == (run.predict(INPUTS[form]) == Y).mean()
         assert "accuracy" in history.columns
-    assert run.probabilities(INPUTS[form]).shape == (50, 2)
+    assert run.predict_proba(INPUTS[form]).shape == (50, 2)
     assert run.confusion_matrix(INPUTS[form], Y).sum() == 50
 
 

@@ -117,7 +117,7 @@ def test_the_figures_are_scikit_learns():
     run.fit(X, Y, epochs=3, seed=0)
     measured = run.evaluate(X, Y, sample_weight=WEIGHTS, batch_size=7)
     accuracy = sklearn.metrics.accuracy_score(Y, run.predict(X), sample_weight=WEIGHTS)
-    log_loss = sklearn.metrics.log_loss(Y, run.probabilities(X), sample_weight=WEIGHTS)
+    log_loss = sklearn.metrics.log_loss(Y, run.predict_proba(X), sample_weight=WEIGHTS)
     np.testing.assert_allclose([measured["accuracy"], measured["loss"]], [accuracy, log_loss], rtol=1e-12)
 
 
