@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -44,3 +45,26 @@ def test_it_prints_what_stands_below(number, answers):
 def test_every_picture_is_there():
     for path in re.findall(r'<img src="([^"]+)"', README):
         assert (HERE / path).stat().st_size > 1000
+
+
+def test_the_model_is_kept_used_and_handed_on_as_it_says(tmp_path):
+    """The blocks of "Keep it", one program: it answers, goes on, and writes the files that it names."""
+    section = README[README.index("### Keep it") : README.index("### Print it")]
+    blocks = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    assert len(blocks) == 2
+    (tmp_path / "new.csv").write_text(
+        "island,sex,year,body_mass_g,flipper_length_mm,bill_depth_mm,bill_length_mm\n"
+        "Torgersen,male,2007,3750,181,18.7,39.1\nBiscoe,female,2009,5200,219,15,46.2\n"
+    )
+    code = "import tinygrad_ce as tg\ntg.seed(0)\n" + "\n".join(blocks)
+    code = code.replace('saved.predict("new.csv")', 'print(*saved.predict("new.csv"))')
+    if find_spec("torch") is None:
+        code = re.sub(r"^tg.export.torch.*$", "", code, flags=re.MULTILINE)
+    code += "\nprint(len(saved.history))"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], cwd=tmp_path, capture_output=True, encoding="utf-8", timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-2:] == ["Adelie Gentoo", "40"]
+    names = {path.name for path in tmp_path.iterdir()}
+    assert {"penguins.safetensors", "penguins.py", "penguins.npz", "penguins.onnx"} <= names

@@ -261,7 +261,6 @@ TRAINER = {
     "load": "write tg.load(path).trainer",
     "load_checkpoint": "write tg.load(path).trainer",
     "test": "write trainer.evaluate(X, y)",
-    "history": "trainer.fit(X, y) returns it",
 }
 
 CURES: dict[str, dict[str, str]] = {
