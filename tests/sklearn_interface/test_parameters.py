@@ -4,8 +4,8 @@ import inspect
 
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose
 from fresh import ran
+from numpy.testing import assert_allclose
 from scipy import sparse
 from sklearn import neural_network
 from sklearn.exceptions import ConvergenceWarning, DataConversionWarning, NotFittedError
