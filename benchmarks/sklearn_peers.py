@@ -81,7 +81,7 @@ def compare_time(title: str, name: str, **parameters: Any) -> None:
     }
     times = in_turn(contenders, seconds=0.0, rounds=size(7, tiny=1))
     print(f"\n{title}: {len(X)} rows, {epochs} epochs; the first compiled fit took {first:.1f} s")
-    table(times, "tinygrad_ce, compiled", {})
+    table(times, "tinygrad_ce, compiled", {}, unit="ms")
     times_as_fast = ratio(times["scikit-learn"], times["tinygrad_ce, compiled"])
     print(f"compiled: {times_as_fast:.2f} times as fast as scikit-learn   {verdict(times_as_fast, GOALS.get(title))}")
 

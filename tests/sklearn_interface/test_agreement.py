@@ -154,6 +154,15 @@ def test_partial_fit_goes_on(name, table):
     assert_same(mine, theirs, X)
 
 
+@pytest.mark.parametrize(("name", "table"), PAIRS[:4])
+def test_early_stopping_weighs_the_rows_that_are_kept_apart(name, table):
+    X, y = table()
+    weights = np.random.default_rng(1).uniform(0.1, 3, len(X))
+    settings = SMALL | {"early_stopping": True, "validation_fraction": 0.3}
+    mine, theirs = fitted(both(name, **settings), X, y, sample_weight=weights)
+    assert_same(mine, theirs, X)
+
+
 def test_a_warm_start_goes_on_with_a_new_optimizer():
     X, y = two_irises()
     pair = both("MLPClassifier", **SMALL | {"warm_start": True, "max_iter": 3})

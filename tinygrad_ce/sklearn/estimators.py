@@ -189,16 +189,22 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
     def predict_proba(self, X: Any) -> Array:
         """(N, number of classes) probabilities that sum to 1; for labels (N, k), each for itself."""
         scores = self._scores(self._checked(X))
+        probabilities: Array
         if self.out_activation_ == "softmax":
-            return ops.softmax(scores)  # type: ignore[no-any-return]
-        return ops.sigmoid(scores if self._multilabel else np.hstack([-scores, scores]))  # type: ignore[no-any-return]
+            probabilities = ops.softmax(scores)
+        else:
+            probabilities = ops.sigmoid(scores if self._multilabel else np.hstack([-scores, scores]))
+        return probabilities
 
     def predict_log_proba(self, X: Any) -> Array:
         """The logarithms of `predict_proba`, computed from the scores: exact also where a probability is 1e-300."""
         scores = self._scores(self._checked(X))
+        logarithms: Array
         if self.out_activation_ == "softmax":
-            return ops.log_softmax(scores)  # type: ignore[no-any-return]
-        return -ops.softplus(-scores if self._multilabel else np.hstack([scores, -scores]))  # type: ignore[no-any-return]
+            logarithms = ops.log_softmax(scores)
+        else:
+            logarithms = -ops.softplus(-scores if self._multilabel else np.hstack([scores, -scores]))
+        return logarithms
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
