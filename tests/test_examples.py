@@ -236,7 +236,7 @@ def test_it_is_short_and_says_what_it_teaches(name):
 def test_each_example_is_tested_and_stands_in_the_readme():
     here = Path(__file__).read_text(encoding="utf-8")
     readme = (EXAMPLES / "README.md").read_text(encoding="utf-8")
-    assert len(NAMES) == 16
+    assert len(NAMES) == 17
     for name in NAMES:
         assert f'run("{name}", tmp_path)' in here
         assert f"[{name}]({name})" in readme

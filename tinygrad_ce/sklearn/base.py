@@ -152,7 +152,7 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
                 epochs=epochs,
                 batch_size=batch_size,
                 callbacks=[after_epoch],
-                compile=self._compiles(epochs, -(-rows // batch_size)),
+                compile=_compiles(self.compile, self.module_, epochs, -(-rows // batch_size)),
             )
         except NotFiniteError as error:
             raise ValueError(
@@ -173,16 +173,6 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
             )
         if after_epoch.best_state is not None:
             self.module_.restore(after_epoch.best_state)
-
-    def _compiles(self, epochs: int, steps: int) -> bool:
-        """Whether epochs are compiled: as Trainer decides it for "auto", but without a line about it for each fit."""
-        if self.compile != "auto":
-            return bool(self.compile)
-        if seconds_saved(self.module_, epochs, steps, has_callbacks=False) <= 0:
-            return False
-        from tinygrad_ce.program.epochs import can_compile  # not before it is needed
-
-        return can_compile()
 
     def _adopt(self, model: Any) -> None:
         """Become fitted with a copy of a network that is trained already; what follows its scores is left out."""
@@ -239,3 +229,14 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
     def n_layers_(self) -> int:
         """How many layers there are, with the input."""
         return len(self.coefs_) + 1
+
+
+def _compiles(setting: bool | str, model: nn.Module, epochs: int, steps: int) -> bool:
+    """Whether epochs are compiled: as Trainer decides it for "auto", but without a line about it for each fit."""
+    if setting != "auto":
+        return bool(setting)
+    if seconds_saved(model, epochs, steps, has_callbacks=False) <= 0:
+        return False
+    from tinygrad_ce.program.epochs import can_compile  # not before it is needed
+
+    return can_compile()
