@@ -4,7 +4,7 @@ The same parameters, the same initial weights and the same batches for the same 
 rounding; and besides dropout, batch norm, class weights, label smoothing, modules of one's own and `explain_row`.
 
 Read in this order: `estimators.py` (what a user sees), `base.py` (a fit), `loss.py`, `epochs.py` (what happens after
-each epoch), `network.py`, `parameters.py`.
+each epoch), `network.py`, `trained.py`, `parameters.py`.
 """
 
 from tinygrad_ce.data.checks import extra
