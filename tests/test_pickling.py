@@ -144,3 +144,23 @@ def test_what_has_not_been_imported_is_imported(registry):
     assert tg.ops.relu is relu
     with pytest.raises(ValueError, match="primitive relu"):  # its module is there already, and makes no second one
         pickling.primitive_called("relu", "tinygrad_ce.ops.elementwise")
+
+
+@ways
+def test_a_copy_of_a_trainer_that_is_training_has_the_epochs_so_far(way):
+    X, y = np.random.default_rng(0).normal(size=(20, 3)), np.arange(20) % 2
+    tg.seed(0)
+    model = nn.Sequential(nn.Dense(3, 4), nn.Dropout(0.5), nn.Dense(4, 2))
+    trainer, copies = tg.Trainer(model, nn.SoftmaxCrossEntropy(), optim.Adam(model.parameters())), []
+
+    def keep(trainer, figures):
+        if figures["epoch"] == 2:
+            copies.append(way(trainer))
+
+    trainer.fit(X, y, epochs=2, seed=0, compile=False)
+    trainer.fit(X, y, epochs=4, callbacks=keep, compile=False)
+    (twin,) = copies
+    assert (len(twin.history), twin.unfinished) == (4, None)
+    twin.fit(X, y, epochs=2, compile=False)
+    assert twin.history.columns == trainer.history.columns
+    np.testing.assert_array_equal(twin.model[0].W.data, trainer.model[0].W.data)

@@ -241,6 +241,14 @@ def test_a_primitive_of_ones_own_that_needs_more_than_its_file_is_refused(tmp_pa
     assert [*tmp_path.iterdir()] == []
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_a_model_without_parameters_keeps_the_dtype_of_the_example(dtype, tmp_path):
+    model, example = nn.Sequential(nn.Flatten(), nn.Softmax()), np.ones((2, 3), dtype)
+    tg.export.numpy(model, tmp_path / "net.py", example)
+    answer = runpy.run_path(str(tmp_path / "net.py"))["forward"](example)
+    assert answer.dtype == model(example).dtype == dtype
+
+
 def test_the_package_brings_exports_only_when_they_are_asked_for():
     assert "export" in dir(tg)
     code = "import sys, tinygrad_ce as tg; assert 'tinygrad_ce.export' not in sys.modules; tg.export.numpy"

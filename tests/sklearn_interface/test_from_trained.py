@@ -66,3 +66,32 @@ def test_what_does_not_fit_is_refused():
         MLPClassifier.from_trained("model.safetensors")
     with pytest.raises(TypeError, match=r"no matrix of weights"):
         MLPRegressor.from_trained(tg.nn.Tanh())
+
+
+def test_several_yes_or_no_outputs_are_labels(tmp_path):
+    y = np.stack([TRAIN.y, TRAIN.X[:, 0] > 0, TRAIN.X[:, 1] > 0], axis=1).astype(float)
+    tg.seed(0)
+    model = tg.nn.Sequential(tg.nn.Dense(2, 8), tg.nn.Tanh(), tg.nn.Dense(8, 3))
+    trained = tg.Trainer(model, tg.nn.SigmoidBCE(), tg.optim.Adam(model.parameters(), lr=0.02))
+    trained.fit(TRAIN.X, y, epochs=5, seed=0)
+    trained.save(tmp_path / "model")
+    for source in (trained, tg.load(tmp_path / "model")):
+        estimator = MLPClassifier.from_trained(source)
+        np.testing.assert_allclose(estimator.predict_proba(TEST.X), trained.predict_proba(TEST.X), rtol=1e-12)
+        np.testing.assert_array_equal(estimator.predict(TEST.X), trained.predict(TEST.X))
+        assert estimator.partial_fit(TRAIN.X, y.astype(int)).out_activation_ == "logistic"
+
+
+@pytest.mark.parametrize("is_saved", [False, True])
+@pytest.mark.parametrize("end", ["numbers", *ENDS])
+def test_a_network_for_something_else_is_refused(end, is_saved, tmp_path):
+    model = tg.nn.Sequential(tg.nn.Dense(2, 1))
+    other = tg.Trainer(model, tg.nn.MSE(), tg.optim.SGD(model.parameters(), lr=0.1))
+    trained = other if end == "numbers" else trainer(end)
+    wrong, right = (MLPClassifier, "MLPRegressor") if end == "numbers" else (MLPRegressor, "MLPClassifier")
+    if is_saved:
+        tg.save(tmp_path / "model", trained.model, loss=trained.loss)
+        trained = tg.load(tmp_path / "model")
+    with pytest.raises(ValueError, match=rf"trained on (numbers|classes|binary).*: {right}\.from_trained"):
+        wrong.from_trained(trained)
+    assert wrong.from_trained(trained.model).predict(TEST.X).shape[:1] == (len(TEST),)

@@ -271,7 +271,7 @@ HOSTILE = {
     "a history that is a list": (change("history", to=[1]), "cannot be used"),
     "a generator of nothing": (change("generator", to={"bit_generator": "MT19937"}), "is no generator"),
     "a generator without state": (change("generator", "state", to={}), "is no state of a PCG64"),
-    "a generator of long numbers": (change("generator", "state", "inc", to=10**99), "is no state of a PCG64"),
+    "a generator of long numbers": (change("generator", "state", "inc", to=10**39), "is no state of a PCG64"),
     "a generator with more": (change("generator", "state", "code", to="rm"), "is no state of a PCG64"),
     "a generator of texts": (change("generator", "uinteger", to="1"), "is no state of a PCG64"),
     "a task": (change("task", to="win"), "there is no task 'win'"),
@@ -344,6 +344,28 @@ def test_a_document_that_is_no_json_is_refused(whole, path):
     ):
         path.write_bytes(file_of(header, wrong, data))
         refused(path, f"its description of the model.*{words}")
+
+
+@pytest.mark.parametrize("number", ["1e400", "-1e400", "1" + 60 * "0"])
+def test_a_number_that_no_float_holds_is_refused(number, whole, path):
+    header, document, data = parts_of(whole)
+    text = json.dumps(document)
+    assert '"eps": 1e-05' in text
+    path.write_bytes(file_of(header, text.replace('"eps": 1e-05', f'"eps": {number}', 1), data))
+    refused(path, "larger than any number of a model")
+
+
+@pytest.mark.parametrize("name", ["x" * 100_000, "\x1b[31m\n\u202e" * 100])
+def test_a_name_out_of_the_file_is_cut_and_made_visible(name, whole, path):
+    for where in [("model", "layers", "layers", 1, "eps"), ("optimizer", "parameters", 0), ("history", "columns", 0)]:
+        header, document, data = parts_of(whole)
+        *above, last = where
+        inner = document
+        for key in above:
+            inner = inner[key]
+        inner[last] = name
+        path.write_bytes(file_of(header, document, data))
+        refused(path, "cannot be used")
 
 
 def test_layers_inside_of_layers_without_end_are_refused(path):

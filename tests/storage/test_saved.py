@@ -1,6 +1,7 @@
 """What a file is used for: asked about new rows, in the words of their table, and trained further."""
 
 import csv
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from fresh import printed
 
 import tinygrad_ce as tg
 from tinygrad_ce import nn, optim
+from tinygrad_ce.storage import architecture
 
 HOUSES = [(40 + 7 * k % 90, "abc"[k % 3], 100_000 + 3_000 * (7 * k % 90) + 20_000 * (k % 3)) for k in range(60)]
 
@@ -183,3 +185,43 @@ def test_a_trainer_that_is_saved_after_an_epoch_goes_on_from_there(tmp_path, com
     assert saved.history.columns == whole.history.columns
     assert saved.history.batch_losses == whole.history.batch_losses
     assert whole.unfinished is None
+
+
+class TwoInputs(nn.Module):
+    def __init__(self):
+        self.first, self.second = nn.Dense(3, 2), nn.Dense(2, 2)
+
+    def forward(self, a, b):
+        return self.first(a) + self.second(b)
+
+
+def test_several_inputs_are_passed_as_a_trainer_takes_them(tmp_path):
+    model = TwoInputs()
+    tg.save(tmp_path / "model", model)
+    saved = tg.load(tmp_path / "model", into=TwoInputs())
+    a, b = np.ones((4, 3)), np.ones((4, 2))
+    right = model(a, b).data
+    for inputs in [(a, b), ((a, b),), ({"b": b, "a": a},)]:
+        np.testing.assert_array_equal(saved(*inputs).data, right)
+
+
+def test_loads_in_several_threads_leave_the_generator_of_weights_where_it_is(tmp_path, monkeypatch):
+    """While one thread makes layers, another one draws: what it has drawn must not come again."""
+    tg.save(tmp_path / "model", nn.Sequential(nn.Dense(2, 3), nn.Embedding(4, 2)))
+    tg.seed(0)
+    first, second = (tg.nn.init.he_normal(2, 2) for _ in range(2))
+    tg.seed(0)
+    drawn, build = [], architecture._build_layer
+
+    def meanwhile(*arguments):
+        if not drawn:
+            drawn.append(None)
+            thread = Thread(target=lambda: drawn.append(tg.nn.init.he_normal(2, 2)))
+            thread.start()
+            thread.join()
+        return build(*arguments)
+
+    monkeypatch.setattr(architecture, "_build_layer", meanwhile)
+    tg.load(tmp_path / "model")
+    np.testing.assert_array_equal(drawn[1], first)
+    np.testing.assert_array_equal(tg.nn.init.he_normal(2, 2), second)

@@ -73,10 +73,14 @@ def shown(value: Any) -> str:
     >>> len(shown("x" * 5000)) < 120
     True
     """
-    words = repr(value)
-    if len(words) <= LONGEST:
+    return shortened(repr(value), LONGEST)
+
+
+def shortened(words: str, most: int) -> str:
+    """The text, with its middle left out where it has more characters than `most`."""
+    if len(words) <= most:
         return words
-    half = LONGEST // 2
+    half = most // 2
     return f"{words[:half]}…{words[-half:]} ({len(words):,} characters)"
 
 

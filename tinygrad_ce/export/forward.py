@@ -16,10 +16,9 @@ from tinygrad_ce.core import Array, array_of
 from tinygrad_ce.data import Dataset
 from tinygrad_ce.data.several import parts_of
 from tinygrad_ce.nn import BatchNorm, Dense, Flatten, LayerNorm, Module
-from tinygrad_ce.nn.module import call_model
+from tinygrad_ce.nn.module import call_model, evaluating
 from tinygrad_ce.program import Program, TraceError, trace
 from tinygrad_ce.program.ir import Function, Instruction, Value
-from tinygrad_ce.program.program import in_modes
 
 PROBES = (37, 46)  # two numbers of rows: what differs between their programs is the number of rows
 MADE_UP_ROWS = 2
@@ -102,7 +101,7 @@ def forward_of(where: str, model: Any, example: Any) -> Forward:
 
     names = [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in examples]
     forward.__signature__ = Signature(names)  # type: ignore[attr-defined]
-    with in_modes([(inner, False) for inner in module.modules()]):
+    with evaluating(module):
         with no_grad():
             answer = forward(*examples.values())
         program = trace(forward, *examples.values(), models=[module])
@@ -123,9 +122,9 @@ def forward_of(where: str, model: Any, example: Any) -> Forward:
 
 def _examples(where: str, module: Module, example: Any) -> dict[str, Array]:
     """The arrays of an example by their names, floating-point ones in the dtype of the parameters, as in training."""
-    dtype = next((p.dtype for p in module.parameters()), np.dtype(float))
+    dtype = next((p.dtype for p in module.parameters()), None)
     if example is None:
-        example = _rows_made_up(where, module, dtype)
+        example = _rows_made_up(where, module, dtype or np.dtype(float))
     if isinstance(example, Dataset):
         example = example.X
     if isinstance(example, dict):
@@ -142,7 +141,7 @@ def _examples(where: str, module: Module, example: Any) -> dict[str, Array]:
     if len({len(x) for x in arrays.values()}) != 1:
         shapes = ", ".join(f"{name} {x.shape}" for name, x in arrays.items())
         raise ValueError(f"{where}: the examples need the same number of rows, and have {shapes}")
-    return {name: x.astype(dtype) if x.dtype.kind == "f" else x for name, x in arrays.items()}
+    return {name: x.astype(dtype or x.dtype) if x.dtype.kind == "f" else x for name, x in arrays.items()}
 
 
 def _argument_names(module: Module, count: int) -> list[str]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import numpy as np
 
 from tinygrad_ce.core import Array
 
 _generator = np.random.default_rng()
+_other: ContextVar[np.random.Generator | None] = ContextVar("other generator", default=None)
 
 
 def seed(value: int | None) -> None:
@@ -19,12 +22,25 @@ def seed(value: int | None) -> None:
     True
     """
     global _generator
-    _generator = np.random.default_rng(value)
+    if _other.get() is None:
+        _generator = np.random.default_rng(value)
+    else:
+        _other.set(np.random.default_rng(value))
 
 
 def generator() -> np.random.Generator:
     """The one generator that layers draw from."""
-    return _generator
+    return _other.get() or _generator
+
+
+@contextmanager
+def drawing_from(value: int) -> Iterator[None]:
+    """Meanwhile, layers of this thread draw from a generator of this seed; that of `seed` stays where it is."""
+    token = _other.set(np.random.default_rng(value))
+    try:
+        yield
+    finally:
+        _other.reset(token)
 
 
 def glorot_uniform(n_in: int, n_out: int) -> Array:
@@ -33,12 +49,12 @@ def glorot_uniform(n_in: int, n_out: int) -> Array:
     Source: X. Glorot, Y. Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010.
     """
     limit = math.sqrt(6 / (n_in + n_out))
-    return _generator.uniform(-limit, limit, (n_in, n_out))
+    return generator().uniform(-limit, limit, (n_in, n_out))
 
 
 def glorot_normal(n_in: int, n_out: int) -> Array:
     """(n_in, n_out) values, normal with variance 2 / (n_in + n_out). Source: as `glorot_uniform`."""
-    return _generator.normal(0, math.sqrt(2 / (n_in + n_out)), (n_in, n_out))
+    return generator().normal(0, math.sqrt(2 / (n_in + n_out)), (n_in, n_out))
 
 
 def he_uniform(n_in: int, n_out: int) -> Array:
@@ -47,12 +63,12 @@ def he_uniform(n_in: int, n_out: int) -> Array:
     Source: K. He et al., "Delving deep into rectifiers", 2015.
     """
     limit = math.sqrt(6 / n_in)
-    return _generator.uniform(-limit, limit, (n_in, n_out))
+    return generator().uniform(-limit, limit, (n_in, n_out))
 
 
 def he_normal(n_in: int, n_out: int) -> Array:
     """(n_in, n_out) values, normal with variance 2 / n_in. Source: as `he_uniform`."""
-    return _generator.normal(0, math.sqrt(2 / n_in), (n_in, n_out))
+    return generator().normal(0, math.sqrt(2 / n_in), (n_in, n_out))
 
 
 def zeros(n_in: int, n_out: int) -> Array:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, ValuesView
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, ValuesView
+from contextlib import AbstractContextManager, contextmanager, suppress
 from copy import copy
 from dataclasses import fields, is_dataclass
 from functools import partial
@@ -417,6 +417,24 @@ def call_model(model: Callable[..., Any], X: Any) -> Any:
     if not is_several(X):
         return model(X)
     return model(**X) if isinstance(X, dict) else model(*X)
+
+
+@contextmanager
+def in_modes(modes: Sequence[tuple[Module, bool]]) -> Iterator[None]:
+    """Have these modules in training, or in evaluation, meanwhile."""
+    before = [module.training for module, _ in modes]
+    for module, training in modes:
+        module.training = training
+    try:
+        yield
+    finally:
+        for (module, _), training in zip(modes, before, strict=True):
+            module.training = training
+
+
+def evaluating(model: Module) -> AbstractContextManager[None]:
+    """Have all of a model in evaluation meanwhile."""
+    return in_modes([(module, False) for module in model.modules()])
 
 
 def outputs_of(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ import numpy as np
 from tinygrad_ce.core import Array, Tensor, array_of
 from tinygrad_ce.data.printed_text import PrintedText
 from tinygrad_ce.nn import Module
+from tinygrad_ce.nn.module import in_modes
 from tinygrad_ce.program.effects import TraceError, models_of
 from tinygrad_ce.program.evaluate import run_step
 from tinygrad_ce.program.ir import Function
@@ -143,19 +143,6 @@ def trace(step: Callable[..., Any], *examples: Any, models: Sequence[Module] | N
     traced = models_of(step) if models is None else models
     program.modes = [(module, module.training) for model in traced for module in model.modules()]
     return program
-
-
-@contextmanager
-def in_modes(modes: Sequence[tuple[Module, bool]]) -> Iterator[None]:
-    """Have these modules in training, or in evaluation, meanwhile."""
-    before = [module.training for module, _ in modes]
-    for module, training in modes:
-        module.training = training
-    try:
-        yield
-    finally:
-        for (module, _), training in zip(modes, before, strict=True):
-            module.training = training
 
 
 def _rows(example: Any) -> int:

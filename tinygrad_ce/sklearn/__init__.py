@@ -4,7 +4,7 @@ The same parameters, the same initial weights and the same batches for the same 
 rounding; and besides dropout, batch norm, class weights, label smoothing, modules of one's own and `explain_row`.
 
 Read in this order: `estimators.py` (what a user sees), `base.py` (a fit), `network.py`, `loss.py`, `optimizer.py`,
-`epochs.py` (what happens after each epoch), `parameters.py`, `explanation.py`.
+`epochs.py` (what happens after each epoch), `rows.py`, `trained.py`, `parameters.py`, `explanation.py`.
 """
 
 from tinygrad_ce.data.checks import extra

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
 from inspect import signature
 from typing import Any
@@ -17,19 +16,18 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from tinygrad_ce import nn, optim
 from tinygrad_ce.backward import no_grad
 from tinygrad_ce.core import Array, Tensor, array_of
-from tinygrad_ce.export.forward import module_of
 from tinygrad_ce.sklearn.epochs import AfterEpoch
 from tinygrad_ce.sklearn.explanation import RowExplanation, explain_row
 from tinygrad_ce.sklearn.loss import PenalizedLoss
 from tinygrad_ce.sklearn.network import BatchOrder, of_users_own, perceptron
 from tinygrad_ce.sklearn.optimizer import EpsilonHatAdam
 from tinygrad_ce.sklearn.parameters import check_parameters
+from tinygrad_ce.sklearn.trained import trained_network
 from tinygrad_ce.train import NotFiniteError, Trainer
 from tinygrad_ce.train.compiled import seconds_saved
 from tinygrad_ce.train.history import History
 
 FLOATS = (np.float64, np.float32)
-OUTPUT_ACTIVATIONS = (nn.Softmax, nn.Sigmoid)
 
 
 class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
@@ -176,14 +174,7 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
 
     def _adopt(self, model: Any) -> None:
         """Become fitted with a copy of a network that is trained already; what follows its scores is left out."""
-        name = type(self).__name__
-        network = copy.deepcopy(module_of(f"{name}.from_trained", model))
-        if isinstance(network, nn.Sequential) and len(network) and isinstance(network[-1], OUTPUT_ACTIVATIONS):
-            network.layers.pop()
-        matrices = [parameter for parameter in network.parameters() if parameter.ndim == 2]
-        if not matrices:
-            raise TypeError(f"{name}.from_trained: the model has no matrix of weights: {network!r}")
-        self.n_features_in_, self.n_outputs_ = matrices[0].shape[0], matrices[-1].shape[1]
+        network, self.n_features_in_, self.n_outputs_ = trained_network(type(self).__name__, model, is_classifier(self))
         self._start_with(network.eval())
 
     # ---- what a fitted one answers

@@ -15,6 +15,7 @@ from tinygrad_ce import ops
 from tinygrad_ce.core import Array
 from tinygrad_ce.missing_names import answering
 from tinygrad_ce.sklearn.base import MultilayerPerceptron
+from tinygrad_ce.sklearn.trained import task_of
 
 
 class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc]
@@ -81,8 +82,10 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
 
         model: a Module, a Trainer, or what `tg.load` gave. X is what that network takes: prepared features. classes:
         their names in the order of the outputs, (k,); without them those of its preparation, or 0 to k - 1. Of several
-        outputs the largest wins; a single output is the log-odds of the second class. parameters: as of the class.
-        Raises TypeError for what is no network, ValueError if the number of classes is another.
+        outputs the largest wins, or each is a label of its own if a Trainer's loss is binary; a single output is the
+        log-odds of the second class. parameters: as of the class.
+        Raises TypeError for what is no network, ValueError for one that was trained on numbers, or if the number of
+        classes is another.
 
         >>> network = Dense(2, 3)
         >>> MLPClassifier.from_trained(network, ["a", "b", "c"]).predict(np.eye(2)).shape
@@ -91,14 +94,15 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
         estimator = cls(**parameters)
         estimator._adopt(model)
         outputs, preparation = estimator.n_outputs_, getattr(model, "preparation", None)
+        multilabel = outputs > 1 and task_of(model) == "binary"
         if classes is None:
             classes = (preparation and preparation.class_names) or range(max(outputs, 2))
         if len(classes) != max(outputs, 2):
             raise ValueError(
                 f"{cls.__name__}.from_trained: {len(classes)} classes, and the network has {outputs} outputs"
             )
-        estimator.classes_, estimator._multilabel = np.array([*classes]), False
-        estimator.out_activation_ = "softmax" if outputs > 1 else "logistic"
+        estimator.classes_, estimator._multilabel = np.array([*classes]), multilabel
+        estimator.out_activation_ = "softmax" if outputs > 1 and not multilabel else "logistic"
         estimator._trainer = estimator._new_trainer()
         return estimator
 
@@ -267,7 +271,8 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
         """A fitted regressor around a copy of a network that is trained already; `partial_fit` trains it further.
 
         model: a Module, a Trainer, or what `tg.load` gave. X, and the numbers that are predicted, are what that network
-        takes and gives. parameters: as of the class. Raises TypeError for what is no network.
+        takes and gives. parameters: as of the class. Raises TypeError for what is no network, ValueError for one that
+        was trained on classes.
 
         >>> MLPRegressor.from_trained(Dense(2, 1)).predict(np.eye(2)).shape
         (2,)

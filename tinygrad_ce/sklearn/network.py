@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import threading
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
@@ -45,9 +44,6 @@ def perceptron(
     return nn.Sequential(*(layers[:-rest] if rest else layers))  # nothing comes after the last Dense
 
 
-_one_at_a_time = threading.Lock()
-
-
 def of_users_own(module: Any, n_in: int, n_out: int, random_state: np.random.RandomState) -> nn.Module:
     """A copy of the user's module; or what the user's function of (n_in, n_out) makes, as random_state seeds it.
 
@@ -55,13 +51,8 @@ def of_users_own(module: Any, n_in: int, n_out: int, random_state: np.random.Ran
     """
     if isinstance(module, nn.Module):
         return copy.deepcopy(module)
-    with _one_at_a_time:  # layers draw their first weights from one generator
-        before = nn.init.generator()
-        nn.init.seed(random_state.randint(np.iinfo(np.int32).max))
-        try:
-            network = module(n_in, n_out)
-        finally:
-            nn.init._generator = before
+    with nn.init.drawing_from(random_state.randint(np.iinfo(np.int32).max)):
+        network = module(n_in, n_out)
     if not isinstance(network, nn.Module):
         raise TypeError(f"module={module!r}: it answered with {type(network).__name__}; it must make a tg.nn.Module")
     return network

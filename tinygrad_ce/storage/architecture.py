@@ -149,13 +149,9 @@ def build(description: Description, arrays: Mapping[str, Array]) -> Module:
     A layer is made with sizes of 1, and then gets its sizes and arrays: so nothing is drawn, nor taken in memory twice.
     The generator of `tg.seed` stays where it is.
     """
-    generator = init.generator().bit_generator
-    state = generator.state
-    try:
-        layers: dict[str, Module] = {}
+    layers: dict[str, Module] = {}
+    with init.drawing_from(0):
         model = _build_layer(description, "", layers)
-    finally:
-        generator.state = state
     shared = shared_paths(description)
     for path in shapes_of(description):
         where, _, name = path.rpartition(".")

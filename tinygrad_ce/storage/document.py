@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.core import Array
-from tinygrad_ce.data.checks import listed, shown
+from tinygrad_ce.data.checks import listed, shortened, shown, visible
 from tinygrad_ce.nn import Module
 from tinygrad_ce.nn.module import arrays_of
 from tinygrad_ce.storage.architecture import shared_paths
 from tinygrad_ce.storage.file import Entry, ModelFile, NoModelError, check_entries
 from tinygrad_ce.storage.parameters import check_finite, expected_entries
 
+LONGEST_REASON = 600  # characters of an error, in which there may be names out of the file
 FORMAT = 1  # raised when a file can no longer be read as before
 PARTS = {"optimizer.": "optimizer", "loss.": "loss", "history.": "history", "batches.": "history"}  # names of arrays
 
@@ -31,7 +32,8 @@ def in_words(opened: ModelFile) -> Iterator[None]:
     except RecursionError as error:
         raise opened.refusal("is damaged: its layers stand too deep inside each other") from error
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, IndexError) as error:
-        raise opened.refusal(f"cannot be used: {' '.join(str(error).split())}") from error
+        words = visible(" ".join(str(error).split()))
+        raise opened.refusal(f"cannot be used: {shortened(words, LONGEST_REASON)}") from error
 
 
 def checked_document(opened: ModelFile, into: Any) -> dict[str, Any]:

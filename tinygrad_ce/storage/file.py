@@ -20,6 +20,7 @@ from tinygrad_ce.disk import write_whole
 
 KEY = "tinygrad_ce"  # of our text among the metadata
 LONGEST_HEADER = 8_000_000  # bytes; the text is in it, and the name of each array
+LONGEST_NUMBER = 40  # digits; the state of a generator has 39
 MOST_AXES = 64  # NumPy has no more
 
 DTYPES: dict[str, np.dtype[Any]] = {
@@ -114,7 +115,13 @@ class ModelFile:
     def parsed(self, text: Any, what: str) -> dict[str, Any]:
         """A JSON object, in which no key comes twice and each number is finite."""
         try:
-            value = json.loads(text, object_pairs_hook=_without_repeats, parse_constant=_refuse_constant)
+            value = json.loads(
+                text,
+                object_pairs_hook=_without_repeats,
+                parse_int=_whole,
+                parse_float=_finite,
+                parse_constant=_refuse_constant,
+            )
         except (ValueError, TypeError, RecursionError) as error:
             raise self.refusal(f"is damaged: {what} is no JSON ({shown(str(error))})") from error
         if not isinstance(value, dict):
@@ -211,3 +218,15 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is no number")
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > LONGEST_NUMBER:
+        raise ValueError(f"{shown(digits)} is larger than any number of a model")
+    return int(digits)
+
+
+def _finite(digits: str) -> float:
+    if math.isinf(number := float(digits)):
+        raise ValueError(f"{shown(digits)} is larger than any number of a model")
+    return number

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from tinygrad_ce.backward import no_grad
 from tinygrad_ce.core import Array
 from tinygrad_ce.data.checks import whole_number
 from tinygrad_ce.data.several import is_several, number_of_rows, parts_of
+from tinygrad_ce.nn.module import evaluating
 from tinygrad_ce.train.answers import answers_to, names_of_classes, numbers_beside
 from tinygrad_ce.train.checks import arrays_of_answer, labels_for, one_array, rows_for, targets_for, targets_of
 from tinygrad_ce.train.evaluation import all_answers, all_predictions
@@ -55,7 +55,7 @@ class Predictor:
         """
         X, y = self._prepared("evaluate", X, y)
         X, y, weights = weighed_rows("evaluate", self.loss, X, y, sample_weight, self._dtype)
-        with _evaluating(self.model):
+        with evaluating(self.model):
             predictions = all_predictions(self.model, X, whole_number("evaluate", "batch_size", batch_size, least=1))
             loss = loss_of(self.loss, predictions, y, weights)
         metrics = RunningMetrics(measured_task(self.task, self.loss, y), self.loss)
@@ -128,7 +128,7 @@ class Predictor:
         """
         names, preparation = self._class_names(class_names, X), self._preparation_of(X)
         X, y = self._prepared("hardest", X, y)
-        with _evaluating(self.model):
+        with evaluating(self.model):
             predictions = all_predictions(self.model, X, 1024)
             losses = loss_of_each_row(self.loss, predictions, y)
         scores = one_array(arrays_of_answer(predictions, number_of_rows(X)))
@@ -194,7 +194,7 @@ class Predictor:
 
     def _answers(self, X: Any, batch_size: int) -> Any:
         X = rows_for("predict", X, self._dtype)
-        with _evaluating(self.model), no_grad():
+        with evaluating(self.model), no_grad():
             return all_answers(self.model, X, batch_size)
 
     def _shares(self, X: Any) -> Array:
@@ -223,15 +223,3 @@ class Predictor:
     def _prepared(self, where: str, X: Any, y: Any) -> tuple[Any, Any]:
         y, X = targets_of(where, X, y), rows_for(where, X, self._dtype)
         return X, targets_for(where, y, number_of_rows(X), self._dtype)
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Inside, the model is in evaluation mode; after, each module is in the mode that it had."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training

@@ -14,7 +14,8 @@ from tinygrad_ce.backward import no_grad
 from tinygrad_ce.core import Array, Tensor
 from tinygrad_ce.data.checks import listed, several, shown
 from tinygrad_ce.data.preparation import Preparation
-from tinygrad_ce.nn.module import leaves_of
+from tinygrad_ce.data.several import take_rows
+from tinygrad_ce.nn.module import call_model, evaluating, leaves_of
 from tinygrad_ce.optim import Optimizer
 from tinygrad_ce.storage import architecture, file, parameters, settings
 from tinygrad_ce.storage.classes import OwnCodeError
@@ -28,7 +29,7 @@ from tinygrad_ce.storage.document import (
     prefix_of,
 )
 from tinygrad_ce.train.history import History
-from tinygrad_ce.train.predictor import Predictor, _evaluating
+from tinygrad_ce.train.predictor import Predictor
 from tinygrad_ce.train.trainer import Trainer
 
 Path = str | os.PathLike[str]
@@ -61,11 +62,8 @@ def save(
 
 def save_trainer(path: Path, trainer: Trainer) -> None:
     """Write all that a trainer has: it can go on in another process as if it had never stopped."""
-    t, history = trainer, History()
-    for part in (t.history, t.unfinished):
-        if part is not None:
-            history.extend(part)
-    _save(path, t.model, t.optimizer, t.preparation, t.loss, history, t.generator, t.task)
+    t = trainer
+    _save(path, t.model, t.optimizer, t.preparation, t.loss, t.history_so_far, t.generator, t.task)
 
 
 def _save(
@@ -326,9 +324,9 @@ class Saved:
         trainer.preparation, trainer.task = self.preparation, self.task or trainer.task
 
     def __call__(self, *inputs: Any) -> Any:
-        """What the model answers in evaluation mode, without a graph."""
-        with _evaluating(self.model), no_grad():
-            return self.model(*inputs)
+        """What the model answers in evaluation mode, without a graph; several inputs may be a tuple or a dict."""
+        with evaluating(self.model), no_grad():
+            return call_model(self.model, inputs[0] if len(inputs) == 1 else inputs)
 
     def predict(self, table: Any, threshold: float | None = None, new_levels: str = "error") -> Array:
         """The model's answers to the rows of a table: the names of classes, or numbers in the units of the table.
@@ -338,7 +336,7 @@ class Saved:
         new_levels: as `Preparation.features` takes it. Raises ValueError for a table that the preparation does not fit.
         """
         rows, predictor = self._rows(table, new_levels), self._predictor()
-        if self.loss is None and predictor.task == "classes" and self(rows[:1]).shape[1:] == (1,):
+        if self.loss is None and predictor.task == "classes" and self(take_rows(rows, slice(1))).shape[1:] == (1,):
             raise ValueError(
                 f"{self.path!r} has a model that gives one score a row, and no loss, which says when that is a yes: "
                 "tg.save(path, model, loss=loss)"

@@ -82,6 +82,20 @@ class Trainer(Predictor):
 
         save_trainer(path, self)
 
+    @property
+    def history_so_far(self) -> History:
+        """The history, with the epochs of a fit that is running."""
+        if self.unfinished is None:
+            return self.history
+        history = History()
+        history.extend(self.history)
+        history.extend(self.unfinished)
+        return history
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy gets: no fit runs in it, so the epochs of one that runs here are in its history."""
+        return vars(self) | {"history": self.history_so_far, "unfinished": None}
+
     def __repr__(self) -> str:
         loss = getattr(self.loss, "__name__", None) or repr(self.loss)
         optimizer = f"{type(self.optimizer).__name__}(lr={self.optimizer.lr:.4g})"
