@@ -154,6 +154,18 @@ def test_partial_fit_goes_on(name, table):
     assert_same(mine, theirs, X)
 
 
+@pytest.mark.parametrize("change", [{"alpha": 10.0}, {"learning_rate_init": 0.5}, {"beta_1": 0.1}, {"batch_size": 5}])
+@pytest.mark.parametrize("compile", [True, False])
+def test_partial_fit_sees_the_parameters_that_changed(change, compile):
+    X, y = iris()
+    mine, theirs = both("MLPClassifier", **SMALL, compile=compile)
+    for estimator in (mine, theirs):
+        estimator.partial_fit(X, y, classes=np.unique(y))
+        estimator.set_params(**change)
+        estimator.partial_fit(X, y).partial_fit(X, y)
+    assert_same(mine, theirs, X)
+
+
 def test_a_warm_start_goes_on_with_a_new_optimizer():
     X, y = two_irises()
     pair = both("MLPClassifier", **SMALL | {"warm_start": True, "max_iter": 3})

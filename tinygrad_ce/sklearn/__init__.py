@@ -3,8 +3,8 @@
 The same parameters, the same initial weights and the same batches for the same random_state, so the same curves to
 rounding; and besides dropout, batch norm, class weights, label smoothing, modules of one's own and `explain_row`.
 
-Read in this order: `estimators.py` (what a user sees), `base.py` (a fit), `loss.py`, `epochs.py` (what happens after
-each epoch), `network.py`, `parameters.py`.
+Read in this order: `estimators.py` (what a user sees), `base.py` (a fit), `rows.py`, `loss.py`, `epochs.py` (what
+happens after each epoch), `network.py`, `parameters.py`.
 """
 
 from tinygrad_ce.data.checks import extra

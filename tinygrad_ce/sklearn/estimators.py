@@ -13,6 +13,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 
 from tinygrad_ce import ops
 from tinygrad_ce.core import Array
+from tinygrad_ce.data.checks import several, shown
 from tinygrad_ce.missing_names import answering
 from tinygrad_ce.sklearn.base import MultilayerPerceptron
 
@@ -27,6 +28,8 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
     module: the network itself: a tg.nn.Module, of which a copy is trained, or a function of (n_in, n_out) that makes
     one; n_out is the number of classes, or 1 for two of them. It gives scores: no softmax or sigmoid at its end.
     compile: whether epochs run as compiled functions: True, False, or "auto": if they repay the compiling.
+    There is a decision_function, which scikit-learn's own lacks: CalibratedClassifierCV and OneVsOneClassifier, which
+    prefer it to probabilities, calibrate and compare log-odds.
 
     y: (N,) classes of any kind, or (N, k) zeros and ones, each label for itself. Fitted: scikit-learn's attributes
     (classes_, coefs_, loss_curve_...), module_ (in evaluation mode) and history_ (a tg.History).
@@ -93,9 +96,11 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
         outputs, preparation = estimator.n_outputs_, getattr(model, "preparation", None)
         if classes is None:
             classes = (preparation and preparation.class_names) or range(max(outputs, 2))
-        if len(classes) != max(outputs, 2):
+        number = len(set(classes)) if np.ndim(classes) == 1 else 0
+        if number != max(outputs, 2) or number != len(classes):
             raise ValueError(
-                f"{cls.__name__}.from_trained: {len(classes)} classes, and the network has {outputs} outputs"
+                f"{cls.__name__}.from_trained: classes={shown(classes)}, and the network has "
+                f"{several(outputs, 'output')}: pass {max(outputs, 2)} names that differ, in the order of the outputs"
             )
         estimator.classes_, estimator._multilabel = np.array([*classes]), False
         estimator.out_activation_ = "softmax" if outputs > 1 else "logistic"
