@@ -152,6 +152,33 @@ def test_weights_that_the_split_leaves_on_one_side_are_refused(weighted):
         estimator.fit(X, y, weights)
 
 
+FAILING = {
+    "weights": lambda fitted: fitted.fit(X[:, :2], y > 0, -np.ones(150)),
+    "module": lambda fitted: fitted.set_params(module=nn.Dense(4, 7), hidden_layer_sizes=(100,)).fit(X, y > 0),
+    "run away": lambda fitted: fitted.set_params(solver="sgd", learning_rate_init=1e300).fit(1e9 * X, y > 0),
+    "partly": lambda fitted: fitted.partial_fit(X, y + 1),
+}
+
+
+@quietly
+@pytest.mark.parametrize("how", FAILING)
+def test_a_fit_that_fails_leaves_what_was_learnt_before(how):
+    fitted = MLPClassifier(**SMALL).fit(X, y)
+    before = fitted.predict_proba(X)
+    with np.errstate(all="ignore"), pytest.raises(ValueError, match="MLPClassifier: "):
+        FAILING[how](fitted)
+    assert fitted.classes_.tolist() == [0, 1, 2]
+    np.testing.assert_array_equal(fitted.predict_proba(X), before)
+
+
+@quietly
+def test_a_first_partial_fit_that_fails_fixes_no_classes():
+    estimator = MLPClassifier(**SMALL)
+    with pytest.raises(ValueError, match="y has the classes"):
+        estimator.partial_fit(X, y, classes=[0, 1])
+    assert estimator.partial_fit(X, y, classes=[0, 1, 2]).classes_.tolist() == [0, 1, 2]
+
+
 @pytest.mark.parametrize(("outputs", "targets"), [(1, 2), (2, 1), (2, 3)])
 def test_a_module_needs_a_score_for_each_output(outputs, targets):
     Y = np.column_stack([y, y + 1.0, y + 2.0])[:, :targets].squeeze()

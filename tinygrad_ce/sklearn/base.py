@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from inspect import signature
 from typing import Any
 
@@ -32,6 +34,18 @@ FLOATS = (np.float64, np.float32)
 OUTPUT_ACTIVATIONS = (nn.Softmax, nn.Sigmoid)
 
 
+@contextmanager
+def as_before_if_it_fails(estimator: Any) -> Iterator[None]:
+    """After an error inside, the estimator has the attributes of before: classes and network belong together."""
+    before = {**vars(estimator)}
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
+
+
 class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
     """The base of both estimators: what they share, from the checks of a fit to `explain_row`."""
 
@@ -40,9 +54,11 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
 
         X: (N, D) numbers. y: (N,), or (N, k) for several outputs. sample_weight: (N,), how much each row counts,
         or one number for all; rows of weight 0 are in no batch.
-        Raises ValueError for what does not fit, also for parameters; warns (ConvergenceWarning) if max_iter came first.
+        Raises ValueError for what does not fit, also for parameters, and is then as it was; warns (ConvergenceWarning)
+        if max_iter came first.
         """
-        return self._fit(X, y, sample_weight, incremental=False)
+        with as_before_if_it_fails(self):
+            return self._fit(X, y, sample_weight, incremental=False)
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, incremental: bool) -> Any:
         name = type(self).__name__

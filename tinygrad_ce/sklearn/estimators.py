@@ -15,7 +15,7 @@ from tinygrad_ce import ops
 from tinygrad_ce.core import Array
 from tinygrad_ce.data.checks import several, shown
 from tinygrad_ce.missing_names import answering
-from tinygrad_ce.sklearn.base import MultilayerPerceptron
+from tinygrad_ce.sklearn.base import MultilayerPerceptron, as_before_if_it_fails
 
 
 class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc]
@@ -117,17 +117,21 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
                 "MLPClassifier: partial_fit does not see all rows, so class_weight='balanced' cannot be computed: pass "
                 "a dict, as sklearn.utils.compute_class_weight gives it for all rows"
             )
-        if classes is not None:
-            given = np.unique(classes)
-            if not hasattr(self, "classes_"):
-                self._set_classes(given, multilabel=type_of_target(y) == "multilabel-indicator")
-            elif not np.array_equal(given, np.sort(self.classes_)):
+        with as_before_if_it_fails(self):
+            if classes is not None:
+                given = np.unique(classes)
+                if not hasattr(self, "classes_"):
+                    self._set_classes(given, multilabel=type_of_target(y) == "multilabel-indicator")
+                elif not np.array_equal(given, np.sort(self.classes_)):
+                    raise ValueError(
+                        f"MLPClassifier: partial_fit got classes={given}, and in the first call there were "
+                        f"{self.classes_}"
+                    )
+            elif not hasattr(self, "classes_"):
                 raise ValueError(
-                    f"MLPClassifier: partial_fit got classes={given}, and in the first call there were {self.classes_}"
+                    "MLPClassifier: the first partial_fit must be told all classes: classes=np.unique(y_all)"
                 )
-        elif not hasattr(self, "classes_"):
-            raise ValueError("MLPClassifier: the first partial_fit must be told all classes: classes=np.unique(y_all)")
-        return self._fit(X, y, sample_weight, incremental=True)  # type: ignore[no-any-return]
+            return self._fit(X, y, sample_weight, incremental=True)  # type: ignore[no-any-return]
 
     def _set_classes(self, classes: Array, multilabel: bool) -> None:
         self.classes_, self._multilabel = classes, multilabel
@@ -279,7 +283,8 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPRegressor:
         """One epoch on these rows, which goes on from where the last one stopped. Returns the estimator."""
-        return self._fit(X, y, sample_weight, incremental=True)  # type: ignore[no-any-return]
+        with as_before_if_it_fails(self):
+            return self._fit(X, y, sample_weight, incremental=True)  # type: ignore[no-any-return]
 
     def _encoded(self, y: Array, renew: bool, dtype: Any) -> Array:
         """(N, k) numbers."""
