@@ -160,6 +160,17 @@ def test_early_stopping_weighs_the_rows_that_are_kept_apart(name, table):
     weights = np.random.default_rng(1).uniform(0.1, 3, len(X))
     settings = SMALL | {"early_stopping": True, "validation_fraction": 0.3}
     mine, theirs = fitted(both(name, **settings), X, y, sample_weight=weights)
+
+
+@pytest.mark.parametrize("change", [{"alpha": 10.0}, {"learning_rate_init": 0.5}, {"beta_1": 0.1}, {"batch_size": 5}])
+@pytest.mark.parametrize("compile", [True, False])
+def test_partial_fit_sees_the_parameters_that_changed(change, compile):
+    X, y = iris()
+    mine, theirs = both("MLPClassifier", **SMALL, compile=compile)
+    for estimator in (mine, theirs):
+        estimator.partial_fit(X, y, classes=np.unique(y))
+        estimator.set_params(**change)
+        estimator.partial_fit(X, y).partial_fit(X, y)
     assert_same(mine, theirs, X)
 
 

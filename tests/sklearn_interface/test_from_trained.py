@@ -60,8 +60,11 @@ def test_a_regressor_gives_the_numbers():
 
 
 def test_what_does_not_fit_is_refused():
-    with pytest.raises(ValueError, match=r"3 classes, and the network has 2 outputs"):
+    with pytest.raises(ValueError, match=r"classes=\['a', 'b', 'c'\], and the network has 2 outputs: pass 2 names"):
         MLPClassifier.from_trained(tg.nn.Dense(2, 2), ["a", "b", "c"])
+    for wrong in (["a", "a"], 2):
+        with pytest.raises(ValueError, match=r"has 2 outputs: pass 2 names that differ"):
+            MLPClassifier.from_trained(tg.nn.Dense(2, 2), wrong)
     with pytest.raises(TypeError, match=r"from_trained: the model is str"):
         MLPClassifier.from_trained("model.safetensors")
     with pytest.raises(TypeError, match=r"no matrix of weights"):

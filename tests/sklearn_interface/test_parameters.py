@@ -9,6 +9,7 @@ from numpy.testing import assert_allclose
 from scipy import sparse
 from sklearn import neural_network
 from sklearn.exceptions import ConvergenceWarning, DataConversionWarning, NotFittedError
+from sklearn.model_selection import train_test_split
 from sklearn_interface.tables import counts, diabetes, iris, labels, two_irises, two_targets
 
 import tinygrad_ce as tg
@@ -49,6 +50,13 @@ REFUSED = {
     "compile='yes' .* True, False or 'auto'": {"compile": "yes"},
     "module=<class '.*Dense'> .* a tg.nn.Module, or a function": {"module": nn.Dense},
     r"module= is the whole network, so dropout=0.5 would be ignored": {"module": nn.Dense(4, 3), "dropout": 0.5},
+    "verbose=-1 .* True, False or a whole number of at least 0": {"verbose": -1},
+    "validation_fraction=0 keeps no rows .* pass 0.1, or": {"validation_fraction": 0, "early_stopping": True},
+    "class_weight={0: -1} .* numbers of at least 0": {"class_weight": {0: -1}},
+    r"class_weight=\[1, 2, 3\] .* 'balanced', or a dict": {"class_weight": [1, 2, 3]},
+    "class_weight='even' .* 'balanced', or a dict": {"class_weight": "even"},
+    r"module= answers one row with shape \(1, 7\), .* must be \(1, 3\)": {"module": nn.Dense(4, 7)},
+    "module= does not take rows of 4 features: affine: x has shape": {"module": nn.Dense(5, 3)},
     "label_smoothing=True .* a number of at least 0": {"label_smoothing": True},
 }
 
@@ -131,6 +139,59 @@ def test_what_was_not_fitted_says_so():
     with pytest.raises(NotFittedError):
         MLPClassifier().predict(X)
     assert not hasattr(MLPClassifier(), "coefs_")
+
+
+@pytest.mark.parametrize("weighted", ["learn from", "decide when to stop"])
+def test_weights_that_the_split_leaves_on_one_side_are_refused(weighted):
+    other = {"learn from": "decide when to stop", "decide when to stop": "learn from"}[weighted]
+    random_state = np.random.RandomState(2)  # a module draws no weights from it, so that the split is its first draw
+    held_out = train_test_split(np.arange(150), test_size=0.1, random_state=random_state)[1]
+    weights = 1.0 * (np.isin(np.arange(150), held_out) == (weighted == "decide when to stop"))
+    estimator = MLPClassifier(early_stopping=True, random_state=2, module=nn.Dense(4, 3))
+    with pytest.raises(ValueError, match=f"none of the rows to {other} has a weight above 0: pass early_stopping=F"):
+        estimator.fit(X, y, weights)
+
+
+FAILING = {
+    "weights": lambda fitted: fitted.fit(X[:, :2], y > 0, -np.ones(150)),
+    "module": lambda fitted: fitted.set_params(module=nn.Dense(4, 7), hidden_layer_sizes=(100,)).fit(X, y > 0),
+    "run away": lambda fitted: fitted.set_params(solver="sgd", learning_rate_init=1e300).fit(1e9 * X, y > 0),
+    "partly": lambda fitted: fitted.partial_fit(X, y + 1),
+}
+
+
+@quietly
+@pytest.mark.parametrize("how", FAILING)
+def test_a_fit_that_fails_leaves_what_was_learnt_before(how):
+    fitted = MLPClassifier(**SMALL).fit(X, y)
+    before = fitted.predict_proba(X)
+    with np.errstate(all="ignore"), pytest.raises(ValueError, match="MLPClassifier: "):
+        FAILING[how](fitted)
+    assert fitted.classes_.tolist() == [0, 1, 2]
+    np.testing.assert_array_equal(fitted.predict_proba(X), before)
+
+
+@quietly
+def test_a_first_partial_fit_that_fails_fixes_no_classes():
+    estimator = MLPClassifier(**SMALL)
+    with pytest.raises(ValueError, match="y has the classes"):
+        estimator.partial_fit(X, y, classes=[0, 1])
+    assert estimator.partial_fit(X, y, classes=[0, 1, 2]).classes_.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("outputs", "targets"), [(1, 2), (2, 1), (2, 3)])
+def test_a_module_needs_a_score_for_each_output(outputs, targets):
+    Y = np.column_stack([y, y + 1.0, y + 2.0])[:, :targets].squeeze()
+    with pytest.raises(ValueError, match=rf"shape \(1, {outputs}\), and for these y it must be \(1, {targets}\)"):
+        MLPRegressor(module=nn.Dense(4, outputs)).fit(X, Y)
+
+
+@quietly
+def test_one_weight_for_all_rows_is_none():
+    plain, weighed = (MLPClassifier(**SMALL).fit(X, y, weight) for weight in (None, 2.0))
+    more = MLPClassifier(**SMALL, alpha=2e-4).fit(X, y, 2.0)
+    assert_allclose(weighed.loss_curve_, plain.loss_curve_, rtol=1e-4)  # but that alpha counts half
+    assert_allclose(more.loss_curve_, plain.loss_curve_)
 
 
 def test_warnings_are_scikit_learns():
@@ -265,6 +326,7 @@ def test_an_explanation_prints_the_largest_push_first():
     estimator = MLPClassifier((), random_state=0, max_iter=2).fit(X, y)
     explained = estimator.explain_row(X, 0, target=1)
     lines = repr(explained).splitlines()
+    assert lines[1] in explained._repr_html_()
     assert lines[0].startswith("1 before ")
     assert lines[1].split()[0] == f"x{np.abs(explained.pushes).argmax()}"
     assert len(lines) == 5

@@ -101,6 +101,28 @@ def test_ignored_rows_count_in_no_figure():
     )
 
 
+@every_loss
+def test_a_row_of_nan_is_not_right(which):
+    run, targets = trainer_and_targets(which)
+    run.fit(X, targets, epochs=1, seed=0)
+    rows = X.copy()
+    rows[::2] = np.nan
+    measured, odd = run.evaluate(rows, targets), run.evaluate(X[1::2], targets[1::2])
+    assert np.isnan(measured["loss"])
+    assert measured["accuracy"] == odd["accuracy"] / 2
+
+
+def test_class_names_are_a_list_of_names():
+    for wrong in ("ab", 2):
+        with pytest.raises(TypeError, match=r"^class_names=.* must be a list of 2 names, as"):
+            trainer().report(X, Y, class_names=wrong)
+
+
+def test_a_size_of_batches_that_is_none_is_refused_by_whom_it_was_given():
+    with pytest.raises(ValueError, match=r"^predict: batch_size is 0; it must be at least 1"):
+        trainer().predict(X, batch_size=0)
+
+
 def test_measuring_leaves_each_module_in_its_mode():
     run = trainer(dropout=0.5)
     run.model[2].training = False

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from inspect import signature
 from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, is_classifier
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import train_test_split
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from tinygrad_ce import nn, optim
@@ -19,9 +20,10 @@ from tinygrad_ce.core import Array, Tensor, array_of
 from tinygrad_ce.sklearn.epochs import AfterEpoch
 from tinygrad_ce.sklearn.explanation import RowExplanation, explain_row
 from tinygrad_ce.sklearn.loss import PenalizedLoss
-from tinygrad_ce.sklearn.network import BatchOrder, of_users_own, perceptron
+from tinygrad_ce.sklearn.network import BatchOrder, check_outputs, of_users_own, perceptron
 from tinygrad_ce.sklearn.optimizer import EpsilonHatAdam
 from tinygrad_ce.sklearn.parameters import check_parameters
+from tinygrad_ce.sklearn.rows import kept_apart, weights_of_rows
 from tinygrad_ce.sklearn.trained import trained_network
 from tinygrad_ce.train import NotFiniteError, Trainer
 from tinygrad_ce.train.compiled import seconds_saved
@@ -30,16 +32,31 @@ from tinygrad_ce.train.history import History
 FLOATS = (np.float64, np.float32)
 
 
+@contextmanager
+def as_before_if_it_fails(estimator: Any) -> Iterator[None]:
+    """After an error inside, the estimator has the attributes of before: classes and network belong together."""
+    before = {**vars(estimator)}
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
+
+
 class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
     """The base of both estimators: what they share, from the checks of a fit to `explain_row`."""
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
         """Train from new weights (with warm_start, from those that are there). Returns the estimator.
 
-        X: (N, D) numbers. y: (N,), or (N, k) for several outputs. sample_weight: (N,), how much each row counts.
-        Raises ValueError for what does not fit, also for parameters; warns (ConvergenceWarning) if max_iter came first.
+        X: (N, D) numbers. y: (N,), or (N, k) for several outputs. sample_weight: (N,), how much each row counts,
+        or one number for all; rows of weight 0 are in no batch.
+        Raises ValueError for what does not fit, also for parameters, and is then as it was; warns (ConvergenceWarning)
+        if max_iter came first.
         """
-        return self._fit(X, y, sample_weight, incremental=False)
+        with as_before_if_it_fails(self):
+            return self._fit(X, y, sample_weight, incremental=False)
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, incremental: bool) -> Any:
         name = type(self).__name__
@@ -60,7 +77,15 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
             self._start(X, random_state)
         if first or not incremental:
             self._trainer = self._new_trainer()
-        X, targets, weights, held_out = self._split(X, targets, weights, random_state)
+        else:  # the optimizer goes on as it is, and the loss is what the parameters say by now, as in scikit-learn
+            self._renew_loss()
+        held_out = None
+        if self.early_stopping:
+            stratify = targets if is_classifier(self) and self.n_outputs_ == 1 else None
+            options = {"test_size": self.validation_fraction, "random_state": random_state, "stratify": stratify}
+            (X, targets, weights), held_out = kept_apart(type(self).__name__, X, targets, weights, options)
+        if weights is not None and not weights.all():  # what teaches nothing is left out
+            X, targets, weights = (array[weights > 0] for array in (X, targets, weights))
         if weights is not None:
             targets = np.column_stack([targets, weights])
         self._train(X, targets, held_out, random_state, incremental)
@@ -68,15 +93,7 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
 
     def _row_weights(self, sample_weight: Any, y: Array, X: Array) -> Array | None:
         """(N,) how much each row counts; None if all count the same."""
-        if sample_weight is None:
-            return None
-        name = type(self).__name__
-        weights: Array = check_array(sample_weight, ensure_2d=False, dtype=X.dtype, input_name="sample_weight")
-        if weights.shape != (len(X),):
-            raise ValueError(f"{name}: sample_weight has shape {weights.shape}, and X has {len(X)} rows")
-        if (weights < 0).any():
-            raise ValueError(f"{name}: sample_weight holds {weights.min()}; it must be 0 or more")
-        return weights
+        return None if sample_weight is None else weights_of_rows(type(self).__name__, sample_weight, X)
 
     def _start(self, X: Array, random_state: np.random.RandomState) -> None:
         """A new network, and nothing learnt."""
@@ -87,6 +104,7 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
             network: nn.Module = perceptron(sizes, self.activation, self.dropout, self.batch_norm, random_state)
         else:
             network = of_users_own(self.module, n_in, self.n_outputs_, random_state)
+            check_outputs(type(self).__name__, network.astype(X.dtype), X[:1], self.n_outputs_)
         self._start_with(network.astype(X.dtype))
 
     def _start_with(self, network: nn.Module) -> None:
@@ -108,31 +126,19 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
         else:
             nesterov = bool(self.nesterovs_momentum and self.momentum)
             optimizer = optim.SGD(parameters, self.learning_rate_init, self.momentum, nesterov)
-        smoothing = getattr(self, "label_smoothing", 0.0)
-        loss = PenalizedLoss(self.out_activation_, self._matrices(), self.alpha, smoothing)
-        trainer = Trainer(self.module_, loss, optimizer)
+        trainer = Trainer(self.module_, self._new_loss(), optimizer)
         trainer.history = self.history_
         return trainer
 
-    def _split(self, X: Array, targets: Array, weights: Array | None, random_state: np.random.RandomState) -> Any:
-        """The rows to learn from, and those that are kept apart to decide when to stop (None without)."""
-        held_out = None
-        if self.early_stopping:
-            stratify = targets if is_classifier(self) and self.n_outputs_ == 1 else None
-            options = {"random_state": random_state, "test_size": self.validation_fraction, "stratify": stratify}
-            arrays = [X, targets] if weights is None else [X, targets, weights]
-            parts = train_test_split(*arrays, **options)
-            (X, targets, *rest), held_out = parts[::2], parts[1::2]
-            weights = rest[0] if rest else None
-            if len(held_out[0]) < 2:
-                raise ValueError(
-                    f"{type(self).__name__}: validation_fraction={self.validation_fraction} keeps "
-                    f"{len(held_out[0])} of {len(X) + len(held_out[0])} rows to decide when to stop, and two are the "
-                    "least: make it larger, or pass more rows"
-                )
-        if weights is not None and not weights.all():  # what teaches nothing is left out
-            X, targets, weights = (array[weights > 0] for array in (X, targets, weights))
-        return X, targets, weights, held_out
+    def _new_loss(self) -> PenalizedLoss:
+        smoothing = getattr(self, "label_smoothing", 0.0)
+        return PenalizedLoss(self.out_activation_, self._matrices(), self.alpha, smoothing)
+
+    def _renew_loss(self) -> None:
+        before: Any = self._trainer.loss
+        loss = self._new_loss()
+        if (loss.alpha, loss.label_smoothing) != (before.alpha, before.label_smoothing):  # else what is compiled stays
+            self._trainer.loss = loss
 
     def _train(self, X: Array, targets: Array, held_out: Any, random_state: Any, incremental: bool) -> None:
         name, trainer = type(self).__name__, self._trainer

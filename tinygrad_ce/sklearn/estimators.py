@@ -13,8 +13,9 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 
 from tinygrad_ce import ops
 from tinygrad_ce.core import Array
+from tinygrad_ce.data.checks import several, shown
 from tinygrad_ce.missing_names import answering
-from tinygrad_ce.sklearn.base import MultilayerPerceptron
+from tinygrad_ce.sklearn.base import MultilayerPerceptron, as_before_if_it_fails
 from tinygrad_ce.sklearn.trained import task_of
 
 
@@ -28,6 +29,8 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
     module: the network itself: a tg.nn.Module, of which a copy is trained, or a function of (n_in, n_out) that makes
     one; n_out is the number of classes, or 1 for two of them. It gives scores: no softmax or sigmoid at its end.
     compile: whether epochs run as compiled functions: True, False, or "auto": if they repay the compiling.
+    There is a decision_function, which scikit-learn's own lacks: CalibratedClassifierCV and OneVsOneClassifier, which
+    prefer it to probabilities, calibrate and compare log-odds.
 
     y: (N,) classes of any kind, or (N, k) zeros and ones, each label for itself. Fitted: scikit-learn's attributes
     (classes_, coefs_, loss_curve_...), module_ (in evaluation mode) and history_ (a tg.History).
@@ -97,9 +100,11 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
         multilabel = outputs > 1 and task_of(model) == "binary"
         if classes is None:
             classes = (preparation and preparation.class_names) or range(max(outputs, 2))
-        if len(classes) != max(outputs, 2):
+        number = len(set(classes)) if np.ndim(classes) == 1 else 0
+        if number != max(outputs, 2) or number != len(classes):
             raise ValueError(
-                f"{cls.__name__}.from_trained: {len(classes)} classes, and the network has {outputs} outputs"
+                f"{cls.__name__}.from_trained: classes={shown(classes)}, and the network has "
+                f"{several(outputs, 'output')}: pass {max(outputs, 2)} names that differ, in the order of the outputs"
             )
         estimator.classes_, estimator._multilabel = np.array([*classes]), multilabel
         estimator.out_activation_ = "softmax" if outputs > 1 and not multilabel else "logistic"
@@ -116,17 +121,21 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
                 "MLPClassifier: partial_fit does not see all rows, so class_weight='balanced' cannot be computed: pass "
                 "a dict, as sklearn.utils.compute_class_weight gives it for all rows"
             )
-        if classes is not None:
-            given = np.unique(classes)
-            if not hasattr(self, "classes_"):
-                self._set_classes(given, multilabel=type_of_target(y) == "multilabel-indicator")
-            elif not np.array_equal(given, np.sort(self.classes_)):
+        with as_before_if_it_fails(self):
+            if classes is not None:
+                given = np.unique(classes)
+                if not hasattr(self, "classes_"):
+                    self._set_classes(given, multilabel=type_of_target(y) == "multilabel-indicator")
+                elif not np.array_equal(given, np.sort(self.classes_)):
+                    raise ValueError(
+                        f"MLPClassifier: partial_fit got classes={given}, and in the first call there were "
+                        f"{self.classes_}"
+                    )
+            elif not hasattr(self, "classes_"):
                 raise ValueError(
-                    f"MLPClassifier: partial_fit got classes={given}, and in the first call there were {self.classes_}"
+                    "MLPClassifier: the first partial_fit must be told all classes: classes=np.unique(y_all)"
                 )
-        elif not hasattr(self, "classes_"):
-            raise ValueError("MLPClassifier: the first partial_fit must be told all classes: classes=np.unique(y_all)")
-        return self._fit(X, y, sample_weight, incremental=True)  # type: ignore[no-any-return]
+            return self._fit(X, y, sample_weight, incremental=True)  # type: ignore[no-any-return]
 
     def _set_classes(self, classes: Array, multilabel: bool) -> None:
         self.classes_, self._multilabel = classes, multilabel
@@ -285,7 +294,8 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPRegressor:
         """One epoch on these rows, which goes on from where the last one stopped. Returns the estimator."""
-        return self._fit(X, y, sample_weight, incremental=True)  # type: ignore[no-any-return]
+        with as_before_if_it_fails(self):
+            return self._fit(X, y, sample_weight, incremental=True)  # type: ignore[no-any-return]
 
     def _encoded(self, y: Array, renew: bool, dtype: Any) -> Array:
         """(N, k) numbers."""

@@ -10,6 +10,7 @@ from sklearn.base import is_classifier
 
 from tinygrad_ce.core import Array, Tensor
 from tinygrad_ce.functional import gradients
+from tinygrad_ce.views import notebook
 
 MOST = 10  # features that are printed
 
@@ -42,6 +43,9 @@ class RowExplanation:
         rest = len(self.pushes) - MOST
         more = [f"  and {rest} features that push less"] if rest > 0 else []
         return "\n".join([f"{self.what}: {self.score:+.4g}", *lines, *more])
+
+    def _repr_html_(self) -> str:
+        return notebook.block(notebook.preformatted(repr(self)))
 
 
 def explain_row(estimator: Any, X: Array, i: int, target: Any) -> RowExplanation:

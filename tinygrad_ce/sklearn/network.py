@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce import nn
-from tinygrad_ce.core import Array
+from tinygrad_ce.backward import no_grad
+from tinygrad_ce.core import Array, array_of
+from tinygrad_ce.data.checks import several
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module] | None] = {
     "identity": None,
@@ -56,6 +58,22 @@ def of_users_own(module: Any, n_in: int, n_out: int, random_state: np.random.Ran
     if not isinstance(network, nn.Module):
         raise TypeError(f"module={module!r}: it answered with {type(network).__name__}; it must make a tg.nn.Module")
     return network
+
+
+def check_outputs(name: str, network: nn.Module, row: Array, n_out: int) -> None:
+    """Raise ValueError, in the name of an estimator, for a network that has not n_out scores for a row (1, n_in)."""
+    try:
+        with no_grad():
+            shape = array_of(network.eval()(row)).shape
+    except (ValueError, TypeError, IndexError) as error:
+        raise ValueError(
+            f"{name}: module= does not take rows of {several(row.shape[1], 'feature')}: {error}"
+        ) from error
+    if shape != (1, n_out):
+        raise ValueError(
+            f"{name}: module= answers one row with shape {shape}, and for these y it must be (1, {n_out}): a score for "
+            "each class, label or output, and for two classes a single one"
+        )
 
 
 class BatchOrder(np.random.Generator):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,6 +46,16 @@ def _is_sizes(value: Any) -> bool:
     return all(_is_whole(size) and size > 0 for size in several)
 
 
+def _is_class_weight(value: Any) -> bool:
+    if value is None or isinstance(value, str):
+        return value in (None, "balanced")
+    several = value if isinstance(value, list) else [value]  # of labels a dict for each
+    return all(
+        isinstance(weights, Mapping) and all(_is_real(x) and 0 <= x < math.inf for x in weights.values())
+        for weights in several
+    )
+
+
 POSITIVE = Rule(lambda x: _is_real(x) and 0 < x < math.inf, "a number above 0")
 COUNT = Rule(lambda x: _is_whole(x) and x >= 1, "a whole number of at least 1")
 FLAG = Rule(lambda x: isinstance(x, (bool, np.bool_)), "True or False")
@@ -63,7 +73,9 @@ RULES = {
     "max_iter": COUNT,
     "shuffle": FLAG,
     "tol": _between(0, math.inf),
-    "verbose": Rule(lambda x: FLAG.accepts(x) or (_is_whole(x) and x >= 0), "True, False or a whole number"),
+    "verbose": Rule(
+        lambda x: FLAG.accepts(x) or (_is_whole(x) and x >= 0), "True, False or a whole number of at least 0"
+    ),
     "warm_start": FLAG,
     "momentum": _between(0, 1, below=True),
     "nesterovs_momentum": FLAG,
@@ -74,6 +86,7 @@ RULES = {
     "epsilon": POSITIVE,
     "n_iter_no_change": Rule(lambda x: COUNT.accepts(x) or x == math.inf, f"{COUNT.words}, or inf"),
     "max_fun": Rule(lambda x: _is_whole(x) and x == 15000, "left as it is: it belongs to solver='lbfgs'"),
+    "class_weight": Rule(_is_class_weight, "'balanced', or a dict from classes to weights, numbers of at least 0"),
     "label_smoothing": _between(0, 1, below=True),
     "dropout": _between(0, 1, below=True),
     "batch_norm": FLAG,
@@ -95,6 +108,10 @@ def check_parameters(name: str, values: dict[str, Any], defaults: dict[str, Any]
     for parameter, rule in RULES.items():
         if parameter in values and not rule.accepts(values[parameter]):
             raise ValueError(f"{name}: {parameter}={values[parameter]!r} is not possible; it must be {rule.words}")
+    if values["early_stopping"] and not values["validation_fraction"]:
+        raise ValueError(
+            f"{name}: validation_fraction=0 keeps no rows to decide when to stop: pass 0.1, or early_stopping=False"
+        )
     if values["module"] is not None:
         changed = [key for key in OF_THE_NETWORK if values[key] is not defaults[key] and values[key] != defaults[key]]
         if changed:

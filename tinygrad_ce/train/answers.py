@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -108,6 +108,10 @@ def names_of_classes(class_names: Sequence[Any] | None, classes: int) -> tuple[s
     """The names as texts; without names, the class indices. ValueError for too few, too many, or a name twice."""
     if class_names is None:
         return tuple(map(str, range(classes)))
+    if isinstance(class_names, str) or not isinstance(class_names, Iterable):
+        raise TypeError(
+            f'class_names={shown(class_names)} must be a list of {classes} names, as ["no", "yes"] is of two'
+        )
     names = tuple(map(str, class_names))
     if len(names) != classes:
         raise ValueError(f"class_names has {len(names)} names, and there are {classes} classes")

@@ -195,13 +195,14 @@ def array_of_numbers(where: str, name: str, value: Any) -> Array:
             hint = "; several arrays, for several inputs or outputs of the model, go into a tuple, or a dict"
         raise ValueError(f"{where}: {name} cannot become an array: {error}{hint}") from None
     if array.ndim == 0:
-        raise TypeError(f"{where}: {name} is {_an(kind)}; it must be an array of rows, one for each example")
+        raise TypeError(f"{where}: {name} is {an(kind)}; it must be an array of rows, one for each example")
     if array.dtype.kind not in "fiub":
         raise TypeError(_words_for(where, name, array))
     return array
 
 
-def _an(kind: str) -> str:
+def an(kind: str) -> str:
+    """The name of a type with its article."""
     return f"{'an' if kind[0] in 'aeiouAEIOU' else 'a'} {kind}"
 
 
@@ -294,9 +295,9 @@ def check_options(
     ):
         raise ValueError(f"fit: patience={patience!r} must be a whole number of at least 1: of epochs")
     if clip_norm is not None and (
-        isinstance(clip_norm, bool) or not isinstance(clip_norm, numbers.Real) or not float(clip_norm) > 0
+        isinstance(clip_norm, bool) or not isinstance(clip_norm, numbers.Real) or not 0 < float(clip_norm) < np.inf
     ):
-        raise ValueError(f"fit: clip_norm={clip_norm!r} must be a positive number")
+        raise ValueError(f"fit: clip_norm={clip_norm!r} must be a positive, finite number")
     if compile is not True and compile is not False and compile != "auto":
         raise ValueError(f'fit: compile={compile!r} must be True, False or "auto"')
     for name, value in (("drop_last", drop_last), ("batch_losses", batch_losses)):

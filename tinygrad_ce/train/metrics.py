@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -191,6 +192,9 @@ class RunningMetrics:
             correct = scores.argmax(axis=self.axis) == (y if y.ndim < scores.ndim else y.argmax(axis=self.axis))
         else:
             correct = (scores > self.threshold) == (y > 0.5)
+        if math.isnan(self.loss):  # a score that is NaN is of no class, so that it is not right
+            unknown = np.isnan(scores)
+            correct = correct & ~(unknown.any(axis=self.axis) if self.task == "classes" else unknown)
         counted = y != self.ignored if self.ignored is not None and y.shape == correct.shape else np.True_
         correct, counted = correct & counted, np.broadcast_to(counted, correct.shape)
         if weights is None:

@@ -193,7 +193,7 @@ class Predictor:
         return one_array(self._answers(X, batch_size))
 
     def _answers(self, X: Any, batch_size: int) -> Any:
-        X = rows_for("predict", X, self._dtype)
+        X, batch_size = rows_for("predict", X, self._dtype), whole_number("predict", "batch_size", batch_size, least=1)
         with evaluating(self.model), no_grad():
             return all_answers(self.model, X, batch_size)
 

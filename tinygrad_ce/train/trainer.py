@@ -28,6 +28,7 @@ from tinygrad_ce.train.built_in import (
 )
 from tinygrad_ce.train.callbacks import Callback, PlainCallback, as_callbacks
 from tinygrad_ce.train.checks import (
+    an,
     check_last_batch,
     check_options,
     check_trainer,
@@ -193,9 +194,9 @@ class Trainer(Predictor):
         """The rows, targets and weights of the validation, checked."""
         parts = (validation,) if isinstance(validation, data.Dataset) else validation
         if not isinstance(parts, (tuple, list)) or (parts is validation and len(parts) not in (2, 3)):
-            raise ValueError(
-                f"fit: validation is a {type(parts).__name__}; it must be a pair (X, y), (X, y, weights) or a Dataset"
-            )
+            kind = type(parts).__name__
+            found = f"a {kind} of {len(parts)}" if isinstance(parts, (tuple, list)) else an(kind)
+            raise ValueError(f"fit: validation is {found}; it must be a pair (X, y), (X, y, weights) or a Dataset")
         where, (rows, targets, weights) = "fit: validation", (*parts, None, None)[:3]
         rows, targets = self._prepared(where, rows, targets)
         check_validation(self.model, X, rows)
