@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinygrad_ce import data
+from tinygrad_ce.data import reading
 
 
 @pytest.fixture
@@ -404,3 +405,18 @@ def test_missing_means_are_those_of_pandas(tmp_path_factory: Any, values: list[f
         warnings.simplefilter("error")
         ours = data.from_csv(path, "y", missing="mean")
     np.testing.assert_allclose(ours.X[:, 0], theirs, rtol=1e-12, atol=1e-12 * np.abs(theirs).max())
+
+
+def test_each_column_is_searched_for_gaps_and_numbers_once(write: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    searched: dict[str, int] = {}
+    for name in ("missing_rows", "plain_numbers"):
+        function = getattr(reading, name)
+
+        def counted(*args: Any, name: str = name, function: Any = function) -> Any:
+            searched[name] = searched.get(name, 0) + 1
+            return function(*args)
+
+        monkeypatch.setattr(reading, name, counted)
+    text = "a,b,c,y\n" + "".join(f"{i / 2},{i},{'pq'[i % 2]},{'ab'[i % 2]}\n" for i in range(30))
+    data.from_csv(write(text), "y")
+    assert searched == {"missing_rows": 4, "plain_numbers": 4}

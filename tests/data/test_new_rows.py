@@ -380,3 +380,9 @@ def test_json_with_any_value_anywhere_is_read_or_refused(choice: st.DataObject) 
     inner[key] = choice.draw(st.recursive(scalars, lambda s: st.lists(s, max_size=4) | st.dictionaries(st.text(), s)))
     with suppress(ValueError):
         Preparation.from_json(values).summary()
+
+
+def test_json_without_any_scale_is_refused() -> None:
+    values = {**plain(), "scale": []}
+    with pytest.raises(ValueError, match="this is no preparation: a list is not"):
+        Preparation.from_json(values)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_ce.data.cells import DECIMALS, ORDERS, PAIRS, missing_rows
+from tinygrad_ce.data.cells import DECIMALS, ORDERS, PAIRS
 from tinygrad_ce.data.checks import closest, listed, shown
 from tinygrad_ce.data.columns import Boolean, Category, Column, Date, Dropped, Number, Target, scaled_features
 from tinygrad_ce.data.dataset import Array, Dataset
@@ -197,7 +197,7 @@ class Preparation:
         if self.missing == "mean":
             return
         for name in self._used_names():
-            rows = missing_rows(table.columns[name])
+            rows = table.missing_rows(name)
             if rows:
                 raise ValueError(
                     f"{table.at(rows[0], name)}: the value is missing, and the data were read with "
@@ -237,7 +237,7 @@ def plain_preparation(dataset: Dataset) -> Preparation:
 
 def drop_missing(table: Table, names: Sequence[str]) -> Table:
     """The rows of a table that have a value in each of these columns. Raises ValueError if no row has."""
-    absent = {row for name in names for row in missing_rows(table.columns[name])}
+    absent = {row for name in names for row in table.missing_rows(name)}
     if len(absent) == len(table):
         raise ValueError(f'{table.source}: every row has a missing value; drop=[...] columns, or missing="mean"')
     return table.take([row for row in range(len(table)) if row not in absent]) if absent else table
@@ -281,7 +281,7 @@ def _check(preparation: Preparation) -> None:
         (len({*features}) == len(features) > 0, "it has no features, or two of the same name"),
         (all(len({*texts}) == len(texts) for texts in [*levels, target.class_names]), "two levels are the same"),
         (all(len(numbers) == len(features) for numbers in statistics), f"a list is not {len(features)} long"),
-        (min(*preparation.scale, target.scale) > 0, "a scale is not positive"),
+        (min((*preparation.scale, target.scale)) > 0, "a scale is not positive"),
         ({*decimals, target.decimal} <= {*DECIMALS}, "decimal must be '.' or ','"),
         ({*orders} <= {*ORDERS}, f"order must be one of {listed(ORDERS)}"),
         ({*pairs} <= {*PAIRS}, f"pair must be one of {listed(PAIRS)}"),

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.data.cells import MISSING, missing_rows
+from tinygrad_ce.data.cells import MISSING
 from tinygrad_ce.data.checks import listed, several, shown, whole_number
 from tinygrad_ce.data.columns import Dropped, Target, whole_number_of
 from tinygrad_ce.data.dataset import Dataset
@@ -120,7 +120,7 @@ def predicts_numbers(
     cells = read_table(table, target, delimiter=delimiter, encoding=encoding)
     numbers = numbers_of(cells, target, decimal_evidence(cells, [*cells.columns], Reading(decimal)), Reading(decimal))
     values = numbers.values[~np.isnan(numbers.values)]
-    if len(values) < len(cells) - len(missing_rows(cells.columns[target])) or not len(values):
+    if len(values) < len(cells) - len(cells.missing_rows(target)) or not len(values):
         return False
     return bool(np.any(values % 1 != 0) or len(np.unique(values)) > FEW_ROWS)
 
@@ -171,7 +171,7 @@ def _dataset(
 
 def _without_missing(table: Table, target: str, used: list[str], missing: str) -> tuple[Table, tuple[str, ...]]:
     """The table without the rows that cannot be learnt from, and a sentence about them."""
-    absent = {name: missing_rows(table.columns[name]) for name in [*used, target]}
+    absent = {name: table.missing_rows(name) for name in [*used, target]}
     if missing == "error":
         _check_nothing_missing(table, target, absent)
         return table, ()
