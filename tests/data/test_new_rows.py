@@ -259,7 +259,7 @@ GOOD = {"x": "1.5", "when": "2024-01-31", "flag": "yes", "colour": "red", "y": "
         ({"flag": "perhaps"}, "line 2, column 'flag': 'perhaps' is no boolean; write no or yes"),
         ({"y": "r"}, "line 2, column 'y': 'r' is none of the classes; they are 'p', 'q'"),
         ({"y": ""}, "line 2, column 'y': the target is missing"),
-        ({"y": None}, r"no column 'y';.* It is the target: .features\(table\) needs none"),
+        ({"y": None}, r"no column 'y';.* It is the target: preparation.features\(table\) needs none"),
     ],
 )
 def test_new_rows_that_are_refused(write: Any, changes: dict[str, Any], words: str) -> None:

@@ -71,6 +71,8 @@ def _kind(table: Table, name: str, evidence: str | None, reading: Reading) -> Co
     cells = [table.columns[name][row] for row in rows]
     if not rows:
         return Dropped(name, "no row has a value")
+    if len(rows) > FEW_ROWS and len({*cells}) == 1:
+        return Dropped(name, f"constant: every value is {shown(cells[0])}")
     numbers = numbers_of(table, name, evidence, reading)
     pair = boolean_pair(cells)
     if pair is not None:
@@ -260,7 +262,7 @@ def _category(name: str, texts: list[str], reading: Reading) -> Column:
     levels = sorted({*texts})
     count = f"{len(levels)} different texts in {several(len(texts), 'row')}"
     if len(texts) > FEW_ROWS and 2 * len(levels) > len(texts):
-        return Dropped(name, f"{count}; this is an identifier or free text, not a category")
+        return Dropped(name, f"identifier or free text: {count}")
     if len(levels) > reading.most_levels:
-        return Dropped(name, f"{count}; at most {reading.most_levels} become features: pass most_levels={len(levels)}")
+        return Dropped(name, f"{count}: pass most_levels={len(levels)} to learn from it")
     return Category(name, tuple(levels))

@@ -80,7 +80,8 @@ class Preparation:
             raise ValueError(f"the preparation of {self.name!r} has no target column; .features(table) gives X alone")
         cells = self._read(table, new_levels)
         if self.target.name not in cells.columns:
-            raise ValueError(f"{_no_column(cells, self.target.name)}. It is the target: .features(table) needs none")
+            without = "It is the target: preparation.features(table) needs none"
+            raise ValueError(f"{_no_column(cells, self.target.name, [*cells.columns])}. {without}")
         if self.missing == "drop":
             cells = drop_missing(cells, [*self._used_names(), self.target.name])
         return self.dataset_of(cells, new_levels)
@@ -149,11 +150,11 @@ class Preparation:
         if new_levels not in NEW_LEVELS:
             raise ValueError(f"new_levels is {shown(new_levels)}; it must be 'error' or 'ignore'")
         cells = read_table(table, None, delimiter=self.delimiter, encoding=self.encoding)
-        for name in self._used_names():
-            if name not in cells.columns:
-                raise ValueError(_no_column(cells, name))
         known = {*(column.name for column in self.columns), self.target.name}
         more = [name for name in cells.columns if name not in known]
+        for name in self._used_names():
+            if name not in cells.columns:
+                raise ValueError(_no_column(cells, name, more))
         if more:
             message = f"{cells.source}: columns that training had not are ignored: {listed(more)}"
             warnings.warn(message, UserWarning, stacklevel=3)
@@ -252,8 +253,9 @@ def _kept(column: Column, flags: list[bool]) -> Column:
     return replace(column, levels=tuple(level for level, kept in zip(column.levels, flags, strict=True) if kept))
 
 
-def _no_column(table: Table, name: str) -> str:
-    return f"{table.source}: no column {shown(name)};{closest(name, table.columns)} it has {listed([*table.columns])}"
+def _no_column(table: Table, name: str, candidates: Sequence[str]) -> str:
+    """A message about a column that is missing; candidates: the columns that it may be called by mistake."""
+    return f"{table.source}: no column {shown(name)};{closest(name, candidates)} it has {listed([*table.columns])}"
 
 
 # ---- checks of what was read

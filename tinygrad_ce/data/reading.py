@@ -18,6 +18,7 @@ from tinygrad_ce.data.checks import closest, extra, listed, several, shown, visi
 
 MARKS_OF_UTF16 = (b"\xff\xfe", b"\xfe\xff")
 DELIMITERS = ",;\t|"
+NAMELESS = "Unnamed: 0"  # what pandas calls the row numbers that it writes without a name
 SAMPLE = 65_536  # characters of a file that decide between the delimiters
 
 
@@ -98,6 +99,8 @@ def read_csv(path: Path, target: str | None, *, delimiter: str | None = None, en
     if not records:
         raise ValueError(f"{where}: the file is empty; line 1 must name the columns")
     header, rows = records[0], records[1:]
+    if len(header) > 1:
+        header[0] = header[0] or NAMELESS
     _check_header(where, header)
     if target is not None:
         _check_target(where, header, target, "line 1 names")
