@@ -465,3 +465,14 @@ def test_a_renamed_column_is_not_taken_for_one_that_is_known(write: Any) -> None
         made.preparation.features(write("age,usages\n1,2\n"))  # type: ignore[union-attr]
     with pytest.raises(ValueError, match="no column 'usage'; it has 'age'"):
         made.preparation.features(write("age\n1\n"))  # type: ignore[union-attr]
+
+
+def test_a_summary_counts_the_gaps_of_the_training_rows(write: Any) -> None:
+    text = "x,when,z,y\n" + "".join(
+        f"{i / 2 if i in (3, 5) else ''},{'?' if i == 4 else f'2025-01-{i + 1:02d}'},{i},{'ab'[i % 2]}\n"
+        for i in range(20)
+    )
+    made = data.from_csv(write(text), "y", missing="mean")
+    train, _ = data.standardize(made.take(np.arange(10)), made.take(np.arange(10, 20)))
+    summary = train.preparation.summary()  # type: ignore[union-attr]
+    assert "\nmissing in the 10 training rows: 'x' 8, 'when' 1\n" in summary
