@@ -398,7 +398,7 @@ def test_where_a_gradient_comes_from(tmp_path):
 def test_a_table_to_predictions(tmp_path):
     printed = run("16_a_table_to_predictions.py", tmp_path)
     assert printed.after("   train") == [206, 69, 69]  # 60, 20 and 20 % of 344
-    assert "target 'species' (3 classes: 'Adelie', 'Chinstrap', 'Gentoo')" in printed.text
+    assert "target 'species' (3 classes: 'Adelie', 'Chinstrap', 'Gentoo')" in " ".join(printed.text.split())
     assert printed.after("that it has not seen:")[0] > 0.95
     assert "every parameter has the same bits: True; epochs in the history: 40" in printed.text
     assert "another program answers: Adelie Gentoo Chinstrap\n" in printed.text

@@ -209,6 +209,7 @@ def test_a_damaged_run_is_refused(run_folder, here, name, damage):
     [
         ({"settings": {}}, "the setting 'data' is missing"),
         ({"settings": 3}, "settings is 3"),
+        ({"data": []}, "data is []"),
         ({"history": None}, "history is None"),
         ({"loss": ["mse"]}, "loss is ['mse']"),
         ({"history": {"epoch": [1]}}, "two different runs"),
@@ -240,6 +241,36 @@ def test_settings_of_another_version_are_refused(run_folder, here, name, value, 
 
 
 # ---- going on
+
+
+@pytest.fixture
+def copied(here, tmp_path):
+    """The table, to be changed or removed, and a run of it."""
+    path, out = shutil.copy(here / "known.csv", tmp_path / "table.csv"), tmp_path / "out"
+    done("train", path, "--target", "price", "--drop", "kind", "--hidden", "", "--epochs", 1, "--out", out)
+    return path, out
+
+
+def test_a_change_of_any_row_is_noticed(copied):
+    path, out = copied
+    lines = path.read_text().splitlines()
+    for row in (1, 2, 3, 30, 90):
+        last = str((int(lines[row][-1]) + 1) % 10)
+        path.write_text("\n".join([*lines[:row], lines[row][:-1] + last, *lines[row + 1 :]]) + "\n")
+        for command in (("report", out), ("train", "--from", out, "--epochs", 1)):
+            assert "table.csv has changed since the run" in refused(*command)
+
+
+def test_a_table_that_is_gone_is_named_with_the_run(copied):
+    path, out = copied
+    path.unlink()
+    for command in (("report", out), ("train", "--from", out, "--epochs", 1)):
+        said = refused(*command)
+        assert f"the run in {out} was trained on {path}: call the command from the folder where it is" in said
+
+
+def test_rows_without_the_target_are_sent_to_predict(here):
+    assert "tinygrad-ce predict needs none" in refused("evaluate", here / "kind", here / "new.csv")
 
 
 SETTINGS = ("--hidden", "8", "--dtype", "float64", "--optimizer", "momentum", "--batch-size", 16)

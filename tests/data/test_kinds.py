@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinygrad_ce import data
+from tinygrad_ce.data import reading
 
 
 @pytest.fixture
@@ -299,9 +300,9 @@ def test_identifiers_and_free_text_are_dropped_with_a_word(write: Any) -> None:
     rows = [f"c{i},{1000 + 7 * i},note {i // 2 * 2} on {i % 9},{i % 5 / 2},{'ab'[i % 2]}" for i in range(30)]
     made, words = dropped(write("key,customer_id,note,x,y\n" + "\n".join(rows)))
     assert made.feature_names == ("x",)
-    assert "column 'key': 30 different texts in 30 rows; this is an identifier or free text" in words
+    assert "column 'key': identifier or free text: 30 different texts in 30 rows" in words
     assert "column 'customer_id': an identifier: 30 different whole numbers in 30 rows" in words
-    assert "column 'note': 30 different texts" in words
+    assert "column 'note': identifier or free text: 30 different texts" in words
     summary = made.preparation.summary()  # type: ignore[union-attr]
     assert "customer_id  dropped" in summary
     assert "\n".join(line for line in summary.splitlines()) == summary.rstrip()
@@ -317,12 +318,12 @@ def test_texts_with_many_levels_are_dropped_unless_asked_for(write: Any) -> None
     text = "state,x,y\n" + "".join(f"s{i % 25},{i / 2},{'ab'[i % 2]}\n" for i in range(100))
     made, words = dropped(write(text))
     assert made.feature_names == ("x",)
-    assert "25 different texts in 100 rows; at most 20 become features: pass most_levels=25" in words
+    assert "25 different texts in 100 rows: pass most_levels=25 to learn from it" in words
     assert data.from_csv(write(text), "y", most_levels=25).n_features == 26
 
 
 def test_where_nothing_is_left_the_table_is_refused(write: Any) -> None:
-    with pytest.raises(ValueError, match=r"column 'x': 30 different texts.*no other feature column is left"):
+    with pytest.raises(ValueError, match=r"column 'x': identifier or free text: 30 .*no other feature column is left"):
         data.from_csv(write(column([f"n{i}" for i in range(30)])), "y")
 
 
@@ -404,3 +405,74 @@ def test_missing_means_are_those_of_pandas(tmp_path_factory: Any, values: list[f
         warnings.simplefilter("error")
         ours = data.from_csv(path, "y", missing="mean")
     np.testing.assert_allclose(ours.X[:, 0], theirs, rtol=1e-12, atol=1e-12 * np.abs(theirs).max())
+
+
+def test_each_column_is_searched_for_gaps_and_numbers_once(write: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    searched: dict[str, int] = {}
+    for name in ("missing_rows", "plain_numbers"):
+        function = getattr(reading, name)
+
+        def counted(*args: Any, name: str = name, function: Any = function) -> Any:
+            searched[name] = searched.get(name, 0) + 1
+            return function(*args)
+
+        monkeypatch.setattr(reading, name, counted)
+    text = "a,b,c,y\n" + "".join(f"{i / 2},{i},{'pq'[i % 2]},{'ab'[i % 2]}\n" for i in range(30))
+    data.from_csv(write(text), "y")
+    assert searched == {"missing_rows": 4, "plain_numbers": 4}
+
+
+# ---- what is said of the columns
+
+
+def test_constants_are_dropped_with_a_word(write: Any) -> None:
+    text = "a,b,x,y\n" + "".join(f"7,same,{i / 2},{'ab'[i % 2]}\n" for i in range(30))
+    made, words = dropped(write(text))
+    assert made.feature_names == ("x",)
+    assert words.endswith("column 'a': constant: every value is '7'; column 'b': constant: every value is 'same'")
+
+
+def test_row_numbers_without_a_name_are_dropped_as_those_of_pandas(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"x": np.arange(30) / 2, "y": ["a", "b"] * 15})
+    frame.to_csv(tmp_path / "t.csv")
+    made, words = dropped(tmp_path / "t.csv")
+    assert made.feature_names == ("x",)
+    assert "column 'Unnamed: 0': an identifier" in words
+    assert made.preparation.features(frame).tolist() == made.X.tolist()  # type: ignore[union-attr]
+
+
+def test_a_summary_fits_a_terminal_and_wraps_under_its_columns(write: Any) -> None:
+    levels = [f"level {i} of many" for i in range(12)]
+    rows = [f"{levels[i % 12]},{i / 2},free text {i} of somebody,c{i % 30:02d}" for i in range(60)]
+    made, _ = dropped(write("a category with a very long name,x,notes,y\n" + "\n".join(rows) + "\n"))
+    lines = str(made.preparation.summary()).splitlines()  # type: ignore[union-attr]
+    assert max(map(len, lines)) <= 80
+    row = next(i for i, line in enumerate(lines) if line.startswith("notes"))
+    start = lines[row].index("identifier")
+    assert lines[row + 1][:start].strip() == ""
+    assert lines[row + 1][start] != " "
+
+
+def test_one_class_that_is_left_is_said_with_the_rows_that_are_not(write: Any) -> None:
+    text = "x,z,y\n1,?,a\n2,3,b\n2,4,b\n"
+    with pytest.raises(ValueError, match=r"only one class, 'b' \(1 of 3 rows left out: a value is missing\)"):
+        data.from_csv(write(text), "y", missing="drop")
+
+
+def test_a_renamed_column_is_not_taken_for_one_that_is_known(write: Any) -> None:
+    made = data.from_csv(write("age,usage,y\n1,2,a\n2,4,b\n"), "y")
+    with pytest.raises(ValueError, match="no column 'usage'; did you mean 'usages'"):
+        made.preparation.features(write("age,usages\n1,2\n"))  # type: ignore[union-attr]
+    with pytest.raises(ValueError, match="no column 'usage'; it has 'age'"):
+        made.preparation.features(write("age\n1\n"))  # type: ignore[union-attr]
+
+
+def test_a_summary_counts_the_gaps_of_the_training_rows(write: Any) -> None:
+    text = "x,when,z,y\n" + "".join(
+        f"{i / 2 if i in (3, 5) else ''},{'?' if i == 4 else f'2025-01-{i + 1:02d}'},{i},{'ab'[i % 2]}\n"
+        for i in range(20)
+    )
+    made = data.from_csv(write(text), "y", missing="mean")
+    train, _ = data.standardize(made.take(np.arange(10)), made.take(np.arange(10, 20)))
+    summary = train.preparation.summary()  # type: ignore[union-attr]
+    assert "\nmissing in the 10 training rows: 'x' 8, 'when' 1\n" in summary

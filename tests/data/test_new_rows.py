@@ -259,7 +259,7 @@ GOOD = {"x": "1.5", "when": "2024-01-31", "flag": "yes", "colour": "red", "y": "
         ({"flag": "perhaps"}, "line 2, column 'flag': 'perhaps' is no boolean; write no or yes"),
         ({"y": "r"}, "line 2, column 'y': 'r' is none of the classes; they are 'p', 'q'"),
         ({"y": ""}, "line 2, column 'y': the target is missing"),
-        ({"y": None}, r"no column 'y';.* It is the target: .features\(table\) needs none"),
+        ({"y": None}, r"no column 'y';.* It is the target: preparation.features\(table\) needs none"),
     ],
 )
 def test_new_rows_that_are_refused(write: Any, changes: dict[str, Any], words: str) -> None:
@@ -380,3 +380,9 @@ def test_json_with_any_value_anywhere_is_read_or_refused(choice: st.DataObject) 
     inner[key] = choice.draw(st.recursive(scalars, lambda s: st.lists(s, max_size=4) | st.dictionaries(st.text(), s)))
     with suppress(ValueError):
         Preparation.from_json(values).summary()
+
+
+def test_json_without_any_scale_is_refused() -> None:
+    values = {**plain(), "scale": []}
+    with pytest.raises(ValueError, match="this is no preparation: a list is not"):
+        Preparation.from_json(values)

@@ -34,22 +34,37 @@ class KeptRun:
         except ValueError as error:
             raise ValueError(f"{path / RECORD}: {error}; train again with --out {path}") from None
         self.loss: str = record["loss"]
+        self.digest = record["data"].get("sha256")
         self.saved: Any = tg.load(path / MODEL)
         if self.saved.preparation is None:
             raise ValueError(f"{path / MODEL} has no preparation of data, so it cannot be asked about a table")
         if self.saved.history.columns != record["history"]:
             raise ValueError(f"{path}: {RECORD} and {MODEL} are of two different runs; train again with --out {path}")
 
+    def fresh(self) -> Run:
+        """The same settings' run before its first epoch. Raises ValueError if its table is gone or has changed."""
+        data = self.settings.data
+        try:
+            run = prepared(self.settings)
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f"{error}; the run in {self.path} was trained on {data}: call the command from the folder where it is"
+            ) from None
+        prepares = run.train.preparation
+        if run.digest != self.digest or prepares is None or prepares.to_json() != self.saved.preparation.to_json():
+            raise ValueError(
+                f"{data} has changed since the run in {self.path} was trained on it: train again with --out {self.path}"
+            )
+        return run
+
     def resume(self, fresh: Run, epochs: int) -> Run:
-        """The run, ready for so many epochs more. fresh: the same settings' run before its first epoch."""
-        if fresh.train.preparation is None or fresh.train.preparation.to_json() != self.saved.preparation.to_json():
-            raise ValueError(f"{self.settings.data} has changed since the run in {self.path} was trained on it")
+        """The run, ready for so many epochs more. fresh: what `fresh()` has given."""
         settings = replace(self.settings, epochs=self.settings.epochs + epochs)
         return replace(fresh, settings=settings, trainer=self.saved.trainer)
 
     def trained(self) -> Run:
         """The run as it was left, with its data."""
-        return self.resume(prepared(self.settings), 0)
+        return self.resume(self.fresh(), 0)
 
 
 def _record(path: Path) -> dict[str, Any]:
@@ -58,7 +73,7 @@ def _record(path: Path) -> dict[str, Any]:
         record = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:  # no UTF-8, or no JSON
         raise ValueError(f"{path}: damaged ({error}); train again with --out {path.parent}") from None
-    outline = {"settings": dict, "loss": str, "history": dict}
+    outline = {"settings": dict, "data": dict, "loss": str, "history": dict}
     for name, kind in outline.items():
         if not isinstance(record, dict) or not isinstance(record.get(name), kind):
             found = record.get(name) if isinstance(record, dict) else record

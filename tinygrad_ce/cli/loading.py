@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import inspect
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -40,6 +41,13 @@ def load(settings: Settings) -> datasets.Dataset:
         most_levels=settings.most_levels,
         **reading,
     )
+
+
+def digest_of(settings: Settings) -> str | None:
+    """The SHA-256 of the CSV file, by which a run knows whether it has changed; None for a built-in data set."""
+    if settings.data in datasets.NAMES:
+        return None
+    return hashlib.sha256(Path(settings.data).read_bytes()).hexdigest()
 
 
 def column_names(text: str) -> list[str]:

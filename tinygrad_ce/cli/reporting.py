@@ -19,9 +19,10 @@ from tinygrad_ce.cli.predicting import RunFolder
 from tinygrad_ce.cli.results import boundary_figure, confusion_figure, residuals_figure
 from tinygrad_ce.cli.run import SHARES, Run, loss_and_gradients
 from tinygrad_ce.cli.source import program_of_first_batch
-from tinygrad_ce.cli.terminal import console
+from tinygrad_ce.cli.terminal import console, leave_dropped_columns_to_the_summary
 from tinygrad_ce.cli.views import check_writable
 from tinygrad_ce.core import Array
+from tinygrad_ce.data.checks import several
 from tinygrad_ce.disk import whole_file
 from tinygrad_ce.views.explain.document import Heading, Paragraph, Rows
 from tinygrad_ce.views.picture import short
@@ -44,6 +45,7 @@ def report(
     """
     path = run / "report.html" if out is None else out
     check_writable(path, ".html")
+    leave_dropped_columns_to_the_summary()
     trained = KeptRun(run).trained()
     page = run_page(_title(trained), sections_of(trained))
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -53,7 +55,7 @@ def report(
 
 
 def _title(run: Run) -> str:
-    return f"{run.train.name}, after {len(run.trainer.history)} epochs"
+    return f"{run.train.name}, after {several(len(run.trainer.history), 'epoch')}"
 
 
 def sections_of(run: Run) -> dict[str, Sequence[Any]]:

@@ -110,6 +110,7 @@ def run_record(run: Run, figures: Mapping[str, Mapping[str, float]]) -> Writer:
         "settings": asdict(run.settings),
         "data": {
             "name": run.train.name,
+            "sha256": run.digest,
             **{f"{name}_rows": len(part) for name, part in run.parts.items()},
             "features": list(run.train.feature_names),
             "classes": [str(name) for name in run.train.class_names],

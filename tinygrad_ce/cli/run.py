@@ -7,7 +7,7 @@ from typing import Any
 
 import tinygrad_ce as tg
 from tinygrad_ce import data as datasets
-from tinygrad_ce.cli.loading import load
+from tinygrad_ce.cli.loading import digest_of, load
 from tinygrad_ce.cli.settings import ACTIVATIONS, LOSSES, OPTIMIZERS, Settings
 from tinygrad_ce.core import Array
 
@@ -17,10 +17,14 @@ BINARY = ("bce", "sigmoid-bce")  # losses of one output for two classes
 
 @dataclass
 class Run:
-    """The data, the model and the trainer that some settings describe. loss: its name, where the settings say auto."""
+    """The data, the model and the trainer that some settings describe.
+
+    loss: its name, where the settings say auto. digest: of the CSV file that was read, None for other data.
+    """
 
     settings: Settings
     loss: str
+    digest: str | None
     train: datasets.Dataset
     validation: datasets.Dataset
     test: datasets.Dataset
@@ -67,7 +71,8 @@ def prepared(settings: Settings) -> Run:
     model = network(train.n_features, hidden, train.n_classes, settings.activation, loss)
     model.astype(settings.dtype)
     optimizer = OPTIMIZERS[settings.optimizer](model.parameters(), lr=settings.lr)
-    return Run(settings, loss, train, validation, test, tg.Trainer(model, LOSSES[loss](), optimizer))
+    trainer = tg.Trainer(model, LOSSES[loss](), optimizer)
+    return Run(settings, loss, digest_of(settings), train, validation, test, trainer)
 
 
 def loss_for(settings: Settings, whole: datasets.Dataset) -> str:

@@ -41,6 +41,8 @@ OPTIONS = (
     (r"(missing|delimiter|decimal|encoding)=", r"--\1 "),
     (r"most_levels=", "--most-levels "),
     (r"new_levels=", "--new-levels "),
+    (r"from_csv\(\.\.\., --encoding \"cp1252\"\)", "--encoding cp1252"),
+    (r"preparation\.features\(table\)", "tinygrad-ce predict"),
     (r", or pass stratify=False", ""),  # classes are always spread over the parts here
 )
 
@@ -59,6 +61,11 @@ def in_command_words(message: str) -> str:
     for library, command in OPTIONS:
         message = re.sub(rf"(?<!')\b{library}", command, message)
     return message
+
+
+def leave_dropped_columns_to_the_summary() -> None:
+    """Silence, for the rest of the command, the warning of what a summary says that the command prints or writes."""
+    warnings.filterwarnings("ignore", ".*: dropped: column", UserWarning)
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:

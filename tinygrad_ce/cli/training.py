@@ -13,7 +13,8 @@ from tinygrad_ce.cli.folders import KeptRun
 from tinygrad_ce.cli.results import ResultsFolder, graph_pictures, plots_of, run_record
 from tinygrad_ce.cli.run import Run, check_positive, fit, prepared
 from tinygrad_ce.cli.settings import TrainSettings
-from tinygrad_ce.cli.terminal import console
+from tinygrad_ce.cli.terminal import console, in_command_words, leave_dropped_columns_to_the_summary
+from tinygrad_ce.data.checks import several
 
 WITH_FROM = ("epochs", "compiled", "start", "out")  # the options that go with --from; all others are those of the run
 
@@ -55,7 +56,8 @@ def train(
         raise typer.BadParameter("name a data set or a CSV file, as in: tinygrad-ce train moons", param_hint="DATA")
     check_positive(settings.epochs, "epochs")
     folder = ResultsFolder(out) if out is not None else None
-    run = prepared(settings if kept is None else kept.settings)
+    leave_dropped_columns_to_the_summary()
+    run = prepared(settings) if kept is None else kept.fresh()
     show_data(run)
     console.print(run.model.summary(), highlight=False)
     pictures = graph_pictures(run, "before") if folder is not None else {}
@@ -69,7 +71,7 @@ def train(
         raise typer.Exit(130)
     figures = {name: figures_of(run.trainer, part, run.loss) for name, part in run.parts.items()}
     stopped = "" if history.stopped == "finished" else f" ({history.stopped})"
-    show_figures(figures, f"after {len(run.trainer.history)} epochs{stopped}")
+    show_figures(figures, f"after {several(len(run.trainer.history), 'epoch')}{stopped}")
     if folder is not None:
         trained = graph_pictures(run, "trained") if pictures else {}
         record = {"model.safetensors": run.trainer.save, "run.json": run_record(run, figures)}
@@ -105,4 +107,4 @@ def show_data(run: Run) -> None:
     scaling = "" if not scaled else f", {how}" if scaled == features else f", {scaled} of them {how}"
     console.print(f"{features} features{scaling}", highlight=False)
     if run.settings.target is not None and run.train.preparation is not None:
-        console.print(run.train.preparation.summary(), highlight=False, soft_wrap=True)
+        console.print(in_command_words(run.train.preparation.summary()), highlight=False, soft_wrap=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import cache
 
-from tinygrad_ce.data.reading import Cell
+Cell = str | int | float  # "" where a DataFrame has no value
 
 MISSING = ("", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NAN", "NULL", "null", "None", "?", "-")
 MISSING_TOO = ("#NA", "#N/A N/A", "Nan", "1.#IND", "1.#QNAN", *(f"-{x}" for x in (*MISSING[6:9], "1.#IND", "1.#QNAN")))
@@ -53,10 +53,12 @@ def plain_numbers(cells: Sequence[Cell], absent: Sequence[int] = ()) -> list[flo
 
     It gives what `plain_number` does, and for a long column in a tenth of the time.
     """
-    if any("_" in cell for cell in cells if isinstance(cell, str)):
+    if "_" in "".join(map(str, cells)):
         return None
     gaps = {*absent}
     try:
+        if not gaps:
+            return [*map(float, cells)]
         return [math.nan if row in gaps else float(cell) for row, cell in enumerate(cells)]
     except (ValueError, OverflowError):
         return None

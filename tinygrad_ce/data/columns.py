@@ -11,10 +11,10 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_ce.data.cells import boolean, missing_rows, moment, number, plain_numbers
+from tinygrad_ce.data.cells import Cell, boolean, moment, number
 from tinygrad_ce.data.checks import closest, listed, shown
 from tinygrad_ce.data.dataset import Array
-from tinygrad_ce.data.reading import Cell, Table
+from tinygrad_ce.data.reading import Table
 
 EPOCH = date(1970, 1, 1).toordinal()
 
@@ -43,7 +43,7 @@ class Column:
         """
         cells = table.columns[self.name]
         values = np.full((len(cells), len(self.features)), math.nan)
-        absent = {*missing_rows(cells)}
+        absent = {*table.missing_rows(self.name)}
         for row, cell in enumerate(cells):
             if row not in absent:
                 values[row] = self.values(cell, table, row)
@@ -74,8 +74,7 @@ class Number(Column):
 
     def encoded(self, table: Table, new_levels: str = "error") -> Array:
         """(N, 1) float64: the numbers, NaN where the value is missing."""
-        cells = table.columns[self.name]
-        plain = plain_numbers(cells, missing_rows(cells)) if self.decimal == "." else None
+        plain = table.plain_numbers(self.name) if self.decimal == "." else None
         if plain is None or math.inf in map(abs, plain):
             return super().encoded(table, new_levels)
         return np.array(plain)[:, None]
@@ -172,7 +171,7 @@ class Category(Column):
         """(N, levels) one-hot rows. A new level is all zeros with new_levels="ignore", and a ValueError without."""
         cells = table.columns[self.name]
         place = {level: i for i, level in enumerate(self.levels)}
-        absent = {*missing_rows(cells)}
+        absent = {*table.missing_rows(self.name)}
         rows = np.zeros((len(cells), len(self.levels)))
         for row, cell in enumerate(map(str, cells)):
             if cell in place:
@@ -231,7 +230,7 @@ class Target:
         """(N,) int64 class indices, or float64 numbers. Raises ValueError that names the row for another cell."""
         name = str(self.name)
         cells = table.columns[name]
-        absent = missing_rows(cells)
+        absent = table.missing_rows(name)
         if absent:
             raise ValueError(f"{table.at(absent[0], name)}: the target is missing; fill it in, or delete the row")
         if not self.class_names:

@@ -13,18 +13,17 @@ import numpy as np
 from tinygrad_ce.data.cells import (
     DECIMALS,
     ORDERS,
+    Cell,
     boolean_pair,
     has_time,
-    missing_rows,
     moment,
     number,
     plain_number,
-    plain_numbers,
 )
 from tinygrad_ce.data.checks import listed, several, shown
 from tinygrad_ce.data.columns import Boolean, Category, Column, Date, Dropped, Number
 from tinygrad_ce.data.dataset import Array
-from tinygrad_ce.data.reading import Cell, Table
+from tinygrad_ce.data.reading import Table
 
 FEW_ROWS = 20  # in so short a table, values that are all different prove nothing
 MOST_LEVELS = 20  # a text column with more levels is dropped: one feature for each would be dozens
@@ -72,6 +71,8 @@ def _kind(table: Table, name: str, evidence: str | None, reading: Reading) -> Co
     cells = [table.columns[name][row] for row in rows]
     if not rows:
         return Dropped(name, "no row has a value")
+    if len(rows) > FEW_ROWS and len({*cells}) == 1:
+        return Dropped(name, f"constant: every value is {shown(cells[0])}")
     numbers = numbers_of(table, name, evidence, reading)
     pair = boolean_pair(cells)
     if pair is not None:
@@ -92,7 +93,7 @@ def _kind(table: Table, name: str, evidence: str | None, reading: Reading) -> Co
 
 def _present(table: Table, name: str) -> list[int]:
     """The rows in which the column has a value."""
-    absent = {*missing_rows(table.columns[name])}
+    absent = {*table.missing_rows(name)}
     return [row for row in range(len(table)) if row not in absent]
 
 
@@ -107,14 +108,13 @@ def decimal_evidence(table: Table, names: Sequence[str], reading: Reading) -> st
     for name in names:
         texts = [cell for cell in _present_cells(table, name) if isinstance(cell, str)]
         if any("," in text or "." in text for text in texts):
-            possible = [sign for sign in DECIMALS if _are_numbers(texts, sign)]
+            plain = table.plain_numbers(name) is not None
+            possible = [sign for sign in DECIMALS if (plain and sign == ".") or _are_numbers(texts, sign)]
             found |= {*possible} if len(possible) == 1 else set()
     return found.pop() if len(found) == 1 else None
 
 
 def _are_numbers(texts: Sequence[Cell], decimal: str) -> bool:
-    if decimal == "." and plain_numbers(texts) is not None:
-        return True
     return not any(math.isnan(number(text, decimal)[0]) for text in texts)
 
 
@@ -130,7 +130,8 @@ def numbers_of(table: Table, name: str, evidence: str | None, reading: Reading) 
     """
     rows = _present(table, name)
     choices = [_numbers(table, name, reading.decimal or ".")]
-    if reading.decimal is None and (choices[0].n < len(rows) or evidence == "," or _has_comma(table, name, rows)):
+    unsure = table.plain_numbers(name) is None and (choices[0].n < len(rows) or _has_comma(table, name, rows))
+    if reading.decimal is None and (unsure or evidence == ","):
         choices.append(_numbers(table, name, ","))
     best = max(choices, key=lambda choice: choice.n)
     ties = [choice for choice in choices if choice.n == best.n]
@@ -143,7 +144,7 @@ def numbers_of(table: Table, name: str, evidence: str | None, reading: Reading) 
 
 def _has_comma(table: Table, name: str, rows: list[int]) -> bool:
     cells = table.columns[name]
-    return any("," in cell for cell in (cells[row] for row in rows) if isinstance(cell, str))
+    return any("," in cell for cell in map(cells.__getitem__, rows) if isinstance(cell, str))
 
 
 def _check_commas(table: Table, name: str, point: Numbers, comma: Numbers) -> None:
@@ -159,8 +160,8 @@ def _check_commas(table: Table, name: str, point: Numbers, comma: Numbers) -> No
 
 def _numbers(table: Table, name: str, decimal: str) -> Numbers:
     cells = table.columns[name]
-    absent = {*missing_rows(cells)}
-    plain = plain_numbers(cells, [*absent]) if decimal == "." else None
+    absent = {*table.missing_rows(name)}
+    plain = table.plain_numbers(name) if decimal == "." else None
     if plain is not None:
         numbers = Numbers(decimal, np.array(plain), [""] * len(cells))
     else:
@@ -261,7 +262,7 @@ def _category(name: str, texts: list[str], reading: Reading) -> Column:
     levels = sorted({*texts})
     count = f"{len(levels)} different texts in {several(len(texts), 'row')}"
     if len(texts) > FEW_ROWS and 2 * len(levels) > len(texts):
-        return Dropped(name, f"{count}; this is an identifier or free text, not a category")
+        return Dropped(name, f"identifier or free text: {count}")
     if len(levels) > reading.most_levels:
-        return Dropped(name, f"{count}; at most {reading.most_levels} become features: pass most_levels={len(levels)}")
+        return Dropped(name, f"{count}: pass most_levels={len(levels)} to learn from it")
     return Category(name, tuple(levels))

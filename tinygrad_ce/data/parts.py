@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_ce.data.checks import Seed, amount_of, generator_from, listed, several, whole_number
+from tinygrad_ce.data.checks import Seed, amount_of, generator_from, listed, several, shown, whole_number
 from tinygrad_ce.data.dataset import Array, Dataset, check_dataset
-from tinygrad_ce.data.preparation import plain_preparation
+from tinygrad_ce.data.preparation import Preparation, plain_preparation
 from tinygrad_ce.data.several import map_parts, named_parts, take_rows
 
 
@@ -130,7 +130,7 @@ def standardize(train: Dataset, *others: Dataset, targets: bool = False) -> tupl
     fill = _means(parts[0])
     shift, scale = _statistics(replace(parts[0], X=_filled(parts[0], fill)))
     y = _mean_and_deviation(train.y) if targets else (0.0, 1.0)
-    fitted = preparation.refitted(np.array([shift, scale, fill]), kept, y)
+    fitted = _noting_gaps(preparation.refitted(np.array([shift, scale, fill]), kept, y), parts[0].missing)
     return tuple(
         replace(
             part,
@@ -140,6 +140,17 @@ def standardize(train: Dataset, *others: Dataset, targets: bool = False) -> tupl
         )
         for part in parts
     )
+
+
+def _noting_gaps(preparation: Preparation, missing: NDArray[np.bool_] | None) -> Preparation:
+    """The preparation with a sentence about the gaps of the training part. missing: (N, D), True where one is."""
+    if missing is None or not missing.any():
+        return preparation
+    counts = dict(zip(preparation.feature_names, missing.sum(axis=0).tolist(), strict=True))
+    gaps = [(column.name, counts[column.features[0]]) for column in preparation.columns if column.features]
+    said = ", ".join(f"{shown(name)} {n}" for name, n in gaps if n)
+    note = f"missing in the {several(len(missing), 'training row')}: {said}"
+    return replace(preparation, notes=tuple(dict.fromkeys((*preparation.notes, note))))  # once, if it is done twice
 
 
 def _check_same_columns(train: Dataset, other: Dataset, position: int) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_ce.data.cells import DECIMALS, ORDERS, PAIRS, missing_rows
+from tinygrad_ce.data.cells import DECIMALS, ORDERS, PAIRS
 from tinygrad_ce.data.checks import closest, listed, shown
 from tinygrad_ce.data.columns import Boolean, Category, Column, Date, Dropped, Number, Target, scaled_features
 from tinygrad_ce.data.dataset import Array, Dataset
@@ -80,7 +80,8 @@ class Preparation:
             raise ValueError(f"the preparation of {self.name!r} has no target column; .features(table) gives X alone")
         cells = self._read(table, new_levels)
         if self.target.name not in cells.columns:
-            raise ValueError(f"{_no_column(cells, self.target.name)}. It is the target: .features(table) needs none")
+            without = "It is the target: preparation.features(table) needs none"
+            raise ValueError(f"{_no_column(cells, self.target.name, [*cells.columns])}. {without}")
         if self.missing == "drop":
             cells = drop_missing(cells, [*self._used_names(), self.target.name])
         return self.dataset_of(cells, new_levels)
@@ -149,11 +150,11 @@ class Preparation:
         if new_levels not in NEW_LEVELS:
             raise ValueError(f"new_levels is {shown(new_levels)}; it must be 'error' or 'ignore'")
         cells = read_table(table, None, delimiter=self.delimiter, encoding=self.encoding)
-        for name in self._used_names():
-            if name not in cells.columns:
-                raise ValueError(_no_column(cells, name))
         known = {*(column.name for column in self.columns), self.target.name}
         more = [name for name in cells.columns if name not in known]
+        for name in self._used_names():
+            if name not in cells.columns:
+                raise ValueError(_no_column(cells, name, more))
         if more:
             message = f"{cells.source}: columns that training had not are ignored: {listed(more)}"
             warnings.warn(message, UserWarning, stacklevel=3)
@@ -197,7 +198,7 @@ class Preparation:
         if self.missing == "mean":
             return
         for name in self._used_names():
-            rows = missing_rows(table.columns[name])
+            rows = table.missing_rows(name)
             if rows:
                 raise ValueError(
                     f"{table.at(rows[0], name)}: the value is missing, and the data were read with "
@@ -237,7 +238,7 @@ def plain_preparation(dataset: Dataset) -> Preparation:
 
 def drop_missing(table: Table, names: Sequence[str]) -> Table:
     """The rows of a table that have a value in each of these columns. Raises ValueError if no row has."""
-    absent = {row for name in names for row in missing_rows(table.columns[name])}
+    absent = {row for name in names for row in table.missing_rows(name)}
     if len(absent) == len(table):
         raise ValueError(f'{table.source}: every row has a missing value; drop=[...] columns, or missing="mean"')
     return table.take([row for row in range(len(table)) if row not in absent]) if absent else table
@@ -252,8 +253,9 @@ def _kept(column: Column, flags: list[bool]) -> Column:
     return replace(column, levels=tuple(level for level, kept in zip(column.levels, flags, strict=True) if kept))
 
 
-def _no_column(table: Table, name: str) -> str:
-    return f"{table.source}: no column {shown(name)};{closest(name, table.columns)} it has {listed([*table.columns])}"
+def _no_column(table: Table, name: str, candidates: Sequence[str]) -> str:
+    """A message about a column that is missing; candidates: the columns that it may be called by mistake."""
+    return f"{table.source}: no column {shown(name)};{closest(name, candidates)} it has {listed([*table.columns])}"
 
 
 # ---- checks of what was read
@@ -281,7 +283,7 @@ def _check(preparation: Preparation) -> None:
         (len({*features}) == len(features) > 0, "it has no features, or two of the same name"),
         (all(len({*texts}) == len(texts) for texts in [*levels, target.class_names]), "two levels are the same"),
         (all(len(numbers) == len(features) for numbers in statistics), f"a list is not {len(features)} long"),
-        (min(*preparation.scale, target.scale) > 0, "a scale is not positive"),
+        (min((*preparation.scale, target.scale)) > 0, "a scale is not positive"),
         ({*decimals, target.decimal} <= {*DECIMALS}, "decimal must be '.' or ','"),
         ({*orders} <= {*ORDERS}, f"order must be one of {listed(ORDERS)}"),
         ({*pairs} <= {*PAIRS}, f"pair must be one of {listed(PAIRS)}"),

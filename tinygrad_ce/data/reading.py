@@ -7,19 +7,19 @@ import io
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from tinygrad_ce.data.cells import Cell, missing_rows, plain_numbers
 from tinygrad_ce.data.checks import closest, extra, listed, several, shown, visible
 
 MARKS_OF_UTF16 = (b"\xff\xfe", b"\xfe\xff")
 DELIMITERS = ",;\t|"
+NAMELESS = "Unnamed: 0"  # what pandas calls the row numbers that it writes without a name
 SAMPLE = 65_536  # characters of a file that decide between the delimiters
-
-Cell = str | int | float  # "" where a DataFrame has no value
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class Table:
     columns: dict[str, Sequence[Cell]]
     lines: Sequence[int]
     row_word: str = "line"
+    _found: dict[tuple[str, str], Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -45,6 +46,20 @@ class Table:
     def column(self, name: str) -> str:
         """Where a column is: "flowers.csv, column 'x'"."""
         return f"{self.source}, column {shown(name)}"
+
+    def missing_rows(self, name: str) -> list[int]:
+        """The rows in which the column has no value; looked for once, for all who ask."""
+        if ("missing", name) not in self._found:
+            self._found["missing", name] = missing_rows(self.columns[name])
+        rows: list[int] = self._found["missing", name]
+        return rows
+
+    def plain_numbers(self, name: str) -> list[float] | None:
+        """The numbers of the column as Python reads them, NaN where there is no value; None if not all are numbers."""
+        if ("plain", name) not in self._found:
+            self._found["plain", name] = plain_numbers(self.columns[name], self.missing_rows(name))
+        numbers: list[float] | None = self._found["plain", name]
+        return numbers
 
     def take(self, rows: Sequence[int]) -> Table:
         """The table of these rows."""
@@ -84,6 +99,8 @@ def read_csv(path: Path, target: str | None, *, delimiter: str | None = None, en
     if not records:
         raise ValueError(f"{where}: the file is empty; line 1 must name the columns")
     header, rows = records[0], records[1:]
+    if len(header) > 1:
+        header[0] = header[0] or NAMELESS
     _check_header(where, header)
     if target is not None:
         _check_target(where, header, target, "line 1 names")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import zip_longest
+from textwrap import fill, wrap
 from typing import TYPE_CHECKING
 
 from tinygrad_ce.data.checks import listed, several, shown, visible
@@ -10,21 +13,37 @@ from tinygrad_ce.data.columns import Category, Column
 if TYPE_CHECKING:
     from tinygrad_ce.data.preparation import Preparation
 
-WIDEST = 40  # characters of a name or a list of features
+WIDTH = 78  # characters of a line: terminals have 80, and the command writes options with two more
+WIDEST = 24  # of a name
+LONGEST = 72  # of a list of features, which wraps under itself
+LEAST = 34  # width of what is said of a column, which wraps too
 
 
 def summary_of(preparation: Preparation) -> str:
-    """The features and the target in one line, then one line for each column of the table."""
+    """The features and the target, then each column of the table."""
     rows = [("column", "kind", "becomes", "")]
     start = 0
     for column in preparation.columns:
         stop = start + len(column.features)
         rows.append((column.name, column.kind, _features(column), _numbers(preparation, column, start, stop)))
         start = stop
-    cut = [[*map(_cut, row[:3]), visible(row[3])] for row in rows]
-    widths = [max(len(row[i]) for row in cut) for i in range(3)]
-    lines = ["  ".join([*(text.ljust(width) for text, width in zip(row, widths, strict=False)), row[3]]) for row in cut]
-    return "\n".join([_headline(preparation), *preparation.notes, *(line.rstrip() for line in lines)])
+    cells = [(_cut(row[0], WIDEST), row[1], _cut(row[2], LONGEST), visible(row[3])) for row in rows]
+    name, kind, features = (max(len(row[i]) for row in cells) for i in range(3))
+    left = WIDTH - 6 - name - kind
+    features = min(features, max(left - LEAST, 16))
+    widths = (name, kind, features, left - features)
+    lines = [line for row in cells for line in _lines(row, widths)]
+    said = (fill(text, WIDTH, subsequent_indent="  ") for text in (_headline(preparation), *preparation.notes))
+    return "\n".join([*said, *lines])
+
+
+def _lines(row: Sequence[str], widths: Sequence[int]) -> list[str]:
+    """A row of the table, each text wrapped to the width of its column; the reason of a dropped one may be wider."""
+    if not row[2]:
+        row, widths = (row[0], row[1], row[3]), (widths[0], widths[1], widths[2] + 2 + widths[3])
+    wrapped = [wrap(text, width) for text, width in zip(row, widths, strict=True)]
+    lines = zip_longest(*wrapped, fillvalue="")
+    return ["  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() for line in lines]
 
 
 def _headline(preparation: Preparation) -> str:
@@ -49,7 +68,7 @@ def _numbers(preparation: Preparation, column: Column, start: int, stop: int) ->
     words = [column.words()] * bool(column.words())
     if preparation.fill is not None and stop > start:
         fills = [f"{value:.4g}" for value in preparation.fill[start:stop]]
-        words.append("missing: " + ("all 0" if isinstance(column, Category) else ", ".join(fills)))
+        words.append("missing becomes " + ("all 0" if isinstance(column, Category) else ", ".join(fills)))
     if stop == start + 1:
         words += _scaling(preparation.shift[start], preparation.scale[start])
     return "; ".join(words)
@@ -59,6 +78,6 @@ def _scaling(shift: float, scale: float) -> list[str]:
     return [] if (shift, scale) == (0.0, 1.0) else [f"minus {shift:.4g}, divided by {scale:.4g}"]
 
 
-def _cut(text: str) -> str:
+def _cut(text: str, width: int) -> str:
     text = visible(" ".join(text.split()))
-    return text if len(text) <= WIDEST else text[: WIDEST - 1] + "…"
+    return text if len(text) <= width else text[: width - 1] + "…"

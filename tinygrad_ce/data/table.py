@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.data.cells import MISSING, missing_rows
+from tinygrad_ce.data.cells import MISSING
 from tinygrad_ce.data.checks import listed, several, shown, whole_number
 from tinygrad_ce.data.columns import Dropped, Target, whole_number_of
 from tinygrad_ce.data.dataset import Dataset
@@ -50,9 +50,9 @@ def from_csv(
     A number stays as it is (`standardize` comes after the split), without its thousands separators and its %, $ or €;
     yes and no, true and false, 0 and 1 become 1 and 0; a date becomes days since 1970-01-01, month and day of the
     week; a text becomes one feature of 0 and 1 for each of its levels, sorted: `color=blue`, `color=red`. Left out,
-    with a warning, are identifiers (more than half of the texts are different ones; whole numbers in a column that is
-    called id) and texts with more than `most_levels` levels. Text or integers in the target become class indices, in
-    sorted order; with regression=True the target is float64.
+    with a warning, are constants, identifiers (more than half of the texts are different ones; whole numbers in a
+    column that is called id) and texts with more than `most_levels` levels. Text or integers in the target become class
+    indices, in sorted order; with regression=True the target is float64.
 
     missing: "error"; "drop", the rows with a missing value; or "mean": a missing number, boolean or date becomes the
     mean of its features, a missing text 0 in all of them. A row without a target is dropped under both.
@@ -120,7 +120,7 @@ def predicts_numbers(
     cells = read_table(table, target, delimiter=delimiter, encoding=encoding)
     numbers = numbers_of(cells, target, decimal_evidence(cells, [*cells.columns], Reading(decimal)), Reading(decimal))
     values = numbers.values[~np.isnan(numbers.values)]
-    if len(values) < len(cells) - len(missing_rows(cells.columns[target])) or not len(values):
+    if len(values) < len(cells) - len(cells.missing_rows(target)) or not len(values):
         return False
     return bool(np.any(values % 1 != 0) or len(np.unique(values)) > FEW_ROWS)
 
@@ -151,8 +151,10 @@ def _dataset(
     used = [name for name in names if name not in drop]
     table, notes = _without_missing(table, target, used, kept["missing"])
     evidence = decimal_evidence(table, [*used, target], reading)
-    find_target = _number_target if regression else _class_target
-    prepared_target = find_target(table, target, evidence, reading)
+    if regression:
+        prepared_target = _number_target(table, target, evidence, reading)
+    else:
+        prepared_target = _class_target(table, target, evidence, reading, notes)
     columns = kinds_of(table, names, drop, evidence, reading)
     left_out = [column for column in columns if isinstance(column, Dropped) and column.name not in drop]
     said = "; ".join(f"column {shown(column.name)}: {column.reason}" for column in left_out[:5])
@@ -171,7 +173,7 @@ def _dataset(
 
 def _without_missing(table: Table, target: str, used: list[str], missing: str) -> tuple[Table, tuple[str, ...]]:
     """The table without the rows that cannot be learnt from, and a sentence about them."""
-    absent = {name: missing_rows(table.columns[name]) for name in [*used, target]}
+    absent = {name: table.missing_rows(name) for name in [*used, target]}
     if missing == "error":
         _check_nothing_missing(table, target, absent)
         return table, ()
@@ -205,7 +207,7 @@ def _number_target(table: Table, name: str, evidence: str | None, reading: Readi
     return Target(name, decimal=numbers.decimal, unit=unit_of(table, name, numbers))
 
 
-def _class_target(table: Table, name: str, evidence: str | None, reading: Reading) -> Target:
+def _class_target(table: Table, name: str, evidence: str | None, reading: Reading, notes: Sequence[str]) -> Target:
     cells = table.columns[name]
     numbers = numbers_of(table, name, evidence, reading)
     for row in np.flatnonzero(np.isnan(numbers.values)).tolist():
@@ -224,7 +226,8 @@ def _class_target(table: Table, name: str, evidence: str | None, reading: Readin
     class_names = tuple(map(str, labels))
     column = f"{table.source}, column {shown(name)}"
     if len(class_names) == 1:
-        raise ValueError(f"{column}: only one class, {shown(class_names[0])}; a classifier needs at least two")
+        why = "".join(f" ({note})" for note in notes)
+        raise ValueError(f"{column}: only one class, {shown(class_names[0])}{why}; a classifier needs at least two")
     if len(class_names) == len(cells) > FEW_ROWS:
         advice = "to predict numbers, pass regression=True" if is_number else "choose another target"
         raise ValueError(f"{column}: each of the {len(cells)} rows has a class of its own; {advice}")
