@@ -160,6 +160,7 @@ def test_early_stopping_weighs_the_rows_that_are_kept_apart(name, table):
     weights = np.random.default_rng(1).uniform(0.1, 3, len(X))
     settings = SMALL | {"early_stopping": True, "validation_fraction": 0.3}
     mine, theirs = fitted(both(name, **settings), X, y, sample_weight=weights)
+    assert_same(mine, theirs, X)
 
 
 @pytest.mark.parametrize("change", [{"alpha": 10.0}, {"learning_rate_init": 0.5}, {"beta_1": 0.1}, {"batch_size": 5}])

@@ -13,10 +13,9 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 
 from tinygrad_ce import ops
 from tinygrad_ce.core import Array
-from tinygrad_ce.data.checks import several, shown
 from tinygrad_ce.missing_names import answering
 from tinygrad_ce.sklearn.base import MultilayerPerceptron, as_before_if_it_fails
-from tinygrad_ce.sklearn.trained import task_of
+from tinygrad_ce.sklearn.trained import classes_of, task_of
 
 
 class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc]
@@ -96,17 +95,10 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
         """
         estimator = cls(**parameters)
         estimator._adopt(model)
-        outputs, preparation = estimator.n_outputs_, getattr(model, "preparation", None)
+        outputs = estimator.n_outputs_
         multilabel = outputs > 1 and task_of(model) == "binary"
-        if classes is None:
-            classes = (preparation and preparation.class_names) or range(max(outputs, 2))
-        number = len(set(classes)) if np.ndim(classes) == 1 else 0
-        if number != max(outputs, 2) or number != len(classes):
-            raise ValueError(
-                f"{cls.__name__}.from_trained: classes={shown(classes)}, and the network has "
-                f"{several(outputs, 'output')}: pass {max(outputs, 2)} names that differ, in the order of the outputs"
-            )
-        estimator.classes_, estimator._multilabel = np.array([*classes]), multilabel
+        estimator.classes_ = classes_of(cls.__name__, model, classes, outputs)
+        estimator._multilabel = multilabel
         estimator.out_activation_ = "softmax" if outputs > 1 and not multilabel else "logistic"
         estimator._trainer = estimator._new_trainer()
         return estimator

@@ -5,7 +5,11 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import numpy as np
+
 from tinygrad_ce import nn
+from tinygrad_ce.core import Array
+from tinygrad_ce.data.checks import several, shown
 from tinygrad_ce.export.forward import module_of
 from tinygrad_ce.train.metrics import infer_task
 
@@ -33,6 +37,23 @@ def trained_network(name: str, model: Any, of_classes: bool) -> tuple[nn.Module,
     if not matrices:
         raise TypeError(f"{where}: the model has no matrix of weights: {network!r}")
     return network, matrices[0].shape[0], matrices[-1].shape[1]
+
+
+def classes_of(name: str, model: Any, classes: Any, outputs: int) -> Array:
+    """The classes in the order of the outputs: as they were passed, or those of the preparation, or 0 to k - 1.
+
+    Raises ValueError if they are not as many as the outputs tell apart, or two are alike.
+    """
+    number = max(outputs, 2)
+    if classes is None:
+        preparation = getattr(model, "preparation", None)
+        classes = (preparation and preparation.class_names) or range(number)
+    if np.ndim(classes) != 1 or not len(classes) == len(set(classes)) == number:
+        raise ValueError(
+            f"{name}.from_trained: classes={shown(classes)}, and the network has {several(outputs, 'output')}: pass "
+            f"{number} names that differ, in the order of the outputs"
+        )
+    return np.array([*classes])
 
 
 def task_of(model: Any) -> str | None:
