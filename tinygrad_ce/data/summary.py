@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from tinygrad_ce.data.checks import listed, several, shown, visible
 from tinygrad_ce.data.columns import Category, Column
+from tinygrad_ce.data.printed_text import PrintedText
 
 if TYPE_CHECKING:
     from tinygrad_ce.data.preparation import Preparation
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 WIDEST = 40  # characters of a name or a list of features
 
 
-def summary_of(preparation: Preparation) -> str:
+def summary_of(preparation: Preparation) -> PrintedText:
     """The features and the target in one line, then one line for each column of the table."""
     rows = [("column", "kind", "becomes", "")]
     start = 0
@@ -24,7 +25,11 @@ def summary_of(preparation: Preparation) -> str:
     cut = [[*map(_cut, row[:3]), visible(row[3])] for row in rows]
     widths = [max(len(row[i]) for row in cut) for i in range(3)]
     lines = ["  ".join([*(text.ljust(width) for text, width in zip(row, widths, strict=False)), row[3]]) for row in cut]
-    return "\n".join([_headline(preparation), *preparation.notes, *(line.rstrip() for line in lines)])
+    headline = _headline(preparation)
+    summary = PrintedText("\n".join([headline, *preparation.notes, *(line.rstrip() for line in lines)]))
+    summary.caption, summary.notes = headline, preparation.notes
+    summary.header, *summary.rows = ((*row,) for row in cut)
+    return summary
 
 
 def _headline(preparation: Preparation) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from inspect import signature
 from typing import Any
 
@@ -24,6 +23,7 @@ from tinygrad_ce.sklearn.loss import PenalizedLoss
 from tinygrad_ce.sklearn.network import BatchOrder, of_users_own, perceptron
 from tinygrad_ce.sklearn.optimizer import EpsilonHatAdam
 from tinygrad_ce.sklearn.parameters import check_parameters
+from tinygrad_ce.source_lines import warn
 from tinygrad_ce.train import NotFiniteError, Trainer
 from tinygrad_ce.train.compiled import seconds_saved
 from tinygrad_ce.train.history import History
@@ -140,7 +140,7 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
         name, trainer = type(self).__name__, self._trainer
         rows, epochs = len(X), 1 if incremental else self.max_iter
         if self.batch_size != "auto" and self.batch_size > rows:
-            warnings.warn(f"{name}: batch_size={self.batch_size} is clipped to the {rows} rows", stacklevel=4)
+            warn(f"{name}: batch_size={self.batch_size} is clipped to the {rows} rows")
         batch_size = min(200 if self.batch_size == "auto" else int(self.batch_size), rows)
         self.n_iter_ = 0
         trainer.generator = BatchOrder(random_state, rows, self.shuffle)
@@ -162,15 +162,8 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
         finally:
             trainer.generator = None
             self.module_.eval()
-        if history.stopped == "interrupted":
-            warnings.warn(f"{name}: training was interrupted (Ctrl-C)", stacklevel=4)
-        elif history.stopped == "finished" and not incremental:
-            warnings.warn(
-                f"{name}: max_iter={self.max_iter} epochs are over, and the training has not converged yet: pass a "
-                "larger max_iter, or a larger tol",
-                ConvergenceWarning,
-                stacklevel=4,
-            )
+        if history.stopped == "interrupted" or not incremental:
+            _warn_of_the_end(name, history.stopped, self.max_iter)
         if after_epoch.best_state is not None:
             self.module_.restore(after_epoch.best_state)
 
@@ -239,3 +232,15 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
     def n_layers_(self) -> int:
         """How many layers there are, with the input."""
         return len(self.coefs_) + 1
+
+
+def _warn_of_the_end(name: str, stopped: str, max_iter: int) -> None:
+    """Say why a training came to no end of its own."""
+    if stopped == "interrupted":
+        warn(f"{name}: training was interrupted (Ctrl-C)")
+    elif stopped == "finished":
+        warn(
+            f"{name}: max_iter={max_iter} epochs are over, and the training has not converged yet: pass a larger "
+            "max_iter, or a larger tol",
+            ConvergenceWarning,
+        )
