@@ -24,7 +24,7 @@ from tinygrad_ce.views.text import cut, escaped
 
 LARGEST = 1500  # nodes
 LARGEST_PNG = 32_000  # pixels of a side
-READABLE = 0.6  # of its size, below which a picture does not shrink in a notebook
+READABLE = 0.4  # of its size, below which a picture does not shrink in a notebook
 LARGEST_IN_NOTEBOOK = 1_000_000  # letters of a picture: a notebook holds it, and whoever opens that waits for it
 WIDEST_IN_NOTEBOOK = 1_500  # pixels of a PNG: more than a cell shows
 SMALL = (4, 4)  # rows and columns of a tensor that is shown as numbers
