@@ -43,7 +43,7 @@ notebook.attach(
         data.Preparation: notebook.preparation_form,
         PrintedText: notebook.text_form,
         check.Report: notebook.gradcheck_form,
-        train.LearningRates: notebook.printed_form,
+        train.LearningRates: notebook.learning_rates_form,
         History: notebook.history_form,
         Trainer: notebook.trainer_form,
         ClassificationReport: notebook.report_form,

@@ -262,9 +262,9 @@ def users_line() -> Line:
     return Line(frame.f_code.co_filename, frame.f_lineno)
 
 
-def warn(message: str) -> None:
-    """A UserWarning at the line of the user's code that called us; by Python's default it is shown there once."""
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """A warning at the line of the user's code that called us; by Python's default it is shown there once."""
     frame = _users_frame(sys._getframe(0))
     registry = frame.f_globals.setdefault("__warningregistry__", {})
     file = frame.f_code.co_filename
-    warnings.warn_explicit(message, UserWarning, cell_of(file) or file, frame.f_lineno, registry=registry)
+    warnings.warn_explicit(message, category, cell_of(file) or file, frame.f_lineno, registry=registry)

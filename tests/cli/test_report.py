@@ -172,3 +172,12 @@ def test_a_report_changes_nothing_in_the_run(moons):
     first, second = (re.sub(r"\(#\d+\)", "", page_of(moons).text) for _ in range(2))  # tensors are numbered on
     assert first == second
     assert (moons / "model.safetensors").read_bytes() == before
+
+
+def test_a_warning_about_the_table_is_said_once(tmp_path):
+    rows = "".join(f"{i * i % 17},customer {i},{'yes' if i % 2 else 'no'}\n" for i in range(40))
+    (tmp_path / "my.csv").write_text(f"b,customer,renewed\n{rows}")
+    options = ("--target", "renewed", "--epochs", 1, "--hidden", "2", "--out", tmp_path / "out")
+    done("train", tmp_path / "my.csv", *options)
+    said = done("report", tmp_path / "out")  # it reads the table for the rows and for the program
+    assert said.count("warning: ") == said.count("identifier or free text") == 1

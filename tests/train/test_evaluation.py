@@ -1,14 +1,18 @@
 """What a trained model is measured and pictured by: metrics against scikit-learn, confusion matrix, boundaries."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import sklearn.metrics
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from train.trainings import X, Y, every_loss, trainer, trainer_and_targets
 
 from tinygrad_ce import nn
 from tinygrad_ce.losses import softmax_cross_entropy
 from tinygrad_ce.train import History
 from tinygrad_ce.train.metrics import RunningMetrics
+from tinygrad_ce.views import plots
 
 # ---- metrics
 
@@ -213,6 +217,30 @@ def test_long_names_and_dollars_stay_labels():
     assert len(first) <= 22
     assert (first[:8], first[-5:]) == ("a rather", "first")
     assert second.count(r"\$") == second.count("$") == 3
+
+
+def inside_its_figure(figure, text):
+    area = text.get_window_extent()
+    return figure.bbox.x0 <= area.x0 and area.x1 <= figure.bbox.x1
+
+
+@pytest.mark.parametrize("longest", [1, 22])
+def test_the_title_over_few_confusion_cells_is_whole(longest):
+    figure = plots.confusion_figure(np.eye(3, dtype=int), ["m" * longest, "m" * longest, "b"])
+    FigureCanvasAgg(figure).draw()
+    titles = [figure._suptitle, figure.axes[0].title] if figure._suptitle else [figure.axes[0].title]
+    assert [title.get_text() for title in titles if title.get_text()] == ["confusion matrix"]
+    assert all(inside_its_figure(figure, title) for title in titles)
+
+
+def test_the_numbers_under_residuals_stand_apart():
+    true = np.linspace(8e4, 6.6e5, 20)[:, None]
+    figure = plots.residuals_figure(true, true / 1e4, ["price"])
+    FigureCanvasAgg(figure).draw()
+    for axes in figure.axes:
+        areas = [label.get_window_extent() for label in axes.get_xticklabels() if label.get_text()]
+        shown = [area for area in areas if axes.bbox.x0 <= (area.x0 + area.x1) / 2 <= axes.bbox.x1]
+        assert all(left.x1 < right.x0 for left, right in pairwise(shown))
 
 
 def test_a_boundary_refuses_labels_that_are_no_classes():

@@ -68,10 +68,21 @@ def leave_dropped_columns_to_the_summary() -> None:
     warnings.filterwarnings("ignore", ".*: dropped: column", UserWarning)
 
 
-def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    """Print a warning without the line of our code that gave it."""
-    errors.print("warning:", style="bold yellow", end=" ")
-    errors.print(in_command_words(str(message)), highlight=False, soft_wrap=True)
+def _show_warnings() -> Callable[..., None]:
+    """A function that prints a warning without the line of our code that gave it, and each text once.
+
+    A command may read the same table several times.
+    """
+    said: set[str] = set()
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        text = in_command_words(str(message))
+        if text not in said:
+            said.add(text)
+            errors.print("warning:", style="bold yellow", end=" ")
+            errors.print(text, highlight=False, soft_wrap=True)
+
+    return show
 
 
 def report_errors(command: Callable[..., None]) -> Callable[..., None]:
@@ -82,7 +93,7 @@ def report_errors(command: Callable[..., None]) -> Callable[..., None]:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("default", UserWarning)
-                warnings.showwarning = _show_warning
+                warnings.showwarning = _show_warnings()
                 command(*args, **kwargs)
         except EXPECTED as error:
             errors.print("error:", style="bold red", end=" ")

@@ -113,12 +113,13 @@ class Preparation:
             raise ValueError(
                 f"invert: an index is {values.min()} or {values.max()}; there are {len(self.class_names)} classes"
             )
-        names: Array = np.array(self.class_names)[values]
-        return names
+        return np.asarray(np.array(self.class_names)[values])
 
     def summary(self) -> PrintedText:
         """A table in plain text: what became of each column."""
-        return PrintedText(summary_of(self))
+        return summary_of(self)
+
+    __str__ = summary
 
     def to_json(self) -> dict[str, Any]:
         """Plain values that JSON can hold; `from_json` gives the Preparation again."""

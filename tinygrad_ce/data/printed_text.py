@@ -8,7 +8,8 @@ from collections.abc import Sequence
 class PrintedText(str):
     r"""A text whose repr is itself, so that an interactive session shows lines, and no "\n".
 
-    caption, header, rows: the same as a table, for a notebook; without rows it shows the text.
+    caption, notes, header, rows: the same as sentences and a table, for a notebook; without rows it shows the text.
+    right: the columns of numbers.
 
     >>> PrintedText("two\nlines")
     two
@@ -16,7 +17,9 @@ class PrintedText(str):
     """
 
     caption: str = ""
+    notes: Sequence[str] = ()
     header: tuple[str, ...] = ()
+    right: frozenset[int] = frozenset()
     rows: Sequence[tuple[str, ...]] = ()
 
     def __repr__(self) -> str:

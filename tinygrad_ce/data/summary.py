@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tinygrad_ce.data.checks import listed, several, shown, visible
 from tinygrad_ce.data.columns import Category, Column
+from tinygrad_ce.data.printed_text import PrintedText
 
 if TYPE_CHECKING:
     from tinygrad_ce.data.preparation import Preparation
@@ -19,7 +20,7 @@ LONGEST = 72  # of a list of features, which wraps under itself
 LEAST = 34  # width of what is said of a column, which wraps too
 
 
-def summary_of(preparation: Preparation) -> str:
+def summary_of(preparation: Preparation) -> PrintedText:
     """The features and the target, then each column of the table."""
     rows = [("column", "kind", "becomes", "")]
     start = 0
@@ -33,8 +34,12 @@ def summary_of(preparation: Preparation) -> str:
     features = min(features, max(left - LEAST, 16))
     widths = (name, kind, features, left - features)
     lines = [line for row in cells for line in _lines(row, widths)]
-    said = (fill(text, WIDTH, subsequent_indent="  ") for text in (_headline(preparation), *preparation.notes))
-    return "\n".join([*said, *lines])
+    headline = _headline(preparation)
+    said = (fill(text, WIDTH, subsequent_indent="  ") for text in (headline, *preparation.notes))
+    summary = PrintedText("\n".join([*said, *lines]))
+    summary.caption, summary.notes = headline, preparation.notes
+    summary.header, *summary.rows = cells
+    return summary
 
 
 def _lines(row: Sequence[str], widths: Sequence[int]) -> list[str]:

@@ -381,6 +381,7 @@ def summary_of(model: Module, shapes: dict[int, str] | None = None) -> PrintedTe
     Console(file=text, width=100, color_system=None, force_jupyter=False).print(table)
     summary = PrintedText(f"{type(model).__name__}\n{text.getvalue().strip()}")
     summary.caption, summary.header, summary.rows = type(model).__name__, header, [*rows, last]
+    summary.right = frozenset({len(header) - 1})
     return summary
 
 

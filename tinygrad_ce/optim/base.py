@@ -15,6 +15,7 @@ import numpy as np
 
 from tinygrad_ce import ops
 from tinygrad_ce.core import EAGER, Array, Tensor, interpreter, next_serial, writes_to
+from tinygrad_ce.data.checks import several
 from tinygrad_ce.optim.arguments import real_number
 from tinygrad_ce.optim.schedules import Constant, Schedule, as_schedule
 from tinygrad_ce.source_lines import warn, writer
@@ -24,7 +25,15 @@ State = tuple[Any, ...]
 Memory = tuple[Variable, ...]
 
 
-class Optimizer:
+class _Described:
+    """What an optimizer says of itself: how much it trains, and how far it has come."""
+
+    def __repr__(self: Any) -> str:
+        parameters, steps = several(len(self.parameters), "parameter"), several(self.steps, "step")
+        return f"{type(self).__name__}({parameters}, lr={self.lr:.4g}, {steps} taken)"
+
+
+class Optimizer(_Described):
     """The base: holds the parameters, what it remembers of each, the learning rate and the number of steps taken.
 
     parameters: tensors with requires_grad=True. lr: a number, or a schedule: a function of the step number from 0.

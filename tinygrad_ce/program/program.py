@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.core import Array, Tensor, array_of
+from tinygrad_ce.data.checks import several
 from tinygrad_ce.data.printed_text import PrintedText
 from tinygrad_ce.nn import Module
 from tinygrad_ce.nn.module import in_modes
@@ -114,6 +115,14 @@ class Program(Function):
 
     def __str__(self) -> str:
         return self.source
+
+    def __repr__(self) -> str:
+        names = ", ".join(value.name for value in self.inputs)
+        return f"Program({names}: {several(len(self.instructions), 'instruction')}; print(program) shows them)"
+
+    def _repr_html_(self) -> str:
+        form: str = self.source._repr_html_()  # type: ignore[attr-defined]  # given by views.notebook
+        return form
 
 
 def trace(step: Callable[..., Any], *examples: Any, models: Sequence[Module] | None = None) -> Program:

@@ -207,6 +207,9 @@ class CompiledStep(ProgramCache):
         self.changes = 0  # of the step's settings, each of which compiles it anew
         _steps.add(self)
 
+    def __repr__(self) -> str:
+        return f"CompiledStep({getattr(self.step, '__qualname__', None) or repr(self.step)})"
+
     def __call__(self, *arrays: Any, **named: Any) -> Any:
         if named:
             arrays = signature(self.step).bind(*arrays, **named).args

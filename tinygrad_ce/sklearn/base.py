@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from inspect import signature
@@ -25,6 +24,7 @@ from tinygrad_ce.sklearn.optimizer import EpsilonHatAdam
 from tinygrad_ce.sklearn.parameters import check_parameters
 from tinygrad_ce.sklearn.rows import kept_apart, weights_of_rows
 from tinygrad_ce.sklearn.trained import trained_network
+from tinygrad_ce.source_lines import warn
 from tinygrad_ce.train import NotFiniteError, Trainer
 from tinygrad_ce.train.compiled import seconds_saved
 from tinygrad_ce.train.history import History
@@ -144,7 +144,7 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
         name, trainer = type(self).__name__, self._trainer
         rows, epochs = len(X), 1 if incremental else self.max_iter
         if self.batch_size != "auto" and self.batch_size > rows:
-            warnings.warn(f"{name}: batch_size={self.batch_size} is clipped to the {rows} rows", stacklevel=4)
+            warn(f"{name}: batch_size={self.batch_size} is clipped to the {rows} rows")
         batch_size = min(200 if self.batch_size == "auto" else int(self.batch_size), rows)
         self.n_iter_ = 0
         trainer.generator = BatchOrder(random_state, rows, self.shuffle)
@@ -166,15 +166,8 @@ class MultilayerPerceptron(BaseEstimator):  # type: ignore[misc]
         finally:
             trainer.generator = None
             self.module_.eval()
-        if history.stopped == "interrupted":
-            warnings.warn(f"{name}: training was interrupted (Ctrl-C)", stacklevel=4)
-        elif history.stopped == "finished" and not incremental:
-            warnings.warn(
-                f"{name}: max_iter={self.max_iter} epochs are over, and the training has not converged yet: pass a "
-                "larger max_iter, or a larger tol",
-                ConvergenceWarning,
-                stacklevel=4,
-            )
+        if history.stopped == "interrupted" or not incremental:
+            _warn_of_the_end(name, history.stopped, self.max_iter)
         if after_epoch.best_state is not None:
             self.module_.restore(after_epoch.best_state)
 
@@ -237,3 +230,15 @@ def _compiles(setting: bool | str, model: nn.Module, epochs: int, steps: int) ->
     from tinygrad_ce.program.epochs import can_compile  # not before it is needed
 
     return can_compile()
+
+
+def _warn_of_the_end(name: str, stopped: str, max_iter: int) -> None:
+    """Say why a training came to no end of its own."""
+    if stopped == "interrupted":
+        warn(f"{name}: training was interrupted (Ctrl-C)")
+    elif stopped == "finished":
+        warn(
+            f"{name}: max_iter={max_iter} epochs are over, and the training has not converged yet: pass a larger "
+            "max_iter, or a larger tol",
+            ConvergenceWarning,
+        )

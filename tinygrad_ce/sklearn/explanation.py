@@ -11,6 +11,7 @@ from sklearn.base import is_classifier
 from tinygrad_ce.core import Array, Tensor
 from tinygrad_ce.functional import gradients
 from tinygrad_ce.views import notebook
+from tinygrad_ce.views.text import cut
 
 MOST = 10  # features that are printed
 
@@ -45,7 +46,16 @@ class RowExplanation:
         return "\n".join([f"{self.what}: {self.score:+.4g}", *lines, *more])
 
     def _repr_html_(self) -> str:
-        return notebook.block(notebook.preformatted(repr(self)))
+        rows = [
+            (cut(self.feature_names[j], notebook.LONGEST), f"{self.values[j]:.4g}", f"{self.pushes[j]:+.4g}")
+            for j in self.order[:MOST]
+        ]
+        rest = len(self.pushes) - MOST
+        return notebook.block(
+            notebook.heading(f"{self.what}: {self.score:+.4g}"),
+            notebook.table(rows, ("feature", "value", "pushes"), right={1, 2}),
+            notebook.paragraph(f"and {rest} features that push less") if rest > 0 else "",
+        )
 
 
 def explain_row(estimator: Any, X: Array, i: int, target: Any) -> RowExplanation:

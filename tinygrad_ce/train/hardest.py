@@ -38,19 +38,25 @@ class HardRows:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __str__(self) -> str:
-        table = plain_table("row")
+    def _table(self) -> tuple[list[str], list[list[str]]]:
         columns = {"loss": self.losses, "true": self.true, "predicted": self.predicted}
         if self.probabilities is not None:
             columns["probability"] = self.probabilities
-        for name in columns:
+        rows = ([str(row), *(_in_a_cell(values[k]) for values in columns.values())] for k, row in enumerate(self.rows))
+        return ["row", *columns], [*rows]
+
+    def __str__(self) -> str:
+        (first, *others), rows = self._table()
+        table = plain_table(first)
+        for name in others:
             table.add_column(name, justify="right")
-        for k, row in enumerate(self.rows):
-            table.add_row(str(row), *(_in_a_cell(values[k]) for values in columns.values()))
+        for row in rows:
+            table.add_row(*row)
         return printed(table, 80)
 
     def _repr_html_(self) -> str:
-        return notebook.block(notebook.preformatted(str(self)))
+        header, rows = self._table()
+        return notebook.block(notebook.table(rows, header, right={*range(len(header))}))
 
 
 def _in_a_cell(value: Any) -> str:

@@ -17,6 +17,7 @@ from tinygrad_ce.source_lines import warn
 from tinygrad_ce.train.built_in import NotFiniteError
 from tinygrad_ce.train.callbacks import BuiltIn, Callback
 from tinygrad_ce.train.history import History
+from tinygrad_ce.views import plots
 
 if TYPE_CHECKING:
     from tinygrad_ce.train.loop import Loop
@@ -48,13 +49,17 @@ class LearningRates:
     smoothed: Array
     suggestion: float
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         best = int(np.argmin(self.smoothed))
         return (
             f"suggestion: lr={self.suggestion:.2g}\n"
             f"{len(self.rates)} rates from {self.rates[0]:.2g} to {self.rates[-1]:.2g}; the loss was smallest, "
             f"{self.smoothed[best]:.4g}, at {self.rates[best]:.2g}, ten times as much"
         )
+
+    def plot(self, path: Any = None) -> Any:
+        """The loss over the rates as a matplotlib Figure (a notebook shows it); with a path, also saved there."""
+        return plots.save(plots.learning_rates_figure(self), path)
 
 
 def find_learning_rate(

@@ -119,7 +119,8 @@ class Predictor:
     def hardest(self, X: Any, y: Any = None, n: int = 10, class_names: Sequence[Any] | None = None) -> HardRows:
         """The n rows with the largest loss: what was true, what the model says, and how sure it is of that.
 
-        Often they are mislabelled, or show what the model has not learnt. ValueError for targets that do not fit.
+        X, y, class_names: as for `report`. ValueError for targets that do not fit.
+        Often they are mislabelled, or show what the model has not learnt.
 
         >>> data = tg.data.moons(60, seed=0); tg.seed(0); model = Dense(2, 2)
         >>> trainer = Trainer(model, SoftmaxCrossEntropy(), tg.optim.SGD(model.parameters(), lr=0.5))

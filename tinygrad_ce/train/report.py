@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +13,7 @@ from tinygrad_ce.core import Array
 from tinygrad_ce.data.checks import extra, listed, several
 from tinygrad_ce.train.answers import Answers, Contrast
 from tinygrad_ce.train.weights import sample_weights
-from tinygrad_ce.views import notebook, plots
+from tinygrad_ce.views import plots
 from tinygrad_ce.views.text import plain_table, printed, short
 
 WIDTH = 80  # characters in a line of a report
@@ -25,6 +26,8 @@ LABELS = {
     "average_precision": "average precision",
     "calibration_error": "calibration error",
 }
+RELIABILITY = ("probability", "was true", "rows")
+MISTAKES = ("frequent mistake", "answered as", "rows")
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,11 +80,24 @@ class ClassificationReport:
 
     def __str__(self) -> str:
         figures = "\n".join(f"{LABELS[name]:<28}{value:8.4f}" for name, value in self.figures.items())
-        parts = [self.table.strip("\n"), figures, _reliability_text(self.reliability), _confusion_text(self)]
+        reliability = [RELIABILITY, *_reliability_rows(self.reliability)]
+        parts = [self.table.strip("\n"), figures, _as_text(reliability) * (len(reliability) > 1), _confusion_text(self)]
         return "\n\n".join([*filter(None, parts), *self.notes])
 
-    def _repr_html_(self) -> str:
-        return notebook.block(notebook.preformatted(str(self)))
+    def tables(self) -> list[list[Sequence[str]]]:
+        """The same as tables for a notebook, of each its header (or none) and its rows."""
+        keys = next(iter(self.classes.values()), {})
+        rows = [
+            (short(name, 30), *(f"{value:g}" if key == "support" else f"{value:.2f}" for key, value in row.items()))
+            for name, row in self.classes.items()
+        ]
+        shown: list[list[Sequence[str]]] = [[("", *keys), *rows, *_averages(self.table, len(keys))]]
+        shown.append([(), *((LABELS[name], f"{value:.4f}") for name, value in self.figures.items())])
+        if len(self.reliability):
+            shown.append([RELIABILITY, *_reliability_rows(self.reliability)])
+        counts = _confusion_rows(self)
+        shown.append(counts if counts is not None else [MISTAKES, *_frequent_mistakes(self)])
+        return [table for table in shown if len(table) > 1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,16 +127,16 @@ class RegressionReport:
         return plots.save(plots.residuals_figure(self.true, self.predicted, tuple(self.outputs)), path)
 
     def __str__(self) -> str:
-        table = plain_table("")
-        for column in ("RMSE", "MAE", "R²"):
-            table.add_column(column, justify="right")
+        (table,) = self.tables()
+        return "\n\n".join([_as_text(table), several(len(self.true), "row"), *self.notes])
+
+    def tables(self) -> list[list[Sequence[str]]]:
+        """The same as a table for a notebook: its header and its rows."""
+        shown: list[Sequence[str]] = [("", "RMSE", "MAE", "R²")]
         for name, figures in (self.outputs | ({"mean": self.figures} if len(self.outputs) > 1 else {})).items():
             numbers = (f"{figures[key]:.4g}" if key in figures else "" for key in ("rmse", "mae", "r2"))
-            table.add_row(short(name, 30), *numbers)
-        return "\n\n".join([printed(table, WIDTH), several(len(self.true), "row"), *self.notes])
-
-    def _repr_html_(self) -> str:
-        return notebook.block(notebook.preformatted(str(self)))
+            shown.append((short(name, 30), *numbers))
+        return [shown]
 
 
 # ---- of classes
@@ -230,43 +246,60 @@ def _mean(values: Iterable[Any]) -> float | None:
     return sum(numbers) / len(numbers) if numbers else None
 
 
-def _reliability_text(reliability: Array) -> str:
-    if not len(reliability):
-        return ""
-    table = plain_table("probability")
-    table.add_column("was true", justify="right")
-    table.add_column("rows", justify="right")
-    for p, share, rows in reliability:
-        table.add_row(f"{p:.3f}", f"{share:.3f}", f"{rows:g}")
-    return printed(table, WIDTH)
+def _as_text(table: Sequence[Sequence[str]]) -> str:
+    """A header and rows as lines of plain text."""
+    (first, *others), *rows = table
+    text = plain_table(first)
+    for column in others:
+        text.add_column(column, justify="right", no_wrap=True)
+    for row in rows:
+        text.add_row(*row)
+    return printed(text, WIDTH)
+
+
+def _averages(table: str, columns: int) -> list[Sequence[str]]:
+    """The last rows of scikit-learn's table, over all classes; the accuracy is none of them, it stands below."""
+    lines = (re.split(r"\s{2,}", line.strip()) for line in table.strip("\n").split("\n\n")[-1].splitlines())
+    return [line for line in lines if len(line) == 1 + columns]
+
+
+def _reliability_rows(reliability: Array) -> list[Sequence[str]]:
+    return [(f"{p:.3f}", f"{share:.3f}", f"{rows:g}") for p, share, rows in reliability]
+
+
+def _confusion_rows(report: ClassificationReport) -> list[Sequence[str]] | None:
+    """The header and the counts where there is room for them."""
+    names, counts = list(report.classes), report.confusion
+    if counts.ndim == 3:
+        header, rows = ["label", "true no", "false yes", "false no", "true yes"], counts.reshape(len(names), 4)
+    elif len(names) <= 8:
+        header, rows = [r"true \ answer", *(short(name, max(5, 56 // len(names) - 3)) for name in names)], counts
+    else:
+        return None
+    return [
+        header,
+        *((short(name, 16), *(f"{count:g}" for count in row)) for name, row in zip(names, rows, strict=True)),
+    ]
 
 
 def _confusion_text(report: ClassificationReport) -> str:
     """The counts where there is room for them; of more classes the mistakes that are most frequent."""
+    counts = _confusion_rows(report)
+    if counts is not None:
+        return _as_text(counts)
+    lines = [f"  {name} answered as {other}: {count}" for name, other, count in _frequent_mistakes(report)]
+    return "\n".join(["Most frequent mistakes:", *lines]) if lines else ""
+
+
+def _frequent_mistakes(report: ClassificationReport, most: int = 5) -> list[tuple[str, str, str]]:
     names, counts = list(report.classes), report.confusion
-    if counts.ndim == 3:
-        header, rows = ["true no", "false yes", "false no", "true yes"], counts.reshape(len(names), 4)
-    elif len(names) <= 8:
-        header, rows = [short(name, max(5, 56 // len(names) - 3)) for name in names], counts
-    else:
-        return _frequent_mistakes(names, counts)
-    table = plain_table("true \\ answer" if counts.ndim == 2 else "label")
-    for column in header:
-        table.add_column(column, justify="right", no_wrap=True)
-    for name, row in zip(names, rows, strict=True):
-        table.add_row(short(name, 16), *(f"{count:g}" for count in row))
-    return printed(table, WIDTH)
-
-
-def _frequent_mistakes(names: Sequence[str], counts: Array, most: int = 5) -> str:
     wrong = np.where(np.eye(len(names), dtype=bool), 0, counts)
     cells = np.argsort(-wrong, axis=None, kind="stable")[:most]
-    lines = [
-        f"  {short(names[i], 24)} answered as {short(names[j], 24)}: {wrong[i, j]:g}"
+    return [
+        (short(names[i], 24), short(names[j], 24), f"{wrong[i, j]:g}")
         for i, j in zip(*np.unravel_index(cells, wrong.shape), strict=True)
         if wrong[i, j]
     ]
-    return "\n".join(["Most frequent mistakes:", *lines]) if lines else ""
 
 
 # ---- of numbers

@@ -31,6 +31,7 @@ from tinygrad_ce.storage.document import (
 from tinygrad_ce.train.history import History
 from tinygrad_ce.train.predictor import Predictor
 from tinygrad_ce.train.trainer import Trainer
+from tinygrad_ce.views.notebook import saved_form
 
 Path = str | os.PathLike[str]
 
@@ -396,3 +397,6 @@ class Saved:
         if len(self.history):
             parts.append(several(len(self.history), "epoch"))
         return f"Saved({', '.join(parts)})"
+
+    def _repr_html_(self) -> str:
+        return saved_form(self)

@@ -124,7 +124,8 @@ class Trainer(Predictor):
         """Train for some epochs, and return what each gave.
 
         X: (N, ...) inputs; floating ones are turned to the parameters' dtype. A tuple of arrays, or a dict of them, is
-        several inputs: the model is called as model(*X) or model(**X). A list, whatever is in it, is one array.
+        several inputs: the model is called as model(*X) or model(**X). A list, whatever is in it, is one array. A
+        Dataset is X and y in one. batch_size: the rows of a step.
         y: the targets, N of them; of several outputs a tuple or a dict of arrays, which the loss gets as it is.
         Targets (N,) may stand for (N, 1), where the loss compares number by number and the model answers so.
         validation: (X, y), (X, y, weights) or a Dataset, which is only measured.

@@ -24,6 +24,7 @@ from tinygrad_ce.views.text import cut, escaped
 
 LARGEST = 1500  # nodes
 LARGEST_PNG = 32_000  # pixels of a side
+READABLE = 0.4  # of its size, below which a picture does not shrink in a notebook
 LARGEST_IN_NOTEBOOK = 1_000_000  # letters of a picture: a notebook holds it, and whoever opens that waits for it
 WIDEST_IN_NOTEBOOK = 1_500  # pixels of a PNG: more than a cell shows
 SMALL = (4, 4)  # rows and columns of a tensor that is shown as numbers
@@ -74,10 +75,14 @@ class Drawing:
         self.title = title
 
     def _repr_html_(self) -> str | None:
-        """The picture, as wide as it is or as its cell; None, so that its text is shown, if it is too large."""
+        """The picture, as wide as it is or as its cell, and scrolled where its letters would become too small.
+
+        None, so that its text is shown, if it is too large.
+        """
         if len(self.svg) > LARGEST_IN_NOTEBOOK:
             return None
-        return notebook.image(self.svg.encode(), f"the graph of {self.title}", "svg+xml")
+        (width,) = re.findall(r' width="(\d+)"', self.svg.partition(">")[0])
+        return notebook.image(self.svg.encode(), f"the graph of {self.title}", "svg+xml", round(READABLE * int(width)))
 
     def _repr_svg_(self) -> str | None:
         return self.svg if len(self.svg) <= LARGEST_IN_NOTEBOOK else None

@@ -44,8 +44,9 @@ def paragraph(text: str) -> str:
 
 
 def preformatted(text: str) -> str:
-    """Lines as they are printed."""
-    return f'<pre style="margin: 0.3em 0; line-height: 1.3; overflow-x: auto">{escaped(text)}</pre>'
+    """Lines as they are printed, in letters of one width: nbconvert's pages set `pre` as they set sentences."""
+    style = "margin: 0.3em 0; line-height: 1.3; overflow-x: auto; font-family: monospace"
+    return f'<pre style="{style}">{escaped(text)}</pre>'
 
 
 def table(
@@ -82,10 +83,15 @@ def _cell(tag: str, text: str, right: bool = False, whole: bool = False, scope: 
     return f'<{tag}{scoped} style="{style}">{content}</{tag}>'
 
 
-def image(content: bytes, description: str, kind: str = "png") -> str:
-    """A picture that is as wide as it is, or as its cell. kind: "png" or "svg+xml"."""
+def image(content: bytes, description: str, kind: str = "png", least: int = 0) -> str:
+    """A picture that is as wide as it is, or as its cell. kind: "png" or "svg+xml".
+
+    least: the pixels below which its width does not shrink; in a cell that is narrower it is scrolled.
+    """
     address = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
-    return f'<img src="{address}" alt="{escaped(description)}" style="max-width: 100%; height: auto"/>'
+    style = "max-width: 100%; height: auto" + (f"; min-width: {least}px" if least else "")
+    shown = f'<img src="{address}" alt="{escaped(description)}" style="{style}"/>'
+    return f'<div style="overflow-x: auto">{shown}</div>' if least else shown
 
 
 # ---- the forms: functions that become the `_repr_html_` of a class
@@ -123,12 +129,13 @@ def text_form(text: Any) -> str:
     """A PrintedText: its table, or its lines."""
     if not text.rows:
         return block(preformatted(text))
-    return block(heading(text.caption), table(text.rows, text.header, right={len(text.header) - 1}))
+    return block(heading(text.caption), *map(paragraph, text.notes), table(text.rows, text.header, right=text.right))
 
 
-def printed_form(result: Any) -> str:
-    """What is best shown as it is printed."""
-    return block(preformatted(str(result)))
+def learning_rates_form(found: Any) -> str:
+    """What `find_learning_rate` has found: the suggestion, and the curve where matplotlib is installed."""
+    title, *lines = str(found).splitlines()
+    return block(heading(title), *map(paragraph, lines), _picture_of(found.plot, "the loss over the learning rates"))
 
 
 def preparation_form(preparation: Any) -> str:
@@ -138,7 +145,11 @@ def preparation_form(preparation: Any) -> str:
 
 def report_form(report: Any) -> str:
     """The report of a trained model: its figures, and its curves where matplotlib is installed."""
-    return block(preformatted(str(report)), _picture_of(report.figure, "the curves of this report"))
+    return block(
+        *(table(rows, header, right={*range(1, len(header or rows[0]))}) for header, *rows in report.tables()),
+        *map(paragraph, report.notes),
+        _picture_of(report.figure, "the curves of this report"),
+    )
 
 
 def _picture_of(figure: Callable[[], Any], description: str) -> str:
@@ -206,6 +217,20 @@ def trainer_form(trainer: Any) -> str:
         ("optimizer", f"{type(optimizer).__name__}, lr={optimizer.lr:.4g}, {several(optimizer.steps, 'step')} taken"),
     ]
     return block(heading("Trainer"), table(rows), history_form(trainer.history) if len(trainer.history) else "")
+
+
+def saved_form(saved: Any) -> str:
+    """What a file held, and how far the training had come."""
+    parameters = sum(parameter.size for parameter in saved.model.parameters())
+    rows = [("file", str(saved.path)), ("model", cut(repr(saved.model), 500)), ("parameters", f"{parameters:,}")]
+    for name in ("loss", "optimizer"):
+        if (value := getattr(saved, name)) is not None:
+            rows.append((name, getattr(value, "__name__", None) or cut(repr(value), 500)))
+    if saved.preparation is not None:
+        names = saved.preparation.feature_names
+        listed = ", ".join(cut(name, LONGEST) for name in names[:MOST_COLUMNS])
+        rows.append(("features", f"{len(names)}: {listed}{', …' if len(names) > MOST_COLUMNS else ''}"))
+    return block(heading("Saved"), table(rows), history_form(saved.history) if len(saved.history) else "")
 
 
 def exercise_form(exercise: Any) -> str:

@@ -110,8 +110,8 @@ def confusion_matrix(labels: Array, predicted: Array, classes: int) -> Array:
 
 def confusion_figure(matrix: Array, class_names: Any) -> Any:
     """The confusion matrix as a picture, with the counts in the cells."""
-    classes = len(matrix)
-    side = 2.2 + 0.36 * classes
+    classes, names = len(matrix), [_short(name) for name in class_names]
+    side = 1.2 + 0.36 * classes + max(1.0, 0.085 * max(map(len, names)))  # the cells, and the names beside them
     figure = _figure(side, side)
     axes = figure.subplots()
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
@@ -121,11 +121,11 @@ def confusion_figure(matrix: Array, class_names: Any) -> Any:
             axes.text(
                 j, i, str(matrix[i, j]), ha="center", va="center", color="white" if share[i, j] > 0.5 else "black"
             )
-    names = [_short(name) for name in class_names]
     slanted = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if max(map(len, names)) > 2 else {}
     axes.set_xticks(range(classes), names, **slanted)
     axes.set_yticks(range(classes), names)
-    axes.set(xlabel="predicted", ylabel="true", title="confusion matrix")
+    axes.set(xlabel="predicted", ylabel="true")
+    figure.suptitle("confusion matrix", fontsize="large")  # over the whole figure: few cells are narrower than it
     return figure
 
 
@@ -171,8 +171,22 @@ def residuals_figure(true: Array, predicted: Array, names: Any) -> Any:
     residuals.set(xlabel="predicted", ylabel="true - predicted", title="residuals")
     for axes in (both, residuals):
         axes.grid(alpha=0.3)
+        axes.locator_params(axis="x", nbins=5)  # numbers in the units of a table are long
     if 1 < len(names) <= len(COLOURS):
         both.legend(frameon=False)
+    return figure
+
+
+def learning_rates_figure(found: Any) -> Any:
+    """The loss of each batch over the rate that it was trained with, its running mean, and the suggested rate."""
+    figure = _figure(6.4, 3.8)
+    axes = figure.subplots()
+    axes.plot(found.rates, found.losses, color=COLOURS[0], lw=0.6, alpha=0.5, label="of a batch")
+    axes.plot(found.rates, found.smoothed, color=COLOURS[0], lw=1.6, label="running mean")
+    axes.axvline(found.suggestion, color=COLOURS[1], ls="--", label=f"suggestion: {found.suggestion:.2g}")
+    axes.set(xscale="log", xlabel="learning rate", title="loss")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
     return figure
 
 

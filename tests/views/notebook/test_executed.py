@@ -41,6 +41,8 @@ total = (v * v).sum()
 total.backward()
 tg.optim.SGD([v], lr=0.1).step()
 total.backward()""",
+    "unconverged": """from tinygrad_ce.sklearn import MLPClassifier
+network = MLPClassifier((4,), max_iter=2).fit(train.X, train.y)""",
 }
 TABLES = (*("tensor", "model", "watch", "history", "trainer", "exercise", "report", "explain", "why_nan"),)
 
@@ -142,6 +144,11 @@ def test_a_warning_names_its_cell(outputs):
     (said,) = (output["text"] for output in outputs["twice"] if output["output_type"] == "stream")
     assert said.startswith(f"{cell}:3: UserWarning: softmax is applied twice: at {cell}, line 1, and again by ")
     assert f"at {cell}, line 3" in said
+
+
+def test_a_training_that_has_not_converged_names_its_cell(outputs):
+    (said,) = outputs["unconverged"]
+    assert said["text"].startswith(f"cell {number_of('unconverged')}:2: ConvergenceWarning: MLPClassifier: max_iter=2 ")
 
 
 def test_an_error_names_its_cell(outputs):

@@ -2,6 +2,8 @@
 
 import builtins
 import re
+from dataclasses import replace
+from tempfile import TemporaryDirectory
 from xml.etree.ElementTree import fromstring
 
 import numpy as np
@@ -45,6 +47,39 @@ def trained(epochs=3):
     return trainer
 
 
+def hostile_moons():
+    return replace(tg.data.moons(40, seed=1), class_names=(HOSTILE, "no"))
+
+
+def numbers():
+    return tg.data.Dataset(np.arange(8.0).reshape(4, 2), np.arange(4.0), ("a", "b"), (), HOSTILE, np.ones(2, bool))
+
+
+def trained_on_numbers():
+    model = tg.nn.Dense(2, 1)
+    return tg.Trainer(model, tg.nn.MSE(), tg.optim.SGD(model.parameters(), lr=0.01))
+
+
+def saved():
+    with TemporaryDirectory() as folder:
+        trained().save(f"{folder}/moons.safetensors")
+        return tg.load(f"{folder}/moons.safetensors")
+
+
+def program():
+    w = tg.Tensor([1.0, 2.0], requires_grad=True, name="w")
+    return tg.trace(lambda x: (w * x).sum(), np.ones(2))
+
+
+def explained_row():
+    sklearn = pytest.importorskip("tinygrad_ce.sklearn")
+    pandas = pytest.importorskip("pandas")
+    data = tg.data.moons(40, seed=0)
+    network = sklearn.MLPClassifier((4,), max_iter=3, tol=1e3, n_iter_no_change=1)
+    X = pandas.DataFrame(data.X, columns=[HOSTILE, "b" * 200])
+    return network.fit(X, data.y).explain_row(X, 0)
+
+
 def wrong_gradcheck():
     @tg.primitive
     def cube_with_a_slip(x):
@@ -75,6 +110,12 @@ SHOWN = {
     "new trainer": lambda: tg.Trainer(m := Hostile(), tg.losses.mse, tg.optim.SGD(m.parameters(), lr=0.1)),
     "preparation": lambda: tg.data.standardize(hostile_dataset())[0].preparation,
     "report": lambda: trained().report(tg.data.moons(40, seed=1)),
+    "regression report": lambda: trained_on_numbers().report(numbers()),
+    "hardest": lambda: trained().hardest(hostile_moons()),
+    "saved": saved,
+    "rates": lambda: tg.train.find_learning_rate(trained(), tg.data.moons(40, seed=0), high=1e4),
+    "program": program,
+    "row": explained_row,
     "exercise": lambda: tg.exercise((tg.Tensor([1.0], requires_grad=True, name="w") * 2).sum()),
 }
 
@@ -90,6 +131,37 @@ def test_a_form_is_escaped_closed_and_has_no_colours(kind):
     assert html.count("<th") == html.count("<thead") + html.count("<th scope=")  # whose title each is
     assert "object at 0x" not in repr(shown)
     assert len(repr(shown)) < 3_000
+
+
+@pytest.mark.parametrize("kind", ["preparation", "report", "regression report", "hardest", "saved", "row"])
+def test_what_has_columns_is_a_table(kind):
+    assert "<table" in SHOWN[kind]()._repr_html_()
+    assert "<pre" not in SHOWN[kind]()._repr_html_()
+
+
+def test_printed_lines_are_in_letters_of_one_width():
+    assert "font-family: monospace" in PrintedText("a  b")._repr_html_()
+
+
+def test_a_report_shows_in_tables_what_it_prints():
+    report = trained().report(hostile_moons())
+    html = text_of(report)
+    assert [name for name in ("macro avg", "weighted avg", "ROC AUC", "was true") if name not in html] == []
+    words = {word for table in report.tables() for row in table for cell in row for word in cell.split()}
+    assert {*re.findall(r"\d+\.\d+", str(report))} - words <= {f"{report.accuracy:.2f}"}
+
+
+def test_optimizers_and_compiled_steps_say_what_they_are():
+    trainer = trained()
+    assert repr(trainer.optimizer) == "SGD(4 parameters, lr=0.1, 6 steps taken)"
+    assert repr(tg.compile(program)) == "CompiledStep(program)"
+    assert repr(program()) == "Program(x, w: 2 instructions; print(program) shows them)"
+    assert str(trainer.report(tg.data.moons(40)).tables()[0][0][1]) == "precision"
+
+
+def test_a_preparation_prints_its_summary():
+    preparation = SHOWN["preparation"]()
+    assert str(preparation) == preparation.summary()
 
 
 def test_a_tensor_shows_its_gradient_beside_its_values():
@@ -181,6 +253,17 @@ def test_the_picture_of_a_graph_fits_its_cell():
     assert re.search(
         r'<img src="data:image/svg\+xml;base64,[^"]*" alt="the graph of [^"]*" style="max-width: 100%', html
     )
+
+
+def test_the_letters_of_a_wide_graph_can_be_read():
+    x = tg.Tensor([1.0], requires_grad=True)
+    for _ in range(60):
+        x = x * 1.5
+    drawing = tg.draw(x.sum())
+    (natural,) = re.findall(r'<svg [^>]* width="(\d+)"', drawing.svg)
+    (least,) = re.findall(r"min-width: (\d+)px", drawing._repr_html_())
+    assert int(natural) > 5_000
+    assert int(least) == round(0.4 * int(natural))
 
 
 def test_a_summary_is_text_and_table():
