@@ -164,3 +164,14 @@ def test_a_copy_of_a_trainer_that_is_training_has_the_epochs_so_far(way):
     twin.fit(X, y, epochs=2, compile=False)
     assert twin.history.columns == trainer.history.columns
     np.testing.assert_array_equal(twin.model[0].W.data, trainer.model[0].W.data)
+
+
+def test_a_copy_of_a_primitive_is_itself_also_if_another_has_its_name(monkeypatch):
+    monkeypatch.setattr("tinygrad_ce.core.REGISTRY", dict(REGISTRY))
+
+    def same_name(x):
+        return x
+
+    first, second = primitive(same_name), primitive(same_name)
+    assert copy.deepcopy([first, second]) == [first, second]
+    assert copy.copy(first) is first

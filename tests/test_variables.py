@@ -215,7 +215,7 @@ def test_restore_refuses_a_state_without_them(path: str) -> None:
     model = network()
     state = model.state()
     del state[path]
-    with pytest.raises(ValueError, match=rf"^restore: {path} has shape \(3,\) here and None in the state"):
+    with pytest.raises(ValueError, match=rf"^restore: {path} has shape \(3,\) here and no place in the state"):
         model.restore(state)
 
 

@@ -35,5 +35,6 @@ def _reduced(op: Primitive) -> tuple[Any, ...]:
 
 
 def attach() -> None:
-    """Tell pickle and copy.deepcopy how a primitive is pickled."""
+    """Tell pickle how a primitive is pickled, and copy.deepcopy that it is its own copy, as a function is."""
     Primitive.__reduce__ = _reduced  # type: ignore[method-assign, assignment]
+    Primitive.__copy__ = Primitive.__deepcopy__ = lambda op, *_: op  # type: ignore[attr-defined]

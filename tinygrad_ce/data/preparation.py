@@ -30,9 +30,8 @@ class Preparation:
     """What turns a table into X and y, and predictions back into the words and units of the table.
 
     A column of the table becomes some features; a missing value becomes its feature's `fill`; a feature that
-    `standardize` scales is (value - shift) / scale. `from_csv` and `from_frame` find the columns from
-    all rows that they read: how cells are written, not which values are usual. `standardize` takes what is learnt from
-    values, the fills, shifts, scales and levels of categories, from the training part.
+    `standardize` scales is (value - shift) / scale. `from_csv` and `from_frame` learn from all rows how the cells are
+    written; `standardize` learns fills, shifts, scales and levels of categories from the training part alone.
     missing: what becomes of missing values: "error", "drop" (their rows), or "mean" (fill).
 
     >>> train, test = standardize(*split(iris()))
