@@ -22,7 +22,7 @@ import numpy as np
 from tinygrad_ce import ops
 from tinygrad_ce.core import Array, Tensor
 from tinygrad_ce.data.dataset import Dataset
-from tinygrad_ce.data.several import map_parts
+from tinygrad_ce.data.structures import map_parts
 from tinygrad_ce.functional import gradients, kept_in_the_graph
 from tinygrad_ce.nn.module import call_model
 

@@ -305,3 +305,20 @@ def test_the_summary_of_a_model_with_two_heads(named):
     for text in (Two().summary(), Two().summary(np.ones((4, 2)))):
         assert "| first  Dense(2, 3)  | (N, 3)       |          9 |" in text
         assert "| second  Dense(2, 1) | (N, 1)       |          3 |" in text
+
+
+def test_targets_far_from_what_a_new_model_gives_are_warned_of():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(40, 2))
+    prices = tg.data.Dataset(X, 300_000 + 50_000 * X[:, 0], ("a", "b"), (), "houses", np.ones(2, bool))
+
+    def fit(dataset):
+        model = nn.Dense(2, 1)
+        tg.Trainer(model, nn.MSE(), tg.optim.Adam(model.parameters())).fit(dataset, epochs=1, seed=0)
+
+    words = (
+        r"'houses' have mean \S*e\+05 and deviation .*: write train, test = tg.data.standardize\(train, test, targets"
+    )
+    with pytest.warns(UserWarning, match=words):
+        fit(prices)
+    fit(*tg.data.standardize(prices, targets=True))  # a warning would be an error

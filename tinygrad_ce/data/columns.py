@@ -57,6 +57,10 @@ class Column:
         """What is said of the column in a summary, besides its kind."""
         return ""
 
+    def fill_words(self, fill: Sequence[float]) -> str:
+        """What a missing value becomes, as a summary says it; fill: (features,)."""
+        return ", ".join(f"{value:.4g}" for value in fill)
+
 
 @dataclass(frozen=True)
 class Number(Column):
@@ -154,6 +158,13 @@ class Date(Column):
         """The order of day, month and year."""
         return f"written {self.order}"
 
+    def fill_words(self, fill: Sequence[float]) -> str:
+        """The mean day as a date, and the other numbers."""
+        day = EPOCH + round(fill[0])
+        if not 1 <= day <= date.max.toordinal():  # no date; a file may say anything
+            return super().fill_words(fill)
+        return f"{date.fromordinal(day)}, {super().fill_words(fill[1:])}"
+
 
 @dataclass(frozen=True)
 class Category(Column):
@@ -187,6 +198,10 @@ class Category(Column):
     def words(self) -> str:
         """How many levels there are."""
         return f"{len(self.levels)} levels"
+
+    def fill_words(self, fill: Sequence[float]) -> str:
+        """It is none of the levels."""
+        return "all 0"
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from textwrap import fill, wrap
 from typing import TYPE_CHECKING
 
 from tinygrad_ce.data.checks import listed, several, shown, visible
-from tinygrad_ce.data.columns import Category, Column
+from tinygrad_ce.data.columns import Column
 from tinygrad_ce.data.printed_text import PrintedText
 
 if TYPE_CHECKING:
@@ -72,8 +72,7 @@ def _numbers(preparation: Preparation, column: Column, start: int, stop: int) ->
     """What the column is written like, what stands for a missing value, and how it is scaled."""
     words = [column.words()] * bool(column.words())
     if preparation.fill is not None and stop > start:
-        fills = [f"{value:.4g}" for value in preparation.fill[start:stop]]
-        words.append("missing becomes " + ("all 0" if isinstance(column, Category) else ", ".join(fills)))
+        words.append("missing becomes " + column.fill_words(preparation.fill[start:stop]))
     if stop == start + 1:
         words += _scaling(preparation.shift[start], preparation.scale[start])
     return "; ".join(words)

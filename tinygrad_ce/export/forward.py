@@ -14,7 +14,7 @@ from tinygrad_ce import ops
 from tinygrad_ce.backward import no_grad
 from tinygrad_ce.core import Array, array_of
 from tinygrad_ce.data import Dataset
-from tinygrad_ce.data.several import parts_of
+from tinygrad_ce.data.structures import parts_of
 from tinygrad_ce.nn import BatchNorm, Dense, Flatten, LayerNorm, Module
 from tinygrad_ce.nn.module import call_model, evaluating
 from tinygrad_ce.program import Program, TraceError, trace

@@ -19,7 +19,7 @@ import numpy as np
 from tinygrad_ce.backward import no_grad
 from tinygrad_ce.core import Array, Tensor
 from tinygrad_ce.data.printed_text import PrintedText
-from tinygrad_ce.data.several import is_several
+from tinygrad_ce.data.structures import is_several
 from tinygrad_ce.source_lines import current, state
 from tinygrad_ce.variable import Variable
 

@@ -12,7 +12,7 @@ from tinygrad_ce import nn
 from tinygrad_ce.core import Array, Tensor, array_of
 from tinygrad_ce.data.checks import several
 from tinygrad_ce.data.dataset import Dataset
-from tinygrad_ce.data.several import is_several, map_parts, named_parts, number_of_rows, parts_of, take_rows
+from tinygrad_ce.data.structures import is_several, map_parts, named_parts, number_of_rows, parts_of, take_rows
 from tinygrad_ce.nn.module import outputs_of
 from tinygrad_ce.optim import Optimizer
 from tinygrad_ce.source_lines import warn
@@ -20,6 +20,7 @@ from tinygrad_ce.train.metrics import options_of
 from tinygrad_ce.variable import plain_array
 
 ORDER = "Trainer(model, loss, optimizer)"
+LARGE_TARGETS = 100.0  # a mean or deviation above which a training on raw numbers is usually slow, or diverges
 OPTIMIZER = "tg.optim.SGD(model.parameters(), lr=0.1)"
 
 # ---- what a Trainer is made of
@@ -220,6 +221,19 @@ def _words_for(where: str, name: str, array: Array) -> str:
     if not name.startswith("y"):
         return words
     return f"{words}: names of classes become class indices by names, y = np.unique(y, return_inverse=True)"
+
+
+def warn_of_large_targets(dataset: Dataset) -> None:
+    """Warn of numbers to predict that are far from those that a new model gives: thousands of steps go there first."""
+    if dataset.class_names or not len(dataset):
+        return
+    mean, spread = float(dataset.y.mean()), float(dataset.y.std())
+    if max(abs(mean), spread) > LARGE_TARGETS:
+        warn(
+            f"fit: the targets of {dataset.name!r} have mean {mean:.4g} and deviation {spread:.4g}, and a new model "
+            "gives numbers near 0: write train, test = tg.data.standardize(train, test, targets=True); "
+            "train.preparation.invert(predictions) gives their own units again"
+        )
 
 
 def check_validation(model: nn.Module, X: Any, validation: Any) -> None:

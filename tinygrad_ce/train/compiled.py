@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_ce.core import Array, Tensor
-from tinygrad_ce.data.several import take_rows
+from tinygrad_ce.data.structures import take_rows
 from tinygrad_ce.nn import Module
 from tinygrad_ce.source_lines import warn
 from tinygrad_ce.train.built_in import CheckParameters, CheckStep, RecordBatchLosses, UndoBatch

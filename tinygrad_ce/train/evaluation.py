@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygrad_ce import data, ops
 from tinygrad_ce.core import Array, Primitive, Tensor, array_of
-from tinygrad_ce.data.several import number_of_rows, take_rows
+from tinygrad_ce.data.structures import number_of_rows, take_rows
 from tinygrad_ce.nn.module import call_model
 from tinygrad_ce.train.checks import arrays_of_answer
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from tinygrad_ce import data
 from tinygrad_ce.core import Array
-from tinygrad_ce.data.several import map_parts, named_parts, number_of_rows, parts_of
+from tinygrad_ce.data.structures import map_parts, named_parts, number_of_rows, parts_of
 from tinygrad_ce.train.metrics import align_targets
 from tinygrad_ce.train.weights import weighted_loss
 

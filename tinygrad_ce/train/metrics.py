@@ -11,7 +11,7 @@ import numpy as np
 
 from tinygrad_ce import losses, nn, ops
 from tinygrad_ce.core import Array, Tensor, array_of, interpreter
-from tinygrad_ce.data.several import is_several, number_of_rows, take_rows
+from tinygrad_ce.data.structures import is_several, number_of_rows, take_rows
 
 BINARY = (nn.BCE, nn.SigmoidBCE, losses.binary_cross_entropy, losses.sigmoid_binary_cross_entropy)
 SIGMOID = (nn.SigmoidBCE, losses.sigmoid_binary_cross_entropy)

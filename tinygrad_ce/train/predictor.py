@@ -11,7 +11,7 @@ from tinygrad_ce import data, nn
 from tinygrad_ce.backward import no_grad
 from tinygrad_ce.core import Array
 from tinygrad_ce.data.checks import whole_number
-from tinygrad_ce.data.several import is_several, number_of_rows, parts_of
+from tinygrad_ce.data.structures import is_several, number_of_rows, parts_of
 from tinygrad_ce.nn.module import evaluating
 from tinygrad_ce.train.answers import answers_to, names_of_classes, numbers_beside
 from tinygrad_ce.train.checks import arrays_of_answer, labels_for, one_array, rows_for, targets_for, targets_of

@@ -14,7 +14,7 @@ from tinygrad_ce.backward import no_grad
 from tinygrad_ce.core import Array, Tensor
 from tinygrad_ce.data.checks import listed, several, shown
 from tinygrad_ce.data.preparation import Preparation
-from tinygrad_ce.data.several import take_rows
+from tinygrad_ce.data.structures import take_rows
 from tinygrad_ce.nn.module import call_model, evaluating, leaves_of
 from tinygrad_ce.optim import Optimizer
 from tinygrad_ce.storage import architecture, file, parameters, settings

@@ -34,6 +34,7 @@ from tinygrad_ce.train.checks import (
     check_trainer,
     check_validation,
     generator_for,
+    warn_of_large_targets,
 )
 from tinygrad_ce.train.compiled import compiled_epochs, run_compiled
 from tinygrad_ce.train.history import History
@@ -48,7 +49,6 @@ from tinygrad_ce.train.weights import class_weights, weighed_rows
 if TYPE_CHECKING:
     from os import PathLike
 
-    from tinygrad_ce.data.preparation import Preparation
     from tinygrad_ce.program.epochs import TrainingPrograms
 
 AnyCallback = Callback | PlainCallback
@@ -71,7 +71,6 @@ class Trainer(Predictor):
         self.history = History()
         self.unfinished: History | None = None  # of a fit that is running: callbacks may save the trainer
         self.generator: np.random.Generator | None = None
-        self.preparation: Preparation | None = None
         self.programs: TrainingPrograms | None = None  # what a compiled fit leaves here for the next one
 
     def save(self, path: str | PathLike[str]) -> None:
@@ -156,6 +155,8 @@ class Trainer(Predictor):
         History.batch_losses.
         """
         source = X if isinstance(X, data.Dataset) else None
+        if source is not None and not len(self.history):
+            warn_of_large_targets(source)
         X, y = self._prepared("fit", X, y)
         measured = None if validation is None else self._validation(X, validation)
         check_options(self.loss, epochs, patience, clip_norm, compile, drop_last, batch_losses)

@@ -13,7 +13,7 @@ import numpy as np
 from tinygrad_ce import ops
 from tinygrad_ce.core import Array
 from tinygrad_ce.data.checks import closest, listed, several
-from tinygrad_ce.data.several import is_several, number_of_rows, take_rows
+from tinygrad_ce.data.structures import is_several, number_of_rows, take_rows
 from tinygrad_ce.nn import Module
 from tinygrad_ce.nn.losses import _Loss
 from tinygrad_ce.train.checks import array_of_numbers
