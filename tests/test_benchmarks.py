@@ -56,8 +56,8 @@ SKIPS = {
     "epochs": ["torch", "jax"],
     "cross_entropy": ["torch", "jax"],
 }
-# They start many processes in which only compiling would take long: the loops run as plain Python there.
-UNCOMPILED = {"first_use", "compile_time", "auto", "memory"}
+# Only compiling would take long in them: the loops run as plain Python there.
+UNCOMPILED = {"first_use", "compile_time", "auto", "memory", "sklearn_peers"}
 
 
 @pytest.mark.parametrize("name", NAMES)
