@@ -24,8 +24,8 @@ def split(
 
     split(ds, 0.2) or split(ds, test=0.2): (train, test), with that share of the rows in the second. Several shares, the
     first of the training part, give so many parts: split(ds, 0.6, 0.2, 0.2). They must sum to 1.
-    Stratified, each class has that share of its rows in the test part, to within one row, and at least one row in the
-    training part. Numbers to predict (float y) have no classes, so they are only shuffled.
+    stratify: each class has that share of its rows in the test part, to within one row, and at least one row in the
+    training part. Numbers to predict (float y) have no classes, so they are only shuffled. seed: of the shuffling.
     Raises ValueError if a share is not between 0 and 1, if there are fewer rows than parts, or a class has only one.
 
     >>> split(iris(), test=0.2)

@@ -88,7 +88,7 @@ class Preparation:
     def features(self, table: Any, new_levels: str = "error") -> NDArray[np.float64]:
         """(N, D) float64: the rows of a table, prepared as those of the training part were; its target is not needed.
 
-        table: the path of a CSV file, or a DataFrame. No row is left out, so that predictions fit the rows.
+        table, new_levels: as `dataset` takes them. No row is left out, so that predictions fit the rows.
         Raises ValueError as `dataset` does, and for a missing value unless the data were read with missing="mean".
 
         >>> X = data.preparation.features("new.csv")  # doctest: +SKIP

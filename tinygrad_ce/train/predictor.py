@@ -65,6 +65,7 @@ class Predictor:
     def predict(self, X: Any, threshold: float | None = None, batch_size: int = 1024) -> Array:
         """The model's answers, in evaluation mode: class indices where it was trained on classes, else its numbers.
 
+        batch_size: how many rows the model gets at a time; no answer depends on it.
         threshold: for answers of yes or no (binary, multi-label), the probability above which the answer is 1: 0.5, if
         left out. ValueError for one outside of [0, 1], and for a model that does not answer yes or no.
         """

@@ -50,7 +50,8 @@ def save(
     Parameters (frozen ones too), other arrays and their dtypes are kept, and the state of `tg.seed`'s generator.
     Layers, losses, optimizers and schedules of the package are described and can be made again; of code of your own
     only the arrays are kept, and `load` asks for the object by `into=`.
-    generator: the one of the batches, so that a training goes on with the same ones. preparation: of the rows.
+    optimizer, loss, history: of the training. generator: the one of the batches, so that a training goes on with the
+    same ones; one that you have put into a Dropout yourself is not kept. preparation: of the rows.
     The old file stays until the new one is whole. Raises OSError that names the file, TypeError for what cannot be
     kept, ValueError for parameters that are NaN or infinite: what was saved before is worth more.
 
