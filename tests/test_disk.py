@@ -153,9 +153,9 @@ def graph():
     return loss
 
 
-def history():
+def history(epochs=2):
     figures = tg.History()
-    for epoch in (1, 2):
+    for epoch in range(1, epochs + 1):
         figures.append({"epoch": epoch, "loss": 1 / epoch})
     return figures
 
@@ -166,13 +166,16 @@ WRITERS = {
     "step.html": lambda path: tg.step_through(graph()).save(path),
     "history.png": lambda path: history().plot(path),
     "history.pdf": lambda path: history().plot(path),
+    "history.csv": lambda path: history(300).to_csv(path),
+    "model.onnx": lambda path: tg.export.onnx(tg.nn.Dense(40, 40), path),
+    "model.safetensors": lambda path: tg.save(path, tg.nn.Dense(40, 40)),
 }
 
 
 @pytest.mark.parametrize("name", WRITERS)
 def test_every_writer_leaves_the_old_file_on_a_full_disk(tmp_path, name, full_disk):
-    if name.startswith("history"):
-        pytest.importorskip("matplotlib")
+    if library := {"png": "matplotlib", "pdf": "matplotlib", "onnx": "onnx"}.get(name.partition(".")[2]):
+        pytest.importorskip(library)
     path = tmp_path / name
     path.write_text("old")
     with pytest.raises(OSError, match=name):

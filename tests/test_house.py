@@ -5,6 +5,7 @@ import importlib
 import inspect
 import pkgutil
 import re
+import tomllib
 from functools import cache
 from pathlib import Path
 
@@ -330,7 +331,19 @@ def test_importing_the_package_imports_nothing_heavy():
     loaded = {*printed(code)}
     assert {"imported", "numpy", "tinygrad_ce"} <= loaded
     heavy = {"numba", "llvmlite", "scipy", "rich", "matplotlib", "sklearn", "pandas", "typer", "PIL", "joblib", "onnx"}
-    assert loaded & (heavy | {"safetensors"}) == set()
+    extras = {"onnxruntime", "torch", "tensorboardX", "dask", "distributed", "palmerpenguins", "resvg_py", "IPython"}
+    assert loaded & (heavy | extras | {"safetensors"}) == set()
+
+
+def test_the_extra_that_is_called_all_brings_what_a_user_may_be_told_to_install():
+    text = "".join((HOUSE / file).read_text(encoding="utf-8") for file in FILES)
+    wanted = {*re.findall(r"tinygrad_ce\[(\w+)\]", text), *re.findall(r'extra\("[\w.]+", "(\w+)"\)', text)}
+    project = tomllib.loads((HOUSE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    (everything,) = extras["all"]
+    brought = {*re.fullmatch(r"tinygrad_ce\[(.+)\]", everything)[1].split(",")}
+    assert {"data", "onnx", "plot", "tensorboard"} <= wanted <= brought | {"all"}
+    assert brought | {"all", "test", "browser", "bench", "dev"} == {*extras}
 
 
 # ---- what is described

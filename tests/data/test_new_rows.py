@@ -246,6 +246,7 @@ GOOD = {"x": "1.5", "when": "2024-01-31", "flag": "yes", "colour": "red", "y": "
     [
         ({"x": None}, "no column 'x'; it has 'when', 'flag', 'colour', 'y'"),
         ({"colour": None, "Colour": "red"}, "no column 'colour'; did you mean 'Colour'?"),
+        ({"x": None, "X": "1.5"}, "no column 'x'; did you mean 'X'?"),
         (
             {"colour": "pink"},
             "line 2, column 'colour': 'pink' is a new level;.*'blue', 'green', 'red'.*new_levels=\"ignore\"",

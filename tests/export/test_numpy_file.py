@@ -226,6 +226,17 @@ def test_paths_and_models_that_are_refused(tmp_path):
         tg.export.numpy(call, tmp_path / "net.py")
 
 
+def test_the_program_and_its_weights_are_written_both_or_neither(tmp_path):
+    tg.export.numpy(nn.Dense(2, 2), tmp_path / "net.py")
+    weights = (tmp_path / "net.npz").read_bytes()
+    (tmp_path / "net.py").unlink()
+    (tmp_path / "net.py").mkdir()  # where no program can be written
+    with pytest.raises(OSError, match=r"net\.py"):
+        tg.export.numpy(nn.Dense(2, 2), tmp_path / "net.py")
+    assert (tmp_path / "net.npz").read_bytes() == weights
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["net.npz", "net.py"]
+
+
 def test_a_primitive_of_ones_own_that_needs_more_than_its_file_is_refused(tmp_path):
     class Table:
         factor = 3.0

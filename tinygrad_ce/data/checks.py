@@ -54,7 +54,8 @@ def closest(name: str, names: Iterable[str]) -> str:
     """A question that proposes the most similar name; '' if none is similar."""
     from difflib import get_close_matches  # not before a name was wrong
 
-    found = get_close_matches(name[:LONGEST], list(islice(names, 1000)), n=1)  # it compares letter by letter
+    known = list(islice(names, 1000))  # it compares letter by letter
+    found = [other for other in known if other.lower() == name.lower()] or get_close_matches(name[:LONGEST], known, n=1)
     return f" did you mean {shown(found[0])}?" if found else ""
 
 

@@ -67,9 +67,8 @@ def numpy(model: Any, path: str | Path, example: Any = None) -> None:
     forward = forward_of("export.numpy", model, example)
     text = text_of(forward, getattr(model, "preparation", None))
     _compare(text, forward)
-    with whole_file(path.with_suffix(".npz")) as draft:
-        _save_arrays(draft, forward.weights)
-    with whole_file(path) as draft:
+    with whole_file(path.with_suffix(".npz")) as weights, whole_file(path) as draft:  # both are new, or neither
+        _save_arrays(weights, forward.weights)
         draft.write_text(text, encoding="utf-8")
 
 
