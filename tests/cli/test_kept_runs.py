@@ -289,6 +289,23 @@ def test_three_epochs_and_four_more_are_seven(tmp_path):
     assert once["model.safetensors"] == twice["model.safetensors"]
 
 
+@pytest.mark.parametrize("later", ["run.json", "model.safetensors"])
+def test_a_run_that_was_killed_between_its_two_files_goes_on_from_its_model(tmp_path, later):
+    source, out = table(tmp_path / "table.csv"), tmp_path / "out"
+    done("train", source, "--target", "kind", *SETTINGS, "--epochs", 2, "--out", out)
+    before = content(out)
+    done("train", "--from", out, "--epochs", 3)
+    after = content(out)
+    other = ({"run.json", "model.safetensors"} - {later}).pop()
+    (out / other).write_bytes(before[other])
+    assert len(rows_of(invoke("predict", out, source).stdout)) == 91
+    done("train", "--from", out, "--epochs", 3 if later == "run.json" else 1)
+    record = json.loads((out / "run.json").read_text())
+    assert record["settings"]["epochs"] == len(record["history"]["epoch"]) == (5 if later == "run.json" else 6)
+    if later == "run.json":
+        assert {name: (out / name).read_bytes() for name in (later, other)} == {n: after[n] for n in (later, other)}
+
+
 def test_the_folder_that_a_run_goes_on_from_stays_where_there_is_another(tmp_path):
     done("train", "xor", "--hidden", "4", "--epochs", 1, "--out", tmp_path / "a")
     before = content(tmp_path / "a")

@@ -38,8 +38,12 @@ class KeptRun:
         self.saved: Any = tg.load(path / MODEL)
         if self.saved.preparation is None:
             raise ValueError(f"{path / MODEL} has no preparation of data, so it cannot be asked about a table")
-        if self.saved.history.columns != record["history"]:
+        kept, recorded = self.saved.history.columns, record["history"]
+        if not _is_one_history(kept, recorded):
             raise ValueError(f"{path}: {RECORD} and {MODEL} are of two different runs; train again with --out {path}")
+        # A kill between the two files leaves one of before the last epochs: what the model has learnt is what counts.
+        learnt, written = (len(next(iter(columns.values()))) for columns in (kept, recorded))
+        self.settings = replace(self.settings, epochs=self.settings.epochs + learnt - written)
 
     def fresh(self) -> Run:
         """The same settings' run before its first epoch. Raises ValueError if its table is gone or has changed."""
@@ -65,6 +69,14 @@ class KeptRun:
     def trained(self) -> Run:
         """The run as it was left, with its data."""
         return self.resume(self.fresh(), 0)
+
+
+def _is_one_history(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two histories are the same, or one goes on where the other ends."""
+    if not one or one.keys() != other.keys() or not all(isinstance(column, list) for column in other.values()):
+        return False
+    both = min(len(column) for columns in (one, other) for column in columns.values())
+    return both > 0 and all(one[name][:both] == other[name][:both] for name in one)
 
 
 def _record(path: Path) -> dict[str, Any]:
