@@ -332,7 +332,7 @@ def test_importing_the_package_imports_nothing_heavy():
     assert {"imported", "numpy", "tinygrad_ce"} <= loaded
     heavy = {"numba", "llvmlite", "scipy", "rich", "matplotlib", "sklearn", "pandas", "typer", "PIL", "joblib", "onnx"}
     extras = {"onnxruntime", "torch", "tensorboardX", "dask", "distributed", "palmerpenguins", "resvg_py", "IPython"}
-    assert loaded & (heavy | extras | {"safetensors"}) == set()
+    assert loaded & (heavy | extras | {"safetensors", "html"}) == set()
 
 
 def test_the_extra_that_is_called_all_brings_what_a_user_may_be_told_to_install():

@@ -113,6 +113,17 @@ def test_an_old_windows_file_says_how_to_read_it(write: Any) -> None:
         data.from_csv(path, "y", encoding="ascii")
 
 
+def test_new_rows_in_another_encoding_are_sent_to_that_of_the_training(write: Any) -> None:
+    train = data.from_csv(write("größe;y\n1;a\n2;b\n"), "y")
+    for encoding in ("cp1252", "utf-16"):
+        new = write("größe;y\n1;ä\n2;b\n".encode(encoding))
+        with pytest.raises(
+            ValueError, match=r"t\.csv: this is not UTF-8.* save it in utf-8, as the table of"
+        ) as caught:
+            train.preparation.features(new)  # type: ignore[union-attr]
+        assert "encoding=" not in str(caught.value)
+
+
 # ---- numbers
 
 

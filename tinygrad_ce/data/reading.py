@@ -95,7 +95,7 @@ def read_csv(path: Path, target: str | None, *, delimiter: str | None = None, en
         raise ValueError(f"{where}: this is not a file; give the path of a CSV file")
     if delimiter is not None and (not isinstance(delimiter, str) or len(delimiter) != 1 or delimiter in '"\r\n '):
         raise ValueError(f"delimiter is {shown(delimiter)}; it must be one character, as ';' is")
-    lines, records = _records(path, delimiter, encoding)
+    lines, records = _records(path, delimiter, encoding, target is None)
     if not records:
         raise ValueError(f"{where}: the file is empty; line 1 must name the columns")
     header, rows = records[0], records[1:]
@@ -113,12 +113,18 @@ def read_csv(path: Path, target: str | None, *, delimiter: str | None = None, en
     return Table(where, dict(zip(header, zip(*rows, strict=True), strict=True)), lines[1:])
 
 
-def _records(path: Path, delimiter: str | None, encoding: str) -> tuple[list[int], list[list[str]]]:
-    """The line on which each record starts, and its fields without the blanks around them; empty lines are skipped."""
+def _records(
+    path: Path, delimiter: str | None, encoding: str, is_new: bool = False
+) -> tuple[list[int], list[list[str]]]:
+    """The line on which each record starts, and its fields without the blanks around them; empty lines are skipped.
+
+    is_new: whether these are new rows for a preparation, which reads all tables in the encoding of the first.
+    """
     where = visible(str(path))
+    as_before = f"save it in {encoding}, as the table of the training was" if is_new else ""
     if encoding.lower() in ("utf-8", "utf8"):
         encoding = "utf-8-sig"  # spreadsheets begin a file with a mark that is no part of the first name
-        _check_encoding(path)
+        _check_encoding(path, as_before or 'pass encoding="utf-16", or save it as a UTF-8 CSV file')
     lines: list[int] = []
     records: list[list[str]] = []
     line = 1
@@ -138,8 +144,9 @@ def _records(path: Path, delimiter: str | None, encoding: str) -> tuple[list[int
     except UnicodeError as error:
         if encoding == "utf-8-sig":
             cure = 'from_csv(..., encoding="cp1252") reads what Western Windows programs write, or save it as UTF-8'
-            raise ValueError(f"{where}: this is not UTF-8 text ({error}); {cure}") from error
-        raise ValueError(f"{where}: this is not text in {encoding} ({error}); pass its own encoding=") from error
+            raise ValueError(f"{where}: this is not UTF-8 text ({error}); {as_before or cure}") from error
+        cure = as_before or "pass its own encoding="
+        raise ValueError(f"{where}: this is not text in {encoding} ({error}); {cure}") from error
     except csv.Error as error:
         reason = str(error)
         if "end of data" in reason or "field limit" in reason:
@@ -168,12 +175,11 @@ def _delimiter(sample: str) -> str:
     return max(DELIMITERS, key=merit)
 
 
-def _check_encoding(path: Path) -> None:
+def _check_encoding(path: Path, cure: str) -> None:
     """Name the encoding that spreadsheets write as "Unicode text": with ASCII in it, every other byte is 0."""
     with path.open("rb") as file:
         start = file.read(64)
     if start.startswith(MARKS_OF_UTF16) or start.count(0) > len(start) // 3:
-        cure = 'pass encoding="utf-16", or save it as a UTF-8 CSV file'
         raise ValueError(f"{visible(str(path))}: this is not UTF-8 but UTF-16 text; {cure}")
 
 

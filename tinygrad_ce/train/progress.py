@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_ce.source_lines import notebook_kernel
 from tinygrad_ce.train.callbacks import BuiltIn
+from tinygrad_ce.views.text import escaped
 
 if TYPE_CHECKING:
     from tinygrad_ce.train.loop import Loop
@@ -96,7 +96,7 @@ class _JupyterLine:
     def _shown(self) -> dict[str, str]:
         text = f"epoch {self.epoch}/{self.epochs}  {self.figures}".rstrip()
         bar = f'<progress value="{self.epoch}" max="{self.epochs}" aria-label="epochs"></progress>'
-        return {"text/plain": text, "text/html": f'{bar} <span style="white-space: pre">{escape(text)}</span>'}
+        return {"text/plain": text, "text/html": f'{bar} <span style="white-space: pre">{escaped(text)}</span>'}
 
 
 class _MarimoLine:

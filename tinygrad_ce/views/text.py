@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-from html import escape
 from io import StringIO
 from typing import Any
 
@@ -113,4 +112,6 @@ def escaped(text: str) -> str:
     >>> escaped("a<b\\0")
     'a&lt;b\ufffd'
     """
+    from html import escape  # not before something is shown: its table of entities takes a millisecond
+
     return escape(_NOT_IN_XML.sub("\ufffd", text))
