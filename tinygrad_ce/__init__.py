@@ -21,7 +21,6 @@ from tinygrad_ce.nn.init import seed
 from tinygrad_ce.pickling import attach as attach_pickling
 from tinygrad_ce.threads import get_num_threads, set_num_threads
 from tinygrad_ce.train import History, NotFiniteError, Trainer
-from tinygrad_ce.train.report import ClassificationReport, RegressionReport
 from tinygrad_ce.views import notebook
 
 attach.attach()
@@ -46,8 +45,6 @@ notebook.attach(
         train.LearningRates: notebook.learning_rates_form,
         History: notebook.history_form,
         Trainer: notebook.trainer_form,
-        ClassificationReport: notebook.report_form,
-        RegressionReport: notebook.report_form,
     }
 )
 

@@ -16,7 +16,6 @@ from tinygrad_ce.nn.module import evaluating
 from tinygrad_ce.train.answers import answers_to, names_of_classes, numbers_beside
 from tinygrad_ce.train.checks import arrays_of_answer, labels_for, one_array, rows_for, targets_for, targets_of
 from tinygrad_ce.train.evaluation import all_answers, all_predictions
-from tinygrad_ce.train.hardest import HardRows, hard_rows, loss_of_each_row
 from tinygrad_ce.train.inputs import loss_of
 from tinygrad_ce.train.metrics import (
     RunningMetrics,
@@ -28,12 +27,13 @@ from tinygrad_ce.train.metrics import (
     single_number,
 )
 from tinygrad_ce.train.probabilities import answers_above, has_probabilities, probabilities_of
-from tinygrad_ce.train.report import ClassificationReport, RegressionReport, report_on_classes, report_on_numbers
 from tinygrad_ce.train.weights import weighed_rows
 from tinygrad_ce.views import plots
 
 if TYPE_CHECKING:
     from tinygrad_ce.data.preparation import Preparation
+    from tinygrad_ce.train.hardest import HardRows
+    from tinygrad_ce.train.report import ClassificationReport, RegressionReport
 
 
 class Predictor:
@@ -105,6 +105,8 @@ class Predictor:
         >>> history = trainer.fit(data, epochs=5, seed=0); trainer.report(data).figures
         {'accuracy': ..., 'log_loss': ..., 'roc_auc': ..., 'average_precision': ..., 'calibration_error': ...}
         """
+        from tinygrad_ce.train.report import report_on_classes, report_on_numbers  # not before one is asked for
+
         y, scores = targets_of("report", X, y), self._scores(X, 1024)
         if self.task != "numbers":
             names = self._class_names(class_names, X)
@@ -128,6 +130,8 @@ class Predictor:
         >>> trainer.hardest(data, n=2).rows.shape
         (2,)
         """
+        from tinygrad_ce.train.hardest import hard_rows, loss_of_each_row  # not before they are asked for
+
         names, preparation = self._class_names(class_names, X), self._preparation_of(X)
         X, y = self._prepared("hardest", X, y)
         with evaluating(self.model):

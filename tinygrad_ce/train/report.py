@@ -13,7 +13,7 @@ from tinygrad_ce.core import Array
 from tinygrad_ce.data.checks import extra, listed, several
 from tinygrad_ce.train.answers import Answers, Contrast
 from tinygrad_ce.train.weights import sample_weights
-from tinygrad_ce.views import plots
+from tinygrad_ce.views import notebook, plots
 from tinygrad_ce.views.text import plain_table, printed, short
 
 WIDTH = 80  # characters in a line of a report
@@ -78,6 +78,9 @@ class ClassificationReport:
         curves = {c.name: roc_curve(c.true, c.score, sample_weight=c.weights)[:2] for c in self.contrasts}
         return plots.save(plots.reliability_figure(self.reliability, curves), path)
 
+    def _repr_html_(self) -> str:
+        return notebook.report_form(self)
+
     def __str__(self) -> str:
         figures = "\n".join(f"{LABELS[name]:<28}{value:8.4f}" for name, value in self.figures.items())
         reliability = [RELIABILITY, *_reliability_rows(self.reliability)]
@@ -125,6 +128,9 @@ class RegressionReport:
     def figure(self, path: Any = None) -> Any:
         """What was predicted over what was true, and the residuals, as a matplotlib Figure; with a path, also saved."""
         return plots.save(plots.residuals_figure(self.true, self.predicted, tuple(self.outputs)), path)
+
+    def _repr_html_(self) -> str:
+        return notebook.report_form(self)
 
     def __str__(self) -> str:
         (table,) = self.tables()
