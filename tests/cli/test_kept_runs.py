@@ -57,6 +57,14 @@ def test_predictions_are_the_names_of_classes(here):
     assert [row[0] for row in printed[1:]] == [f"<b>{COLOURS[i % 2]}</b>" for i in range(7)]
 
 
+def test_the_model_alone_predicts_as_its_folder_does(here, tmp_path):
+    alone = shutil.copy(here / "price" / "model.safetensors", tmp_path / "from_a_colleague.safetensors")
+    expected = invoke("predict", here / "price", here / "new.csv").stdout
+    assert invoke("predict", alone, here / "new.csv").stdout == expected
+    said = refused("evaluate", here / "price" / "model.safetensors", here / "test.csv")
+    assert f"is a file, and not the folder of a run; write {here / 'price'}" in said
+
+
 def test_probabilities_are_a_column_for_each_class(here):
     printed = rows_of(invoke("predict", here / "kind", here / "new.csv", "--proba").stdout)
     assert printed[0] == ["prediction", "P(<b>green</b>)", "P(<b>red</b>)"]

@@ -28,6 +28,11 @@ def prices(tmp_path):
     return write(tmp_path / "prices.csv", ["length", "colour", "price"], rows)
 
 
+def test_a_line_break_among_the_names_is_refused_in_one_line(prices):
+    said = refused("train", prices, "--target", "price", "--drop", "colour\nlength")
+    assert "--drop 'colour\\nlength': write the names on one line" in said
+
+
 # ---- numbers or classes
 
 

@@ -387,3 +387,29 @@ def test_json_without_any_scale_is_refused() -> None:
     values = {**plain(), "scale": []}
     with pytest.raises(ValueError, match="this is no preparation: a list is not"):
         Preparation.from_json(values)
+
+
+# ---- a file from another program
+
+
+@pytest.mark.parametrize("first", ["utf-8", "cp1252"])
+@pytest.mark.parametrize("second", ["utf-8", "utf-8-sig", "cp1252"])
+def test_the_encoding_of_a_new_file_is_its_own(first: str, second: str, tmp_path: Path) -> None:
+    text = "größe,y\n1,p\n2,q\n3,p\n4,q\n"
+    (tmp_path / "old.csv").write_text(text, encoding=first)
+    (tmp_path / "new.csv").write_text(text, encoding=second)
+    preparation = of(data.from_csv(tmp_path / "old.csv", "y", encoding=first))
+    if (first, second) == ("utf-8", "cp1252"):
+        with pytest.raises(ValueError, match=r"new.csv: this is not UTF-8 text .*; save it as UTF-8") as refusal:
+            preparation.features(tmp_path / "new.csv")
+        assert "encoding=" not in str(refusal.value)  # which nobody could pass
+    else:
+        np.testing.assert_array_equal(preparation.features(tmp_path / "new.csv").ravel(), [1, 2, 3, 4])
+
+
+def test_numbers_and_dates_are_refused_with_one_as_it_should_be(write: Any) -> None:
+    preparation = of(data.from_csv(write("when;x;y\n1.2.2024;1,5;p\n13.2.2024;2,5;q\n"), "y"))
+    with pytest.raises(ValueError, match=r"'1\.5' is not a number with a decimal comma, as 1,5 is$"):
+        preparation.features(write("when;x\n1.2.2024;1.5\n"))
+    with pytest.raises(ValueError, match=r"'2/13/2024' is not a date in the order d\.m\.Y, as 31\.12\.2024 is$"):
+        preparation.features(write("when;x\n2/13/2024;1,5\n"))

@@ -310,3 +310,22 @@ def test_csv_written_by_another_program_trains_like_the_original(tmp_path: Path)
     np.testing.assert_array_equal(made.X, iris.X)
     np.testing.assert_array_equal(made.y, iris.y)
     assert (made.feature_names, made.class_names) == (iris.feature_names, iris.class_names)
+
+
+@pytest.mark.parametrize("said", ["sep=;", '"sep=;"', "sep=;\r"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_the_line_that_tells_excel_the_delimiter_is_none_of_the_table(said, encoding, tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text(f"{said}\nx;y\n1,5;p\n2,5;q\n", encoding=encoding, newline="")
+    read = data.from_csv(path, "y")
+    assert read.feature_names == ("x",)
+    np.testing.assert_array_equal(read.X.ravel(), [1.5, 2.5])
+    path.write_text(f"{said}\nx;y\n1,5;p\n2,5\n", encoding=encoding, newline="")
+    with pytest.raises(ValueError, match="line 4: 1 field"):
+        data.from_csv(path, "y")
+
+
+def test_the_mark_of_utf8_is_believed_whatever_was_passed(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("größe,y\n1,p\n2,q\n", encoding="utf-8-sig")
+    assert data.from_csv(path, "y", encoding="cp1252").feature_names == ("größe",)

@@ -269,3 +269,16 @@ def test_examples_and_folders_are_refused_as_elsewhere(tmp_path):
         tg.export.onnx(model, tmp_path / "net.onnx", np.ones((0, 2)))
     with pytest.raises(FileNotFoundError, match=r"nowhere"):
         tg.export.onnx(model, tmp_path / "nowhere" / "net.onnx", np.ones((3, 2)))
+
+
+def test_a_model_of_several_inputs_says_that_it_needs_rows(tmp_path):
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first = nn.Dense(3, 2)
+
+        def forward(self, image, text):
+            return self.first(image) + text
+
+    with pytest.raises(ValueError, match=r'several inputs: .*, example=\{"image": image\[:5\], "text": text\[:5\]\}'):
+        tg.export.onnx(Two(), tmp_path / "two.onnx")

@@ -225,3 +225,9 @@ def test_loads_in_several_threads_leave_the_generator_of_weights_where_it_is(tmp
     tg.load(tmp_path / "model")
     np.testing.assert_array_equal(drawn[1], first)
     np.testing.assert_array_equal(tg.nn.init.he_normal(2, 2), second)
+
+
+def test_a_class_is_no_model(tmp_path):
+    tg.save(tmp_path / "m.safetensors", nn.Dense(2, 1))
+    with pytest.raises(TypeError, match=r"load: into is the class Dense; pass one of it: into=Dense\(\.\.\.\)"):
+        tg.load(tmp_path / "m.safetensors", into=nn.Dense)

@@ -1,10 +1,11 @@
 """Data, options, models and losses that do not fit are refused, and the message says what to pass."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from train.trainings import X, Y, trainer
 
-from tinygrad_ce import nn, optim
+from tinygrad_ce import data, nn, optim
 from tinygrad_ce.train import Trainer
 
 
@@ -93,3 +94,17 @@ def test_a_loss_for_each_row_is_no_loss_to_train_with():
 def test_a_loss_that_answers_with_no_tensor_is_told(answer):
     with pytest.raises(TypeError, match="loss"):
         trainer(lambda predictions, targets: answer).fit(X, Y)
+
+
+def test_what_stands_where_the_targets_should_is_named():
+    dataset = data.from_frame(pd.DataFrame({"a": [1.0, 2.0, 3.0], "y": ["p", "q", "p"]}), "y")
+    with pytest.raises(TypeError, match=r"fit: y is the number 10; beside a Dataset, write epochs=10"):
+        trainer().fit(dataset, 10)
+    with pytest.raises(TypeError, match=r"X is a DataFrame, and y is missing: .*tg\.data\.from_frame"):
+        trainer().fit(pd.DataFrame({"a": [1.0], "y": [0]}))
+
+
+def test_one_row_alone_is_told_how_it_becomes_rows():
+    model = nn.Dense(2, 3)
+    with pytest.raises(ValueError, match=r"one row alone is X\[None\]"):
+        Trainer(model, nn.SoftmaxCrossEntropy(), optim.SGD(model.parameters(), lr=0.1)).predict(np.zeros(2))

@@ -12,7 +12,7 @@ from tinygrad_ce.cli.run import Run, prepared
 from tinygrad_ce.cli.settings import settings_from
 from tinygrad_ce.data.checks import shown
 
-RECORD, MODEL = "run.json", "model.safetensors"
+RECORD, MODEL, SUFFIX = "run.json", "model.safetensors", ".safetensors"
 
 
 class KeptRun:
@@ -22,6 +22,9 @@ class KeptRun:
     """
 
     def __init__(self, path: Path) -> None:
+        if path.is_file():
+            folder = path.parent if (path.parent / RECORD).is_file() else "the one that train --out has filled"
+            raise NotADirectoryError(f"{path} is a file, and not the folder of a run; write {folder}")
         for name in (RECORD, MODEL):
             if not (path / name).is_file():
                 raise FileNotFoundError(
@@ -35,9 +38,7 @@ class KeptRun:
             raise ValueError(f"{path / RECORD}: {error}; train again with --out {path}") from None
         self.loss: str = record["loss"]
         self.digest = record["data"].get("sha256")
-        self.saved: Any = tg.load(path / MODEL)
-        if self.saved.preparation is None:
-            raise ValueError(f"{path / MODEL} has no preparation of data, so it cannot be asked about a table")
+        self.saved: Any = _with_preparation(path / MODEL)
         kept, recorded = self.saved.history.columns, record["history"]
         if not _is_one_history(kept, recorded):
             raise ValueError(f"{path}: {RECORD} and {MODEL} are of two different runs; train again with --out {path}")
@@ -77,6 +78,22 @@ def _is_one_history(one: dict[str, Any], other: dict[str, Any]) -> bool:
         return False
     both = min(len(column) for columns in (one, other) for column in columns.values())
     return both > 0 and all(one[name][:both] == other[name][:both] for name in one)
+
+
+def saved_at(path: Path) -> Any:
+    """`tg.load` of a run's model; path: its folder, or the model's file alone, as one hands it on.
+
+    Raises what `KeptRun` raises.
+    """
+    return _with_preparation(path) if path.suffix == SUFFIX and path.is_file() else KeptRun(path).saved
+
+
+def _with_preparation(path: Path) -> Any:
+    """`tg.load` of a model that can be asked about a table."""
+    saved = tg.load(path)
+    if saved.preparation is None:
+        raise ValueError(f"{path} has no preparation of data, so it cannot be asked about a table")
+    return saved
 
 
 def _record(path: Path) -> dict[str, Any]:

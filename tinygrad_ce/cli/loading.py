@@ -11,6 +11,7 @@ from typing import Any
 
 from tinygrad_ce import data as datasets
 from tinygrad_ce.cli.settings import OF_TABLES, Settings
+from tinygrad_ce.data.checks import shown
 
 
 def load(settings: Settings) -> datasets.Dataset:
@@ -56,7 +57,10 @@ def column_names(text: str) -> list[str]:
     >>> column_names('a, "b,c"')
     ['a', 'b,c']
     """
-    (names,) = csv.reader([text], skipinitialspace=True) if text.strip() else ([],)
+    try:
+        (names,) = csv.reader([text], skipinitialspace=True) if text.strip() else ([],)
+    except csv.Error:  # a line break, which no file that a name could stand in has there
+        raise ValueError(f"--drop {shown(text)}: write the names on one line, with commas between them") from None
     return [name.strip() for name in names]
 
 

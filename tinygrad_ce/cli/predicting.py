@@ -10,7 +10,7 @@ from typing import Annotated, Literal, TypeAlias
 import typer
 
 from tinygrad_ce.cli.figures import figures_of, report_of, show_figures
-from tinygrad_ce.cli.folders import KeptRun
+from tinygrad_ce.cli.folders import KeptRun, saved_at
 from tinygrad_ce.cli.terminal import console
 from tinygrad_ce.cli.views import check_writable
 from tinygrad_ce.data.checks import visible
@@ -24,7 +24,10 @@ NewLevels: TypeAlias = Annotated[
 
 
 def predict(
-    run: RunFolder,
+    run: Annotated[
+        Path,
+        typer.Argument(metavar="DIR", help="the folder of a run: train --out DIR; or its model.safetensors alone"),
+    ],
     table: Annotated[Path, typer.Argument(metavar="CSV", help="the rows to predict, with or without the target")],
     proba: Annotated[bool, typer.Option("--proba", help="also the probability of each class")] = False,
     new_levels: NewLevels = "error",
@@ -39,7 +42,7 @@ def predict(
     """
     if out is not None:
         check_writable(out, ".csv")
-    saved = KeptRun(run).saved
+    saved = saved_at(run)
     if proba and not saved.preparation.class_names:
         raise ValueError(f"--proba: {run} predicts numbers, which have no probabilities")
     rows = saved.preparation.features(table, new_levels)

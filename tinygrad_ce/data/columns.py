@@ -17,6 +17,7 @@ from tinygrad_ce.data.dataset import Array
 from tinygrad_ce.data.reading import Table
 
 EPOCH = date(1970, 1, 1).toordinal()
+LAST_OF_2024 = {"Y-m-d": "2024-12-31", "d.m.Y": "31.12.2024", "m/d/Y": "12/31/2024"}  # how to write a date
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class Number(Column):
         """The number, finite and in the unit of the column."""
         value, unit = number(cell, self.decimal)
         if math.isnan(value):
-            comma = " with a decimal comma" if self.decimal == "," else ""
+            comma = " with a decimal comma, as 1,5 is" if self.decimal == "," else ""
             raise ValueError(f"{table.at(row, self.name)}: {shown(cell)} is not a number{comma}")
         if math.isinf(value):
             raise ValueError(f"{table.at(row, self.name)}: {shown(cell)} is infinite; write a finite number")
@@ -149,7 +150,10 @@ class Date(Column):
         """The days, the month, the day of the week and, if the column has times, the hour."""
         when = moment(cell, self.order)
         if when is None:
-            raise ValueError(f"{table.at(row, self.name)}: {shown(cell)} is not a date in the order {self.order}")
+            raise ValueError(
+                f"{table.at(row, self.name)}: {shown(cell)} is not a date in the order {self.order}, "
+                f"as {LAST_OF_2024[self.order]} is"
+            )
         hour = when.hour + when.minute / 60 + when.second / 3600
         values = [when.toordinal() - EPOCH, when.month, when.weekday()]
         return [*values, hour] if self.time else values

@@ -202,7 +202,9 @@ def _check_damaged_numbers(table: Table, name: str, numbers: Numbers, rows: list
     measured = np.any(found != np.round(found)) or len(np.unique(found)) > FEW_ROWS
     if 2 * len(found) > len(rows) and measured:
         row = next(row for row in rows if math.isnan(numbers.values[row]))
-        raise ValueError(f"{not_a_number(table, name, row)}, as most of this column are; correct it")
+        raise ValueError(
+            f"{not_a_number(table, name, row)}, as most of this column are; correct it, or empty it if it is missing"
+        )
 
 
 def not_a_number(table: Table, name: str, row: int) -> str:
@@ -250,7 +252,8 @@ def _date_order(table: Table, name: str, rows: list[int], reading: Reading) -> s
     if 2 * parsed[best].count(None) < len(rows):
         row, right = rows[parsed[best].index(None)], f"a date written {best}"
         raise ValueError(
-            f"{table.at(row, name)}: {shown(cells[row])} is not {right}, as most of this column are; correct it"
+            f"{table.at(row, name)}: {shown(cells[row])} is not {right}, as most of this column are; correct "
+            "it, or empty it if it is missing"
         )
     return None
 

@@ -16,7 +16,7 @@ from tinygrad_ce.data.columns import Boolean, Category, Column, Date, Dropped, N
 from tinygrad_ce.data.dataset import Array, Dataset
 from tinygrad_ce.data.json_fields import fields_from, mapping, plain
 from tinygrad_ce.data.printed_text import PrintedText
-from tinygrad_ce.data.reading import Table, read_table
+from tinygrad_ce.data.reading import Table, read_again
 from tinygrad_ce.data.summary import summary_of
 
 KINDS: dict[str, type[Column]] = {kind.kind: kind for kind in (Number, Boolean, Date, Category, Dropped)}
@@ -149,7 +149,7 @@ class Preparation:
         """The cells of a table that has every column that is needed; further ones are named in a warning."""
         if new_levels not in NEW_LEVELS:
             raise ValueError(f"new_levels is {shown(new_levels)}; it must be 'error' or 'ignore'")
-        cells = read_table(table, None, delimiter=self.delimiter, encoding=self.encoding)
+        cells = read_again(table, self.delimiter, self.encoding)
         known = {*(column.name for column in self.columns), self.target.name}
         more = [name for name in cells.columns if name not in known]
         for name in self._used_names():

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,8 +19,10 @@ from tinygrad_ce.data.cells import Cell, missing_rows, plain_numbers
 from tinygrad_ce.data.checks import closest, extra, listed, several, shown, visible
 
 MARKS_OF_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+UTF8 = ("utf-8", "utf8")
 DELIMITERS = ",;\t|"
 NAMELESS = "Unnamed: 0"  # what pandas calls the row numbers that it writes without a name
+FOR_EXCEL = re.compile(r'"?sep=(?P<sign>[^"\s]|\t)"?[\r\n]*')  # a first line that tells Excel the delimiter
 SAMPLE = 65_536  # characters of a file that decide between the delimiters
 
 
@@ -79,6 +83,26 @@ def read_table(table: Any, target: str | None, *, delimiter: str | None = None, 
     return read_frame(table, target)
 
 
+def read_again(table: Any, delimiter: str | None, encoding: str) -> Table:
+    """The cells of a new table, whose file is UTF-8 or has the encoding of the table that the training had.
+
+    Raises what `read_table` raises; who asks about a table cannot pass an encoding.
+    """
+    if not isinstance(table, str | os.PathLike) or not Path(table).is_file():
+        return read_table(table, None, delimiter=delimiter)
+    content = Path(table).read_bytes()
+    try:
+        content.decode("utf-8")
+    except UnicodeError as error:
+        if encoding.lower() in UTF8 and not content.startswith(MARKS_OF_UTF16):
+            cure = 'save it as UTF-8 ("CSV UTF-8" in a spreadsheet), or pass a DataFrame'
+            raise ValueError(f"{visible(str(table))}: this is not UTF-8 text ({error}); {cure}") from error
+    else:
+        if b"\0" not in content:  # text in another encoding is hardly ever UTF-8 by chance, but for UTF-16
+            encoding = "utf-8"
+    return read_table(table, None, delimiter=delimiter, encoding=encoding)
+
+
 # ---- CSV files
 
 
@@ -122,23 +146,28 @@ def _records(
     """
     where = visible(str(path))
     as_before = f"save it in {encoding}, as the table of the training was" if is_new else ""
-    if encoding.lower() in ("utf-8", "utf8"):
+    if encoding.lower() in UTF8:
         encoding = "utf-8-sig"  # spreadsheets begin a file with a mark that is no part of the first name
         _check_encoding(path, as_before or 'pass encoding="utf-16", or save it as a UTF-8 CSV file')
+    elif _begins_with(path, codecs.BOM_UTF8):  # which says it, whatever was passed
+        encoding = "utf-8-sig"
     lines: list[int] = []
     records: list[list[str]] = []
     line = 1
     try:
         with path.open(newline="", encoding=encoding) as file:
-            delimiter = delimiter or _delimiter(file.read(SAMPLE))
-            file.seek(0)
+            said = FOR_EXCEL.fullmatch(file.readline(20))
+            start, line = (file.tell(), 2) if said else (0, 1)
+            file.seek(start)
+            delimiter = delimiter or (said["sign"] if said else _delimiter(file.read(SAMPLE)))
+            file.seek(start)
             reader = csv.reader(file, delimiter=delimiter, skipinitialspace=delimiter != "\t", strict=True)
             for record in reader:
                 fields = [field.strip() for field in record]
                 if fields not in ([], [""]):
                     lines.append(line)
                     records.append(fields)
-                line = reader.line_num + 1
+                line = reader.line_num + (2 if said else 1)
     except LookupError as error:
         raise ValueError(f'{where}: encoding is {shown(encoding)}, which Python does not know; "cp1252"?') from error
     except UnicodeError as error:
@@ -173,6 +202,11 @@ def _delimiter(sample: str) -> str:
         return (counts.count(counts[0]) / len(counts), counts[0])
 
     return max(DELIMITERS, key=merit)
+
+
+def _begins_with(path: Path, mark: bytes) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(mark)) == mark
 
 
 def _check_encoding(path: Path, cure: str) -> None:

@@ -22,6 +22,7 @@ from tinygrad_ce.program.ir import Function, Instruction, Value
 
 PROBES = (37, 46)  # two numbers of rows: what differs between their programs is the number of rows
 MADE_UP_ROWS = 2
+NAMED = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 
 
 @dataclass(frozen=True)
@@ -146,16 +147,16 @@ def _examples(where: str, module: Module, example: Any) -> dict[str, Array]:
 
 def _argument_names(module: Module, count: int) -> list[str]:
     """What the model calls its inputs."""
-    names = [
-        p.name
-        for p in signature(module.forward).parameters.values()
-        if p.kind in (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
-    ]
+    names = [p.name for p in signature(module.forward).parameters.values() if p.kind in NAMED]
     return [names[k] if k < len(names) else f"x{k + 1}" for k in range(count)]
 
 
 def _rows_made_up(where: str, module: Module, dtype: np.dtype[Any]) -> Array:
     """Rows of numbers for a model whose first layer says how many features they have."""
+    needed = [p.name for p in signature(module.forward).parameters.values() if p.default is p.empty and p.kind in NAMED]
+    if len(needed) > 1:
+        rows = ", ".join(f'"{name}": {name}[:5]' for name in needed)
+        raise ValueError(f"{where}: the model takes several inputs: pass some rows that it takes, example={{{rows}}}")
     layers = [inner for inner in module.modules() if not any(other is not inner for other in inner.modules())]
     first = layers[0] if layers else None
     features = first.n_in if isinstance(first, Dense) else getattr(first, "n_features", None)

@@ -100,6 +100,11 @@ def targets_of(where: str, X: Any, y: Any) -> Any:
     """The targets that belong to X: y, or where there is none those of X, if that is a Dataset."""
     if isinstance(y, Dataset):
         raise TypeError(f"{where}: y is a Dataset; pass its targets, y.y, or pass one Dataset alone, in place of X")
+    if y is None and hasattr(X, "columns"):
+        cure = 'tg.data.from_frame(frame, target="...")'
+        raise TypeError(f"{where}: X is a {type(X).__name__}, and y is missing: make a Dataset of both, {cure}")
+    if where == "fit" and isinstance(X, Dataset) and isinstance(y, numbers.Integral):
+        raise TypeError(f"fit: y is the number {y}; beside a Dataset, write epochs={y}")
     if y is None and not isinstance(X, Dataset):
         raise TypeError(f"{where}: y, the targets, is missing: pass X and y, or a tg.data.Dataset, which holds both")
     return X.y if y is None else y
@@ -173,7 +178,7 @@ def arrays_of_answer(answer: Any, rows: int) -> Any:
     if scores.ndim == 0 or len(scores) != rows:
         raise ValueError(
             f"predict: the model's answer to {several(rows, 'row')} has shape {scores.shape}; it must have a row for "
-            "each row of X, or call the model itself with all rows at once"
+            "each row of X (one row alone is X[None]), or call the model itself with all rows at once"
         )
     return scores
 

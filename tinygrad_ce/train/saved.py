@@ -210,6 +210,8 @@ def _targets(into: Any) -> tuple[nn.Module | None, Optimizer | None, Trainer | N
         model, optimizer = into
         if isinstance(model, nn.Module) and isinstance(optimizer, Optimizer):
             return model, optimizer, None
+    if isinstance(into, type):
+        raise TypeError(f"load: into is the class {into.__name__}; pass one of it: into={into.__name__}(...)")
     raise TypeError(
         f"load: into is a {type(into).__name__}; it must be a model, a Trainer or a pair (model, optimizer)"
     )
