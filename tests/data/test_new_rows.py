@@ -400,7 +400,7 @@ def test_the_encoding_of_a_new_file_is_its_own(first: str, second: str, tmp_path
     (tmp_path / "new.csv").write_text(text, encoding=second)
     preparation = of(data.from_csv(tmp_path / "old.csv", "y", encoding=first))
     if (first, second) == ("utf-8", "cp1252"):
-        with pytest.raises(ValueError, match=r"new.csv: this is not UTF-8 text .*; save it as UTF-8") as refusal:
+        with pytest.raises(ValueError, match=r"new.csv: this is not UTF-8 text, .*; save it as UTF-8") as refusal:
             preparation.features(tmp_path / "new.csv")
         assert "encoding=" not in str(refusal.value)  # which nobody could pass
     else:

@@ -91,15 +91,13 @@ def read_again(table: Any, delimiter: str | None, encoding: str) -> Table:
     if not isinstance(table, str | os.PathLike) or not Path(table).is_file():
         return read_table(table, None, delimiter=delimiter)
     content = Path(table).read_bytes()
-    try:
-        content.decode("utf-8")
-    except UnicodeError as error:
-        if encoding.lower() in UTF8 and not content.startswith(MARKS_OF_UTF16):
-            cure = 'save it as UTF-8 ("CSV UTF-8" in a spreadsheet), or pass a DataFrame'
-            raise ValueError(f"{visible(str(table))}: this is not UTF-8 text ({error}); {cure}") from error
-    else:
-        if b"\0" not in content:  # text in another encoding is hardly ever UTF-8 by chance, but for UTF-16
-            encoding = "utf-8"
+    if _is_utf8(content):  # text in another encoding hardly ever is, by chance
+        encoding = "utf-8"
+    elif encoding.lower() in UTF8:
+        raise ValueError(
+            f"{visible(str(table))}: this is not UTF-8 text, as the table of the training was; save it as UTF-8 "
+            '("CSV UTF-8" in a spreadsheet), or pass a DataFrame'
+        )
     return read_table(table, None, delimiter=delimiter, encoding=encoding)
 
 
@@ -119,7 +117,7 @@ def read_csv(path: Path, target: str | None, *, delimiter: str | None = None, en
         raise ValueError(f"{where}: this is not a file; give the path of a CSV file")
     if delimiter is not None and (not isinstance(delimiter, str) or len(delimiter) != 1 or delimiter in '"\r\n '):
         raise ValueError(f"delimiter is {shown(delimiter)}; it must be one character, as ';' is")
-    lines, records = _records(path, delimiter, encoding, target is None)
+    lines, records = _records(path, delimiter, encoding)
     if not records:
         raise ValueError(f"{where}: the file is empty; line 1 must name the columns")
     header, rows = records[0], records[1:]
@@ -137,18 +135,12 @@ def read_csv(path: Path, target: str | None, *, delimiter: str | None = None, en
     return Table(where, dict(zip(header, zip(*rows, strict=True), strict=True)), lines[1:])
 
 
-def _records(
-    path: Path, delimiter: str | None, encoding: str, is_new: bool = False
-) -> tuple[list[int], list[list[str]]]:
-    """The line on which each record starts, and its fields without the blanks around them; empty lines are skipped.
-
-    is_new: whether these are new rows for a preparation, which reads all tables in the encoding of the first.
-    """
+def _records(path: Path, delimiter: str | None, encoding: str) -> tuple[list[int], list[list[str]]]:
+    """The line on which each record starts, and its fields without the blanks around them; empty lines are skipped."""
     where = visible(str(path))
-    as_before = f"save it in {encoding}, as the table of the training was" if is_new else ""
     if encoding.lower() in UTF8:
         encoding = "utf-8-sig"  # spreadsheets begin a file with a mark that is no part of the first name
-        _check_encoding(path, as_before or 'pass encoding="utf-16", or save it as a UTF-8 CSV file')
+        _check_encoding(path)
     elif _begins_with(path, codecs.BOM_UTF8):  # which says it, whatever was passed
         encoding = "utf-8-sig"
     lines: list[int] = []
@@ -173,8 +165,8 @@ def _records(
     except UnicodeError as error:
         if encoding == "utf-8-sig":
             cure = 'from_csv(..., encoding="cp1252") reads what Western Windows programs write, or save it as UTF-8'
-            raise ValueError(f"{where}: this is not UTF-8 text ({error}); {as_before or cure}") from error
-        cure = as_before or "pass its own encoding="
+            raise ValueError(f"{where}: this is not UTF-8 text ({error}); {cure}") from error
+        cure = "pass its own encoding="
         raise ValueError(f"{where}: this is not text in {encoding} ({error}); {cure}") from error
     except csv.Error as error:
         reason = str(error)
@@ -209,12 +201,26 @@ def _begins_with(path: Path, mark: bytes) -> bool:
         return file.read(len(mark)) == mark
 
 
-def _check_encoding(path: Path, cure: str) -> None:
-    """Name the encoding that spreadsheets write as "Unicode text": with ASCII in it, every other byte is 0."""
+def _check_encoding(path: Path) -> None:
+    """Name the encoding that spreadsheets write as "Unicode text"."""
     with path.open("rb") as file:
         start = file.read(64)
-    if start.startswith(MARKS_OF_UTF16) or start.count(0) > len(start) // 3:
+    if _is_utf16(start):
+        cure = 'pass encoding="utf-16", or save it as a UTF-8 CSV file'
         raise ValueError(f"{visible(str(path))}: this is not UTF-8 but UTF-16 text; {cure}")
+
+
+def _is_utf16(content: bytes) -> bool:
+    """Whether it has the mark, or zeros as ASCII has in it: every other byte."""
+    return content.startswith(MARKS_OF_UTF16) or content.count(0) > len(content) // 3
+
+
+def _is_utf8(content: bytes) -> bool:
+    try:
+        content.decode("utf-8")
+    except UnicodeError:
+        return False
+    return not _is_utf16(content)
 
 
 def _check_header(where: str, header: list[str]) -> None:
