@@ -166,9 +166,7 @@ def test_a_copy_of_a_trainer_that_is_training_has_the_epochs_so_far(way):
     np.testing.assert_array_equal(twin.model[0].W.data, trainer.model[0].W.data)
 
 
-def test_a_copy_of_a_primitive_is_itself_also_if_another_has_its_name(monkeypatch):
-    monkeypatch.setattr("tinygrad_ce.core.REGISTRY", dict(REGISTRY))
-
+def test_a_copy_of_a_primitive_is_itself_also_if_another_has_its_name(registry):
     def same_name(x):
         return x
 

@@ -237,7 +237,7 @@ def test_the_program_and_its_weights_are_written_both_or_neither(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["net.npz", "net.py"]
 
 
-def test_a_primitive_of_ones_own_that_needs_more_than_its_file_is_refused(tmp_path):
+def test_a_primitive_of_ones_own_that_needs_more_than_its_file_is_refused(tmp_path, registry):
     class Table:
         factor = 3.0
 

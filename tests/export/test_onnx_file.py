@@ -220,7 +220,7 @@ class Masking(nn.Module):
         return x[:, np.array([True, False])]
 
 
-def test_an_operation_without_counterpart_is_refused_by_name(tmp_path, monkeypatch):
+def test_an_operation_without_counterpart_is_refused_by_name(tmp_path, monkeypatch, registry):
     @tg.primitive
     def exp_of_my_own(x):
         return np.exp(x)

@@ -91,6 +91,7 @@ def wrong_gradcheck():
 
     with pytest.raises(tg.check.GradcheckError) as error:
         tg.check.gradcheck(cube_with_a_slip, np.array([1.0, 2.0]), order=1)
+    del tg.core.REGISTRY["cube_with_a_slip"]
     return error.value.report
 
 
