@@ -14,7 +14,7 @@ from tinygrad_ce.cli.folders import KeptRun, saved_at
 from tinygrad_ce.cli.terminal import console
 from tinygrad_ce.cli.views import check_writable
 from tinygrad_ce.data.checks import visible
-from tinygrad_ce.disk import whole_file
+from tinygrad_ce.disk import write_whole
 
 RunFolder: TypeAlias = Annotated[Path, typer.Argument(metavar="DIR", help="the folder of a run: train --out DIR")]
 NewLevels: TypeAlias = Annotated[
@@ -56,8 +56,7 @@ def predict(
         typer.echo("\n".join(visible(line) for line in text.split("\n")), nl=False)
         return
     out.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(out) as draft:
-        draft.write_text(text, encoding="utf-8")
+    write_whole(out, text.encode())
     console.print(f"wrote {len(rows)} predictions to {out}", highlight=False, soft_wrap=True)
 
 

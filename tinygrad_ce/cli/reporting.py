@@ -23,7 +23,7 @@ from tinygrad_ce.cli.terminal import console, leave_dropped_columns_to_the_summa
 from tinygrad_ce.cli.views import check_writable
 from tinygrad_ce.core import Array
 from tinygrad_ce.data.checks import several
-from tinygrad_ce.disk import whole_file
+from tinygrad_ce.disk import write_whole
 from tinygrad_ce.views.explain.document import Heading, Paragraph, Rows
 from tinygrad_ce.views.picture import short
 from tinygrad_ce.views.run_page import Code, Plot, run_page
@@ -49,8 +49,7 @@ def report(
     trained = KeptRun(run).trained()
     page = run_page(_title(trained), sections_of(trained))
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as draft:
-        draft.write_text(page, encoding="utf-8")
+    write_whole(path, page.encode())
     console.print(f"wrote {path}: {_title(trained)}", highlight=False, soft_wrap=True)
 
 

@@ -10,7 +10,7 @@ import typer
 from tinygrad_ce import data as datasets
 from tinygrad_ce.cli.terminal import console
 from tinygrad_ce.cli.views import check_writable
-from tinygrad_ce.disk import whole_file
+from tinygrad_ce.disk import write_whole
 
 
 def sample(
@@ -25,6 +25,5 @@ def sample(
     if path.exists():
         raise FileExistsError(f"{path} exists; name a file that does not")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as draft:
-        draft.write_text(datasets.sample_csv(), encoding="utf-8")
+    write_whole(path, datasets.sample_csv().encode())
     console.print(f"wrote {path}", highlight=False, soft_wrap=True)

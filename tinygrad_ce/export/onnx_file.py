@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.data.checks import extra
-from tinygrad_ce.disk import whole_file
+from tinygrad_ce.disk import write_whole
 from tinygrad_ce.export.forward import Forward, forward_of, refuse_others
 from tinygrad_ce.export.onnx_graph import OPSET, Graph, NoCounterpart
 from tinygrad_ce.export.onnx_nodes import write_nodes
@@ -46,8 +46,7 @@ def onnx(model: Any, path: str | Path, example: Any = None) -> None:
     content: bytes = proto.SerializeToString()
     if find_spec("onnxruntime") is not None:
         refuse_others("export.onnx", "onnxruntime", forward, _run(content, forward))
-    with whole_file(path) as draft:
-        draft.write_bytes(content)
+    write_whole(path, content)
 
 
 def _proto(library: Any, forward: Forward) -> Any:
