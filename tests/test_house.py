@@ -30,11 +30,12 @@ FLOORS = {
     "check": 7, "program": 7, "storage": 7,
     "graph": 8,
     "views": 9,
-    "train": 10, "export": 10,
-    "sklearn": 11,
-    "__init__": 12,
-    "cli": 13,
-    "__main__": 14,
+    "live": 10,
+    "train": 11, "export": 11,
+    "sklearn": 12,
+    "__init__": 13,
+    "cli": 14,
+    "__main__": 15,
 }  # fmt: skip
 UPWARDS = {("core", "ops"), ("core", "errors")}  # the operators call primitives; a failure is put into words
 

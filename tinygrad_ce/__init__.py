@@ -50,6 +50,7 @@ notebook.attach(
 
 if TYPE_CHECKING:
     from tinygrad_ce import export
+    from tinygrad_ce.live.live import live
     from tinygrad_ce.program import Program, TraceError, compile, source, trace
     from tinygrad_ce.train.saved import load, save
     from tinygrad_ce.views.audit import audit
@@ -85,6 +86,7 @@ __all__ = [
     "hvp",
     "jacobian",
     "jvp",
+    "live",
     "load",
     "losses",
     "nn",
@@ -109,6 +111,7 @@ _LATER = {
     **dict.fromkeys(("Program", "TraceError", "compile", "source", "trace"), "program"),
     **dict.fromkeys(("load", "save"), "train.saved"),
     **{name: f"views.{name}" for name in ("audit", "draw", "exercise", "explain")},
+    "live": "live.live",
     "step_through": "views.page",
     "why_nan": "views.nan",
 }

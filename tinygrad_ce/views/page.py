@@ -6,25 +6,19 @@ Everything on it is computed here and read there: numbers as arrays, formulas as
 from __future__ import annotations
 
 import ast
-import base64
-import json
 import re
-from functools import cache
 from html import escape
-from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tinygrad_ce.core import Array, Tensor
-from tinygrad_ce.disk import whole_file
 from tinygrad_ce.graph.cells import Cell
 from tinygrad_ce.graph.checks import check_unchanged
 from tinygrad_ce.graph.formula import Formula
 from tinygrad_ce.graph.nodes import Edge, Graph, Node
-from tinygrad_ce.views import notebook
-from tinygrad_ce.views.draw import Picture, png_for_notebook
+from tinygrad_ce.views.draw import Picture
+from tinygrad_ce.views.pages import Page, as_json, file_text, files_text, filled, packed
 from tinygrad_ce.views.picture import MIDDLE, NEGATIVE, POSITIVE
 from tinygrad_ce.views.text import escaped
 
@@ -33,51 +27,9 @@ ONE_OPERATION = {  # what is one operation there, and what shows it as several
     "soft_xent": ("softmax and cross-entropy", "cross_entropy"),
     "sigmoid_xent": ("sigmoid and binary cross-entropy", "binary_cross_entropy"),
 }
-HEIGHT = 900  # of the page in a notebook, in pixels, until its script gives it the height of what it shows
-LARGEST_IN_NOTEBOOK = 10_000_000  # letters
 
 
-class Walkthrough:
-    """The page of a loss: shown in a notebook, saved with `.save`; `.html` is its text, `.svg` the picture on it."""
-
-    def __init__(self, html: str, title: str, svg: str) -> None:
-        self.html = html
-        self.title = title
-        self.svg = svg
-
-    def _repr_html_(self) -> str:
-        """The page in a frame of its own, so that its style and keys don't meet those of the notebook.
-
-        Below it is its picture, which the page's script hides: where no script may run, nothing else is seen.
-        """
-        if len(self.html) > LARGEST_IN_NOTEBOOK:
-            size = f"{len(self.html) / 1e6:.0f} MB, too much for a notebook"
-            return notebook.block(notebook.paragraph(f'Step through {self.title}: {size}: .save("step.html")'))
-        frame = (
-            f'<iframe srcdoc="{escape(self.html)}" title="{escaped(self.title)}" width="100%" height="{HEIGHT}" '
-            'style="border: 0"></iframe>'
-        )
-        png = self._repr_png_()
-        return notebook.block(frame, "" if png is None else notebook.image(png, f"the graph of {self.title}"))
-
-    def _repr_png_(self) -> bytes | None:
-        """Its picture, where a page cannot be shown; None where a PNG cannot be made."""
-        return png_for_notebook(self.svg)
-
-    def __repr__(self) -> str:
-        return f'<a page that steps through {self.title}: .save("step.html")>'
-
-    def save(self, path: str | Path) -> Path:
-        """Write it; the path. ValueError if that does not end in .html."""
-        path = Path(path)
-        if path.suffix.lower() not in (".html", ".htm"):
-            raise ValueError(f"save: {path.name} must end in .html")
-        with whole_file(path) as draft:
-            draft.write_text(self.html, encoding="utf-8")
-        return path
-
-
-def step_through(loss: Tensor, title: str = "") -> Walkthrough:
+def step_through(loss: Tensor, title: str = "") -> Page:
     """A page that goes forward and then backward through a loss, one operation at a time, with all numbers.
 
     It is one file of HTML that works from disk, in a notebook cell and on a course page. It shows the formula of each
@@ -95,7 +47,7 @@ def step_through(loss: Tensor, title: str = "") -> Walkthrough:
     check_unchanged(loss, "tg.step_through")
     title = title or f"{graph.loss.name}, {len(graph.nodes)} nodes"
     page = _Page(graph)
-    return Walkthrough(page.html(f"Step through {title}"), title, page.picture.svg())
+    return Page(page.html(f"Step through {title}"), "steps through", title, "step.html", page.picture.svg())
 
 
 class _Page:
@@ -124,15 +76,17 @@ class _Page:
         program = "".join(f"<span>{escape(line)}</span>" for line in lines)
         parts = {
             "title": escaped(title),
-            "css": _file("page.css"),
+            "css": files_text("tinygrad_ce.views.browser", "page.css")
+            + "\n"
+            + file_text("tinygrad_ce.views", "page.css"),
             "svg": self.picture.svg(),
             "program": program,
-            "data": json.dumps(content, separators=(",", ":")).replace("<", "\\u003c"),
-            "script": _file("page.js"),
+            "data": as_json(content),
+            "script": files_text("tinygrad_ce.views.browser", "numbers.js")
+            + "\n"
+            + file_text("tinygrad_ce.views", "page.js"),
         }
-        html = _file("page.html")
-        before, *rest = html.split("{")
-        return before + "".join(_filled(part, parts) for part in rest)
+        return filled(file_text("tinygrad_ce.views", "page.html"), **parts)
 
     def node(self, node: Node) -> dict[str, Any]:
         """What the page knows of a node."""
@@ -224,21 +178,11 @@ class _Page:
 
     def array(self, array: Array) -> int:
         """The number of an array on the page; equal ones are there once."""
-        array = np.ascontiguousarray(array).reshape(array.shape)
-        kind = {"f4": "f4", "f2": "f4", "b1": "u1"}.get(array.dtype.str[1:], "f8")
-        packed = array.astype({"f4": "<f4", "u1": "u1", "f8": "<f8"}[kind])
-        truth = array.dtype.kind == "b"
-        key = (array.shape, kind, truth, packed.tobytes())
+        content = packed(array)
+        key = tuple(content.values())
         if key not in self.known:
             self.known[key] = len(self.arrays)
-            self.arrays.append(
-                {
-                    "shape": array.shape,
-                    "kind": kind,
-                    "truth": truth,
-                    "data": base64.b64encode(packed.tobytes()).decode(),
-                }
-            )
+            self.arrays.append(content)
         return self.known[key]
 
 
@@ -251,14 +195,3 @@ def _described(node: Node) -> str:
         return f"{both} as one operation, on the logits; losses.{apart}(..., fused=False) shows them apart"
     words = (node.op.__doc__ or "").strip().splitlines()
     return f"{node.op.name}: {words[0].rstrip('.')}" if words else node.op.name
-
-
-@cache
-def _file(name: str) -> str:
-    return files("tinygrad_ce.views").joinpath(name).read_text(encoding="utf-8").rstrip()
-
-
-def _filled(part: str, parts: dict[str, str]) -> str:
-    """A piece of the skeleton that begins with the name of what stands there."""
-    name, rest = part.split("}", 1)
-    return parts[name] + rest

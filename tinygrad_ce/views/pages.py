@@ -1,0 +1,104 @@
+"""One HTML file that fetches nothing: put together from a skeleton, styles and scripts; saved, or shown in a frame."""
+
+from __future__ import annotations
+
+import base64
+import json
+from functools import cache
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import numpy as np
+
+from tinygrad_ce.core import Array
+from tinygrad_ce.disk import whole_file
+from tinygrad_ce.views import notebook
+from tinygrad_ce.views.draw import png_for_notebook
+from tinygrad_ce.views.text import escaped
+
+HEIGHT = 900  # of the page in a notebook, in pixels, until its script gives it the height of what it shows
+LARGEST_IN_NOTEBOOK = 10_000_000  # letters
+
+
+class Page:
+    """A page: shown in a notebook, saved with `.save`; `.html` is its text.
+
+    action, title: what it does with what, as in "steps through" "loss, 3 nodes". svg: a picture of what is on it, for
+    where no script may run. file_name: what it would be saved as.
+    """
+
+    def __init__(self, html: str, action: str, title: str, file_name: str, svg: str = "") -> None:
+        self.html = html
+        self.action = action
+        self.title = title
+        self.file_name = file_name
+        self.svg = svg
+
+    def _repr_html_(self) -> str:
+        """The page in a frame of its own, so that its style and keys don't meet those of the notebook.
+
+        Below it is its picture, which the page's script hides: where no script may run, nothing else is seen.
+        """
+        words = f"{self.action} {self.title}".capitalize()
+        if len(self.html) > LARGEST_IN_NOTEBOOK:
+            size = f"{len(self.html) / 1e6:.0f} MB, too much for a notebook"
+            return notebook.block(notebook.paragraph(f'{words}: {size}: .save("{self.file_name}")'))
+        frame = (
+            f'<iframe srcdoc="{escape(self.html)}" title="{escaped(self.title)}" width="100%" height="{HEIGHT}" '
+            'style="border: 0"></iframe>'
+        )
+        png = self._repr_png_()
+        return notebook.block(frame, "" if png is None else notebook.image(png, f"the graph of {self.title}"))
+
+    def _repr_png_(self) -> bytes | None:
+        """Its picture, where a page cannot be shown; None where there is none, or a PNG cannot be made."""
+        return png_for_notebook(self.svg) if self.svg else None
+
+    def __repr__(self) -> str:
+        return f'<a page that {self.action} {self.title}: .save("{self.file_name}")>'
+
+    def save(self, path: str | Path) -> Path:
+        """Write it; the path. ValueError if that does not end in .html."""
+        path = Path(path)
+        if path.suffix.lower() not in (".html", ".htm"):
+            raise ValueError(f"save: {path.name} must end in .html")
+        with whole_file(path) as draft:
+            draft.write_text(self.html, encoding="utf-8")
+        return path
+
+
+@cache
+def file_text(package: str, name: str) -> str:
+    """The text of a file that lies in a package, such as a script or a style."""
+    return files(package).joinpath(name).read_text(encoding="utf-8").rstrip()
+
+
+def files_text(package: str, *names: str) -> str:
+    """The texts of several files, one after the other."""
+    return "\n".join(file_text(package, name) for name in names)
+
+
+def filled(skeleton: str, **parts: str) -> str:
+    """A skeleton with its `$parts` filled in; what they hold is left as it is."""
+    return Template(skeleton).substitute(parts)
+
+
+def as_json(content: Any) -> str:
+    """Content as JSON that may stand inside a script element."""
+    return json.dumps(content, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def packed(array: Array) -> dict[str, Any]:
+    """An array as the pages' script unpacks it: shape, kind of number, whether truth values, bytes in base 64."""
+    array = np.ascontiguousarray(array).reshape(array.shape)
+    kind = {"f4": "f4", "f2": "f4", "b1": "u1"}.get(array.dtype.str[1:], "f8")
+    numbers = array.astype({"f4": "<f4", "u1": "u1", "f8": "<f8"}[kind])
+    return {
+        "shape": array.shape,
+        "kind": kind,
+        "truth": array.dtype.kind == "b",
+        "data": base64.b64encode(numbers.tobytes()).decode(),
+    }
