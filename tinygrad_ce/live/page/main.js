@@ -1,3 +1,4 @@
 // The page begins.
 begin();
+buildControls();
 redraw();
