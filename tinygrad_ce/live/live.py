@@ -19,7 +19,7 @@ from tinygrad_ce.views.text import escaped
 
 SCRIPTS = (
     "session.js", "random.js", "keeping.js",
-    "pictures.js", "network.js", "data.js", "curve.js",
+    "pictures.js", "network.js", "neuron.js", "data.js", "rows.js", "curve.js",
     "program.js", "verdicts.js", "edge.js",
     "moments.js", "controls.js", "main.js",
 )  # fmt: skip

@@ -215,7 +215,7 @@ function trainingControls() {
 }
 
 function buildControls() {
-  const parts = [trainingControls(), ...settingControls()];
+  const parts = [trainingControls(), ...settingControls(), keepingControls()];
   at("controls").append(...parts.map(({ nodes }) => element("span", { class: "control" }, ...nodes)));
   views.push({ draw() { for (const part of parts) part.draw(); } });
 }

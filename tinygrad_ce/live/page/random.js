@@ -41,6 +41,12 @@ class Generator {
     this.half = null; // the upper 32 bits of a number of which only the lower were asked for
   }
 
+  // as text, and back
+  words() { return { state: String(this.state), increment: String(this.increment), half: this.half }; }
+  static of({ state, increment, half }) {
+    return Object.assign(new Generator(0), { state: BigInt(state) & LOW_128, increment: BigInt(increment) & LOW_128 | 1n, half });
+  }
+
   advanced(state) { return (state * 0x2360ed051fc65da44385df649fccf645n + this.increment) & LOW_128; }
 
   next64() {

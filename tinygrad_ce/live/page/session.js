@@ -120,6 +120,10 @@ function restart() {
   session.frozen.clear();
   session.count = 0;
   batchOrder = null;
+  startHistory();
+}
+
+function startHistory() {
   session.history = { steps: [], train: [], test: [], trainAccuracy: [], testAccuracy: [] };
   compute();
   recordLosses();
@@ -315,6 +319,34 @@ function classAt(buffers, row) {
   let best = 0;
   for (let c = 1; c < width; c++) if (z[row * width + c] > z[row * width + best]) best = c;
   return best;
+}
+
+// ---- the state as a whole
+
+// All that a link carries: numbers, settings, and the data where they were changed.
+function snapshot() {
+  leaveStep();
+  const { settings, count, updates, data, frozen, selected } = session;
+  const first = firstData(), same = (name) => data[name].length === first[name].length && data[name].every((value, i) => Object.is(value, first[name][i]));
+  const rows = same("x") && same("y") ? null : { x: data.x.slice(), y: data.y.slice(), rows: data.rows, test: [...data.test] };
+  const order = batchOrder && { ...batchOrder, generator: batchOrder.generator.words() };
+  return { settings: { ...settings }, seeded, count, updates, order, frozen: [...frozen], selected, data: rows, state: arraysOf(wholeStep.state) };
+}
+
+// The opposite. Errors if the arrays are not those of the network that the settings name.
+function restore({ settings, count, updates, order, frozen, selected, data, state, ...rest }) {
+  session.settings = { ...settings };
+  session.data = firstData();
+  if (data) Object.assign(session.data, { x: data.x.slice(), y: data.y.slice(), rows: data.rows, test: new Set(data.test) });
+  buildProgram();
+  for (const [name, array] of Object.entries(wholeStep.state)) {
+    if (state[name]?.length !== array.length) throw new RangeError(`${name} has other sizes`);
+    array.set(state[name]);
+  }
+  seeded = rest.seeded;
+  batchOrder = order && { ...order, generator: Generator.of(order.generator) };
+  Object.assign(session, { count, updates, selected, row: null, spoiled: null, frozen: new Map(frozen) });
+  startHistory();
 }
 
 // ---- what can be done
