@@ -13,6 +13,7 @@ from tinygrad_ce.nn import Dense, Module
 from tinygrad_ce.optim import Optimizer
 from tinygrad_ce.program.program import trace
 from tinygrad_ce.program.scripts_text import as_script
+from tinygrad_ce.views.browser.words import words_script
 from tinygrad_ce.views.pages import Page, as_json, file_text, files_text, filled, packed
 from tinygrad_ce.views.text import escaped
 
@@ -86,10 +87,14 @@ def live(trainer: Training, dataset: Dataset, title: str = "") -> Page:
     html = filled(
         file_text("tinygrad_ce.live.page", "page.html"),
         title=escaped(title),
-        css=file_text("tinygrad_ce.views.browser", "page.css") + "\n" + file_text("tinygrad_ce.live.page", "page.css"),
+        css=files_text("tinygrad_ce.views.browser", "page.css", "words.css")
+        + "\n"
+        + file_text("tinygrad_ce.live.page", "page.css"),
         data=as_json(content),
         programs=as_script({"own": str(program.javascript)}),
         script=files_text("tinygrad_ce.views.browser", "numbers.js")
+        + "\n"
+        + words_script()
         + "\n"
         + files_text("tinygrad_ce.live.page", *SCRIPTS),
     )
