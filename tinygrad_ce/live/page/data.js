@@ -2,7 +2,7 @@
 
 const points = { built: null, nodes: [], focus: 0, original: null, noise: 0, seed: 0, label: 0, pressed: [], kind: null, frame: null };
 
-const hasClasses = () => about().classes.length > 0;
+const hasClasses = () => page.data.classes.length > 0;
 const isPlane = () => session.data.features === 2 && hasClasses(); // points can be moved in both directions
 const isCurve = () => session.data.features === 1 && !hasClasses();
 const isScatter = () => isPlane() || !hasClasses();
@@ -168,7 +168,7 @@ function rowWords(row) {
 }
 
 function legend() {
-  return about().classes.map((name, label) => element("label", { class: "class" },
+  return page.data.classes.map((name, label) => element("label", { class: "class" },
     element("input", { type: "radio", name: "new-class", value: label, ...(label === points.label ? { checked: "" } : {}), change: () => { points.label = label; } }),
     element("svg", { viewBox: "-3 -3 6 6", "aria-hidden": "true" }, element("path", { d: shapeOf(label), class: "point", style: `color:${classColour(label)}` })), name));
 }
@@ -185,7 +185,7 @@ function scatterPanel() {
     svg.addEventListener("pointerdown", (event) => { if (event.target === svg) points.pressed = []; });
     svg.addEventListener("dblclick", () => { if (points.pressed.length === 2 && points.pressed[0] === points.pressed[1]) flip(points.pressed[0]); });
   }
-  const { features } = about(), names = isPlane() ? features : isCurve() ? [features[0], "number"] : ["number", "prediction"];
+  const { features } = page.data, names = isPlane() ? features : isCurve() ? [features[0], "number"] : ["number", "prediction"];
   const noise = element("input", { type: "range", min: 0, max: 1, step: 0.01, value: 0, input: (event) => { points.noise = Number(event.target.value) ** 2 * plane.side / 4; drawNoise(); } });
   const add = () => { const [left, bottom, width, height] = points.frame; addHere([left + width / 2, bottom + height / 2]); points.nodes.at(-1).focus(); };
   const other = () => { points.seed += 1; drawNoise(); };
@@ -201,7 +201,7 @@ function scatterPanel() {
 // What is shown depends on the data: points where there is a plane or a number, pictures of images, a table of the rest.
 function buildPanel() {
   const parts = isScatter() ? scatterPanel() : [];
-  if (about().image) parts.push(examplesPanel());
+  if (page.data.image) parts.push(examplesPanel());
   else if (!isPlane() && !isCurve()) parts.push(tablePanel());
   at("rows").replaceChildren(...parts);
   points.built = null;
@@ -211,11 +211,11 @@ at("data-panel").append(element("div", { id: "rows" }), element("p", { id: "row-
 
 views.push({
   draw() {
-    const kind = JSON.stringify([session.data.features, about().name, about().classes, about().image]);
+    const kind = JSON.stringify([session.data.features, page.data.name, page.data.classes, page.data.image]);
     if (points.kind !== kind) { buildPanel(); points.kind = kind; }
     say(at("row-words"), session.row === null ? "Point at a row to see its own forward pass, its loss and its pull on each weight." : rowWords(session.row));
     if (isScatter()) drawScatter();
-    if (about().image) drawExamples();
+    if (page.data.image) drawExamples();
     else if (!isPlane() && !isCurve()) drawTable();
   },
 });

@@ -12,13 +12,13 @@ const columnAt = (column) => session.network.columns[column];
 const neuronsOf = (column) => session.step.buffers[columnAt(column).buffer].length / session.step.batch;
 const weightsInto = (column) => session.network.weights.find((weight) => weight.to === column);
 const gradientOf = (name) => session.step.buffers[`d_${name}`];
-const isPicture = (column) => column === 0 && about().image !== null;
+const isPicture = (column) => column === 0 && page.data.image !== null;
 
 function neuronName(column, neuron) {
   const { buffer, names } = columnAt(column), last = column === session.network.columns.length - 1;
-  const known = names?.[neuron] ?? (column === 0 ? about().features[neuron] : null);
+  const known = names?.[neuron] ?? (column === 0 ? page.data.features[neuron] : null);
   if (known) return known;
-  return last && about().classes.length === neuronsOf(column) ? className(neuron) : `${buffer}[${neuron}]`;
+  return last && page.data.classes.length === neuronsOf(column) ? className(neuron) : `${buffer}[${neuron}]`;
 }
 
 // ---- what is shown: all neurons of a small layer, some of a large one
@@ -94,7 +94,7 @@ function edgeOf(name, index, shape, words, handle, line, x, y) {
 }
 
 function neuronButton(column, neuron, [x, y]) {
-  const [height, width] = about().image ?? [PLANE, PLANE], image = about().image && column <= 1;
+  const [height, width] = page.data.image ?? [PLANE, PLANE], image = page.data.image && column <= 1;
   const canvas = element("canvas", image ? { width, height, class: "pixels" } : { width: PLANE, height: PLANE }), label = element("span", { class: "label" });
   const zoom = () => lookInto(column, neuron);
   const button = element("button", { class: "neuron", type: "button", tabindex: -1, style: `left:${x}%;top:${y}%`, click: zoom }, canvas, label);
@@ -191,10 +191,10 @@ function drawEdges(pull) {
 
 // The mean of a column's numbers over the rows of each class (over all rows where there are no classes), neuron by neuron.
 function classMeans(column) {
-  const values = session.step.buffers[columnAt(column).buffer], size = neuronsOf(column), classes = Math.max(about().classes.length, 1);
+  const values = session.step.buffers[columnAt(column).buffer], size = neuronsOf(column), classes = Math.max(page.data.classes.length, 1);
   const means = new Float64Array(classes * size), counts = new Float64Array(classes), { y } = session.step.inputs;
   for (let row = 0; row < session.step.batch; row++) {
-    const label = about().classes.length ? y[row] : 0;
+    const label = page.data.classes.length ? y[row] : 0;
     counts[label] += 1;
     for (let neuron = 0; neuron < size; neuron++) means[label * size + neuron] += values[row * size + neuron];
   }
@@ -210,12 +210,12 @@ function neuronPainter(column, rowBuffers) {
   if (isPicture(column)) return (canvas) => drawExample(canvas, session.row);
   if (into?.from === 0) {
     const weights = session.step.state[into.name], scale = largest(weights) || 1;
-    if (about().image) return (canvas, neuron) => heat(canvas, (cell) => weights[cell * size + neuron], scale);
+    if (page.data.image) return (canvas, neuron) => heat(canvas, (cell) => weights[cell * size + neuron], scale);
     return (canvas, neuron) => bars(canvas, Array.from({ length: neuronsOf(0) }, (_, k) => weights[k * size + neuron]), scale);
   }
   const means = classMeans(column), scale = largest(session.step.buffers[buffer], 1e-300);
   if (rowBuffers) return (canvas, neuron) => bars(canvas, [rowBuffers[buffer][neuron]], scale);
-  return (canvas, neuron) => bars(canvas, means(neuron), scale, about().classes.length ? classMix : undefined);
+  return (canvas, neuron) => bars(canvas, means(neuron), scale, page.data.classes.length ? classMix : undefined);
 }
 
 function drawNeurons(rowBuffers) {

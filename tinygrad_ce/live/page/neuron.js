@@ -1,5 +1,6 @@
 // One neuron, looked into: a large picture, and its sum with the numbers of one row, in which each weight can be typed.
 
+const NUMBERS = { least: -1e6, most: 1e6 }; // that may be typed for a weight, or for a number of the data
 const inner = { column: null, neuron: null, row: 0, picture: null, fields: [], back: null };
 
 function lookInto(column, neuron) {
@@ -38,7 +39,7 @@ function incomingTable(column, neuron) {
   const all = bias ? [{ name: bias, index: neuron, shape: [size], source: null }, ...inputs] : inputs;
   inner.fields = all.map((weight) => {
     const text = cellName(weight.name, weight.shape, weight.index);
-    const one = { ...weight, input: element("td"), product: element("td"), word: element("span", { class: "word", role: "alert" }) };
+    const one = { ...weight, input: element("td"), product: element("td"), word: element("span", { class: "wrong", role: "alert" }) };
     one.field = element("input", { type: "text", inputmode: "decimal", size: 9, "aria-label": text, change: () => typed(one) });
     one.tr = element("tr", {}, element("th", { scope: "row" }, text), element("td", {}, one.field, one.word), one.input, one.product);
     return one;
@@ -48,10 +49,10 @@ function incomingTable(column, neuron) {
 }
 
 function typed(one) {
-  const value = one.field.value.trim() === "" ? NaN : Number(one.field.value);
-  say(one.word, Number.isFinite(value) ? "" : " not a number");
-  change(one.field, { "aria-invalid": Number.isFinite(value) ? null : true });
-  if (Number.isFinite(value)) setWeight(one.name, one.index, value);
+  const value = typedNumber(one.field.value, NUMBERS), isWrong = typeof value === "string";
+  say(one.word, isWrong ? value : "");
+  change(one.field, { "aria-invalid": isWrong });
+  if (!isWrong) setWeight(one.name, one.index, value);
 }
 
 function drawSum() {

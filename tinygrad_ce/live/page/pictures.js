@@ -37,10 +37,9 @@ function readPalette() {
 readPalette();
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { readPalette(); redraw(); });
 
-const about = () => session.data.about ?? page.data; // names and shapes of the data that is looked at
-const classColour = (label) => (about().classes.length > 2 ? HUES[label % HUES.length] : `var(--${label ? "positive" : "negative"})`);
-const classMix = (label) => (about().classes.length > 2 ? rgb(HUES[label % HUES.length]) : label ? palette.positive : palette.negative);
-const className = (label) => about().classes[label] ?? String(label);
+const classColour = (label) => (page.data.classes.length > 2 ? HUES[label % HUES.length] : `var(--${label ? "positive" : "negative"})`);
+const classMix = (label) => (page.data.classes.length > 2 ? rgb(HUES[label % HUES.length]) : label ? palette.positive : palette.negative);
+const className = (label) => page.data.classes[label] ?? String(label);
 const shapeOf = (label) => SHAPES[label % SHAPES.length];
 
 // Fills a canvas cell by cell: colour(cell) is an end of the scale, share(cell) how far from zero (0) to that end (1).

@@ -30,7 +30,7 @@ function pointing(row) { // listeners by which a node points at the row that it 
 // ---- a table
 
 function tablePanel() {
-  const names = about().features, width = session.data.features;
+  const names = page.data.features, width = session.data.features;
   listed.nodes = Array.from({ length: Math.min(ROWS, session.rows.length) }, (_, i) => {
     const fields = Array.from({ length: width }, (_, column) => {
       const field = element("input", { type: "text", inputmode: "decimal", size: 6, change: () => typeNumber(field, listed.rows[i], column) });
@@ -43,16 +43,16 @@ function tablePanel() {
   const heads = ["row", hasClasses() ? "class" : "number", "predicted", "loss", ...Array.from({ length: width }, (_, k) => names[k] ?? `x[${k}]`)];
   const head = element("tr", {}, ...heads.map((name) => element("th", { scope: "col" }, name)));
   listed.rows = [];
-  return element("div", { id: "listed", class: "scroll", role: "region", tabindex: 0, "aria-label": "the worst rows" },
-    element("table", {}, element("caption", {}, `The ${listed.nodes.length} worst training rows; type over a number to change it.`), element("thead", {}, head), element("tbody", {}, ...listed.nodes.map((node) => node.tr))));
+  const table = element("table", {}, element("thead", {}, head), element("tbody", {}, ...listed.nodes.map((node) => node.tr)));
+  return element("div", { id: "listed" }, element("p", { class: "soft" }, `The ${listed.nodes.length} worst training rows; type over a number to change it.`),
+    element("div", { class: "scroll", role: "region", tabindex: 0, "aria-label": "the worst rows" }, table), element("span", { id: "listed-wrong", class: "wrong", role: "alert" }));
 }
 
 function typeNumber(field, row, column) {
-  const value = field.value.trim() === "" ? NaN : Number(field.value), right = Number.isFinite(value);
-  field.setCustomValidity(right ? "" : "not a number");
-  change(field, { "aria-invalid": right ? null : true });
-  if (right) movePoint(row, column, value);
-  else field.reportValidity();
+  const value = typedNumber(field.value, NUMBERS), isWrong = typeof value === "string";
+  say(at("listed-wrong"), isWrong ? `Row ${row}: ${value}` : "");
+  change(field, { "aria-invalid": isWrong });
+  if (!isWrong) movePoint(row, column, value);
 }
 
 function drawTable() {
@@ -65,7 +65,7 @@ function drawTable() {
     say(node.loss, written(step.outputs.loss[0], 3));
     change(node.tr, { class: hasClasses() && classAt(step.buffers, 0) !== labelOf(row) ? "wrong" : null });
     node.fields.forEach((field, column) => {
-      change(field, { "aria-label": `${about().features[column] ?? `x[${column}]`} of row ${row}` });
+      change(field, { "aria-label": `${page.data.features[column] ?? `x[${column}]`} of row ${row}` });
       if (document.activeElement !== field) field.value = written(values[column], 4);
     });
   });
@@ -81,7 +81,7 @@ function drawExample(canvas, row) { // the picture of a row; without one, the me
 }
 
 function examplesPanel() {
-  const [height, width] = about().image;
+  const [height, width] = page.data.image;
   listed.rows = [];
   listed.nodes = Array.from({ length: Math.min(PICTURES, session.rows.length) }, (_, i) => {
     const canvas = element("canvas", { width, height, class: "pixels" }), words = element("span");
