@@ -12,12 +12,13 @@ from tinygrad_ce.live.traced import Training, traced_step
 from tinygrad_ce.nn import Module
 from tinygrad_ce.optim import Optimizer
 from tinygrad_ce.program.scripts_text import as_script
+from tinygrad_ce.views.browser.words import words_script
 from tinygrad_ce.views.pages import Page, as_json, file_text, files_text, filled, packed
 from tinygrad_ce.views.text import escaped
 
 SCRIPTS = (
     "session.js", "random.js", "keeping.js",
-    "pictures.js", "network.js", "data.js", "curve.js",
+    "pictures.js", "network.js", "neuron.js", "data.js", "rows.js", "curve.js",
     "program.js", "verdicts.js", "edge.js",
     "moments.js", "controls.js", "main.js",
 )  # fmt: skip
@@ -94,10 +95,14 @@ def html_of(title: str, content: dict[str, Any], programs: dict[str, str]) -> st
     return filled(
         file_text("tinygrad_ce.live.page", "page.html"),
         title=escaped(title),
-        css=file_text("tinygrad_ce.views.browser", "page.css") + "\n" + file_text("tinygrad_ce.live.page", "page.css"),
+        css=files_text("tinygrad_ce.views.browser", "page.css", "words.css")
+        + "\n"
+        + file_text("tinygrad_ce.live.page", "page.css"),
         data=as_json(content),
         programs=as_script(programs),
         script=files_text("tinygrad_ce.views.browser", "numbers.js")
+        + "\n"
+        + words_script()
         + "\n"
         + files_text("tinygrad_ce.live.page", *SCRIPTS),
     )
