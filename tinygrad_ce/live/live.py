@@ -16,7 +16,7 @@ from tinygrad_ce.nn import Module
 from tinygrad_ce.optim import Optimizer
 from tinygrad_ce.program.scripts_text import as_script
 from tinygrad_ce.views.browser.words import words_script
-from tinygrad_ce.views.pages import Page, as_json, file_text, files_text, filled, packed
+from tinygrad_ce.views.pages import Page, as_json, deflated, file_text, files_text, filled, packed
 from tinygrad_ce.views.text import escaped
 
 SCRIPTS = (
@@ -104,17 +104,21 @@ def own_network(training: Training, rows: Rows) -> tuple[dict[str, Any], dict[st
 
 def html_of(title: str, content: dict[str, Any], programs: dict[str, str]) -> str:
     """The text of the page."""
+    script = "\n".join(
+        (
+            file_text("tinygrad_ce.views.browser", "numbers.js"),
+            words_script(),
+            files_text("tinygrad_ce.live.page", *SCRIPTS),
+        )
+    )
     return filled(
         file_text("tinygrad_ce.live.page", "page.html"),
         title=escaped(title),
         css=files_text("tinygrad_ce.views.browser", "page.css", "words.css")
         + "\n"
         + files_text("tinygrad_ce.live.page", "page.css", "moments.css"),
-        data=as_json(content),
-        programs=as_script(programs),
-        script=files_text("tinygrad_ce.views.browser", "numbers.js")
-        + "\n"
-        + words_script()
-        + "\n"
-        + files_text("tinygrad_ce.live.page", *SCRIPTS),
+        content=deflated(as_json(content), "application/json", "page-data"),
+        programs=deflated(as_script(programs), "text/javascript", "page-programs"),
+        script=deflated(script, "text/javascript", "page-script"),
+        loader=file_text("tinygrad_ce.views.browser", "loader.js"),
     )
