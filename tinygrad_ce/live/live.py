@@ -9,6 +9,7 @@ import numpy as np
 
 from tinygrad_ce.core import Tensor
 from tinygrad_ce.data import Dataset
+from tinygrad_ce.live.verdicts import audit_content
 from tinygrad_ce.nn import Dense, Module
 from tinygrad_ce.optim import Optimizer
 from tinygrad_ce.program.program import trace
@@ -20,7 +21,7 @@ from tinygrad_ce.views.text import escaped
 SCRIPTS = (
     "session.js", "random.js", "keeping.js",
     "pictures.js", "network.js", "neuron.js", "data.js", "rows.js", "curve.js",
-    "program.js", "verdicts.js", "edge.js",
+    "formula.js", "steps.js", "program.js", "verdicts.js", "edge.js",
     "moments.js", "controls.js", "main.js",
 )  # fmt: skip
 
@@ -83,13 +84,14 @@ def live(trainer: Training, dataset: Dataset, title: str = "") -> Page:
         "state": {name: packed(array) for name, array in program.state.items()},
         "offered": {},
         "moments": [],
+        "audit": audit_content(),
     }
     html = filled(
         file_text("tinygrad_ce.live.page", "page.html"),
         title=escaped(title),
         css=files_text("tinygrad_ce.views.browser", "page.css", "words.css")
         + "\n"
-        + file_text("tinygrad_ce.live.page", "page.css"),
+        + files_text("tinygrad_ce.live.page", "page.css", "lines.css"),
         data=as_json(content),
         programs=as_script({"own": str(program.javascript)}),
         script=files_text("tinygrad_ce.views.browser", "numbers.js")
