@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from tinygrad_ce.data import Dataset
+from tinygrad_ce.live.moment_networks import moment_networks
+from tinygrad_ce.live.moments import Moment, moments_content
 from tinygrad_ce.live.networks import network
 from tinygrad_ce.live.rows import Rows, rows_of
 from tinygrad_ce.live.traced import Training, traced_step
+from tinygrad_ce.live.twelve import twelve
+from tinygrad_ce.live.verdicts import audit_content
 from tinygrad_ce.nn import Module
 from tinygrad_ce.optim import Optimizer
 from tinygrad_ce.program.scripts_text import as_script
@@ -19,8 +23,8 @@ from tinygrad_ce.views.text import escaped
 SCRIPTS = (
     "session.js", "random.js", "keeping.js",
     "pictures.js", "network.js", "neuron.js", "data.js", "rows.js", "curve.js",
-    "program.js", "verdicts.js", "edge.js",
-    "moments.js", "controls.js", "main.js",
+    "formula.js", "steps.js", "program.js", "verdicts.js", "edge.js",
+    "checks.js", "moments.js", "welcome.js", "controls.js", "main.js",
 )  # fmt: skip
 
 
@@ -33,11 +37,18 @@ class Trainer(Protocol):
     preparation: Any
 
 
-def live(trainer: Trainer, dataset: Dataset, test: Dataset | None = None, title: str = "") -> Page:
+def live(
+    trainer: Trainer,
+    dataset: Dataset,
+    test: Dataset | None = None,
+    title: str = "",
+    moments: Sequence[Moment] | None = None,
+) -> Page:
     """A page in which the trainer's network goes on training, and all of it can be changed.
 
     dataset: the rows that train; a quarter of them is only measured, unless test has rows for that. Rows that are not
     scaled yet are scaled as those of the trainer's last fit were. title: the page's heading, else the dataset's name.
+    moments: what can be found out on the page, a list of `Moment`; the twelve that all pages have if it is None.
     The page computes in float64 whatever the model has; the trainer and its model stay as they are.
     Raises TypeError and ValueError in one line for what the page cannot hold: several inputs, random numbers that are
     no Dropout, an operation without JavaScript (it is named).
@@ -51,6 +62,8 @@ def live(trainer: Trainer, dataset: Dataset, test: Dataset | None = None, title:
     rows = rows_of(dataset, test, trainer.preparation)
     training = Training(trainer.model, trainer.loss, trainer.optimizer).in_float64()
     networks, programs, state = own_network(training, rows)
+    moments = twelve() if moments is None else moments
+    brought, their_programs = moment_networks(moments)
     optimizer = training.optimizer
     title = title or dataset.name
     content = {
@@ -64,12 +77,13 @@ def live(trainer: Trainer, dataset: Dataset, test: Dataset | None = None, title:
             "optimizer": type(optimizer).__name__,
             "steps": optimizer.steps,
         },
-        "networks": networks,
+        "networks": networks | brought,
         "state": state,
         "offered": {},
-        "moments": [],
+        "moments": moments_content(moments),
+        "audit": audit_content(),
     }
-    return Page(html_of(title, content, programs), "trains", title, "live.html")
+    return Page(html_of(title, content, programs | their_programs), "trains", title, "live.html")
 
 
 def own_network(training: Training, rows: Rows) -> tuple[dict[str, Any], dict[str, str], dict[str, Any]]:
@@ -97,7 +111,7 @@ def html_of(title: str, content: dict[str, Any], programs: dict[str, str]) -> st
         title=escaped(title),
         css=files_text("tinygrad_ce.views.browser", "page.css", "words.css")
         + "\n"
-        + file_text("tinygrad_ce.live.page", "page.css"),
+        + files_text("tinygrad_ce.live.page", "page.css", "moments.css", "lines.css"),
         data=as_json(content),
         programs=as_script(programs),
         script=files_text("tinygrad_ce.views.browser", "numbers.js")

@@ -14,6 +14,8 @@ from tinygrad_ce.data import Dataset
 from tinygrad_ce.live.checks import check_tree
 from tinygrad_ce.views.pages import packed
 
+PREFIX = "moment/"  # of the keys of networks that moments bring; those of the page may have other features and classes
+
 
 @dataclass(frozen=True, eq=False)
 class State:
@@ -118,12 +120,12 @@ def moments_content(moments: Sequence[Moment]) -> dict[str, Any]:
     """The moments and, once each, the rows that they bring.
 
     >>> moments_content([])
-    {'data': [], 'list': []}
+    {'prefix': 'moment/', 'data': [], 'list': []}
     """
     states = {(id(state.data), state.test): state for moment in moments for state in moment.states if state.data}
     places = {key: place for place, key in enumerate(states)}
     data = [_rows(state.data, state.test) for state in states.values() if state.data]
-    return {"data": data, "list": [moment.content(places) for moment in moments]}
+    return {"prefix": PREFIX, "data": data, "list": [moment.content(places) for moment in moments]}
 
 
 def _rows(data: Dataset, test: int) -> dict[str, Any]:

@@ -15,18 +15,14 @@ const moments = {
 // ---- the session, kept and brought back
 
 function keepSession() {
-  leaveStep();
   const { data, own, settings, state } = page;
-  moments.kept = {
-    session: { ...session, frozen: new Map(session.frozen) }, page: { data, own, settings, state, prefix: "" }, inner: { whole, steps, order, seeded },
-  };
+  moments.kept = { snapshot: snapshot(), history: session.history, page: { data, own, settings, state, prefix: "" } };
 }
 
 function bringBack() {
-  leaveStep();
   Object.assign(page, moments.kept.page);
-  Object.assign(session, moments.kept.session, { frozen: new Map(moments.kept.session.frozen) });
-  ({ whole, steps, order, seeded } = moments.kept.inner);
+  restore(moments.kept.snapshot);
+  session.history = moments.kept.history;
 }
 
 const packedNumbers = (numbers) => ({ shape: [numbers.length], kind: "f8", data: btoa(String.fromCharCode(...new Uint8Array(Float64Array.from(numbers).buffer))) });
@@ -34,34 +30,34 @@ const packedNumbers = (numbers) => ({ shape: [numbers.length], kind: "f8", data:
 // Sets the session to a state of the moment; false, with a sentence, where the page has no such network.
 function setUp(number) {
   const { settings, scale, weights, data, select } = page.moments.list[moments.number].states[number];
-  pause();
   bringBack();
   if (data !== null) Object.assign(page, { data: page.moments.data[data], own: null, settings: {}, prefix: page.moments.prefix });
-  const chosen = { ...session.settings, ...settings };
-  if (keyOf(chosen) === null) {
+  if (keyOf({ ...session.settings, ...settings }) === null) {
     bringBack();
     fail("This page does not hold the network of this moment.");
     return false;
   }
-  session.data = data === null ? { ...session.data, x: session.data.x.slice(), y: session.data.y.slice(), test: new Set(session.data.test) } : firstData();
+  if (data !== null) session.data = firstData();
   const training = session.data.rows - session.data.test.size;
-  Object.assign(session, { settings: { ...session.settings }, frozen: new Map(), row: null, selected: null, spoiled: null });
+  session.frozen.clear();
   choose({ ...settings, batch: Math.min(settings.batch ?? training, training) });
-  for (const [name, array] of Object.entries(whole.state)) whole.state[name].set(weights[name] ?? array.map((value) => value * scale));
-  // "reset" comes back to here, as it does to the numbers that Python sent
-  const state = Object.fromEntries(Object.entries(whole.state).map(([name, array]) => [name, packedNumbers(array)]));
+  const state = {};
+  for (const [name, array] of Object.entries(session.step.state)) state[name] = packedNumbers(weights[name] ?? array.map((value) => value * scale));
+  // These are the first numbers now: "reset" comes back to them.
   Object.assign(page, { own: session.key, settings: { ...session.settings, updates: 0 }, state });
   seeded = false;
   restart();
+  session.selected = null;
   if (select) session.selected = { name: select.name, index: flatIndex(select.name, select.index) };
-  const slopes = Object.fromEntries(Object.keys(whole.state).filter(slopesOf).map((name) => [name, slopesOf(name).slice()]));
-  Object.assign(moments, { state: number, lines: 0, start: { loss: session.step.outputs.loss[0], state: arraysOf(whole.state), slopes } });
+  const slopes = Object.fromEntries(Object.keys(session.step.state).filter(slopesOf).map((name) => [name, slopesOf(name).slice()]));
+  Object.assign(moments, { state: number, lines: 0, start: { loss: session.step.outputs.loss[0], state: arraysOf(session.step.state), slopes } });
   return true;
 }
 
 // ---- opening and leaving
 
 function openMoment(number) {
+  pause();
   if (moments.kept === null) keepSession();
   Object.assign(moments, { number, guess: null });
   const ready = setUp(0);
@@ -107,7 +103,7 @@ function predicting(moment) {
 }
 
 function trying({ task, states }) {
-  const again = (number) => { setUp(number); moments.shown = false; redraw(); say(at("moment-said"), `Set: ${states[number].button}`); };
+  const again = (number) => { pause(); setUp(number); moments.shown = false; redraw(); say(at("moment-said"), `Set: ${states[number].button}`); };
   return [
     element("p", { id: "moment-task", tabindex: -1 }, ...explained(task)),
     element("div", { class: "moment-buttons" },

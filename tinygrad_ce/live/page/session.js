@@ -55,7 +55,7 @@ function firstData() {
 const asText = (value) => JSON.stringify(value ?? null);
 function keyOf({ activation, loss, hidden }) {
   const own = ["activation", "loss", "hidden"].every((name) => asText(page.settings[name]) === asText({ activation, loss, hidden }[name]));
-  const key = own ? page.own : `${activation}/${loss}/${hidden?.length}`;
+  const key = own ? page.own : `${page.prefix ?? ""}${activation}/${loss}/${hidden?.length}`;
   return Object.hasOwn(page.networks, key) ? key : null;
 }
 
@@ -172,7 +172,7 @@ function compute() {
   step.forward();
   step.backward();
   const first = isSound() ? null : firstNotFinite();
-  session.spoiled = first && (session.spoiled ?? { count: session.count, ...first });
+  session.spoiled = first && (session.spoiled ?? { count: session.count, ...first, reason: printed.reason(first) });
 }
 
 const notFinite = (array) => array.findIndex((value) => !Number.isFinite(value));
