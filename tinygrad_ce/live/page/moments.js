@@ -89,7 +89,9 @@ function predicting(moment) {
   const fields = answers.length
     ? answers.map((answer, i) => element("label", {}, element("input", { type: "radio", name: "guess", value: i }), ` ${answer}`))
     : [element("label", {}, "Your number ", element("input", { type: "text", name: "guess", inputmode: "decimal", size: 8, autocomplete: "off" }))];
-  const form = element("form", { id: "guess-form" }, element("fieldset", {}, element("legend", {}, ...explained(question)), ...fields), element("button", {}, "This is my guess"), wrong);
+  const form = element("form", { id: "guess-form" },
+    element("p", { id: "moment-question" }, ...explained(question)),
+    element("fieldset", { "aria-labelledby": "moment-question" }, ...fields), element("button", { id: "moment-guess" }, "This is my guess"), wrong);
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     const text = new FormData(form).get("guess")?.trim() ?? "";
