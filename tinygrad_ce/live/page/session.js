@@ -76,6 +76,7 @@ function createSteps(state) {
   wholeStep = createFor(session.key, trainingRows.length, state);
   cachedSteps = new Map();
   batchOrder = null;
+  drawMasks(wholeStep);
   lookAtAll();
 }
 
@@ -116,10 +117,11 @@ function restart() {
   if (session.key === page.own) setArrays(wholeStep.state, Object.fromEntries(Object.entries(page.state).map(([name, packed]) => [name, unpacked(packed).numbers])));
   if (seeded || session.key !== page.own) drawInitial();
   else if (page.settings.optimizer !== session.settings.optimizer) forgetMemory();
-  session.updates = seeded || session.key !== page.own ? 0 : page.settings.updates ?? 0;
+  session.updates = seeded || session.key !== page.own ? 0 : page.settings.steps ?? 0;
   session.frozen.clear();
   session.count = 0;
   batchOrder = null;
+  drawMasks(wholeStep);
   startHistory();
 }
 
@@ -153,6 +155,14 @@ function fillInputs(step, rows) {
     for (let j = 0; j < features; j++) step.inputs.x[i * features + j] = x[row * features + j];
     for (let j = 0; j < width; j++) step.inputs.y[i * width + j] = y[row * width + j];
   });
+}
+
+// The masks of Dropout for a coming step: NumPy's, as a Trainer of this seed draws them.
+function drawMasks(step) {
+  for (const [name, rate] of Object.entries(session.network.random ?? {})) {
+    const mask = step.inputs[name], { generator } = orderOfRows();
+    for (let i = 0; i < mask.length; i++) mask[i] = generator.random32() >= rate ? 1 / (1 - rate) : 0;
+  }
 }
 
 // Forward and backward on the rows of session.step, without an update: after it every number on the page is right.
@@ -192,15 +202,16 @@ function lineOf(name) {
   return line < 0 ? null : line;
 }
 
+const orderOfRows = () => (batchOrder ??= { generator: new Generator(session.settings.seed), rows: [], position: 0 });
+
 function nextBatch() {
-  const { batch, seed } = session.settings;
+  const { batch } = session.settings, order = orderOfRows();
   if (batch >= trainingRows.length) return trainingRows;
-  batchOrder ??= { generator: new Generator(seed), rows: [], position: 0 };
-  if (batchOrder.position >= batchOrder.rows.length) {
-    batchOrder.rows = batchOrder.generator.permutation(trainingRows.length);
-    batchOrder.position = 0;
+  if (order.position >= order.rows.length) {
+    order.rows = order.generator.permutation(trainingRows.length);
+    order.position = 0;
   }
-  return batchOrder.rows.slice(batchOrder.position, batchOrder.position + batch).map((i) => trainingRows[i]);
+  return order.rows.slice(order.position, order.position + batch).map((i) => trainingRows[i]);
 }
 
 // One update, from the gradients that stand there if all rows are the batch. Views need compute() afterwards.
@@ -209,6 +220,7 @@ function advance() {
   const step = rows === trainingRows ? wholeStep : stepOf(rows.length);
   if (step !== wholeStep) {
     fillInputs(step, rows);
+    drawMasks(step);
     step.forward();
     step.backward();
   }
@@ -222,7 +234,7 @@ function applyUpdate(step, rows) {
     const [name, index] = place.split(":");
     step.state[name][index] = value;
   }
-  if (batchOrder) batchOrder.position += rows;
+  batchOrder.position += rows;
   session.updates += 1;
   session.count += 1;
 }
@@ -230,6 +242,7 @@ function applyUpdate(step, rows) {
 function trainStep() {
   leaveStep();
   advance();
+  drawMasks(wholeStep);
   compute();
   recordLosses();
 }
@@ -239,6 +252,7 @@ function trainSteps(count, every = 10) {
   leaveStep();
   for (let i = 1; i <= count; i++) {
     advance();
+    drawMasks(wholeStep);
     if (session.settings.batch >= trainingRows.length || i % every === 0 || i === count) compute();
     if (i % every === 0 || i === count) recordLosses();
   }
@@ -252,7 +266,10 @@ function stepInside() {
   const { lines } = session.network;
   if (session.line === null) {
     const rows = nextBatch();
-    if (rows !== trainingRows) [session.step, session.rows] = [stepOf(rows.length), rows];
+    if (rows !== trainingRows) {
+      [session.step, session.rows] = [stepOf(rows.length), rows];
+      drawMasks(session.step);
+    }
     compute();
   }
   session.line = (session.line ?? -1) + 1;
@@ -261,6 +278,7 @@ function stepInside() {
     if (aroundUpdate) setArrays(state, aroundUpdate.after);
     else applyUpdate(session.step, session.rows.length);
     lookAtAll();
+    drawMasks(wholeStep);
     compute();
     recordLosses();
   } else if (lines[session.line].phase === "update") {
@@ -281,7 +299,7 @@ function leaveStep() {
     setArrays(wholeStep.state, aroundUpdate.before);
     session.count -= 1;
     session.updates -= 1;
-    if (batchOrder) batchOrder.position -= session.rows.length;
+    batchOrder.position -= session.rows.length;
   }
   lookAtAll();
   compute();
@@ -308,16 +326,17 @@ function rowsOf(rows) {
 // The loss and the share of rows whose class is right, null where there are no classes.
 function lossAndAccuracy(buffers, rows) {
   const loss = buffers.loss[0];
-  if (!page.data.classes.length || !session.network.columns.length) return [loss, null];
+  if (!page.data.classes.length) return [loss, null];
   return [loss, rows.filter((row, i) => classAt(buffers, i) === session.data.y[row]).length / rows.length];
 }
 
-// The class that the network says for a row of buffers: the largest output or, of one output, by its sign.
+// The class that the network says for a row of buffers: that of the largest score or, of a single one, whether it is high.
 function classAt(buffers, row) {
-  const { buffer, size } = session.network.columns.at(-1), z = buffers[buffer], width = lengthOf(size);
-  if (width === 1) return z[row] > 0 ? 1 : 0;
+  const { output, task, threshold } = session.network, scores = buffers[output];
+  if (task === "binary") return scores[row] > threshold ? 1 : 0;
+  const classes = page.data.classes.length;
   let best = 0;
-  for (let c = 1; c < width; c++) if (z[row * width + c] > z[row * width + best]) best = c;
+  for (let c = 1; c < classes; c++) if (scores[row * classes + c] > scores[row * classes + best]) best = c;
   return best;
 }
 
