@@ -58,6 +58,7 @@ function setUp(number) {
 
 function openMoment(number) {
   pause();
+  showWelcome(false);
   if (moments.kept === null) keepSession();
   Object.assign(moments, { number, guess: null });
   const ready = setUp(0);
@@ -174,8 +175,7 @@ function buildMoments() {
       element("h3", { id: "moment-title", tabindex: -1 }), element("div", { id: "moment-body" }), element("p", { id: "moment-said", role: "status" }),
       element("div", { class: "moment-buttons" },
         button("moment-before", "◂ the one before", () => openMoment(moments.number - 1)), button("moment-next", "next ▸", () => openMoment(moments.number + 1)),
-        button("moment-leave", "back to your network", leaveMoment))),
-    glossary());
+        button("moment-leave", "back to your network", leaveMoment))));
   showMoment();
   views.push({ draw: drawMoment });
 }
