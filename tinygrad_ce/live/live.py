@@ -12,6 +12,7 @@ from tinygrad_ce.live.networks import network
 from tinygrad_ce.live.rows import Rows, rows_of
 from tinygrad_ce.live.traced import Training, traced_step
 from tinygrad_ce.live.twelve import twelve
+from tinygrad_ce.live.verdicts import audit_content
 from tinygrad_ce.nn import Module
 from tinygrad_ce.optim import Optimizer
 from tinygrad_ce.program.scripts_text import as_script
@@ -22,7 +23,7 @@ from tinygrad_ce.views.text import escaped
 SCRIPTS = (
     "session.js", "random.js", "keeping.js",
     "pictures.js", "network.js", "neuron.js", "data.js", "rows.js", "curve.js",
-    "program.js", "verdicts.js", "edge.js",
+    "formula.js", "steps.js", "program.js", "verdicts.js", "edge.js",
     "checks.js", "moments.js", "welcome.js", "controls.js", "main.js",
 )  # fmt: skip
 
@@ -80,6 +81,7 @@ def live(
         "state": state,
         "offered": {},
         "moments": moments_content(moments),
+        "audit": audit_content(),
     }
     return Page(html_of(title, content, programs | their_programs), "trains", title, "live.html")
 
@@ -109,7 +111,7 @@ def html_of(title: str, content: dict[str, Any], programs: dict[str, str]) -> st
         title=escaped(title),
         css=files_text("tinygrad_ce.views.browser", "page.css", "words.css")
         + "\n"
-        + files_text("tinygrad_ce.live.page", "page.css", "moments.css"),
+        + files_text("tinygrad_ce.live.page", "page.css", "moments.css", "lines.css"),
         data=as_json(content),
         programs=as_script(programs),
         script=files_text("tinygrad_ce.views.browser", "numbers.js")
