@@ -281,6 +281,11 @@ def javascript(plan: Lowered, batch: int, resized: Callable[[int], Lowered]) -> 
         return finished(own.replace(f"{BEGIN}\n", check, 1), batch, f"{batch}")
 
 
+def of_one_size(plan: Lowered) -> str:
+    """The step as an ES module for arrays of these sizes."""
+    return finished(module(plan).replace(f"batch = {BATCH}, ", "", 1).replace(" batch, inputs", " inputs", 1), 0, "")
+
+
 def finished(text: str, batch: int, sizes: str) -> str:
     """The module with the size of its batch, its long lines folded; nothing in it ends a script element."""
     text = text.replace(f"{BEGIN}\n", "").replace(BATCH, str(batch), 1).replace(SIZES, sizes, 1)

@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from tinygrad_ce.program.abstract import CannotLower
 from tinygrad_ce.program.ir import Function, Value, structure
 from tinygrad_ce.program.memory import assign_offsets, report
 from tinygrad_ce.program.numba_text import as_numba
 from tinygrad_ce.program.schedule import schedule
 from tinygrad_ce.program.sharing import is_worth_sharing, share
 from tinygrad_ce.program.statements import Buffer, View
+
+MAX_OPERATIONS = 600  # beyond, Numba would need minutes
 
 
 @dataclass
@@ -39,7 +42,15 @@ class Lowered:
 
 
 def lowered(program: Function, batched: bool = False) -> Lowered:
-    """The loops of a program. CannotLower if an operation has none. Programs that are alike share them."""
+    """The loops of a program, for Numba. CannotLower if an operation has none, or if there are too many of them."""
+    count = len(program.instructions)
+    if count > MAX_OPERATIONS:
+        raise CannotLower(f"it has {count:,} operations, and compiling more than {MAX_OPERATIONS} would take minutes")
+    return _shared(program, batched)
+
+
+def _shared(program: Function, batched: bool = False) -> Lowered:
+    """The loops; programs that are alike share them."""
     key = _key(program, batched)
     if key not in _lowered:
         if len(_lowered) > 100:
@@ -52,8 +63,8 @@ _lowered: dict[Any, Lowered] = {}
 
 
 def lowered_alone(program: Function) -> Lowered:
-    """The loops of a program with its own values in the buffers: fixed numbers of programs that are alike differ."""
-    plan = lowered(program)
+    """Loops of any length with the program's own values in the buffers: fixed numbers of alike programs differ."""
+    plan = _shared(program)
     mine = dict(zip(plan.inputs, program.inputs, strict=True))
     buffers = [b if b.value is None else replace(b, value=mine[b.value]) for b in plan.buffers]
     return replace(plan, buffers=buffers, inputs=program.inputs)

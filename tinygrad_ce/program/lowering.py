@@ -14,7 +14,6 @@ from tinygrad_ce.program.abstract import AbstractArray, CannotLower, Node, node_
 from tinygrad_ce.program.ir import Function, Instruction, Value
 from tinygrad_ce.program.numpy_functions import body_of, broadcast_to, mapped
 
-MAX_OPERATIONS = 600  # beyond, Numba would need minutes
 MIN_SHARED_WORK = 4_000_000  # multiplications in a step; the threads of a smaller one would mostly wait
 MIN_SPLIT_TERMS = 256  # of a sum; the halves of a shorter one are not worth another pass over the product
 MAX_LOOP_PRODUCT = 50_000_000  # multiplications; such loops are as fast as the BLAS, and their sizes are known
@@ -71,9 +70,6 @@ def nodes_in(inputs: Iterable[object]) -> list[Node]:
 
 def lowered_to_nodes(function: Function, batched: bool = False) -> Nodes:
     """Every value's node. CannotLower if an operation has no loops. batched: many batches are given at once."""
-    count = len(function.instructions)
-    if count > MAX_OPERATIONS:
-        raise CannotLower(f"it has {count:,} operations, and compiling more than {MAX_OPERATIONS} would take minutes")
     nodes = Nodes(function, {})
     for x in function.inputs:
         try:

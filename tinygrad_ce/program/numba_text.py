@@ -74,7 +74,10 @@ class FileText:
         ]
         names = names if self.shares is None else ["thread", "threads", "gate", *names]
         arguments = textwrap.fill(
-            f"def run(order, steps, numbers, {', '.join(names)}):", 110, subsequent_indent="        "
+            f"def run(order, steps, numbers, {', '.join(names)}):",
+            110,
+            subsequent_indent="        ",
+            break_long_words=False,
         )
         fixed += [] if self.shares is None else [*self.cuts_computed(), "passed = meet(gate, 0, threads)"]
         rows = [*head, "", "", "@jit", arguments, *(f"    {line}" for line in fixed), "    for s in range(steps):"]

@@ -1,1 +1,159 @@
-// to be written: pictures
+// Small pictures of arrays on canvases: their colours, and what the network answers over the plane of two features.
+
+const PLANE = 40; // pixels of a side of the plane
+const HUES = ["#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#888888"]; // more than two classes
+const SHAPES = ["M-2,0a2,2 0 1 0 4,0a2,2 0 1 0 -4,0z", "M-1.8-1.8h3.6v3.6h-3.6z", "M0-2.3 2.1 1.6h-4.2z", "M0-2.5 2.5 0 0 2.5-2.5 0z",
+  "M-.8-2.2h1.6v1.4h1.4v1.6h-1.4v1.4h-1.6v-1.4h-1.4v-1.6h1.4z"];
+const SVG = "http://www.w3.org/2000/svg";
+
+// An element with attributes (functions listen to events) and children; texts become text, never markup.
+function element(tag, attributes = {}, ...children) {
+  const svg = ["svg", "path", "g"].includes(tag);
+  const node = svg ? document.createElementNS(SVG, tag) : document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (typeof value === "function") node.addEventListener(name, value);
+    else if (value !== null) node.setAttribute(name, value);
+  }
+  node.append(...children);
+  return node;
+}
+
+// Sets only what differs: the browser styles and lays out again whatever is set.
+function change(node, attributes) {
+  for (const [name, value] of Object.entries(attributes)) {
+    const text = value === null ? null : String(value);
+    if (node.getAttribute(name) === text) continue;
+    if (text === null) node.removeAttribute(name); else node.setAttribute(name, text);
+  }
+}
+function say(node, text) { if (node.textContent !== text) node.textContent = text; }
+
+const rgb = (hex) => [1, 3, 5].map((from) => parseInt(hex.slice(from, from + 2), 16));
+const palette = {};
+function readPalette() {
+  const style = getComputedStyle(document.documentElement);
+  for (const name of ["negative", "zero", "positive"]) palette[name] = rgb(style.getPropertyValue(`--${name}`).trim());
+}
+readPalette();
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { readPalette(); redraw(); });
+
+const classColour = (label) => (page.data.classes.length > 2 ? HUES[label % HUES.length] : `var(--${label ? "positive" : "negative"})`);
+const classMix = (label) => (page.data.classes.length > 2 ? rgb(HUES[label % HUES.length]) : label ? palette.positive : palette.negative);
+const className = (label) => page.data.classes[label] ?? String(label);
+const shapeOf = (label) => SHAPES[label % SHAPES.length];
+
+// Fills a canvas cell by cell: colour(cell) is an end of the scale, share(cell) how far from zero (0) to that end (1).
+function fillCells(canvas, colour, share) {
+  const context = canvas.getContext("2d"), image = context.createImageData(canvas.width, canvas.height);
+  for (let cell = 0; cell < canvas.width * canvas.height; cell++) {
+    const part = share(cell), end = colour(cell);
+    for (let k = 0; k < 3; k++) image.data[4 * cell + k] = Number.isFinite(part) ? palette.zero[k] + (end[k] - palette.zero[k]) * part : 128;
+    image.data[4 * cell + 3] = 255;
+  }
+  context.putImageData(image, 0, 0);
+}
+
+// A heat map: blue is negative, orange positive, grey not finite.
+function heat(canvas, valueOf, scale) {
+  fillCells(canvas, (cell) => (valueOf(cell) < 0 ? palette.negative : palette.positive), (cell) => {
+    const value = valueOf(cell);
+    return Number.isNaN(value) ? NaN : Math.min(Math.abs(value) / scale, 1);
+  });
+}
+
+// Bars up and down from a line in the middle; colour(k) is that of a bar, without it that of its sign.
+function bars(canvas, values, scale, colour) {
+  const context = canvas.getContext("2d"), { width, height } = canvas, wide = width / values.length;
+  context.fillStyle = `rgb(${palette.zero})`;
+  context.fillRect(0, 0, width, height);
+  values.forEach((value, k) => {
+    const tall = (Math.max(-1, Math.min(1, value / scale)) * height) / 2;
+    context.fillStyle = `rgb(${Number.isFinite(value) ? colour?.(k) ?? (value < 0 ? palette.negative : palette.positive) : [128, 128, 128]})`;
+    if (Number.isFinite(value)) context.fillRect(k * wide + 0.08 * wide, height / 2, 0.84 * wide, -tall);
+    else context.fillRect(k * wide, 0, wide, height);
+  });
+  context.fillStyle = "#888888";
+  context.fillRect(0, height / 2 - 0.5, width, 1);
+}
+
+function largest(values, least = 0) {
+  let top = least;
+  for (const value of values) if (Math.abs(value) > top && Number.isFinite(value)) top = Math.abs(value);
+  return top;
+}
+
+// ---- the plane of one or two features, with what each neuron answers there: computed once for a drawing
+
+const plane = { low: [0, 0], side: 0, x: null, buffers: null };
+
+function placePlane() {
+  const { x, features } = session.data, low = [Infinity, Infinity], high = [-Infinity, -Infinity];
+  x.forEach((value, k) => {
+    low[k % features] = Math.min(low[k % features], value);
+    high[k % features] = Math.max(high[k % features], value);
+  });
+  if (features === 1) [low[1], high[1]] = [low[0], high[0]];
+  const spread = Math.max(high[0] - low[0], high[1] - low[1]) || 1;
+  const inside = low.every((value, k) => value >= plane.low[k] && high[k] <= plane.low[k] + plane.side);
+  if (inside && spread > 0.4 * plane.side) return; // points that are dragged shall not move the others
+  plane.side = 1.25 * spread;
+  plane.low = low.map((value, k) => (value + high[k] - plane.side) / 2);
+  const step = plane.side / PLANE, rows = features === 1 ? 1 : PLANE;
+  plane.x = new Float64Array(rows * PLANE * features);
+  for (let cell = 0; cell < rows * PLANE; cell++) {
+    plane.x[cell * features] = plane.low[0] + ((cell % PLANE) + 0.5) * step;
+    if (features === 2) plane.x[cell * 2 + 1] = plane.low[1] + (PLANE - Math.floor(cell / PLANE) - 0.5) * step;
+  }
+}
+
+views.push({
+  draw() {
+    plane.buffers = null;
+    if (session.data.features > 2) return;
+    placePlane();
+    plane.buffers = evaluate(plane.x);
+  },
+});
+
+// What one neuron answers in the plane, on a canvas of PLANE x PLANE.
+function drawPlane(canvas, column, neuron, scale) {
+  const values = plane.buffers[column.buffer], cells = plane.x.length / session.data.features, size = values.length / cells;
+  heat(canvas, (cell) => values[(cell % cells) * size + neuron], scale);
+}
+
+// ---- what the network answers for rows
+
+const lastColumn = () => session.network.columns.at(-1);
+
+// How far the class that the network says is ahead of the next one in a row of outputs: 0 is a tie, 1 is certain.
+function lead(outputs, size, row) {
+  const from = row * size;
+  if (size === 1) return Math.tanh(Math.abs(outputs[from]) / 2);
+  let best = outputs[from], next = -Infinity;
+  for (let c = 1; c < size; c++) {
+    next = Math.max(next, Math.min(best, outputs[from + c]));
+    best = Math.max(best, outputs[from + c]);
+  }
+  return Math.tanh((best - next) / 2);
+}
+
+function featuresOf(row) {
+  const { x, features } = session.data;
+  return x.subarray(row * features, (row + 1) * features);
+}
+
+function targetOf(row) {
+  const { y, rows } = session.data, size = y.length / rows;
+  return y.subarray(row * size, (row + 1) * size);
+}
+
+// The forward and backward pass of one row alone: its loss, and its pull on each weight.
+function stepOfRow(row) {
+  const step = stepOf(1);
+  for (const array of Object.values(step.inputs)) array.fill(1); // where dropout asks for masks, nothing is dropped
+  step.inputs.x.set(featuresOf(row));
+  step.inputs.y.set(targetOf(row));
+  step.forward();
+  step.backward();
+  return step;
+}
