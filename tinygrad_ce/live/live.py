@@ -12,17 +12,18 @@ from tinygrad_ce.live.networks import network
 from tinygrad_ce.live.rows import Rows, rows_of
 from tinygrad_ce.live.traced import Training, traced_step
 from tinygrad_ce.live.twelve import twelve
+from tinygrad_ce.live.verdicts import audit_content
 from tinygrad_ce.nn import Module
 from tinygrad_ce.optim import Optimizer
 from tinygrad_ce.program.scripts_text import as_script
 from tinygrad_ce.views.browser.words import words_script
-from tinygrad_ce.views.pages import Page, as_json, file_text, files_text, filled, packed
+from tinygrad_ce.views.pages import Page, as_json, deflated, file_text, files_text, filled, packed
 from tinygrad_ce.views.text import escaped
 
 SCRIPTS = (
     "session.js", "random.js", "keeping.js",
     "pictures.js", "network.js", "neuron.js", "data.js", "rows.js", "curve.js",
-    "program.js", "verdicts.js", "edge.js",
+    "formula.js", "steps.js", "program.js", "verdicts.js", "edge.js",
     "checks.js", "moments.js", "welcome.js", "controls.js", "main.js",
 )  # fmt: skip
 
@@ -80,6 +81,7 @@ def live(
         "state": state,
         "offered": {},
         "moments": moments_content(moments),
+        "audit": audit_content(),
     }
     return Page(html_of(title, content, programs | their_programs), "trains", title, "live.html")
 
@@ -104,17 +106,21 @@ def own_network(training: Training, rows: Rows) -> tuple[dict[str, Any], dict[st
 
 def html_of(title: str, content: dict[str, Any], programs: dict[str, str]) -> str:
     """The text of the page."""
+    script = "\n".join(
+        (
+            file_text("tinygrad_ce.views.browser", "numbers.js"),
+            words_script(),
+            files_text("tinygrad_ce.live.page", *SCRIPTS),
+        )
+    )
     return filled(
         file_text("tinygrad_ce.live.page", "page.html"),
         title=escaped(title),
         css=files_text("tinygrad_ce.views.browser", "page.css", "words.css")
         + "\n"
-        + files_text("tinygrad_ce.live.page", "page.css", "moments.css"),
-        data=as_json(content),
-        programs=as_script(programs),
-        script=files_text("tinygrad_ce.views.browser", "numbers.js")
-        + "\n"
-        + words_script()
-        + "\n"
-        + files_text("tinygrad_ce.live.page", *SCRIPTS),
+        + files_text("tinygrad_ce.live.page", "page.css", "moments.css", "lines.css"),
+        content=deflated(as_json(content), "application/json", "page-data"),
+        programs=deflated(as_script(programs), "text/javascript", "page-programs"),
+        script=deflated(script, "text/javascript", "page-script"),
+        loader=file_text("tinygrad_ce.views.browser", "loader.js"),
     )

@@ -123,8 +123,10 @@ function drawNoise() {
 
 function drawBackground() {
   const canvas = at("answers"), { buffer } = lastColumn(), outputs = plane.buffers[buffer], cells = PLANE * PLANE, size = outputs.length / cells;
-  const labels = Uint8Array.from({ length: cells }, (_, cell) => classAt(plane.buffers, cell));
-  fillCells(canvas, (cell) => classMix(labels[cell]), (cell) => 0.15 + 0.45 * lead(outputs, size, cell));
+  fillCells(canvas, (cell) => {
+    const ahead = lead(outputs, size, cell);
+    return Number.isNaN(ahead) ? grey : pixel(mixed(palette.zero, classMix(classAt(plane.buffers, cell)), 0.15 + 0.45 * ahead));
+  });
 }
 
 function drawFit() {
@@ -134,22 +136,22 @@ function drawFit() {
 }
 
 function drawPoints() {
-  const { test } = session.data, { rows } = session.data;
+  const { test, rows } = session.data, small = rows > 120 ? 0.75 : 1;
   const outputs = isPlane() || isCurve() ? [] : evaluate(session.data.x)[lastColumn().buffer], size = outputs.length / rows || 1;
   const predictions = isPlane() || isCurve() ? [] : Array.from({ length: rows }, (_, row) => outputs[row * size]);
   points.nodes.forEach((node, row) => {
     const [x, y] = placeOf(row, predictions), label = hasClasses() ? labelOf(row) : 0, colour = hasClasses() ? classColour(label) : "var(--mark)";
     change(node, {
       d: shapeOf(label), class: `point${test.has(row) ? " test" : ""}${session.row === row ? " pointed" : ""}`, style: `color:${colour}`,
-      transform: Number.isFinite(y) ? `translate(${x.toFixed(2)} ${y.toFixed(2)})` : "translate(-9 -9)",
+      transform: Number.isFinite(y) ? `translate(${x.toFixed(2)} ${y.toFixed(2)}) scale(${session.row === row ? 1.7 : small})` : "translate(-9 -9)",
       tabindex: row === points.focus ? 0 : -1, "aria-label": pointWords(row, label),
     });
   });
 }
 
 function pointWords(row, label) {
-  const values = Array.from(featuresOf(row).subarray(0, 2), (value) => written(value, 3)).join(", ");
-  return `row ${row}${session.data.test.has(row) ? " of the test" : ""}: ${hasClasses() ? className(label) : written(labelOf(row), 3)} at ${values}`;
+  const place = session.row === row ? ` at ${Array.from(featuresOf(row), (value) => written(value, 3)).join(", ")}` : ""; // of all: too slow
+  return `row ${row}${session.data.test.has(row) ? " of the test" : ""}${hasClasses() ? `, ${className(label)}` : ""}${place}`;
 }
 
 function drawScatter() {

@@ -56,7 +56,7 @@ function buildNetwork() {
   const count = session.network.columns.length, shown = session.network.columns.map((_, column) => shownNeurons(column));
   const most = Math.max(4, ...shown.map((neurons) => neurons.length));
   const box = at("neurons"), svg = element("svg", { viewBox: "0 0 100 100", preserveAspectRatio: "none", role: "presentation" });
-  const place = (column, k) => [((column + 0.5) / count) * 100, ((k - (shown[column].length - 1) / 2) / most + 0.5) * 100];
+  const place = (column, k) => [9 + (82 * column) / (count - 1 || 1), ((k - (shown[column].length - 1) / 2) / most + 0.5) * 100];
   box.style.setProperty("--columns", count);
   box.style.setProperty("--most", most);
   drawing.edges = [];
@@ -95,7 +95,7 @@ function edgeOf(name, index, shape, words, handle, line, x, y) {
 
 function neuronButton(column, neuron, [x, y]) {
   const [height, width] = page.data.image ?? [PLANE, PLANE], image = page.data.image && column <= 1;
-  const canvas = element("canvas", image ? { width, height, class: "pixels" } : { width: PLANE, height: PLANE }), label = element("span", { class: "label" });
+  const canvas = element("canvas", image ? { width, height, class: "pixels" } : { width: PLANE, height: PLANE }), label = element("span", { class: "label" }, element("span"), element("b"));
   const zoom = () => lookInto(column, neuron);
   const button = element("button", { class: "neuron", type: "button", tabindex: -1, style: `left:${x}%;top:${y}%`, click: zoom }, canvas, label);
   button.addEventListener("keydown", (event) => neuronKey(event, column, neuron));
@@ -173,8 +173,10 @@ function drawEdges(pull) {
     const kind = `${spoiled ? "spoiled" : value < 0 ? "negative" : "positive"}${isSelected ? " selected" : ""}${isFrozen ? " frozen" : ""}`;
     if (one.line === one.handle) change(one.line, { class: `bias handle ${kind}` });
     else change(one.line, { class: `edge ${kind}`, "stroke-width": spoiled ? 2 : (0.8 + 6 * share).toFixed(1) });
+    change(one.handle, { tabindex: one === drawing.focus ? 0 : -1 });
+    if (training.running && !isSelected) continue; // words for all edges would take longer than the step
     const text = `${written(weight, 4)}, ${isFrozen ? "frozen, " : ""}gradient ${written(gradientOf(one.name)[one.index], 4)}`;
-    change(one.handle, { "aria-valuenow": Number.isFinite(weight) ? weight : 0, "aria-valuetext": text, tabindex: one === drawing.focus ? 0 : -1 });
+    change(one.handle, { "aria-valuenow": Number.isFinite(weight) ? weight : 0, "aria-valuetext": text });
   }
   const number = at("edge-number");
   number.hidden = !chosen;
@@ -210,7 +212,7 @@ function neuronPainter(column, rowBuffers) {
   if (isPicture(column)) return (canvas) => drawExample(canvas, session.row);
   if (into?.from === 0) {
     const weights = session.step.state[into.name], scale = largest(weights) || 1;
-    if (page.data.image) return (canvas, neuron) => heat(canvas, (cell) => weights[cell * size + neuron], scale);
+    if (page.data.image) return (canvas, neuron) => heat(canvas, weights, scale, neuron, size);
     return (canvas, neuron) => bars(canvas, Array.from({ length: neuronsOf(0) }, (_, k) => weights[k * size + neuron]), scale);
   }
   const means = classMeans(column), scale = largest(session.step.buffers[buffer], 1e-300);
@@ -224,7 +226,8 @@ function drawNeurons(rowBuffers) {
     neurons.forEach((one, k) => {
       paintNeuron(one.canvas, one.neuron);
       const value = values && !isPicture(column) ? ` = ${written(values[one.neuron], 3)}` : "";
-      say(one.label, one.name + value);
+      say(one.label.firstChild, one.name);
+      say(one.label.lastChild, value);
       change(one.button, { "aria-label": `${one.name}${value}: look inside`, title: one.name, tabindex: column + k === 0 ? 0 : -1 });
     });
   });

@@ -172,7 +172,7 @@ function compute() {
   step.forward();
   step.backward();
   const first = isSound() ? null : firstNotFinite();
-  session.spoiled = first && (session.spoiled ?? { count: session.count, ...first });
+  session.spoiled = first && (session.spoiled ?? { count: session.count, ...first, reason: printed.reason(first) });
 }
 
 const notFinite = (array) => array.findIndex((value) => !Number.isFinite(value));
