@@ -76,7 +76,9 @@ class Numbers:
             self.parts[text, inputs] = self.computed(op, inputs, example)
         return self.parts[text, inputs]
 
-    def computed(self, op: Primitive, inputs: tuple[Any, ...], example: Array, params: Mapping[str, Any] | None = None) -> Value:
+    def computed(
+        self, op: Primitive, inputs: tuple[Any, ...], example: Array, params: Mapping[str, Any] | None = None
+    ) -> Value:
         """A new value, by an instruction behind all others."""
         value = Value(f"_shown{len(self.instructions)}", example)
         self.instructions.append(Instruction(op, inputs, params or {}, value, "backward"))
@@ -132,7 +134,7 @@ class Numbers:
 def renamed(program: Function, names: Mapping[Value, str]) -> Iterator[None]:
     """Temporarily short names for all values: a user's may be 300 letters long, or mean something in JavaScript."""
     inputs = (x for i in program.instructions for x in i.inputs if isinstance(x, Value))
-    before = {x: x.name for x in (*program.values, *inputs)}
+    before = {x: x.name for x in (*program.values, *inputs, *names)}
     try:
         for n, x in enumerate(before):
             x.name = names.get(x, f"w{n}")
