@@ -87,7 +87,11 @@ function lookAtAll() {
   aroundUpdate = null;
 }
 
-const createFor = (key, batch, state) => PROGRAMS[key]({ batch, state, sizes: session.sizes });
+function createFor(key, batch, state) {
+  const step = PROGRAMS[key]({ batch, state, sizes: session.sizes });
+  step.updates ??= Object.fromEntries(Object.keys(page.networks[key].numbers).map((name) => [name, step.update])); // of one optimizer
+  return step;
+}
 
 function stepOf(rows, key = session.key) {
   const name = `${key} ${rows}`;
@@ -229,7 +233,7 @@ function advance() {
 
 function applyUpdate(step, rows) {
   const { optimizer, rate } = session.settings;
-  (step.updates?.[optimizer] ?? step.update)({ ...session.network.numbers?.[optimizer], lr: rate, t: session.updates + 1 });
+  step.updates[optimizer]({ ...session.network.numbers[optimizer], lr: rate, t: session.updates + 1 });
   for (const [place, value] of session.frozen) {
     const [name, index] = place.split(":");
     step.state[name][index] = value;
