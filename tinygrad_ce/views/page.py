@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.core import Tensor
+from tinygrad_ce.core import Array, Tensor
 from tinygrad_ce.graph.checks import check_unchanged
 from tinygrad_ce.graph.formula import Formula
 from tinygrad_ce.graph.nodes import Edge, Graph, Node
@@ -217,11 +217,17 @@ def hardest_path(graph: Graph) -> list[tuple[Node, int]]:
         edges = [edge for edge in edges if edge.source.kind == "result"] or edges
         upstream = np.zeros_like(node.gradient)
         upstream.flat[cell] = np.asarray(node.gradient).flat[cell]
-        shares = [np.nan_to_num(np.abs(edge.pulled(upstream)), nan=np.inf).ravel() for edge in edges]
+        shares = [_push(edge, upstream) for edge in edges]
         best = max(range(len(edges)), key=lambda k: shares[k].max())
         node, cell = edges[best].source, int(shares[best].argmax())
         path.append((node, cell))
     return path
+
+
+def _push(edge: Edge, upstream: Array) -> Array:
+    """How much each cell of an edge's source gets of what is upstream; infinitely much where a number is spoiled."""
+    share = np.abs(edge.pulled(upstream))
+    return np.where(np.isfinite(share) & np.isfinite(edge.source.value), share, np.inf).ravel()
 
 
 def _first_sentence(error: Exception) -> str:

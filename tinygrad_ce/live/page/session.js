@@ -336,7 +336,7 @@ function measured(buffers, rows) {
 
 // The class that the network says for a row of buffers: that of the largest score or, of a single one, whether it is high.
 function classAt(buffers, row) {
-  const { output, task, threshold } = session.network, scores = buffers[output];
+  const { output, task, threshold } = session.network, scores = buffers[output] ?? answersOf(buffers);
   if (task === "binary") return scores[row] > threshold ? 1 : 0;
   const classes = page.data.classes.length;
   let best = 0;

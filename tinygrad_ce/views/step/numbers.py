@@ -134,7 +134,7 @@ class Numbers:
 def renamed(program: Function, names: Mapping[Value, str]) -> Iterator[None]:
     """Temporarily short names for all values: a user's may be 300 letters long, or mean something in JavaScript."""
     inputs = (x for i in program.instructions for x in i.inputs if isinstance(x, Value))
-    before = {x: x.name for x in (*program.values, *inputs)}
+    before = {x: x.name for x in (*program.values, *inputs, *names)}
     try:
         for n, x in enumerate(before):
             x.name = names.get(x, f"w{n}")
