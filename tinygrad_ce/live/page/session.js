@@ -161,10 +161,12 @@ function fillInputs(step, rows) {
   });
 }
 
-// The masks of Dropout for a coming step: NumPy's, as a Trainer of this seed draws them.
+// The masks of Dropout for a coming step: NumPy's, as a Trainer of this seed draws them. All rows, where only a batch of
+// them learns, are looked at through masks of their own.
 function drawMasks(step) {
-  for (const [name, rate] of Object.entries(session.network.random ?? {})) {
-    const mask = step.inputs[name], { generator } = orderOfRows();
+  const { batch, seed } = session.settings, isSeen = step === wholeStep && batch < trainingRows.length;
+  for (const [name, rate] of Object.entries(session.network.random)) {
+    const mask = step.inputs[name], generator = isSeen ? new Generator(seed) : orderOfRows().generator;
     for (let i = 0; i < mask.length; i++) mask[i] = generator.random32() >= rate ? 1 / (1 - rate) : 0;
   }
 }
