@@ -11,7 +11,6 @@ const drawing = {
 const columnAt = (column) => session.network.columns[column];
 const neuronsOf = (column) => session.step.buffers[columnAt(column).buffer].length / session.step.batch;
 const weightsInto = (column) => session.network.weights.find((weight) => weight.to === column);
-const gradientOf = (name) => session.step.buffers[`d_${name}`];
 const isPicture = (column) => column === 0 && page.data.image !== null;
 
 function neuronName(column, neuron) {
@@ -25,9 +24,9 @@ function neuronName(column, neuron) {
 
 function pullOn(column, neuron) { // how large the gradients of a neuron's weights are
   const into = weightsInto(column), size = neuronsOf(column);
-  if (into) return gradientOf(into.name).reduce((sum, g, k) => sum + (k % size === neuron ? Math.abs(g) : 0), 0);
+  if (into) return slopesOf(into.name).reduce((sum, g, k) => sum + (k % size === neuron ? Math.abs(g) : 0), 0);
   const wide = neuronsOf(column + 1), from = session.network.weights.find((weight) => weight.from === column);
-  return from ? gradientOf(from.name).subarray(neuron * wide, (neuron + 1) * wide).reduce((sum, g) => sum + Math.abs(g), 0) : 0;
+  return from ? slopesOf(from.name).subarray(neuron * wide, (neuron + 1) * wide).reduce((sum, g) => sum + Math.abs(g), 0) : 0;
 }
 
 function shownNeurons(column) {
@@ -142,7 +141,7 @@ function neuronKey(event, column, neuron) {
 
 // What the last update added to each weight: the difference between two drawings with a training step between them.
 function followUpdates() {
-  const { state } = session.step, names = Object.keys(state).filter(gradientOf);
+  const { state } = session.step, names = Object.keys(state).filter(slopesOf);
   const { before } = drawing, steps = session.count - (before?.count ?? 0);
   if (!before || steps < 0 || before.network !== session.network) drawing.changes = { steps: 0 };
   else if (steps > 0) drawing.changes = { steps, ...Object.fromEntries(names.map((name) => [name, state[name].map((value, k) => value - before.state[name][k])])) };
@@ -151,7 +150,7 @@ function followUpdates() {
 
 function shownNumbers(name, pull) {
   if (pull) return pull(name);
-  if (drawing.mode === "gradient") return gradientOf(name);
+  if (drawing.mode === "gradient") return slopesOf(name);
   return drawing.mode === "weight" ? session.step.state[name] : drawing.changes[name] ?? new Float64Array(session.step.state[name].length);
 }
 
@@ -178,7 +177,7 @@ function drawEdges(pull) {
     else change(one.line, { class: `edge ${kind}`, "stroke-width": spoiled ? 2 : (0.8 + 6 * share).toFixed(1) });
     change(one.handle, { tabindex: one === drawing.focus ? 0 : -1 });
     if (training.running && !isSelected) continue; // words for all edges would take longer than the step
-    const text = `${written(weight, 4)}, ${isFrozen ? "frozen, " : ""}gradient ${written(gradientOf(one.name)[one.index], 4)}`;
+    const text = `${written(weight, 4)}, ${isFrozen ? "frozen, " : ""}gradient ${written(slopesOf(one.name)[one.index], 4)}`;
     change(one.handle, { "aria-valuenow": Number.isFinite(weight) ? weight : 0, "aria-valuetext": text });
   }
   const number = at("edge-number");
