@@ -21,7 +21,8 @@ NETWORKS = {
 def test_the_gradient_of_every_weight_is_the_sum_of_its_terms_and_the_finite_difference(name, opened_live):
     network = NETWORKS[name]()
     page = opened_live(network.page())
-    state = "JSON.stringify([session.step.state, session.step.buffers].map((o) => Object.entries(o).map(([n, a]) => [n, [...a]])))"
+    entries = "Object.entries({ ...session.step.state, ...session.step.buffers })"
+    state = f"JSON.stringify({entries}.map(([name, array]) => [name, [...array]]))"
     before = page.evaluate(state)
     network.step_loss().backward()
     for own, parameter in zip(network.names, network.model.parameters(), strict=True):

@@ -1,8 +1,8 @@
 """The live page's verdicts are those of tg.audit, for the same numbers."""
 
-from live import networks
 import numpy as np
 import pytest
+from live import networks
 from live.networks import SET_STATE, as_text
 
 import tinygrad_ce as tg
