@@ -56,7 +56,7 @@ function buildNetwork() {
   const count = session.network.columns.length, shown = session.network.columns.map((_, column) => shownNeurons(column));
   const most = Math.max(4, ...shown.map((neurons) => neurons.length));
   const box = at("neurons"), svg = element("svg", { viewBox: "0 0 100 100", preserveAspectRatio: "none", role: "presentation" });
-  const place = (column, k) => [((column + 0.5) / count) * 100, ((k - (shown[column].length - 1) / 2) / most + 0.5) * 100];
+  const place = (column, k) => [9 + (82 * column) / (count - 1 || 1), ((k - (shown[column].length - 1) / 2) / most + 0.5) * 100];
   box.style.setProperty("--columns", count);
   box.style.setProperty("--most", most);
   drawing.edges = [];
@@ -95,7 +95,7 @@ function edgeOf(name, index, shape, words, handle, line, x, y) {
 
 function neuronButton(column, neuron, [x, y]) {
   const [height, width] = page.data.image ?? [PLANE, PLANE], image = page.data.image && column <= 1;
-  const canvas = element("canvas", image ? { width, height, class: "pixels" } : { width: PLANE, height: PLANE }), label = element("span", { class: "label" });
+  const canvas = element("canvas", image ? { width, height, class: "pixels" } : { width: PLANE, height: PLANE }), label = element("span", { class: "label" }, element("span"), element("b"));
   const zoom = () => lookInto(column, neuron);
   const button = element("button", { class: "neuron", type: "button", tabindex: -1, style: `left:${x}%;top:${y}%`, click: zoom }, canvas, label);
   button.addEventListener("keydown", (event) => neuronKey(event, column, neuron));
@@ -149,13 +149,14 @@ function followUpdates() {
 }
 
 function shownNumbers(name, pull) {
-  if (pull) return pull.buffers[`d_${name}`].map((g) => g / session.step.batch);
+  if (pull) return pull(name);
   if (drawing.mode === "gradient") return gradientOf(name);
   return drawing.mode === "weight" ? session.step.state[name] : drawing.changes[name] ?? new Float64Array(session.step.state[name].length);
 }
 
 function caption(pull) {
   if (pull) return `Row ${session.row}: its activation at each neuron; edges show its pull, its part of the gradient.`;
+  if (session.row !== null && !session.rows.includes(session.row)) return `Row ${session.row} is only measured: no weight learns from it.`;
   if (drawing.mode === "gradient") return "Edges show the gradient: how the loss changes with each weight.";
   if (drawing.mode === "weight") return "Edges show weights. Drag one up or down; click a neuron to look inside.";
   const { steps } = drawing.changes;
@@ -173,8 +174,10 @@ function drawEdges(pull) {
     const kind = `${spoiled ? "spoiled" : value < 0 ? "negative" : "positive"}${isSelected ? " selected" : ""}${isFrozen ? " frozen" : ""}`;
     if (one.line === one.handle) change(one.line, { class: `bias handle ${kind}` });
     else change(one.line, { class: `edge ${kind}`, "stroke-width": spoiled ? 2 : (0.8 + 6 * share).toFixed(1) });
+    change(one.handle, { tabindex: one === drawing.focus ? 0 : -1 });
+    if (training.running && !isSelected) continue; // words for all edges would take longer than the step
     const text = `${written(weight, 4)}, ${isFrozen ? "frozen, " : ""}gradient ${written(gradientOf(one.name)[one.index], 4)}`;
-    change(one.handle, { "aria-valuenow": Number.isFinite(weight) ? weight : 0, "aria-valuetext": text, tabindex: one === drawing.focus ? 0 : -1 });
+    change(one.handle, { "aria-valuenow": Number.isFinite(weight) ? weight : 0, "aria-valuetext": text });
   }
   const number = at("edge-number");
   number.hidden = !chosen;
@@ -204,27 +207,28 @@ function classMeans(column) {
 function neuronPainter(column, rowBuffers) {
   const { buffer } = columnAt(column), into = weightsInto(column), size = neuronsOf(column);
   if (plane.buffers) {
-    const scale = largest(plane.buffers[buffer], 1);
-    return (canvas, neuron) => drawPlane(canvas, columnAt(column), neuron, scale);
+    const values = plane.buffers[answering().columns[column].buffer], scale = largest(values, 1);
+    return (canvas, neuron) => drawPlane(canvas, values, neuron, scale);
   }
   if (isPicture(column)) return (canvas) => drawExample(canvas, session.row);
   if (into?.from === 0) {
     const weights = session.step.state[into.name], scale = largest(weights) || 1;
-    if (page.data.image) return (canvas, neuron) => heat(canvas, (cell) => weights[cell * size + neuron], scale);
+    if (page.data.image) return (canvas, neuron) => heat(canvas, weights, scale, neuron, size);
     return (canvas, neuron) => bars(canvas, Array.from({ length: neuronsOf(0) }, (_, k) => weights[k * size + neuron]), scale);
   }
   const means = classMeans(column), scale = largest(session.step.buffers[buffer], 1e-300);
-  if (rowBuffers) return (canvas, neuron) => bars(canvas, [rowBuffers[buffer][neuron]], scale);
+  if (rowBuffers) return (canvas, neuron) => bars(canvas, [rowBuffers[answering().columns[column].buffer][neuron]], scale);
   return (canvas, neuron) => bars(canvas, means(neuron), scale, page.data.classes.length ? classMix : undefined);
 }
 
 function drawNeurons(rowBuffers) {
   drawing.columns.forEach((neurons, column) => {
-    const paintNeuron = neuronPainter(column, rowBuffers), values = rowBuffers?.[columnAt(column).buffer];
+    const paintNeuron = neuronPainter(column, rowBuffers), values = rowBuffers?.[answering().columns[column].buffer];
     neurons.forEach((one, k) => {
       paintNeuron(one.canvas, one.neuron);
       const value = values && !isPicture(column) ? ` = ${written(values[one.neuron], 3)}` : "";
-      say(one.label, one.name + value);
+      say(one.label.firstChild, one.name);
+      say(one.label.lastChild, value);
       change(one.button, { "aria-label": `${one.name}${value}: look inside`, title: one.name, tabindex: column + k === 0 ? 0 : -1 });
     });
   });
@@ -251,8 +255,8 @@ views.push({
     const shape = JSON.stringify([session.network.weights, session.network.columns.map((_, column) => neuronsOf(column))]);
     if (drawing.built !== shape) { buildNetwork(); drawing.built = shape; }
     followUpdates();
-    const pull = session.row === null ? null : stepOfRow(session.row);
-    const rowBuffers = session.row === null ? null : evaluate(featuresOf(session.row));
+    const pull = session.row === null ? null : pullOf(session.row);
+    const rowBuffers = session.row === null ? null : answerOf(session.row);
     say(at("network-caption"), caption(pull));
     drawTools();
     drawEdges(pull);
