@@ -63,11 +63,17 @@ function keyOf({ activation, loss, hidden }) {
 function buildProgram() {
   const old = wholeStep?.state ?? {};
   session.key = keyOf(session.settings);
-  session.network = page.networks[session.key];
+  session.network = withUpdate(page.networks[session.key], session.settings.optimizer);
   const { sizes = [] } = session.network;
   session.sizes = Object.fromEntries(sizes.map((name, i) => [name, session.settings.hidden[i]]));
   createSteps({});
   setArrays(wholeStep.state, old);
+}
+
+// The network with the lines of this optimizer's update, in place of those of the one that it was traced with.
+function withUpdate(network, optimizer) {
+  const update = network.updates?.[optimizer];
+  return update ? { ...network, above: update.above, lines: [...network.lines.filter(({ phase }) => phase !== "update"), ...update.lines] } : network;
 }
 
 function createSteps(state) {
@@ -443,6 +449,8 @@ function choose(settings) {
     fail(`This page has no network of ${chosen.activation} and ${chosen.loss} with ${chosen.hidden?.length} hidden layers: choose another combination.`);
     return redraw(); // the controls go back to what is
   }
+  const { updates = {} } = page.networks[key], [first] = Object.keys(updates);
+  if (first && !Object.hasOwn(updates, chosen.optimizer)) chosen.optimizer = first; // one of the user's own stays with their network
   leaveStep();
   const old = { ...session.settings }, shapes = asText(weightLengths());
   session.settings = chosen;
