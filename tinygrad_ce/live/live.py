@@ -63,7 +63,7 @@ def live(
     training = Training(trainer.model, trainer.loss, trainer.optimizer).in_float64()
     networks, programs, state = own_network(training, rows)
     moments = twelve() if moments is None else moments
-    brought, their_programs = moment_networks(moments)
+    brought, their_programs = moment_networks(tuple(moments))
     optimizer = training.optimizer
     title = title or dataset.name
     content = {

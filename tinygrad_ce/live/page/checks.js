@@ -6,13 +6,8 @@ const flatIndex = (name, index) => index.reduce((sum, i, axis) => (axis ? sum * 
 const slopesOf = (name) => session.step.buffers[`d_${name}`];
 
 // The part of the selected weight's gradient that comes from the row pointed at; NaN if there is none.
-function pullOf({ row, selected, rows }) {
-  if (row === null || !selected || session.data.test.has(row)) return NaN;
-  const alone = stepOf(1);
-  fill(alone, [row]);
-  alone.forward();
-  alone.backward();
-  return alone.buffers[`d_${selected.name}`][selected.index] / rows.length;
+function pullOf({ row, selected }) {
+  return (selected && termsOf(selected.name, selected.index)?.find((term) => term.row === row)?.term) ?? NaN;
 }
 
 function testFigures() {

@@ -44,7 +44,7 @@ function setUp(number) {
   const state = {};
   for (const [name, array] of Object.entries(session.step.state)) state[name] = packedNumbers(weights[name] ?? array.map((value) => value * scale));
   // These are the first numbers now: "reset" comes back to them.
-  Object.assign(page, { own: session.key, settings: { ...session.settings, updates: 0 }, state });
+  Object.assign(page, { own: session.key, settings: { ...session.settings, steps: 0 }, state });
   seeded = false;
   restart();
   session.selected = null;
