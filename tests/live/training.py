@@ -19,7 +19,7 @@ def rows(classes=2):
 def numbers(count=50):
     """Rows whose targets are numbers."""
     X = np.random.default_rng(4).normal(size=(count, 3))
-    return tg.data.as_dataset(X, np.sin(X[:, 0]) + X[:, 1])
+    return tg.data.Dataset(X, np.sin(X[:, 0]) + X[:, 1], ("a", "b", "c"), (), "sums", np.ones(3, bool))
 
 
 def stack(*layers, seed=3):
@@ -30,9 +30,7 @@ def stack(*layers, seed=3):
 
 def tanh_network(seed=3):
     """2-4-4-2, with tanh."""
-    return stack(
-        lambda: nn.Dense(2, 4), nn.Tanh, lambda: nn.Dense(4, 4), nn.Tanh, lambda: nn.Dense(4, 2), seed=seed
-    )
+    return stack(lambda: nn.Dense(2, 4), nn.Tanh, lambda: nn.Dense(4, 4), nn.Tanh, lambda: nn.Dense(4, 2), seed=seed)
 
 
 def trainer_of(model, loss=tg.losses.softmax_cross_entropy, optimizer=tg.optim.SGD, lr=0.1, **settings):
@@ -40,11 +38,19 @@ def trainer_of(model, loss=tg.losses.softmax_cross_entropy, optimizer=tg.optim.S
     return tg.Trainer(model, loss, optimizer(model.parameters(), lr=lr, **settings))
 
 
+@functools.cache
+def tanh_page():
+    """The page of a tanh network and SGD."""
+    training, test = rows()
+    return tg.live(trainer_of(tanh_network()), training, test=test)
+
+
 def train(trainer, X, y, steps):
     """So many steps on all rows, as the engine does them; the loss of each."""
     losses = []
     for module in trainer.model.modules():
         module.training = True
+    y = y.reshape(-1, 1) if y.dtype.kind == "f" else y
     for _ in range(steps):
         loss = trainer.loss(trainer.model(tg.Tensor(X)), y)
         loss.backward()

@@ -6,18 +6,19 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from tinygrad_ce.data import Dataset
+from tinygrad_ce.data.checks import whole_number
 from tinygrad_ce.live.moment_networks import moment_networks
 from tinygrad_ce.live.moments import Moment, moments_content
 from tinygrad_ce.live.networks import network
 from tinygrad_ce.live.rows import Rows, rows_of
-from tinygrad_ce.live.traced import Training, traced_step
+from tinygrad_ce.live.traced import Training, javascript_of, traced_step
 from tinygrad_ce.live.twelve import twelve
 from tinygrad_ce.live.verdicts import audit_content
 from tinygrad_ce.nn import Module
 from tinygrad_ce.optim import Optimizer
 from tinygrad_ce.program.scripts_text import as_script
 from tinygrad_ce.views.browser.words import words_script
-from tinygrad_ce.views.pages import Page, as_json, file_text, files_text, filled, packed
+from tinygrad_ce.views.pages import Page, as_json, deflated, file_text, files_text, filled, packed
 from tinygrad_ce.views.text import escaped
 
 SCRIPTS = (
@@ -43,12 +44,16 @@ def live(
     test: Dataset | None = None,
     title: str = "",
     moments: Sequence[Moment] | None = None,
+    batch_size: int | None = None,
+    seed: int = 0,
 ) -> Page:
     """A page in which the trainer's network goes on training, and all of it can be changed.
 
     dataset: the rows that train; a quarter of them is only measured, unless test has rows for that. Rows that are not
     scaled yet are scaled as those of the trainer's last fit were. title: the page's heading, else the dataset's name.
     moments: what can be found out on the page, a list of `Moment`; the twelve that all pages have if it is None.
+    batch_size: rows of a step, where the page begins; None is all. seed: of the order of the batches, and of weights
+    that the page draws.
     The page computes in float64 whatever the model has; the trainer and its model stay as they are.
     Raises TypeError and ValueError in one line for what the page cannot hold: several inputs, random numbers that are
     no Dropout, an operation without JavaScript (it is named).
@@ -59,6 +64,8 @@ def live(
     >>> live(trainer, tg.data.moons(40, seed=0))
     <a page that trains moons: .save("live.html")>
     """
+    if batch_size is not None:
+        whole_number("live", "batch_size", batch_size, least=1)
     rows = rows_of(dataset, test, trainer.preparation)
     training = Training(trainer.model, trainer.loss, trainer.optimizer).in_float64()
     networks, programs, state = own_network(training, rows)
@@ -72,10 +79,10 @@ def live(
         "own": "own",
         "settings": {
             "rate": optimizer.lr,
-            "batch": len(rows.train),
-            "seed": 0,
+            "batch": min(batch_size or len(rows.train), len(rows.train)),
+            "seed": seed,
             "optimizer": type(optimizer).__name__,
-            "steps": optimizer.steps,
+            "updates": optimizer.steps,
         },
         "networks": networks | brought,
         "state": state,
@@ -95,28 +102,32 @@ def own_network(training: Training, rows: Rows) -> tuple[dict[str, Any], dict[st
     X, y = rows.X[: len(rows.train)], rows.y[: len(rows.train)]
     traced = traced_step(training, X, y, count)
     networks = {"own": network(traced, rows.train.feature_names, classes)}
-    programs = {"own": str(traced.program.javascript)}
+    programs = {"own": javascript_of(traced)}
     evaluating = traced_step(training, X, y, count, evaluation=True)
     evaluation = network(evaluating, rows.train.feature_names, classes)
     if evaluation["lines"] != [line for line in networks["own"]["lines"] if line["phase"] == "forward"]:
         networks |= {"own": networks["own"] | {"evaluation": "own/evaluation"}, "own/evaluation": evaluation}
-        programs["own/evaluation"] = str(evaluating.program.javascript)
+        programs["own/evaluation"] = javascript_of(evaluating)
     return networks, programs, {name: packed(array) for name, array in traced.program.state.items()}
 
 
 def html_of(title: str, content: dict[str, Any], programs: dict[str, str]) -> str:
     """The text of the page."""
+    script = "\n".join(
+        (
+            file_text("tinygrad_ce.views.browser", "numbers.js"),
+            words_script(),
+            files_text("tinygrad_ce.live.page", *SCRIPTS),
+        )
+    )
     return filled(
         file_text("tinygrad_ce.live.page", "page.html"),
         title=escaped(title),
         css=files_text("tinygrad_ce.views.browser", "page.css", "words.css")
         + "\n"
         + files_text("tinygrad_ce.live.page", "page.css", "moments.css", "lines.css"),
-        data=as_json(content),
-        programs=as_script(programs),
-        script=files_text("tinygrad_ce.views.browser", "numbers.js")
-        + "\n"
-        + words_script()
-        + "\n"
-        + files_text("tinygrad_ce.live.page", *SCRIPTS),
+        content=deflated(as_json(content), "application/json", "page-data"),
+        programs=deflated(as_script(programs), "text/javascript", "page-programs"),
+        script=deflated(script, "text/javascript", "page-script"),
+        loader=file_text("tinygrad_ce.views.browser", "loader.js"),
     )

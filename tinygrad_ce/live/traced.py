@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from tinygrad_ce import nn, ops
 from tinygrad_ce.core import Array, Tensor
 from tinygrad_ce.nn.module import evaluating, in_modes, modules_of
 from tinygrad_ce.optim import Optimizer
+from tinygrad_ce.program.abstract import CannotLower
+from tinygrad_ce.program.effects import TraceError
 from tinygrad_ce.program.program import Program, trace
 from tinygrad_ce.storage.classes import LAYERS, is_listed
 
@@ -70,11 +73,28 @@ class Traced:
     evaluation: bool
 
 
+def javascript_of(traced: Traced) -> str:
+    """The step as JavaScript. CannotLower in one line that names the operation and its line in the user's code."""
+    try:
+        return str(traced.program.javascript)
+    except CannotLower as error:
+        raise CannotLower(
+            f"live: {' '.join(str(error).split())}; tg.step_through(loss) shows one step of any network"
+        ) from error
+
+
 def target_form(training: Training, X: Array, y: Array, classes: int) -> str:
     """The form in which the loss takes these targets. Raises what the loss raises for them as they are.
 
     X: (N, D) inputs. y: (N,) class numbers or numbers. classes: how many, 0 for numbers.
     """
+    inputs = [x for x in signature(training.model.forward).parameters.values() if x.default is x.empty and x.kind < 2]
+    if len(inputs) != 1:
+        names = ", ".join(x.name for x in inputs)
+        raise TypeError(
+            f"live: the model takes {len(inputs)} inputs ({names}), and the page has one, the rows of a Dataset: let "
+            "the model take them side by side, and cut them apart in forward"
+        )
     with evaluating(training.model):
         answer = training.model(Tensor(X))
     if not isinstance(answer, Tensor):
@@ -114,7 +134,10 @@ def traced_step(training: Training, X: Array, y: Array, classes: int, evaluation
         return value.named("loss"), answer, *(tensor for layer in ran for tensor in (layer.before, layer.output))
 
     with evaluating(model) if evaluation else in_modes([(module, True) for module in model.modules()]):
-        program = trace(step, X, targets, models=[model])
+        try:
+            program = trace(step, X, targets, models=[model])
+        except TraceError as error:
+            raise TraceError(f"live: {' '.join(str(error).split())}") from error
     _, output, *ends = [value.name for value in program.outputs.values()]
     layers = [(layer.path, layer.module, ends[2 * k], ends[2 * k + 1]) for k, layer in enumerate(ran)]
     return Traced(program, training, target, output, layers, evaluation)

@@ -149,13 +149,14 @@ function followUpdates() {
 }
 
 function shownNumbers(name, pull) {
-  if (pull) return pull.buffers[`d_${name}`].map((g) => g / session.step.batch);
+  if (pull) return pull(name);
   if (drawing.mode === "gradient") return gradientOf(name);
   return drawing.mode === "weight" ? session.step.state[name] : drawing.changes[name] ?? new Float64Array(session.step.state[name].length);
 }
 
 function caption(pull) {
   if (pull) return `Row ${session.row}: its activation at each neuron; edges show its pull, its part of the gradient.`;
+  if (session.row !== null && !session.rows.includes(session.row)) return `Row ${session.row} is only measured: no weight learns from it.`;
   if (drawing.mode === "gradient") return "Edges show the gradient: how the loss changes with each weight.";
   if (drawing.mode === "weight") return "Edges show weights. Drag one up or down; click a neuron to look inside.";
   const { steps } = drawing.changes;
@@ -206,8 +207,8 @@ function classMeans(column) {
 function neuronPainter(column, rowBuffers) {
   const { buffer } = columnAt(column), into = weightsInto(column), size = neuronsOf(column);
   if (plane.buffers) {
-    const scale = largest(plane.buffers[buffer], 1);
-    return (canvas, neuron) => drawPlane(canvas, columnAt(column), neuron, scale);
+    const values = plane.buffers[answering().columns[column].buffer], scale = largest(values, 1);
+    return (canvas, neuron) => drawPlane(canvas, values, neuron, scale);
   }
   if (isPicture(column)) return (canvas) => drawExample(canvas, session.row);
   if (into?.from === 0) {
@@ -216,13 +217,13 @@ function neuronPainter(column, rowBuffers) {
     return (canvas, neuron) => bars(canvas, Array.from({ length: neuronsOf(0) }, (_, k) => weights[k * size + neuron]), scale);
   }
   const means = classMeans(column), scale = largest(session.step.buffers[buffer], 1e-300);
-  if (rowBuffers) return (canvas, neuron) => bars(canvas, [rowBuffers[buffer][neuron]], scale);
+  if (rowBuffers) return (canvas, neuron) => bars(canvas, [rowBuffers[answering().columns[column].buffer][neuron]], scale);
   return (canvas, neuron) => bars(canvas, means(neuron), scale, page.data.classes.length ? classMix : undefined);
 }
 
 function drawNeurons(rowBuffers) {
   drawing.columns.forEach((neurons, column) => {
-    const paintNeuron = neuronPainter(column, rowBuffers), values = rowBuffers?.[columnAt(column).buffer];
+    const paintNeuron = neuronPainter(column, rowBuffers), values = rowBuffers?.[answering().columns[column].buffer];
     neurons.forEach((one, k) => {
       paintNeuron(one.canvas, one.neuron);
       const value = values && !isPicture(column) ? ` = ${written(values[one.neuron], 3)}` : "";
@@ -254,8 +255,8 @@ views.push({
     const shape = JSON.stringify([session.network.weights, session.network.columns.map((_, column) => neuronsOf(column))]);
     if (drawing.built !== shape) { buildNetwork(); drawing.built = shape; }
     followUpdates();
-    const pull = session.row === null ? null : stepOfRow(session.row);
-    const rowBuffers = session.row === null ? null : evaluate(featuresOf(session.row));
+    const pull = session.row === null ? null : pullOf(session.row);
+    const rowBuffers = session.row === null ? null : answerOf(session.row);
     say(at("network-caption"), caption(pull));
     drawTools();
     drawEdges(pull);

@@ -58,8 +58,8 @@ function typed(one) {
 }
 
 function drawSum() {
-  const { from } = weightsInto(inner.column), buffers = evaluate(featuresOf(inner.row));
-  const inputs = buffers[columnAt(from).buffer], answer = buffers[columnAt(inner.column).buffer][inner.neuron];
+  const { from } = weightsInto(inner.column), buffers = answerOf(inner.row), { columns } = answering();
+  const inputs = buffers[columns[from].buffer], answer = buffers[columns[inner.column].buffer][inner.neuron];
   let sum = 0;
   for (const one of inner.fields) {
     const weight = session.step.state[one.name][one.index], factor = one.source === null ? 1 : inputs[one.source];

@@ -116,19 +116,20 @@ views.push({
 });
 
 // What one neuron answers in the plane, on a canvas of PLANE x PLANE.
-function drawPlane(canvas, column, neuron, scale) {
-  const values = plane.buffers[column.buffer];
+function drawPlane(canvas, values, neuron, scale) {
   heat(canvas, values, scale, neuron, (values.length * session.data.features) / plane.x.length);
 }
 
 // ---- what the network answers for rows
 
-const lastColumn = () => session.network.columns.at(-1);
+// The network that evaluate() runs: with BatchNorm or Dropout it is another one, whose arrays have names of their own.
+const answering = () => page.networks[session.network.evaluation] ?? session.network;
+const answersOf = (buffers) => buffers[answering().output];
 
 // How far the class that the network says is ahead of the next one in a row of outputs: 0 is a tie, 1 is certain.
 function lead(outputs, size, row) {
   const from = row * size;
-  if (size === 1) return Math.tanh(Math.abs(outputs[from]) / 2);
+  if (size === 1) return Math.tanh(Math.abs(outputs[from] - session.network.threshold) / 2);
   let best = outputs[from], next = -Infinity;
   for (let c = 1; c < size; c++) {
     next = Math.max(next, Math.min(best, outputs[from + c]));
@@ -147,13 +148,21 @@ function targetOf(row) {
   return y.subarray(row * size, (row + 1) * size);
 }
 
-// The forward and backward pass of one row alone: its loss, and its pull on each weight.
-function stepOfRow(row) {
+// What the network says of one row: its arrays, with the loss of that row alone.
+const answerOf = (row) => evaluate(featuresOf(row), targetOf(row));
+
+// The class or the number that it says, in words; the same of what it should say.
+const saidOf = (buffers) => (hasClasses() ? className(classAt(buffers, 0)) : written(answersOf(buffers)[0], 4));
+const targetWords = (row) => (hasClasses() ? className(labelOf(row)) : written(labelOf(row), 4));
+
+// The part of each weight's gradient that a row brings in: by name, what a step of that row alone finds, shared by the
+// rows of the batch. Null for a row that doesn't train, and where rows act on each other (BatchNorm) or drop at random.
+function pullOf(row) {
+  if (!session.rows.includes(row) || session.network.evaluation) return null;
   const step = stepOf(1);
-  for (const array of Object.values(step.inputs)) array.fill(1); // where dropout asks for masks, nothing is dropped
   step.inputs.x.set(featuresOf(row));
   step.inputs.y.set(targetOf(row));
   step.forward();
   step.backward();
-  return step;
+  return (name) => step.buffers[`d_${name}`].map((slope) => slope / session.step.batch);
 }

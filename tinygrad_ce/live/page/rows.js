@@ -5,7 +5,7 @@ const ROWS = 8, PICTURES = 12;
 
 // The training rows that the network gets most wrong: the right class is furthest behind, or the number furthest off.
 function worstRows(count) {
-  const { buffer } = lastColumn(), z = session.step.buffers[buffer], size = z.length / session.step.batch;
+  const z = session.step.buffers[session.network.output], size = z.length / session.step.batch;
   const wrong = session.rows.map((row, i) => {
     const label = labelOf(row);
     if (!hasClasses()) return Math.abs(z[i * size] - label);
@@ -59,13 +59,12 @@ function drawTable() {
   if (!(listed.chosen < session.data.rows)) listed.chosen = null;
   listed.chosen ??= listed.rows[0];
   listed.nodes.forEach((node, i) => {
-    const row = listed.rows[i], step = stepOfRow(row), target = labelOf(row);
-    const [right, predicted] = hasClasses() ? [className(target), className(classAt(step.buffers, 0))] : [target, step.buffers[lastColumn().buffer][0]].map((value) => written(value, 4));
+    const row = listed.rows[i], buffers = answerOf(row), right = targetWords(row), said = saidOf(buffers);
     say(node.button, String(row));
-    say(node.cells[0], `${right} → ${predicted}`);
-    say(node.cells[1], written(step.outputs.loss[0], 3));
+    say(node.cells[0], `${right} → ${said}`);
+    say(node.cells[1], written(buffers.loss[0], 3));
     change(node.button, { "aria-pressed": row === listed.chosen });
-    change(node.tr, { class: hasClasses() && right !== predicted ? "wrong" : null });
+    change(node.tr, { class: hasClasses() && right !== said ? "wrong" : null });
   });
   say(at("chosen-row"), `The numbers of row ${listed.chosen}: type over one to change it.`);
   const values = featuresOf(listed.chosen);
@@ -94,9 +93,9 @@ function examplesPanel() {
 function drawExamples() {
   listWorst(PICTURES, at("listed"));
   listed.nodes.forEach((node, i) => {
-    const row = listed.rows[i], predicted = classAt(stepOfRow(row).buffers, 0), right = predicted === labelOf(row);
+    const row = listed.rows[i], target = targetWords(row), said = saidOf(answerOf(row)), right = target === said;
     drawExample(node.canvas, row);
-    say(node.words, `${className(labelOf(row))} → ${className(predicted)}${right ? "" : " ✗"}`);
-    change(node.button, { "aria-label": `row ${row}: ${className(labelOf(row))}, predicted ${className(predicted)}`, class: `example${right ? "" : " wrong"}` });
+    say(node.words, `${target} → ${said}${right ? "" : " ✗"}`);
+    change(node.button, { "aria-label": `row ${row}: ${target}, predicted ${said}`, class: `example${right ? "" : " wrong"}` });
   });
 }

@@ -309,9 +309,9 @@ function leaveStep() {
 
 function recordLosses() {
   const { history, data } = session, test = [...data.test];
-  const [train, trainAccuracy] = lossAndAccuracy(wholeStep.buffers, session.rows);
+  const [train, trainAccuracy] = measured(wholeStep.buffers, session.rows);
   let [loss, accuracy] = [null, null];
-  if (test.length) [loss, accuracy] = lossAndAccuracy(evaluate(...rowsOf(test)), test);
+  if (test.length) [loss, accuracy] = measured(evaluate(...rowsOf(test)), test);
   const entry = { steps: session.count, train, test: loss, trainAccuracy, testAccuracy: accuracy };
   for (const name in history) history[name].push(entry[name]);
   if (history.steps.length > 2000) for (const name in history) history[name] = history[name].filter((_, i) => i % 2 === 0);
@@ -324,7 +324,7 @@ function rowsOf(rows) {
 }
 
 // The loss and the share of rows whose class is right, null where there are no classes.
-function lossAndAccuracy(buffers, rows) {
+function measured(buffers, rows) {
   const loss = buffers.loss[0];
   if (!page.data.classes.length) return [loss, null];
   return [loss, rows.filter((row, i) => classAt(buffers, i) === session.data.y[row]).length / rows.length];
@@ -332,7 +332,7 @@ function lossAndAccuracy(buffers, rows) {
 
 // The class that the network says for a row of buffers: that of the largest score or, of a single one, whether it is high.
 function classAt(buffers, row) {
-  const { output, task, threshold } = session.network, scores = buffers[output];
+  const { output, task, threshold } = session.network, scores = buffers[output] ?? answersOf(buffers);
   if (task === "binary") return scores[row] > threshold ? 1 : 0;
   const classes = page.data.classes.length;
   let best = 0;
@@ -406,7 +406,7 @@ function addPoint(values, label) {
 function removePoint(row) {
   leaveStep();
   const { data } = session;
-  if (trainingRows.length === 1 && trainingRows[0] === row) return fail("The last trainingRows row stays: without rows there is nothing to learn from.");
+  if (trainingRows.length === 1 && trainingRows[0] === row) return fail("The last training row stays: without rows there is nothing to learn from.");
   const width = data.y.length / data.rows;
   data.x = data.x.filter((_, i) => Math.floor(i / data.features) !== row);
   data.y = data.y.filter((_, i) => Math.floor(i / width) !== row);

@@ -132,8 +132,8 @@ function cellInputs(shape, chosen, onClick) {
 
 // A leaf's cells can be chosen, to change them; those of a result are only looked at.
 function valueTable(n) {
-  const caption = captioned(nodes[n].name, valueOf(n));
-  if (!pass || nodes[n].kind === "result") return tableOf(caption, valueOf(n), -1, null);
+  const caption = captioned(nodes[n].name, valueOf(n)), [down, across] = tableShape(valueOf(n).shape);
+  if (!pass || nodes[n].kind === "result" || down > 12 || across > 8) return tableOf(caption, valueOf(n), -1, null);
   return tableOf(caption, valueOf(n), cells.get(n), (p) => chooseLeaf(n, p), "leaf", `change ${nodes[n].name}`);
 }
 
