@@ -142,7 +142,10 @@ function badge(phase) { return element("span", { class: `badge ${phase}` }, phas
     } else if (computing) {
       parts.push(element("p", { class: "soft" }, `The optimizer's function, with the numbers of ${cellName(array.name, array.shape, shownLine.position)}:`));
       for (const { text, target, part: inner } of computing) parts.push(element("code", { class: "soft" }, text), inner ? cellFormula(target, inner, inner.shape.length ? shownLine.position : 0, null, refreshed) : "");
-    } else if (array && ofLine) parts.push(element("p", { class: "soft" }, "This line has no formula for a single cell; its numbers are below."));
+    } else if (ofLine) {
+      const words = array ? "This page has no formula for a cell of this line; its numbers are below." : "The program folds this line into the next ones, and does not keep its numbers.";
+      parts.push(element("p", { class: "soft" }, words));
+    }
     if (array) parts.push(tableOf(array, shownLine.position, new Set([shownLine.position]), (k) => showCell(k), true));
     const reading = ofLine ? namesRead(line, array) : [];
     if (reading.length) parts.push(element("h3", {}, "It reads"));
@@ -151,7 +154,7 @@ function badge(phase) { return element("span", { class: `badge ${phase}` }, phas
       parts.push(tableOf({ ...x, name }, Math.min(...cells, Infinity), cells, (k) => showArray(name, k), false));
     }
     body.replaceChildren(...parts);
-    if (focus) panel.querySelector(`[data-cell="${CSS.escape(focus)}"], .own [tabindex="0"]`)?.focus();
+    if (focus) panel.querySelector(focus[0] === ":" ? ".own [tabindex='0']" : `[data-cell="${CSS.escape(focus)}"]`)?.focus();
   }
 
   function showCell(k) { shownLine.position = k; redraw(); }
