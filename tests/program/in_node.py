@@ -20,12 +20,15 @@ const answers = [];
 for (const job of JSON.parse(fs.readFileSync(process.argv[2]))) {
   try {
     const { createStep } = await import("data:text/javascript;base64," + Buffer.from(job.module).toString("base64"));
-    const s = createStep(job.batch ? { batch: job.batch } : {});
+    const s = createStep(job.batch ? { batch: job.batch, sizes: job.sizes } : {});
     each(job.state, (text, name) => s.state[name].set(bytes(text)));
+    each(job.check ?? {}, (length, name) => {
+      if (s.buffers[name].length !== length) throw new Error(`${name} has length ${s.buffers[name].length}`);
+    });
     const outputs = [];
     for (const { inputs, numbers } of job.steps) {
       each(inputs, (text, name) => s.inputs[name].set(bytes(text)));
-      for (const stage of job.stages) s[stage](numbers);
+      for (const stage of job.stages) (s[stage] ?? s.updates[stage])(numbers);
       outputs.push(each(s.outputs, coded));
     }
     let more = {};

@@ -82,7 +82,7 @@ def live(
             "batch": min(batch_size or len(rows.train), len(rows.train)),
             "seed": seed,
             "optimizer": type(optimizer).__name__,
-            "updates": optimizer.steps,
+            "steps": optimizer.steps,
         },
         "networks": networks | brought,
         "state": state,

@@ -122,6 +122,8 @@ def traced_step(training: Training, X: Array, y: Array, classes: int, evaluation
     target = target_form(training, X, y, classes)
     targets = y.reshape(-1, 1).astype(float) if target == "a column" else y
     ran: list[Layer] = []
+    kept: dict[int, Any] = {}  # what the page shows of each layer, by id: every tensor once
+    ends: list[int] = []  # the ids of the answer, and of what goes into each layer and comes out of it
 
     def step(x: Any, y: Any) -> tuple[Tensor, ...]:
         with recorded(model, ran):
@@ -131,15 +133,20 @@ def traced_step(training: Training, X: Array, y: Array, classes: int, evaluation
             value.backward()
             optimizer.step()
             optimizer.zero_grad()
-        return value.named("loss"), answer, *(tensor for layer in ran for tensor in (layer.before, layer.output))
+        kept.clear()
+        kept.update({id(tensor): tensor for layer in ran for tensor in (answer, layer.before, layer.output)})
+        kept.setdefault(id(answer), answer)
+        ends[:] = [id(answer), *(id(tensor) for layer in ran for tensor in (layer.before, layer.output))]
+        return value.named("loss"), *kept.values()
 
     with evaluating(model) if evaluation else in_modes([(module, True) for module in model.modules()]):
         try:
             program = trace(step, X, targets, models=[model])
         except TraceError as error:
             raise TraceError(f"live: {' '.join(str(error).split())}") from error
-    _, output, *ends = [value.name for value in program.outputs.values()]
-    layers = [(layer.path, layer.module, ends[2 * k], ends[2 * k + 1]) for k, layer in enumerate(ran)]
+    names = dict(zip(kept, [value.name for value in program.outputs.values()][1:], strict=True))
+    output, *others = [names[end] for end in ends]
+    layers = [(ran[k].path, ran[k].module, others[2 * k], others[2 * k + 1]) for k in range(len(ran))]
     return Traced(program, training, target, output, layers, evaluation)
 
 
