@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from inspect import signature
@@ -19,6 +19,7 @@ from tinygrad_ce.optim import Optimizer
 from tinygrad_ce.program.abstract import CannotLower
 from tinygrad_ce.program.effects import TraceError
 from tinygrad_ce.program.program import Program, trace
+from tinygrad_ce.program.slices import sized_javascript
 from tinygrad_ce.storage.classes import LAYERS, is_listed
 
 LETTERS = {nn.Dense: "z", nn.BatchNorm: "n", nn.LayerNorm: "n", nn.Dropout: "r", nn.Softmax: "p", nn.Embedding: "v"}
@@ -73,14 +74,28 @@ class Traced:
     evaluation: bool
 
 
-def javascript_of(traced: Traced) -> str:
-    """The step as JavaScript. CannotLower in one line that names the operation and its line in the user's code."""
+def javascript_of(traced: Traced, trained: Mapping[str, Traced] | None = None) -> str:
+    """The step as JavaScript. CannotLower in one line that names the operation and its line in the user's code.
+
+    trained: the same step with each of several optimizers, by their names: the module has the updates of all. Where
+    the step does something else for other numbers of rows, the module has its own update only.
+    """
+    try:
+        if trained and traced.program.rows:
+            return sized_javascript(
+                lambda sizes: {name: _resized(x, sizes["batch"]) for name, x in trained.items()}
+            ).text
+    except Exception:  # whatever the user's step raises for arrays of other lengths
+        pass
     try:
         return str(traced.program.javascript)
     except CannotLower as error:
-        raise CannotLower(
-            f"live: {' '.join(str(error).split())}; tg.step_through(loss) shows one step of any network"
-        ) from error
+        words = " ".join(str(error).split())
+        raise CannotLower(f"live: {words}; tg.step_through(loss) shows one step of any network") from error
+
+
+def _resized(traced: Traced, rows: int) -> Program:
+    return Program.of(traced.program.with_rows(rows))
 
 
 def target_form(training: Training, X: Array, y: Array, classes: int) -> str:
@@ -122,6 +137,8 @@ def traced_step(training: Training, X: Array, y: Array, classes: int, evaluation
     target = target_form(training, X, y, classes)
     targets = y.reshape(-1, 1).astype(float) if target == "a column" else y
     ran: list[Layer] = []
+    kept: dict[int, Any] = {}  # what the page shows of each layer, by id: every tensor once
+    ends: list[int] = []  # the ids of the answer, and of what goes into each layer and comes out of it
 
     def step(x: Any, y: Any) -> tuple[Tensor, ...]:
         with recorded(model, ran):
@@ -131,15 +148,20 @@ def traced_step(training: Training, X: Array, y: Array, classes: int, evaluation
             value.backward()
             optimizer.step()
             optimizer.zero_grad()
-        return value.named("loss"), answer, *(tensor for layer in ran for tensor in (layer.before, layer.output))
+        kept.clear()
+        kept.update({id(tensor): tensor for layer in ran for tensor in (answer, layer.before, layer.output)})
+        kept.setdefault(id(answer), answer)
+        ends[:] = [id(answer), *(id(tensor) for layer in ran for tensor in (layer.before, layer.output))]
+        return value.named("loss"), *kept.values()
 
     with evaluating(model) if evaluation else in_modes([(module, True) for module in model.modules()]):
         try:
             program = trace(step, X, targets, models=[model])
         except TraceError as error:
             raise TraceError(f"live: {' '.join(str(error).split())}") from error
-    _, output, *ends = [value.name for value in program.outputs.values()]
-    layers = [(layer.path, layer.module, ends[2 * k], ends[2 * k + 1]) for k, layer in enumerate(ran)]
+    names = dict(zip(kept, [value.name for value in program.outputs.values()][1:], strict=True))
+    output, *others = [names[end] for end in ends]
+    layers = [(ran[k].path, ran[k].module, others[2 * k], others[2 * k + 1]) for k in range(len(ran))]
     return Traced(program, training, target, output, layers, evaluation)
 
 
