@@ -72,13 +72,13 @@ def _for_any_size(lines: list[str], others: Sequence[tuple[Sizes, Function]]) ->
     sizes = tuple(size for size, _ in others)
     texts = [statements(as_numpy(function).partition(STEP)[2]) for _, function in others]
     try:
-        return [_with_formulas(same, sizes) for same in zip(*texts, strict=True)]
+        return [with_formulas(same, sizes) for same in zip(*texts, strict=True)]
     except (ValueError, CannotLower):
         return lines
 
 
-def _with_formulas(texts: Sequence[str], sizes: tuple[Sizes, ...]) -> str:
-    """One line, from how it reads with some sizes. CannotLower where it is another line, or a number has no formula."""
+def with_formulas(texts: Sequence[str], sizes: tuple[Sizes, ...]) -> str:
+    """One text, from how it reads with some sizes. CannotLower where it is another one, or a number has no formula."""
     if len({NUMBER.sub("#", text) for text in texts}) > 1:
         raise CannotLower("the line is another one for other sizes")
     columns = zip(*(NUMBER.findall(text) for text in texts), strict=True)

@@ -10,7 +10,9 @@ from tinygrad_ce.data.checks import whole_number
 from tinygrad_ce.live.moment_networks import moment_networks
 from tinygrad_ce.live.moments import Moment, moments_content
 from tinygrad_ce.live.networks import network
+from tinygrad_ce.live.offers import OPTIMIZERS, combinations, offered, settings_of, update_lines
 from tinygrad_ce.live.rows import Rows, rows_of
+from tinygrad_ce.live.saved import code_of, saved_of
 from tinygrad_ce.live.traced import Training, javascript_of, traced_step
 from tinygrad_ce.live.twelve import twelve
 from tinygrad_ce.live.verdicts import audit_content
@@ -68,47 +70,72 @@ def live(
         whole_number("live", "batch_size", batch_size, least=1)
     rows = rows_of(dataset, test, trainer.preparation)
     training = Training(trainer.model, trainer.loss, trainer.optimizer).in_float64()
-    networks, programs, state = own_network(training, rows)
+    settings = settings_of(training, rows.train.n_features, rows.train.n_classes)
+    networks, programs, state = own_network(training, rows, settings["optimizer"], trainer)
+    choices, their_programs = combinations(rows.train.n_features, rows.train.n_classes)
     moments = twelve() if moments is None else moments
-    brought, their_programs = moment_networks(tuple(moments))
+    brought, moments_programs = moment_networks(tuple(moments))
     optimizer = training.optimizer
     title = title or dataset.name
     content = {
         "title": title,
         "data": rows.content,
         "own": "own",
-        "settings": {
+        "settings": settings
+        | {
             "rate": optimizer.lr,
             "batch": min(batch_size or len(rows.train), len(rows.train)),
             "seed": seed,
-            "optimizer": type(optimizer).__name__,
             "steps": optimizer.steps,
         },
-        "networks": networks | brought,
+        "networks": {key: with_names(each, rows) for key, each in choices.items()} | networks | brought,
         "state": state,
-        "offered": {},
+        "offered": offered(rows.train.n_classes, settings["optimizer"]),
         "moments": moments_content(moments),
         "audit": audit_content(),
     }
-    return Page(html_of(title, content, programs | their_programs), "trains", title, "live.html")
+    return Page(html_of(title, content, their_programs | programs | moments_programs), "trains", title, "live.html")
 
 
-def own_network(training: Training, rows: Rows) -> tuple[dict[str, Any], dict[str, str], dict[str, Any]]:
+def own_network(
+    training: Training, rows: Rows, optimizer: str, trainer: Trainer
+) -> tuple[dict[str, Any], dict[str, str], dict[str, Any]]:
     """The trainer's network: what the page knows of it, its programs, both by key, and what it has learnt so far.
 
-    A network that answers otherwise in evaluation has a second program for that.
+    optimizer: what the page calls its optimizer; it can be trained with those that are offered, too. A network that
+    answers otherwise in evaluation has a second program for that.
     """
-    classes, count = rows.train.class_names, rows.train.n_classes
-    X, y = rows.X[: len(rows.train)], rows.y[: len(rows.train)]
+    train, count = rows.train, rows.train.n_classes
+    X, y = rows.X[: len(train)], rows.y[: len(train)]
     traced = traced_step(training, X, y, count)
-    networks = {"own": network(traced, rows.train.feature_names, classes)}
-    programs = {"own": javascript_of(traced)}
+    own = network(traced, train.feature_names, train.class_names)
+    parameters = training.optimizer.parameters
+    others = {
+        name: Training(training.model, training.loss, make(parameters))
+        for name, make in OPTIMIZERS.items()
+        if name != optimizer
+    }
+    trained = {optimizer: traced} | {name: traced_step(other, X, y, count) for name, other in others.items()}
+    optimizers = {name: other.training.optimizer for name, other in trained.items()}
+    own["updates"] = {name: update_lines(other) for name, other in trained.items()}
+    own["numbers"] = {name: {"lr": each.lr} for name, each in optimizers.items()}
+    own["code"] = code_of(traced, optimizers, count)
+    own["saved"] = saved_of(traced, own["task"], trainer.preparation)
+    networks, programs = {"own": own}, {"own": javascript_of(traced, trained)}
     evaluating = traced_step(training, X, y, count, evaluation=True)
-    evaluation = network(evaluating, rows.train.feature_names, classes)
-    if evaluation["lines"] != [line for line in networks["own"]["lines"] if line["phase"] == "forward"]:
-        networks |= {"own": networks["own"] | {"evaluation": "own/evaluation"}, "own/evaluation": evaluation}
+    evaluation = network(evaluating, train.feature_names, train.class_names)
+    if evaluation["lines"] != [line for line in own["lines"] if line["phase"] == "forward"]:
+        networks |= {"own": own | {"evaluation": "own/evaluation"}, "own/evaluation": evaluation}
         programs["own/evaluation"] = javascript_of(evaluating)
     return networks, programs, {name: packed(array) for name, array in traced.program.state.items()}
+
+
+def with_names(description: dict[str, Any], rows: Rows) -> dict[str, Any]:
+    """A network that can be chosen, its first and last column with the names of the features and classes."""
+    first, *middle, last = description["columns"]
+    names = [*rows.train.class_names]
+    last = last | {"names": names if len(names) == last["size"] else []}
+    return description | {"columns": [first | {"names": [*rows.train.feature_names]}, *middle, last]}
 
 
 def html_of(title: str, content: dict[str, Any], programs: dict[str, str]) -> str:

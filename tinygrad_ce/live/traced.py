@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from inspect import signature
@@ -19,6 +19,7 @@ from tinygrad_ce.optim import Optimizer
 from tinygrad_ce.program.abstract import CannotLower
 from tinygrad_ce.program.effects import TraceError
 from tinygrad_ce.program.program import Program, trace
+from tinygrad_ce.program.slices import sized_javascript
 from tinygrad_ce.storage.classes import LAYERS, is_listed
 
 LETTERS = {nn.Dense: "z", nn.BatchNorm: "n", nn.LayerNorm: "n", nn.Dropout: "r", nn.Softmax: "p", nn.Embedding: "v"}
@@ -73,14 +74,28 @@ class Traced:
     evaluation: bool
 
 
-def javascript_of(traced: Traced) -> str:
-    """The step as JavaScript. CannotLower in one line that names the operation and its line in the user's code."""
+def javascript_of(traced: Traced, trained: Mapping[str, Traced] | None = None) -> str:
+    """The step as JavaScript. CannotLower in one line that names the operation and its line in the user's code.
+
+    trained: the same step with each of several optimizers, by their names: the module has the updates of all. Where
+    the step does something else for other numbers of rows, the module has its own update only.
+    """
+    try:
+        if trained and traced.program.rows:
+            return sized_javascript(
+                lambda sizes: {name: _resized(x, sizes["batch"]) for name, x in trained.items()}
+            ).text
+    except Exception:  # whatever the user's step raises for arrays of other lengths
+        pass
     try:
         return str(traced.program.javascript)
     except CannotLower as error:
-        raise CannotLower(
-            f"live: {' '.join(str(error).split())}; tg.step_through(loss) shows one step of any network"
-        ) from error
+        words = " ".join(str(error).split())
+        raise CannotLower(f"live: {words}; tg.step_through(loss) shows one step of any network") from error
+
+
+def _resized(traced: Traced, rows: int) -> Program:
+    return Program.of(traced.program.with_rows(rows))
 
 
 def target_form(training: Training, X: Array, y: Array, classes: int) -> str:

@@ -63,11 +63,17 @@ function keyOf({ activation, loss, hidden }) {
 function buildProgram() {
   const old = wholeStep?.state ?? {};
   session.key = keyOf(session.settings);
-  session.network = page.networks[session.key];
+  session.network = withUpdate(page.networks[session.key], session.settings.optimizer);
   const { sizes = [] } = session.network;
   session.sizes = Object.fromEntries(sizes.map((name, i) => [name, session.settings.hidden[i]]));
   createSteps({});
   setArrays(wholeStep.state, old);
+}
+
+// The network with the lines of this optimizer's update, in place of those of the one that it was traced with.
+function withUpdate(network, optimizer) {
+  const update = network.updates?.[optimizer];
+  return update ? { ...network, above: update.above, lines: [...network.lines.filter(({ phase }) => phase !== "update"), ...update.lines] } : network;
 }
 
 function createSteps(state) {
@@ -87,7 +93,11 @@ function lookAtAll() {
   aroundUpdate = null;
 }
 
-const createFor = (key, batch, state) => PROGRAMS[key]({ batch, state, sizes: session.sizes });
+function createFor(key, batch, state) {
+  const step = PROGRAMS[key]({ batch, state, sizes: session.sizes });
+  step.updates ??= Object.fromEntries(Object.keys(page.networks[key].numbers).map((name) => [name, step.update])); // of one optimizer
+  return step;
+}
 
 function stepOf(rows, key = session.key) {
   const name = `${key} ${rows}`;
@@ -157,10 +167,12 @@ function fillInputs(step, rows) {
   });
 }
 
-// The masks of Dropout for a coming step: NumPy's, as a Trainer of this seed draws them.
+// The masks of Dropout for a coming step: NumPy's, as a Trainer of this seed draws them. All rows, where only a batch of
+// them learns, are looked at through masks of their own.
 function drawMasks(step) {
-  for (const [name, rate] of Object.entries(session.network.random ?? {})) {
-    const mask = step.inputs[name], { generator } = orderOfRows();
+  const { batch, seed } = session.settings, isSeen = step === wholeStep && batch < trainingRows.length;
+  for (const [name, rate] of Object.entries(session.network.random)) {
+    const mask = step.inputs[name], generator = isSeen ? new Generator(seed) : orderOfRows().generator;
     for (let i = 0; i < mask.length; i++) mask[i] = generator.random32() >= rate ? 1 / (1 - rate) : 0;
   }
 }
@@ -229,7 +241,7 @@ function advance() {
 
 function runOptimizer(step) {
   const { optimizer, rate } = session.settings;
-  (step.updates?.[optimizer] ?? step.update)({ ...session.network.numbers?.[optimizer], lr: rate, t: session.updates + 1 });
+  step.updates[optimizer]({ ...session.network.numbers[optimizer], lr: rate, t: session.updates + 1 });
 }
 
 function applyUpdate(step, rows) {
@@ -441,6 +453,8 @@ function choose(settings) {
     fail(`This page has no network of ${chosen.activation} and ${chosen.loss} with ${chosen.hidden?.length} hidden layers: choose another combination.`);
     return redraw(); // the controls go back to what is
   }
+  const { updates = {} } = page.networks[key], [first] = Object.keys(updates);
+  if (first && !Object.hasOwn(updates, chosen.optimizer)) chosen.optimizer = first; // one of the user's own stays with their network
   leaveStep();
   const old = { ...session.settings }, shapes = asText(weightLengths());
   session.settings = chosen;
