@@ -79,11 +79,8 @@ def step(
     check_writable(out, ".html")
     run = trained(settings)
     cost, title = loss_and_gradients(run)
-    console.print(
-        f"wrote {save(tg.step_through(cost, run.trainer.optimizer, title), out)}: {title}",
-        highlight=False,
-        soft_wrap=True,
-    )
+    page = tg.step_through(cost, run.trainer.optimizer, title)
+    console.print(f"wrote {save(page, out)}: {title}", highlight=False, soft_wrap=True)
 
 
 def live(
