@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from browsing import browser, contexts, opened_html  # noqa: F401  (one browser for all folders)
 from hypothesis import settings
 
 import tinygrad_ce

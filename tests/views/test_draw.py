@@ -181,7 +181,7 @@ def test_a_large_tensor_is_a_heat_map_with_its_range():
     np.testing.assert_array_equal(pixels[4, 5], ORANGE)  # 2, the largest there is
     half = [round(white + (blue - white) / 2) for white, blue in zip(WHITE, BLUE, strict=True)]
     np.testing.assert_array_equal(pixels[0, 0], half)  # -1: half as large
-    assert picture.said(0) == ["x", "(5, 6)", "parameter", "-1 … 2", "gradient", "-2 … 4"]
+    assert picture.said(0) == ["x", "(5, 6)", "parameter", "-1 … 2", "5 rows × 6", "gradient", "-2 … 4"]
     np.testing.assert_array_equal(decoded(picture.image(0, "gradient")), pixels)  # 2 x, so the same shares
 
 

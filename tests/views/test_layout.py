@@ -192,7 +192,8 @@ def wires_run_on_and_around(picture, graph):
         if on_right:
             assert abs(end_x - b.x) < 0.15
             assert b.y < end_y < b.y + b.height
-            assert all(x <= next_x + 0.15 for (x, _), (next_x, _) in pairwise(line))
+            back = [(y, next_y) for (x, y), (next_x, next_y) in pairwise(line) if next_x < x - 0.15]
+            assert all(abs(y - next_y) < 0.15 for y, next_y in back), "only between two rows does a wire go to the left"
         else:
             assert abs(end_y - b.y) < 0.15
             assert b.x < end_x < b.x + b.width

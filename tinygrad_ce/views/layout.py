@@ -1,4 +1,4 @@
-"""Where everything of a picture stands: a layered layout from left to right, with groups inside of groups.
+"""Where everything of a picture stands: a layered layout from left to right, in rows, with groups inside of groups.
 
 Nothing overlaps by construction: each column stacks what stands in it, an edge that passes a column has a lane of its
 own there, and a group is laid out by itself first and is one item of the group around it. After Sugiyama, Tagawa and
@@ -10,16 +10,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from math import inf
 
-COLUMN_GAP = 30.0  # and room for what is written at the wires that arrive
+COLUMN_GAP = 16.0  # and room for what is written at the wires that arrive
 ROW_GAP = 18.0
 LEAD = 12.0  # of a straight line before its head, at least
 LANE = 10.0  # the height of a place where an edge passes
-PADDING = 14.0  # inside a group
+PADDING = 12.0  # inside a group
 TITLE = 20.0  # of a group
-DROP = 20.0  # between what stands above a box and the box
+DROP = 36.0  # between what stands above a box and the box: two lines of text
 BESIDE = 10.0  # between those that stand there side by side
+WIDER = 1.2  # times as wide may be what has a row for itself, before it is broken into rows
 SWEEPS = 12
+AROUND = 60.0  # of the width of a row, what is left beside a group
 
 
 @dataclass(eq=False)
@@ -29,6 +32,7 @@ class Box:
     above: boxes that stand above this one, side by side, in its column. children: what a group holds.
     width, height: of a group, they are found out; a width given to it is its smallest.
     lift: how much higher one of them stands, so that a wire to the right passes over those beside it.
+    starts_row: whether a new row begins with it, as with a time step.
     """
 
     width: float = 0.0
@@ -36,6 +40,7 @@ class Box:
     above: list[Box] = field(default_factory=list)
     children: list[Box] = field(default_factory=list)
     lift: float = 0.0
+    starts_row: bool = False
     x: float = 0.0
     y: float = 0.0
 
@@ -43,6 +48,11 @@ class Box:
     def middle(self) -> float:
         """Half way down."""
         return self.y + self.height / 2
+
+    @property
+    def corners(self) -> str:
+        """Its place as attributes of an SVG rectangle."""
+        return f'x="{self.x:.1f}" y="{self.y:.1f}" width="{self.width:.1f}" height="{self.height:.1f}"'
 
 
 @dataclass(eq=False)
@@ -81,13 +91,14 @@ class _Item:
         return self.ports.get(source, self.default_port)
 
 
-def arrange(top: Box, wires: Sequence[Wire]) -> None:
+def arrange(top: Box, wires: Sequence[Wire], width: float = inf) -> None:
     """Give every box its place and every wire its points; `top` is the group that holds all.
 
-    The children of each group stand in an order in which no wire goes back.
+    The children of each group stand in an order in which no wire goes back. width: where it would be wider, it goes on
+    in a new row, unless one column is.
     """
     _lift(wires)
-    level = _Level(top, list(wires), outermost=True)
+    level = _Level(top, list(wires), width, outermost=True)
     level.settle(0.0, 0.0)
     for wire in wires:
         if wire.source in wire.target.above:
@@ -124,9 +135,13 @@ def _down(wire: Wire) -> list[tuple[float, float]]:
 class _Level:
     """One group: its items, the wires between them, and those that come in or go out."""
 
-    def __init__(self, group: Box, wires: list[Wire], outermost: bool = False) -> None:
-        self.group, self.outermost = group, outermost
-        self.inner = {id(child): _Level(child, wires) for child in group.children if child.children}
+    def __init__(self, group: Box, wires: list[Wire], width: float, outermost: bool = False) -> None:
+        self.group, self.width, self.outermost = group, width, outermost
+        self.inner = {
+            id(child): _Level(child, wires, (width - AROUND) * (WIDER if child.starts_row else 1))
+            for child in group.children
+            if child.children
+        }
         self.item_of: dict[int, _Item] = {}  # by the id of each box inside, the item that holds it
         self.items = [self._item(child) for child in group.children]
         self.entries: dict[Box, _Item] = {}
@@ -171,11 +186,14 @@ class _Level:
                     target.rank, moved = source.rank + 1, True
             if not moved:
                 break
+        inside = [(a, b) for _, a, b in self._ends(wires) if a is not None and b is not None]
+        fed = {id(target) for _, target in inside}
+        first: dict[int, int] = {}
+        for source, target in inside:
+            first[id(source)] = min(target.rank, first.get(id(source), target.rank))
         for item in self.items:
-            fed = any(target is item and source is not None for _, source, target in self._ends(wires))
-            uses = [target.rank for _, source, target in self._ends(wires) if source is item and target is not None]
-            if uses and not fed:
-                item.rank = min(uses) - 1
+            if id(item) in first and id(item) not in fed:
+                item.rank = first[id(item)] - 1
         self.last = max((item.rank for item in self.items), default=0)
 
     def _connect(self, wires: list[Wire]) -> None:
@@ -266,28 +284,79 @@ class _Level:
                 item.y = y
                 y += item.height + ROW_GAP
         ranks = range(-1, self.last + 2)
+        self.widths = {rank: max((i.width for i in self.columns[rank]), default=0.0) for rank in ranks}
+        leads = self._leads(wires)
+        rows = self._rows(leads)
+        self.row_of = {rank: n for n, row in enumerate(rows) for rank in row}
         for sweep in range(6 * SWEEPS):
             for rank in ranks if sweep % 2 == 0 else reversed(ranks):
                 self._settle_column(self.columns[rank])
-        shift = min((item.y for item in self.all), default=0.0)
-        for item in self.all:
-            item.y -= shift
-        self.top = PADDING + (0.0 if self.outermost else TITLE)
-        widths = {rank: max((i.width for i in column), default=0.0) for rank, column in self.columns.items()}
+        self._place(rows, leads)
+
+    def _place(self, rows: list[list[int]], leads: dict[int, float]) -> None:
+        """Where each column begins, and how far down each row stands."""
         self.left: dict[int, float] = {}
-        leads = self._leads(wires)
-        x = PADDING
+        self.turns: dict[tuple[int, Box], tuple[float, float, float]] = {}
+        self.row_ends: set[int] = set()
+        right, y = 0.0, PADDING + (0.0 if self.outermost else TITLE)
+        for row in rows:
+            items = [item for rank in row for item in self.columns[rank]]
+            shift = y - min((item.y for item in items), default=y)
+            for item in items:
+                item.y += shift
+            x = self._begin(row)
+            for rank in row[row[0] < 0 : len(row) - (row[-1] > self.last)]:
+                x += self._before(rank, rank == row[0], leads)
+                self.left[rank] = x
+                x += self.widths[rank]
+            y = max((item.y + item.height for item in items), default=y)
+            crossing = self._crossing(row[-1])
+            if row[-1] < self.last:
+                self.row_ends.add(row[-1])
+                y += ROW_GAP
+                for n, source in enumerate(crossing):  # one around the other, so that they do not cross
+                    out = LANE * (len(crossing) - n)
+                    self.turns[row[-1], source] = x + out, y + out, PADDING + out
+                x, y = x + LANE * len(crossing), y + LANE * (len(crossing) + 1) + ROW_GAP
+            right = max(right, x)
+        self.group.width = max(right + PADDING, self.group.width)
+        self.group.height = y + PADDING
+
+    def _rows(self, leads: dict[int, float]) -> list[list[int]]:
+        """The columns of each row: as few rows as are not too wide, and those about equally long."""
+        rows, width = self._filled(leads, self.width), self.width
+        for _ in range(6 if len(rows) > 1 else 0):
+            narrower = self._filled(leads, width * 0.92)
+            if len(narrower) > len(rows):
+                break
+            rows, width = narrower, width * 0.92
+        return rows
+
+    def _filled(self, leads: dict[int, float], width: float) -> list[list[int]]:
+        rows, x = [[-1]], PADDING
         for rank in range(self.last + 1):
-            x += leads.get(rank, LEAD) if rank or self.entries else 0.0  # wires that come in part there
-            x += COLUMN_GAP if rank else 0.0
-            self.left[rank] = x
-            x += widths[rank]
-        self.widths = widths
-        group = self.group
-        group.width = max(x + PADDING, group.width)
-        group.height = max((item.y + item.height for item in self.all), default=0.0) + self.top + PADDING
-        for item in self.all:
-            item.y += self.top
+            x += self._before(rank, rank == 0, leads) + self.widths[rank]
+            breaks = any(item.box is not None and item.box.starts_row for item in self.columns[rank])
+            if rank and (breaks or x + LANE * len(self._crossing(rank)) + PADDING > width):
+                rows.append([])
+                x = self._begin([rank]) + self._before(rank, True, leads) + self.widths[rank]
+            rows[-1].append(rank)
+        rows[-1].append(self.last + 1)
+        return rows
+
+    def _begin(self, row: list[int]) -> float:
+        """How far right a row begins: after the wires that come from the row above."""
+        return PADDING + LANE * (len(self._crossing(row[0] - 1)) + 1 if row[0] > 0 else 0)
+
+    def _before(self, rank: int, first: bool, leads: dict[int, float]) -> float:
+        """The room to the left of a column; the first of all has none where nothing comes in."""
+        lead = leads.get(rank, LEAD) if rank or self.entries else 0.0
+        return lead + (0.0 if first else COLUMN_GAP)
+
+    def _crossing(self, rank: int) -> list[Box]:
+        """The sources whose wires go from a column to the next, from the topmost down."""
+        ends = {s: item.y + item.port(s) for item in self.columns.get(rank, []) for _, s in item.after}
+        return sorted(ends, key=lambda source: ends[source])
 
     def _leads(self, wires: list[Wire]) -> dict[int, float]:
         """By column, the longest straight end of the wires that arrive there."""
@@ -301,7 +370,8 @@ class _Level:
     def _settle_column(self, column: list[_Item]) -> None:
         wanted, weights = [], []
         for item in column:
-            near = [*item.before, *item.after]
+            row = self.row_of[item.rank]
+            near = [end for end in (*item.before, *item.after) if self.row_of[end[0].rank] == row]
             ends = [
                 (x.y + x.port(s) - item.port(s), 4.0 if x.box is None or item.box is None else 2.0) for x, s in near
             ]
@@ -345,14 +415,25 @@ class _Level:
             points.append((x + self._right(start.rank), y + start.y + start.port(wire.source)))
         for lane in self.lanes[id(wire.source), id(start), id(end)]:
             height = y + lane.y + LANE / 2
+            points += self._turn(lane.rank - 1, wire.source, points[-1][1], height)
             points += [(x + self.left[lane.rank], height), (x + self._right(lane.rank), height)]
         if target is None:
             points.append((x + self.group.width, y + end.y + LANE / 2))
         else:
-            points.append((x + self.left[end.rank], y + end.y + end.port(wire.source)))
+            height = y + end.y + end.port(wire.source)
+            points += self._turn(end.rank - 1, wire.source, points[-1][1], height)
+            points.append((x + self.left[end.rank], height))
             level = self._inside(target)
             points += level.route(wire) if level is not None else []
         return points
+
+    def _turn(self, rank: int, source: Box, start: float, end: float) -> list[tuple[float, float]]:
+        """The way of a wire from the end of a row to the beginning of the next one; none inside of a row."""
+        if rank not in self.row_ends:
+            return []
+        right, between, left = self.turns[rank, source]
+        x, y = self.group.x, self.group.y
+        return [(x + right, start), (x + right, y + between), (x + left, y + between), (x + left, end)]
 
     def _right(self, rank: int) -> float:
         return self.left[rank] + self.widths[rank]

@@ -58,17 +58,6 @@ def answering(address, process):
     raise AssertionError(f"JupyterLab has ended with {process.returncode}")
 
 
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    if chromium is None:
-        pytest.skip("Chromium is not installed (Debian: apt-get install chromium)")
-    alone = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic")
-    with playwright.sync_playwright() as started:
-        yield started.chromium.launch(executable_path=chromium, args=[*alone, "--disable-background-networking"])
-
-
 def opened(browser, server, jupyter_folders, scheme):
     """The notebook in JupyterLab, not run."""
     settings = jupyter_folders / "jupyterlab_settings_dir" / "@jupyterlab" / "apputils-extension"

@@ -1,6 +1,4 @@
-"""A browser with the network off, and pages opened in it from disk."""
-
-import shutil
+"""Pages of losses, opened in a browser from disk."""
 
 import numpy as np
 import pytest
@@ -13,55 +11,11 @@ def losses():
         return peculiar()
 
 
-@pytest.fixture(scope="session")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    if chromium is None:
-        pytest.skip("Chromium is not installed (Debian: apt-get install chromium)")
-    alone = (
-        *("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"),
-        *("--disable-quic", "--disable-background-networking"),
-    )
-    with playwright.sync_playwright() as started:
-        yield started.chromium.launch(executable_path=chromium, args=list(alone))
-
-
-@pytest.fixture(scope="session")
-def contexts(browser):
-    """A function that gives a context of the browser, with the network off: one for each size and scheme."""
-    known = {}
-
-    def context(size, scheme):
-        if (size, scheme) not in known:
-            viewport = {"width": size[0], "height": size[1]}
-            known[size, scheme] = browser.new_context(viewport=viewport, color_scheme=scheme, offline=True)
-        return known[size, scheme]
-
-    return context
-
-
 @pytest.fixture
-def opened(contexts, tmp_path):
-    """A function that opens the page of a loss from disk; nothing may be said in the console, and nothing fetched."""
-    pages, said = [], []
-
-    def heard(page):
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("dialog", lambda dialog: (said.append(dialog.message), dialog.dismiss()))
-        page.on("request", lambda r: None if r.url.startswith(("file://", "data:")) else said.append(r.url))
-        pages.append(page)
-        return page
+def opened(opened_html):
+    """A function that opens the page of a loss from disk."""
 
     def open_page(loss, size=DESKTOP, scheme="light", html=None, page=None):
-        page = page or heard(contexts(size, scheme).new_page())
-        path = tmp_path / "step.html"
-        path.write_text(html or page_of(loss).html, encoding="utf-8")
-        page.goto(path.as_uri())
-        return page
+        return opened_html(html or page_of(loss).html, size, scheme, page)
 
-    yield open_page
-    for page in pages:
-        page.close()
-    assert said == []
+    return open_page

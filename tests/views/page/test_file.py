@@ -298,7 +298,7 @@ def luminance(colour):
 def test_letters_stand_out_from_every_card(style):
     cards = re.findall(r"rect\.(?:body|paper) \{ fill: (#\w{6})", style)
     letters = re.findall(r"text[.\w, -]*\{[^}]*fill: (#\w{6})", style)
-    assert len(cards) == 5
+    assert len(cards) == 6
     assert len(letters) >= 3
     for card in cards:
         for letter in letters:

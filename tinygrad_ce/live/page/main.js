@@ -1,3 +1,7 @@
 // The page begins.
 begin();
+buildControls();
+buildCurve();
 redraw();
+openFragment();
+addEventListener("hashchange", openFragment);
