@@ -5,6 +5,7 @@ import pytest
 from live.training import assert_same_numbers, nn, numbers, rows, stack, tanh_network, tanh_page, train, trainer_of
 
 import tinygrad_ce as tg
+from tinygrad_ce.live import live
 
 
 def with_batch_norm():
@@ -38,7 +39,7 @@ TRAININGS = {
 def test_parameters_and_memory_equal_the_engines(opened_live, name):
     make, data = TRAININGS[name]
     trainer, (training, test) = make(), data()
-    page = opened_live(tg.live(trainer, training, test=test))
+    page = opened_live(live(trainer, training, test=test))
     y = training.y.astype(float) if trainer.loss is tg.losses.sigmoid_binary_cross_entropy else training.y
     done = 0
     for steps in (1, 20, 200):
@@ -65,7 +66,7 @@ def test_dropout_draws_the_masks_of_a_trainer(opened_live):
         return stack(lambda: nn.Dense(2, 6), nn.Tanh, lambda: nn.Dropout(0.4), lambda: nn.Dense(6, 2), seed=seed)
 
     training, test = rows()
-    page = opened_live(tg.live(trainer_of(network(3)), training, test=test))
+    page = opened_live(live(trainer_of(network(3)), training, test=test))
     page.evaluate("choose({ seed: 5, batch: 20 })")
     page.evaluate("trainSteps(6)")
     trainer = trainer_of(network(5))
@@ -79,7 +80,7 @@ def test_evaluation_answers_as_the_model_predicts(opened_live):
     training, test = rows()
     trainer = trainer_of(with_batch_norm())
     trainer.fit(training, epochs=2, batch_size=60, seed=0)
-    page = opened_live(tg.live(trainer, training, test=test))
+    page = opened_live(live(trainer, training, test=test))
     answers = page.evaluate(
         "(x) => [...evaluate(Float64Array.from(x))[session.network.output]]", test.X.ravel().tolist()
     )

@@ -5,6 +5,7 @@ import pytest
 from live.training import LAYERS, STATE, assert_same_numbers, rows, tanh_network, tanh_page, train, trainer_of
 
 import tinygrad_ce as tg
+from tinygrad_ce.live import live
 
 LOSS = "session.step.outputs.loss[0]"
 WORDS = "document.getElementById('say').textContent"
@@ -176,7 +177,7 @@ def test_an_optimizer_with_memory_goes_on_where_python_stood(opened_live):
     training, test = rows()
     trainer = trainer_of(tanh_network(), optimizer=tg.optim.Adam)
     train(trainer, training.X, training.y, 7)
-    page = opened_live(tg.live(trainer, training, test=test))
+    page = opened_live(live(trainer, training, test=test))
     page.evaluate("for (let i = 0; i < 20; i++) trainStep()")
     train(trainer, training.X, training.y, 20)
     assert_same_numbers(page, trainer)

@@ -5,6 +5,7 @@ import functools
 import numpy as np
 
 import tinygrad_ce as tg
+from tinygrad_ce.live import live
 
 nn = tg.nn
 
@@ -42,7 +43,7 @@ def trainer_of(model, loss=tg.losses.softmax_cross_entropy, optimizer=tg.optim.S
 def tanh_page():
     """The page of a tanh network and SGD."""
     training, test = rows()
-    return tg.live(trainer_of(tanh_network()), training, test=test)
+    return live(trainer_of(tanh_network()), training, test=test)
 
 
 def train(trainer, X, y, steps):

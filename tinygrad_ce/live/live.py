@@ -74,7 +74,7 @@ def live(
     networks, programs, state = own_network(training, rows, settings["optimizer"], trainer)
     choices, their_programs = combinations(rows.train.n_features, rows.train.n_classes)
     moments = twelve() if moments is None else moments
-    brought, moments_programs = moment_networks(moments)
+    brought, moments_programs = moment_networks(tuple(moments))
     optimizer = training.optimizer
     title = title or dataset.name
     content = {

@@ -248,30 +248,32 @@ def header(given: str, sizes: str, numbers: str) -> str:
     return HEADER.format(given=given, sizes=sizes, calls=calls)
 
 
-def sized_javascript(
-    parts: Sequence[Mapping[str, Lowered]], sizes: Sequence[Mapping[str, int]], outputs: Collection[str]
-) -> str:
-    """Steps of several sizes as one ES module for all: forward and backward pass, and the update of each optimizer.
+Sized = Sequence[tuple[Mapping[str, int], Lowered]]  # the loops for some sizes
 
-    parts: for each of the sizes the loops of the two passes (""), and those of each update. outputs: of the step; the
-    others of the passes are in `buffers` only. Raises CannotLower for a function without JavaScript, and where numbers
-    depend on the sizes in a way that is not known.
+
+def update_of_all_sizes(plans: Sized, names: Collection[str]) -> Factory:
+    """The factory of an update after passes that have the arrays of these names. Errors: see `sized_javascript`."""
+    return _of_all_sizes([(sizes, update_draft(plan, names)) for sizes, plan in plans])
+
+
+def sized_javascript(plans: Sized, outputs: Collection[str], updates: Mapping[str, Factory]) -> str:
+    """Passes of several sizes, and the updates of optimizers after them, as one ES module for all sizes.
+
+    outputs: of the step; the others of the passes are in `buffers` only. Raises CannotLower for a function without
+    JavaScript, and where numbers depend on the sizes in a way that is not known.
     """
-    updates = {name: f"$update{k}" for k, name in enumerate((name for name in parts[0] if name), start=1)}
-    names = {key_of(b) for b in parts[0][""].buffers if b.value is not None} | {*parts[0][""].outputs}
-
-    def factory(name: str, drafts: Sequence[Draft], begin: str) -> Factory:
-        texts = [draft.text for draft in drafts]
-        draft = replace(drafts[0], text=parametrized([*zip(sizes, texts, strict=True)], len(sizes)))
-        return Factory(name, draft, "batch, sizes = {}, ", begin=begin)
-
-    pattern = ", ".join(f"{name}: {size_name(name)}" for name in sizes[0] if name != "batch")
-    begin = f" const {{ {pattern} }} = sizes;\n" if pattern else ""
-    factories = [
-        factory(updates[name], [update_draft(plans[name], names) for plans in parts], begin) for name in updates
-    ]
-    checks = ", ".join(entry(size, size_name(size)) for size in sizes[0])
-    passes = [passes_draft(plans[""], outputs, updates) for plans in parts]
-    factories.append(factory("createStep", passes, f"{begin} checked({{ {checks} }});\n"))
+    names = {name: f"$update{k}" for k, name in enumerate(updates, start=1)}
+    passes = _of_all_sizes([(sizes, passes_draft(plan, outputs, names)) for sizes, plan in plans])
+    checks = ", ".join(entry(size, size_name(size)) for size in plans[0][0])
+    passes = replace(passes, name="createStep", begin=f"{passes.begin} checked({{ {checks} }});\n")
     calls = "s.forward(), s.backward(), s.updates[optimizer](numbers)"
-    return assembled(factories, HEADER.format(given="batch, sizes, ", sizes="", calls=calls), least=1)
+    header = HEADER.format(given="batch, sizes, ", sizes="", calls=calls)
+    return assembled([*(replace(updates[name], name=names[name]) for name in names), passes], header, least=1)
+
+
+def _of_all_sizes(drafts: Sequence[tuple[Mapping[str, int], Draft]]) -> Factory:
+    (first, draft), *_ = drafts
+    text = parametrized([(sizes, each.text) for sizes, each in drafts], len(drafts))
+    pattern = ", ".join(f"{name}: {size_name(name)}" for name in first if name != "batch")
+    begin = f" const {{ {pattern} }} = sizes;\n" if pattern else ""
+    return Factory("", replace(draft, text=text), "batch, sizes = {}, ", begin=begin)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import lru_cache, reduce
 from operator import add
 from typing import Any
 
@@ -15,9 +15,10 @@ from tinygrad_ce.core import Tensor
 from tinygrad_ce.data.printed_text import PrintedText
 from tinygrad_ce.optim import Optimizer
 from tinygrad_ce.program.ir import Function, Value
-from tinygrad_ce.program.javascript_sizes import formula
+from tinygrad_ce.program.javascript_sizes import Sizes, formula
+from tinygrad_ce.program.javascript_text import Factory, update_of_all_sizes
 from tinygrad_ce.program.javascript_text import sized_javascript as module_of_sizes
-from tinygrad_ce.program.lowered import Lowered, lowered_alone
+from tinygrad_ce.program.lowered import lowered_alone
 from tinygrad_ce.program.names import Names
 from tinygrad_ce.program.passes import drop_dead_code
 from tinygrad_ce.program.program import Program, trace
@@ -146,7 +147,8 @@ def sized_javascript(
     """Steps traced with several sizes as one module for all of them, with the update of several optimizers.
 
     trace_with: from sizes, `{"batch": 37, "w1": 59}`, to programs by the names of their optimizers: the passes of the
-    first one count, and the updates of all. widths: the names of the sizes besides `batch`.
+    first one count, and the updates of all; the same ones again, as those of `update_alone`, cost little. widths: the
+    names of the sizes besides `batch`.
     `createStep({ batch, sizes: { w1, w2 }, state })` gives `inputs, state, buffers, outputs, forward(), backward()`
     and `updates[optimizer]({ lr, t })`; `buffers` has every value that has a name in the printed program.
     ValueError for names of widths that are none; CannotLower where the module would be another for other sizes.
@@ -161,17 +163,31 @@ def sized_javascript(
         )
     columns = zip(BATCHES, *WIDTHS[: len(widths)], strict=True)
     sizes = [dict(zip(("batch", *widths), column, strict=True)) for column in columns]
-    parts, shapes = list[dict[str, Lowered]](), list[dict[str, tuple[int, ...]]]()
-    for each in sizes:
-        programs = trace_with({**each})
-        updates = {name: update_of(program) for name, program in programs.items()}
-        first = next(iter(programs.values()))
-        passes = passes_of(first)
-        parts.append({name: lowered_alone(part) for name, part in {**updates, "": passes}.items()})
-        values = [x for part in (passes, *updates.values()) for x in part.inputs if x.role != "fixed"]
-        shapes.append({**{x.name: x.shape for x in values}, **{name: x.shape for name, x in passes.outputs.items()}})
-    text = module_of_sizes(parts, sizes, [*first.outputs])
+    traced = [trace_with({**each}) for each in sizes]
+    passes = [passes_of(next(iter(programs.values()))) for programs in traced]
+    shapes = [{x.name: x.shape for x in _arrays(each)} for each in passes]
+    updates = {}
+    for name in traced[0]:
+        alike = tuple(programs[name] for programs in traced)
+        needed = [_arrays(update_of(program)) for program in alike]
+        given = frozenset(x.name for x in needed[0]) & {*shapes[0]}
+        updates[name] = _update_factory(alike, tuple(tuple(each.items()) for each in sizes), given)
+        for known, values in zip(shapes, needed, strict=True):
+            known |= {x.name: x.shape for x in values}
+    plans = [(each, lowered_alone(part)) for each, part in zip(sizes, passes, strict=True)]
+    text = module_of_sizes(plans, [*next(iter(traced[0].values())).outputs], updates)
     return SizedJavaScript(text, {name: _shape([each[name] for each in shapes], sizes) for name in shapes[0]})
+
+
+def _arrays(program: Function) -> list[Value]:
+    """The arrays that a page sees: what is filled in, what stays, and what is computed."""
+    return [*(x for x in program.inputs if x.role != "fixed"), *program.outputs.values()]
+
+
+@lru_cache(64)  # of the same programs it is asked for again and again: networks of one depth share their updates
+def _update_factory(programs: tuple[Program, ...], sizes: tuple[Sizes, ...], given: frozenset[str]) -> Factory:
+    plans = [(dict(each), lowered_alone(update_of(program))) for each, program in zip(sizes, programs, strict=True)]
+    return update_of_all_sizes(plans, given)
 
 
 def _shape(shapes: Sequence[tuple[int, ...]], sizes: Sequence[Mapping[str, int]]) -> list[int | str]:

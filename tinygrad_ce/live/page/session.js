@@ -93,7 +93,11 @@ function lookAtAll() {
   aroundUpdate = null;
 }
 
-const createFor = (key, batch, state) => PROGRAMS[key]({ batch, state, sizes: session.sizes });
+function createFor(key, batch, state) {
+  const step = PROGRAMS[key]({ batch, state, sizes: session.sizes });
+  step.updates ??= Object.fromEntries(Object.keys(page.networks[key].numbers).map((name) => [name, step.update])); // of one optimizer
+  return step;
+}
 
 function stepOf(rows, key = session.key) {
   const name = `${key} ${rows}`;
@@ -163,10 +167,12 @@ function fillInputs(step, rows) {
   });
 }
 
-// The masks of Dropout for a coming step: NumPy's, as a Trainer of this seed draws them.
+// The masks of Dropout for a coming step: NumPy's, as a Trainer of this seed draws them. All rows, where only a batch of
+// them learns, are looked at through masks of their own.
 function drawMasks(step) {
-  for (const [name, rate] of Object.entries(session.network.random ?? {})) {
-    const mask = step.inputs[name], { generator } = orderOfRows();
+  const { batch, seed } = session.settings, isSeen = step === wholeStep && batch < trainingRows.length;
+  for (const [name, rate] of Object.entries(session.network.random)) {
+    const mask = step.inputs[name], generator = isSeen ? new Generator(seed) : orderOfRows().generator;
     for (let i = 0; i < mask.length; i++) mask[i] = generator.random32() >= rate ? 1 / (1 - rate) : 0;
   }
 }
@@ -233,9 +239,13 @@ function advance() {
   applyUpdate(step, rows.length);
 }
 
-function applyUpdate(step, rows) {
+function runOptimizer(step) {
   const { optimizer, rate } = session.settings;
-  (step.updates?.[optimizer] ?? step.update)({ ...session.network.numbers?.[optimizer], lr: rate, t: session.updates + 1 });
+  step.updates[optimizer]({ ...session.network.numbers[optimizer], lr: rate, t: session.updates + 1 });
+}
+
+function applyUpdate(step, rows) {
+  runOptimizer(step);
   for (const [place, value] of session.frozen) {
     const [name, index] = place.split(":");
     step.state[name][index] = value;

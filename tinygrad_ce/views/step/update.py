@@ -40,7 +40,7 @@ class Update:
     rule: list[str]
 
     def javascript(self) -> str:
-        """The module that computes it: of parameter 3 `p3`, its gradient `g3`; what the optimizer keeps is `m0`, `m1`."""
+        """The module: of parameter 3 `p3`, its gradient `g3`; what the optimizer keeps is `m0`, `m1`."""
         names = {x: f"g{k}" for k, x in enumerate(self.program.arguments)}
         names |= {x: f"p{k}" for k, x in enumerate(self.parameters)}
         names |= {x: f"m{k}" for k, x in enumerate(self.memory)}
@@ -132,7 +132,7 @@ def update_of(graph: Graph, optimizer: Optimizer | None, view: str) -> Update:
 
 
 def _step(nodes: list[Node], optimizer: Optimizer) -> Any:
-    """A step whose gradients are its arguments: the derivative of sum(W * g) with respect to W is g, to the last bit."""
+    """A step whose gradients are its arguments: the derivative of sum(W * g) by W is g, to the last bit."""
 
     def step(*gradients: Array) -> Tensor:
         optimizer.zero_grad()
