@@ -73,7 +73,9 @@ class Numbers:
             self.parts[text, inputs] = self.computed(op, inputs, example)
         return self.parts[text, inputs]
 
-    def computed(self, op: Primitive, inputs: tuple[Any, ...], example: Array, params: Mapping[str, Any] | None = None) -> Value:
+    def computed(
+        self, op: Primitive, inputs: tuple[Any, ...], example: Array, params: Mapping[str, Any] | None = None
+    ) -> Value:
         """A new value, by an instruction behind all others."""
         value = Value(f"_shown{len(self.instructions)}", example)
         self.instructions.append(Instruction(op, inputs, params or {}, value, "backward"))
