@@ -121,7 +121,9 @@ def combination(activation: str, loss: str, depth: int, features: int, classes: 
     for weight in description["weights"]:
         weight["init"] = "he_uniform" if activation == "relu" and weight["to"] <= depth else "glorot_uniform"
     trained = {name: other_updates(name, loss, batch, hidden, features, classes) for name in OPTIMIZERS}
-    description["updates"] = {name: update_lines(other) for name, other in trained.items()}
+    description["updates"] = {
+        name: lines_of_update(name, loss, batch, hidden, features, classes) for name in OPTIMIZERS
+    }
     description["numbers"] = {name: {"lr": other.training.optimizer.lr} for name, other in trained.items()}
     texts = [saved_of(other, description["task"]) for _, other in traces]
     document = with_formulas([text["document"] for text in texts if text], sizes)
@@ -146,6 +148,14 @@ def other_updates(
 ) -> Traced:
     """A step of which only the update counts, which is the same one for all activations and losses."""
     return traced_with(optimizer, "tanh", loss, batch, hidden, features, classes)
+
+
+@cache
+def lines_of_update(
+    optimizer: str, loss: str, batch: int, hidden: tuple[int, ...], features: int, classes: int
+) -> dict[str, Any]:
+    """The printed update of the combinations with these sizes."""
+    return update_lines(other_updates(optimizer, loss, batch, hidden, features, classes))
 
 
 def traced_with(
