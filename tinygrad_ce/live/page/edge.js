@@ -29,7 +29,7 @@ function termsOf(name, index) {
   const MOST = 3;
   const panel = at("edge-panel"), hint = element("p", { class: "soft" }, "Choose a weight: press an edge of the network."), body = element("div");
   panel.append(hint, body);
-  let key = "", slots = null, refreshed = [];
+  let key = "", slots = null, refreshed = [], checked = null; // checked: the gradient that the finite difference stands beside
 
   const selected = () => (session.selected && Object.hasOwn(session.step.state, session.selected.name) ? session.selected : null);
 
@@ -45,7 +45,7 @@ function termsOf(name, index) {
       return button;
     });
     const more = element("p", { class: "soft" }), sum = element("p"), difference = element("p", { role: "status" });
-    const check = element("button", { type: "button", click: () => say(difference, differenceWords(name, index)) }, "check it by a finite difference");
+    const check = element("button", { type: "button", click: () => { checked = printed.numbers(`d_${name}`)?.[index]; say(difference, differenceWords(name, index, checked)); } }, "check it by a finite difference");
     const coming = element("p");
     body.replaceChildren(
       element("p", {}, element("strong", {}, title), ` ${wordsOf(name, index)}`),
@@ -54,7 +54,7 @@ function termsOf(name, index) {
       check, difference,
       element("h3", {}, "The next ", badge("update")), coming, ...updateFormulas(name, index),
     );
-    slots = { field, word, rows, more, sum, coming };
+    slots = { field, word, rows, more, sum, difference, coming };
 
     function setValue() {
       const value = typedNumber(field.value, NUMBERS), isWrong = typeof value === "string";
@@ -82,9 +82,9 @@ function termsOf(name, index) {
     return (printed.bodyOf(line) ?? []).map(({ target, part: inner }) => (inner ? cellFormula(target, inner, inner.shape.length ? index : 0, null, refreshed) : ""));
   }
 
-  function differenceWords(name, index) {
-    const { h, above, below, slope } = finiteDifference(name, index), gradient = printed.numbers(`d_${name}`)?.[index];
-    return `(L(w + h) - L(w - h)) / 2h = (${written(above, 10)} - ${written(below, 10)}) / ${written(2 * h, 4)} = ${written(slope, 6)}, with h = ${written(h, 4)}; the gradient is ${written(gradient, 6)}.`;
+  function differenceWords(name, index, gradient) {
+    const { h, above, below, slope } = finiteDifference(name, index);
+    return `(L(w + h) - L(w - h)) / 2h = (${written(above, 10)} - ${written(below, 10)}) / ${written(2 * h, 4)} = ${written(slope, 6)}, with h = ${written(h, 4)}; the gradient is ${gradient === undefined ? 0 : written(gradient, 6)}.`;
   }
 
   views.push({
@@ -98,6 +98,7 @@ function termsOf(name, index) {
       [key, body.network] = [now, session.step];
       const { state } = session.step, gradient = printed.numbers(`d_${name}`)?.[index];
       if (document.activeElement !== slots.field) slots.field.value = written(state[name][index], 6);
+      if (checked !== gradient) say(slots.difference, "");
       drawTerms(name, index, gradient);
       const after = printed.afterUpdate()[name][index], before = printed.named(name).value(index);
       say(slots.coming, session.frozen.has(`${name}:${index}`) ? `It is frozen at ${written(state[name][index], 4)}.` : `${session.settings.optimizer}: ${written(before, 4)} → ${written(after, 4)}, a change of ${written(after - before, 4)}`);

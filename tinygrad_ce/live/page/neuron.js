@@ -31,7 +31,7 @@ function leaveNeuron() {
 function pictureWords(column) {
   if (plane.buffers) return "Where in the plane it is above zero (orange) and below (blue).";
   if (isPicture(column)) return "The picture that goes in; without a row pointed at, the mean of all.";
-  return weightsInto(column)?.from === 0 ? "Its weights, one for each input: orange above zero, blue below." : "Its mean over the rows of each class.";
+  return weightsInto(column)?.from === 0 ? "Its weights, one for each input: orange above zero, blue below." : page.data.classes.length ? "Its mean over the rows of each class." : "Its mean over the rows with the smallest, the middle and the largest numbers.";
 }
 
 // The bias and each weight in a row of their own: name, the number as a field, the input that it meets, their product.

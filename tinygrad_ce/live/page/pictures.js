@@ -152,16 +152,26 @@ function targetOf(row) {
 const answerOf = (row) => evaluate(featuresOf(row), targetOf(row));
 
 // The class or the number that it says, in words; the same of what it should say.
-const saidOf = (buffers) => (hasClasses() ? className(classAt(buffers, 0)) : written(answersOf(buffers)[0], 4));
-const targetWords = (row) => (hasClasses() ? className(labelOf(row)) : written(labelOf(row), 4));
+const saidOf = (buffers) => (hasClasses() ? className(classAt(buffers, 0)) : written(inUnits(answersOf(buffers)[0], null), 4));
+const targetWords = (row) => (hasClasses() ? className(labelOf(row)) : written(inUnits(targetOf(row)[0], null), 4));
+
+// A number of a feature's column in the units of the table that the rows came from; of the target where column is null.
+const unitsOf = ({ shift, scale, target }, column) => (column === null ? target ?? [0, 1] : [shift[column], scale[column]]);
+function inUnits(value, column) {
+  const [shift, scale] = page.data.units ? unitsOf(page.data.units, column) : [0, 1];
+  return value * scale + shift;
+}
+function fromUnits(value, column) {
+  const [shift, scale] = page.data.units ? unitsOf(page.data.units, column) : [0, 1];
+  return (value - shift) / scale;
+}
 
 // The part of each weight's gradient that a row brings in: by name, what a step of that row alone finds, shared by the
 // rows of the batch. Null for a row that doesn't train, and where rows act on each other (BatchNorm) or drop at random.
 function pullOf(row) {
   if (!session.rows.includes(row) || session.network.evaluation) return null;
   const step = stepOf(1);
-  step.inputs.x.set(featuresOf(row));
-  step.inputs.y.set(targetOf(row));
+  fillInputs(step, [row]);
   step.forward();
   step.backward();
   return (name) => step.buffers[`d_${name}`].map((slope) => slope / session.step.batch);

@@ -51,7 +51,7 @@ function typeNumber(field, column) {
   const value = typedNumber(field.value, NUMBERS), isWrong = typeof value === "string";
   say(at("listed-wrong"), isWrong ? value : "");
   change(field, { "aria-invalid": isWrong });
-  if (!isWrong) movePoint(listed.chosen, column, value);
+  if (!isWrong) movePoint(listed.chosen, column, fromUnits(value, column));
 }
 
 function drawTable() {
@@ -68,7 +68,7 @@ function drawTable() {
   });
   say(at("chosen-row"), `The numbers of row ${listed.chosen}: type over one to change it.`);
   const values = featuresOf(listed.chosen);
-  listed.fields.forEach((field, column) => { if (document.activeElement !== field && field.getAttribute("aria-invalid") !== "true") field.value = written(values[column], 4); });
+  listed.fields.forEach((field, column) => { if (document.activeElement !== field && field.getAttribute("aria-invalid") !== "true") field.value = written(inUnits(values[column], column), 4); });
 }
 
 // ---- pictures

@@ -239,9 +239,13 @@ function advance() {
   applyUpdate(step, rows.length);
 }
 
-function applyUpdate(step, rows) {
+function runOptimizer(step) {
   const { optimizer, rate } = session.settings;
   step.updates[optimizer]({ ...session.network.numbers[optimizer], lr: rate, t: session.updates + 1 });
+}
+
+function applyUpdate(step, rows) {
+  runOptimizer(step);
   for (const [place, value] of session.frozen) {
     const [name, index] = place.split(":");
     step.state[name][index] = value;

@@ -40,9 +40,9 @@ const printed = (() => {
     return part && { ...formulas.arrayPart(name, part.shape, part.value), inner: part.inner, sign: part.sign };
   }
 
-  // The numbers of an array of the step; null for a name of which nothing is known.
+  // The numbers of an array of the step, as they were before its update; null for a name of which nothing is known.
   function numbers(name) {
-    if (Object.hasOwn(session.step.buffers, name)) return session.step.buffers[name];
+    if (Object.hasOwn(session.step.buffers, name)) return aroundUpdate?.before[name] ?? session.step.buffers[name];
     const part = named(name);
     return part && Float64Array.from({ length: part.shape.reduce((a, b) => a * b, 1) }, (_, k) => part.value(k));
   }
@@ -90,8 +90,8 @@ const printed = (() => {
   // The state after the next update, by name, made on copies: nothing stays changed. (Inside of a step, after this one.)
   function afterUpdate() {
     if (aroundUpdate) return aroundUpdate.after;
-    const { state, updates } = session.step, { optimizer, rate } = session.settings, before = arraysOf(state);
-    updates[optimizer]({ ...session.network.numbers?.[optimizer], lr: rate, t: session.updates + 1 });
+    const { state } = session.step, before = arraysOf(state);
+    runOptimizer(session.step);
     const after = arraysOf(state);
     setArrays(state, before);
     return after;

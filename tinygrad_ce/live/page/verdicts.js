@@ -22,7 +22,9 @@ const audited = (() => {
   // Percent of an activation's numbers that are flat, of its units that are dead for every row; and the rows.
   function activity({ layer, output, before }) {
     const curve = curves[layer.split("(")[0]], line = printed.lineOf(`d_${before}`);
-    const slope = curve && line >= 0 ? printed.formulaOf(line, `d_${output}`) : null;
+    const passed = line < 0 ? [] : printed.sidesOf(session.network.lines[line].text).expression.match(/\bd_\w+/g) ?? [];
+    const alone = passed.length && passed.every((name) => name === `d_${output}`); // nothing else comes back to it
+    const slope = curve && alone ? printed.formulaOf(line, `d_${output}`) : null;
     if (!slope) return { saturated: null, dead: null, rows: 0 };
     const units = slope.shape.at(-1), rows = slope.shape.reduce((a, b) => a * b, 1) / units, alive = new Array(units).fill(false);
     let flat = 0;
@@ -36,14 +38,14 @@ const audited = (() => {
   }
 
   function figures(layer, last, after) {
-    const { state } = session.step, reached = layer.parameters.filter((name) => kept(`d_${name}`));
+    const reached = layer.parameters.filter((name) => kept(`d_${name}`));
     const row = { ...layer, ...activity(layer), gradient: null, perWeight: null, update: null, share: null };
-    if (kept(layer.output)) row.share = over(norm(arrays([`d_${layer.output}`])), last);
+    if (kept(`d_${layer.output}`)) row.share = over(norm(arrays([`d_${layer.output}`])), last);
     if (reached.length) {
       const weight = norm(arrays(reached));
       row.gradient = norm(arrays(reached.map((name) => `d_${name}`)));
       row.perWeight = over(row.gradient, weight);
-      row.update = over(norm(reached.map((name) => after[name].map((x, k) => x - state[name][k]))), weight);
+      row.update = over(norm(reached.map((name) => after[name].map((x, k) => x - printed.numbers(name)[k]))), weight);
     }
     return row;
   }
@@ -88,7 +90,7 @@ const audited = (() => {
   // What `tg.audit(model, loss, optimizer)` says now: { rows, verdict }.
   return () => {
     const layers = session.network.layers, after = printed.afterUpdate();
-    const final = layers.filter((layer) => layer.parameters.length && kept(layer.output)).at(-1);
+    const final = layers.filter((layer) => layer.parameters.length && kept(`d_${layer.output}`)).at(-1);
     const last = final ? norm(arrays([`d_${final.output}`])) : null;
     const rows = layers.map((layer) => figures(layer, last, after));
     const largest = rows.map((row) => row.perWeight || (Number.isNaN(row.perWeight) ? NaN : 0)).reduce((a, b) => (b > a ? b : a));
