@@ -114,7 +114,7 @@ def test_the_curve_shows_both_losses_and_what_guessing_costs(page):
         "document.querySelector('#curve-panel > svg path[stroke-dasharray=\"6 4\"]').getAttribute('d')"
     )
     height = float(guess.split(",")[1].split("H")[0])
-    first = page.evaluate("document.querySelector('#curve-panel > svg path[stroke=\"var(--mark)\"]').getAttribute('d')")
+    first = svg.locator('path[stroke="var(--mark)"]').get_attribute("d")
     steps, losses = [], []
     for point in first.removeprefix("M").split("L"):
         step, loss = map(float, point.split(","))

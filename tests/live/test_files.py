@@ -11,12 +11,12 @@ import tinygrad_ce as tg
 PREDICTIONS = "(x) => [...evaluate(Float64Array.from(x))[session.network.output]]"
 NETWORKS = {
     "one's own": "trainSteps(30)",
-    "another, with Adam": "chooseNetwork({ activation: 'relu', hidden: [3, 5] }); choose({ optimizer: 'Adam', rate: 0.02 });"
-    "trainSteps(30)",
+    "another, with Adam": "chooseNetwork({ activation: 'relu', hidden: [3, 5] });"
+    "choose({ optimizer: 'Adam', rate: 0.02 }); trainSteps(30)",
     "two probabilities, with momentum": "chooseNetwork({ loss: 'squared error', hidden: [6] });"
     "choose({ optimizer: 'momentum' }); trainSteps(30)",
-    "one logit": "chooseNetwork({ loss: 'binary cross-entropy', hidden: [] }); choose({ optimizer: 'RMSprop', rate: 0.01 });"
-    "trainSteps(30)",
+    "one logit": "chooseNetwork({ loss: 'binary cross-entropy', hidden: [] });"
+    "choose({ optimizer: 'RMSprop', rate: 0.01 }); trainSteps(30)",
 }
 
 

@@ -94,7 +94,7 @@ function seedControl() {
 }
 
 function widthsControl() {
-  const box = element("span", { role: "group", "aria-label": "neurons of each hidden layer" });
+  const box = element("span", { class: "control", role: "group", "aria-label": "neurons of each hidden layer" });
   let fields = [];
   const [least, most] = page.offered.width;
   const fieldOf = (layer) => numberField(`width-${layer + 1}`, `neurons of hidden layer ${layer + 1}`, 2, () => ({ least, most, whole: true }), () => String(session.settings.hidden[layer]), (width) => chooseNetwork({ hidden: session.settings.hidden.with(layer, width) }));
