@@ -17,10 +17,10 @@ function typedNumber(text, { least, most, whole }) {
 }
 
 // A field with its word beside it: what is no number changes nothing, and stays to be corrected.
-function numberField(id, label, limits, shown, apply) {
+function numberField(id, label, size, limits, shown, apply) {
   const wrong = element("span", { id: `${id}-wrong`, class: "wrong", role: "alert" });
   const input = element("input", {
-    id, type: "text", inputmode: "decimal", size: 6, "aria-label": label, "aria-describedby": wrong.id, autocomplete: "off",
+    id, type: "text", inputmode: "decimal", size, "aria-label": label, "aria-describedby": wrong.id, autocomplete: "off",
     change() {
       const value = typedNumber(input.value, limits());
       const isWrong = typeof value === "string";
@@ -57,7 +57,7 @@ const sliderOf = (id, label, range, move) => {
 };
 
 function rateControl() {
-  const field = numberField("rate", "learning rate", () => ({ least: 0, most: 1e6 }), () => String(session.settings.rate), (rate) => choose({ rate }));
+  const field = numberField("rate", "learning rate", 6, () => ({ least: 0, most: 1e6 }), () => String(session.settings.rate), (rate) => choose({ rate }));
   const slider = sliderOf("rate-slider", "learning rate", { min: -4, max: 2, step: 0.05 }, (power) => {
     choose({ rate: Number((10 ** power).toPrecision(2)) });
     field.clear();
@@ -89,15 +89,15 @@ function batchControl() {
 }
 
 function seedControl() {
-  const field = numberField("seed", "seed of the first weights and of the batches", () => ({ least: 0, most: 2 ** 53 - 1, whole: true }), () => String(session.settings.seed), (seed) => choose({ seed }));
+  const field = numberField("seed", "seed of the first weights and of the batches", 5, () => ({ least: 0, most: 2 ** 53 - 1, whole: true }), () => String(session.settings.seed), (seed) => choose({ seed }));
   return { nodes: [element("span", {}, "seed"), ...field.nodes], draw: field.draw };
 }
 
 function widthsControl() {
-  const box = element("span", { role: "group", "aria-label": "neurons of each hidden layer" });
+  const box = element("span", { class: "control", role: "group", "aria-label": "neurons of each hidden layer" });
   let fields = [];
   const [least, most] = page.offered.width;
-  const fieldOf = (layer) => numberField(`width-${layer + 1}`, `neurons of hidden layer ${layer + 1}`, () => ({ least, most, whole: true }), () => String(session.settings.hidden[layer]), (width) => chooseNetwork({ hidden: session.settings.hidden.with(layer, width) }));
+  const fieldOf = (layer) => numberField(`width-${layer + 1}`, `neurons of hidden layer ${layer + 1}`, 2, () => ({ least, most, whole: true }), () => String(session.settings.hidden[layer]), (width) => chooseNetwork({ hidden: session.settings.hidden.with(layer, width) }));
   return {
     nodes: [box],
     draw() {

@@ -160,9 +160,27 @@ function pythonArray(array, shape) {
   return `np.array([\n${text}${line.trimEnd()}\n], float)${many}`;
 }
 
+// What the optimizer remembers of a parameter: the arrays that the line of its update sets besides.
+function memoryOf(name) {
+  const { network, step } = session, line = lineOf(name);
+  const [, ...kept] = line === null ? [] : network.lines[line].text.split("=")[0].trim().split(/[\s,]+/);
+  return kept.map((other) => pythonArray(step.state[other], network.shapes[name].map(lengthOf))).join(", ");
+}
+
+function pythonMemory(state) {
+  const memories = state.map(([path, name]) => [path, memoryOf(name)]).filter(([, arrays]) => arrays);
+  if (!memories.length) return [];
+  return [
+    "memory = {", ...memories.map(([path, arrays]) => `${JSON.stringify(path)}: [${arrays}],`), "}",
+    "for (path, _), variables in zip(model.named_parameters(), optimizer.memory):",
+    "    for variable, array in zip(variables, memory[path]):", "        variable.data = array",
+    `optimizer.steps = ${session.updates}`,
+  ];
+}
+
 function asPython() {
   const { network, settings, data, sizes } = session, { code, saved, shapes } = network;
-  const { step, rows } = session, state = Object.entries(saved.arrays);
+  const { step } = session, state = Object.entries(saved.arrays);
   const filledIn = (text) => Object.entries({ ...sizes, lr: settings.rate }).reduce((so_far, [name, value]) => so_far.replaceAll(`{${name}}`, pythonNumber(value)), text);
   const isWhole = page.data.classes.length ? ".astype(int)" : "";
   const [x, y] = rowsOf(trainingRows), width = y.length / trainingRows.length;
@@ -173,9 +191,11 @@ function asPython() {
     `y = ${pythonArray(y, width === 1 ? [trainingRows.length] : [trainingRows.length, width])}${isWhole}`,
     `model = ${filledIn(code.model)}`,
     "model.restore({", ...state.map(([path, name]) => `${JSON.stringify(path)}: ${pythonArray(step.state[name], shapes[name].map(lengthOf))},`), "})",
-    `trainer = tg.Trainer(model, ${code.loss}, ${filledIn(code.optimizers[settings.optimizer])})`,
+    `optimizer = ${filledIn(code.optimizers[settings.optimizer])}`,
+    ...pythonMemory(state),
+    `trainer = tg.Trainer(model, ${code.loss}, optimizer)`,
     `print("loss", float(trainer.evaluate(X, y)["loss"]))`,
-    `trainer.fit(X, y, epochs=20, batch_size=${Math.min(settings.batch, rows.length)}, seed=${settings.seed})`,
+    `trainer.fit(X, y, epochs=20, batch_size=${Math.min(settings.batch, trainingRows.length)}, seed=${settings.seed})`,
     "print(trainer.history)", "",
   ].join("\n");
 }
@@ -185,11 +205,11 @@ function keepingControls() {
   const python = () => copyText(asPython(), "A Python program that goes on from here is copied.", "The browser does not allow copying: press “download as Python”.");
   const { code, saved } = page.networks[page.own];
   return {
-    nodes: [
+    nodes: [element("details", { id: "keep" }, element("summary", {}, "keep, share"), element("span", { class: "control" },
       button("copy-link", "copy link", copyLink),
       ...(code ? [button("copy-python", "copy as Python", python), button("download-python", "download as Python", () => download(new Blob([asPython()]), "goes_on.py"))] : []),
       ...(saved ? [button("download-model", "download model", () => download(asSafetensors(), "model.safetensors"))] : []),
-    ],
+    ))],
     draw() {},
   };
 }
