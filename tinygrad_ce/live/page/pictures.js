@@ -171,7 +171,7 @@ function fromUnits(value, column) {
 function pullOf(row) {
   if (!session.rows.includes(row) || session.network.evaluation) return null;
   const step = stepOf(1);
-  fill(step, [row]);
+  fillInputs(step, [row]);
   step.forward();
   step.backward();
   return (name) => step.buffers[`d_${name}`].map((slope) => slope / session.step.batch);
