@@ -218,11 +218,6 @@ def of_iris():
     return live(trainer, tg.data.iris().take(range(0, 150, 5)))
 
 
-@pytest.fixture
-def opened(opened_live, of_iris):
-    return opened_live(of_iris)
-
-
 def predict(page, moment):
     if moment.answers:
         page.get_by_label(moment.answer, exact=True).check()
@@ -249,14 +244,17 @@ def press(page, words):
 
 def move_marked(page, presses):
     """Moves the marked weight by so many presses of a key."""
-    page.locator("#neurons .selected").focus()
+    name = page.evaluate(
+        "cellName(session.selected.name, session.network.shapes[session.selected.name], session.selected.index)"
+    )
+    page.locator(f'[role=slider][aria-label^="{name},"]').focus()
     for _ in range(abs(presses)):
         page.keyboard.press("ArrowUp" if presses > 0 else "ArrowDown")
 
 
 def point_at_rows(page):
-    for point in page.locator("#points [role]").all():
-        point.hover(force=True)
+    for row in range(40):
+        page.locator("#points .point").nth(row).hover(force=True)
         if page.locator("#moment-verdict strong").count():
             return
 
@@ -287,13 +285,69 @@ SOLUTIONS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("title", TITLES)
-def test_each_moment_says_not_yet_and_then_is_solved_by_what_it_asks_for(opened, title):
-    moment = twelve()[TITLES.index(title)]
-    opened.locator("#moment-list").get_by_role("button", name=title).click()
-    assert opened.evaluate("session.step.outputs.loss[0]") == pytest.approx(Trial(title).measured()[0], rel=1e-12)
-    predict(opened, moment)
-    assert opened.locator("#moment-verdict").inner_text().startswith("Not yet: ")
-    SOLUTIONS[title](opened)
-    assert opened.locator("#moment-verdict").inner_text() == f"✓ Solved. You foretold it. {moment.explanation}"
-    assert opened.locator("#moments-title").inner_text() == "Moments: 1 of 12 solved"
+KEPT = "JSON.stringify([snapshot(), session.history, session.data.rows, page.data, page.own, page.settings])"
+
+
+def test_each_moment_says_not_yet_and_is_solved_by_what_it_asks_for(opened_live, of_iris):
+    page = opened_live(of_iris)
+    train(page, 2)
+    before = page.evaluate(KEPT)
+    page.locator("#moment-list").get_by_role("button", name=TITLES[0]).click()
+    for number, moment in enumerate(twelve()):
+        assert page.locator("#moment-title").inner_text() == f"{number + 1}. {moment.title}"
+        first = Trial(moment.title).measured()[0]
+        assert page.evaluate("session.step.outputs.loss[0]") == pytest.approx(first, rel=1e-12), moment.title
+        predict(page, moment)
+        assert page.locator("#moment-verdict").inner_text().startswith("Not yet: "), moment.title
+        SOLUTIONS[moment.title](page)
+        assert page.locator("#moment-verdict").inner_text() == f"✓ Solved. You foretold it. {moment.explanation}"
+        assert page.locator("#moments-title").inner_text() == f"Moments: {number + 1} of 12 solved"
+        if number < 11:
+            page.locator("#moment-next").click()
+    page.locator("#moment-leave").click()
+    assert page.evaluate(KEPT) == before
+    assert page.evaluate("document.activeElement.textContent") == f"{TITLES[-1]} ✓"
+
+
+def test_a_wrong_guess_is_said_after_the_moment_is_solved_and_no_guess_before(opened_live, of_iris):
+    page = opened_live(of_iris)
+    page.locator("#moment-list").get_by_role("button", name="The gradient is a slope").click()
+    move_marked(page, 2)
+    page.locator("#moment-guess").click()
+    assert page.locator("#guess-form .wrong").inner_text() == "Type a number, such as 0.5."
+    page.get_by_label("Your number").fill("0.5")
+    page.keyboard.press("Enter")
+    assert "You said: 0.5. It is: -0.0191. " in page.locator("#moment-verdict").inner_text()
+
+
+def test_a_teacher_writes_a_moment_for_ones_own_network(opened_live):
+    moment = Moment(
+        "Larger <b>weights</b>",
+        "Does a seed change the loss?",
+        answers=["yes & no", "<i>yes</i>"],
+        answer="<i>yes</i>",
+        states=[State("<u>seed 5</u>", seed=5, weights={"b0": [1, 2, 3]}, select=("W0", 1, 2), rate=0.5)],
+        task="Train 2 steps.",
+        check='weight("W0", 1, 2) != 0 and grad_norm("W2") > 0 and steps >= 2 and (rate == 0.5 or loss < 0) and rows == 9',
+        explanation="</script>",
+    )
+    model = tg.nn.Sequential(tg.nn.Dense(2, 3), tg.nn.Tanh(), tg.nn.Dense(3, 2))
+    trainer = tg.Trainer(model, tg.losses.softmax_cross_entropy, tg.optim.SGD(model.parameters(), lr=0.1))
+    page = opened_live(live(trainer, tg.data.moons(12, seed=0), moments=[moment]))
+    page.locator("#moment-list button").click()
+    assert page.evaluate("[...session.step.state.b0]") == [1, 2, 3]
+    assert page.evaluate("session.selected") == {"name": "W0", "index": 5}
+    predict(page, moment)
+    words = "Not yet: the number of training steps is 0, and should be at least 2."
+    assert page.locator("#moment-verdict").inner_text() == words
+    train(page, 2)
+    assert page.locator("#moment-verdict").inner_text() == "✓ Solved. You foretold it. </script>"
+    page.locator("#reset").click()
+    assert page.evaluate("[session.count, ...session.step.state.b0]") == [0, 1, 2, 3]
+
+
+def test_a_page_without_moments_has_no_panel_of_them(opened_live):
+    model = tg.nn.Sequential(tg.nn.Dense(2, 2))
+    trainer = tg.Trainer(model, tg.losses.softmax_cross_entropy, tg.optim.SGD(model.parameters()))
+    page = opened_live(live(trainer, tg.data.moons(12, seed=0), moments=[]))
+    assert page.locator("#moments-panel").is_hidden()

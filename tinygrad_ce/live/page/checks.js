@@ -7,14 +7,14 @@ const slopesOf = (name) => session.step.buffers[`d_${name}`];
 
 function testFigures() {
   const rows = [...session.data.test];
-  return rows.length ? lossAndAccuracy(evaluate(...rowsOf(rows)), rows) : [NaN, NaN];
+  return rows.length ? measured(evaluate(...rowsOf(rows)), rows) : [NaN, NaN];
 }
 
 const MEASURES = {
   loss: () => session.step.outputs.loss[0],
   test_loss: () => testFigures()[0],
   best_test_loss: () => (session.data.test.size ? Math.min(...session.history.test) : NaN),
-  accuracy: () => lossAndAccuracy(session.step.buffers, session.rows)[1] ?? NaN,
+  accuracy: () => measured(session.step.buffers, session.rows)[1] ?? NaN,
   test_accuracy: () => testFigures()[1] ?? NaN,
   steps: () => session.count,
   lines: () => moments.lines,
