@@ -16,8 +16,6 @@ from tinygrad_ce.graph.nodes import Graph, Node
 from tinygrad_ce.optim import SGD, Optimizer
 from tinygrad_ce.program import Program, Value, trace
 from tinygrad_ce.program.ir import Function
-from tinygrad_ce.program.javascript_text import of_one_size
-from tinygrad_ce.program.lowered import lowered_alone
 from tinygrad_ce.views.pages import packed
 from tinygrad_ce.views.step.numbers import renamed
 
@@ -45,7 +43,7 @@ class Update:
         names |= {x: f"p{k}" for k, x in enumerate(self.parameters)}
         names |= {x: f"m{k}" for k, x in enumerate(self.memory)}
         with renamed(self.program, names):
-            return of_one_size(lowered_alone(self.program))
+            return str(Program.of(self.program).javascript)
 
     @property
     def parameters(self) -> list[Value]:
