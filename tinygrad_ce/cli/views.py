@@ -71,14 +71,16 @@ def step(
     settings: ViewSettings,
     out: Annotated[Path, typer.Option(help="where to write it: .html")] = Path("step.html"),
 ) -> None:
-    """Write a page that steps through one batch, forward and backward; any browser opens it.
+    """Write a page that steps through one batch: forward, backward and update; any browser opens it.
 
     Example:
       tinygrad-ce step moons --hidden 3 --batch-size 4 --out step.html
     """
     check_writable(out, ".html")
-    cost, title = loss_and_gradients(trained(settings))
-    console.print(f"wrote {save(tg.step_through(cost, title=title), out)}: {title}", highlight=False, soft_wrap=True)
+    run = trained(settings)
+    cost, title = loss_and_gradients(run)
+    page = tg.step_through(cost, run.trainer.optimizer, title)
+    console.print(f"wrote {save(page, out)}: {title}", highlight=False, soft_wrap=True)
 
 
 def live(

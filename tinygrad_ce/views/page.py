@@ -83,7 +83,7 @@ class _Page:
 
     def html(self, title: str) -> str:
         """The whole page."""
-        content = {
+        content: dict[str, Any] = {
             "nodes": [self.node(node) for node in self.graph.nodes],
             "edges": [self.edge(edge) for edge in self.graph.edges],
         }

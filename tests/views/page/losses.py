@@ -126,7 +126,8 @@ READ = """() => {
   ]));
   return {
     headline: document.getElementById("headline").textContent, filled: texts(".filled"), rule: texts(".rule"),
-    tables: tables("#detail figure:not(.opened figure)"), opened: tables("#detail .opened figure"), lines: texts("#program .now"),
+    tables: tables("#detail figure:not(.opened figure)"), opened: tables("#detail .opened figure"),
+    lines: texts("#program .now"),
     detail: document.getElementById("detail").innerText,
     count: document.getElementById("count").textContent, slider: document.getElementById("slider").value,
   };

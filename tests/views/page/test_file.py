@@ -21,7 +21,6 @@ import tinygrad_ce as tg
 from tinygrad_ce import ops
 from tinygrad_ce.views.draw import DARK, STYLE
 
-
 NODE = shutil.which("node")
 
 

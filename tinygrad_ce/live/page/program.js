@@ -88,7 +88,7 @@ function badge(phase) { return element("span", { class: `badge ${phase}` }, phas
 }
 
 {
-  const ROWS = 6, COLUMNS = 6;
+  const ROWS = 6, COLUMNS = 6, LARGE = 64; // of which a table shows; from how many numbers on there is a picture too
   const panel = at("line-panel"), head = element("div", { class: "line-head" }), body = element("div");
   panel.append(head, body);
   let key = "", refreshed = []; // what is built, and functions that write its numbers anew
@@ -207,7 +207,7 @@ function badge(phase) { return element("span", { class: `badge ${phase}` }, phas
       }
       table.append(element("tr", {}, element("th", { scope: "row" }, rows > 1 ? String(i) : ""), ...cells));
     }
-    const more = [rows > most ? `${rows - most} more rows` : "", columns > COLUMNS ? `${columns - COLUMNS} more columns` : ""].filter(Boolean);
+    const more = [rows > most ? `${rows - most} more rows` : "", columns > COLUMNS ? `${columns - COLUMNS} more${rows > 1 ? " columns" : ""}` : ""].filter(Boolean);
     table.addEventListener("keydown", (event) => {
       const move = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
       const from = Number(event.target.dataset?.cell?.split(":").at(-1));
@@ -218,6 +218,20 @@ function badge(phase) { return element("span", { class: `badge ${phase}` }, phas
       if (own) showCell(i * columns + j);
       else table.querySelector(`[data-cell$=":${i * columns + j}"]`)?.focus();
     });
-    return element("div", { class: "scroll" }, table, more.length ? element("p", { class: "soft" }, `… ${more.join(", ")}`) : "");
+    const rest = more.length ? [element("p", { class: "soft" }, `… ${more.join(", ")}`), ...(own && size >= LARGE ? [wholePicture(array, rows, columns)] : [])] : [];
+    return element("div", { class: "scroll" }, table, ...rest);
+  }
+
+  // All of a large array as colours; the caption has its range.
+  function wholePicture(array, rows, columns) {
+    const tall = rows > columns, [width, height] = tall ? [rows, columns] : [columns, rows];
+    const words = `all of ${array.name}, ${tall ? "a row from top to bottom" : "a row from left to right"}: blue is negative, orange positive`;
+    const canvas = element("canvas", { class: "whole", width, height, role: "img", "aria-label": words, title: words });
+    canvas.style.aspectRatio = `${width} / ${Math.max(height, width / 12)}`;
+    refreshed.push(() => {
+      const values = Float64Array.from({ length: rows * columns }, (_, k) => array.value(tall ? (k % rows) * columns + Math.floor(k / rows) : k));
+      heat(canvas, values, largest(values, 1e-300));
+    });
+    return canvas;
   }
 }

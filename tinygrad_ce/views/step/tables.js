@@ -84,7 +84,7 @@ function heatOf(caption, array, chosen, onClick, word) {
     const j = Math.min(Math.max(Math.floor((event.clientX - box.left - 1) / (box.width - 2) * across), 0), across - 1);
     look(i * across + j);
   });
-  const parts = [canvas, element("p", rangeOf(array), "soft")];
+  const parts = [canvas, element("p", rangeOf(array), "soft range")];
   const shownCell = onClick ? chosen : opened.get(caption);
   if (!onClick) {
     const button = element("button", shownCell === undefined ? "show cells" : "hide cells");

@@ -16,8 +16,6 @@ from tinygrad_ce.graph.nodes import Graph, Node
 from tinygrad_ce.optim import SGD, Optimizer
 from tinygrad_ce.program import Program, Value, trace
 from tinygrad_ce.program.ir import Function
-from tinygrad_ce.program.javascript_text import of_one_size
-from tinygrad_ce.program.lowered import lowered_alone
 from tinygrad_ce.views.pages import packed
 from tinygrad_ce.views.step.numbers import renamed
 
@@ -40,12 +38,12 @@ class Update:
     rule: list[str]
 
     def javascript(self) -> str:
-        """The module that computes it: of parameter 3 `p3`, its gradient `g3`; what the optimizer keeps is `m0`, `m1`."""
+        """The module: of parameter 3 `p3`, its gradient `g3`; what the optimizer keeps is `m0`, `m1`."""
         names = {x: f"g{k}" for k, x in enumerate(self.program.arguments)}
         names |= {x: f"p{k}" for k, x in enumerate(self.parameters)}
         names |= {x: f"m{k}" for k, x in enumerate(self.memory)}
         with renamed(self.program, names):
-            return of_one_size(lowered_alone(self.program))
+            return str(Program.of(self.program).javascript)
 
     @property
     def parameters(self) -> list[Value]:
@@ -132,7 +130,7 @@ def update_of(graph: Graph, optimizer: Optimizer | None, view: str) -> Update:
 
 
 def _step(nodes: list[Node], optimizer: Optimizer) -> Any:
-    """A step whose gradients are its arguments: the derivative of sum(W * g) with respect to W is g, to the last bit."""
+    """A step whose gradients are its arguments: the derivative of sum(W * g) by W is g, to the last bit."""
 
     def step(*gradients: Array) -> Tensor:
         optimizer.zero_grad()
