@@ -1,6 +1,7 @@
 """Moments: checks are read or refused, what the explanations say is true, and each can be solved on the page."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -38,7 +39,7 @@ TITLES = [moment.title for moment in twelve()]
     ],
 )
 def test_a_check_that_the_page_cannot_evaluate_is_refused_in_one_line(check, words):
-    with pytest.raises(ValueError, match="^Moment: the check ") as raised:
+    with pytest.raises(ValueError, match=r"^Moment: the check ") as raised:
         Moment("t", "q", 1.0, [State("s")], "do", check, "because")
     assert words in str(raised.value)
     assert "\n" not in str(raised.value)
@@ -61,7 +62,7 @@ def test_a_moment_whose_answer_cannot_be_chosen_is_refused():
         replace(whole, answer="perhaps", answers=())
     with pytest.raises(ValueError, match="states is empty"):
         replace(whole, states=())
-    with pytest.raises(ValueError, match="come with an activation .tanh, relu, sigmoid., a loss"):
+    with pytest.raises(ValueError, match=r"come with an activation .tanh, relu, sigmoid., a loss"):
         moment_networks((replace(whole, states=[replace(whole.states[0], activation="gelu")]),))
 
 
@@ -157,7 +158,7 @@ def test_rate_20_jumps_and_a_smaller_one_learns():
     trial = Trial("Rate 20")
     losses = [trial.train(1) for _ in range(20)]
     assert max(losses) > 5
-    assert sum(b > a for a, b in zip(losses, losses[1:], strict=False)) > 5
+    assert sum(b > a for a, b in pairwise(losses)) > 5
     assert Trial("Rate 20").train(400, rate=1) < 0.2
 
 
@@ -266,6 +267,7 @@ def step_through(page):
         page.locator("#inside").click()
 
 
+AGAIN = "rate 20, from the start"
 SOLUTIONS = {
     "One weight by hand": lambda page: move_marked(page, 36),
     "The gradient is a slope": lambda page: move_marked(page, 2),
@@ -273,7 +275,7 @@ SOLUTIONS = {
     "Inside one step": step_through,
     "All weights 0": lambda page: (train(page, 3), move_marked(page, 3), train_until_solved(page)),
     "Weights × 8": lambda page: (press(page, "weights × 8"), train_until_solved(page)),
-    "Rate 20": lambda page: (train(page, 3), press(page, "rate 20, from the start"), set_rate(page, 2), train_until_solved(page)),
+    "Rate 20": lambda page: (train(page, 3), press(page, AGAIN), set_rate(page, 2), train_until_solved(page)),
     "A dead ReLU": lambda page: (train(page, 20), move_marked(page, 40), train_until_solved(page)),
     "Eight sigmoids": lambda page: (train(page, 3), press(page, "two tanhs"), train_until_solved(page)),
     "A confident mistake": lambda page: (train(page, 3), press(page, "cross-entropy"), train_until_solved(page)),
