@@ -190,7 +190,7 @@ class _Page:
                     )
         for k, node in enumerate(self.update.nodes if self.update else []):
             assert self.update is not None
-            line = self.update.line(node)
+            line = self.update.place_of(node)
             lines = [] if line is None else [len(self.graph.source) + line]
             steps.append({"node": self.node_number[node], "phase": "update", "update": k, "lines": lines})
         return steps
@@ -202,7 +202,7 @@ class _Page:
     def program_lines(self) -> list[str]:
         """The printed program, then the update, which whoever trains calls with what the program has returned."""
         update = self.update
-        after = [] if update is None else [*(line.removeprefix("    ") for line in update.lines), "", *update.rule]
+        after = [] if update is None else [*update.lines, "", *update.rule]
         return "\n".join([*self.graph.source, *after]).rstrip().split("\n")
 
 

@@ -107,6 +107,26 @@ def test_operands_light_up_and_point_at_their_numbers(opened):
     assert page.locator(".filled .pointed").text_content().strip("()") == four(n.W0[1, 1])
 
 
+def test_shares_stand_on_their_edges_and_lead_to_their_steps(opened):
+    loss, n = textbook()
+    page = opened(loss)
+    arrived = page.locator(".tg-graph .wire.arrived .share")
+    go_to(page, "Backward: from z2 to W2")
+    cell = page.evaluate("cells.get(nodes.findIndex((node) => node.name === 'W2'))")
+    share = page.locator(".wire.back .share")
+    assert share.text_content() == f"{n.d_W2.flat[cell]:.3g}"
+    assert page.locator(".wire.back path.tail").is_visible()
+    assert not page.locator(".wire.back path.head").is_visible()
+    page.evaluate("go(11)")
+    assert arrived.count() == 7
+    share = page.get_by_role("button", name="share of d_h1")
+    share.press("Enter")
+    assert shown(page).headline == "Backward: from z2 to h1"
+    page.locator(".wire.arrived .share").last.click()
+    assert shown(page).headline.startswith("Backward: from ")
+    assert page.locator(".wire.back .share").count() == 1
+
+
 def test_phases_are_told_apart_by_a_word_a_line_and_a_colour(opened):
     page = opened(textbook()[0])
     seen = {}

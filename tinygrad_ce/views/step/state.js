@@ -49,7 +49,7 @@ function compute() {
 function computeUpdate() {
   data.update.parameters.forEach(({ node }, k) => {
     rule.state[`p${k}`].set(valueOf(node).numbers);
-    rule.inputs[`g${k}`].set(gradientOf(node).numbers);
+    rule.state[`g${k}`].set(gradientOf(node).numbers);
   });
   memory.forEach((numbers, k) => rule.state[`m${k}`].set(numbers));
   rule.forward();
