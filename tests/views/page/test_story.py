@@ -238,3 +238,24 @@ def test_zero_is_not_the_brightest_colour_in_the_dark(opened):
     values = np.abs(np.linspace(-1, 1, 60) ** 2)
     assert brightness[values.argmin()] == brightness.min()
     assert brightness[values.argmin()] < brightness[values.argmax()]
+
+
+def test_names_from_right_to_left_stay_in_order(opened):
+    page = opened((wanted([1.0, 2.0], "שלום") * tg.Tensor([3.0, 4.0], name="k")).sum())
+    assert page.locator("#program bdi").count() >= 3
+    assert shown(page).headline == "Forward: t1 = \u2068שלום\u2069 * k"
+    go_to(page, "Backward: from t1 to")
+    assert shown(page).filled[0].startswith("d_\u2068שלום\u2069[0] = ")
+
+
+def test_a_card_that_is_focused_says_its_numbers(opened):
+    page = opened(diamond())
+    card_of(page, "a").focus()
+    assert card_of(page, "a").get_attribute("aria-description") == "2"
+    card_of(page, "t1").focus()
+    page.keyboard.press("End")
+    card_of(page, "a").focus()
+    assert card_of(page, "a").get_attribute("aria-description").startswith("2; gradient ")
+    page.keyboard.press("Home")
+    card_of(page, "loss").focus()
+    assert card_of(page, "loss").get_attribute("aria-description") == "not computed yet"

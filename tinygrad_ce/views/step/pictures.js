@@ -73,7 +73,7 @@ function paint(card, kind, array) {
   const image = panel.querySelector("image");
   if (image) {
     image.setAttribute("href", heat(array).toDataURL());
-    panel.querySelector("text:last-of-type").textContent = rangeOf(array);
+    panel.querySelector("image ~ text").textContent = rangeOf(array);
   } else {
     const texts = [...panel.querySelectorAll("text[data-cell]")], before = texts.map((text) => text.textContent);
     texts.forEach((text) => { text.textContent = number(array, Number(text.dataset.cell), 3); });

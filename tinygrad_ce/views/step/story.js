@@ -183,6 +183,13 @@ function pinFrom(event) {
 }
 
 svg.addEventListener("click", pinFrom);
+svg.addEventListener("focusin", (event) => { // who cannot see the picture hears the numbers of the card
+  const card = event.target.closest(".node");
+  if (!card) return;
+  const n = Number(card.dataset.node), first = (array) => [...array.numbers.slice(0, 12)].map((_, i) => number(array, i, 3)).join(", ");
+  const gradient = shown.arrived.has(n) ? `; gradient ${first(gradientSoFar(n, shown.arrived.get(n)))}` : "";
+  card.setAttribute("aria-description", shown.values.has(n) ? `${first(valueOf(n))}${gradient}` : "not computed yet");
+});
 svg.setAttribute("role", "group");
 for (const [n, card] of cards) {
   card.setAttribute("tabindex", "0");
