@@ -104,6 +104,11 @@ class Reader:
     def label(self, edge: int) -> ET.Element:
         return self._only(self.wires[edge], "text")
 
+    def share(self, edge: int) -> ET.Element | None:
+        """The place where a page writes what comes back along an edge; None where nothing does."""
+        found = [text for text in self.wires[edge].findall(f"{SVG}text") if text.get("class") == "share"]
+        return found[0] if found else None
+
     def numbers(self, node: int, kind: str) -> list[str] | None:
         """The numbers of a card's value or gradient; None where that is a heat map, or not there."""
         panel = self.panel(node, kind)

@@ -210,6 +210,23 @@ def test_boundaries_of_every_classifier(which):
     assert run.plot_boundary(X, Y).axes
 
 
+@pytest.mark.parametrize(("stretch", "aspect"), [(1.0, 1.0), (1000.0, "auto")])
+def test_a_boundary_has_one_scale_where_its_features_are_alike_and_a_marker_for_each_class(stretch, aspect):
+    points = np.random.default_rng(0).random((40, 2)) * [1.0, stretch]
+    labels = np.arange(40) % 9
+    axes = plots.boundary_figure(lambda x: np.full((len(x), 9), 1 / 9), points, labels, range(9)).axes[0]
+    assert axes.get_aspect() == aspect
+    looks = [(dots.get_paths()[0].vertices.tobytes(), dots.get_facecolor().tobytes()) for dots in axes.collections]
+    assert len(set(looks)) == 9
+    assert len({shape for shape, _ in looks}) == 7
+
+
+def test_the_shares_of_a_confusion_matrix_have_a_scale():
+    cells, scale = plots.confusion_figure(np.array([[3, 1], [0, 4]]), ["a", "b"]).axes
+    assert scale.get_ylabel() == "share of the true class"
+    assert cells.images[0].get_clim() == (0, 1)
+
+
 def test_long_names_and_dollars_stay_labels():
     names = ["a rather long name of a class, the first", "$\\frac$ price in $"]
     legend = trainer().plot_boundary(X, Y, names).legends[0]

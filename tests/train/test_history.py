@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from train.trainings import X, Y, trainer
 
+import tinygrad_ce as tg
 from tinygrad_ce.train import History
 
 
@@ -80,6 +81,27 @@ def test_losses_of_batches_are_added_up_over_fits():
     assert first.batch_losses == [3.0, 2.0, 1.0]
     assert second.batch_losses == [1.0]
     assert History().batch_losses == []
+
+
+@pytest.mark.parametrize(
+    ("loss", "targets", "guessing"),
+    [
+        (tg.nn.SoftmaxCrossEntropy(), np.arange(12) % 3, np.log(3)),
+        (tg.nn.SigmoidBCE(), np.eye(3)[np.arange(12) % 3], np.log(2)),
+        (tg.nn.MSE(), np.ones((12, 3)), None),
+        (tg.nn.SoftmaxCrossEntropy(reduction="sum"), np.arange(12) % 3, None),
+    ],
+    ids=["classes", "yes or no", "numbers", "a sum"],
+)
+@pytest.mark.parametrize("compiled", [False, True])
+def test_the_loss_of_who_only_guesses_is_a_line(loss, targets, guessing, compiled):
+    """A model whose weights are 0 finds all answers equally likely: its loss before training is that line."""
+    layer = tg.nn.Dense(2, 3, init=lambda rows, columns: np.zeros((rows, columns)))
+    run = tg.Trainer(layer, loss, tg.optim.SGD(layer.parameters(), lr=1e-12))
+    history = run.fit(np.ones((12, 2)), targets, epochs=2, batch_size=12, compile=compiled)
+    assert history.guessing == pytest.approx(guessing)
+    dotted = [line for line in history.plot().axes[0].lines if line.get_linestyle() == ":"]
+    assert [line.get_ydata()[0] for line in dotted] == ([] if guessing is None else [pytest.approx(history["loss"][0])])
 
 
 def test_losses_of_batches_are_drawn_so_that_the_last_stands_over_the_last_epoch():

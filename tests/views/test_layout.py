@@ -1,6 +1,7 @@
 """Where things stand in a picture: nothing overlaps, boxes hold what is theirs, wires run on and around the cards."""
 
 from itertools import combinations, pairwise
+from math import inf
 
 import numpy as np
 import pytest
@@ -66,11 +67,14 @@ def all_groups(group):
             yield from all_groups(child)
 
 
+WIDTHS = st.sampled_from((inf, 900.0, 300.0))  # of a row
+
+
 @settings(deadline=None, max_examples=150)
-@given(plans())
-def test_cards_and_groups_of_any_plan_have_their_own_place(plan):
+@given(plans(), WIDTHS)
+def test_cards_and_groups_of_any_plan_have_their_own_place(plan, width):
     top, cards, wires = plan
-    arrange(top, wires)
+    arrange(top, wires, width)
     assert {id(card) for card in inside(top)} == {id(card) for card in cards}
     for a, b in combinations(cards, 2):
         assert not place(a).meets(place(b))
@@ -86,10 +90,10 @@ def test_cards_and_groups_of_any_plan_have_their_own_place(plan):
 
 
 @settings(deadline=None, max_examples=150)
-@given(plans())
-def test_wires_of_any_plan_run_on_and_around_the_cards(plan):
+@given(plans(), WIDTHS)
+def test_wires_of_any_plan_run_on_and_around_the_cards(plan, width):
     top, cards, wires = plan
-    arrange(top, wires)
+    arrange(top, wires, width)
     for wire in wires:
         (x, y), (end_x, end_y) = wire.points[0], wire.points[-1]
         source, target = place(wire.source), place(wire.target)
@@ -103,7 +107,7 @@ def test_wires_of_any_plan_run_on_and_around_the_cards(plan):
             assert source.y < y < source.y + source.height
             assert target.y < end_y < target.y + target.height
         for (x, y), (next_x, next_y) in pairwise(wire.points):
-            assert next_y >= y if down else next_x >= x
+            assert next_y >= y if down else next_x >= x or (next_y == y and width < inf)
             left, high, thin = min(x, next_x), min(y, next_y), 0.01
             covered = (
                 Area(left - thin, high, abs(next_x - x) + 2 * thin, abs(next_y - y))
@@ -207,9 +211,18 @@ def wires_run_on_and_around(picture, graph):
         assert picture.label(n).text == graph.edges[n].argument
         assert not any(card.meets(label) for card in cards.values())
     labels = [text_area(picture.label(n)) for n in edges]
-    assert not any(a.meets(b, 1) for a, b in combinations(labels, 2))
+    shares = [share_area(share) for n in edges if (share := picture.share(n)) is not None]
+    assert len(shares) == sum(edge.share is not None for edge in graph.edges)
+    assert not any(card.meets(share) for card in cards.values() for share in shares)
+    assert not any(a.meets(b, 1) for a, b in combinations(labels + shares, 2))
     ends = [picture.line(n)[-1] for n in edges]
     assert len(set(ends)) == len(ends)  # also where one tensor comes twice
+
+
+def share_area(share):
+    """Of a number of seven letters, which a page writes there."""
+    share.text = "-0.0123"
+    return text_area(share)
 
 
 def texts_have_their_own_place(picture):

@@ -13,7 +13,7 @@ from tinygrad_ce.live.networks import network
 from tinygrad_ce.live.offers import OPTIMIZERS, combinations, offered, settings_of, update_lines
 from tinygrad_ce.live.rows import Rows, rows_of
 from tinygrad_ce.live.saved import code_of, saved_of
-from tinygrad_ce.live.traced import Training, javascript_of, traced_step
+from tinygrad_ce.live.traced import Training, javascript_of, javascript_of_all, traced_step
 from tinygrad_ce.live.twelve import twelve
 from tinygrad_ce.live.verdicts import audit_content
 from tinygrad_ce.nn import Module
@@ -116,12 +116,15 @@ def own_network(
         if name != optimizer
     }
     trained = {optimizer: traced} | {name: traced_step(other, X, y, count) for name, other in others.items()}
+    program = javascript_of_all(trained)
+    if program is None:
+        program, trained = javascript_of(traced), {optimizer: traced}
     optimizers = {name: other.training.optimizer for name, other in trained.items()}
     own["updates"] = {name: update_lines(other) for name, other in trained.items()}
     own["numbers"] = {name: {"lr": each.lr} for name, each in optimizers.items()}
     own["code"] = code_of(traced, optimizers, count)
     own["saved"] = saved_of(traced, own["task"], trainer.preparation)
-    networks, programs = {"own": own}, {"own": javascript_of(traced, trained)}
+    networks, programs = {"own": own}, {"own": program}
     evaluating = traced_step(training, X, y, count, evaluation=True)
     evaluation = network(evaluating, train.feature_names, train.class_names)
     if evaluation["lines"] != [line for line in own["lines"] if line["phase"] == "forward"]:

@@ -74,24 +74,28 @@ class Traced:
     evaluation: bool
 
 
-def javascript_of(traced: Traced, trained: Mapping[str, Traced] | None = None) -> str:
-    """The step as JavaScript. CannotLower in one line that names the operation and its line in the user's code.
-
-    trained: the same step with each of several optimizers, by their names: the module has the updates of all. Where
-    the step does something else for other numbers of rows, the module has its own update only.
-    """
-    try:
-        if trained and traced.program.rows:
-            return sized_javascript(
-                lambda sizes: {name: _resized(x, sizes["batch"]) for name, x in trained.items()}
-            ).text
-    except Exception:  # whatever the user's step raises for arrays of other lengths
-        pass
+def javascript_of(traced: Traced) -> str:
+    """The step as JavaScript. CannotLower in one line that names the operation and its line in the user's code."""
     try:
         return str(traced.program.javascript)
     except CannotLower as error:
         words = " ".join(str(error).split())
         raise CannotLower(f"live: {words}; tg.step_through(loss) shows one step of any network") from error
+
+
+def javascript_of_all(trained: Mapping[str, Traced]) -> str | None:
+    """One step as JavaScript with the updates of several optimizers, by their names.
+
+    None where a step changes more than its update does (running averages), or is another one for other rows.
+    """
+    program = next(iter(trained.values())).program
+    updated = {i.result for i in program.instructions if i.section == "update"}
+    if not program.rows or not {*program.updates.values()} <= updated:
+        return None
+    try:
+        return sized_javascript(lambda sizes: {name: _resized(x, sizes["batch"]) for name, x in trained.items()}).text
+    except Exception:  # whatever the user's step raises for arrays of other lengths
+        return None
 
 
 def _resized(traced: Traced, rows: int) -> Program:

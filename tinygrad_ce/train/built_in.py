@@ -135,6 +135,7 @@ class SumMetrics(BuiltIn):
     def after_epoch(self, loop: Loop) -> None:
         """Put the figures together."""
         loop.figures = {"epoch": loop.epoch, **loop.metrics.figures(), "lr": loop.lr}
+        loop.history.guessing = loop.metrics.guessing
 
 
 class Validate(BuiltIn):

@@ -18,6 +18,7 @@ class History:
     columns: epoch, loss, lr, and where they apply accuracy, val_loss, val_accuracy.
     stopped: why training ended: "finished", "early" (no improvement), "interrupted" (Ctrl-C) or "callback".
     compiled: whether whole epochs ran as one compiled function.
+    guessing: the loss of who only guesses, ln C for C classes; None for another loss, and after `load`.
     batch_losses: of `fit(batch_losses=True)`, the loss of each batch in order, also of an epoch that was not completed.
     """
 
@@ -25,6 +26,7 @@ class History:
         self.columns: dict[str, list[float]] = {}
         self.stopped = "finished"
         self.compiled = False
+        self.guessing: float | None = None
         self.batch_losses: list[float] = []
 
     def append(self, row: dict[str, float]) -> None:
@@ -43,7 +45,7 @@ class History:
         last = before["epoch"][-1] if epochs else 0
         after["epoch"] = [epoch + last for epoch in after["epoch"]]
         self.columns = {name: before[name] + after[name] for name in before}
-        self.stopped, self.compiled = later.stopped, later.compiled
+        self.stopped, self.compiled, self.guessing = later.stopped, later.compiled, later.guessing
 
     def __getitem__(self, name: str) -> list[float]:
         if name not in self.columns:

@@ -150,6 +150,7 @@ class RunningMetrics:
         self.adds = options_of(loss).get("reduction") == "sum"
         self.loss, self.divisor = 0.0, 0.0
         self.correct, self.predicted = 0.0, 0.0
+        self.classes = 0  # of which a row is one; not known before the first batch
 
     def add(self, loss: Any, predictions: Any, y: Any, weights: Array | None = None) -> None:
         """Add a batch: its loss, its predictions and targets, and the weights of its rows, if they have some."""
@@ -188,6 +189,7 @@ class RunningMetrics:
             return
         scores = array_of(predictions)
         y = align_targets(self.function, scores, y)
+        self.classes = scores.shape[self.axis] if self.task == "classes" else 2
         if self.task == "classes":
             correct = scores.argmax(axis=self.axis) == (y if y.ndim < scores.ndim else y.argmax(axis=self.axis))
         else:
@@ -204,6 +206,12 @@ class RunningMetrics:
         weights = weights.astype(float).reshape(-1, *[1] * (correct.ndim - 1))
         self.correct = _added(self.correct, (correct * weights).reshape(-1))
         self.predicted = _added(self.predicted, (counted * weights).reshape(-1))
+
+    @property
+    def guessing(self) -> float | None:
+        """The cross-entropy of an answer that finds all C classes equally likely, ln C; None for other losses."""
+        known = self.classes and not self.adds and is_one_of(self.function, *CLASSES, *BINARY)
+        return math.log(self.classes) if known else None
 
     def figures(self) -> dict[str, float]:
         """The loss of all rows, and where there are classes the accuracy."""

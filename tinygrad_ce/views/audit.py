@@ -202,7 +202,8 @@ class Audit:
     def _repr_html_(self) -> str:
         columns = [*self._health, *_FLOW]
         headers = ["layer", "verdict", *(header.replace("\n", " ") for header, _, _ in columns)]
-        rows = [[row.name, _emphasized(_said(row), row), *_cells(row, columns)] for row in self.rows]
+        cells = ([cell.replace(" ", "\u00a0") for cell in _cells(row, columns)] for row in self.rows)  # of histograms
+        rows = [[row.name, _emphasized(_said(row), row), *own] for row, own in zip(self.rows, cells, strict=True)]
         right = {n for n, (_, _, form) in enumerate(columns, start=2) if form != "{}"}
         table = notebook.table(rows, headers, right, whole={*range(len(headers))})
         return notebook.block(notebook.heading(self._title()), table, *map(notebook.paragraph, self._notes()))

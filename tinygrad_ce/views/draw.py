@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from math import prod
 from pathlib import Path
 
 from tinygrad_ce.core import Tensor
@@ -16,6 +17,8 @@ from tinygrad_ce.views.text import escaped
 __all__ = ["DARK", "STYLE", "Drawing", "Picture", "draw"]
 
 LARGEST_PNG = 32_000  # pixels of a side
+MOST_PIXELS = 10_000_000  # of a PNG: they are drawn in a second or two
+LEAST_ZOOM = 0.4  # of its size, below which a picture cannot be read
 READABLE = 0.4  # of its size, below which a picture does not shrink in a notebook
 LARGEST_IN_NOTEBOOK = 1_000_000  # letters of a picture: a notebook holds it, and whoever opens that waits for it
 WIDEST_IN_NOTEBOOK = 1_500  # pixels of a PNG: more than a cell shows
@@ -107,8 +110,8 @@ def png_for_notebook(svg: str) -> bytes | None:
 
 def _png_file(svg: str) -> bytes:
     side = _longest_side(svg)
-    zoom = min(2.0, LARGEST_PNG / side)
-    if zoom < 0.5:
+    zoom = min(2.0, LARGEST_PNG / side, (MOST_PIXELS / prod(_size(svg))) ** 0.5)
+    if zoom < LEAST_ZOOM:
         raise ValueError(
             f"save: a PNG of this picture would be {2 * side:,} pixels long, and few programs open that: save it as "
             ".svg or .html"
@@ -117,9 +120,32 @@ def _png_file(svg: str) -> bytes:
 
 
 def _longest_side(svg: str) -> int:
+    return max(_size(svg))
+
+
+def _size(svg: str) -> tuple[int, int]:
     size = re.search(r'viewBox="0 0 (\d+) (\d+)"', svg)
     assert size is not None
-    return max(int(length) for length in size.groups())
+    return int(size[1]), int(size[2])
+
+
+def _drawn_once(svg: str) -> str:
+    """The picture without what is not on paper, and each piece of the wires once: many share the same long way."""
+    drawn: set[tuple[str, str]] = set()
+
+    def new_pieces(path: re.Match[str]) -> str:
+        first, *pieces = re.findall(r"[MLC][^MLC]*", path[1])
+        start, text = first[1:].strip(), ""
+        for piece in pieces:
+            if (start, piece) not in drawn:
+                drawn.add((start, piece))
+                text += f"M{start} {piece}"
+            start = piece.split()[-1].lstrip("L")
+        return f'<path d="{text}"/>' if text else ""
+
+    svg = re.sub(r"@media.*?</style>", "</style>", svg, count=1, flags=re.DOTALL)
+    svg = re.sub(r'<text class="share"[^>]*/>|<path class="tail"[^>]*/>|<title>[^<]*</title>', "", svg)
+    return re.sub(r'<path d="([^"]*)"/>', new_pieces, svg)
 
 
 def _as_png(svg: str, zoom: float) -> bytes:
@@ -132,7 +158,7 @@ def _as_png(svg: str, zoom: float) -> bytes:
         ) from None
     fonts = Path(get_data_path()) / "fonts" / "ttf"
     made = resvg_py.svg_to_bytes(
-        svg_string=svg,
+        svg_string=_drawn_once(svg),
         background="white",
         zoom=zoom,
         font_files=[str(fonts / "DejaVuSansMono.ttf"), str(fonts / "DejaVuSansMono-Bold.ttf")],

@@ -15,7 +15,7 @@ LARGEST = 1500  # nodes
 ROOM = 1230.0  # the width of a row: its letters are not made smaller on a screen of 1280
 ONE_ROW = 1800.0  # up to which width a picture is not broken into rows
 TALLEST = 2.5  # of its width, the height of a picture on paper
-MOST_CARDS = 32  # of one picture of several
+MOST_CARDS, FEW_CARDS = 48, 16  # of one picture of several; and up to which modules in time steps do not fold
 MOST_ABOVE = 3  # cards on top of an operation
 SHARE = wide("-0.0123", TEXT)  # what a page writes at an edge
 
@@ -135,6 +135,8 @@ class Picture:
             target = _stands_on(node) if isinstance(node, Node) else None
             if target in self.cards:
                 self.cards[target].above.append(card)
+        for card in self.cards.values():  # a wire needs room for what is written at it
+            card.width = max(card.width, 12 + len(card.above) * (SHARE + 16))
         above = {id(x) for card in self.cards.values() for x in card.above}
         for box in (self.top, *(box for box, _ in self.framed)):
             box.children = [child for child in box.children if id(child) not in above]
@@ -270,7 +272,9 @@ def _opened(group: Group) -> set[Group]:
         if cards > MOST_CARDS:
             break
         opened.update(waiting)
-        waiting = [child for inner in waiting for child in _groups_in(inner)]
+        waiting = [
+            child for inner in waiting if inner.kind != "step" or cards <= FEW_CARDS for child in _groups_in(inner)
+        ]
     return opened
 
 

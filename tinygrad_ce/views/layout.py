@@ -127,7 +127,9 @@ def _down(wire: Wire) -> list[tuple[float, float]]:
     before, last = target.above.index(source), len(target.above) - 1
     apart = min(wire.label + 16, (target.width - 24) / max(last, 1))
     x = source.x + source.width / 2
-    inside = min(max(x, target.x + 12 + before * apart), target.x + target.width - 12 - (last - before) * apart)
+    free = max(target.width - 24 - last * apart, 0.0)  # what is written at a wire stands on its right
+    rightmost = target.x + target.width - 12 - min(free, wire.label) - (last - before) * apart
+    inside = min(max(x, target.x + 12 + before * apart), rightmost)
     points = [(x, source.y + source.height), (x, target.y - DROP), (inside, target.y)]
     return points if source.lift else points[::2]
 

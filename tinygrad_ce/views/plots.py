@@ -18,7 +18,8 @@ COLOURS = ("#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377", "#B
 
 
 PIXELS_PER_INCH = 110  # in a notebook
-MARKERS = ("o", "^", "s", "D", "v", "P", "X")  # where there are more classes than colours
+MARKERS = ("o", "^", "s", "D", "v", "P", "X")  # one per class, also for who sees no colours
+MOST_UNLIKE = 5.0  # times as wide as high, up to which the axes of a boundary have one scale
 
 
 def _short(name: Any, longest: int = 22) -> str:
@@ -60,6 +61,7 @@ def save(figure: Any, path: Any = None) -> Any:
 def history_figure(history: Any) -> Any:
     """The loss of each epoch, and the accuracy where there is one; dashed for the validation data.
 
+    Dotted is the loss of who only guesses among the classes, ln C.
     Faint behind the losses are those of the batches, if they were kept, with their own scale above.
     """
     panels = ["loss"] + (["accuracy"] if "accuracy" in history.columns else [])
@@ -68,6 +70,9 @@ def history_figure(history: Any) -> Any:
         axes.plot(history["epoch"], history[name], color=COLOURS[0], label="training")
         if f"val_{name}" in history.columns:
             axes.plot(history["epoch"], history[f"val_{name}"], color=COLOURS[1], ls="--", label="validation")
+        if name == "loss" and history.guessing is not None:
+            guessing = history.guessing
+            axes.axhline(guessing, color="0.4", lw=1.2, ls=":", label=f"guessing: ln {round(np.exp(guessing))}")
         axes.set(xlabel="epoch", title=name)
         axes.grid(alpha=0.3)
         axes.legend(frameon=False)
@@ -112,10 +117,11 @@ def confusion_figure(matrix: Array, class_names: Any) -> Any:
     """The confusion matrix as a picture, with the counts in the cells."""
     classes, names = len(matrix), [_short(name) for name in class_names]
     side = 1.2 + 0.36 * classes + max(1.0, 0.085 * max(map(len, names)))  # the cells, and the names beside them
-    figure = _figure(side, side)
+    figure = _figure(side + 1.1, side)
     axes = figure.subplots()
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    colours = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    figure.colorbar(colours, ax=axes, shrink=0.8, label="share of the true class")
     for i, j in np.ndindex(matrix.shape):
         if matrix[i, j]:
             axes.text(
@@ -198,8 +204,9 @@ def boundary_figure(predict: Any, X: Array, y: Array, class_names: Any, feature_
     figure = _figure(6.4, 4.8)
     axes = figure.subplots()
     low, high = X.min(axis=0), X.max(axis=0)
-    margin = 0.08 * np.maximum(high - low, 1e-9)
-    low, high = low - margin, high + margin
+    span = np.maximum(high - low, 1e-9)
+    alike = bool(span.max() <= MOST_UNLIKE * span.min())
+    low, high = low - 0.08 * span, high + 0.08 * span
     grid = [np.linspace(a, b, 300) for a, b in zip(low, high, strict=True)]
     points = np.stack(np.meshgrid(*grid), axis=-1).reshape(-1, 2).astype(X.dtype)
     p = predict(points)
@@ -209,13 +216,19 @@ def boundary_figure(predict: Any, X: Array, y: Array, class_names: Any, feature_
     strength = 0.12 + 0.38 * certainty
     image = (1 - strength) + strength * colours[p.argmax(axis=1)]
     extent = (low[0], high[0], low[1], high[1])
-    axes.imshow(image.reshape(300, 300, 3), origin="lower", extent=extent, aspect="auto", interpolation="bilinear")
+    axes.imshow(
+        image.reshape(300, 300, 3),
+        origin="lower",
+        extent=extent,
+        aspect="equal" if alike else "auto",
+        interpolation="bilinear",
+    )
     for c in range(classes):  # the line along which class c is as probable as the best of the others
         lead = p[:, c] - np.delete(p, c, axis=1).max(axis=1)
         if lead.min() < 0 < lead.max():
             axes.contour(*grid, lead.reshape(300, 300), levels=[0.0], colors="0.3", linewidths=1)
     for c, name in enumerate(class_names):
-        look = {"color": COLOURS[c % len(COLOURS)], "marker": MARKERS[c // len(COLOURS) % len(MARKERS)]}
+        look = {"color": COLOURS[c % len(COLOURS)], "marker": MARKERS[(c + c // len(COLOURS)) % len(MARKERS)]}
         axes.scatter(*X[y == c].T, s=14, edgecolor="white", linewidth=0.4, label=_short(name), **look)
     axes.set(title="decision boundary", xlim=extent[:2], ylim=extent[2:])
     axes.set(xlabel=_short(feature_names[0], 48), ylabel=_short(feature_names[1], 48))

@@ -90,7 +90,15 @@ def test_html_has_every_figure():
     assert html.count("<tr>") == 1 + len(found.rows)
     assert "<b>saturated</b>" in html
     assert f"{found.rows[0].update_per_weight:.2g}" in html
-    assert found.rows[1].outputs in html
+    assert found.rows[1].outputs.replace(" ", "\u00a0") in html
+
+
+def test_histograms_keep_their_spaces_in_html():
+    """Also where styles are taken away, as on GitHub: a space that does not break is never left out."""
+    found = audited(network(scale=30), 0.1)
+    row = next(row for row in found.rows if " " in row.outputs)
+    assert row.outputs.replace(" ", "\u00a0") in found._repr_html_()
+    assert row.outputs not in found._repr_html_()
 
 
 def test_the_histogram_counts_the_outputs():
