@@ -51,6 +51,8 @@ def opened_html(contexts, tmp_path):
         path = tmp_path / "page.html"
         path.write_text(html, encoding="utf-8")
         page.goto(path.as_uri() + fragment)
+        if "data-deflated" in html:
+            page.wait_for_selector("html[data-ready]", state="attached")
         return page
 
     yield open_page

@@ -20,13 +20,17 @@ const answers = [];
 for (const job of JSON.parse(fs.readFileSync(process.argv[2]))) {
   try {
     const { createStep } = await import("data:text/javascript;base64," + Buffer.from(job.module).toString("base64"));
-    const s = createStep(job.batch ? { batch: job.batch } : {});
+    const s = createStep(job.batch ? { batch: job.batch, sizes: job.sizes } : {});
     each(job.state, (text, name) => s.state[name].set(bytes(text)));
-    const outputs = [];
+    each(job.check ?? {}, (length, name) => {
+      if (s.buffers[name].length !== length) throw new Error(`${name} has length ${s.buffers[name].length}`);
+    });
+    const outputs = [], states = [];
     for (const { inputs, numbers } of job.steps) {
       each(inputs, (text, name) => s.inputs[name].set(bytes(text)));
-      for (const stage of job.stages) s[stage](numbers);
+      for (const stage of job.stages) (s[stage] ?? s.updates[stage])(numbers);
       outputs.push(each(s.outputs, coded));
+      if (job.looked?.includes(outputs.length)) states.push(each(s.state, coded));
     }
     let more = {};
     if (job.then) {
@@ -35,7 +39,7 @@ for (const job of JSON.parse(fs.readFileSync(process.argv[2]))) {
       another.forward();
       more = each(another.outputs, coded);
     }
-    answers.push({ outputs, more, state: each(s.state, coded), batch: s.batch });
+    answers.push({ outputs, states, more, state: each(s.state, coded), batch: s.batch });
   } catch (error) {
     answers.push({ error: `${error.name}: ${error.message}` });
   }
@@ -53,7 +57,7 @@ def decoded(arrays):
 
 
 def run_in_node(jobs, folder):
-    """What each job answers: its outputs after every step and its state, or the error."""
+    """What each job answers: its outputs after every step and its state, also after steps `looked` at, or the error."""
     paths = folder / "main.mjs", folder / "jobs.json", folder / "answers.json"
     paths[0].write_text(MAIN, encoding="utf-8")
     paths[1].write_text(json.dumps(jobs), encoding="utf-8")
@@ -63,6 +67,7 @@ def run_in_node(jobs, folder):
         if "error" not in answer:
             answer["outputs"] = [decoded(arrays) for arrays in answer["outputs"]]
             answer["state"] = decoded(answer["state"])
+            answer["states"] = [decoded(arrays) for arrays in answer["states"]]
     return answers
 
 

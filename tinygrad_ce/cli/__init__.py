@@ -40,6 +40,7 @@ COMMANDS = (
     views.explain,
     views.draw,
     views.step,
+    views.live,
     source.source,
     caches.cache,
     caches.warmup,

@@ -55,7 +55,7 @@ def graph_pictures(run: Run, when: str) -> dict[str, Writer | None]:
     graph, page = f"graph_{when}.svg", f"step_{when}.html"
     cost, title = loss_and_gradients(run)
     try:
-        return {graph: tg.draw(cost, title).save, page: tg.step_through(cost, title).save}
+        return {graph: tg.draw(cost, title).save, page: tg.step_through(cost, run.trainer.optimizer, title).save}
     except ValueError as error:
         console.print(f"no {graph} and {page}: {error}", highlight=False, soft_wrap=True)
         return {}

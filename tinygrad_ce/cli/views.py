@@ -1,15 +1,17 @@
-"""`tinygrad-ce gradients`, `explain`, `draw` and `step`: one batch and its gradients, in four views."""
+"""`tinygrad-ce gradients`, `explain`, `draw` and `step`: one batch and its gradients; `live`: the whole training."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 
 import tinygrad_ce as tg
 from tinygrad_ce.cli.run import loss_and_gradients, trained
-from tinygrad_ce.cli.settings import ViewSettings
+from tinygrad_ce.cli.settings import ViewSettings, Without
 from tinygrad_ce.cli.terminal import console
 from tinygrad_ce.graph.nodes import Graph
 from tinygrad_ce.views import text
@@ -69,14 +71,36 @@ def step(
     settings: ViewSettings,
     out: Annotated[Path, typer.Option(help="where to write it: .html")] = Path("step.html"),
 ) -> None:
-    """Write a page that steps through one batch, forward and backward; any browser opens it.
+    """Write a page that steps through one batch: forward, backward and update; any browser opens it.
 
     Example:
       tinygrad-ce step moons --hidden 3 --batch-size 4 --out step.html
     """
     check_writable(out, ".html")
-    cost, title = loss_and_gradients(trained(settings))
-    console.print(f"wrote {save(tg.step_through(cost, title), out)}: {title}", highlight=False, soft_wrap=True)
+    run = trained(settings)
+    cost, title = loss_and_gradients(run)
+    page = tg.step_through(cost, run.trainer.optimizer, title)
+    console.print(f"wrote {save(page, out)}: {title}", highlight=False, soft_wrap=True)
+
+
+def live(
+    settings: Annotated[ViewSettings, Without("dtype")],
+    out: Annotated[Path, typer.Option(help="where to write it: .html")] = Path("live.html"),
+) -> None:
+    """Write a page in which the network trains, and everything can be changed; any browser opens it.
+
+    The validation and the test part are only measured there. The page computes in float64.
+
+    Example:
+      tinygrad-ce live moons --hidden 4,4 --optimizer sgd --lr 0.3 --out live.html
+    """
+    check_writable(out, ".html")
+    run = trained(replace(settings, dtype="float64"))
+    parts = run.validation, run.test
+    measured = replace(run.test, X=np.concatenate([p.X for p in parts]), y=np.concatenate([p.y for p in parts]))
+    run.trainer.preparation = run.train.preparation
+    page = run.trainer.live(run.train, test=measured, batch_size=settings.batch_size, seed=settings.seed)
+    console.print(f"wrote {save(page, out)}: {run.train.name}", highlight=False, soft_wrap=True)
 
 
 def tensor_of(cost: tg.Tensor, name: str) -> tg.Tensor:

@@ -104,7 +104,7 @@ def holds_others(module: Module) -> bool:
 
 
 @dataclass
-class _Curve:
+class Curve:
     """An activation: its largest slope, and whether it is flat on both sides."""
 
     largest: float
@@ -120,7 +120,7 @@ def activity(layer: Layer) -> tuple[float | None, float | None, int]:
     flat = numbers = 0
     for results in layer.calls.values():
         for position, tensor in enumerate(results):
-            curve = _curve(tensor)
+            curve = curve_of(tensor)
             if curve is None or not tensor.size:
                 continue
             slopes = np.abs(_slopes(tensor, edges(tensor)[0][0].data, tensor.data))
@@ -139,7 +139,7 @@ def _by_unit(array: Array) -> Array:
     return array.reshape(-1, array.shape[-1] if array.ndim > 1 else 1)
 
 
-def _curve(tensor: Tensor) -> _Curve | None:
+def curve_of(tensor: Tensor) -> Curve | None:
     """The curve of an operation that works on each number of one tensor and gets flat somewhere; None for others.
 
     Nothing is known here of tanh or ReLU: the operation and its rule are asked for values between -20 and 20, so that
@@ -162,7 +162,7 @@ def _curve(tensor: Tensor) -> _Curve | None:
     if not np.isfinite(slopes).all() or slopes.max() > 1.5 * slopes[100:301].max():
         return None  # not for all numbers, or steeper without end: a logarithm, a square
     flat = slopes[[0, -1]] <= FLAT * slopes.max()
-    return _Curve(float(slopes.max()), bool(flat.all())) if flat.any() else None
+    return Curve(float(slopes.max()), bool(flat.all())) if flat.any() else None
 
 
 def _at(tensor: Tensor, x: Array) -> Array:

@@ -22,8 +22,8 @@ MEASURES = {
     "moved": "the largest move of a weight",
     "gradient": "the gradient of the selected weight",
     "pull": "the part of that gradient that comes from the row pointed at",
-    "saturated": "the share of saturated activations",
-    "dead": "the number of dead units",
+    "saturated": "the share of saturated activations, of the layer with most",
+    "dead": "the share of dead units, of the layer with most",
     "first_to_last": "the first layer's gradient as a part of the last layer's",
 }
 FUNCTIONS = {  # the number of arguments of each: least, most

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from tinygrad_ce.program.abstract import CannotLower
-from tinygrad_ce.program.javascript_text import NUMBER, PROBES, formula
+from tinygrad_ce.program.ir import Function
+from tinygrad_ce.program.javascript_sizes import NUMBER, Sizes, formula
+from tinygrad_ce.program.javascript_text import PROBES
 from tinygrad_ce.program.numpy_text import as_numpy
 from tinygrad_ce.program.program import Program
 
@@ -16,17 +18,20 @@ PHASES = ("forward", "backward", "update")
 Line = dict[str, Any]
 
 
-def lines_of(program: Program, constants: dict[str, str]) -> tuple[list[Line], str]:
+def lines_of(
+    program: Program, constants: dict[str, str], others: Sequence[tuple[Sizes, Function]] = ()
+) -> tuple[list[Line], str]:
     """The lines of a traced step, `{text, phase, name}` each, and the functions that are printed above it.
 
     name: the array that a line computes; where it only gives another name to one, that one. constants: by the names of
-    fixed arrays, what stands for them in the text.
+    fixed arrays, what stands for them in the text. others: the step traced with other sizes; a number that depends on
+    them becomes a formula: 1 / 74 becomes 1 / (2 * batch).
     """
     above, _, body = str(program.source).partition(STEP)
     lines: list[Line] = []
     phase = PHASES[0]
     first: dict[str, str] = {}  # by a second name, the name that the array had first
-    for text in _for_any_rows(statements(body), program):
+    for text in _for_any_size(statements(body), others):
         if text.removeprefix("# ") in PHASES:
             phase = text.removeprefix("# ")
             continue
@@ -50,24 +55,33 @@ def statements(body: str) -> list[str]:
     return found
 
 
-def _for_any_rows(lines: list[str], program: Program) -> list[str]:
-    """Lines in which a number that depends on the rows is a formula of `batch`: 1 / 74 becomes 1 / (2 * batch).
-
-    As they are, where the step does something else for other rows; the page has no other number of rows then.
-    """
+def with_other_rows(program: Program) -> list[tuple[Sizes, Function]]:
+    """The step traced with other numbers of rows, and with its own; [] where it does something else for them."""
     try:
-        others = [statements(as_numpy(program.with_rows(rows)).partition(STEP)[2]) for rows in PROBES]
-        return [_for_any_size(line, same, program.rows) for line, *same in zip(lines, *others, strict=True)]
+        others = [program.with_rows(rows) for rows in PROBES]
     except Exception:  # whatever the user's step raises for arrays of other lengths
+        return []
+    own = [((("batch", program.rows),), program)] if program.rows > 1 else []
+    return [*(((("batch", rows),), other) for rows, other in zip(PROBES, others, strict=True)), *own]
+
+
+def _for_any_size(lines: list[str], others: Sequence[tuple[Sizes, Function]]) -> list[str]:
+    """Lines with formulas for their numbers; as they are, where other sizes have other lines."""
+    if not others:
+        return lines
+    sizes = tuple(size for size, _ in others)
+    texts = [statements(as_numpy(function).partition(STEP)[2]) for _, function in others]
+    try:
+        return [with_formulas(same, sizes) for same in zip(*texts, strict=True)]
+    except (ValueError, CannotLower):
         return lines
 
 
-def _for_any_size(line: str, others: Sequence[str], rows: int) -> str:
-    """One line, from how it reads with its own number of rows and with those of PROBES. CannotLower without formula."""
-    if {NUMBER.sub("#", text) for text in others} != {NUMBER.sub("#", line)}:
-        raise CannotLower("the line is another one for other numbers of rows")
-    texts = dict(zip(PROBES, others, strict=True)) | ({rows: line} if rows > 1 else {})
-    columns = zip(*(NUMBER.findall(text) for text in texts.values()), strict=True)
-    formulas = (formula(column, [*texts]) for column in columns)
+def with_formulas(texts: Sequence[str], sizes: tuple[Sizes, ...]) -> str:
+    """One text, from how it reads with some sizes. CannotLower where it is another one, or a number has no formula."""
+    if len({NUMBER.sub("#", text) for text in texts}) > 1:
+        raise CannotLower("the line is another one for other sizes")
+    columns = zip(*(NUMBER.findall(text) for text in texts), strict=True)
+    formulas = (formula(column, sizes).replace("$", "") for column in columns)
     new = iter([f"({text})" if " " in text and text[0] != "(" else text for text in formulas])
-    return NUMBER.sub(lambda _: next(new), line)
+    return NUMBER.sub(lambda _: next(new), texts[0])

@@ -6,23 +6,27 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from tinygrad_ce.data import Dataset
+from tinygrad_ce.data.checks import whole_number
 from tinygrad_ce.live.moment_networks import moment_networks
 from tinygrad_ce.live.moments import Moment, moments_content
 from tinygrad_ce.live.networks import network
+from tinygrad_ce.live.offers import OPTIMIZERS, combinations, offered, settings_of, update_lines
 from tinygrad_ce.live.rows import Rows, rows_of
-from tinygrad_ce.live.traced import Training, traced_step
+from tinygrad_ce.live.saved import code_of, saved_of
+from tinygrad_ce.live.traced import Training, javascript_of, javascript_of_all, traced_step
 from tinygrad_ce.live.twelve import twelve
+from tinygrad_ce.live.verdicts import audit_content
 from tinygrad_ce.nn import Module
 from tinygrad_ce.optim import Optimizer
 from tinygrad_ce.program.scripts_text import as_script
 from tinygrad_ce.views.browser.words import words_script
-from tinygrad_ce.views.pages import Page, as_json, file_text, files_text, filled, packed
+from tinygrad_ce.views.pages import Page, as_json, deflated, file_text, files_text, filled, packed
 from tinygrad_ce.views.text import escaped
 
 SCRIPTS = (
     "session.js", "random.js", "keeping.js",
     "pictures.js", "network.js", "neuron.js", "data.js", "rows.js", "curve.js",
-    "program.js", "verdicts.js", "edge.js",
+    "formula.js", "steps.js", "program.js", "verdicts.js", "edge.js",
     "checks.js", "moments.js", "welcome.js", "controls.js", "main.js",
 )  # fmt: skip
 
@@ -42,12 +46,16 @@ def live(
     test: Dataset | None = None,
     title: str = "",
     moments: Sequence[Moment] | None = None,
+    batch_size: int | None = None,
+    seed: int = 0,
 ) -> Page:
     """A page in which the trainer's network goes on training, and all of it can be changed.
 
     dataset: the rows that train; a quarter of them is only measured, unless test has rows for that. Rows that are not
     scaled yet are scaled as those of the trainer's last fit were. title: the page's heading, else the dataset's name.
     moments: what can be found out on the page, a list of `Moment`; the twelve that all pages have if it is None.
+    batch_size: rows of a step, where the page begins; None is all. seed: of the order of the batches, and of weights
+    that the page draws.
     The page computes in float64 whatever the model has; the trainer and its model stay as they are.
     Raises TypeError and ValueError in one line for what the page cannot hold: several inputs, random numbers that are
     no Dropout, an operation without JavaScript (it is named).
@@ -58,63 +66,98 @@ def live(
     >>> live(trainer, tg.data.moons(40, seed=0))
     <a page that trains moons: .save("live.html")>
     """
+    if batch_size is not None:
+        whole_number("live", "batch_size", batch_size, least=1)
     rows = rows_of(dataset, test, trainer.preparation)
     training = Training(trainer.model, trainer.loss, trainer.optimizer).in_float64()
-    networks, programs, state = own_network(training, rows)
+    settings = settings_of(training, rows.train.n_features, rows.train.n_classes)
+    networks, programs, state = own_network(training, rows, settings["optimizer"], trainer)
+    choices, their_programs = combinations(rows.train.n_features, rows.train.n_classes)
     moments = twelve() if moments is None else moments
-    brought, their_programs = moment_networks(moments)
+    brought, moments_programs = moment_networks(tuple(moments))
     optimizer = training.optimizer
     title = title or dataset.name
     content = {
         "title": title,
         "data": rows.content,
         "own": "own",
-        "settings": {
+        "settings": settings
+        | {
             "rate": optimizer.lr,
-            "batch": len(rows.train),
-            "seed": 0,
-            "optimizer": type(optimizer).__name__,
+            "batch": min(batch_size or len(rows.train), len(rows.train)),
+            "seed": seed,
             "steps": optimizer.steps,
         },
-        "networks": networks | brought,
+        "networks": {key: with_names(each, rows) for key, each in choices.items()} | networks | brought,
         "state": state,
-        "offered": {},
+        "offered": offered(rows.train.n_classes, settings["optimizer"]),
         "moments": moments_content(moments),
+        "audit": audit_content(),
     }
-    return Page(html_of(title, content, programs | their_programs), "trains", title, "live.html")
+    return Page(html_of(title, content, their_programs | programs | moments_programs), "trains", title, "live.html")
 
 
-def own_network(training: Training, rows: Rows) -> tuple[dict[str, Any], dict[str, str], dict[str, Any]]:
+def own_network(
+    training: Training, rows: Rows, optimizer: str, trainer: Trainer
+) -> tuple[dict[str, Any], dict[str, str], dict[str, Any]]:
     """The trainer's network: what the page knows of it, its programs, both by key, and what it has learnt so far.
 
-    A network that answers otherwise in evaluation has a second program for that.
+    optimizer: what the page calls its optimizer; it can be trained with those that are offered, too. A network that
+    answers otherwise in evaluation has a second program for that.
     """
-    classes, count = rows.train.class_names, rows.train.n_classes
-    X, y = rows.X[: len(rows.train)], rows.y[: len(rows.train)]
+    train, count = rows.train, rows.train.n_classes
+    X, y = rows.X[: len(train)], rows.y[: len(train)]
     traced = traced_step(training, X, y, count)
-    networks = {"own": network(traced, rows.train.feature_names, classes)}
-    programs = {"own": str(traced.program.javascript)}
+    own = network(traced, train.feature_names, train.class_names)
+    parameters = training.optimizer.parameters
+    others = {
+        name: Training(training.model, training.loss, make(parameters))
+        for name, make in OPTIMIZERS.items()
+        if name != optimizer
+    }
+    trained = {optimizer: traced} | {name: traced_step(other, X, y, count) for name, other in others.items()}
+    program = javascript_of_all(trained)
+    if program is None:
+        program, trained = javascript_of(traced), {optimizer: traced}
+    optimizers = {name: other.training.optimizer for name, other in trained.items()}
+    own["updates"] = {name: update_lines(other) for name, other in trained.items()}
+    own["numbers"] = {name: {"lr": each.lr} for name, each in optimizers.items()}
+    own["code"] = code_of(traced, optimizers, count)
+    own["saved"] = saved_of(traced, own["task"], trainer.preparation)
+    networks, programs = {"own": own}, {"own": program}
     evaluating = traced_step(training, X, y, count, evaluation=True)
-    evaluation = network(evaluating, rows.train.feature_names, classes)
-    if evaluation["lines"] != [line for line in networks["own"]["lines"] if line["phase"] == "forward"]:
-        networks |= {"own": networks["own"] | {"evaluation": "own/evaluation"}, "own/evaluation": evaluation}
-        programs["own/evaluation"] = str(evaluating.program.javascript)
+    evaluation = network(evaluating, train.feature_names, train.class_names)
+    if evaluation["lines"] != [line for line in own["lines"] if line["phase"] == "forward"]:
+        networks |= {"own": own | {"evaluation": "own/evaluation"}, "own/evaluation": evaluation}
+        programs["own/evaluation"] = javascript_of(evaluating)
     return networks, programs, {name: packed(array) for name, array in traced.program.state.items()}
+
+
+def with_names(description: dict[str, Any], rows: Rows) -> dict[str, Any]:
+    """A network that can be chosen, its first and last column with the names of the features and classes."""
+    first, *middle, last = description["columns"]
+    names = [*rows.train.class_names]
+    last = last | {"names": names if len(names) == last["size"] else []}
+    return description | {"columns": [first | {"names": [*rows.train.feature_names]}, *middle, last]}
 
 
 def html_of(title: str, content: dict[str, Any], programs: dict[str, str]) -> str:
     """The text of the page."""
+    script = "\n".join(
+        (
+            file_text("tinygrad_ce.views.browser", "numbers.js"),
+            words_script(),
+            files_text("tinygrad_ce.live.page", *SCRIPTS),
+        )
+    )
     return filled(
         file_text("tinygrad_ce.live.page", "page.html"),
         title=escaped(title),
         css=files_text("tinygrad_ce.views.browser", "page.css", "words.css")
         + "\n"
-        + files_text("tinygrad_ce.live.page", "page.css", "moments.css"),
-        data=as_json(content),
-        programs=as_script(programs),
-        script=files_text("tinygrad_ce.views.browser", "numbers.js")
-        + "\n"
-        + words_script()
-        + "\n"
-        + files_text("tinygrad_ce.live.page", *SCRIPTS),
+        + files_text("tinygrad_ce.live.page", "page.css", "moments.css", "lines.css"),
+        content=deflated(as_json(content), "application/json", "page-data"),
+        programs=deflated(as_script(programs), "text/javascript", "page-programs"),
+        script=deflated(script, "text/javascript", "page-script"),
+        loader=file_text("tinygrad_ce.views.browser", "loader.js"),
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,8 @@ LOSSES: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
-def moment_networks(moments: Sequence[Moment]) -> tuple[dict[str, Any], dict[str, str]]:
+@cache
+def moment_networks(moments: tuple[Moment, ...]) -> tuple[dict[str, Any], dict[str, str]]:
     """What the page knows of each network that a moment brings, and their programs; by key, both begin with PREFIX.
 
     ValueError for an activation or a loss that no moment can bring.

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.live.lines import Line, lines_of
+from tinygrad_ce.live.lines import Line, lines_of, with_other_rows
 from tinygrad_ce.live.traced import Traced
 from tinygrad_ce.nn import Dense, Dropout
 from tinygrad_ce.program.ir import Function, Value
-from tinygrad_ce.program.javascript_text import PROBES
+from tinygrad_ce.program.javascript_sizes import Sizes, formula
 from tinygrad_ce.program.program import Program
 from tinygrad_ce.storage.classes import OwnCodeError
 from tinygrad_ce.storage.settings import describe_loss
@@ -20,17 +20,26 @@ Description = dict[str, Any]
 OF_LOGITS = ("sigmoid_binary_cross_entropy", "SigmoidBCE", "hinge", "Hinge")  # losses whose yes is a score above 0
 
 
-def network(traced: Traced, features: Sequence[str], classes: Sequence[str]) -> Description:
-    """A traced network as the page knows it: see the README of this folder for the keys."""
+def network(
+    traced: Traced,
+    features: Sequence[str],
+    classes: Sequence[str],
+    others: Sequence[tuple[Sizes, Function]] | None = None,
+) -> Description:
+    """A traced network as the page knows it: see the README of this folder for the keys.
+
+    others: its program with other sizes; None traces it with other numbers of rows.
+    """
     program, training = traced.program, traced.training
     columns, weights = stack_of(traced, features, classes)
     names = {id(x.variable): x.name for x in program.inputs if x.role == "state"}
-    lines, above = lines_of(program, constants_of(program))
+    others = with_other_rows(program) if others is None else others
+    lines, above = lines_of(program, constants_of(program), others)
     optimizer = type(training.optimizer).__name__
     return {
         "columns": columns,
         "weights": weights,
-        "shapes": shapes_of(program, lines),
+        "shapes": shapes_of(program, lines, others),
         "lines": lines,
         "above": above,
         "layers": [
@@ -96,19 +105,20 @@ def reached_from(program: Function, name: str) -> set[str]:
     return found
 
 
-def shapes_of(program: Program, lines: Sequence[Line]) -> dict[str, list[int | str]]:
-    """By name, the shape of each array that a line names; "batch" stands for an axis as long as the step has rows."""
+def shapes_of(
+    program: Program, lines: Sequence[Line], others: Sequence[tuple[Sizes, Function]]
+) -> dict[str, list[int | str]]:
+    """By name, the shape of each array that a line names; an axis as long as a size is has the name of the size."""
     named = {x.name for x in program.inputs} | {line["name"] for line in lines}
     shapes: dict[str, list[int | str]] = {x.name: [*x.shape] for x in program.values if x.name in named}
-    try:
-        others = {x.name: x.shape for x in program.with_rows(PROBES[0]).values}
-    except Exception:  # whatever the user's step raises for other rows
-        return shapes
-    return {
-        name: ["batch" if there == PROBES[0] != here else here for here, there in zip(shape, others[name], strict=True)]
-        for name, shape in shapes.items()
-        if len(others.get(name, ())) == len(shape)
-    }
+    sizes = tuple(size for size, _ in others)
+    tables = [{x.name: x.shape for x in function.values} for _, function in others]
+    for name in shapes if tables else ():
+        columns = [*zip(*(table.get(name, ()) for table in tables), strict=False)]
+        if len(columns) == len(shapes[name]):
+            texts = [formula(tuple(map(str, column)), sizes).replace("$", "") for column in columns]
+            shapes[name] = [int(text) if text.isdigit() else text for text in texts]
+    return shapes
 
 
 def dropouts_of(traced: Traced) -> dict[str, float]:

@@ -85,6 +85,29 @@ def rows_of(dataset: Dataset, test: Dataset | None = None, preparation: Preparat
     )
 
 
+def as_dataset(X: Any, y: Any) -> Dataset:
+    """Arrays as a Dataset with plain names: x1, x2; the classes are called by their numbers.
+
+    X: (N, D) floats. y: (N,) or (N, 1): whole numbers are classes, floats are numbers to predict. TypeError and
+    ValueError in one line for other arrays.
+    """
+    if isinstance(X, (tuple, dict)):
+        raise TypeError(f"live: X is a {type(X).__name__} of several inputs, and the page has one: (N, D) numbers")
+    X, y = np.asarray(X), np.asarray(y)
+    if X.ndim != 2 or X.dtype.kind != "f":
+        raise ValueError(f"live: X is {X.dtype} of shape {X.shape}; the page takes (N, D) floats: X.astype(float)")
+    y = y.reshape(-1) if y.shape == (len(X), 1) else y
+    if y.shape != (len(X),) or y.dtype.kind not in "biuf":
+        raise ValueError(f"live: y is {y.dtype} of shape {y.shape}; the page takes one class or number for each row")
+    numbers = y.dtype.kind == "f"
+    if not numbers and len(y) and y.min() < 0:
+        raise ValueError(f"live: y has the class {y.min()}; classes are numbered from 0")
+    classes = () if numbers else tuple(str(label) for label in range(max(2, int(y.max(initial=0)) + 1)))
+    names = tuple(f"x{k + 1}" for k in range(X.shape[1]))
+    y = y.astype(np.float64 if numbers else np.int64)
+    return Dataset(X.astype(np.float64), y, names, classes, "data", np.ones(len(names), bool))
+
+
 def scaled(dataset: Dataset, preparation: Preparation | None) -> Dataset:
     """The rows in the scale of a preparation: as they are if they have it, scaled if they have none.
 

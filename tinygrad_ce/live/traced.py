@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,10 @@ from tinygrad_ce import nn, ops
 from tinygrad_ce.core import Array, Tensor
 from tinygrad_ce.nn.module import evaluating, in_modes, modules_of
 from tinygrad_ce.optim import Optimizer
+from tinygrad_ce.program.abstract import CannotLower
+from tinygrad_ce.program.effects import TraceError
 from tinygrad_ce.program.program import Program, trace
+from tinygrad_ce.program.slices import sized_javascript
 from tinygrad_ce.storage.classes import LAYERS, is_listed
 
 LETTERS = {nn.Dense: "z", nn.BatchNorm: "n", nn.LayerNorm: "n", nn.Dropout: "r", nn.Softmax: "p", nn.Embedding: "v"}
@@ -70,11 +74,46 @@ class Traced:
     evaluation: bool
 
 
+def javascript_of(traced: Traced) -> str:
+    """The step as JavaScript. CannotLower in one line that names the operation and its line in the user's code."""
+    try:
+        return str(traced.program.javascript)
+    except CannotLower as error:
+        words = " ".join(str(error).split())
+        raise CannotLower(f"live: {words}; tg.step_through(loss) shows one step of any network") from error
+
+
+def javascript_of_all(trained: Mapping[str, Traced]) -> str | None:
+    """One step as JavaScript with the updates of several optimizers, by their names.
+
+    None where a step changes more than its update does (running averages), or is another one for other rows.
+    """
+    program = next(iter(trained.values())).program
+    updated = {i.result for i in program.instructions if i.section == "update"}
+    if not program.rows or not {*program.updates.values()} <= updated:
+        return None
+    try:
+        return sized_javascript(lambda sizes: {name: _resized(x, sizes["batch"]) for name, x in trained.items()}).text
+    except Exception:  # whatever the user's step raises for arrays of other lengths
+        return None
+
+
+def _resized(traced: Traced, rows: int) -> Program:
+    return Program.of(traced.program.with_rows(rows))
+
+
 def target_form(training: Training, X: Array, y: Array, classes: int) -> str:
     """The form in which the loss takes these targets. Raises what the loss raises for them as they are.
 
     X: (N, D) inputs. y: (N,) class numbers or numbers. classes: how many, 0 for numbers.
     """
+    inputs = [x for x in signature(training.model.forward).parameters.values() if x.default is x.empty and x.kind < 2]
+    if len(inputs) != 1:
+        names = ", ".join(x.name for x in inputs)
+        raise TypeError(
+            f"live: the model takes {len(inputs)} inputs ({names}), and the page has one, the rows of a Dataset: let "
+            "the model take them side by side, and cut them apart in forward"
+        )
     with evaluating(training.model):
         answer = training.model(Tensor(X))
     if not isinstance(answer, Tensor):
@@ -102,6 +141,8 @@ def traced_step(training: Training, X: Array, y: Array, classes: int, evaluation
     target = target_form(training, X, y, classes)
     targets = y.reshape(-1, 1).astype(float) if target == "a column" else y
     ran: list[Layer] = []
+    kept: dict[int, Any] = {}  # what the page shows of each layer, by id: every tensor once
+    ends: list[int] = []  # the ids of the answer, and of what goes into each layer and comes out of it
 
     def step(x: Any, y: Any) -> tuple[Tensor, ...]:
         with recorded(model, ran):
@@ -111,12 +152,20 @@ def traced_step(training: Training, X: Array, y: Array, classes: int, evaluation
             value.backward()
             optimizer.step()
             optimizer.zero_grad()
-        return value.named("loss"), answer, *(tensor for layer in ran for tensor in (layer.before, layer.output))
+        kept.clear()
+        kept.update({id(tensor): tensor for layer in ran for tensor in (answer, layer.before, layer.output)})
+        kept.setdefault(id(answer), answer)
+        ends[:] = [id(answer), *(id(tensor) for layer in ran for tensor in (layer.before, layer.output))]
+        return value.named("loss"), *kept.values()
 
     with evaluating(model) if evaluation else in_modes([(module, True) for module in model.modules()]):
-        program = trace(step, X, targets, models=[model])
-    _, output, *ends = [value.name for value in program.outputs.values()]
-    layers = [(layer.path, layer.module, ends[2 * k], ends[2 * k + 1]) for k, layer in enumerate(ran)]
+        try:
+            program = trace(step, X, targets, models=[model])
+        except TraceError as error:
+            raise TraceError(f"live: {' '.join(str(error).split())}") from error
+    names = dict(zip(kept, [value.name for value in program.outputs.values()][1:], strict=True))
+    output, *others = [names[end] for end in ends]
+    layers = [(ran[k].path, ran[k].module, others[2 * k], others[2 * k + 1]) for k in range(len(ran))]
     return Traced(program, training, target, output, layers, evaluation)
 
 

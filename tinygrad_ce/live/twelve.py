@@ -30,7 +30,9 @@ def twelve() -> tuple[Moment, ...]:
     12
     """
     points = moons(40, noise=0.1, seed=1)
-    start = State("Set it up", "tanh", "cross-entropy", (3,), "SGD", rate=0.3, seed=1, data=points, select=("W0", 1, 1))
+    start = State(
+        "set it up again", "tanh", "cross-entropy", (3,), "SGD", rate=0.3, seed=1, data=points, select=("W0", 1, 1)
+    )
     return (
         Moment(
             "One weight by hand",

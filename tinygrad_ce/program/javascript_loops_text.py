@@ -40,7 +40,7 @@ RESERVED = {*re.findall(
     arguments await break case catch class const continue debugger default delete do else enum eval export
     extends false finally for function if implements import in instanceof interface let new null package private
     protected public return static super switch this throw true try typeof undefined var void while with yield
-    Infinity NaN Math Number RangeError batch state inputs buffers numbers step
+    Infinity NaN Math Number RangeError batch state inputs buffers numbers step sizes given updates
     """,
 ), *STAGES, *ARRAYS.values()}  # fmt: skip
 BINARY: dict[type[ast.AST], tuple[str, int]] = {

@@ -53,6 +53,27 @@ function shared(own, given) {
   return own;
 }
 
+// Sizes are whole numbers from 1.
+function checked(sizes) {
+  for (const name in sizes) {
+    if (!Number.isInteger(sizes[name]) || sizes[name] < 1) throw new RangeError(`${name} ${sizes[name]}`);
+  }
+}
+
+// A step of two passes with all its arrays by name, and the update of each optimizer after them. Optimizers share arrays
+// by name, also what they remember.
+function whole_step(step, given, values, factories) {
+  const { batch, sizes, inputs, state } = step, updates = {};
+  const buffers = { ...inputs, ...state, ...values };
+  for (const name in factories) {
+    const { memory, update } = factories[name]({ batch, sizes, state: { ...given, ...buffers } });
+    Object.assign(state, memory);
+    Object.assign(buffers, memory);
+    updates[name] = update;
+  }
+  return { ...step, buffers, updates };
+}
+
 // The label of a row; -1 if it is ignored.
 function label_of(y, i, classes, ignoring, ignored) {
   const label = y[i];

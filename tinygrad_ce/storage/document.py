@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,12 +14,47 @@ from tinygrad_ce.data.checks import listed, shortened, shown, visible
 from tinygrad_ce.nn import Module
 from tinygrad_ce.nn.module import arrays_of
 from tinygrad_ce.storage.architecture import shared_paths
+from tinygrad_ce.storage.classes import OwnCodeError
 from tinygrad_ce.storage.file import Entry, ModelFile, NoModelError, check_entries
-from tinygrad_ce.storage.parameters import check_finite, expected_entries
+from tinygrad_ce.storage.parameters import check_finite, describe_model, expected_entries
+from tinygrad_ce.storage.settings import describe_loss
 
 LONGEST_REASON = 600  # characters of an error, in which there may be names out of the file
 FORMAT = 1  # raised when a file can no longer be read as before
 PARTS = {"optimizer.": "optimizer", "loss.": "loss", "history.": "history", "batches.": "history"}  # names of arrays
+
+
+def describe_saved(
+    model: Module, loss: Any = None, preparation: Any = None, task: str | None = None
+) -> tuple[dict[str, Any], dict[str, Array]]:
+    """What a file says of a model with its loss and the preparation of its rows, and the arrays that it holds.
+
+    The states of generators are None.
+    """
+    described, own = describe_model(model)
+    document: dict[str, Any] = {
+        "format": FORMAT,
+        "version": sys.modules["tinygrad_ce"].__version__,
+        "model": described,
+        "task": task,
+        "seed": None,
+        "generator": None,
+        "preparation": None if preparation is None else preparation.to_json(),
+    }
+    arrays = {f"model.{name}": array for name, array in own.items()}
+    if loss is None:
+        return document, arrays
+    document["loss"], more = described_or_own(describe_loss, loss)
+    return document, arrays | more
+
+
+def described_or_own(describe: Callable[..., Any], *values: Any) -> tuple[dict[str, Any], dict[str, Array]]:
+    """What a file says of an object of the package; of one of the user's own, only what it is called."""
+    try:
+        described: tuple[dict[str, Any], dict[str, Array]] = describe(*values)
+    except OwnCodeError as error:
+        return {"own": str(error)}, {}
+    return described
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,12 +17,12 @@ from tinygrad_ce.data.structures import take_rows
 from tinygrad_ce.nn.module import call_model, evaluating, leaves_of
 from tinygrad_ce.optim import Optimizer
 from tinygrad_ce.storage import architecture, file, parameters, settings
-from tinygrad_ce.storage.classes import OwnCodeError
 from tinygrad_ce.storage.document import (
-    FORMAT,
     check_numbers,
     checked_document,
     checked_entries,
+    describe_saved,
+    described_or_own,
     group,
     in_words,
     prefix_of,
@@ -80,25 +79,14 @@ def _save(
 ) -> None:
     _check_arguments(path, model, optimizer, preparation, history, generator)
     try:
-        described, own = parameters.describe_model(model)
+        document, arrays = describe_saved(model, loss, preparation, task)
     except ValueError as error:
         raise ValueError(f"save: {error}") from error
-    arrays = {f"model.{name}": array for name, array in own.items()}
-    document: dict[str, Any] = {
-        "format": FORMAT,
-        "version": sys.modules["tinygrad_ce"].__version__,
-        "model": described,
-        "task": task,
-        "seed": settings.describe_generator(nn.init.generator()),
-        "generator": None if generator is None else settings.describe_generator(generator),
-        "preparation": None if preparation is None else preparation.to_json(),
-    }
-    if loss is not None:
-        document["loss"], more = _description_of(settings.describe_loss, loss)
-        arrays |= more
+    document["seed"] = settings.describe_generator(nn.init.generator())
+    document["generator"] = None if generator is None else settings.describe_generator(generator)
     if optimizer is not None:
         paths = parameters.paths_of(model, optimizer.parameters)
-        document["optimizer"], more = _description_of(settings.describe_optimizer, optimizer, paths)
+        document["optimizer"], more = described_or_own(settings.describe_optimizer, optimizer, paths)
         document["optimizer"]["parameters"] = paths
         arrays |= more or settings.state_of(optimizer)
     if history is not None:
@@ -132,15 +120,6 @@ def _check_arguments(path: Any, model: Any, optimizer: Any, preparation: Any, hi
             raise TypeError(f"save: {name} is a {type(value).__name__}; it must be a {wanted.__name__}")
     if preparation is not None and not hasattr(preparation, "to_json"):
         raise TypeError(f"save: preparation is a {type(preparation).__name__}; a Dataset has one: train.preparation")
-
-
-def _description_of(describe: Any, *values: Any) -> tuple[dict[str, Any], dict[str, Array]]:
-    """What a file says of an object of the package; of one of the user's own, only what it is called."""
-    try:
-        described: tuple[dict[str, Any], dict[str, Array]] = describe(*values)
-    except OwnCodeError as error:
-        return {"own": str(error)}, {}
-    return described
 
 
 def _columns(history: History) -> dict[str, Array]:

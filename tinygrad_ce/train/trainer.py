@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from tinygrad_ce.program.epochs import TrainingPrograms
+    from tinygrad_ce.views.pages import Page
 
 AnyCallback = Callback | PlainCallback
 
@@ -81,6 +82,18 @@ class Trainer(Predictor):
         from tinygrad_ce.train.saved import save_trainer
 
         save_trainer(path, self)
+
+    def live(self, X: Any, y: Any = None, test: data.Dataset | None = None, **options: Any) -> Page:
+        """A page in which the network goes on training, and everything in it can be changed: `tg.live`.
+
+        X: a Dataset, or (N, D) floats with y, N class indices (integers) or numbers to predict (floats). test: rows
+        that are only measured; else a quarter of the others is. options: those of `tg.live`, as title. Raises as that;
+        the trainer stays as it is.
+        """
+        from tinygrad_ce.live import live
+        from tinygrad_ce.live.rows import as_dataset
+
+        return live(self, X if isinstance(X, data.Dataset) and y is None else as_dataset(X, y), test, **options)
 
     @property
     def history_so_far(self) -> History:

@@ -58,6 +58,10 @@ CURES = {
     f"{HEALTHY_UPDATE:g} is healthy. Usual cure: a larger learning rate.",
 }
 SEPARATE = "not in the graph"
+SEPARATE_NOTE = (
+    "no gradient passes through these. A softmax or sigmoid that is differentiated together with its cross-entropy is "
+    "one, and whatever works on the data alone."
+)
 _WIDTH = 100
 
 
@@ -180,10 +184,7 @@ class Audit:
         """What each illness means, and its usual cures."""
         notes = [f"{verdict}: {CURES[verdict]}" for verdict in self.illnesses]
         if any(row.verdict == SEPARATE for row in self.rows):
-            notes.append(
-                f"{SEPARATE}: no gradient passes through these. A softmax or sigmoid that is differentiated together "
-                "with its cross-entropy is one, and whatever works on the data alone."
-            )
+            notes.append(f"{SEPARATE}: {SEPARATE_NOTE}")
         if any(_too_few_rows(row) for row in self.rows):
             notes.append(
                 f"dead units: with fewer than {FEWEST_ROWS} rows there is no verdict, for a healthy ReLU too is "

@@ -1,6 +1,6 @@
-"""A page that steps through a loss, forward and backward, one operation at a time: one HTML file that fetches nothing.
+"""A page that steps through a loss: forward, backward and the update, one operation at a time, in one HTML file.
 
-Everything on it is computed here and read there: numbers as arrays, formulas as text with places for numbers.
+Python sends the leaves, names, formulas and programs; the browser computes every number, so that each can be changed.
 """
 
 from __future__ import annotations
@@ -13,15 +13,24 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.core import Array, Tensor
-from tinygrad_ce.graph.cells import Cell
 from tinygrad_ce.graph.checks import check_unchanged
 from tinygrad_ce.graph.formula import Formula
 from tinygrad_ce.graph.nodes import Edge, Graph, Node
+from tinygrad_ce.optim import Optimizer
+from tinygrad_ce.program import CannotLower, TraceError
+from tinygrad_ce.program.scripts_text import as_script
+from tinygrad_ce.views.browser.words import words_script
 from tinygrad_ce.views.draw import Picture
-from tinygrad_ce.views.pages import Page, as_json, file_text, files_text, filled, packed
+from tinygrad_ce.views.pages import Page, as_json, file_text, files_text, filled
 from tinygrad_ce.views.picture import MIDDLE, NEGATIVE, POSITIVE
+from tinygrad_ce.views.step.numbers import Numbers
+from tinygrad_ce.views.step.update import Update, update_of
 from tinygrad_ce.views.text import escaped
 
+DARK_MIDDLE = (38, 46, 56)  # zero, where the paper is dark
+SCRIPTS = (
+    "state.js", "follow.js", "pictures.js", "tables.js", "details.js", "changes.js", "story.js", "frame.js",
+)  # fmt: skip
 ONE_OPERATION = {  # what is one operation there, and what shows it as several
     "xent": ("softmax and cross-entropy", "cross_entropy"),
     "soft_xent": ("softmax and cross-entropy", "cross_entropy"),
@@ -29,80 +38,111 @@ ONE_OPERATION = {  # what is one operation there, and what shows it as several
 }
 
 
-def step_through(loss: Tensor, title: str = "") -> Page:
-    """A page that goes forward and then backward through a loss, one operation at a time, with all numbers.
+def step_through(loss: Tensor, optimizer: Optimizer | None = None, title: str = "") -> Page:
+    """A page that goes forward and then backward through a loss, and updates its parameters, with all numbers.
 
     It is one file of HTML that works from disk, in a notebook cell and on a course page. It shows the formula of each
     step, the same with its numbers, and the line of the printed program; where a tensor is used twice, the shares of
-    its gradient arrive one by one. No earlier `backward()` is needed. Numbers are kept in full: a batch of 32 digits
-    through 64-32-10 makes a file of 0.2 megabytes in float32.
+    its gradient arrive one by one. Every input, weight and target can be changed on the page, which computes all
+    numbers itself, and takes further steps of the training. No earlier `backward()` is needed, and nothing is changed.
+    A loss with an operation that JavaScript cannot hold is shown with recorded numbers, and the page says which it is.
+    optimizer: whose update is the last phase; without one it is gradient descent with a rate that the page sets.
     title: which loss it is, as in "moons, after 20 epochs"; it is the heading of the page.
-    Raises TypeError and ValueError for what has no history, or more than 1,500 nodes.
+    Raises TypeError and ValueError for what has no history, for more than 1,500 nodes, and for an optimizer of others.
 
     >>> w = Tensor(2.0, requires_grad=True, name="w")
     >>> step_through(w * w + 1)
     <a page that steps through loss, 3 nodes: .save("step.html")>
     """
+    if isinstance(optimizer, str):
+        raise TypeError(f"tg.step_through: optimizer={optimizer!r} is a text; for a heading write title={optimizer!r}")
     graph = Graph(loss, "tg.step_through")
     check_unchanged(loss, "tg.step_through")
     title = title or f"{graph.loss.name}, {len(graph.nodes)} nodes"
-    page = _Page(graph)
+    page = _Page(graph, optimizer)
     return Page(page.html(f"Step through {title}"), "steps through", title, "step.html", page.picture.svg())
 
 
 class _Page:
     """Collects what the page needs to know."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, optimizer: Optimizer | None) -> None:
         self.graph = graph
         self.picture = Picture(graph, with_gradients=True)
-        self.arrays: list[dict[str, Any]] = []
-        self.known: dict[Any, int] = {}
+        self.numbers = Numbers(graph)
         self.node_number = {node: n for n, node in enumerate(graph.nodes)}
         self.by_name = {node.name: n for node, n in self.node_number.items()}
         self.edge_number = {edge: n for n, edge in enumerate(graph.edges)}
+        self.update: Update | None = None
+        self.untrained = ""  # why there is no update
+        try:
+            self.update = update_of(graph, optimizer, "tg.step_through")
+            self.modules = {"update": self.update.javascript()}
+        except (TraceError, CannotLower) as error:
+            self.update, self.modules, self.untrained = None, {}, f"No training here: {_first_sentence(error)}"
 
     def html(self, title: str) -> str:
         """The whole page."""
-        content = {
+        content: dict[str, Any] = {
             "nodes": [self.node(node) for node in self.graph.nodes],
             "edges": [self.edge(edge) for edge in self.graph.edges],
+        }
+        recorded = self.compiled()
+        content |= {
+            "recorded": recorded,
+            "untrained": self.untrained,
+            "update": self.update and self.update.described(self.node_number),
             "steps": self.steps(),
-            "arrays": self.arrays,
-            "colours": [NEGATIVE, MIDDLE, POSITIVE],
+            "arrays": self.numbers.described(bool(recorded)),
+            "loss": self.node_number[self.graph.loss],
+            "path": [[self.node_number[node], cell] for node, cell in hardest_path(self.graph)],
+            "colours": {"negative": NEGATIVE, "light": MIDDLE, "dark": DARK_MIDDLE, "positive": POSITIVE},
         }
         # The shapes stand close behind their lines: there is less room than in a file.
-        lines = (re.sub(r"(?<=\S) {2,}# ", "  # ", line) for line in self.graph.source)
-        program = "".join(f"<span>{escape(line)}</span>" for line in lines)
+        lines = (re.sub(r"(?<=\S) {2,}# ", "  # ", line) for line in self.program_lines())
         parts = {
             "title": escaped(title),
-            "css": files_text("tinygrad_ce.views.browser", "page.css")
+            "css": files_text("tinygrad_ce.views.browser", "page.css", "words.css")
             + "\n"
             + file_text("tinygrad_ce.views", "page.css"),
             "svg": self.picture.svg(),
-            "program": program,
+            "program": "".join(f"<span>{escape(line)}</span>" for line in lines),
             "data": as_json(content),
+            "programs": as_script(self.modules),
             "script": files_text("tinygrad_ce.views.browser", "numbers.js")
             + "\n"
-            + file_text("tinygrad_ce.views", "page.js"),
+            + words_script()
+            + "\n"
+            + files_text("tinygrad_ce.views.step", *SCRIPTS),
         }
         return filled(file_text("tinygrad_ce.views", "page.html"), **parts)
+
+    def compiled(self) -> str:
+        """Add the program of all numbers; why the page shows recorded ones, if JavaScript cannot hold it."""
+        try:
+            self.modules["pass"] = self.numbers.javascript()
+        except CannotLower as error:
+            self.modules, self.update, self.untrained = {}, None, ""
+            return f"These are recorded numbers, which cannot be changed: {_first_sentence(error)}"
+        return ""
 
     def node(self, node: Node) -> dict[str, Any]:
         """What the page knows of a node."""
         formula = None if node.formula is None else node.formula.readable
-        modules = " / ".join(type(call[0]).__name__ for call in node.modules)
+        opened = formula if node.op is not None and node.op.name in ONE_OPERATION else None
         return {
             "name": node.name,
             "kind": node.kind,
+            "integer": node.value.dtype.kind in "iu",
             "op": node.op.name if node.op is not None else "",
             "doc": _described(node),
             "text": formula.text if formula is not None else "",
-            "pieces": self.pieces(formula),
-            "value": self.array(node.value),
-            "gradient": None if node.gradient is None else self.array(node.gradient),
+            "pieces": [] if formula is None else self.numbers.pieces(formula),
+            "opened": self.numbers.opened(opened),
+            "value": self.numbers.of(self.numbers.by_name[node.name]),
+            "gradient": None if node.derivative is None else self.numbers.of(node.derivative),
             "place": node.place.short if node.place is not None else "",
-            "modules": modules,
+            "modules": " / ".join(type(call[0]).__name__ for call in node.modules),
             "inputs": [self.edge_number[edge] for edge in node.inputs],
             "uses": [self.edge_number[edge] for edge in node.uses],
         }
@@ -110,16 +150,17 @@ class _Page:
     def edge(self, edge: Edge) -> dict[str, Any]:
         """What the page knows of an edge."""
         formula = None if edge.formula is None else edge.formula.readable
-        local = edge.local
+        opened = formula if edge.target.op is not None and edge.target.op.name in ONE_OPERATION else None
         return {
             "source": self.node_number[edge.source],
             "target": self.node_number[edge.target],
             "argument": edge.argument,
             "operands": self.operands(formula),
-            "share": None if edge.share is None else self.array(edge.share),
-            "local": None if local is None else self.array(local),
+            "share": None if edge.rule is None else self.numbers.of(edge.rule[1]),
+            "local": self.numbers.local(edge),
             "text": formula.text if formula is not None else "",
-            "pieces": self.pieces(formula),
+            "pieces": [] if formula is None else self.numbers.pieces(formula),
+            "opened": self.numbers.opened(opened),
         }
 
     def operands(self, formula: Formula | None) -> list[int]:
@@ -128,13 +169,13 @@ class _Page:
         return [self.by_name[name] for name in names if name in self.by_name]
 
     def steps(self) -> list[dict[str, Any]]:
-        """Forward through the operations, then back: each share of a gradient is a step, in the engine's order."""
-        made = [node for node in self.graph.nodes if node.kind == "result"]
+        """Forward through the operations, then back, each share of a gradient a step, then a step per parameter."""
+        results = [node for node in self.graph.nodes if node.kind == "result"]
         steps: list[dict[str, Any]] = [
-            {"node": self.node_number[node], "backward": False, "lines": self.lines(node.name)} for node in made
+            {"node": self.node_number[node], "phase": "forward", "lines": self.lines(node.name)} for node in results
         ]
-        steps.append({"node": self.node_number[self.graph.loss], "backward": True, "lines": []})
-        for node in reversed(made):
+        steps.append({"node": self.node_number[self.graph.loss], "phase": "backward", "lines": []})
+        for node in reversed(results):
             for edge in node.inputs:
                 if edge.share is not None:
                     names = {f"d_{edge.source.name}", edge.rule[1].name if edge.rule is not None else ""}
@@ -143,47 +184,55 @@ class _Page:
                         {
                             "node": self.node_number[edge.source],
                             "edge": self.edge_number[edge],
-                            "backward": True,
+                            "phase": "backward",
                             "lines": self.lines(*sorted(names)),
                         }
                     )
+        for k, node in enumerate(self.update.nodes if self.update else []):
+            assert self.update is not None
+            line = self.update.line(node)
+            lines = [] if line is None else [len(self.graph.source) + line]
+            steps.append({"node": self.node_number[node], "phase": "update", "update": k, "lines": lines})
         return steps
 
     def lines(self, *names: str) -> list[int]:
         """The lines of the program in which these names get their values."""
         return [line for name in names if (line := self.graph.line(name)) is not None]
 
-    def pieces(self, formula: Formula | None) -> list[Any]:
-        """A formula as text, and as places in arrays."""
-        if formula is None:
-            return []
-        return [self.cell(piece) if isinstance(piece, Cell) else piece for piece in formula.pieces]
+    def program_lines(self) -> list[str]:
+        """The printed program, then the update, which whoever trains calls with what the program has returned."""
+        update = self.update
+        after = [] if update is None else [*(line.removeprefix("    ") for line in update.lines), "", *update.rule]
+        return "\n".join([*self.graph.source, *after]).rstrip().split("\n")
 
-    def cell(self, cell: Cell) -> dict[str, Any]:
-        """Where a number stands: a start and a step for each axis, or a table where there is no such pattern."""
-        table = cell.table
-        place: dict[str, Any] = {"array": self.array(cell.array), "leads": cell.leads}
-        if not table.size:
-            return {**place, "start": 0, "steps": [0] * table.ndim}
-        start = int(table.flat[0])
-        steps = [
-            int(np.take(table, 1, axis).flat[0]) - start if size > 1 else 0 for axis, size in enumerate(table.shape)
-        ]
-        regular = start + sum(
-            (step * index for step, index in zip(steps, np.indices(table.shape), strict=True)), np.zeros(table.shape)
-        )
-        if (regular == table).all():
-            return {**place, "start": start, "steps": steps}
-        return {**place, "table": table.ravel().tolist()}
 
-    def array(self, array: Array) -> int:
-        """The number of an array on the page; equal ones are there once."""
-        content = packed(array)
-        key = tuple(content.values())
-        if key not in self.known:
-            self.known[key] = len(self.arrays)
-            self.arrays.append(content)
-        return self.known[key]
+def hardest_path(graph: Graph) -> list[tuple[Node, int]]:
+    """From the loss back to a leaf, at each step the cell that gets most of what comes back; first what is spoiled.
+
+    As long as there are results the way goes on through them: to a bias near the loss would be no way at all.
+    """
+    node, cell = graph.loss, 0
+    path = [(node, cell)]
+    while edges := [edge for edge in node.inputs if edge.share is not None and edge.share.size]:
+        edges = [edge for edge in edges if edge.source.kind == "result"] or edges
+        upstream = np.zeros_like(node.gradient)
+        upstream.flat[cell] = np.asarray(node.gradient).flat[cell]
+        shares = [_push(edge, upstream) for edge in edges]
+        best = max(range(len(edges)), key=lambda k: shares[k].max())
+        node, cell = edges[best].source, int(shares[best].argmax())
+        path.append((node, cell))
+    return path
+
+
+def _push(edge: Edge, upstream: Array) -> Array:
+    """How much each cell of an edge's source gets of what is upstream; infinitely much where a number is spoiled."""
+    share = np.abs(edge.pulled(upstream))
+    return np.where(np.isfinite(share) & np.isfinite(edge.source.value), share, np.inf).ravel()
+
+
+def _first_sentence(error: Exception) -> str:
+    """What is in the way, in one line."""
+    return str(error).split(". In a body these functions")[0]
 
 
 def _described(node: Node) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import zlib
 from functools import cache
 from html import escape
 from importlib.resources import files
@@ -89,6 +90,15 @@ def filled(skeleton: str, **parts: str) -> str:
 def as_json(content: Any) -> str:
     """Content as JSON that may stand inside a script element."""
     return json.dumps(content, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def deflated(text: str, kind: str, name: str = "") -> str:
+    """A script element whose text the page's loader unpacks; a script is some four times smaller so.
+
+    kind: its type, as in text/javascript or application/json. name: the element's id.
+    """
+    packed_text = base64.b64encode(zlib.compress(text.encode(), 9)).decode()
+    return f'<script type="text/plain" data-deflated="{kind}" id="{name}">{packed_text}</script>'
 
 
 def packed(array: Array) -> dict[str, Any]:

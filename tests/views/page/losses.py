@@ -120,13 +120,14 @@ def page_of(loss):
 
 READ = """() => {
   const texts = (selector) => [...document.querySelectorAll(selector)].map((x) => x.textContent);
-  const tables = [...document.querySelectorAll("#detail figure")].map((figure) => [
+  const tables = (selector) => Object.fromEntries([...document.querySelectorAll(selector)].map((figure) => [
     figure.querySelector("figcaption").textContent,
     [...figure.querySelectorAll("tr")].map((row) => [...row.querySelectorAll("td")].map((cell) => cell.textContent)),
-  ]);
+  ]));
   return {
     headline: document.getElementById("headline").textContent, filled: texts(".filled"), rule: texts(".rule"),
-    tables: Object.fromEntries(tables), lines: texts("#program .now"),
+    tables: tables("#detail figure:not(.opened figure)"), opened: tables("#detail .opened figure"),
+    lines: texts("#program .now"),
     detail: document.getElementById("detail").innerText,
     count: document.getElementById("count").textContent, slider: document.getElementById("slider").value,
   };

@@ -5,16 +5,6 @@ const largestOf = (numbers) => Math.max(0, ...numbers);
 const flatIndex = (name, index) => index.reduce((sum, i, axis) => (axis ? sum * lengthOf(session.network.shapes[name][axis]) : 0) + i, 0);
 const slopesOf = (name) => session.step.buffers[`d_${name}`];
 
-// The part of the selected weight's gradient that comes from the row pointed at; NaN if there is none.
-function pullOf({ row, selected, rows }) {
-  if (row === null || !selected || session.data.test.has(row)) return NaN;
-  const alone = stepOf(1);
-  fill(alone, [row]);
-  alone.forward();
-  alone.backward();
-  return alone.buffers[`d_${selected.name}`][selected.index] / rows.length;
-}
-
 function testFigures() {
   const rows = [...session.data.test];
   return rows.length ? measured(evaluate(...rowsOf(rows)), rows) : [NaN, NaN];
@@ -35,7 +25,7 @@ const MEASURES = {
   foretold: () => sumOfMoves((slope, move) => slope * move).reduce((a, b) => a + b, 0),
   moved: () => largestOf(sumOfMoves((slope, move) => Math.abs(move))),
   gradient: () => (session.selected ? slopesOf(session.selected.name)[session.selected.index] : NaN),
-  pull: () => pullOf(session),
+  pull: () => (session.row === null || !session.selected ? NaN : pullOf(session.row)?.(session.selected.name)[session.selected.index] ?? NaN),
   saturated: () => shareOf("saturated"),
   dead: () => shareOf("dead"),
   first_to_last: () => Math.hypot(...slopesOf(session.network.weights[0].name)) / Math.hypot(...slopesOf(session.network.weights.at(-1).name)),

@@ -10,10 +10,10 @@ function guessing() {
   return { loss: Math.log(outcomes), words: `guessing: ln ${outcomes} = ${Math.log(outcomes).toFixed(3)}` };
 }
 
-// The largest loss on the axis: a few that are far above the others are cut off.
+// The largest loss on the axis: a few that are far above the others and the first are cut off.
 function highestLoss(losses, guess) {
   const sorted = losses.filter((loss) => Number.isFinite(loss)).sort((a, b) => a - b);
-  return Math.max(sorted[Math.floor(0.98 * (sorted.length - 1))] ?? 1, guess?.loss ?? 0, 1e-12) * 1.1;
+  return Math.max(sorted[Math.floor(0.98 * (sorted.length - 1))] ?? 1, Number.isFinite(losses[0]) ? losses[0] : 0, guess?.loss ?? 0, 1e-12) * 1.1;
 }
 
 // The line through the losses; it breaks where one is not finite.

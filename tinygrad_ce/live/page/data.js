@@ -122,34 +122,36 @@ function drawNoise() {
 // ---- drawing
 
 function drawBackground() {
-  const canvas = at("answers"), { buffer } = lastColumn(), outputs = plane.buffers[buffer], cells = PLANE * PLANE, size = outputs.length / cells;
-  const labels = Uint8Array.from({ length: cells }, (_, cell) => classAt(plane.buffers, cell));
-  fillCells(canvas, (cell) => classMix(labels[cell]), (cell) => 0.15 + 0.45 * lead(outputs, size, cell));
+  const canvas = at("answers"), outputs = answersOf(plane.buffers), cells = PLANE * PLANE, size = outputs.length / cells;
+  fillCells(canvas, (cell) => {
+    const ahead = lead(outputs, size, cell);
+    return Number.isNaN(ahead) ? grey : pixel(mixed(palette.zero, classMix(classAt(plane.buffers, cell)), 0.15 + 0.45 * ahead));
+  });
 }
 
 function drawFit() {
-  const outputs = plane.buffers[lastColumn().buffer], size = outputs.length / PLANE, [, bottom, , height] = points.frame;
+  const outputs = answersOf(plane.buffers), size = outputs.length / PLANE, [, bottom, , height] = points.frame;
   const path = Array.from({ length: PLANE }, (_, k) => `${(100 * (k + 0.5)) / PLANE},${(100 - (100 * (outputs[k * size] - bottom)) / height).toFixed(2)}`);
   change(at("fit"), { d: path.every((place) => !place.includes("N") && !place.includes("I")) ? `M${path.join("L")}` : "M0,0" });
 }
 
 function drawPoints() {
-  const { test } = session.data, { rows } = session.data;
-  const outputs = isPlane() || isCurve() ? [] : evaluate(session.data.x)[lastColumn().buffer], size = outputs.length / rows || 1;
+  const { test, rows } = session.data, small = rows > 120 ? 0.75 : 1;
+  const outputs = isPlane() || isCurve() ? [] : answersOf(evaluate(session.data.x)), size = outputs.length / rows || 1;
   const predictions = isPlane() || isCurve() ? [] : Array.from({ length: rows }, (_, row) => outputs[row * size]);
   points.nodes.forEach((node, row) => {
     const [x, y] = placeOf(row, predictions), label = hasClasses() ? labelOf(row) : 0, colour = hasClasses() ? classColour(label) : "var(--mark)";
     change(node, {
       d: shapeOf(label), class: `point${test.has(row) ? " test" : ""}${session.row === row ? " pointed" : ""}`, style: `color:${colour}`,
-      transform: Number.isFinite(y) ? `translate(${x.toFixed(2)} ${y.toFixed(2)})` : "translate(-9 -9)",
+      transform: Number.isFinite(y) ? `translate(${x.toFixed(2)} ${y.toFixed(2)}) scale(${session.row === row ? 1.7 : small})` : "translate(-9 -9)",
       tabindex: row === points.focus ? 0 : -1, "aria-label": pointWords(row, label),
     });
   });
 }
 
 function pointWords(row, label) {
-  const values = Array.from(featuresOf(row).subarray(0, 2), (value) => written(value, 3)).join(", ");
-  return `row ${row}${session.data.test.has(row) ? " of the test" : ""}: ${hasClasses() ? className(label) : written(labelOf(row), 3)} at ${values}`;
+  const place = session.row === row ? ` at ${Array.from(featuresOf(row), (value) => written(value, 3)).join(", ")}` : ""; // of all: too slow
+  return `row ${row}${session.data.test.has(row) ? " of the test" : ""}${hasClasses() ? `, ${className(label)}` : ""}${place}`;
 }
 
 function drawScatter() {
@@ -162,9 +164,8 @@ function drawScatter() {
 
 // The sentence about the row that is pointed at.
 function rowWords(row) {
-  const step = stepOfRow(row), loss = written(step.outputs.loss[0], 4);
-  if (!hasClasses()) return `Row ${row}: ${written(labelOf(row), 4)}, predicted ${written(step.buffers[lastColumn().buffer][0], 4)}, loss ${loss}.`;
-  return `Row ${row}: ${className(labelOf(row))}, predicted ${className(classAt(step.buffers, 0))}, loss ${loss}.`;
+  const buffers = answerOf(row);
+  return `Row ${row}: ${targetWords(row)}, predicted ${saidOf(buffers)}, loss ${written(buffers.loss[0], 4)}.`;
 }
 
 function legend() {
@@ -207,12 +208,13 @@ function buildPanel() {
   points.built = null;
 }
 
-at("data-panel").append(element("div", { id: "rows" }), element("p", { id: "row-words" }));
+at("data-panel").append(element("div", { id: "rows" }), element("p", { id: "row-words" }), element("p", { id: "data-note", class: "soft" }));
 
 views.push({
   draw() {
     const kind = JSON.stringify([session.data.features, page.data.name, page.data.classes, page.data.image]);
     if (points.kind !== kind) { buildPanel(); points.kind = kind; }
+    say(at("data-note"), page.data.note ?? "");
     say(at("row-words"), session.row === null ? "Point at a row to see its own forward pass, its loss and its pull on each weight." : rowWords(session.row));
     if (isScatter()) drawScatter();
     if (page.data.image) drawExamples();

@@ -88,6 +88,7 @@ async function openFragment() {
   try {
     const kept = await fromFragment(location.hash);
     pause();
+    if (moments.number !== null) leaveMoment();
     before = snapshot();
     restore(kept);
     fail(`This link brought its own numbers: step ${session.count}.`);
@@ -102,9 +103,11 @@ async function openFragment() {
 }
 
 async function copyLink() {
+  if (moments.number !== null) return fail("A link keeps your own network, not a moment: go back to your network first.");
   const fragment = await asFragment(snapshot());
   history.replaceState(null, "", fragment);
   await copyText(location.href, `The link (${location.href.length.toLocaleString("en")} letters) is copied: it opens the page as it is now.`, "The link stands in the address bar: copy it from there.");
+  return null;
 }
 
 async function copyText(text, done, otherwise) {

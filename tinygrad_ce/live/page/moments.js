@@ -44,7 +44,7 @@ function setUp(number) {
   const state = {};
   for (const [name, array] of Object.entries(session.step.state)) state[name] = packedNumbers(weights[name] ?? array.map((value) => value * scale));
   // These are the first numbers now: "reset" comes back to them.
-  Object.assign(page, { own: session.key, settings: { ...session.settings, updates: 0 }, state });
+  Object.assign(page, { own: session.key, settings: { ...session.settings, steps: 0 }, state });
   seeded = false;
   restart();
   session.selected = null;
@@ -58,6 +58,7 @@ function setUp(number) {
 
 function openMoment(number) {
   pause();
+  showWelcome(false);
   if (moments.kept === null) keepSession();
   Object.assign(moments, { number, guess: null });
   const ready = setUp(0);
@@ -89,7 +90,9 @@ function predicting(moment) {
   const fields = answers.length
     ? answers.map((answer, i) => element("label", {}, element("input", { type: "radio", name: "guess", value: i }), ` ${answer}`))
     : [element("label", {}, "Your number ", element("input", { type: "text", name: "guess", inputmode: "decimal", size: 8, autocomplete: "off" }))];
-  const form = element("form", { id: "guess-form" }, element("fieldset", {}, element("legend", {}, ...explained(question)), ...fields), element("button", {}, "This is my guess"), wrong);
+  const form = element("form", { id: "guess-form" },
+    element("p", { id: "moment-question" }, ...explained(question)),
+    element("fieldset", { "aria-labelledby": "moment-question" }, ...fields), element("button", { id: "moment-guess" }, "This is my guess"), wrong);
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     const text = new FormData(form).get("guess")?.trim() ?? "";
@@ -172,8 +175,7 @@ function buildMoments() {
       element("h3", { id: "moment-title", tabindex: -1 }), element("div", { id: "moment-body" }), element("p", { id: "moment-said", role: "status" }),
       element("div", { class: "moment-buttons" },
         button("moment-before", "◂ the one before", () => openMoment(moments.number - 1)), button("moment-next", "next ▸", () => openMoment(moments.number + 1)),
-        button("moment-leave", "back to your network", leaveMoment))),
-    glossary());
+        button("moment-leave", "back to your network", leaveMoment))));
   showMoment();
   views.push({ draw: drawMoment });
 }

@@ -3,7 +3,7 @@
 const MOST = 12, FEW = 8; // neurons of a layer that are shown one by one; of a larger layer only a few
 const MODES = { weight: "weight", gradient: "gradient", update: "last update" };
 const drawing = {
-  built: null, columns: [], edges: [], // what stands on the page: [{ column, neuron, ... }], [{ name, index, ... }]
+  built: null, columns: [], edges: [], parameters: [], // what stands on the page: [{ column, neuron, ... }], [{ name, index, ... }]
   mode: "weight", folds: {}, focus: null,
   before: null, changes: {}, // the weights at the last drawing, and how the last update changed them
 };
@@ -11,7 +11,6 @@ const drawing = {
 const columnAt = (column) => session.network.columns[column];
 const neuronsOf = (column) => session.step.buffers[columnAt(column).buffer].length / session.step.batch;
 const weightsInto = (column) => session.network.weights.find((weight) => weight.to === column);
-const gradientOf = (name) => session.step.buffers[`d_${name}`];
 const isPicture = (column) => column === 0 && page.data.image !== null;
 
 function neuronName(column, neuron) {
@@ -25,9 +24,9 @@ function neuronName(column, neuron) {
 
 function pullOn(column, neuron) { // how large the gradients of a neuron's weights are
   const into = weightsInto(column), size = neuronsOf(column);
-  if (into) return gradientOf(into.name).reduce((sum, g, k) => sum + (k % size === neuron ? Math.abs(g) : 0), 0);
+  if (into) return slopesOf(into.name).reduce((sum, g, k) => sum + (k % size === neuron ? Math.abs(g) : 0), 0);
   const wide = neuronsOf(column + 1), from = session.network.weights.find((weight) => weight.from === column);
-  return from ? gradientOf(from.name).subarray(neuron * wide, (neuron + 1) * wide).reduce((sum, g) => sum + Math.abs(g), 0) : 0;
+  return from ? slopesOf(from.name).subarray(neuron * wide, (neuron + 1) * wide).reduce((sum, g) => sum + Math.abs(g), 0) : 0;
 }
 
 function shownNeurons(column) {
@@ -53,10 +52,11 @@ function foldChoice(column) {
 // ---- the picture is built once for a network, and then only changed
 
 function buildNetwork() {
+  drawing.parameters = [];
   const count = session.network.columns.length, shown = session.network.columns.map((_, column) => shownNeurons(column));
   const most = Math.max(4, ...shown.map((neurons) => neurons.length));
   const box = at("neurons"), svg = element("svg", { viewBox: "0 0 100 100", preserveAspectRatio: "none", role: "presentation" });
-  const place = (column, k) => [((column + 0.5) / count) * 100, ((k - (shown[column].length - 1) / 2) / most + 0.5) * 100];
+  const place = (column, k) => [9 + (82 * column) / (count - 1 || 1), ((k - (shown[column].length - 1) / 2) / most + 0.5) * 100];
   box.style.setProperty("--columns", count);
   box.style.setProperty("--most", most);
   drawing.edges = [];
@@ -95,7 +95,7 @@ function edgeOf(name, index, shape, words, handle, line, x, y) {
 
 function neuronButton(column, neuron, [x, y]) {
   const [height, width] = page.data.image ?? [PLANE, PLANE], image = page.data.image && column <= 1;
-  const canvas = element("canvas", image ? { width, height, class: "pixels" } : { width: PLANE, height: PLANE }), label = element("span", { class: "label" });
+  const canvas = element("canvas", image ? { width, height, class: "pixels" } : { width: PLANE, height: PLANE }), label = element("span", { class: "label" }, element("span"), element("b"));
   const zoom = () => lookInto(column, neuron);
   const button = element("button", { class: "neuron", type: "button", tabindex: -1, style: `left:${x}%;top:${y}%`, click: zoom }, canvas, label);
   button.addEventListener("keydown", (event) => neuronKey(event, column, neuron));
@@ -141,7 +141,7 @@ function neuronKey(event, column, neuron) {
 
 // What the last update added to each weight: the difference between two drawings with a training step between them.
 function followUpdates() {
-  const { state } = session.step, names = session.network.weights.flatMap(({ name, bias }) => (bias ? [name, bias] : [name]));
+  const { state } = session.step, names = Object.keys(state).filter(slopesOf);
   const { before } = drawing, steps = session.count - (before?.count ?? 0);
   if (!before || steps < 0 || before.network !== session.network) drawing.changes = { steps: 0 };
   else if (steps > 0) drawing.changes = { steps, ...Object.fromEntries(names.map((name) => [name, state[name].map((value, k) => value - before.state[name][k])])) };
@@ -149,14 +149,16 @@ function followUpdates() {
 }
 
 function shownNumbers(name, pull) {
-  if (pull) return pull.buffers[`d_${name}`].map((g) => g / session.step.batch);
-  if (drawing.mode === "gradient") return gradientOf(name);
+  if (pull) return pull(name);
+  if (drawing.mode === "gradient") return slopesOf(name);
   return drawing.mode === "weight" ? session.step.state[name] : drawing.changes[name] ?? new Float64Array(session.step.state[name].length);
 }
 
 function caption(pull) {
   if (pull) return `Row ${session.row}: its activation at each neuron; edges show its pull, its part of the gradient.`;
+  if (session.row !== null && !session.rows.includes(session.row)) return `Row ${session.row} is only measured: no weight learns from it.`;
   if (drawing.mode === "gradient") return "Edges show the gradient: how the loss changes with each weight.";
+  if (drawing.mode === "weight" && drawing.parameters.length) return "The weights of each layer: orange above zero, blue below.";
   if (drawing.mode === "weight") return "Edges show weights. Drag one up or down; click a neuron to look inside.";
   const { steps } = drawing.changes;
   return steps ? `Edges show what the last ${steps === 1 ? "step" : `${steps} steps`} added to each weight.` : "No training step yet: nothing was added.";
@@ -173,8 +175,10 @@ function drawEdges(pull) {
     const kind = `${spoiled ? "spoiled" : value < 0 ? "negative" : "positive"}${isSelected ? " selected" : ""}${isFrozen ? " frozen" : ""}`;
     if (one.line === one.handle) change(one.line, { class: `bias handle ${kind}` });
     else change(one.line, { class: `edge ${kind}`, "stroke-width": spoiled ? 2 : (0.8 + 6 * share).toFixed(1) });
-    const text = `${written(weight, 4)}, ${isFrozen ? "frozen, " : ""}gradient ${written(gradientOf(one.name)[one.index], 4)}`;
-    change(one.handle, { "aria-valuenow": Number.isFinite(weight) ? weight : 0, "aria-valuetext": text, tabindex: one === drawing.focus ? 0 : -1 });
+    change(one.handle, { tabindex: one === drawing.focus ? 0 : -1 });
+    if (training.running && !isSelected) continue; // words for all edges would take longer than the step
+    const text = `${written(weight, 4)}, ${isFrozen ? "frozen, " : ""}gradient ${written(slopesOf(one.name)[one.index], 4)}`;
+    change(one.handle, { "aria-valuenow": Number.isFinite(weight) ? weight : 0, "aria-valuetext": text });
   }
   const number = at("edge-number");
   number.hidden = !chosen;
@@ -189,45 +193,75 @@ function drawEdges(pull) {
   at("locks").replaceChildren(...locked.map((one) => element("span", { class: "lock", style: `left:${one.x}%;top:${one.y}%` })));
 }
 
-// The mean of a column's numbers over the rows of each class (over all rows where there are no classes), neuron by neuron.
-function classMeans(column) {
-  const values = session.step.buffers[columnAt(column).buffer], size = neuronsOf(column), classes = Math.max(page.data.classes.length, 1);
-  const means = new Float64Array(classes * size), counts = new Float64Array(classes), { y } = session.step.inputs;
+// The rows in groups: those of each class or, where numbers are predicted, those of the smallest, middle and largest third.
+function groups() {
+  const { y } = session.step.inputs, rows = session.step.batch;
+  if (page.data.classes.length) return { count: page.data.classes.length, of: (row) => y[row] };
+  const sorted = Float64Array.from(y).sort(), [low, high] = [sorted[Math.floor(rows / 3)], sorted[Math.floor((2 * rows) / 3)]];
+  const width = y.length / rows;
+  return { count: 3, of: (row) => (y[row * width] >= low) + (y[row * width] >= high) };
+}
+
+// The means of a column's numbers over each group of rows: a function of the neuron.
+function groupMeans(column) {
+  const values = session.step.buffers[columnAt(column).buffer], size = neuronsOf(column), { count, of } = groups();
+  const sums = new Float64Array(count * size), counts = new Float64Array(count);
   for (let row = 0; row < session.step.batch; row++) {
-    const label = page.data.classes.length ? y[row] : 0;
-    counts[label] += 1;
-    for (let neuron = 0; neuron < size; neuron++) means[label * size + neuron] += values[row * size + neuron];
+    const group = of(row);
+    counts[group] += 1;
+    for (let neuron = 0; neuron < size; neuron++) sums[group * size + neuron] += values[row * size + neuron];
   }
-  return (neuron) => Array.from(counts, (count, label) => (count ? means[label * size + neuron] / count : 0));
+  return (neuron) => Array.from(counts, (rows, group) => (rows ? sums[group * size + neuron] / rows : 0));
 }
 
 function neuronPainter(column, rowBuffers) {
   const { buffer } = columnAt(column), into = weightsInto(column), size = neuronsOf(column);
   if (plane.buffers) {
-    const scale = largest(plane.buffers[buffer], 1);
-    return (canvas, neuron) => drawPlane(canvas, columnAt(column), neuron, scale);
+    const values = plane.buffers[answering().columns[column].buffer], scale = largest(values, 1);
+    return (canvas, neuron) => drawPlane(canvas, values, neuron, scale);
   }
   if (isPicture(column)) return (canvas) => drawExample(canvas, session.row);
   if (into?.from === 0) {
     const weights = session.step.state[into.name], scale = largest(weights) || 1;
-    if (page.data.image) return (canvas, neuron) => heat(canvas, (cell) => weights[cell * size + neuron], scale);
+    if (page.data.image) return (canvas, neuron) => heat(canvas, weights, scale, neuron, size);
     return (canvas, neuron) => bars(canvas, Array.from({ length: neuronsOf(0) }, (_, k) => weights[k * size + neuron]), scale);
   }
-  const means = classMeans(column), scale = largest(session.step.buffers[buffer], 1e-300);
-  if (rowBuffers) return (canvas, neuron) => bars(canvas, [rowBuffers[buffer][neuron]], scale);
-  return (canvas, neuron) => bars(canvas, means(neuron), scale, page.data.classes.length ? classMix : undefined);
+  const means = groupMeans(column), top = largest(session.step.buffers[buffer], 1e-300);
+  if (rowBuffers) return (canvas, neuron) => bars(canvas, [rowBuffers[answering().columns[column].buffer][neuron]], top);
+  const scale = (neuron) => (column ? top : largest(means(neuron)) || 1); // inputs are measured in units of their own
+  return (canvas, neuron) => bars(canvas, means(neuron), scale(neuron), page.data.classes.length ? classMix : undefined);
 }
 
 function drawNeurons(rowBuffers) {
   drawing.columns.forEach((neurons, column) => {
-    const paintNeuron = neuronPainter(column, rowBuffers), values = rowBuffers?.[columnAt(column).buffer];
+    const paintNeuron = neuronPainter(column, rowBuffers), values = rowBuffers?.[answering().columns[column].buffer];
     neurons.forEach((one, k) => {
       paintNeuron(one.canvas, one.neuron);
       const value = values && !isPicture(column) ? ` = ${written(values[one.neuron], 3)}` : "";
-      say(one.label, one.name + value);
+      say(one.label.firstChild, one.name);
+      say(one.label.lastChild, value);
       change(one.button, { "aria-label": `${one.name}${value}: look inside`, title: one.name, tabindex: column + k === 0 ? 0 : -1 });
     });
   });
+}
+
+// A network whose layers are no stack has no picture of neurons: its parameters stand there as heat maps.
+function buildParameters() {
+  drawing.edges = [];
+  drawing.columns = [];
+  drawing.parameters = session.network.layers.flatMap(({ parameters }) => parameters).map((name) => {
+    const shape = session.network.shapes[name], width = lengthOf(shape.at(-1) ?? 1), height = session.step.state[name].length / width;
+    return { name, canvas: element("canvas", { width, height, class: "pixels" }), words: captioned(name, { shape: shape.map(lengthOf) }) };
+  });
+  at("neurons").replaceChildren();
+  at("folds").replaceChildren(...drawing.parameters.map(({ canvas, words }) => element("figure", {}, canvas, element("figcaption", {}, words))));
+}
+
+function drawParameters(pull) {
+  for (const { name, canvas } of drawing.parameters) {
+    const values = shownNumbers(name, pull);
+    heat(canvas, values, largest(values) || 1);
+  }
 }
 
 function drawTools() {
@@ -249,13 +283,19 @@ at("network-panel").append(
 views.push({
   draw() {
     const shape = JSON.stringify([session.network.weights, session.network.columns.map((_, column) => neuronsOf(column))]);
-    if (drawing.built !== shape) { buildNetwork(); drawing.built = shape; }
+    const isStack = session.network.columns.length > 0;
+    if (drawing.built !== shape) {
+      (isStack ? buildNetwork : buildParameters)();
+      drawing.built = shape;
+    }
+    at("neurons").hidden = !isStack || inner.column !== null;
     followUpdates();
-    const pull = session.row === null ? null : stepOfRow(session.row);
-    const rowBuffers = session.row === null ? null : evaluate(featuresOf(session.row));
+    const pull = session.row === null ? null : pullOf(session.row);
+    const rowBuffers = session.row === null ? null : answerOf(session.row);
     say(at("network-caption"), caption(pull));
     drawTools();
+    if (!isStack) return drawParameters(pull);
     drawEdges(pull);
-    drawNeurons(rowBuffers);
+    return drawNeurons(rowBuffers);
   },
 });

@@ -7,11 +7,13 @@ function lookInto(column, neuron) {
   const one = drawing.columns[column].find((shown) => shown.neuron === neuron);
   Object.assign(inner, { column, neuron, back: one.button });
   const canvas = element("canvas", { width: one.canvas.width, height: one.canvas.height, class: `large ${one.canvas.className}` });
-  const rows = weightsInto(column) ? [element("p", { id: "neuron-row", class: "soft" }), incomingTable(column, neuron), element("p", { id: "neuron-sum" })] : [];
+  const summed = weightsInto(column) !== undefined;
   inner.picture = canvas;
   at("neuron-panel").replaceChildren(
     element("button", { id: "neuron-back", type: "button", click: leaveNeuron }, "← the network"),
-    element("h3", {}, one.name), canvas, element("p", { class: "soft" }, pictureWords(column)), ...rows);
+    element("div", { class: "head" }, canvas, element("div", {}, element("h3", {}, one.name), element("p", { class: "soft" }, pictureWords(column)),
+      ...(summed ? [element("p", { id: "neuron-row" }), element("p", { id: "neuron-sum" })] : []))),
+    ...(summed ? [incomingTable(column, neuron)] : []));
   at("neuron-panel").hidden = false;
   for (const id of ["neurons", "folds"]) at(id).hidden = true;
   redraw();
@@ -29,7 +31,7 @@ function leaveNeuron() {
 function pictureWords(column) {
   if (plane.buffers) return "Where in the plane it is above zero (orange) and below (blue).";
   if (isPicture(column)) return "The picture that goes in; without a row pointed at, the mean of all.";
-  return weightsInto(column)?.from === 0 ? "Its weights, one for each input: orange above zero, blue below." : "Its mean over the rows of each class.";
+  return weightsInto(column)?.from === 0 ? "Its weights, one for each input: orange above zero, blue below." : page.data.classes.length ? "Its mean over the rows of each class." : "Its mean over the rows with the smallest, the middle and the largest numbers.";
 }
 
 // The bias and each weight in a row of their own: name, the number as a field, the input that it meets, their product.
@@ -56,8 +58,8 @@ function typed(one) {
 }
 
 function drawSum() {
-  const { from } = weightsInto(inner.column), buffers = evaluate(featuresOf(inner.row));
-  const inputs = buffers[columnAt(from).buffer], answer = buffers[columnAt(inner.column).buffer][inner.neuron];
+  const { from } = weightsInto(inner.column), buffers = answerOf(inner.row), { columns } = answering();
+  const inputs = buffers[columns[from].buffer], answer = buffers[columns[inner.column].buffer][inner.neuron];
   let sum = 0;
   for (const one of inner.fields) {
     const weight = session.step.state[one.name][one.index], factor = one.source === null ? 1 : inputs[one.source];

@@ -29,10 +29,15 @@ function change(node, attributes) {
 function say(node, text) { if (node.textContent !== text) node.textContent = text; }
 
 const rgb = (hex) => [1, 3, 5].map((from) => parseInt(hex.slice(from, from + 2), 16));
+const mixed = (from, to, share) => from.map((part, k) => part + (to[k] - part) * share);
 const palette = {};
+const RAMP = 256; // steps from zero to either end of the scale
+const ramp = new Uint32Array(2 * RAMP + 1), grey = pixel([128, 128, 128]); // of pixels: from the negative end to the positive
+function pixel([red, green, blue]) { return ((255 << 24) | (Math.round(blue) << 16) | (Math.round(green) << 8) | Math.round(red)) >>> 0; }
 function readPalette() {
   const style = getComputedStyle(document.documentElement);
   for (const name of ["negative", "zero", "positive"]) palette[name] = rgb(style.getPropertyValue(`--${name}`).trim());
+  for (let k = -RAMP; k <= RAMP; k++) ramp[k + RAMP] = pixel(mixed(palette.zero, k < 0 ? palette.negative : palette.positive, Math.abs(k) / RAMP));
 }
 readPalette();
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { readPalette(); redraw(); });
@@ -42,22 +47,17 @@ const classMix = (label) => (page.data.classes.length > 2 ? rgb(HUES[label % HUE
 const className = (label) => page.data.classes[label] ?? String(label);
 const shapeOf = (label) => SHAPES[label % SHAPES.length];
 
-// Fills a canvas cell by cell: colour(cell) is an end of the scale, share(cell) how far from zero (0) to that end (1).
-function fillCells(canvas, colour, share) {
-  const context = canvas.getContext("2d"), image = context.createImageData(canvas.width, canvas.height);
-  for (let cell = 0; cell < canvas.width * canvas.height; cell++) {
-    const part = share(cell), end = colour(cell);
-    for (let k = 0; k < 3; k++) image.data[4 * cell + k] = Number.isFinite(part) ? palette.zero[k] + (end[k] - palette.zero[k]) * part : 128;
-    image.data[4 * cell + 3] = 255;
-  }
+function fillCells(canvas, pixelOf) {
+  const context = canvas.getContext("2d"), image = context.createImageData(canvas.width, canvas.height), pixels = new Uint32Array(image.data.buffer);
+  for (let cell = 0; cell < pixels.length; cell++) pixels[cell] = pixelOf(cell);
   context.putImageData(image, 0, 0);
 }
 
-// A heat map: blue is negative, orange positive, grey not finite.
-function heat(canvas, valueOf, scale) {
-  fillCells(canvas, (cell) => (valueOf(cell) < 0 ? palette.negative : palette.positive), (cell) => {
-    const value = valueOf(cell);
-    return Number.isNaN(value) ? NaN : Math.min(Math.abs(value) / scale, 1);
+// A heat map of every stride-th of values, from first on and over again: blue is negative, orange positive, grey no number.
+function heat(canvas, values, scale, first = 0, stride = 1) {
+  fillCells(canvas, (cell) => {
+    const share = values[first + ((cell * stride) % values.length)] / scale;
+    return Number.isNaN(share) ? grey : ramp[Math.round((share < -1 ? -1 : share > 1 ? 1 : share) * RAMP) + RAMP];
   });
 }
 
@@ -116,19 +116,20 @@ views.push({
 });
 
 // What one neuron answers in the plane, on a canvas of PLANE x PLANE.
-function drawPlane(canvas, column, neuron, scale) {
-  const values = plane.buffers[column.buffer], cells = plane.x.length / session.data.features, size = values.length / cells;
-  heat(canvas, (cell) => values[(cell % cells) * size + neuron], scale);
+function drawPlane(canvas, values, neuron, scale) {
+  heat(canvas, values, scale, neuron, (values.length * session.data.features) / plane.x.length);
 }
 
 // ---- what the network answers for rows
 
-const lastColumn = () => session.network.columns.at(-1);
+// The network that evaluate() runs: with BatchNorm or Dropout it is another one, whose arrays have names of their own.
+const answering = () => page.networks[session.network.evaluation] ?? session.network;
+const answersOf = (buffers) => buffers[answering().output];
 
 // How far the class that the network says is ahead of the next one in a row of outputs: 0 is a tie, 1 is certain.
 function lead(outputs, size, row) {
   const from = row * size;
-  if (size === 1) return Math.tanh(Math.abs(outputs[from]) / 2);
+  if (size === 1) return Math.tanh(Math.abs(outputs[from] - session.network.threshold) / 2);
   let best = outputs[from], next = -Infinity;
   for (let c = 1; c < size; c++) {
     next = Math.max(next, Math.min(best, outputs[from + c]));
@@ -147,13 +148,31 @@ function targetOf(row) {
   return y.subarray(row * size, (row + 1) * size);
 }
 
-// The forward and backward pass of one row alone: its loss, and its pull on each weight.
-function stepOfRow(row) {
+// What the network says of one row: its arrays, with the loss of that row alone.
+const answerOf = (row) => evaluate(featuresOf(row), targetOf(row));
+
+// The class or the number that it says, in words; the same of what it should say.
+const saidOf = (buffers) => (hasClasses() ? className(classAt(buffers, 0)) : written(inUnits(answersOf(buffers)[0], null), 4));
+const targetWords = (row) => (hasClasses() ? className(labelOf(row)) : written(inUnits(targetOf(row)[0], null), 4));
+
+// A number of a feature's column in the units of the table that the rows came from; of the target where column is null.
+const unitsOf = ({ shift, scale, target }, column) => (column === null ? target ?? [0, 1] : [shift[column], scale[column]]);
+function inUnits(value, column) {
+  const [shift, scale] = page.data.units ? unitsOf(page.data.units, column) : [0, 1];
+  return value * scale + shift;
+}
+function fromUnits(value, column) {
+  const [shift, scale] = page.data.units ? unitsOf(page.data.units, column) : [0, 1];
+  return (value - shift) / scale;
+}
+
+// The part of each weight's gradient that a row brings in: by name, what a step of that row alone finds, shared by the
+// rows of the batch. Null for a row that doesn't train, and where rows act on each other (BatchNorm) or drop at random.
+function pullOf(row) {
+  if (!session.rows.includes(row) || session.network.evaluation) return null;
   const step = stepOf(1);
-  for (const array of Object.values(step.inputs)) array.fill(1); // where dropout asks for masks, nothing is dropped
-  step.inputs.x.set(featuresOf(row));
-  step.inputs.y.set(targetOf(row));
+  fillInputs(step, [row]);
   step.forward();
   step.backward();
-  return step;
+  return (name) => step.buffers[`d_${name}`].map((slope) => slope / session.step.batch);
 }

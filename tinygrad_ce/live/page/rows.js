@@ -1,11 +1,11 @@
 // Rows that are no points of a plane: a table with numbers that can be typed over, or pictures; the worst rows first.
 
-const listed = { rows: [], nodes: [] };
+const listed = { rows: [], nodes: [], fields: [], chosen: null };
 const ROWS = 8, PICTURES = 12;
 
 // The training rows that the network gets most wrong: the right class is furthest behind, or the number furthest off.
 function worstRows(count) {
-  const { buffer } = lastColumn(), z = session.step.buffers[buffer], size = z.length / session.step.batch;
+  const z = session.step.buffers[session.network.output], size = z.length / session.step.batch;
   const wrong = session.rows.map((row, i) => {
     const label = labelOf(row);
     if (!hasClasses()) return Math.abs(z[i * size] - label);
@@ -27,48 +27,48 @@ function pointing(row) { // listeners by which a node points at the row that it 
   return { pointerenter: () => pointAt(row()), pointerleave: () => pointAt(null), focusin: () => pointAt(row()), focusout: () => pointAt(null) };
 }
 
-// ---- a table
+// ---- a table: the worst rows, and the numbers of the one that is chosen
 
 function tablePanel() {
-  const names = page.data.features, width = session.data.features;
+  const names = page.data.features, numbers = element("div", { id: "row-numbers", class: "scroll", role: "group", "aria-label": "numbers of the chosen row" });
   listed.nodes = Array.from({ length: Math.min(ROWS, session.rows.length) }, (_, i) => {
-    const fields = Array.from({ length: width }, (_, column) => {
-      const field = element("input", { type: "text", inputmode: "decimal", size: 6, change: () => typeNumber(field, listed.rows[i], column) });
-      return field;
-    });
-    const [row, target, predicted, loss] = ["th", "td", "td", "td"].map((tag) => element(tag));
-    row.setAttribute("scope", "row");
-    return { fields, row, target, predicted, loss, tr: element("tr", pointing(() => listed.rows[i]), row, target, predicted, loss, ...fields.map((field) => element("td", {}, field))) };
+    const cells = ["right", "loss"].map(() => element("td")), button = element("button", { type: "button", click: () => { listed.chosen = listed.rows[i]; redraw(); } });
+    return { button, cells, tr: element("tr", pointing(() => listed.rows[i]), element("th", { scope: "row" }, button), ...cells) };
   });
-  const heads = ["row", hasClasses() ? "class" : "number", "predicted", "loss", ...Array.from({ length: width }, (_, k) => names[k] ?? `x[${k}]`)];
-  const head = element("tr", {}, ...heads.map((name) => element("th", { scope: "col" }, name)));
-  listed.rows = [];
-  const table = element("table", {}, element("thead", {}, head), element("tbody", {}, ...listed.nodes.map((node) => node.tr)));
-  return element("div", { id: "listed" }, element("p", { class: "soft" }, `The ${listed.nodes.length} worst training rows; type over a number to change it.`),
-    element("div", { class: "scroll", role: "region", tabindex: 0, "aria-label": "the worst rows" }, table), element("span", { id: "listed-wrong", class: "wrong", role: "alert" }));
+  listed.fields = Array.from({ length: session.data.features }, (_, column) => {
+    const name = names[column] ?? `x[${column}]`, field = element("input", { type: "text", inputmode: "decimal", size: 8, change: () => typeNumber(field, column) });
+    numbers.append(element("label", {}, field, ` ${name}`));
+    return field;
+  });
+  Object.assign(listed, { rows: [], chosen: null });
+  const heads = ["row", hasClasses() ? "class → predicted" : "number → predicted", "loss"].map((name) => element("th", { scope: "col" }, name));
+  return element("div", { id: "listed" }, element("p", { class: "soft" }, `The ${listed.nodes.length} worst training rows`),
+    element("table", {}, element("thead", {}, element("tr", {}, ...heads)), element("tbody", {}, ...listed.nodes.map((node) => node.tr))),
+    element("p", { id: "chosen-row" }), numbers, element("span", { id: "listed-wrong", class: "wrong", role: "alert" }));
 }
 
-function typeNumber(field, row, column) {
+function typeNumber(field, column) {
   const value = typedNumber(field.value, NUMBERS), isWrong = typeof value === "string";
-  say(at("listed-wrong"), isWrong ? `Row ${row}: ${value}` : "");
+  say(at("listed-wrong"), isWrong ? value : "");
   change(field, { "aria-invalid": isWrong });
-  if (!isWrong) movePoint(row, column, value);
+  if (!isWrong) movePoint(listed.chosen, column, fromUnits(value, column));
 }
 
 function drawTable() {
   listWorst(ROWS, at("listed"));
+  if (!(listed.chosen < session.data.rows)) listed.chosen = null;
+  listed.chosen ??= listed.rows[0];
   listed.nodes.forEach((node, i) => {
-    const row = listed.rows[i], step = stepOfRow(row), values = featuresOf(row);
-    say(node.row, String(row));
-    say(node.target, hasClasses() ? className(labelOf(row)) : written(labelOf(row), 4));
-    say(node.predicted, hasClasses() ? className(classAt(step.buffers, 0)) : written(step.buffers[lastColumn().buffer][0], 4));
-    say(node.loss, written(step.outputs.loss[0], 3));
-    change(node.tr, { class: hasClasses() && classAt(step.buffers, 0) !== labelOf(row) ? "wrong" : null });
-    node.fields.forEach((field, column) => {
-      change(field, { "aria-label": `${page.data.features[column] ?? `x[${column}]`} of row ${row}` });
-      if (document.activeElement !== field) field.value = written(values[column], 4);
-    });
+    const row = listed.rows[i], buffers = answerOf(row), right = targetWords(row), said = saidOf(buffers);
+    say(node.button, String(row));
+    say(node.cells[0], `${right} → ${said}`);
+    say(node.cells[1], written(buffers.loss[0], 3));
+    change(node.button, { "aria-pressed": row === listed.chosen });
+    change(node.tr, { class: hasClasses() && right !== said ? "wrong" : null });
   });
+  say(at("chosen-row"), `The numbers of row ${listed.chosen}: type over one to change it.`);
+  const values = featuresOf(listed.chosen);
+  listed.fields.forEach((field, column) => { if (document.activeElement !== field && field.getAttribute("aria-invalid") !== "true") field.value = written(inUnits(values[column], column), 4); });
 }
 
 // ---- pictures
@@ -77,7 +77,7 @@ function drawExample(canvas, row) { // the picture of a row; without one, the me
   const { features } = session.data, { x } = session.step.inputs, rows = session.step.batch;
   const mean = (cell) => { let sum = 0; for (let i = 0; i < rows; i++) sum += x[i * features + cell]; return sum / rows; };
   const values = row === null ? Float64Array.from({ length: features }, (_, cell) => mean(cell)) : featuresOf(row);
-  heat(canvas, (cell) => values[cell], largest(values) || 1);
+  heat(canvas, values, largest(values) || 1);
 }
 
 function examplesPanel() {
@@ -93,9 +93,9 @@ function examplesPanel() {
 function drawExamples() {
   listWorst(PICTURES, at("listed"));
   listed.nodes.forEach((node, i) => {
-    const row = listed.rows[i], predicted = classAt(stepOfRow(row).buffers, 0), right = predicted === labelOf(row);
+    const row = listed.rows[i], target = targetWords(row), said = saidOf(answerOf(row)), right = target === said;
     drawExample(node.canvas, row);
-    say(node.words, `${className(labelOf(row))} → ${className(predicted)}${right ? "" : " ✗"}`);
-    change(node.button, { "aria-label": `row ${row}: ${className(labelOf(row))}, predicted ${className(predicted)}`, class: `example${right ? "" : " wrong"}` });
+    say(node.words, `${target} → ${said}${right ? "" : " ✗"}`);
+    change(node.button, { "aria-label": `row ${row}: ${target}, predicted ${said}`, class: `example${right ? "" : " wrong"}` });
   });
 }

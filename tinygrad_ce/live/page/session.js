@@ -63,11 +63,17 @@ function keyOf({ activation, loss, hidden }) {
 function buildProgram() {
   const old = wholeStep?.state ?? {};
   session.key = keyOf(session.settings);
-  session.network = page.networks[session.key];
+  session.network = withUpdate(page.networks[session.key], session.settings.optimizer);
   const { sizes = [] } = session.network;
   session.sizes = Object.fromEntries(sizes.map((name, i) => [name, session.settings.hidden[i]]));
   createSteps({});
   setArrays(wholeStep.state, old);
+}
+
+// The network with the lines of this optimizer's update, in place of those of the one that it was traced with.
+function withUpdate(network, optimizer) {
+  const update = network.updates?.[optimizer];
+  return update ? { ...network, above: update.above, lines: [...network.lines.filter(({ phase }) => phase !== "update"), ...update.lines] } : network;
 }
 
 function createSteps(state) {
@@ -87,7 +93,11 @@ function lookAtAll() {
   aroundUpdate = null;
 }
 
-const createFor = (key, batch, state) => PROGRAMS[key]({ batch, state, sizes: session.sizes });
+function createFor(key, batch, state) {
+  const step = PROGRAMS[key]({ batch, state, sizes: session.sizes });
+  step.updates ??= Object.fromEntries(Object.keys(page.networks[key].numbers).map((name) => [name, step.update])); // of one optimizer
+  return step;
+}
 
 function stepOf(rows, key = session.key) {
   const name = `${key} ${rows}`;
@@ -157,10 +167,12 @@ function fillInputs(step, rows) {
   });
 }
 
-// The masks of Dropout for a coming step: NumPy's, as a Trainer of this seed draws them.
+// The masks of Dropout for a coming step: NumPy's, as a Trainer of this seed draws them. All rows, where only a batch of
+// them learns, are looked at through masks of their own.
 function drawMasks(step) {
-  for (const [name, rate] of Object.entries(session.network.random ?? {})) {
-    const mask = step.inputs[name], { generator } = orderOfRows();
+  const { batch, seed } = session.settings, isSeen = step === wholeStep && batch < trainingRows.length;
+  for (const [name, rate] of Object.entries(session.network.random)) {
+    const mask = step.inputs[name], generator = isSeen ? new Generator(seed) : orderOfRows().generator;
     for (let i = 0; i < mask.length; i++) mask[i] = generator.random32() >= rate ? 1 / (1 - rate) : 0;
   }
 }
@@ -172,7 +184,7 @@ function compute() {
   step.forward();
   step.backward();
   const first = isSound() ? null : firstNotFinite();
-  session.spoiled = first && (session.spoiled ?? { count: session.count, ...first });
+  session.spoiled = first && (session.spoiled ?? { count: session.count, ...first, reason: printed.reason(first) });
 }
 
 const notFinite = (array) => array.findIndex((value) => !Number.isFinite(value));
@@ -227,9 +239,13 @@ function advance() {
   applyUpdate(step, rows.length);
 }
 
-function applyUpdate(step, rows) {
+function runOptimizer(step) {
   const { optimizer, rate } = session.settings;
-  (step.updates?.[optimizer] ?? step.update)({ ...session.network.numbers?.[optimizer], lr: rate, t: session.updates + 1 });
+  step.updates[optimizer]({ ...session.network.numbers[optimizer], lr: rate, t: session.updates + 1 });
+}
+
+function applyUpdate(step, rows) {
+  runOptimizer(step);
   for (const [place, value] of session.frozen) {
     const [name, index] = place.split(":");
     step.state[name][index] = value;
@@ -309,9 +325,9 @@ function leaveStep() {
 
 function recordLosses() {
   const { history, data } = session, test = [...data.test];
-  const [train, trainAccuracy] = lossAndAccuracy(wholeStep.buffers, session.rows);
+  const [train, trainAccuracy] = measured(wholeStep.buffers, session.rows);
   let [loss, accuracy] = [null, null];
-  if (test.length) [loss, accuracy] = lossAndAccuracy(evaluate(...rowsOf(test)), test);
+  if (test.length) [loss, accuracy] = measured(evaluate(...rowsOf(test)), test);
   const entry = { steps: session.count, train, test: loss, trainAccuracy, testAccuracy: accuracy };
   for (const name in history) history[name].push(entry[name]);
   if (history.steps.length > 2000) for (const name in history) history[name] = history[name].filter((_, i) => i % 2 === 0);
@@ -324,7 +340,7 @@ function rowsOf(rows) {
 }
 
 // The loss and the share of rows whose class is right, null where there are no classes.
-function lossAndAccuracy(buffers, rows) {
+function measured(buffers, rows) {
   const loss = buffers.loss[0];
   if (!page.data.classes.length) return [loss, null];
   return [loss, rows.filter((row, i) => classAt(buffers, i) === session.data.y[row]).length / rows.length];
@@ -332,7 +348,7 @@ function lossAndAccuracy(buffers, rows) {
 
 // The class that the network says for a row of buffers: that of the largest score or, of a single one, whether it is high.
 function classAt(buffers, row) {
-  const { output, task, threshold } = session.network, scores = buffers[output];
+  const { output, task, threshold } = session.network, scores = buffers[output] ?? answersOf(buffers);
   if (task === "binary") return scores[row] > threshold ? 1 : 0;
   const classes = page.data.classes.length;
   let best = 0;
@@ -406,7 +422,7 @@ function addPoint(values, label) {
 function removePoint(row) {
   leaveStep();
   const { data } = session;
-  if (trainingRows.length === 1 && trainingRows[0] === row) return fail("The last trainingRows row stays: without rows there is nothing to learn from.");
+  if (trainingRows.length === 1 && trainingRows[0] === row) return fail("The last training row stays: without rows there is nothing to learn from.");
   const width = data.y.length / data.rows;
   data.x = data.x.filter((_, i) => Math.floor(i / data.features) !== row);
   data.y = data.y.filter((_, i) => Math.floor(i / width) !== row);
@@ -437,6 +453,8 @@ function choose(settings) {
     fail(`This page has no network of ${chosen.activation} and ${chosen.loss} with ${chosen.hidden?.length} hidden layers: choose another combination.`);
     return redraw(); // the controls go back to what is
   }
+  const { updates = {} } = page.networks[key], [first] = Object.keys(updates);
+  if (first && !Object.hasOwn(updates, chosen.optimizer)) chosen.optimizer = first; // one of the user's own stays with their network
   leaveStep();
   const old = { ...session.settings }, shapes = asText(weightLengths());
   session.settings = chosen;

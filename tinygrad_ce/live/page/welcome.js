@@ -12,19 +12,20 @@ function legendOf() {
 }
 
 function buildWelcome() {
-  const help = element("button", { id: "help", type: "button", "aria-expanded": "true", "aria-controls": "welcome", click: () => open(at("welcome").hidden) }, "What is this?");
+  const help = element("button", { id: "help", type: "button", "aria-expanded": "true", "aria-controls": "welcome", click: () => showWelcome(at("welcome").hidden) }, "What is this?");
   const section = element("section", { id: "welcome", "aria-labelledby": "welcome-title" },
     element("h2", { id: "welcome-title" }, "New to backpropagation?"), element("p", {}, ...explained(FIRST)), legendOf(),
-    element("button", { type: "button", click: () => { open(false); help.focus(); } }, "Close"));
-  function open(shown) {
-    section.hidden = !shown;
-    help.setAttribute("aria-expanded", String(shown));
-  }
+    glossary(), element("button", { id: "welcome-close", type: "button", click: () => { showWelcome(false); help.focus(); } }, "Close"));
   document.querySelector("main").before(section);
-  document.querySelector("h1").after(help, ...lectureControls(open));
+  document.querySelector("h1").after(help, ...lectureControls());
 }
 
-function lectureControls(open) {
+function showWelcome(shown) {
+  at("welcome").hidden = !shown;
+  at("help").setAttribute("aria-expanded", String(shown));
+}
+
+function lectureControls() {
   const root = document.documentElement;
   const panel = element("select", { id: "lecture-panel", "aria-label": "shown beside the network", change: () => { root.dataset.lecture = panel.value; } },
     ...Object.entries(SHOWN_IN_LECTURE).map(([value, words]) => element("option", { value }, words)));
@@ -34,7 +35,7 @@ function lectureControls(open) {
     root.dataset.lecture = panel.value;
     panel.hidden = !on;
     button.setAttribute("aria-pressed", String(on));
-    if (on) open(false);
+    if (on) showWelcome(false);
   }
   panel.hidden = true;
   if (new URLSearchParams(location.search).has("lecture") || location.hash === "#lecture") queueMicrotask(() => turn(true));

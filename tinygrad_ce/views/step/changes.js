@@ -15,7 +15,7 @@ function showChanges() {
   const array = valueOf(leaf), position = cells.get(leaf), changed = changes();
   at("leaf").value = String(leaf);
   at("place").value = indexOf(array.shape, position).join(", ");
-  at("place").hidden = at("place").previousElementSibling.hidden = !array.shape.length;
+  at("place").parentElement.hidden = !array.shape.length;
   if (document.activeElement !== at("value")) at("value").value = array.numbers.length ? number(array, position, 6) : "";
   if (document.activeElement !== at("drag")) {
     const value = array.numbers[position] || 0, reach = Math.max(1, 2 * Math.abs(value));

@@ -15,11 +15,11 @@ function after(sign, figure) { // on one line with it
 }
 
 function folded(words, isOpen, onToggle, figures, classes) {
-  const box = element("details", undefined, classes), tables = element("div", undefined, "tables");
+  const box = element("details", undefined, classes), tables = element("div", undefined, "tables"), summary = element("summary", words);
   box.open = isOpen;
-  box.addEventListener("toggle", () => onToggle(box.open));
+  summary.addEventListener("click", () => onToggle(!box.open)); // it opens or closes after this
   tables.append(...figures);
-  box.append(element("summary", words), tables);
+  box.append(summary, tables);
   return box;
 }
 

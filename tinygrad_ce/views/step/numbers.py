@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import ast
 import linecache
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,8 +18,9 @@ from tinygrad_ce.core import REGISTRY, Array, Primitive
 from tinygrad_ce.graph.cells import Cell, pieces_of
 from tinygrad_ce.graph.formula import Formula
 from tinygrad_ce.graph.nodes import Edge, Graph
-from tinygrad_ce.program import CannotLower, Instruction, Program, Value
+from tinygrad_ce.program import Instruction, Value
 from tinygrad_ce.program.ir import Function
+from tinygrad_ce.program.slices import javascript_keeping
 from tinygrad_ce.views.pages import packed
 
 
@@ -98,17 +101,23 @@ class Numbers:
 
     def javascript(self) -> str:
         """The module that computes the arrays: `v3` is that of number 3. CannotLower if JavaScript cannot hold it."""
-        outputs = {f"v{n}": x for n, x in enumerate(self.values) if x not in self.program.inputs}
-        function = Function(self.program.inputs, self.instructions, outputs, single=False)
-        inputs = (x for i in self.instructions for x in i.inputs if isinstance(x, Value))
-        before = {x: x.name for x in (*function.values, *inputs)}
-        try:
-            for n, x in enumerate(before):  # a user's name may be 300 letters long, or mean something there
-                x.name = f"v{self.numbers[x]}" if x in self.numbers else f"w{n}"
-            return str(Program.of(function).javascript)
-        finally:
-            for x, name in before.items():
-                x.name = name
+        program = replace(self.program, instructions=self.instructions)
+        with renamed(program, {x: f"v{n}" for n, x in enumerate(self.values)}):
+            return str(javascript_keeping(program, [x for x in self.values if x not in program.inputs]))
+
+    def opened(self, formula: Formula | None) -> list[dict[str, Any]]:
+        """The parts of a formula that textbooks give names, each with its array: `p = softmax(z)`, `p - y`."""
+        if formula is None:
+            return []
+        found: dict[str, int] = {}
+        for node in _inner_first(formula.whole):
+            names = {x.id for x in ast.walk(node) if isinstance(x, ast.Name)}
+            if node is not formula.whole and names & formula.arrays.keys() and not _is_factor(node):
+                array = formula.evaluate(node)
+                found.setdefault(ast.unparse(node), self.of(self.part(node, formula, array)))
+        p = next((text for text in found if text.startswith(("softmax(", "sigmoid("))), None)
+        texts = {text: text if p is None or text == p else text.replace(p, "p") for text in found}
+        return [{"text": f"p = {p}" if text == p else texts[text], "array": array} for text, array in found.items()]
 
     def described(self, recorded: bool) -> list[dict[str, Any]]:
         """What the page knows of each array: its shape and, of leaves or (recorded) of all, its numbers."""
@@ -121,9 +130,18 @@ class Numbers:
         return [{"name": f"v{n}", **array} for n, array in enumerate(known)]
 
 
-def obstacle(error: CannotLower) -> str:
-    """Which operation is in the way, in one line."""
-    return str(error).split(". In a body these functions")[0]
+@contextmanager
+def renamed(program: Function, names: Mapping[Value, str]) -> Iterator[None]:
+    """Temporarily short names for all values: a user's may be 300 letters long, or mean something in JavaScript."""
+    inputs = (x for i in program.instructions for x in i.inputs if isinstance(x, Value))
+    before = {x: x.name for x in (*program.values, *inputs, *names)}
+    try:
+        for n, x in enumerate(before):
+            x.name = names.get(x, f"w{n}")
+        yield
+    finally:
+        for x, name in before.items():
+            x.name = name
 
 
 def _operation(text: str, functions: Mapping[str, Any]) -> Primitive:
@@ -135,6 +153,22 @@ def _operation(text: str, functions: Mapping[str, Any]) -> Primitive:
     op = Primitive(scope["_formula"])
     del REGISTRY[op.name]
     return op
+
+
+def _inner_first(node: ast.AST) -> Iterator[ast.expr]:
+    """The operations of an expression, each after those that it takes; not names and numbers."""
+    for child in ast.iter_child_nodes(node):
+        if not (isinstance(node, ast.Subscript) and child is node.slice):
+            yield from _inner_first(child)
+    if isinstance(node, (ast.BinOp, ast.UnaryOp, ast.Subscript, ast.Call)):
+        yield node
+
+
+def _is_factor(node: ast.expr) -> bool:
+    """Whether this is a product, or 1 - y: it has no name of its own in textbooks."""
+    if not isinstance(node, ast.BinOp):
+        return False
+    return isinstance(node.op, ast.Mult) or isinstance(node.left, ast.Constant)
 
 
 def one_hot(y: Any, classes: int) -> Any:

@@ -62,7 +62,24 @@ function paint(card, kind, array) {
     image.setAttribute("href", heat(array).toDataURL());
     panel.querySelector("text:last-of-type").textContent = rangeOf(array);
   } else {
-    panel.querySelectorAll("text[data-cell]").forEach((text) => { text.textContent = number(array, Number(text.dataset.cell), 3); });
+    const texts = [...panel.querySelectorAll("text[data-cell]")], before = texts.map((text) => text.textContent);
+    texts.forEach((text) => { text.textContent = number(array, Number(text.dataset.cell), 3); });
+    if (texts.some((text, n) => text.textContent.length > before[n].length)) makeRoom(card, texts);
+  }
+}
+
+// Longer numbers than those that the picture was drawn with: the columns move apart, as far as the card allows.
+function makeRoom(card, texts) {
+  const columns = [...new Set(texts.map((text) => text.getAttribute("x")))].map(Number).sort((a, b) => a - b);
+  texts.forEach((text) => text.style.removeProperty("font-size"));
+  const widest = Math.max(...texts.map((text) => text.getComputedTextLength())) + 5;
+  const body = card.querySelector("rect.body").getBBox(), room = (body.width - 12) / columns.length;
+  if (columns.length > 1 ? widest <= columns[1] - columns[0] : widest <= room) return;
+  const step = Math.min(widest, room), isEndAligned = getComputedStyle(texts[0]).textAnchor === "end";
+  for (const text of texts) {
+    const column = columns.indexOf(Number(text.getAttribute("x")));
+    text.setAttribute("x", body.x + 6 + step * (column + (isEndAligned ? 1 : 0)));
+    if (widest > room) text.style.fontSize = `${parseFloat(getComputedStyle(text).fontSize) * room / widest}px`;
   }
 }
 

@@ -76,6 +76,7 @@ function markLines(step) {
   lines.forEach((span, n) => {
     const current = step.lines.includes(n);
     span.className = current ? `now ${step.phase}` : "";
+    span.dataset.phase = current ? step.phase : "";
     if (current) span.setAttribute("aria-current", "step"); else span.removeAttribute("aria-current");
   });
   const first = lines.find((span) => span.classList.contains("now"));
@@ -180,3 +181,6 @@ for (const [n, card] of cards) {
   card.setAttribute("aria-pressed", "false");
   card.setAttribute("aria-label", `pin ${nodes[n].name}`);
 }
+
+at("intro").replaceChildren(...explained(at("intro").textContent));
+at("words").append(glossary());

@@ -84,7 +84,7 @@ function heatOf(caption, array, chosen, onClick, word) {
     const j = Math.min(Math.max(Math.floor((event.clientX - box.left - 1) / (box.width - 2) * across), 0), across - 1);
     look(i * across + j);
   });
-  const parts = [canvas, element("p", rangeOf(array), "soft")];
+  const parts = [canvas, element("p", rangeOf(array), "soft range")];
   const shownCell = onClick ? chosen : opened.get(caption);
   if (!onClick) {
     const button = element("button", shownCell === undefined ? "show cells" : "hide cells");
@@ -132,8 +132,8 @@ function cellInputs(shape, chosen, onClick) {
 
 // A leaf's cells can be chosen, to change them; those of a result are only looked at.
 function valueTable(n) {
-  const caption = captioned(nodes[n].name, valueOf(n));
-  if (!pass || nodes[n].kind === "result") return tableOf(caption, valueOf(n), -1, null);
+  const caption = captioned(nodes[n].name, valueOf(n)), [down, across] = tableShape(valueOf(n).shape);
+  if (!pass || nodes[n].kind === "result" || down > 12 || across > 8) return tableOf(caption, valueOf(n), -1, null);
   return tableOf(caption, valueOf(n), cells.get(n), (p) => chooseLeaf(n, p), "leaf", `change ${nodes[n].name}`);
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,12 +14,13 @@ import numpy as np
 from tinygrad_ce.core import Array, Tensor
 from tinygrad_ce.graph.nodes import Graph, Node
 from tinygrad_ce.optim import SGD, Optimizer
-from tinygrad_ce.program import Program, trace
+from tinygrad_ce.program import Program, Value, trace
 from tinygrad_ce.program.ir import Function
 from tinygrad_ce.views.pages import packed
+from tinygrad_ce.views.step.numbers import renamed
 
 RATE = 0.1  # where nobody has said which
-MANY_RATES = 1000  # of a schedule, so many coming ones are on the page
+MANY = 1000  # of a schedule, so many coming ones are on the page
 
 
 @dataclass(frozen=True)
@@ -35,27 +37,63 @@ class Update:
     lines: list[str]
     rule: list[str]
 
+    def javascript(self) -> str:
+        """The module: of parameter 3 `p3`, its gradient `g3`; what the optimizer keeps is `m0`, `m1`."""
+        names = {x: f"g{k}" for k, x in enumerate(self.program.arguments)}
+        names |= {x: f"p{k}" for k, x in enumerate(self.parameters)}
+        names |= {x: f"m{k}" for k, x in enumerate(self.memory)}
+        with renamed(self.program, names):
+            return str(Program.of(self.program).javascript)
+
+    @property
+    def parameters(self) -> list[Value]:
+        """The values of the parameters in the program."""
+        by_tensor = {id(old.variable): old for old in self.program.updates}
+        return [by_tensor[id(node.tensor)] for node in self.nodes]
+
+    @property
+    def memory(self) -> list[Value]:
+        """What the optimizer keeps from step to step."""
+        return [old for old in self.program.updates if old not in self.parameters]
+
     def described(self, number_of: dict[Node, int]) -> dict[str, Any]:
         """What the page knows of it, but the module that computes it."""
-        parameters = [
-            {
-                "node": number_of[node],
-                "name": node.name,
-                "gradient": gradient.name,
-                "memory": [old.name for old in self.program.updates if old.name.endswith(f"_{node.name}")],
-            }
-            for node, gradient in zip(self.nodes, self.program.arguments, strict=True)
-        ]
-        names = {node.name for node in self.nodes}
-        memory = {name: packed(array) for name, array in self.program.state.items() if name not in names}
-        numbers = {name: _short(read(MANY_RATES)) for name, read in self.program.numbers.items()}
+        memory = self.memory
+        parameters = []
+        for node in self.nodes:
+            mine = [(k, x) for k, x in enumerate(memory) if x.name.endswith(f"_{node.name}")]
+            kept = [{"label": x.name, "at": k, "shape": x.shape} for k, x in mine]
+            parameters.append({"node": number_of[node], "name": node.name, "memory": kept})
         return {
             "optimizer": self.optimizer,
             "parameters": parameters,
-            "memory": memory,
-            "numbers": numbers,
-            "plain": not memory and not self.rule and self.optimizer == "SGD",
+            "memory": [packed(x.variable.data) for x in memory],
+            "numbers": {name: _coming(read(MANY)) for name, read in self.program.numbers.items()},
+            "plain": self.is_plain,
+            "texts": [self.text(node) for node in self.nodes],
         }
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether each parameter only loses the learning rate times its gradient."""
+        return not self.memory and all(self.text(node) == plain(node) for node in self.nodes)
+
+    def text(self, node: Node) -> str:
+        """The line of the printed update of a parameter."""
+        return next((x for x in map(_code, self.lines) if re.match(rf"{node.name}\b", x)), plain(node))
+
+    def line(self, node: Node) -> int | None:
+        """Where in `lines` it stands."""
+        return next((n for n, x in enumerate(self.lines) if re.match(rf"{node.name}\b", _code(x))), None)
+
+
+def plain(node: Node) -> str:
+    """The update of gradient descent, as it is printed."""
+    return f"{node.name} = {node.name} - lr * d_{node.name}"
+
+
+def _code(line: str) -> str:
+    return line.split("#")[0].strip()
 
 
 def update_of(graph: Graph, optimizer: Optimizer | None, view: str) -> Update:
@@ -92,7 +130,7 @@ def update_of(graph: Graph, optimizer: Optimizer | None, view: str) -> Update:
 
 
 def _step(nodes: list[Node], optimizer: Optimizer) -> Any:
-    """A step whose gradients are its arguments: the derivative of sum(W * g) with respect to W is g, to the last bit."""
+    """A step whose gradients are its arguments: the derivative of sum(W * g) by W is g, to the last bit."""
 
     def step(*gradients: Array) -> Tensor:
         optimizer.zero_grad()
@@ -115,9 +153,11 @@ def _fields(program: Program) -> dict[str, Any]:
     return {name: getattr(program, name) for name in Function.__dataclass_fields__}
 
 
-def _short(numbers: Array) -> list[float]:
-    """Coming numbers: one if they are all the same."""
-    return [float(numbers[0])] if (numbers == numbers[0]).all() else numbers.tolist()
+def _coming(numbers: Array) -> dict[str, Any]:
+    """Coming numbers, by the first and the difference if there is only one."""
+    first, by = float(numbers[0]), float(numbers[1] - numbers[0])
+    regular = (numbers == first + by * np.arange(len(numbers))).all()
+    return {"first": first, "by": by} if regular else {"values": numbers.tolist()}
 
 
 @contextmanager
