@@ -11,6 +11,7 @@ from program.in_node import NODE, coded, job, needs_node, run_in_node
 import tinygrad_ce as tg
 from tinygrad_ce import losses, nn, optim
 from tinygrad_ce.program import CannotLower
+from tinygrad_ce.program.javascript_sizes import formula
 from tinygrad_ce.program.scripts_text import as_script
 from tinygrad_ce.program.slices import sized_javascript, update_alone
 
@@ -171,3 +172,25 @@ def test_an_update_alone_is_that_of_the_optimizer(name, tmp_path):
         expected = gradients.get(x, array).reshape(-1)
         np.testing.assert_allclose(answer["state"][x], expected, 1e-12, 1e-15, err_msg=x)
     np.testing.assert_array_equal(other.data, before)
+
+
+SETS = tuple(tuple({"batch": n, "w1": a, "w2": b}.items()) for n, a, b in ((37, 59, 67), (46, 58, 62), (53, 61, 71)))
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (lambda n, a, b: 12, "12"),
+        (lambda n, a, b: n, "batch"),
+        (lambda n, a, b: a, "$w1"),
+        (lambda n, a, b: 2 * a * b, "2 * $w1 * $w2"),
+        (lambda n, a, b: n * a - 1, "(batch * $w1 - 1)"),
+        (lambda n, a, b: 1 / (3 * n), "(1 / (3 * batch))"),
+        (lambda n, a, b: 0.7 / a, "(0.7 / $w1)"),
+        (lambda n, a, b: n / (n - 1), "(batch / (batch - 1))"),
+        (lambda n, a, b: a**2, "($w1 * $w1)"),
+    ],
+)
+def test_numbers_become_formulas_of_sizes(number, text):
+    column = tuple(repr(number(*(size for _, size in sizes))) for sizes in SETS)
+    assert formula(column, SETS) == text

@@ -106,4 +106,5 @@ def quotient(factor: float, exponents: Mapping[str, int]) -> str:
     elif factor != 1:
         above = [number_text(float(f"{factor:.15g}")), *above]
     top = " * ".join(above) or "1"
-    return f"({top} / ({' * '.join(below)}))" if below else f"({top})"
+    bottom = below[0] if len(below) == 1 else f"({' * '.join(below)})"
+    return f"({top} / {bottom})" if below else f"({top})"
