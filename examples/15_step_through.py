@@ -1,4 +1,4 @@
-"""Learn to watch backpropagation: a page that steps through a small network, forward and backward, with every number.
+"""Learn to watch backpropagation: a page that steps through a small network, in which every number can be changed.
 
 Run it: python examples/15_step_through.py [folder for the pages, by default pictures], and open them in a browser
 """
@@ -19,12 +19,13 @@ x = tg.Tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]], name="x")
 y = np.array([[0.0], [1.0], [1.0], [0.0]])
 model = tg.nn.Sequential(tg.nn.Dense(2, 3), tg.nn.Tanh(), tg.nn.Dense(3, 1))
 loss = tg.losses.sigmoid_binary_cross_entropy(model(x), y)
-page = tg.step_through(loss)
+page = tg.step_through(loss, tg.optim.SGD(model.parameters(), lr=0.5))
 print(f"   wrote {page.save(folder / '15_network.html')}")
 print(f"   It has {len(page.html) / 1000:.0f} kB, and needs nothing else: no server, no network.")
 assert len(page.html) < 150_000
 assert "http://" not in page.html.replace("http://www.w3.org/", "")
 print("   Open it. The right arrow goes one step on, the space bar plays, a click on W0 follows only its path.")
+print("   Type another number for a weight: all is computed anew. N takes a step of the training, O goes back.")
 
 print("\n2. What you will see at the first step back, by hand: the gradient at the output is (p - y) / N")
 W0, b0, W2, b2 = (parameter.data for parameter in model.parameters())

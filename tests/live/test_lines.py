@@ -55,6 +55,8 @@ def numpy_arrays(network, page):
 def value_of(label, arrays):
     """The number of a cell such as W0[1, 2], or of a name alone."""
     name, _, index = label.partition("[")
+    if np.ndim(arrays[name]) == 0:
+        return arrays[name]  # NumPy broadcasts what the program keeps for each row
     return np.asarray(arrays[name])[tuple(int(i) for i in index.rstrip("]").split(",") if i.strip())]
 
 

@@ -27,11 +27,12 @@ def lines_of(
     fixed arrays, what stands for them in the text. others: the step traced with other sizes; a number that depends on
     them becomes a formula: 1 / 74 becomes 1 / (2 * batch).
     """
-    above, _, body = str(program.source).partition(STEP)
+    texts = [as_numpy(function) for _, function in others] or [str(program.source)]
+    above, bodies = texts[0].partition(STEP)[0], [statements(text.partition(STEP)[2]) for text in texts]
     lines: list[Line] = []
     phase = PHASES[0]
     first: dict[str, str] = {}  # by a second name, the name that the array had first
-    for text in _for_any_size(statements(body), others):
+    for text in _for_any_size(bodies, tuple(size for size, _ in others)):
         if text.removeprefix("# ") in PHASES:
             phase = text.removeprefix("# ")
             continue
@@ -65,16 +66,12 @@ def with_other_rows(program: Program) -> list[tuple[Sizes, Function]]:
     return [*(((("batch", rows),), other) for rows, other in zip(PROBES, others, strict=True)), *own]
 
 
-def _for_any_size(lines: list[str], others: Sequence[tuple[Sizes, Function]]) -> list[str]:
-    """Lines with formulas for their numbers; as they are, where other sizes have other lines."""
-    if not others:
-        return lines
-    sizes = tuple(size for size, _ in others)
-    texts = [statements(as_numpy(function).partition(STEP)[2]) for _, function in others]
+def _for_any_size(bodies: Sequence[list[str]], sizes: tuple[Sizes, ...]) -> list[str]:
+    """The lines with formulas for their numbers; as they are with the first size, where another one has other lines."""
     try:
-        return [with_formulas(same, sizes) for same in zip(*texts, strict=True)]
+        return [with_formulas(same, sizes) for same in zip(*bodies, strict=True)] if sizes else bodies[0]
     except (ValueError, CannotLower):
-        return lines
+        return bodies[0]
 
 
 def with_formulas(texts: Sequence[str], sizes: tuple[Sizes, ...]) -> str:

@@ -10,7 +10,7 @@ from tinygrad_ce.data.checks import whole_number
 from tinygrad_ce.live.moment_networks import moment_networks
 from tinygrad_ce.live.moments import Moment, moments_content
 from tinygrad_ce.live.networks import network
-from tinygrad_ce.live.offers import OPTIMIZERS, combinations, offered, settings_of, update_lines
+from tinygrad_ce.live.offers import OPTIMIZERS, combinations, offered, settings_of, update_lines, with_names
 from tinygrad_ce.live.rows import Rows, rows_of
 from tinygrad_ce.live.saved import code_of, saved_of
 from tinygrad_ce.live.traced import Training, javascript_of, javascript_of_all, traced_step
@@ -88,7 +88,7 @@ def live(
             "seed": seed,
             "steps": optimizer.steps,
         },
-        "networks": {key: with_names(each, rows) for key, each in choices.items()} | networks | brought,
+        "networks": {key: with_names(each, rows.train) for key, each in choices.items()} | networks | brought,
         "state": state,
         "offered": offered(rows.train.n_classes, settings["optimizer"]),
         "moments": moments_content(moments),
@@ -131,14 +131,6 @@ def own_network(
         networks |= {"own": own | {"evaluation": "own/evaluation"}, "own/evaluation": evaluation}
         programs["own/evaluation"] = javascript_of(evaluating)
     return networks, programs, {name: packed(array) for name, array in traced.program.state.items()}
-
-
-def with_names(description: dict[str, Any], rows: Rows) -> dict[str, Any]:
-    """A network that can be chosen, its first and last column with the names of the features and classes."""
-    first, *middle, last = description["columns"]
-    names = [*rows.train.class_names]
-    last = last | {"names": names if len(names) == last["size"] else []}
-    return description | {"columns": [first | {"names": [*rows.train.feature_names]}, *middle, last]}
 
 
 def html_of(title: str, content: dict[str, Any], programs: dict[str, str]) -> str:

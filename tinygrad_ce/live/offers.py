@@ -11,6 +11,7 @@ import numpy as np
 
 from tinygrad_ce import losses, nn, ops, optim
 from tinygrad_ce.core import Tensor
+from tinygrad_ce.data import Dataset
 from tinygrad_ce.live.lines import lines_of, with_formulas
 from tinygrad_ce.live.networks import Description, network
 from tinygrad_ce.live.saved import code_of, code_of_optimizer, saved_of
@@ -36,11 +37,20 @@ def squared_error(z: Any, y: Any) -> Any:
     return losses.mse(ops.softmax(z), y)
 
 
+def double_softmax(z: Any, y: Any) -> Any:
+    """Cross-entropy of logits that went through two softmaxes: written out, for `ops.softmax` is warned of there."""
+    for _ in range(2):
+        exponentials = ops.exp(z)
+        z = exponentials / exponentials.sum(axis=1, keepdims=True)
+    return losses.cross_entropy(z, y)
+
+
 LOSSES_OF_CLASSES: dict[str, Callable[[Any, Any], Any]] = {
     "cross-entropy": losses.softmax_cross_entropy,
     "binary cross-entropy": losses.sigmoid_binary_cross_entropy,
     "squared error": squared_error,
 }
+OF_MOMENTS: dict[str, Callable[[Any, Any], Any]] = {"double softmax": double_softmax}  # only a moment has it
 LOSSES_OF_NUMBERS: dict[str, Callable[[Any, Any], Any]] = {"squared error": losses.mse, "huber": losses.huber}
 
 
@@ -121,7 +131,9 @@ def combination(activation: str, loss: str, depth: int, features: int, classes: 
     for weight in description["weights"]:
         weight["init"] = "he_uniform" if activation == "relu" and weight["to"] <= depth else "glorot_uniform"
     trained = {name: other_updates(name, loss, batch, hidden, features, classes) for name in OPTIMIZERS}
-    description["updates"] = {name: update_lines(other) for name, other in trained.items()}
+    description["updates"] = {
+        name: lines_of_update(name, loss, batch, hidden, features, classes) for name in OPTIMIZERS
+    }
     description["numbers"] = {name: {"lr": other.training.optimizer.lr} for name, other in trained.items()}
     texts = [saved_of(other, description["task"]) for _, other in traces]
     document = with_formulas([text["document"] for text in texts if text], sizes)
@@ -132,6 +144,14 @@ def combination(activation: str, loss: str, depth: int, features: int, classes: 
     model = with_formulas([code["model"] for code in codes if code], sizes)
     description["code"] = (codes[0] or {}) | {"model": re.sub(r"\bw\d\b", r"{\g<0>}", model)}
     return description, module.text
+
+
+def with_names(description: dict[str, Any], data: Dataset) -> dict[str, Any]:
+    """A network that can be chosen, its first and last column with the names of the features and classes."""
+    first, *middle, last = description["columns"]
+    names = [*data.class_names]
+    last = last | {"names": names if len(names) == last["size"] else []}
+    return description | {"columns": [first | {"names": [*data.feature_names]}, *middle, last]}
 
 
 def update_lines(traced: Traced) -> dict[str, Any]:
@@ -148,13 +168,21 @@ def other_updates(
     return traced_with(optimizer, "tanh", loss, batch, hidden, features, classes)
 
 
+@cache
+def lines_of_update(
+    optimizer: str, loss: str, batch: int, hidden: tuple[int, ...], features: int, classes: int
+) -> dict[str, Any]:
+    """The printed update of the combinations with these sizes."""
+    return update_lines(other_updates(optimizer, loss, batch, hidden, features, classes))
+
+
 def traced_with(
     optimizer: str, activation: str, loss: str, batch: int, hidden: tuple[int, ...], features: int, classes: int
 ) -> Traced:
     """The step of a combination with these sizes, on rows of zeros."""
     with drawing_from(0):
         model = model_of(activation, loss, [*hidden], features, classes)
-    training = Training(model, losses_for(classes)[loss], OPTIMIZERS[optimizer](model.parameters()))
+    training = Training(model, (losses_for(classes) | OF_MOMENTS)[loss], OPTIMIZERS[optimizer](model.parameters()))
     labels = np.arange(batch) % classes if classes else np.zeros(batch)
     return traced_step(training, np.zeros((batch, features)), labels, classes)
 

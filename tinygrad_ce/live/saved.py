@@ -65,6 +65,8 @@ def code_of_loss(loss: Callable[[Any, Any], Any], target: str, classes: int) -> 
     """A loss as Python, for targets that are class numbers or numbers. OwnCodeError for the user's own."""
     if getattr(loss, "__name__", "") == "squared_error" and loss.__module__ == "tinygrad_ce.live.offers":
         return f"lambda z, y: tg.losses.mse(tg.ops.softmax(z), tg.data.one_hot(y, {classes}))"
+    if getattr(loss, "__name__", "") == "double_softmax" and loss.__module__ == "tinygrad_ce.live.offers":
+        return "lambda z, y: tg.losses.softmax_cross_entropy(tg.ops.softmax(z), y)"
     function = loss.func if isinstance(loss, partial) else loss
     options = loss.keywords if isinstance(loss, partial) else getattr(loss, "options", {})
     name = next((name for name, known in LOSS_FUNCTIONS.items() if known is function), "")

@@ -7,7 +7,7 @@ from collections import Counter
 from tinygrad_ce.graph.nodes import Edge, Graph, Node
 from tinygrad_ce.views.cards import LINE, PORT, TEXT, FoldCard, NodeCard, OutsideCard
 from tinygrad_ce.views.groups import LONGEST_TITLE, Group, grouped
-from tinygrad_ce.views.layout import COLUMN_GAP, LANE, Box, Wire, arrange
+from tinygrad_ce.views.layout import COLUMN_GAP, DROP, LANE, Box, Wire, arrange
 from tinygrad_ce.views.picture import FONT, wide, written
 from tinygrad_ce.views.text import cut, escaped
 
@@ -15,7 +15,7 @@ LARGEST = 1500  # nodes
 ROOM = 1230.0  # the width of a row: its letters are not made smaller on a screen of 1280
 ONE_ROW = 1800.0  # up to which width a picture is not broken into rows
 TALLEST = 2.5  # of its width, the height of a picture on paper
-MOST_CARDS, FEW_CARDS = 48, 16  # of one picture of several; and up to which modules in time steps do not fold
+MOST_CARDS, FEW_CARDS = 40, 16  # of one picture of several; and up to which modules in time steps do not fold
 MOST_ABOVE = 3  # cards on top of an operation
 SHARE = wide("-0.0123", TEXT)  # what a page writes at an edge
 
@@ -51,6 +51,7 @@ DARK = """
 .tg-graph text.soft, .tg-graph .module text, .tg-graph .step text { fill: #a6b0ba; }
 .tg-graph .fold rect.body { fill: #1d1836; stroke: #a99be8; }
 .tg-graph text.gradient { fill: #f5a3cc; }
+.tg-graph image { filter: invert(1) hue-rotate(180deg); } /* zero is dark, negative still blue, positive orange */
 .tg-graph .wire path { stroke: #9aa4ae; }
 .tg-graph .wire path.head, .tg-graph .wire path.tail { fill: #9aa4ae; }
 """.strip()
@@ -160,11 +161,15 @@ class Picture:
         return max(wide(_argument(edges), TEXT), SHARE if any(edge.share is not None for edge in edges) else 0.0)
 
     def _arrange(self, on_paper: bool) -> None:
-        wires = list(self.wires.values())
-        arrange(self.top, wires)
-        width = ROOM
-        if self.top.width > ONE_ROW:
-            self._again(wires, width)
+        wires, width = list(self.wires.values()), ROOM
+        if len(self.cards) > MOST_CARDS:  # a long way from one row
+            area = sum((card.width + SHARE) * (card.height + DROP) for card in self.cards.values())
+            width = max(ROOM, (2 * area / TALLEST) ** 0.5) if on_paper else ROOM
+            arrange(self.top, wires, width)
+        else:
+            arrange(self.top, wires)
+            if self.top.width > ONE_ROW:
+                self._again(wires, width)
         for _ in range(4):  # how a wider picture breaks into rows is not known before
             if not on_paper or self.top.height <= TALLEST * self.top.width:
                 break

@@ -10,6 +10,7 @@ from typing import Any
 
 from tinygrad_ce.graph.nodes import Graph, Node
 from tinygrad_ce.source_lines import CallSite
+from tinygrad_ce.views.text import cut
 
 MOST = 24  # children of a group before they are bundled
 LONGEST_TITLE = 28  # of a module, in letters
@@ -162,7 +163,7 @@ def _bundle(group: Group) -> None:
     group.children = []
     for start, end in pairwise(bounds):
         held = children[start:end]
-        bundle = Group(f"{_called(held[0])} … {_called(held[-1])}", "bundle", group, held)
+        bundle = Group(_joint_title(held), "bundle", group, held)
         for child in held:
             if isinstance(child, Group):
                 child.parent = bundle
@@ -170,8 +171,14 @@ def _bundle(group: Group) -> None:
         _bundle(bundle)
 
 
-def _called(child: Node | Group) -> str:
-    return child.title if isinstance(child, Group) else child.name
+def _joint_title(children: Sequence[Node | Group]) -> str:
+    """What a bundle is called: "steps 23 to 45", or after its first and its last child."""
+    first, last = children[0], children[-1]
+    names = [child.title if isinstance(child, Group) else child.name for child in (first, last)]
+    if all(isinstance(child, Group) and child.kind == "step" for child in (first, last)):
+        numbers = [name.split()[1] for name in names]  # "step 23 of 250"
+        return f"steps {numbers[0]} to {numbers[1]}"
+    return f"{cut(names[0], 8)} … {cut(names[1], 8)}" if names[0] != names[1] else names[0]
 
 
 def _title(module: Any) -> str:

@@ -27,6 +27,7 @@ from tinygrad_ce.views.step.numbers import Numbers
 from tinygrad_ce.views.step.update import Update, update_of
 from tinygrad_ce.views.text import escaped
 
+RIGHT_TO_LEFT = re.compile(r"\w*[\u0590-\u08ff]\w*")  # such a name would turn the line around it, too
 DARK_MIDDLE = (38, 46, 56)  # zero, where the paper is dark
 SCRIPTS = (
     "state.js", "follow.js", "pictures.js", "tables.js", "details.js", "changes.js", "story.js", "frame.js",
@@ -106,7 +107,7 @@ class _Page:
             + "\n"
             + file_text("tinygrad_ce.views", "page.css"),
             "svg": self.picture.svg(),
-            "program": "".join(f"<span>{escape(line)}</span>" for line in lines),
+            "program": "".join(f"<span>{RIGHT_TO_LEFT.sub(_isolated, escape(line))}</span>" for line in lines),
             "data": as_json(content),
             "programs": as_script(self.modules),
             "script": files_text("tinygrad_ce.views.browser", "numbers.js")
@@ -190,7 +191,7 @@ class _Page:
                     )
         for k, node in enumerate(self.update.nodes if self.update else []):
             assert self.update is not None
-            line = self.update.line(node)
+            line = self.update.place_of(node)
             lines = [] if line is None else [len(self.graph.source) + line]
             steps.append({"node": self.node_number[node], "phase": "update", "update": k, "lines": lines})
         return steps
@@ -202,7 +203,7 @@ class _Page:
     def program_lines(self) -> list[str]:
         """The printed program, then the update, which whoever trains calls with what the program has returned."""
         update = self.update
-        after = [] if update is None else [*(line.removeprefix("    ") for line in update.lines), "", *update.rule]
+        after = [] if update is None else [*update.lines, "", *update.rule]
         return "\n".join([*self.graph.source, *after]).rstrip().split("\n")
 
 
@@ -228,6 +229,10 @@ def _push(edge: Edge, upstream: Array) -> Array:
     """How much each cell of an edge's source gets of what is upstream; infinitely much where a number is spoiled."""
     share = np.abs(edge.pulled(upstream))
     return np.where(np.isfinite(share) & np.isfinite(edge.source.value), share, np.inf).ravel()
+
+
+def _isolated(name: re.Match[str]) -> str:
+    return f"<bdi>{name[0]}</bdi>"
 
 
 def _first_sentence(error: Exception) -> str:

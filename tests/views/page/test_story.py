@@ -107,6 +107,26 @@ def test_operands_light_up_and_point_at_their_numbers(opened):
     assert page.locator(".filled .pointed").text_content().strip("()") == four(n.W0[1, 1])
 
 
+def test_shares_stand_on_their_edges_and_lead_to_their_steps(opened):
+    loss, n = textbook()
+    page = opened(loss)
+    arrived = page.locator(".tg-graph .wire.arrived .share")
+    go_to(page, "Backward: from z2 to W2")
+    cell = page.evaluate("cells.get(nodes.findIndex((node) => node.name === 'W2'))")
+    share = page.locator(".wire.back .share")
+    assert share.text_content() == f"{n.d_W2.flat[cell]:.3g}"
+    assert page.locator(".wire.back path.tail").is_visible()
+    assert not page.locator(".wire.back path.head").is_visible()
+    page.evaluate("go(11)")
+    assert arrived.count() == 7
+    share = page.get_by_role("button", name="share of d_h1")
+    share.press("Enter")
+    assert shown(page).headline == "Backward: from z2 to h1"
+    page.locator(".wire.arrived .share").last.click()
+    assert shown(page).headline.startswith("Backward: from ")
+    assert page.locator(".wire.back .share").count() == 1
+
+
 def test_phases_are_told_apart_by_a_word_a_line_and_a_colour(opened):
     page = opened(textbook()[0])
     seen = {}
@@ -218,3 +238,24 @@ def test_zero_is_not_the_brightest_colour_in_the_dark(opened):
     values = np.abs(np.linspace(-1, 1, 60) ** 2)
     assert brightness[values.argmin()] == brightness.min()
     assert brightness[values.argmin()] < brightness[values.argmax()]
+
+
+def test_names_from_right_to_left_stay_in_order(opened):
+    page = opened((wanted([1.0, 2.0], "שלום") * tg.Tensor([3.0, 4.0], name="k")).sum())
+    assert page.locator("#program bdi").count() >= 3
+    assert shown(page).headline == "Forward: t1 = \u2068שלום\u2069 * k"
+    go_to(page, "Backward: from t1 to")
+    assert shown(page).filled[0].startswith("d_\u2068שלום\u2069[0] = ")
+
+
+def test_a_card_that_is_focused_says_its_numbers(opened):
+    page = opened(diamond())
+    card_of(page, "a").focus()
+    assert card_of(page, "a").get_attribute("aria-description") == "2"
+    card_of(page, "t1").focus()
+    page.keyboard.press("End")
+    card_of(page, "a").focus()
+    assert card_of(page, "a").get_attribute("aria-description").startswith("2; gradient ")
+    page.keyboard.press("Home")
+    card_of(page, "loss").focus()
+    assert card_of(page, "loss").get_attribute("aria-description") == "not computed yet"

@@ -101,7 +101,7 @@ function termsOf(name, index) {
       if (checked !== gradient) say(slots.difference, "");
       drawTerms(name, index, gradient);
       const after = printed.afterUpdate()[name][index], before = printed.named(name).value(index);
-      say(slots.coming, session.frozen.has(`${name}:${index}`) ? `It is frozen at ${written(state[name][index], 4)}.` : `${session.settings.optimizer}: ${written(before, 4)} → ${written(after, 4)}, a change of ${written(after - before, 4)}`);
+      say(slots.coming, session.frozen.has(`${name}:${index}`) ? `It is frozen at ${written(state[name][index], 4)}.` : `${session.settings.optimizer === "yours" ? "your optimizer" : session.settings.optimizer}: ${written(before, 4)} → ${written(after, 4)}, a change of ${written(after - before, 4)}`);
       for (const refresh of refreshed) refresh();
     },
   });

@@ -251,7 +251,7 @@ function buildParameters() {
   drawing.columns = [];
   drawing.parameters = session.network.layers.flatMap(({ parameters }) => parameters).map((name) => {
     const shape = session.network.shapes[name], width = lengthOf(shape.at(-1) ?? 1), height = session.step.state[name].length / width;
-    return { name, canvas: element("canvas", { width, height, class: "pixels" }), words: captioned(name, { shape: shape.map(lengthOf) }) };
+    return { name, canvas: element("canvas", { width, height, class: "pixels", style: `width:${1.2 * width}rem` }), words: captioned(name, { shape: shape.map(lengthOf) }) };
   });
   at("neurons").replaceChildren();
   at("folds").replaceChildren(...drawing.parameters.map(({ canvas, words }) => element("figure", {}, canvas, element("figcaption", {}, words))));

@@ -205,7 +205,7 @@ function badge(phase) { return element("span", { class: `badge ${phase}` }, phas
         });
         cells.push(element("td", {}, button));
       }
-      table.append(element("tr", {}, element("th", { scope: "row" }, rows > 1 ? String(i) : ""), ...cells));
+      table.append(element("tr", {}, element(rows > 1 ? "th" : "td", rows > 1 ? { scope: "row" } : {}, rows > 1 ? String(i) : ""), ...cells));
     }
     const more = [rows > most ? `${rows - most} more rows` : "", columns > COLUMNS ? `${columns - COLUMNS} more${rows > 1 ? " columns" : ""}` : ""].filter(Boolean);
     table.addEventListener("keydown", (event) => {

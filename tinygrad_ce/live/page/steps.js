@@ -34,7 +34,7 @@ const printed = (() => {
     if (name === "lr") return formulas.arrayPart(name, [], () => session.settings.rate);
     if (name === "t") return formulas.arrayPart(name, [], () => session.updates + (aroundUpdate ? 0 : 1));
     if (name === "batch") return formulas.constant(session.step.batch);
-    const array = Object.hasOwn(session.step.buffers, name) ? session.step.buffers[name] : null;
+    const array = Object.hasOwn(session.step.buffers, name) && Object.hasOwn(session.network.shapes, name) ? session.step.buffers[name] : null;
     if (array) return formulas.arrayPart(name, shapeIn(name), (k) => (aroundUpdate?.before[name] ?? array)[k]);
     const line = lineOf(name), part = line < 0 ? null : formulaOf(line);
     return part && { ...formulas.arrayPart(name, part.shape, part.value), inner: part.inner, sign: part.sign };

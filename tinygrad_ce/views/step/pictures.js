@@ -41,8 +41,21 @@ function updatePicture(state, step) {
   for (const [n, wire] of wires) {
     wire.classList.toggle("now", step.phase === "forward" && edges[n].target === step.node);
     wire.classList.toggle("back", step.edge === n);
+    const share = wire.querySelector(".share"), source = edges[n].source;
+    const hasArrived = (state.arrived.get(source) ?? []).includes(n);
+    wire.classList.toggle("arrived", hasArrived);
+    if (share && hasArrived) nameShare(share, n);
   }
   shown = state;
+}
+
+// The share of the cell that is followed stands on its edge, and a click leads to the step in which it came.
+function nameShare(text, n) {
+  const { source, target, share } = edges[n], position = cells.get(source);
+  if (!arrays[share].numbers.length) return;
+  text.textContent = number(arrays[share], position, 3);
+  text.setAttribute("role", "button");
+  text.setAttribute("aria-label", `share of d_${cellName(nodes[source].name, arrays[share].shape, position)} from ${nodes[target].name}: ${text.textContent}`);
 }
 
 // All panels anew, after numbers have changed.
@@ -60,7 +73,7 @@ function paint(card, kind, array) {
   const image = panel.querySelector("image");
   if (image) {
     image.setAttribute("href", heat(array).toDataURL());
-    panel.querySelector("text:last-of-type").textContent = rangeOf(array);
+    panel.querySelector("image ~ text").textContent = rangeOf(array);
   } else {
     const texts = [...panel.querySelectorAll("text[data-cell]")], before = texts.map((text) => text.textContent);
     texts.forEach((text) => { text.textContent = number(array, Number(text.dataset.cell), 3); });

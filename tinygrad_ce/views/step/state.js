@@ -1,5 +1,8 @@
 // The numbers of the page: one program computes them all from the leaves, another one the optimizer's update.
-const data = JSON.parse(document.getElementById("data").textContent);
+// Names that are written from right to left stay where they stand among signs and numbers.
+const RIGHT_TO_LEFT = /[\p{L}\p{N}_]*[\u0590-\u08ff][\p{L}\p{N}_]*/gu;
+const isolated = (text) => text.replace(RIGHT_TO_LEFT, "\u2068$&\u2069");
+const data = JSON.parse(document.getElementById("data").textContent, (_, value) => (typeof value === "string" ? isolated(value) : value));
 const at = (id) => document.getElementById(id);
 const nodes = data.nodes, edges = data.edges, steps = data.steps;
 const pass = data.recorded ? null : PROGRAMS.pass(); // without it the numbers are those that Python has recorded
@@ -49,7 +52,7 @@ function compute() {
 function computeUpdate() {
   data.update.parameters.forEach(({ node }, k) => {
     rule.state[`p${k}`].set(valueOf(node).numbers);
-    rule.inputs[`g${k}`].set(gradientOf(node).numbers);
+    rule.state[`g${k}`].set(gradientOf(node).numbers);
   });
   memory.forEach((numbers, k) => rule.state[`m${k}`].set(numbers));
   rule.forward();

@@ -155,6 +155,7 @@ document.addEventListener("keydown", (event) => {
   else if (event.key === "Escape") pin(null);
   else if (pass && event.key.toLowerCase() === "o") backToOriginal();
   else if (rule && event.key.toLowerCase() === "n") nextTrainStep();
+  else if ((event.key === " " || event.key === "Enter") && event.target.classList.contains("share")) goToEdge(Number(event.target.dataset.edge));
   else if (event.key === " " && kind !== "BUTTON" && kind !== "SUMMARY") {
     if (event.target.classList.contains("node")) pinFrom(event);
     else playing(timer === null);
@@ -164,8 +165,16 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
 });
 
+function goToEdge(n) { // back along it if that is followed, else forward
+  const back = followed.findIndex((k) => steps[k].edge === n);
+  const forth = followed.findIndex((k) => steps[k].phase === "forward" && steps[k].node === edges[n].target);
+  playing(false);
+  go(back >= 0 ? back : Math.max(forth, 0));
+}
+
 function pinFrom(event) {
-  const card = event.target.closest(".node");
+  const card = event.target.closest(".node"), wire = event.target.closest(".wire");
+  if (wire) goToEdge(Number(wire.dataset.edge));
   if (!card) return;
   const text = event.target.closest("text[data-cell]");
   const node = Number(card.dataset.node), position = text ? Number(text.dataset.cell) : null;
@@ -174,6 +183,13 @@ function pinFrom(event) {
 }
 
 svg.addEventListener("click", pinFrom);
+svg.addEventListener("focusin", (event) => { // who cannot see the picture hears the numbers of the card
+  const card = event.target.closest(".node");
+  if (!card) return;
+  const n = Number(card.dataset.node), first = (array) => [...array.numbers.slice(0, 12)].map((_, i) => number(array, i, 3)).join(", ");
+  const gradient = shown.arrived.has(n) ? `; gradient ${first(gradientSoFar(n, shown.arrived.get(n)))}` : "";
+  card.setAttribute("aria-description", shown.values.has(n) ? `${first(valueOf(n))}${gradient}` : "not computed yet");
+});
 svg.setAttribute("role", "group");
 for (const [n, card] of cards) {
   card.setAttribute("tabindex", "0");
