@@ -125,7 +125,7 @@ def honest(browser, tmp_path_factory):
     page = browser.new_page()
     page.goto(path.as_uri())
     page.wait_for_selector("html[data-ready]", state="attached")
-    page.evaluate(CHANGES)
+    page.evaluate(CHANGES + "trainStep()")
     fragment = page.evaluate("asFragment(snapshot())")
     page.close()
     return unpacked(fragment)
@@ -134,7 +134,7 @@ def honest(browser, tmp_path_factory):
 def test_what_the_tests_pack_is_what_the_page_reads(page, honest):
     page.evaluate("(fragment) => { location.hash = fragment; }", packed(*honest))
     page.wait_for_selector("#say:not(:empty)")
-    assert page.evaluate("[session.settings.batch, session.count]") == [16, 25]
+    assert page.evaluate("[session.settings.batch, session.count]") == [16, 26]
 
 
 def test_a_hostile_link_says_so_and_changes_nothing(page, honest):
