@@ -1,6 +1,6 @@
 // The rows as points: dragged, added, flipped and removed, over the answers of the network.
 
-const points = { built: null, nodes: [], focus: 0, original: null, noise: 0, seed: 0, label: 0, pressed: [], kind: null, frame: null };
+const points = { built: null, nodes: [], focus: 0, original: null, noisy: null, noise: 0, seed: 0, label: 0, pressed: [], kind: null, frame: null };
 
 const hasClasses = () => page.data.classes.length > 0;
 const isPlane = () => session.data.features === 2 && hasClasses(); // points can be moved in both directions
@@ -110,13 +110,17 @@ function addHere(values) {
   addPoint(values, isCurve() ? values.pop() : points.label);
 }
 
-// ---- noise: from where the points began, so that the slider goes back too
+// ---- noise: from where the points began, so that the slider goes back too; what was moved by hand stays moved
 
 function drawNoise() {
-  const { data } = session, generator = new Generator(points.seed);
-  if (points.original?.length !== data.x.length) points.original = data.x.slice();
-  points.original.forEach((value, k) => { data.x[k] = value + points.noise * generator.gaussian(); });
-  changed();
+  const { x } = session.data, generator = new Generator(points.seed);
+  if (points.noisy?.length !== x.length) [points.original, points.noisy] = [x.slice(), x.slice()];
+  points.original.forEach((value, k) => {
+    if (x[k] !== points.noisy[k]) points.original[k] = value + x[k] - points.noisy[k];
+    x[k] = points.original[k] + points.noise * generator.gaussian();
+  });
+  points.noisy = x.slice();
+  showChange();
 }
 
 // ---- drawing
