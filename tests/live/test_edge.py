@@ -116,3 +116,28 @@ def test_a_frozen_weight_says_so(opened_live):
     page = opened_live(networks.network(3, nn.Tanh, 2).page())
     page.evaluate("session.selected = { name: 'W0', index: 2 }; freeze('W0', 2)")
     assert "It is frozen at" in page.locator("#edge-panel").inner_text()
+
+
+def test_every_line_of_every_network_that_can_be_chosen_has_its_formula(opened_live):
+    page = opened_live(networks.network(3, nn.Tanh, 2).page())
+    missing = page.evaluate(
+        """() => {
+          const missing = [];
+          for (const key of Object.keys(page.networks)) {
+            const [activation, loss, depth] = key.split("/");
+            if (key === "own" || key.startsWith("moment")) continue;
+            for (const optimizer of page.offered.optimizer) {
+              choose({ activation, loss, hidden: Array(Number(depth)).fill(3), optimizer });
+              const formulas = (n) => printed.formulaOf(n) ?? printed.bodyOf(n)?.every(({ part }) => part);
+              session.network.lines.forEach(({ text }, n) => {
+                if (!formulas(n)) missing.push(`${key}, ${optimizer}: ${text}`);
+              });
+              for (const { name, bias } of session.network.weights) {
+                if (!termsOf(name, 0) || !termsOf(bias, 0)) missing.push(`${key}: no terms of ${name}`);
+              }
+            }
+          }
+          return missing;
+        }"""
+    )
+    assert missing == []

@@ -18,10 +18,15 @@ const printed = (() => {
     return { targets: targets.split(", "), expression };
   }
 
+  function shapeWords(name) { // an optimizer's m_W0 has the shape of W0
+    const { shapes } = session.network, of = Object.hasOwn(session.step.state, name) ? name.slice(name.indexOf("_") + 1) : name;
+    return shapes[name] ?? shapes[of];
+  }
+
   // The shape of an array with this step's numbers in place of the names of its sizes.
   function shapeIn(name) {
     const sizes = { batch: session.step.batch, ...session.sizes };
-    return (session.network.shapes[name] ?? []).map((size) => sizes[size] ?? size);
+    return (shapeWords(name) ?? []).map((size) => sizes[size] ?? size);
   }
 
   function lineOf(name) { // the line that computes an array, not the one that updates it; -1 if none does
@@ -34,7 +39,7 @@ const printed = (() => {
     if (name === "lr") return formulas.arrayPart(name, [], () => session.settings.rate);
     if (name === "t") return formulas.arrayPart(name, [], () => session.updates + (aroundUpdate ? 0 : 1));
     if (name === "batch") return formulas.constant(session.step.batch);
-    const array = Object.hasOwn(session.step.buffers, name) && Object.hasOwn(session.network.shapes, name) ? session.step.buffers[name] : null;
+    const array = Object.hasOwn(session.step.buffers, name) && shapeWords(name) ? session.step.buffers[name] : null;
     if (array) return formulas.arrayPart(name, shapeIn(name), (k) => (aroundUpdate?.before[name] ?? array)[k]);
     const line = lineOf(name), part = line < 0 ? null : formulaOf(line);
     return part && { ...formulas.arrayPart(name, part.shape, part.value), inner: part.inner, sign: part.sign };
