@@ -193,11 +193,16 @@ def settings_of(training: Training, features: int, classes: int) -> dict[str, An
     The optimizer is `yours` if it is none of those that are offered.
     """
     optimizer = code_or_none(training.optimizer)
-    named = {code_of_optimizer(make(training.model.parameters())): name for name, make in OPTIMIZERS.items()}
-    found = {"optimizer": named.get(optimizer, "yours"), "activation": None, "loss": None, "hidden": None}
+    named = {code_of_optimizer(make(training.optimizer.parameters)): name for name, make in OPTIMIZERS.items()}
+    found: dict[str, Any] = {
+        "optimizer": named.get(optimizer or "", "yours"),
+        "activation": None,
+        "loss": None,
+        "hidden": None,
+    }
     layers = [*training.model.layers] if type(training.model) is nn.Sequential else []
     hidden = [layer.n_out for layer in layers[:-1:2] if isinstance(layer, nn.Dense)]
-    loss = training.loss.function if isinstance(training.loss, nn.Module) else training.loss
+    loss = getattr(training.loss, "function", training.loss)
     options = getattr(training.loss, "options", {})
     for name, function in losses_for(classes).items() if not options else ():
         for activation in ACTIVATIONS if function is loss else ():

@@ -81,7 +81,7 @@ def code_of_loss(loss: Callable[[Any, Any], Any], target: str, classes: int) -> 
 
 
 def code_of_optimizer(optimizer: Optimizer) -> str:
-    """An optimizer as Python, `{lr}` for its rate; what has its default is left out. OwnCodeError for the user's own."""
+    """An optimizer as Python, `{lr}` for its rate, without defaults. OwnCodeError for the user's own."""
     if not is_listed(optimizer, OPTIMIZERS):
         raise OwnCodeError("the optimizer")
     defaults = {name: x.default for name, x in signature(type(optimizer)).parameters.items()}
