@@ -43,6 +43,7 @@ def free_point(page):
 
 def place_of(page, point):
     """Where two numbers stand on the screen."""
+    page.locator("#points").scroll_into_view_if_needed()
     box = page.locator("#points").bounding_box()
     low, side = page.evaluate("[plane.low, plane.side]")
     x, y = (np.asarray(point) - low) / side
@@ -189,7 +190,7 @@ def test_in_a_table_a_number_is_typed_over(opened_live):
     page.locator("#listed tbody button").nth(2).click()
     row = page.evaluate("listed.chosen")
     assert page.locator("#chosen-row").text_content().startswith(f"The numbers of row {row}:")
-    field = page.get_by_label("petal length (cm)")
+    field = page.get_by_role("textbox", name="petal length (cm)")
     assert field.input_value() == f"{page.evaluate(f'featuresOf({row})[2]'):.4g}"
     before = page.evaluate("session.step.outputs.loss[0]")
     field.fill("1e400")
