@@ -1,4 +1,4 @@
-"""The rows of a live page: what the background, the points, the table and the pictures show, and how they are changed."""
+"""The rows of a live page: what the background, points, table and pictures show, and how they are changed."""
 
 import numpy as np
 import pytest
@@ -43,6 +43,7 @@ def free_point(page):
 
 def place_of(page, point):
     """Where two numbers stand on the screen."""
+    page.locator("#points").scroll_into_view_if_needed()
     box = page.locator("#points").bounding_box()
     low, side = page.evaluate("[plane.low, plane.side]")
     x, y = (np.asarray(point) - low) / side
@@ -83,7 +84,7 @@ def test_a_click_adds_a_point_of_the_chosen_class_and_a_second_click_no_other(pa
     training, _ = rows()
     page.locator("#data-panel input[type=radio]").nth(1).check()
     low, side = page.evaluate("[plane.low, plane.side]")
-    point = np.array(low) + (0.06 * side, 0.94 * side)
+    point = np.add(low, (0.06 * side, 0.94 * side))
     page.mouse.dblclick(*place_of(page, point))
     assert page.evaluate("[session.data.rows, session.rows.length, session.data.y.at(-1)]") == [81, 61, 1]
     added = page.evaluate("[...featuresOf(80)]")
@@ -152,7 +153,7 @@ def test_points_that_are_moved_by_hand_keep_that_under_noise(page):
 
 
 def test_a_row_that_is_pointed_at_says_its_class_and_its_loss(page):
-    training, test = rows()
+    training, _ = rows()
     assert "Point at a row" in page.locator("#row-words").text_content()
     page.evaluate("points.nodes[7].dispatchEvent(new PointerEvent('pointerenter'))")
     predicted = int(tanh_network()(tg.Tensor(training.X[7:8])).data.argmax())
@@ -170,7 +171,7 @@ def test_the_worst_pictures_stand_first(opened_live):
     model = stack(lambda: nn.Dense(64, 16), nn.ReLU, lambda: nn.Dense(16, 10))
     page = opened_live(live(trainer_of(model), digits))
     page.evaluate("trainSteps(3); redraw()")
-    count, X, y = page.evaluate("[session.rows.length, [...session.step.inputs.x], [...session.step.inputs.y]]")
+    count, y = page.evaluate("[session.rows.length, [...session.step.inputs.y]]")
     z = np.reshape(page.evaluate("[...session.step.buffers[session.network.output]]"), (count, 10))
     own = z[np.arange(count), np.array(y, int)]
     z[np.arange(count), np.array(y, int)] = -np.inf
@@ -189,7 +190,7 @@ def test_in_a_table_a_number_is_typed_over(opened_live):
     page.locator("#listed tbody button").nth(2).click()
     row = page.evaluate("listed.chosen")
     assert page.locator("#chosen-row").text_content().startswith(f"The numbers of row {row}:")
-    field = page.get_by_label("petal length (cm)")
+    field = page.get_by_role("textbox", name="petal length (cm)")
     assert field.input_value() == f"{page.evaluate(f'featuresOf({row})[2]'):.4g}"
     before = page.evaluate("session.step.outputs.loss[0]")
     field.fill("1e400")
