@@ -243,7 +243,7 @@ def press(page, words):
 
 def move_marked(page, presses):
     """Moves the marked weight by so many presses of a key."""
-    script = "(({ name, index }) => cellName(name, session.network.shapes[name], index))(session.selected)"
+    script = "(({ name, index }) => cellName(name, printed.shapeIn(name), index))(session.selected)"
     name = page.evaluate(script)
     page.locator(f'[role=slider][aria-label^="{name},"]').focus()
     for _ in range(abs(presses)):
