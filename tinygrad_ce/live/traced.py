@@ -80,7 +80,7 @@ def javascript_of(traced: Traced) -> str:
         return str(traced.program.javascript)
     except CannotLower as error:
         words = " ".join(str(error).split())
-        raise CannotLower(f"live: {words}; tg.step_through(loss) shows one step of any network") from error
+        raise CannotLower(f"live: {words}", "tg.step_through(loss) shows one step of any network") from error
 
 
 def javascript_of_all(trained: Mapping[str, Traced]) -> str | None:
