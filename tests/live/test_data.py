@@ -84,7 +84,7 @@ def test_a_click_adds_a_point_of_the_chosen_class_and_a_second_click_no_other(pa
     training, _ = rows()
     page.locator("#data-panel input[type=radio]").nth(1).check()
     low, side = page.evaluate("[plane.low, plane.side]")
-    point = np.add(low, (0.06 * side, 0.94 * side))
+    point = np.add(low, (0.06 * side, 0.06 * side))
     page.mouse.dblclick(*place_of(page, point))
     assert page.evaluate("[session.data.rows, session.rows.length, session.data.y.at(-1)]") == [81, 61, 1]
     added = page.evaluate("[...featuresOf(80)]")
