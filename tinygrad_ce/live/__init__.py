@@ -5,8 +5,9 @@ from types import ModuleType
 from typing import Any
 
 from tinygrad_ce.live.live import live
+from tinygrad_ce.live.moments import Moment, State
 
-__all__ = ["live"]
+__all__ = ["Moment", "State", "live"]
 
 
 class _Room(ModuleType):
