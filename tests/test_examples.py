@@ -236,7 +236,7 @@ def test_it_is_short_and_says_what_it_teaches(name):
 def test_each_example_is_tested_and_stands_in_the_readme():
     here = Path(__file__).read_text(encoding="utf-8")
     readme = (EXAMPLES / "README.md").read_text(encoding="utf-8")
-    assert len(NAMES) == 17
+    assert len(NAMES) == 18
     for name in NAMES:
         assert f'run("{name}", tmp_path)' in here
         assert f"[{name}]({name})" in readme
@@ -420,3 +420,13 @@ def test_search_on_a_cluster(tmp_path):
     names = sklearn.datasets.load_wine().feature_names
     assert {line.split()[0] for line in printed.text.splitlines() if " pushes " in line} <= {*names}
     assert not printed.pictures
+
+
+def test_live(tmp_path):
+    printed = run("18_live.py", tmp_path)
+    assert [path.name for path in printed.pictures] == ["18_moons.html", "18_lesson.html"]
+    for path in printed.pictures:
+        assert path.read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert printed.after("the loss of that is -ln(1/2) =") == [round(log(2), 4)]
+    assert printed.after("-ln(e / (e + 1)) =") == [round(log(1 + exp(-1)), 4)]
+    assert printed.after("with rate 30 the loss is")[0] > log(2)
