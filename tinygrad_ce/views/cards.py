@@ -10,7 +10,7 @@ import numpy as np
 from tinygrad_ce.core import Array
 from tinygrad_ce.data.checks import several
 from tinygrad_ce.graph.nodes import Node
-from tinygrad_ce.views.layout import Box
+from tinygrad_ce.views.boxes import Box
 from tinygrad_ce.views.picture import SIDES, heat_map, range_of, rows_of, short, wide, written
 from tinygrad_ce.views.text import cut, escaped
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter
 
 from tinygrad_ce.graph.nodes import Edge, Graph, Node
+from tinygrad_ce.views.boxes import DROP, Box, Wire
 from tinygrad_ce.views.cards import LINE, PORT, TEXT, FoldCard, NodeCard, OutsideCard
+from tinygrad_ce.views.columns import LANE
 from tinygrad_ce.views.groups import LONGEST_TITLE, Group, grouped
-from tinygrad_ce.views.layout import COLUMN_GAP, DROP, LANE, Box, Wire, arrange
+from tinygrad_ce.views.layout import COLUMN_GAP, arrange
 from tinygrad_ce.views.picture import FONT, wide, written
 from tinygrad_ce.views.text import cut, escaped
 
@@ -55,6 +57,7 @@ DARK = """
 .tg-graph .wire path { stroke: #9aa4ae; }
 .tg-graph .wire path.head, .tg-graph .wire path.tail { fill: #9aa4ae; }
 """.strip()
+PICTURE_STYLE = f"{STYLE}\n@media (prefers-color-scheme: dark) {{\n{DARK}\n}}"
 
 
 class Picture:
@@ -205,8 +208,8 @@ class Picture:
             y = target.middle + port * (n - (len(wires) - 1) / 2)
             wire.points[-2:] = [(x, y) for x, _ in wire.points[-2:]]
 
-    def svg(self, title: str = "") -> str:
-        """The whole picture, with its title below it."""
+    def svg(self, title: str = "", styled: bool = True) -> str:
+        """The whole picture, with its title below it; not styled where a page brings `PICTURE_STYLE`."""
         missing = "" if self.with_gradients else "no gradient has been computed yet: call loss.backward()"
         caption = "; ".join(filter(None, (title, missing)))
         width = max(self.top.width, wide(caption, TEXT) + 28)
@@ -217,7 +220,7 @@ class Picture:
         parts = [
             f'<svg xmlns="http://www.w3.org/2000/svg" class="tg-graph" role="img" aria-label="{name}" '
             f'viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" height="{height:.0f}">',
-            f"<style>{STYLE}\n@media (prefers-color-scheme: dark) {{\n{DARK}\n}}</style>",
+            f"<style>{PICTURE_STYLE}</style>" if styled else "",
             f'<rect class="paper" width="{width:.0f}" height="{height:.0f}"/>',
             *(_frame(box, group) for box, group in self.framed),
             *(

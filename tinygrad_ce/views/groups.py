@@ -13,6 +13,8 @@ from tinygrad_ce.source_lines import CallSite
 from tinygrad_ce.views.text import cut
 
 MOST = 24  # children of a group before they are bundled
+MOST_HELD = 38  # cards of a bundle of small groups, so that it can show them opened
+SMALL = 8  # children of such a group
 LONGEST_TITLE = 28  # of a module, in letters
 ROUND = 3  # operations in each round of a loop that is a group
 SHORT_ROUND, MANY = 2, 8  # or fewer, where there are that many rounds
@@ -154,11 +156,15 @@ def _beside_first_use(node: Node, home: dict[Node, Group]) -> tuple[Group, Node 
 
 
 def _bundle(group: Group) -> None:
-    """Bundle the children of a group that has too many of them."""
+    """Bundle the children of a group that has too many of them: as many in each as can be seen at once."""
     children = group.children
     if len(children) <= MOST:
         return
-    number = min(-(-len(children) // MOST), MOST)
+    held = sum(len(child.children) if isinstance(child, Group) else 1 for child in children)
+    number = -(-len(children) // MOST)
+    if held <= SMALL * len(children):
+        number = max(number, -(-held // MOST_HELD))
+    number = min(number, MOST)
     bounds = [len(children) * n // number for n in range(number + 1)]
     group.children = []
     for start, end in pairwise(bounds):

@@ -7,88 +7,19 @@ Toda, "Methods for visual understanding of hierarchical system structures" (1981
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from itertools import pairwise
+from collections.abc import Sequence
 from math import inf
+
+from tinygrad_ce.views.boxes import BESIDE, DROP, LEAD, Box, Wire
+from tinygrad_ce.views.columns import LANE, SWEEPS, Columns, Item
 
 COLUMN_GAP = 16.0  # and room for what is written at the wires that arrive
 ROW_GAP = 18.0
-LEAD = 12.0  # of a straight line before its head, at least
-LANE = 10.0  # the height of a place where an edge passes
 PADDING = 12.0  # inside a group
 TITLE = 20.0  # of a group
-DROP = 36.0  # between what stands above a box and the box: two lines of text
-BESIDE = 10.0  # between those that stand there side by side
 WIDER = 1.2  # times as wide may be what has a row for itself, before it is broken into rows
-SWEEPS = 12
+STILL = 0.02  # what moves no farther stands
 AROUND = 60.0  # of the width of a row, what is left beside a group
-
-
-@dataclass(eq=False)
-class Box:
-    """A rectangle; x and y are its top left corner, known after `arrange`.
-
-    above: boxes that stand above this one, side by side, in its column. children: what a group holds.
-    width, height: of a group, they are found out; a width given to it is its smallest.
-    lift: how much higher one of them stands, so that a wire to the right passes over those beside it.
-    starts_row: whether a new row begins with it, as with a time step.
-    """
-
-    width: float = 0.0
-    height: float = 0.0
-    above: list[Box] = field(default_factory=list)
-    children: list[Box] = field(default_factory=list)
-    lift: float = 0.0
-    starts_row: bool = False
-    x: float = 0.0
-    y: float = 0.0
-
-    @property
-    def middle(self) -> float:
-        """Half way down."""
-        return self.y + self.height / 2
-
-    @property
-    def corners(self) -> str:
-        """Its place as attributes of an SVG rectangle."""
-        return f'x="{self.x:.1f}" y="{self.y:.1f}" width="{self.width:.1f}" height="{self.height:.1f}"'
-
-
-@dataclass(eq=False)
-class Wire:
-    """A line from the right side of one box to the left side of another.
-
-    label: the width of what is written at its end. points: where it passes.
-    """
-
-    source: Box
-    target: Box
-    label: float = 0.0
-    points: list[tuple[float, float]] = field(default_factory=list)
-
-    @property
-    def lead(self) -> float:
-        """How long it is straight before its head, so that nothing runs through what is written there."""
-        return max(LEAD, self.label + 10)
-
-
-@dataclass(eq=False)
-class _Item:
-    """What stands in a column: a box with what is above it, a group, or a lane of an edge."""
-
-    width: float
-    height: float
-    box: Box | None = None
-    ports: dict[Box, float] = field(default_factory=dict)  # how far down an edge of this source enters or leaves
-    default_port: float = 0.0
-    rank: int = 0
-    y: float = 0.0
-    before: list[tuple[_Item, Box]] = field(default_factory=list)
-    after: list[tuple[_Item, Box]] = field(default_factory=list)
-
-    def port(self, source: Box) -> float:
-        return self.ports.get(source, self.default_port)
 
 
 def arrange(top: Box, wires: Sequence[Wire], width: float = inf) -> None:
@@ -134,149 +65,18 @@ def _down(wire: Wire) -> list[tuple[float, float]]:
     return points if source.lift else points[::2]
 
 
-class _Level:
-    """One group: its items, the wires between them, and those that come in or go out."""
+class _Level(Columns):
+    """One group: where its items stand, and the way of each wire through it."""
 
     def __init__(self, group: Box, wires: list[Wire], width: float, outermost: bool = False) -> None:
         self.group, self.width, self.outermost = group, width, outermost
-        self.inner = {
+        self.levels = {
             id(child): _Level(child, wires, (width - AROUND) * (WIDER if child.starts_row else 1))
             for child in group.children
             if child.children
         }
-        self.item_of: dict[int, _Item] = {}  # by the id of each box inside, the item that holds it
-        self.items = [self._item(child) for child in group.children]
-        self.entries: dict[Box, _Item] = {}
-        self.exits: dict[Box, _Item] = {}
-        self.lanes: dict[tuple[int, int, int], list[_Item]] = {}
-        self.trunks: dict[tuple[int, int], _Item] = {}
-        self._rank(wires)
-        self._connect(wires)
-        self._order()
+        super().__init__(group.children, self.levels, wires)
         self._stack(wires)
-
-    def _item(self, child: Box) -> _Item:
-        if id(child) in self.inner:
-            level = self.inner[id(child)]
-            item = _Item(child.width, child.height, child)
-            for ports in (level.entries, level.exits):
-                item.ports |= {source: port.y + port.height / 2 for source, port in ports.items()}
-            for held in level.item_of:
-                self.item_of[held] = item
-            return item
-        above = _height_above(child)
-        item = _Item(max(child.width, _width_above(child)), above + child.height, child)
-        item.default_port = above + child.height / 2
-        for box in child.above:
-            item.ports[box] = above - DROP - box.lift - box.height / 2
-        for box in (child, *child.above):
-            self.item_of[id(box)] = item
-        return item
-
-    def _ends(self, wires: Iterable[Wire]) -> Iterable[tuple[Wire, _Item | None, _Item | None]]:
-        for wire in wires:
-            source, target = self.item_of.get(id(wire.source)), self.item_of.get(id(wire.target))
-            if (source is not None or target is not None) and source is not target:
-                yield wire, source, target
-
-    def _rank(self, wires: list[Wire]) -> None:
-        """Each item one column to the right of what it needs; what needs nothing just before its first use."""
-        for _ in self.items:
-            moved = False
-            for _, source, target in self._ends(wires):
-                if source is not None and target is not None and target.rank <= source.rank:
-                    target.rank, moved = source.rank + 1, True
-            if not moved:
-                break
-        inside = [(a, b) for _, a, b in self._ends(wires) if a is not None and b is not None]
-        fed = {id(target) for _, target in inside}
-        first: dict[int, int] = {}
-        for source, target in inside:
-            first[id(source)] = min(target.rank, first.get(id(source), target.rank))
-        for item in self.items:
-            if id(item) in first and id(item) not in fed:
-                item.rank = first[id(item)] - 1
-        self.last = max((item.rank for item in self.items), default=0)
-
-    def _connect(self, wires: list[Wire]) -> None:
-        """Chains of lanes along every wire, through each column that it passes."""
-        self.all = list(self.items)
-        for wire, source, target in self._ends(wires):
-            start, end = source, target
-            if start is None:
-                start = self._end(self.entries, wire.source, -1)
-            if end is None:
-                end = self._end(self.exits, wire.source, self.last + 1)
-            key = (id(wire.source), id(start), id(end))
-            if key in self.lanes:
-                continue
-            chain = [self._lane(wire.source, rank) for rank in range(start.rank + 1, end.rank)]
-            for a, b in pairwise([start, *chain, end]):
-                self._join(a, b, wire.source)
-            self.lanes[key] = chain
-
-    def _lane(self, source: Box, rank: int) -> _Item:
-        """Where the wires of one source pass a column: all in one lane, from which they branch off."""
-        key = (id(source), rank)
-        if key not in self.trunks:
-            self.trunks[key] = _Item(0.0, LANE, rank=rank, default_port=LANE / 2)
-            self.all.append(self.trunks[key])
-        return self.trunks[key]
-
-    def _end(self, ends: dict[Box, _Item], source: Box, rank: int) -> _Item:
-        if source not in ends:
-            ends[source] = _Item(0.0, LANE, rank=rank, default_port=LANE / 2)
-            self.all.append(ends[source])
-        return ends[source]
-
-    @staticmethod
-    def _join(a: _Item, b: _Item, source: Box) -> None:
-        if (b, source) not in a.after:
-            a.after.append((b, source))
-            b.before.append((a, source))
-
-    def _order(self) -> None:
-        """The order in each column, by the mean position of the neighbours (the barycentre method)."""
-        ranks = range(-1, self.last + 2)
-        self.columns = {rank: [item for item in self.all if item.rank == rank] for rank in ranks}
-        best, fewest = self._copied(), self._crossings()
-        for sweep in range(SWEEPS):
-            down = sweep % 2 == 0
-            for rank in ranks if down else reversed(ranks):
-                self._sort(rank, down)
-            crossings = self._crossings()
-            if crossings < fewest:
-                best, fewest = self._copied(), crossings
-        self.columns = best
-
-    def _copied(self) -> dict[int, list[_Item]]:
-        return {rank: list(column) for rank, column in self.columns.items()}
-
-    def _sort(self, rank: int, down: bool) -> None:
-        neighbours = self.columns.get(rank - 1 if down else rank + 1, [])
-        at = {id(item): n for n, item in enumerate(neighbours)}
-        column = self.columns[rank]
-        own = {id(item): float(n) for n, item in enumerate(column)}
-
-        def centre(item: _Item) -> float:
-            near = item.before if down else item.after
-            found = [at[id(x)] + x.port(s) / max(x.height, 1) for x, s in near if id(x) in at]
-            return sum(found) / len(found) if found else own[id(item)]
-
-        column.sort(key=centre)
-
-    def _crossings(self) -> int:
-        count = 0
-        for rank, column in self.columns.items():
-            following = {id(item): n for n, item in enumerate(self.columns.get(rank + 1, []))}
-            ends = [
-                (n + item.port(source) / max(item.height, 1), following[id(x)] + x.port(source) / max(x.height, 1))
-                for n, item in enumerate(column)
-                for x, source in item.after
-                if id(x) in following
-            ]
-            count += sum((a[0] - b[0]) * (a[1] - b[1]) < 0 for n, a in enumerate(ends) for b in ends[:n])
-        return count
 
     def _stack(self, wires: list[Wire]) -> None:
         """How far down each item stands: as near as the order allows to where its wires are straight."""
@@ -290,9 +90,11 @@ class _Level:
         leads = self._leads(wires)
         rows = self._rows(leads)
         self.row_of = {rank: n for n, row in enumerate(rows) for rank in row}
-        for sweep in range(6 * SWEEPS):
-            for rank in ranks if sweep % 2 == 0 else reversed(ranks):
-                self._settle_column(self.columns[rank])
+        columns = [_Column(self.columns[rank], self.row_of) for rank in ranks]
+        for _ in range(3 * SWEEPS):  # to the right, and back
+            moved = max(column.settle() for column in (*columns, *reversed(columns)))
+            if moved < STILL:
+                break
         self._place(rows, leads)
 
     def _place(self, rows: list[list[int]], leads: dict[int, float]) -> None:
@@ -369,20 +171,6 @@ class _Level:
                 leads[item.rank] = max(leads.get(item.rank, LEAD), wire.lead)
         return leads
 
-    def _settle_column(self, column: list[_Item]) -> None:
-        wanted, weights = [], []
-        for item in column:
-            row = self.row_of[item.rank]
-            near = [end for end in (*item.before, *item.after) if self.row_of[end[0].rank] == row]
-            ends = [
-                (x.y + x.port(s) - item.port(s), 4.0 if x.box is None or item.box is None else 2.0) for x, s in near
-            ]
-            total = sum(weight for _, weight in ends)
-            wanted.append(sum(y * weight for y, weight in ends) / total if ends else item.y)
-            weights.append(max(total, 0.1))
-        for item, y in zip(column, _spread([i.height for i in column], wanted, weights), strict=True):
-            item.y = y
-
     def settle(self, x: float, y: float) -> None:
         """Move everything to its place in the picture; the group's own corner is at x, y."""
         self.group.x, self.group.y = x, y
@@ -390,11 +178,11 @@ class _Level:
             box = item.box
             assert box is not None
             left = x + self.left[item.rank] + (self.widths[item.rank] - item.width) / 2
-            if id(box) in self.inner:
-                self.inner[id(box)].settle(left, y + item.y)
+            if id(box) in self.levels:
+                self.levels[id(box)].settle(left, y + item.y)
                 continue
-            box.x, box.y = left + (item.width - box.width) / 2, y + item.y + _height_above(box)
-            beside = left + (item.width - _width_above(box)) / 2
+            box.x, box.y = left + (item.width - box.width) / 2, y + item.y + box.height_above
+            beside = left + (item.width - box.width_above) / 2
             for above in box.above:
                 above.x, above.y = beside, box.y - DROP - above.lift - above.height
                 beside += above.width + BESIDE
@@ -440,16 +228,34 @@ class _Level:
     def _right(self, rank: int) -> float:
         return self.left[rank] + self.widths[rank]
 
-    def _inside(self, item: _Item | None) -> _Level | None:
-        return None if item is None or item.box is None else self.inner.get(id(item.box))
+    def _inside(self, item: Item | None) -> _Level | None:
+        return None if item is None or item.box is None else self.levels.get(id(item.box))
 
 
-def _height_above(box: Box) -> float:
-    return max((above.height + above.lift + DROP for above in box.above), default=0.0)
+class _Column:
+    """The items of a column, each with what it wants to be level with: its neighbours in the same row."""
 
+    def __init__(self, items: list[Item], row_of: dict[int, int]) -> None:
+        self.items, self.heights = items, [item.height for item in items]
+        self.ends: list[list[tuple[Item, float, float]]] = []  # a neighbour, how much lower it stands then, a weight
+        for item in items:
+            near = [end for end in (*item.before, *item.after) if row_of[end[0].rank] == row_of[item.rank]]
+            self.ends.append(
+                [(x, x.port(s) - item.port(s), 4.0 if x.box is None or item.box is None else 2.0) for x, s in near]
+            )
+        self.weights = [max(sum(weight for *_, weight in ends), 0.1) for ends in self.ends]
 
-def _width_above(box: Box) -> float:
-    return sum(above.width for above in box.above) + BESIDE * max(len(box.above) - 1, 0)
+    def settle(self) -> float:
+        """Move the items to where they want to be, as far as there is room; how far the farthest has moved."""
+        wanted = [
+            sum((x.y + lower) * weight for x, lower, weight in ends) / total if ends else item.y
+            for item, ends, total in zip(self.items, self.ends, self.weights, strict=True)
+        ]
+        moved = 0.0
+        for item, y in zip(self.items, _spread(self.heights, wanted, self.weights), strict=True):
+            moved = max(moved, abs(item.y - y))
+            item.y = y
+        return moved
 
 
 def _spread(heights: Sequence[float], wanted: Sequence[float], weights: Sequence[float]) -> list[float]:

@@ -1,0 +1,67 @@
+"""What a layout places: boxes, with groups inside of groups, and the wires between them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+LEAD = 12.0  # of a straight line before its head, at least
+DROP = 36.0  # between what stands above a box and the box: two lines of text
+BESIDE = 10.0  # between those that stand there side by side
+
+
+@dataclass(eq=False)
+class Box:
+    """A rectangle; x and y are its top left corner, known after `arrange`.
+
+    above: boxes that stand above this one, side by side, in its column. children: what a group holds.
+    width, height: of a group, they are found out; a width given to it is its smallest.
+    lift: how much higher one of them stands, so that a wire to the right passes over those beside it.
+    starts_row: whether a new row begins with it, as with a time step.
+    """
+
+    width: float = 0.0
+    height: float = 0.0
+    above: list[Box] = field(default_factory=list)
+    children: list[Box] = field(default_factory=list)
+    lift: float = 0.0
+    starts_row: bool = False
+    x: float = 0.0
+    y: float = 0.0
+
+    @property
+    def middle(self) -> float:
+        """Half way down."""
+        return self.y + self.height / 2
+
+    @property
+    def height_above(self) -> float:
+        """The room that those above take, with the way down from them."""
+        return max((above.height + above.lift + DROP for above in self.above), default=0.0)
+
+    @property
+    def width_above(self) -> float:
+        """How wide those above are together."""
+        return sum(above.width for above in self.above) + BESIDE * max(len(self.above) - 1, 0)
+
+    @property
+    def corners(self) -> str:
+        """Its place as attributes of an SVG rectangle."""
+        return f'x="{self.x:.1f}" y="{self.y:.1f}" width="{self.width:.1f}" height="{self.height:.1f}"'
+
+
+@dataclass(eq=False)
+class Wire:
+    """A line from the right side of one box to the left side of another.
+
+    label: the width of what is written at its end. points: where it passes.
+    """
+
+    source: Box
+    target: Box
+    label: float = 0.0
+    points: list[tuple[float, float]] = field(default_factory=list)
+
+    @property
+    def lead(self) -> float:
+        """How long it is straight before its head, so that nothing runs through what is written there."""
+        return max(LEAD, self.label + 10)
