@@ -49,7 +49,7 @@ def test_a_small_graph_is_one_picture_without_a_way_up(opened):
 
 def test_a_large_graph_opens_with_an_overview_in_which_the_step_lights_its_fold(page):
     assert page.locator(".fold").count() == 6
-    assert place(page) == {"crumbs": ["loss"], "follow": True, "now": ["open Sequential / Block"]}
+    assert place(page) == {"crumbs": ["loss"], "follow": True, "now": ["open Sequential / Block, 1 of 6"]}
     assert page.locator("#up").is_disabled()
 
 
@@ -87,7 +87,8 @@ def test_the_story_opens_the_level_of_each_step_and_its_numbers_are_there(page):
       const cell = cells.get(step.node), here = `.panel.value [data-cell="${cell}"]`;
       return {
         forward: step.phase === "forward", back: step.edge !== undefined, value: number(valueOf(step.node), cell, 3),
-        own: cards.get(step.node)?.querySelector(here)?.textContent, lit: wire.length === 1 && wire[0].matches(".back.arrived"),
+        own: cards.get(step.node)?.querySelector(here)?.textContent,
+        lit: wire.length === 1 && wire[0].matches(".back.arrived"),
         share: wire[0]?.querySelector(".share").textContent,
         wanted: step.edge === undefined ? "" : number(arrays[edges[step.edge].share], cell, 3),
         seen: cardOf(step.node) !== undefined,
