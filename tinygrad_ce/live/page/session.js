@@ -147,6 +147,7 @@ function drawInitial() {
     drawWeights(generator, wholeStep.state[name], init, ...session.network.shapes[name].map(lengthOf));
     wholeStep.state[bias]?.fill(0);
   }
+  for (const [name, start] of Object.entries(session.network.begins ?? {})) wholeStep.state[name].fill(start);
   forgetMemory();
 }
 
