@@ -168,10 +168,10 @@ def _bundle(group: Group) -> None:
     children = group.children
     if len(children) <= MOST:
         return
-    held = sum(child.cards if isinstance(child, Group) else 1 for child in children)
+    cards = sum(child.cards if isinstance(child, Group) else 1 for child in children)
     number = -(-len(children) // MOST)
-    if held <= SMALL * len(children):
-        number = max(number, -(-held // MOST_HELD))
+    if cards <= SMALL * len(children):
+        number = max(number, -(-cards // MOST_HELD))
     number = min(number, MOST)
     bounds = [len(children) * n // number for n in range(number + 1)]
     group.children = []
