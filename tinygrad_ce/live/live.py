@@ -57,7 +57,8 @@ def live(
     moments: what can be found out on the page, a list of `Moment`; the twelve that all pages have if it is None.
     batch_size: rows of a step, where the page begins; None is all. seed: of the order of the batches, and of weights
     that the page draws.
-    The page computes in float64 whatever the model has; the trainer and its model stay as they are.
+    The page computes in float64 whatever the model has, and its rate is that of the coming step until it is changed
+    there: a schedule does not go on. The trainer and its model stay as they are.
     Raises TypeError and ValueError in one line for what the page cannot hold: several inputs, random numbers that are
     no Dropout, an operation without JavaScript (it is named).
 

@@ -56,6 +56,12 @@ class Group:
         """How many results it holds."""
         return sum(node.kind == "result" for node in self.nodes)
 
+    @property
+    def cards(self) -> int:
+        """How many cards show what it holds; a group of one operation is not folded."""
+        groups = [child for child in self.children if isinstance(child, Group)]
+        return len(self.children) + sum(group.cards - 1 for group in groups if group.operations == 1)
+
 
 def grouped(graph: Graph, bundled: bool = False) -> Group:
     """The groups of a graph: each call of a module, and each round of a loop that has a few operations.
@@ -160,7 +166,7 @@ def _bundle(group: Group) -> None:
     children = group.children
     if len(children) <= MOST:
         return
-    held = sum(len(child.children) if isinstance(child, Group) else 1 for child in children)
+    held = sum(child.cards if isinstance(child, Group) else 1 for child in children)
     number = -(-len(children) // MOST)
     if held <= SMALL * len(children):
         number = max(number, -(-held // MOST_HELD))
@@ -175,6 +181,18 @@ def _bundle(group: Group) -> None:
                 child.parent = bundle
         group.children.append(bundle)
         _bundle(bundle)
+    _number_those_alike(group.children)
+
+
+def _number_those_alike(bundles: Sequence[Node | Group]) -> None:
+    """Bundles of the same modules are told apart by a number."""
+    groups = [bundle for bundle in bundles if isinstance(bundle, Group)]
+    count, known = Counter(bundle.title for bundle in groups), Counter[str]()
+    for bundle in groups:
+        title = bundle.title
+        known[title] += 1
+        if count[title] > 1:
+            bundle.title = f"{title}, {known[title]} of {count[title]}"
 
 
 def _joint_title(children: Sequence[Node | Group]) -> str:

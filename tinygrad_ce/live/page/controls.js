@@ -117,7 +117,15 @@ function depthControl() {
     const old = session.settings.hidden ?? [];
     chooseNetwork({ hidden: Array.from({ length: Number(select.value) }, (_, i) => old[i] ?? old.at(-1) ?? 4) });
   } }, ...depth.map((count) => element("option", { value: count }, count)));
-  return { nodes: [element("label", {}, "hidden layers ", select)], draw() { select.value = session.settings.hidden?.length ?? ""; } };
+  const asItCame = element("option", { value: "" }, "as it came");
+  return {
+    nodes: [element("label", {}, "hidden layers ", select)],
+    draw() {
+      const { hidden } = session.settings;
+      if (hidden) asItCame.remove(); else if (!asItCame.isConnected) select.prepend(asItCame);
+      select.value = hidden?.length ?? "";
+    },
+  };
 }
 
 function settingControls() {
