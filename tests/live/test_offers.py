@@ -333,6 +333,6 @@ def test_an_operation_without_javascript_is_named(monkeypatch):
         raise CannotLower("inv(...) in line 3\nhas no loops")
 
     monkeypatch.setattr(tg.program.Program, "javascript", property(refuse))
-    monkeypatch.setattr(sys.modules["tinygrad_ce.live.live"], "javascript_of_all", lambda trained: None)
+    monkeypatch.setattr(sys.modules["tinygrad_ce.live.live"], "javascript_of_all", lambda trained, others: None)
     with pytest.raises(CannotLower, match=r"^live: inv\(...\) in line 3 has no loops.*: tg.step_through\(loss\) shows"):
         tg.live(trainer_of(Inverse()), rows()[0], moments=())

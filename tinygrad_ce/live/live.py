@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from tinygrad_ce.data import Dataset
 from tinygrad_ce.data.checks import whole_number
+from tinygrad_ce.live.lines import with_other_rows
 from tinygrad_ce.live.moment_networks import moment_networks
 from tinygrad_ce.live.moments import Moment, moments_content
 from tinygrad_ce.live.networks import network
@@ -127,7 +128,8 @@ def own_network(
     train, count = rows.train, rows.train.n_classes
     X, y = rows.X[: len(train)], rows.y[: len(train)]
     traced = traced_step(training, X, y, count)
-    own = network(traced, train.feature_names, train.class_names)
+    with_rows = with_other_rows(traced.program)
+    own = network(traced, train.feature_names, train.class_names, with_rows)
     parameters = [x for x in training.optimizer.parameters if x.requires_grad]
     others = {
         name: Training(training.model, training.loss, make(parameters))
@@ -135,7 +137,7 @@ def own_network(
         if name != optimizer
     }
     trained = {optimizer: traced} | {name: traced_step(other, X, y, count) for name, other in others.items()}
-    program = javascript_of_all(trained)
+    program = javascript_of_all(trained, with_rows)
     if program is None:
         program, trained = javascript_of(traced), {optimizer: traced}
     optimizers = {name: other.training.optimizer for name, other in trained.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from inspect import signature
@@ -18,6 +18,8 @@ from tinygrad_ce.nn.module import evaluating, in_modes, modules_of
 from tinygrad_ce.optim import Optimizer
 from tinygrad_ce.program.abstract import CannotLower
 from tinygrad_ce.program.effects import TraceError
+from tinygrad_ce.program.ir import Function
+from tinygrad_ce.program.javascript_sizes import Sizes
 from tinygrad_ce.program.program import Program, trace
 from tinygrad_ce.program.slices import sized_javascript
 from tinygrad_ce.storage.classes import LAYERS, is_listed
@@ -83,23 +85,23 @@ def javascript_of(traced: Traced) -> str:
         raise CannotLower(f"live: {words}", "tg.step_through(loss) shows one step of any network") from error
 
 
-def javascript_of_all(trained: Mapping[str, Traced]) -> str | None:
+def javascript_of_all(trained: Mapping[str, Traced], others: Sequence[tuple[Sizes, Function]]) -> str | None:
     """One step as JavaScript with the updates of several optimizers, by their names.
 
-    None where a step changes more than its update does (running averages), or is another one for other rows.
+    others: the first step traced with other numbers of rows; no update depends on these. None where a step changes
+    more than its update does (running averages), or is another one for other rows.
     """
-    program = next(iter(trained.values())).program
+    (first, traced), *_ = trained.items()
+    program = traced.program
     updated = {i.result for i in program.instructions if i.section == "update"}
-    if not program.rows or not {*program.updates.values()} <= updated:
+    if not others or not {*program.updates.values()} <= updated:
         return None
+    updates: dict[str, Function] = {name: each.program for name, each in trained.items()}
+    steps = {rows: function for ((_, rows), *_), function in others}
     try:
-        return sized_javascript(lambda sizes: {name: _resized(x, sizes["batch"]) for name, x in trained.items()}).text
-    except Exception:  # whatever the user's step raises for arrays of other lengths
+        return sized_javascript(lambda sizes: updates | {first: steps[sizes["batch"]]}).text
+    except (CannotLower, KeyError, ValueError):  # a step that has other arrays for other rows
         return None
-
-
-def _resized(traced: Traced, rows: int) -> Program:
-    return Program.of(traced.program.with_rows(rows))
 
 
 def target_form(training: Training, X: Array, y: Array, classes: int) -> str:

@@ -16,7 +16,7 @@ from tinygrad_ce.data.printed_text import PrintedText
 from tinygrad_ce.optim import Optimizer
 from tinygrad_ce.program.ir import Function, Value
 from tinygrad_ce.program.javascript_sizes import formula
-from tinygrad_ce.program.javascript_text import Factory, update_of_all_sizes
+from tinygrad_ce.program.javascript_text import PROBES, Factory, update_of_all_sizes
 from tinygrad_ce.program.javascript_text import sized_javascript as module_of_sizes
 from tinygrad_ce.program.lowered import lowered_alone, written_from
 from tinygrad_ce.program.names import Names
@@ -130,8 +130,7 @@ class SizedJavaScript:
     shapes: dict[str, list[int | str]]
 
 
-BATCHES = (37, 46, 53)  # numbers that nothing else in a network has, in all likelihood
-WIDTHS = tuple(
+WIDTHS = tuple(  # as PROBES, numbers that nothing else in a network has, in all likelihood
     zip(
         (59, 67, 73, 83, 97, 103, 109, 127),
         (58, 62, 74, 82, 86, 94, 106, 118),
@@ -142,7 +141,7 @@ WIDTHS = tuple(
 
 
 def sized_javascript(
-    trace_with: Callable[[dict[str, int]], Mapping[str, Program]], widths: Sequence[str] = ()
+    trace_with: Callable[[dict[str, int]], Mapping[str, Function]], widths: Sequence[str] = ()
 ) -> SizedJavaScript:
     """Steps traced with several sizes as one module for all of them, with the update of several optimizers.
 
@@ -161,7 +160,7 @@ def sized_javascript(
         raise ValueError(
             f"sized_javascript: widths={[*widths]} must be up to {len(WIDTHS)} different names, none of them batch"
         )
-    columns = zip(BATCHES, *WIDTHS[: len(widths)], strict=True)
+    columns = zip(PROBES, *WIDTHS[: len(widths)], strict=True)
     sizes = [dict(zip(("batch", *widths), column, strict=True)) for column in columns]
     traced = [trace_with({**each}) for each in sizes]
     passes = [passes_of(next(iter(programs.values()))) for programs in traced]
