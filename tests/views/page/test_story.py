@@ -238,6 +238,9 @@ def test_zero_is_not_the_brightest_colour_in_the_dark(opened):
     values = np.abs(np.linspace(-1, 1, 60) ** 2)
     assert brightness[values.argmin()] == brightness.min()
     assert brightness[values.argmin()] < brightness[values.argmax()]
+    assert (
+        page.evaluate("getComputedStyle(svg.querySelector('image')).filter") == "none"
+    )  # painted for the dark already
 
 
 def test_names_from_right_to_left_stay_in_order(opened):
