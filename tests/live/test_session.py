@@ -198,3 +198,28 @@ def test_a_new_seed_begins_a_batch_norm_anew(opened_live):
     expected |= {"running_mean": np.zeros(3), "running_variance": np.ones(3)}
     for name, array in expected.items():
         assert state[name] == array.ravel().tolist()
+
+
+def test_a_weight_that_is_not_finite_before_any_step_is_no_lines_doing(page):
+    page.evaluate("setWeight('W2', 0, NaN)")
+    assert "W2[0, 0] = nan; it was there before the first step." in page.evaluate(WORDS)
+    page.evaluate("setWeight('W2', 0, 1); movePoint(0, 0, Infinity)")
+    assert "x[0, 0] = inf; it is in the data." in page.evaluate(WORDS)
+
+
+class Bare(tg.nn.Module):
+    """A model without layers of the package."""
+
+    def __init__(self):
+        self.w = tg.Tensor(np.full((2, 2), 0.5), requires_grad=True)
+
+    def forward(self, x):
+        return tg.ops.tanh(x @ self.w)
+
+
+def test_a_model_without_layers_is_drawn_and_trained(opened_live):
+    trainer, (training, _) = trainer_of(Bare()), rows()
+    page = opened_live(live(trainer, training, test=training, moments=()))
+    page.evaluate("trainSteps(5); redraw()")
+    train(trainer, training.X, training.y, 5)
+    np.testing.assert_allclose(page.evaluate(STATE)["w"], trainer.model.w.data.ravel(), rtol=1e-12)

@@ -31,6 +31,8 @@ SCRIPTS = (
     "checks.js", "moments.js", "welcome.js", "controls.js", "main.js",
 )  # fmt: skip
 
+MOST_SEED = 2**53 - 1
+
 
 class Trainer(Protocol):
     """What the page needs of a Trainer."""
@@ -68,8 +70,11 @@ def live(
     >>> live(trainer, tg.data.moons(40, seed=0))
     <a page that trains moons: .save("live.html")>
     """
+    check_arguments(trainer, title, moments)
     if batch_size is not None:
         whole_number("live", "batch_size", batch_size, least=1)
+    if whole_number("live", "seed", seed, least=0) > MOST_SEED:
+        raise ValueError(f"live: seed is {seed}; JavaScript holds whole numbers up to {MOST_SEED}")
     rows = rows_of(dataset, test, trainer.preparation)
     training = Training(trainer.model, trainer.loss, trainer.optimizer).in_float64()
     settings = settings_of(training, rows.train.n_features, rows.train.n_classes)
@@ -99,6 +104,19 @@ def live(
     return Page(html_of(title, content, their_programs | programs | moments_programs), "trains", title, "live.html")
 
 
+def check_arguments(trainer: Trainer, title: str, moments: Sequence[Moment] | None) -> None:
+    """TypeError for what is no trainer, no text, or no list of moments."""
+    model, optimizer = (getattr(trainer, name, None) for name in ("model", "optimizer"))
+    if not (isinstance(model, Module) and isinstance(optimizer, Optimizer)):
+        raise TypeError(
+            f"live: trainer is a {type(trainer).__name__}; it must be a Trainer: tg.Trainer(model, loss, optimizer)"
+        )
+    if not (title is None or isinstance(title, str)):
+        raise TypeError(f"live: title is {title!r}; it must be a text")
+    if moments is not None and not (isinstance(moments, Sequence) and all(isinstance(m, Moment) for m in moments)):
+        raise TypeError(f"live: moments is {moments!r}; it must be a list of Moment, or None for those of all pages")
+
+
 def own_network(
     training: Training, rows: Rows, optimizer: str, trainer: Trainer
 ) -> tuple[dict[str, Any], dict[str, str], dict[str, Any]]:
@@ -112,7 +130,7 @@ def own_network(
     traced = traced_step(training, X, y, count)
     with_rows = with_other_rows(traced.program)
     own = network(traced, train.feature_names, train.class_names, with_rows)
-    parameters = training.optimizer.parameters
+    parameters = [x for x in training.optimizer.parameters if x.requires_grad]
     others = {
         name: Training(training.model, training.loss, make(parameters))
         for name, make in OPTIMIZERS.items()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -181,11 +182,12 @@ def traced_with(
     optimizer: str, activation: str, loss: str, batch: int, hidden: tuple[int, ...], features: int, classes: int
 ) -> Traced:
     """The step of a combination with these sizes, on rows of zeros."""
-    with drawing_from(0):
+    with drawing_from(0), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a loss that suits one class badly: nobody has chosen it yet
         model = model_of(activation, loss, [*hidden], features, classes)
-    training = Training(model, (losses_for(classes) | OF_MOMENTS)[loss], OPTIMIZERS[optimizer](model.parameters()))
-    labels = np.arange(batch) % classes if classes else np.zeros(batch)
-    return traced_step(training, np.zeros((batch, features)), labels, classes)
+        training = Training(model, (losses_for(classes) | OF_MOMENTS)[loss], OPTIMIZERS[optimizer](model.parameters()))
+        labels = np.arange(batch) % classes if classes else np.zeros(batch)
+        return traced_step(training, np.zeros((batch, features)), labels, classes)
 
 
 def settings_of(training: Training, features: int, classes: int) -> dict[str, Any]:
@@ -194,7 +196,8 @@ def settings_of(training: Training, features: int, classes: int) -> dict[str, An
     The optimizer is `yours` if it is none of those that are offered.
     """
     optimizer = code_or_none(training.optimizer)
-    named = {code_of_optimizer(make(training.optimizer.parameters)): name for name, make in OPTIMIZERS.items()}
+    parameters = [x for x in training.optimizer.parameters if x.requires_grad]
+    named = {code_of_optimizer(make(parameters)): name for name, make in OPTIMIZERS.items()} if parameters else {}
     found: dict[str, Any] = {
         "optimizer": named.get(optimizer or "", "yours"),
         "activation": None,

@@ -125,10 +125,15 @@ def target_form(training: Training, X: Array, y: Array, classes: int) -> str:
         if name == "one-hot" and not (classes and answer.shape[1:] == (classes,)):
             continue
         try:
-            training.loss(answer, form(y, classes))
-            return name
+            value = training.loss(answer, form(y, classes))
         except (TypeError, ValueError, IndexError) as error:
             refusal = refusal or error
+            continue
+        if not isinstance(value, Tensor):
+            raise TypeError(
+                f"live: the loss gives a {type(value).__name__}; it must give a Tensor: leave out .item() and float()"
+            )
+        return name
     assert refusal is not None
     raise refusal
 
@@ -150,6 +155,7 @@ def traced_step(training: Training, X: Array, y: Array, classes: int, evaluation
         with recorded(model, ran):
             answer = model(x)
         value: Tensor = loss(answer, FORMS[target](y, classes) if target == "one-hot" else y)
+        value.named("loss")  # before backward, which gives the user's variables their names
         if not evaluation:
             value.backward()
             optimizer.step()
@@ -158,13 +164,17 @@ def traced_step(training: Training, X: Array, y: Array, classes: int, evaluation
         kept.update({id(tensor): tensor for layer in ran for tensor in (answer, layer.before, layer.output)})
         kept.setdefault(id(answer), answer)
         ends[:] = [id(answer), *(id(tensor) for layer in ran for tensor in (layer.before, layer.output))]
-        return value.named("loss"), *kept.values()
+        return value, *kept.values()
 
     with evaluating(model) if evaluation else in_modes([(module, True) for module in model.modules()]):
         try:
             program = trace(step, X, targets, models=[model])
         except TraceError as error:
             raise TraceError(f"live: {' '.join(str(error).split())}") from error
+    if next(iter(program.outputs)) != "loss":
+        raise ValueError(
+            "live: a parameter or tensor of the model is called loss, as the page's own: call it otherwise"
+        )
     names = dict(zip(kept, [value.name for value in program.outputs.values()][1:], strict=True))
     output, *others = [names[end] for end in ends]
     layers = [(ran[k].path, ran[k].module, others[2 * k], others[2 * k + 1]) for k in range(len(ran))]

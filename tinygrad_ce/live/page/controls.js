@@ -195,7 +195,7 @@ function once(act) {
 // What is said of the first number that is not finite.
 function spoiledWords({ count, line, name, position, value }) {
   const shape = session.network.shapes[name]?.map(lengthOf), cell = shape ? cellName(name, shape, position) : name;
-  const where = line === null ? "it is in the data" : `line ${line + 1} computed it: ${session.network.lines[line].text}`;
+  const where = line === null ? (Object.hasOwn(session.step.state, name) ? "it was there before the first step" : "it is in the data") : `line ${line + 1} computed it: ${session.network.lines[line].text}`;
   return `At step ${count} the first number that is not finite is ${cell} = ${written(value, 4)}; ${where}. Reset, or change what led there.`;
 }
 

@@ -205,10 +205,10 @@ function isSound() {
 }
 
 // { line, name, position, value } of the first number, in the order of the lines, that is NaN or infinite; null if none is.
-// What is wrong in a parameter came from the update before, and what is wrong in the data from no line.
+// What is wrong in a parameter came from the update before, if there was one, and what is wrong in the data from no line.
 function firstNotFinite() {
   const { lines } = session.network, { inputs, state, buffers } = session.step;
-  const entering = Object.entries({ ...inputs, ...state }).map(([name, array]) => ({ line: lineOf(name), name, array }));
+  const entering = Object.entries({ ...inputs, ...state }).map(([name, array]) => ({ line: session.count ? lineOf(name) : null, name, array }));
   const computed = lines.map(({ name }, line) => ({ line, name, array: buffers[name] ?? [] }));
   const first = [...entering, ...computed].find(({ array }) => notFinite(array) >= 0);
   if (!first) return null;

@@ -72,7 +72,7 @@ function openLevel(k) {
   show();
   const fold = [...folds].find(([group]) => isWithin(before, levelOfGroup.get(group)))?.[1];
   if (fold) keepInView(fold);
-  if (hasFocus) (fold ?? svg.querySelector("[tabindex]")).focus({ preventScroll: true });
+  if (hasFocus) (fold ?? svg.querySelector(".node, .fold")).focus({ preventScroll: true });
 }
 
 function followLevel(step) {
