@@ -225,7 +225,7 @@ def test_the_line_that_made_the_first_nan_is_marked_with_the_reason(name, opened
     function, words = SPOILED[name]
     model, data, live_page = own_network(function)
     page = opened_live(live_page)
-    sentence = page.locator("#program-panel .spoiled").inner_text()
+    sentence = page.locator("#say").inner_text()
     assert re.search(words, sentence), sentence
     marked = page.locator("#program-panel [data-spoiled]")
     assert marked.count() == 1
@@ -244,12 +244,12 @@ def test_infinite_weights_came_out_of_the_update(opened_live):
     arrays[0][1, 2] = np.inf
     page.evaluate(SET_STATE, {n: as_text(a) for n, a in zip(network.names, arrays, strict=True)})
     page.evaluate("redraw()")
-    sentence = page.locator("#program-panel .spoiled").inner_text()
+    sentence = page.locator("#say").inner_text()
     assert "W0[1, 2] is inf after the update" in sentence
     assert page.locator("#program-panel [data-spoiled]").inner_text().startswith("W0 = W0 - lr * d_W0")
     page.evaluate(SET_STATE, {n: as_text(a) for n, a in zip(network.names, network.parameters(), strict=True)})
     page.evaluate("redraw()")
-    assert page.locator("#program-panel .spoiled").inner_text() == ""
+    assert page.locator("#say").inner_text() == ""
 
 
 # ---- everything together

@@ -121,7 +121,7 @@ def test_where_infinity_first_appeared_is_said(page):
     assert name in line["text"].split("=")[0]
     page.evaluate("redraw()")
     assert f"At step {count} the first number that is not finite is {name}" in page.evaluate(WORDS)
-    assert line["text"] in page.evaluate(WORDS)
+    assert f"Line {spoiled['line'] + 1}, marked ✗, computed it: {line['text']}." in page.evaluate(WORDS)
     page.evaluate("trainSteps(2)")  # goes on, and can be looked at
     page.evaluate("choose({ rate: 0.1 }); reset()")
     assert page.evaluate("session.spoiled") is None

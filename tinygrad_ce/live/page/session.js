@@ -30,6 +30,7 @@ let wholeStep = null; // the step of all training rows: session.step, unless a b
 let trainingRows = []; // the numbers of the training rows
 let cachedSteps = new Map(); // steps of other numbers of rows, for training and for evaluation; all share wholeStep.state
 let batchOrder = null; // { generator, rows, position }: of the batches of an epoch
+let beforeMasks = null; // the generator as it was before the masks of the coming step were drawn; null without Dropout
 let aroundUpdate = null; // { before, after }: the state around the update that is looked at line by line
 let seeded = false; // whether the weights began by settings.seed, and not as Python sent them
 
@@ -171,6 +172,7 @@ function fillInputs(step, rows) {
 // them learns, are looked at through masks of their own.
 function drawMasks(step) {
   const { batch, seed } = session.settings, isSeen = step === wholeStep && batch < trainingRows.length;
+  if (!isSeen) beforeMasks = Object.keys(session.network.random).length ? orderOfRows().generator.words() : null;
   for (const [name, rate] of Object.entries(session.network.random)) {
     const mask = step.inputs[name], generator = isSeen ? new Generator(seed) : orderOfRows().generator;
     for (let i = 0; i < mask.length; i++) mask[i] = generator.random32() >= rate ? 1 / (1 - rate) : 0;
@@ -317,6 +319,7 @@ function leaveStep() {
     session.updates -= 1;
     batchOrder.position -= session.rows.length;
   }
+  if (beforeMasks && session.step !== wholeStep) batchOrder.generator = Generator.of(beforeMasks);
   lookAtAll();
   compute();
 }
@@ -364,7 +367,8 @@ function snapshot() {
   const { settings, count, updates, data, frozen, selected } = session;
   const first = firstData(), same = (name) => data[name].length === first[name].length && data[name].every((value, i) => Object.is(value, first[name][i]));
   const rows = same("x") && same("y") ? null : { x: data.x.slice(), y: data.y.slice(), rows: data.rows, test: [...data.test] };
-  const order = batchOrder && { ...batchOrder, generator: batchOrder.generator.words() };
+  const isFull = settings.batch >= trainingRows.length; // then the masks of the coming step are drawn already: restore() does it again
+  const order = batchOrder && { ...batchOrder, generator: (isFull && beforeMasks) || batchOrder.generator.words() };
   return { settings: { ...settings }, seeded, count, updates, order, frozen: [...frozen], selected, data: rows, state: arraysOf(wholeStep.state) };
 }
 
@@ -380,6 +384,7 @@ function restore({ settings, count, updates, order, frozen, selected, data, stat
   }
   seeded = rest.seeded;
   batchOrder = order && { ...order, generator: Generator.of(order.generator) };
+  drawMasks(wholeStep);
   Object.assign(session, { count, updates, selected, row: null, spoiled: null, frozen: new Map(frozen) });
   startHistory();
 }
