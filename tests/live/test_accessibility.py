@@ -67,6 +67,7 @@ def test_tab_reaches_every_control_and_keys_operate_it(opened_live, of_moons):
 
 def test_every_word_in_the_first_sentence_says_its_line(opened_live, of_moons):
     page = opened_live(of_moons, PHONE)
+    page.locator("#help").click()
     lines = {word.lower(): line for word, line in WORDS.items()}
     for word in page.locator("#welcome p .word").all():
         word.click()
@@ -80,12 +81,24 @@ def test_every_word_in_the_first_sentence_says_its_line(opened_live, of_moons):
 
 def test_the_first_sentence_goes_and_comes_back(opened_live, of_moons):
     page = opened_live(of_moons, DESKTOP)
+    assert page.locator("#in-short").is_visible()
+    page.locator("#help").click()
     page.locator("#welcome-close").click()
     assert page.locator("#welcome").is_hidden()
     assert page.evaluate("document.activeElement.id") == "help"
     page.keyboard.press("Enter")
     assert page.locator("#welcome").is_visible()
     assert page.locator("#welcome .legend li").count() == 6
+
+
+def test_what_matters_first_is_visible_without_scrolling(opened_live, of_moons):
+    page = opened_live(of_moons, (1280, 800))
+    for panel in ("#play", "#points", "#neurons", "#curve-panel > svg", "#verdicts-panel li >> nth=0"):
+        box = page.locator(panel).bounding_box()
+        assert box["y"] + box["height"] <= 800, panel
+    network, curve = (page.locator(panel).bounding_box() for panel in ("#network-panel", "#curve-panel"))
+    assert curve["x"] == network["x"]
+    assert network["y"] + network["height"] <= curve["y"] < network["y"] + network["height"] + 20
 
 
 def test_a_lecture_is_read_from_the_last_row(opened_live, of_moons):

@@ -21,6 +21,11 @@ def of_numbers():
     return stack(lambda: nn.Dense(3, 6), nn.GELU, lambda: nn.Dense(6, 1))
 
 
+def of_probabilities():
+    # the loops of its loss have more arrays than there are letters
+    return stack(lambda: nn.Dense(2, 5), nn.Tanh, lambda: nn.Dense(5, 2), nn.Softmax)
+
+
 TRAININGS = {
     "tanh, SGD": (lambda: trainer_of(tanh_network()), rows),
     "batch norm, ReLU, Adam": (lambda: trainer_of(with_batch_norm(), optimizer=tg.optim.Adam, lr=0.02), rows),
@@ -32,6 +37,7 @@ TRAININGS = {
         lambda: trainer_of(of_numbers(), tg.losses.mse, tg.optim.RMSprop, lr=0.001),
         lambda: (numbers(), numbers(10)),
     ),
+    "softmax, divergence": (lambda: trainer_of(of_probabilities(), tg.losses.kl_divergence), rows),
 }
 
 
@@ -61,16 +67,17 @@ def test_batches_come_in_the_order_of_a_trainer_and_weights_by_the_seed(opened_l
     assert_same_numbers(page, trainer)
 
 
-def test_dropout_draws_the_masks_of_a_trainer(opened_live):
+@pytest.mark.parametrize("batch", [20, 60])
+def test_dropout_draws_the_masks_of_a_trainer(opened_live, batch):
     def network(seed):
         return stack(lambda: nn.Dense(2, 6), nn.Tanh, lambda: nn.Dropout(0.4), lambda: nn.Dense(6, 2), seed=seed)
 
     training, test = rows()
     page = opened_live(live(trainer_of(network(3)), training, test=test))
-    page.evaluate("choose({ seed: 5, batch: 20 })")
-    page.evaluate("trainSteps(6)")
+    page.evaluate(f"choose({{ seed: 5, batch: {batch} }})")
+    page.evaluate(f"trainSteps({120 // batch})")
     trainer = trainer_of(network(5))
-    trainer.fit(training, epochs=2, batch_size=20, seed=5, compile=False)
+    trainer.fit(training, epochs=2, batch_size=batch, seed=5, compile=False)
     assert_same_numbers(page, trainer)
     loss = trainer.evaluate(test)["loss"]
     assert page.evaluate("session.history.test.at(-1)") == pytest.approx(loss, rel=1e-12)

@@ -277,3 +277,14 @@ def test_the_table_of_numbers_has_neurons_with_bars(opened_live):
     answers = model(tg.Tensor(X)).data[:, 0]
     expected = [answers[thirds == third].mean() for third in range(3)]
     assert page.evaluate("groupMeans(2)(0)") == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_edge_with_the_largest_gradient_is_selected_at_first_and_when_the_chosen_one_goes(page):
+    _, gradients = loss_and_gradients(tanh_network())
+    name, index = page.evaluate("[session.selected.name, session.selected.index]")
+    weights = {"W0": gradients[0], "W2": gradients[2]}
+    assert abs(weights[name].ravel()[index]) == max(np.abs(gradient).max() for gradient in weights.values())
+    assert page.locator("#edge-value").is_visible()
+    page.evaluate("session.selected = { name: 'W0', index: 7 }; chooseNetwork({ hidden: [1] })")
+    assert page.evaluate("session.selected.index < session.step.state[session.selected.name].length")
+    assert page.locator("#edge-number").is_visible()

@@ -84,6 +84,27 @@ def test_columns_weights_and_layers_of_a_residual_network():
     assert network["shapes"]["z1"] == ["batch", 4]
 
 
+def test_a_parameter_that_is_frozen_later_stays_as_it_is():
+    trainer = trainer_of(tanh_network())
+    trainer.model.layers[0].W.requires_grad = False
+    network = content(tg.live(trainer, rows()[0], moments=()))["networks"]["own"]
+    assert {*network["updates"]} == {*OPTIMIZERS}
+    for updates in network["updates"].values():
+        assert [line["name"] for line in updates["lines"]] == ["b0", "W2", "b2", "W4", "b4"]
+
+
+def twice(z, y):
+    """A loss whose result is not the variable of this name."""
+    loss = losses.softmax_cross_entropy(z, y)
+    total = loss * 2
+    return total
+
+
+def test_what_the_page_calls_loss_is_what_the_loss_returns():
+    lines = own(tanh_network(), twice)["lines"]
+    assert next(line["text"] for line in lines if line["name"] == "loss").endswith("* 2")
+
+
 class Product(nn.Module):
     """A model without Dense layers."""
 
@@ -261,6 +282,34 @@ REFUSED = {
 }  # fmt: skip
 
 
+REFUSED |= {
+    "no trainer": (lambda: tg.live(None, rows()[0]), TypeError, r"NoneType; it must be a Trainer: tg.Trainer\("),
+    "a model": (lambda: tg.live(tanh_network(), rows()[0]), TypeError, "Sequential; it must be a Trainer"),
+    "title": (lambda: tg.live(trainer_of(tanh_network()), rows()[0], title=3), TypeError, "title is 3"),
+    "moments": (lambda: tg.live(trainer_of(tanh_network()), rows()[0], moments=[3]), TypeError, "list of Moment"),
+    "seed": (lambda: tg.live(trainer_of(tanh_network()), rows()[0], seed=-1), ValueError, "seed is -1"),
+    "large seed": (lambda: tg.live(trainer_of(tanh_network()), rows()[0], seed=2**60), ValueError, "JavaScript holds"),
+    "ragged": (lambda: arrays([[1.0, 2.0], [3.0]], [0, 1]), ValueError, "different lengths"),
+    "many classes": (lambda: arrays(np.ones((2, 2)), [0, 10**12]), ValueError, "a page holds 1,000: number them"),
+    "a float": (
+        lambda: tg.live(trainer_of(tanh_network(), lambda z, y: losses.mse(z, z).item()), rows()[0]),
+        TypeError,
+        "the loss gives a float",
+    ),
+    "called loss": (lambda: tg.live(trainer_of(CalledLoss()), rows()[0]), ValueError, "called loss.*call it otherwise"),
+}
+
+
+class CalledLoss(nn.Module):
+    """A model with a parameter by the name of what the page shows most."""
+
+    def __init__(self):
+        self.loss = tg.Tensor(np.eye(2), requires_grad=True)
+
+    def forward(self, x):
+        return x @ self.loss
+
+
 class Bare:
     """What the page needs of a trainer, with a model that none would take."""
 
@@ -284,6 +333,6 @@ def test_an_operation_without_javascript_is_named(monkeypatch):
         raise CannotLower("inv(...) in line 3\nhas no loops")
 
     monkeypatch.setattr(tg.program.Program, "javascript", property(refuse))
-    monkeypatch.setattr(sys.modules["tinygrad_ce.live.live"], "javascript_of_all", lambda trained: None)
+    monkeypatch.setattr(sys.modules["tinygrad_ce.live.live"], "javascript_of_all", lambda trained, others: None)
     with pytest.raises(CannotLower, match=r"^live: inv\(...\) in line 3 has no loops.*: tg.step_through\(loss\) shows"):
         tg.live(trainer_of(Inverse()), rows()[0], moments=())

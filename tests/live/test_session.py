@@ -181,3 +181,45 @@ def test_an_optimizer_with_memory_goes_on_where_python_stood(opened_live):
     page.evaluate("for (let i = 0; i < 20; i++) trainStep()")
     train(trainer, training.X, training.y, 20)
     assert_same_numbers(page, trainer)
+
+
+def test_a_new_seed_begins_a_batch_norm_anew(opened_live):
+    def network():
+        return tg.nn.Sequential(tg.nn.Dense(2, 3, bias=False), tg.nn.BatchNorm(3), tg.nn.Tanh(), tg.nn.Dense(3, 2))
+
+    trainer, data = trainer_of(network()), rows()[0]
+    trainer.fit(data, epochs=2, seed=0)
+    page = opened_live(live(trainer, data))
+    page.evaluate("choose({ seed: 3 })")
+    tg.seed(3)
+    fresh = network()
+    state = page.evaluate(STATE)
+    expected = {"W0": fresh[0].W.data, "W3": fresh[3].W.data, "scale1": np.ones(3), "shift1": np.zeros(3)}
+    expected |= {"running_mean": np.zeros(3), "running_variance": np.ones(3)}
+    for name, array in expected.items():
+        assert state[name] == array.ravel().tolist()
+
+
+def test_a_weight_that_is_not_finite_before_any_step_is_no_lines_doing(page):
+    page.evaluate("setWeight('W2', 0, NaN)")
+    assert "W2[0, 0] = nan; it was there before the first step." in page.evaluate(WORDS)
+    page.evaluate("setWeight('W2', 0, 1); movePoint(0, 0, Infinity)")
+    assert "x[0, 0] = inf; it is in the data." in page.evaluate(WORDS)
+
+
+class Bare(tg.nn.Module):
+    """A model without layers of the package."""
+
+    def __init__(self):
+        self.w = tg.Tensor(np.full((2, 2), 0.5), requires_grad=True)
+
+    def forward(self, x):
+        return tg.ops.tanh(x @ self.w)
+
+
+def test_a_model_without_layers_is_drawn_and_trained(opened_live):
+    trainer, (training, _) = trainer_of(Bare()), rows()
+    page = opened_live(live(trainer, training, test=training, moments=()))
+    page.evaluate("trainSteps(5); redraw()")
+    train(trainer, training.X, training.y, 5)
+    np.testing.assert_allclose(page.evaluate(STATE)["w"], trainer.model.w.data.ravel(), rtol=1e-12)

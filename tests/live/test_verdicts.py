@@ -110,3 +110,29 @@ def test_thresholds_are_those_of_audit_and_curves_those_of_the_activations():
     for name, largest in slopes.items():
         assert content["curves"][name]["largest"] == pytest.approx(largest, rel=1e-6)
         assert content["curves"][name]["both_sides"] == (name in ("Tanh", "Sigmoid"))
+
+
+class Bare(nn.Module):
+    """A model that has no layer of the package."""
+
+    def __init__(self):
+        self.W = nn.Dense(2, 2).W
+
+    def forward(self, x):
+        return x @ self.W
+
+
+def test_a_model_without_layers_trains_too_and_a_nan_in_it_is_said(opened_live):
+    tg.seed(3)
+    model = Bare()
+    network = networks.Network(
+        model, networks.LOSSES["softmax"], tg.optim.SGD(model.parameters(), lr=0.3), np.eye(2), np.array([0, 1])
+    )
+    page = opened_live(network.page())
+    page.evaluate("trainStep(); redraw()")
+    network.step_loss().backward()
+    network.optimizer.step()
+    np.testing.assert_allclose(page.evaluate("[...session.step.state.W]"), model.W.data.ravel(), rtol=1e-12)
+    assert page.evaluate("audited().verdict") == "fine"
+    page.evaluate("setWeight('W', 0, NaN)")
+    assert page.evaluate("audited().verdict") == "not finite: the loss itself"

@@ -12,7 +12,7 @@ from rich.table import Table
 from tinygrad_ce import cache as places
 from tinygrad_ce.cli import terminal
 from tinygrad_ce.kernels import warmup as ahead
-from tinygrad_ce.program import code_cache
+from tinygrad_ce.program import code_cache, kept_texts
 
 
 def cache(
@@ -29,6 +29,7 @@ def cache(
         raise OSError("nothing is kept: there is no directory for compiled code that only you can write to")
     if clear:
         count = code_cache.clear()
+        kept_texts.clear()
         console.print(f"removed {_compiled_steps(count)} from {folder}", highlight=False, soft_wrap=True)
         return
     programs = code_cache.listing()

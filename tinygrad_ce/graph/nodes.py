@@ -273,4 +273,10 @@ class Graph:
 
     def line(self, name: str) -> int | None:
         """Where in `source` a name gets its value."""
-        return next((n for n, line in enumerate(self.source) if line.lstrip().startswith(f"{name} = ")), None)
+        return self._line_of.get(name)
+
+    @cached_property
+    def _line_of(self) -> dict[str, int]:
+        """By name, the first line that gives it a value."""
+        lines = [(line.lstrip().partition(" = ")[0], n) for n, line in enumerate(self.source) if " = " in line]
+        return dict(reversed(lines))

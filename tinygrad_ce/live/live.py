@@ -7,7 +7,11 @@ from typing import Any, Protocol
 
 from tinygrad_ce.data import Dataset
 from tinygrad_ce.data.checks import whole_number
+<<<<<<< HEAD
 from tinygrad_ce.live.fitting import check_fitting
+=======
+from tinygrad_ce.live.lines import with_other_rows
+>>>>>>> main
 from tinygrad_ce.live.moment_networks import moment_networks
 from tinygrad_ce.live.moments import Moment, moments_content
 from tinygrad_ce.live.networks import network
@@ -30,6 +34,8 @@ SCRIPTS = (
     "formula.js", "steps.js", "program.js", "verdicts.js", "edge.js",
     "checks.js", "moments.js", "welcome.js", "controls.js", "main.js",
 )  # fmt: skip
+
+MOST_SEED = 2**53 - 1
 
 
 class Trainer(Protocol):
@@ -57,7 +63,8 @@ def live(
     moments: what can be found out on the page, a list of `Moment`; the twelve that all pages have if it is None.
     batch_size: rows of a step, where the page begins; None is all. seed: of the order of the batches, and of weights
     that the page draws.
-    The page computes in float64 whatever the model has; the trainer and its model stay as they are.
+    The page computes in float64 whatever the model has, and its rate is that of the coming step until it is changed
+    there: a schedule does not go on. The trainer and its model stay as they are.
     Raises TypeError and ValueError in one line for what the page cannot hold: several inputs, random numbers that are
     no Dropout, an operation without JavaScript (it is named).
 
@@ -67,8 +74,11 @@ def live(
     >>> live(trainer, tg.data.moons(40, seed=0))
     <a page that trains moons: .save("live.html")>
     """
+    check_arguments(trainer, title, moments)
     if batch_size is not None:
         whole_number("live", "batch_size", batch_size, least=1)
+    if whole_number("live", "seed", seed, least=0) > MOST_SEED:
+        raise ValueError(f"live: seed is {seed}; JavaScript holds whole numbers up to {MOST_SEED}")
     rows = rows_of(dataset, test, trainer.preparation)
     training = Training(trainer.model, trainer.loss, trainer.optimizer).in_float64()
     settings = settings_of(training, rows.train.n_features, rows.train.n_classes)
@@ -101,6 +111,19 @@ def live(
     return Page(html_of(title, content, their_programs | programs | moments_programs), "trains", title, "live.html")
 
 
+def check_arguments(trainer: Trainer, title: str, moments: Sequence[Moment] | None) -> None:
+    """TypeError for what is no trainer, no text, or no list of moments."""
+    model, optimizer = (getattr(trainer, name, None) for name in ("model", "optimizer"))
+    if not (isinstance(model, Module) and isinstance(optimizer, Optimizer)):
+        raise TypeError(
+            f"live: trainer is a {type(trainer).__name__}; it must be a Trainer: tg.Trainer(model, loss, optimizer)"
+        )
+    if not (title is None or isinstance(title, str)):
+        raise TypeError(f"live: title is {title!r}; it must be a text")
+    if moments is not None and not (isinstance(moments, Sequence) and all(isinstance(m, Moment) for m in moments)):
+        raise TypeError(f"live: moments is {moments!r}; it must be a list of Moment, or None for those of all pages")
+
+
 def own_network(
     training: Training, rows: Rows, optimizer: str, trainer: Trainer
 ) -> tuple[dict[str, Any], dict[str, str], dict[str, Any]]:
@@ -112,15 +135,16 @@ def own_network(
     train, count = rows.train, rows.train.n_classes
     X, y = rows.X[: len(train)], rows.y[: len(train)]
     traced = traced_step(training, X, y, count)
-    own = network(traced, train.feature_names, train.class_names)
-    parameters = training.optimizer.parameters
+    with_rows = with_other_rows(traced.program)
+    own = network(traced, train.feature_names, train.class_names, with_rows)
+    parameters = [x for x in training.optimizer.parameters if x.requires_grad]
     others = {
         name: Training(training.model, training.loss, make(parameters))
         for name, make in OPTIMIZERS.items()
         if name != optimizer
     }
     trained = {optimizer: traced} | {name: traced_step(other, X, y, count) for name, other in others.items()}
-    program = javascript_of_all(trained)
+    program = javascript_of_all(trained, with_rows)
     if program is None:
         program, trained = javascript_of(traced), {optimizer: traced}
     optimizers = {name: other.training.optimizer for name, other in trained.items()}

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from tinygrad_ce.live.lines import Line, lines_of, with_other_rows
 from tinygrad_ce.live.traced import Traced
-from tinygrad_ce.nn import Dense, Dropout
+from tinygrad_ce.nn import BatchNorm, Dense, Dropout, LayerNorm
 from tinygrad_ce.program.ir import Function, Value
 from tinygrad_ce.program.javascript_sizes import Sizes, formula
 from tinygrad_ce.program.program import Program
@@ -58,7 +58,20 @@ def network(
         "sizes": [],
         "random": dropouts_of(traced),
         "numbers": {optimizer: {name: read(1)[0].item() for name, read in program.numbers.items() if name != "t"}},
+        "begins": beginnings_of(traced, names),
         "evaluation": None,
+    }
+
+
+def beginnings_of(traced: Traced, names: Mapping[int, str]) -> dict[str, float]:
+    """By name, the number with which all of an array of a normalizing layer begins: its scale 1, its shift 0..."""
+    arrays = {"scale": 1.0, "shift": 0.0, "running_mean": 0.0, "running_variance": 1.0}
+    layers = [layer for _, layer, _, _ in traced.layers if isinstance(layer, (BatchNorm, LayerNorm))]
+    return {
+        names[id(array)]: arrays[kind]
+        for layer in layers
+        for kind, array in {**vars(layer), **layer.variables}.items()
+        if kind in arrays and id(array) in names
     }
 
 

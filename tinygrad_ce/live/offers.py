@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -17,6 +18,7 @@ from tinygrad_ce.live.networks import Description, network
 from tinygrad_ce.live.saved import code_of, code_of_optimizer, saved_of
 from tinygrad_ce.live.traced import Traced, Training, traced_step
 from tinygrad_ce.nn.init import drawing_from
+from tinygrad_ce.program.kept_texts import kept
 from tinygrad_ce.program.program import Program
 from tinygrad_ce.program.slices import sized_javascript
 from tinygrad_ce.storage.classes import OwnCodeError
@@ -76,14 +78,18 @@ def key_of(activation: str, loss: str, depth: int) -> str:
 
 
 def model_of(activation: str, loss: str, widths: list[int], features: int, classes: int) -> nn.Sequential:
-    """Dense layers, an activation behind each but the last: one answer for two classes and their binary loss."""
+    """Dense layers, an activation behind each but the last."""
     init = "he_uniform" if activation == "relu" else "glorot_uniform"
     layers: list[nn.Module] = []
     for width in widths:
         layers += [nn.Dense(features, width, init=init), ACTIVATIONS[activation]()]
         features = width
-    answers = 1 if not classes or (loss == "binary cross-entropy" and classes == 2) else classes
-    return nn.Sequential(*layers, nn.Dense(features, answers))
+    return nn.Sequential(*layers, nn.Dense(features, answers_of(loss, classes)))
+
+
+def answers_of(loss: str, classes: int) -> int:
+    """The answers of a network: one for numbers, and for two classes with their binary loss."""
+    return 1 if not classes or (loss == "binary cross-entropy" and classes == 2) else classes
 
 
 @cache
@@ -92,22 +98,24 @@ def combinations(features: int, classes: int) -> tuple[dict[str, Description], d
 
     Columns have no names here, because these are the user's.
     """
-    networks: dict[str, Description] = {}
-    programs: dict[str, str] = {}
-    for depth in DEPTHS:
-        for loss in losses_for(classes):
-            for activation in ACTIVATIONS:
-                key = key_of(activation, loss, depth)
-                if depth == 0 and networks.get(first := key_of("tanh", loss, 0)):
-                    networks[key], programs[key] = networks[first], programs[first]
-                else:
-                    networks[key], programs[key] = combination(activation, loss, depth, features, classes)
-    return networks, programs
+    made = kept(f"offers-{features}-{classes}", lambda: _made(features, classes))
+    return {key: description for key, (description, _) in made.items()}, {key: text for key, (_, text) in made.items()}
 
 
+def _made(features: int, classes: int) -> dict[str, tuple[Description, str]]:
+    return {
+        key_of(activation, loss, depth): combination(activation if depth else "tanh", loss, depth, features, classes)
+        for depth in DEPTHS
+        for loss in losses_for(classes)
+        for activation in ACTIVATIONS
+    }
+
+
+@cache
 def combination(activation: str, loss: str, depth: int, features: int, classes: int) -> tuple[Description, str]:
     """One network that can be chosen, and its program for any rows and widths."""
     widths = [f"w{k + 1}" for k in range(depth)]
+    answers = answers_of(loss, classes)
     traces: list[tuple[tuple[tuple[str, int], ...], Traced]] = []
 
     def trace_with(sizes: dict[str, int]) -> dict[str, Program]:
@@ -115,7 +123,7 @@ def combination(activation: str, loss: str, depth: int, features: int, classes: 
         first, *others = OPTIMIZERS
         traced = traced_with(first, activation, loss, sizes["batch"], hidden, features, classes)
         traces.append((tuple(sizes.items()), traced))
-        updates = {name: other_updates(name, loss, sizes["batch"], hidden, features, classes) for name in others}
+        updates = {name: other_updates(name, sizes["batch"], hidden, features, answers) for name in others}
         return {first: traced.program, **{name: other.program for name, other in updates.items()}}
 
     module = sized_javascript(trace_with, widths)
@@ -130,10 +138,8 @@ def combination(activation: str, loss: str, depth: int, features: int, classes: 
         column |= {"size": description["shapes"][column["buffer"]][-1], "names": []}
     for weight in description["weights"]:
         weight["init"] = "he_uniform" if activation == "relu" and weight["to"] <= depth else "glorot_uniform"
-    trained = {name: other_updates(name, loss, batch, hidden, features, classes) for name in OPTIMIZERS}
-    description["updates"] = {
-        name: lines_of_update(name, loss, batch, hidden, features, classes) for name in OPTIMIZERS
-    }
+    trained = {name: other_updates(name, batch, hidden, features, answers) for name in OPTIMIZERS}
+    description["updates"] = {name: lines_of_update(name, batch, hidden, features, answers) for name in OPTIMIZERS}
     description["numbers"] = {name: {"lr": other.training.optimizer.lr} for name, other in trained.items()}
     texts = [saved_of(other, description["task"]) for _, other in traces]
     document = with_formulas([text["document"] for text in texts if text], sizes)
@@ -161,30 +167,27 @@ def update_lines(traced: Traced) -> dict[str, Any]:
 
 
 @cache
-def other_updates(
-    optimizer: str, loss: str, batch: int, hidden: tuple[int, ...], features: int, classes: int
-) -> Traced:
+def other_updates(optimizer: str, batch: int, hidden: tuple[int, ...], features: int, answers: int) -> Traced:
     """A step of which only the update counts, which is the same one for all activations and losses."""
-    return traced_with(optimizer, "tanh", loss, batch, hidden, features, classes)
+    return traced_with(optimizer, "tanh", "squared error", batch, hidden, features, 0 if answers == 1 else answers)
 
 
 @cache
-def lines_of_update(
-    optimizer: str, loss: str, batch: int, hidden: tuple[int, ...], features: int, classes: int
-) -> dict[str, Any]:
+def lines_of_update(optimizer: str, batch: int, hidden: tuple[int, ...], features: int, answers: int) -> dict[str, Any]:
     """The printed update of the combinations with these sizes."""
-    return update_lines(other_updates(optimizer, loss, batch, hidden, features, classes))
+    return update_lines(other_updates(optimizer, batch, hidden, features, answers))
 
 
 def traced_with(
     optimizer: str, activation: str, loss: str, batch: int, hidden: tuple[int, ...], features: int, classes: int
 ) -> Traced:
     """The step of a combination with these sizes, on rows of zeros."""
-    with drawing_from(0):
+    with drawing_from(0), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a loss that suits one class badly: nobody has chosen it yet
         model = model_of(activation, loss, [*hidden], features, classes)
-    training = Training(model, (losses_for(classes) | OF_MOMENTS)[loss], OPTIMIZERS[optimizer](model.parameters()))
-    labels = np.arange(batch) % classes if classes else np.zeros(batch)
-    return traced_step(training, np.zeros((batch, features)), labels, classes)
+        training = Training(model, (losses_for(classes) | OF_MOMENTS)[loss], OPTIMIZERS[optimizer](model.parameters()))
+        labels = np.arange(batch) % classes if classes else np.zeros(batch)
+        return traced_step(training, np.zeros((batch, features)), labels, classes)
 
 
 def settings_of(training: Training, features: int, classes: int) -> dict[str, Any]:
@@ -193,7 +196,8 @@ def settings_of(training: Training, features: int, classes: int) -> dict[str, An
     The optimizer is `yours` if it is none of those that are offered.
     """
     optimizer = code_or_none(training.optimizer)
-    named = {code_of_optimizer(make(training.optimizer.parameters)): name for name, make in OPTIMIZERS.items()}
+    parameters = [x for x in training.optimizer.parameters if x.requires_grad]
+    named = {code_of_optimizer(make(parameters)): name for name, make in OPTIMIZERS.items()} if parameters else {}
     found: dict[str, Any] = {
         "optimizer": named.get(optimizer or "", "yours"),
         "activation": None,

@@ -17,6 +17,7 @@ from tinygrad_ce.views.pages import packed
 
 MOST_ROWS = 2000
 FEWEST_TO_SPLIT = 8
+MOST_CLASSES = 1000
 MOST_NUMBERS = 200_000  # of all inputs together: 1.6 MB, and 2.1 MB as text
 PIXEL = re.compile(r"pixel_?(\d+)_(\d+)")
 
@@ -93,7 +94,10 @@ def as_dataset(X: Any, y: Any) -> Dataset:
     """
     if isinstance(X, (tuple, dict)):
         raise TypeError(f"live: X is a {type(X).__name__} of several inputs, and the page has one: (N, D) numbers")
-    X, y = np.asarray(X), np.asarray(y)
+    try:
+        X, y = np.asarray(X), np.asarray(y)
+    except ValueError as error:
+        raise ValueError("live: the rows of X or y have different lengths; the page takes (N, D) floats") from error
     if X.ndim != 2 or X.dtype.kind != "f":
         raise ValueError(f"live: X is {X.dtype} of shape {X.shape}; the page takes (N, D) floats: X.astype(float)")
     y = y.reshape(-1) if y.shape == (len(X), 1) else y
@@ -102,6 +106,11 @@ def as_dataset(X: Any, y: Any) -> Dataset:
     numbers = y.dtype.kind == "f"
     if not numbers and len(y) and y.min() < 0:
         raise ValueError(f"live: y has the class {y.min()}; classes are numbered from 0")
+    if not numbers and y.max(initial=0) >= MOST_CLASSES:
+        raise ValueError(
+            f"live: y has the class {y.max()}, and a page holds {MOST_CLASSES:,}: number them from 0 with "
+            "np.unique(y, return_inverse=True)[1]"
+        )
     classes = () if numbers else tuple(str(label) for label in range(max(2, int(y.max(initial=0)) + 1)))
     names = tuple(f"x{k + 1}" for k in range(X.shape[1]))
     y = y.astype(np.float64 if numbers else np.int64)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from inspect import signature
@@ -18,6 +18,8 @@ from tinygrad_ce.nn.module import evaluating, in_modes, modules_of
 from tinygrad_ce.optim import Optimizer
 from tinygrad_ce.program.abstract import CannotLower
 from tinygrad_ce.program.effects import TraceError
+from tinygrad_ce.program.ir import Function
+from tinygrad_ce.program.javascript_sizes import Sizes
 from tinygrad_ce.program.program import Program, trace
 from tinygrad_ce.program.slices import sized_javascript
 from tinygrad_ce.storage.classes import LAYERS, is_listed
@@ -83,23 +85,23 @@ def javascript_of(traced: Traced) -> str:
         raise CannotLower(f"live: {words}", "tg.step_through(loss) shows one step of any network") from error
 
 
-def javascript_of_all(trained: Mapping[str, Traced]) -> str | None:
+def javascript_of_all(trained: Mapping[str, Traced], others: Sequence[tuple[Sizes, Function]]) -> str | None:
     """One step as JavaScript with the updates of several optimizers, by their names.
 
-    None where a step changes more than its update does (running averages), or is another one for other rows.
+    others: the first step traced with other numbers of rows; no update depends on these. None where a step changes
+    more than its update does (running averages), or is another one for other rows.
     """
-    program = next(iter(trained.values())).program
+    (first, traced), *_ = trained.items()
+    program = traced.program
     updated = {i.result for i in program.instructions if i.section == "update"}
-    if not program.rows or not {*program.updates.values()} <= updated:
+    if not others or not {*program.updates.values()} <= updated:
         return None
+    updates: dict[str, Function] = {name: each.program for name, each in trained.items()}
+    steps = {rows: function for ((_, rows), *_), function in others}
     try:
-        return sized_javascript(lambda sizes: {name: _resized(x, sizes["batch"]) for name, x in trained.items()}).text
-    except Exception:  # whatever the user's step raises for arrays of other lengths
+        return sized_javascript(lambda sizes: updates | {first: steps[sizes["batch"]]}).text
+    except (CannotLower, KeyError, ValueError):  # a step that has other arrays for other rows
         return None
-
-
-def _resized(traced: Traced, rows: int) -> Program:
-    return Program.of(traced.program.with_rows(rows))
 
 
 def target_form(training: Training, X: Array, y: Array, classes: int) -> str:
@@ -123,10 +125,15 @@ def target_form(training: Training, X: Array, y: Array, classes: int) -> str:
         if name == "one-hot" and not (classes and answer.shape[1:] == (classes,)):
             continue
         try:
-            training.loss(answer, form(y, classes))
-            return name
+            value = training.loss(answer, form(y, classes))
         except (TypeError, ValueError, IndexError) as error:
             refusal = refusal or error
+            continue
+        if not isinstance(value, Tensor):
+            raise TypeError(
+                f"live: the loss gives a {type(value).__name__}; it must give a Tensor: leave out .item() and float()"
+            )
+        return name
     assert refusal is not None
     raise refusal
 
@@ -148,6 +155,7 @@ def traced_step(training: Training, X: Array, y: Array, classes: int, evaluation
         with recorded(model, ran):
             answer = model(x)
         value: Tensor = loss(answer, FORMS[target](y, classes) if target == "one-hot" else y)
+        value.named("loss")  # before backward, which gives the user's variables their names
         if not evaluation:
             value.backward()
             optimizer.step()
@@ -156,13 +164,17 @@ def traced_step(training: Training, X: Array, y: Array, classes: int, evaluation
         kept.update({id(tensor): tensor for layer in ran for tensor in (answer, layer.before, layer.output)})
         kept.setdefault(id(answer), answer)
         ends[:] = [id(answer), *(id(tensor) for layer in ran for tensor in (layer.before, layer.output))]
-        return value.named("loss"), *kept.values()
+        return value, *kept.values()
 
     with evaluating(model) if evaluation else in_modes([(module, True) for module in model.modules()]):
         try:
             program = trace(step, X, targets, models=[model])
         except TraceError as error:
             raise TraceError(f"live: {' '.join(str(error).split())}") from error
+    if next(iter(program.outputs)) != "loss":
+        raise ValueError(
+            "live: a parameter or tensor of the model is called loss, as the page's own: call it otherwise"
+        )
     names = dict(zip(kept, [value.name for value in program.outputs.values()][1:], strict=True))
     output, *others = [names[end] for end in ends]
     layers = [(ran[k].path, ran[k].module, others[2 * k], others[2 * k + 1]) for k in range(len(ran))]

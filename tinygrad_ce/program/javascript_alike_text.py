@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-LETTERS = "abcdefghrstuvwxyz"  # but those of the loops
+LETTERS = "abcdefghrstuwxyz"  # but i to q, which the loops count with, and v: v1, v2 are the locals of a loop
 LOOP, END = "  LOOP$", "  END$"  # the lines around a loop; no name of Python has a `$`
 VARYING = re.compile(r'"(?:[^"\\]|\\.)*"|(?<=[<] )\d+(?=;)|(?<![\w.$])\$?[^\W\d]\w*\$?')  # a text, a length, a name
 
@@ -49,7 +49,7 @@ class SharedLoops:
             if word.startswith('"'):
                 return word
             if word in draft.variables or word[0].isdigit() or word.startswith("$") or word == "batch":
-                return letters.setdefault(word, LETTERS[len(letters) % 17] + str(len(letters) // 17 or ""))
+                return letters.setdefault(word, argument(len(letters)))
             return inner.get(word, word)
 
         return VARYING.sub(letter, "\n".join(lines)), letters
@@ -81,6 +81,15 @@ class SharedLoops:
             else:
                 (lines if loop is None else loop).append(line)
         return "\n".join(lines)
+
+
+def argument(number: int) -> str:
+    """The name of an argument of a shared loop: a, b ... z, a1, b1.
+
+    >>> [argument(number) for number in (0, 15, 16)]
+    ['a', 'z', 'a1']
+    """
+    return LETTERS[number % len(LETTERS)] + str(number // len(LETTERS) or "")
 
 
 def loops_of(text: str) -> list[list[str]]:

@@ -70,6 +70,11 @@ def lowered_alone(program: Function) -> Lowered:
     return replace(plan, buffers=buffers, inputs=program.inputs)
 
 
+def written_from(program: Function) -> Any:
+    """All that the text of a program in a page depends on: two with the same have the same text."""
+    return _key(program, False), tuple(x.example.tobytes() for x in program.inputs if x.role == "fixed")
+
+
 def _lower(program: Function, batched: bool) -> Lowered:
     plan, loops = schedule(program, batched)
     arena = assign_offsets(plan.buffers, loops, plan.answers.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Iterable, Sequence
 
 from tinygrad_ce.program.statements import Buffer, Loop
@@ -23,17 +24,19 @@ def assign_offsets(buffers: Sequence[Buffer], loops: Sequence[Loop], answers: It
     answers: buffers that are read after the last loop. The largest buffers choose first.
     """
     lives = _lifetimes(loops, answers)
-    placed: list[Buffer] = []
+    placed: list[tuple[int, int, int, int]] = []  # from, to, and the first and last loop, in the order of the arena
     for b in sorted((b for b in buffers if b.role == "temporary"), key=lambda b: (-b.bytes, b.name)):
+        size = b.bytes
         first, last = lives.setdefault(b, (0, len(loops)))
-        together = [o for o in placed if lives[o][0] <= last and first <= lives[o][1]]
         b.offset = 0
-        for other in sorted(together, key=lambda o: o.offset):
-            if b.offset + b.bytes <= other.offset:
+        for start, end, born, dead in placed:
+            if born > last or first > dead:
+                continue
+            if b.offset + size <= start:
                 break
-            b.offset = max(b.offset, -(-(other.offset + other.bytes) // ALIGNMENT) * ALIGNMENT)
-        placed.append(b)
-    return max((b.offset + b.bytes for b in placed), default=0)
+            b.offset = max(b.offset, -(-end // ALIGNMENT) * ALIGNMENT)
+        insort(placed, (b.offset, b.offset + size, first, last))
+    return max((end for _, end, *_ in placed), default=0)
 
 
 def _lifetimes(loops: Sequence[Loop], answers: Iterable[Buffer]) -> dict[Buffer, tuple[int, int]]:

@@ -133,19 +133,18 @@ def write_after_read_hazards(plan: Schedule) -> set[Node]:
 def fused(statements: Iterable[Statement]) -> list[Loop]:
     """The statements in as few nests of loops as possible."""
     loops: list[Loop] = []
+    written: dict[Buffer, int] = {}  # the last loop that writes a buffer, and that touches it
+    touched: dict[Buffer, int] = {}
     for s in statements:
-        start = max((k for k, loop in enumerate(loops) if depends_on(s, loop)), default=0)
-        home = next((loop for loop in loops[start:] if s.kind != "call" and _can_join(s, loop)), None)
-        if home is not None:
-            home.statements.append(s)
-        else:
-            loops.append(Loop(s.domain, [s], s.is_update))
+        start = max([0, *(written.get(b, 0) for b in s.touched), *(touched.get(b, 0) for b in s.writes)])
+        homes = (k for k in range(start, len(loops)) if s.kind != "call" and _can_join(s, loops[k]))
+        home = next(homes, len(loops))
+        if home == len(loops):
+            loops.append(Loop(s.domain, [], s.is_update))
+        loops[home].statements.append(s)
+        written |= {b: max(home, written.get(b, 0)) for b in s.writes}
+        touched |= {b: max(home, touched.get(b, 0)) for b in s.touched}
     return loops
-
-
-def depends_on(s: Statement, loop: Loop) -> bool:
-    """Whether the loop must not come after the statement: it writes what s touches, or reads what s writes."""
-    return any(other.writes & s.touched or other.touched & s.writes for other in loop.statements)
 
 
 def _can_join(s: Statement, loop: Loop) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache, reduce
+from functools import reduce
 from operator import add
 from typing import Any
 
@@ -15,10 +15,10 @@ from tinygrad_ce.core import Tensor
 from tinygrad_ce.data.printed_text import PrintedText
 from tinygrad_ce.optim import Optimizer
 from tinygrad_ce.program.ir import Function, Value
-from tinygrad_ce.program.javascript_sizes import Sizes, formula
-from tinygrad_ce.program.javascript_text import Factory, update_of_all_sizes
+from tinygrad_ce.program.javascript_sizes import formula
+from tinygrad_ce.program.javascript_text import PROBES, Factory, update_of_all_sizes
 from tinygrad_ce.program.javascript_text import sized_javascript as module_of_sizes
-from tinygrad_ce.program.lowered import lowered_alone
+from tinygrad_ce.program.lowered import lowered_alone, written_from
 from tinygrad_ce.program.names import Names
 from tinygrad_ce.program.passes import drop_dead_code
 from tinygrad_ce.program.program import Program, trace
@@ -130,8 +130,7 @@ class SizedJavaScript:
     shapes: dict[str, list[int | str]]
 
 
-BATCHES = (37, 46, 53)  # numbers that nothing else in a network has, in all likelihood
-WIDTHS = tuple(
+WIDTHS = tuple(  # as PROBES, numbers that nothing else in a network has, in all likelihood
     zip(
         (59, 67, 73, 83, 97, 103, 109, 127),
         (58, 62, 74, 82, 86, 94, 106, 118),
@@ -142,12 +141,12 @@ WIDTHS = tuple(
 
 
 def sized_javascript(
-    trace_with: Callable[[dict[str, int]], Mapping[str, Program]], widths: Sequence[str] = ()
+    trace_with: Callable[[dict[str, int]], Mapping[str, Function]], widths: Sequence[str] = ()
 ) -> SizedJavaScript:
     """Steps traced with several sizes as one module for all of them, with the update of several optimizers.
 
     trace_with: from sizes, `{"batch": 37, "w1": 59}`, to programs by the names of their optimizers: the passes of the
-    first one count, and the updates of all; the same ones again, as those of `update_alone`, cost little. widths: the
+    first one count, and the updates of all; alike ones, as those of networks of one depth, cost little. widths: the
     names of the sizes besides `batch`.
     `createStep({ batch, sizes: { w1, w2 }, state })` gives `inputs, state, buffers, outputs, forward(), backward()`
     and `updates[optimizer]({ lr, t })`; `buffers` has every value that has a name in the printed program.
@@ -161,17 +160,16 @@ def sized_javascript(
         raise ValueError(
             f"sized_javascript: widths={[*widths]} must be up to {len(WIDTHS)} different names, none of them batch"
         )
-    columns = zip(BATCHES, *WIDTHS[: len(widths)], strict=True)
+    columns = zip(PROBES, *WIDTHS[: len(widths)], strict=True)
     sizes = [dict(zip(("batch", *widths), column, strict=True)) for column in columns]
     traced = [trace_with({**each}) for each in sizes]
     passes = [passes_of(next(iter(programs.values()))) for programs in traced]
     shapes = [{x.name: x.shape for x in _arrays(each)} for each in passes]
     updates = {}
     for name in traced[0]:
-        alike = tuple(programs[name] for programs in traced)
-        needed = [_arrays(update_of(program)) for program in alike]
-        given = frozenset(x.name for x in needed[0]) & {*shapes[0]}
-        updates[name] = _update_factory(alike, tuple(tuple(each.items()) for each in sizes), given)
+        parts = [(each, update_of(programs[name])) for each, programs in zip(sizes, traced, strict=True)]
+        needed = [_arrays(update) for _, update in parts]
+        updates[name] = _update_factory(parts, frozenset(x.name for x in needed[0]) & {*shapes[0]})
         for known, values in zip(shapes, needed, strict=True):
             known |= {x.name: x.shape for x in values}
     plans = [(each, lowered_alone(part)) for each, part in zip(sizes, passes, strict=True)]
@@ -184,10 +182,17 @@ def _arrays(program: Function) -> list[Value]:
     return [*(x for x in program.inputs if x.role != "fixed"), *program.outputs.values()]
 
 
-@lru_cache(64)  # of the same programs it is asked for again and again: networks of one depth share their updates
-def _update_factory(programs: tuple[Program, ...], sizes: tuple[Sizes, ...], given: frozenset[str]) -> Factory:
-    plans = [(dict(each), lowered_alone(update_of(program))) for each, program in zip(sizes, programs, strict=True)]
-    return update_of_all_sizes(plans, given)
+def _update_factory(updates: Sequence[tuple[dict[str, int], Function]], given: frozenset[str]) -> Factory:
+    """The factory of an update; of alike ones it is asked for again and again: those of all networks of one depth."""
+    key = given, *((tuple(sizes.items()), written_from(update)) for sizes, update in updates)
+    if key not in _factories:
+        if len(_factories) > 64:
+            _factories.clear()
+        _factories[key] = update_of_all_sizes([(sizes, lowered_alone(update)) for sizes, update in updates], given)
+    return _factories[key]
+
+
+_factories: dict[Any, Factory] = {}
 
 
 def _shape(shapes: Sequence[tuple[int, ...]], sizes: Sequence[Mapping[str, int]]) -> list[int | str]:

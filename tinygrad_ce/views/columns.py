@@ -27,6 +27,7 @@ class Item:
     after: list[tuple[Item, Box]] = field(default_factory=list)
 
     def port(self, source: Box) -> float:
+        """How far down an edge of this source enters or leaves."""
         return self.ports.get(source, self.default_port)
 
 

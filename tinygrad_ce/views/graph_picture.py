@@ -272,16 +272,24 @@ def levels(graph: Graph, with_gradients: bool) -> list[Picture]:
 
 
 def _opened(group: Group) -> set[Group]:
-    """The groups of a picture that are shown with what they hold: all of one depth, while there is room."""
-    opened: set[Group] = set()
-    cards, waiting = len(group.children), _groups_in(group)
+    """The groups of a picture that are shown with what they hold: all of one depth, while there is room.
+
+    A module that is one operation is not folded: there is nothing to hide but its parameters.
+    """
+    opened = {inner for inner in _groups_in(group) if inner.operations == 1}
+    cards, waiting = group.cards, [inner for inner in _groups_in(group) if inner not in opened]
     while waiting:
-        cards += sum(len(inner.children) - 1 for inner in waiting)
+        cards += sum(inner.cards - 1 for inner in waiting)
         if cards > MOST_CARDS:
             break
         opened.update(waiting)
+        opened.update(alone for inner in waiting for alone in _groups_in(inner) if alone.operations == 1)
         waiting = [
-            child for inner in waiting if inner.kind != "step" or cards <= FEW_CARDS for child in _groups_in(inner)
+            child
+            for inner in waiting
+            if inner.kind != "step" or cards <= FEW_CARDS
+            for child in _groups_in(inner)
+            if child not in opened
         ]
     return opened
 

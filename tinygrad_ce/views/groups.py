@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -56,6 +57,12 @@ class Group:
         """How many results it holds."""
         return sum(node.kind == "result" for node in self.nodes)
 
+    @property
+    def cards(self) -> int:
+        """How many cards show what it holds; a group of one operation is not folded."""
+        groups = [child for child in self.children if isinstance(child, Group)]
+        return len(self.children) + sum(group.cards - 1 for group in groups if group.operations == 1)
+
 
 def grouped(graph: Graph, bundled: bool = False) -> Group:
     """The groups of a graph: each call of a module, and each round of a loop that has a few operations.
@@ -74,6 +81,7 @@ def grouped(graph: Graph, bundled: bool = False) -> Group:
         group.children = [x for child in group.children for x in (*added.get(child, ()), child)]
     if bundled:
         for group in list(top.groups):
+            _number_those_alike([child for child in group.children if isinstance(child, Group)])
             _bundle(group)
     for number, group in enumerate(top.groups):
         group.number = number
@@ -160,10 +168,10 @@ def _bundle(group: Group) -> None:
     children = group.children
     if len(children) <= MOST:
         return
-    held = sum(len(child.children) if isinstance(child, Group) else 1 for child in children)
+    cards = sum(child.cards if isinstance(child, Group) else 1 for child in children)
     number = -(-len(children) // MOST)
-    if held <= SMALL * len(children):
-        number = max(number, -(-held // MOST_HELD))
+    if cards <= SMALL * len(children):
+        number = max(number, -(-cards // MOST_HELD))
     number = min(number, MOST)
     bounds = [len(children) * n // number for n in range(number + 1)]
     group.children = []
@@ -175,6 +183,17 @@ def _bundle(group: Group) -> None:
                 child.parent = bundle
         group.children.append(bundle)
         _bundle(bundle)
+    _number_those_alike([child for child in group.children if isinstance(child, Group)])
+
+
+def _number_those_alike(groups: Sequence[Group]) -> None:
+    """Tell repeated blocks, and bundles of the same modules, apart by a number; one operation has a name already."""
+    count, known = Counter(group.title for group in groups), Counter[str]()
+    for group in groups:
+        title = group.title
+        known[title] += 1
+        if count[title] > 1 and group.operations > 1:
+            group.title = f"{title}, {known[title]} of {count[title]}"
 
 
 def _joint_title(children: Sequence[Node | Group]) -> str:
@@ -184,6 +203,9 @@ def _joint_title(children: Sequence[Node | Group]) -> str:
     if all(isinstance(child, Group) and child.kind == "step" for child in (first, last)):
         numbers = [name.split()[1] for name in names]  # "step 23 of 250"
         return f"steps {numbers[0]} to {numbers[1]}"
+    numbered = [re.fullmatch(r"(.*), (\d+) of \d+", name) for name in names]
+    if numbered[0] and numbered[1] and numbered[0][1] == numbered[1][1]:
+        return f"{numbered[0][1]} {numbered[0][2]} to {numbered[1][2]}"
     return f"{cut(names[0], 8)} … {cut(names[1], 8)}" if names[0] != names[1] else names[0]
 
 

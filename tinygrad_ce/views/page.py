@@ -20,7 +20,7 @@ from tinygrad_ce.optim import Optimizer
 from tinygrad_ce.program import CannotLower, TraceError
 from tinygrad_ce.program.scripts_text import as_script
 from tinygrad_ce.views.browser.words import words_script
-from tinygrad_ce.views.draw import Picture
+from tinygrad_ce.views.graph_picture import PICTURE_STYLE, levels
 from tinygrad_ce.views.pages import Page, as_json, file_text, files_text, filled
 from tinygrad_ce.views.picture import MIDDLE, NEGATIVE, POSITIVE
 from tinygrad_ce.views.step.numbers import Numbers
@@ -30,7 +30,8 @@ from tinygrad_ce.views.text import escaped
 RIGHT_TO_LEFT = re.compile(r"\w*[\u0590-\u08ff]\w*")  # such a name would turn the line around it, too
 DARK_MIDDLE = (38, 46, 56)  # zero, where the paper is dark
 SCRIPTS = (
-    "state.js", "follow.js", "pictures.js", "tables.js", "details.js", "changes.js", "story.js", "frame.js",
+    "state.js", "follow.js", "levels.js", "pictures.js", "tables.js", "details.js", "changes.js", "story.js",
+    "frame.js",
 )  # fmt: skip
 ONE_OPERATION = {  # what is one operation there, and what shows it as several
     "xent": ("softmax and cross-entropy", "cross_entropy"),
@@ -61,7 +62,7 @@ def step_through(loss: Tensor, optimizer: Optimizer | None = None, title: str = 
     check_unchanged(loss, "tg.step_through")
     title = title or f"{graph.loss.name}, {len(graph.nodes)} nodes"
     page = _Page(graph, optimizer)
-    return Page(page.html(f"Step through {title}"), "steps through", title, "step.html", page.picture.svg())
+    return Page(page.html(f"Step through {title}"), "steps through", title, "step.html", page.levels[0].svg())
 
 
 class _Page:
@@ -69,7 +70,7 @@ class _Page:
 
     def __init__(self, graph: Graph, optimizer: Optimizer | None) -> None:
         self.graph = graph
-        self.picture = Picture(graph, with_gradients=True)
+        self.levels = levels(graph, with_gradients=True)
         self.numbers = Numbers(graph)
         self.node_number = {node: n for n, node in enumerate(graph.nodes)}
         self.by_name = {node.name: n for node, n in self.node_number.items()}
@@ -95,6 +96,7 @@ class _Page:
             "update": self.update and self.update.described(self.node_number),
             "steps": self.steps(),
             "arrays": self.numbers.described(bool(recorded)),
+            "levels": self.described_levels(),
             "loss": self.node_number[self.graph.loss],
             "path": [[self.node_number[node], cell] for node, cell in hardest_path(self.graph)],
             "colours": {"negative": NEGATIVE, "light": MIDDLE, "dark": DARK_MIDDLE, "positive": POSITIVE},
@@ -105,8 +107,11 @@ class _Page:
             "title": escaped(title),
             "css": files_text("tinygrad_ce.views.browser", "page.css", "words.css")
             + "\n"
-            + file_text("tinygrad_ce.views", "page.css"),
-            "svg": self.picture.svg(),
+            + file_text("tinygrad_ce.views", "page.css")
+            + "\n"
+            + PICTURE_STYLE,
+            "svg": self.levels[0].svg(styled=False),
+            "levels": _folded_pictures([picture.svg(styled=False) for picture in self.levels[1:]]),
             "program": "".join(f"<span>{RIGHT_TO_LEFT.sub(_isolated, escape(line))}</span>" for line in lines),
             "data": as_json(content),
             "programs": as_script(self.modules),
@@ -126,6 +131,25 @@ class _Page:
             self.modules, self.update, self.untrained = {}, None, ""
             return f"These are recorded numbers, which cannot be changed: {_first_sentence(error)}"
         return ""
+
+    def described_levels(self) -> list[dict[str, Any]]:
+        """What the page knows of the pictures: which group each shows, the one it is folded in, whose cards it has."""
+        level_of = {picture.group: k for k, picture in enumerate(self.levels)}
+        levels = []
+        for picture in self.levels:
+            titles, above = [picture.group.title], picture.group.parent
+            while above is not None and above not in level_of:  # it is opened where this one is folded
+                titles.insert(0, above.title)
+                above = above.parent
+            levels.append(
+                {
+                    "title": " / ".join(titles),
+                    "group": picture.group.number,
+                    "above": None if above is None else level_of[above],
+                    "nodes": picture.nodes,
+                }
+            )
+        return levels
 
     def node(self, node: Node) -> dict[str, Any]:
         """What the page knows of a node."""
@@ -229,6 +253,11 @@ def _push(edge: Edge, upstream: Array) -> Array:
     """How much each cell of an edge's source gets of what is upstream; infinitely much where a number is spoiled."""
     share = np.abs(edge.pulled(upstream))
     return np.where(np.isfinite(share) & np.isfinite(edge.source.value), share, np.inf).ravel()
+
+
+def _folded_pictures(pictures: list[str]) -> str:
+    """The pictures that the page opens, as texts: the browser reads each when it is looked at."""
+    return f'<script type="application/json" id="levels">{as_json(pictures)}</script>' if pictures else ""
 
 
 def _isolated(name: re.Match[str]) -> str:

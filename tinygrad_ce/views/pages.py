@@ -51,8 +51,8 @@ class Page:
             f'<iframe srcdoc="{escape(self.html)}" title="{escaped(self.title)}" width="100%" height="{HEIGHT}" '
             'style="border: 0"></iframe>'
         )
-        png = self._repr_png_()
-        return notebook.block(frame, "" if png is None else notebook.image(png, f"the graph of {self.title}"))
+        picture = notebook.image(self.svg.encode(), f"the graph of {self.title}", "svg+xml") if self.svg else ""
+        return notebook.block(frame, picture)
 
     def _repr_png_(self) -> bytes | None:
         """Its picture, where a page cannot be shown; None where there is none, or a PNG cannot be made."""

@@ -245,7 +245,7 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(opened, make):
         width = page.evaluate("document.documentElement.scrollWidth")
         assert width <= PHONE[0]
         small = page.evaluate("""() => [...document.querySelectorAll("button:not(.word), select, input")]
-          .map((x) => [x, x.getBoundingClientRect()]).filter(([x, box]) => !x.hidden && box.height < 24)
+          .map((x) => [x, x.getBoundingClientRect()]).filter(([x, box]) => x.checkVisibility() && box.height < 24)
           .map(([x, box]) => [x.textContent, box.height])""")
         assert small == []
     page.click("#first")

@@ -173,6 +173,19 @@ def test_the_rate_is_the_pages(opened):
     assert page.text_content("#wrong").startswith("“fast” is no learning rate")
 
 
+class Idle(tg.optim.SGD):
+    """An optimizer whose step changes nothing."""
+
+    def step(self):
+        pass
+
+
+def test_an_optimizer_that_changes_nothing_is_named_on_the_page():
+    w = wanted([1.0, 2.0])
+    html = tg.step_through((w * w).sum(), Idle([w], lr=0.1)).html
+    assert "No training here: the step() of Idle changes no parameter" in html
+
+
 def test_other_optimizers_are_refused():
     loss, _ = textbook()
     with pytest.raises(ValueError, match=r"tg\.step_through: the optimizer has none of the parameters of this loss"):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from views.page.losses import card_of, textbook, wanted
+from views.page.losses import card_of, diamond, textbook, wanted
 
 import tinygrad_ce as tg
 
@@ -37,7 +37,12 @@ def test_the_node_of_the_step_stays_in_sight_while_zooming(opened):
         page.locator("#larger").click()
         assert is_in_sight(page, page.locator(".node.now rect.body"), "#picture")
     page.locator("#whole").click()
+    assert page.evaluate("zoom") == 1  # its letters have 12 pixels, and get no smaller
+    assert is_in_sight(page, page.locator(".node.now rect.body"), "#picture")
+    page = opened(diamond(), (1400, 950))
+    page.locator("#whole").click()
     picture, svg = page.locator("#picture").bounding_box(), page.locator(".tg-graph").bounding_box()
+    assert page.evaluate("zoom") > 1
     assert svg["width"] <= picture["width"]
     assert svg["height"] <= picture["height"]
 

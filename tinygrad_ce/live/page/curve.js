@@ -1,6 +1,6 @@
 // The losses so far, of training and test rows, beside the loss of a network that only guesses.
 
-const CURVE = { width: 280, height: 150, left: 40, right: 8, top: 10, bottom: 34, most: 400 }; // most: points of a line
+const CURVE = { height: 150, left: 40, right: 8, top: 10, bottom: 34, most: 400 }; // most: points of a line
 
 // What guessing costs: with C classes equally likely, each gets probability 1 / C, whose cross-entropy is ln C.
 function guessing() {
@@ -37,20 +37,34 @@ function curveText(x, y, anchor) {
 }
 
 function buildCurve() {
-  const { width, height, left, right, top, bottom } = CURVE, base = height - bottom;
+  const { height, left, right, top, bottom } = CURVE, base = height - bottom;
+  const view = { draw };
+  let width = 280; // as wide as the panel lets it be, so that its words are as large as those beside it
   const line = (stroke, strokeWidth, dash = null) => element("path", { fill: "none", stroke, "stroke-width": strokeWidth, "stroke-dasharray": dash, "stroke-linejoin": "round" });
-  const axes = element("path", { d: `M${left},${top}V${base}H${width - right}`, fill: "none", stroke: "var(--soft)" });
+  const axes = element("path", { fill: "none", stroke: "var(--soft)" });
   const guess = line("var(--soft)", 1.5, "6 4"), train = line("var(--mark)", 2), test = line("var(--gradient)", 2, "2 3");
-  const highest = curveText(left - 4, top + 8, "end"), lowest = curveText(left - 4, base, "end"), last = curveText(width - right, base + 15, "end");
-  const steps = curveText((left + width) / 2, base + 30, "middle"), first = curveText(left, base + 15, "start");
+  const highest = curveText(left - 4, top + 8, "end"), lowest = curveText(left - 4, base, "end"), last = curveText(0, base + 15, "end");
+  const steps = curveText(0, base + 30, "middle"), first = curveText(left, base + 15, "start");
   const side = curveText(12, (top + base) / 2, "middle");
   change(side, { transform: `rotate(-90 12 ${(top + base) / 2})` });
   [lowest.textContent, steps.textContent, side.textContent] = ["0", "training steps", "loss"];
-  const svg = element("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", style: "display:block;width:100%" }, axes, guess, test, train, highest, lowest, first, last, steps, side);
+  const svg = element("svg", { role: "img" }, axes, guess, test, train, highest, lowest, first, last, steps, side);
   const sample = (stroke, dash, words) => element("span", { style: "display:flex;align-items:center;gap:.4rem" }, element("svg", { viewBox: "0 0 30 6", width: 30, height: 6, "aria-hidden": "true" }, element("path", { d: "M0,3H30", stroke, "stroke-width": 2, "stroke-dasharray": dash })), words);
   const words = ["train", "test", "guess"].map((name) => element("span", { id: `curve-${name}` }));
   const legend = [sample("var(--mark)", null, words[0]), sample("var(--gradient)", "2 3", words[1]), sample("var(--soft)", "6 4", words[2])];
-  at("curve-panel").append(svg, ...legend);
+  at("curve-panel").append(svg, element("div", { id: "curve-words" }, ...legend));
+  new ResizeObserver(fit).observe(svg);
+  fit();
+
+  function fit() {
+    const rem = parseFloat(getComputedStyle(document.documentElement).fontSize) / 16;
+    width = Math.max(200, svg.clientWidth / rem);
+    change(svg, { viewBox: `0 0 ${width} ${height}` });
+    change(axes, { d: `M${left},${top}V${base}H${width - right}` });
+    change(last, { x: width - right });
+    change(steps, { x: (left + width - right) / 2 });
+    if (views.includes(view)) draw();
+  }
 
   function draw() {
     const { history } = session, guessed = guessing(), start = history.steps[0], end = Math.max(history.steps.at(-1), start + 1);
@@ -69,5 +83,5 @@ function buildCurve() {
     say(last, end.toLocaleString("en"));
     change(svg, { "aria-label": `Losses from step ${start} to ${history.steps.at(-1)}, first ${written(history.train[0], 4)}. ${texts.filter(Boolean).join("; ")}.` });
   }
-  views.push({ draw });
+  views.push(view);
 }

@@ -3,5 +3,7 @@ begin();
 buildControls();
 buildCurve();
 redraw();
+session.selected = steepest();
+redraw();
 openFragment();
 addEventListener("hashchange", openFragment);

@@ -102,6 +102,15 @@ function neuronButton(column, neuron, [x, y]) {
   return { column, neuron, button, canvas, label, name: isPicture(column) ? `${height} × ${width} pixels` : neuronName(column, neuron) };
 }
 
+// The weight that is looked at until one is chosen, or when the chosen one is no longer there: that with the largest gradient.
+// A bias has no input to multiply with, so that it tells less.
+function steepest() {
+  const all = drawing.edges.length ? drawing.edges.filter((one) => one.line !== one.handle) : Object.keys(session.step.state).filter(slopesOf).flatMap((name) => Array.from(slopesOf(name), (_, index) => ({ name, index })));
+  const size = ({ name, index }) => Math.abs(slopesOf(name)?.[index]) || 0;
+  const best = all.reduce((a, b) => (size(b) > size(a) ? b : a), all[0]);
+  return best ? { name: best.name, index: best.index } : null;
+}
+
 // ---- changing a weight: by dragging its edge, or with the arrow keys
 
 function startDrag(event, one) {
@@ -288,6 +297,8 @@ views.push({
       (isStack ? buildNetwork : buildParameters)();
       drawing.built = shape;
     }
+    const { selected } = session;
+    if (selected && !(selected.index < session.step.state[selected.name]?.length)) session.selected = steepest();
     at("neurons").hidden = !isStack || inner.column !== null;
     followUpdates();
     const pull = session.row === null ? null : pullOf(session.row);

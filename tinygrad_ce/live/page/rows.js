@@ -32,7 +32,7 @@ function pointing(row) { // listeners by which a node points at the row that it 
 function tablePanel() {
   const names = page.data.features, numbers = element("div", { id: "row-numbers", class: "scroll", role: "group", "aria-label": "numbers of the chosen row" });
   listed.nodes = Array.from({ length: Math.min(ROWS, session.rows.length) }, (_, i) => {
-    const cells = ["right", "loss"].map(() => element("td")), button = element("button", { type: "button", click: () => { listed.chosen = listed.rows[i]; redraw(); } });
+    const cells = [element("td", {}, element("span", { class: "short" }), element("span", { class: "short" })), element("td")], button = element("button", { type: "button", click: () => { listed.chosen = listed.rows[i]; redraw(); } });
     return { button, cells, tr: element("tr", pointing(() => listed.rows[i]), element("th", { scope: "row" }, button), ...cells) };
   });
   listed.fields = Array.from({ length: session.data.features }, (_, column) => {
@@ -61,7 +61,9 @@ function drawTable() {
   listed.nodes.forEach((node, i) => {
     const row = listed.rows[i], buffers = answerOf(row), right = targetWords(row), said = saidOf(buffers);
     say(node.button, String(row));
-    say(node.cells[0], `${right} → ${said}`);
+    say(node.cells[0].firstChild, `${right} `);
+    say(node.cells[0].lastChild, `→ ${said}`);
+    change(node.cells[0], { title: `${right} → ${said}` });
     say(node.cells[1], written(buffers.loss[0], 3));
     change(node.button, { "aria-pressed": row === listed.chosen });
     change(node.tr, { class: hasClasses() && right !== said ? "wrong" : null });

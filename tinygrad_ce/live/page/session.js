@@ -148,6 +148,7 @@ function drawInitial() {
     drawWeights(generator, wholeStep.state[name], init, ...session.network.shapes[name].map(lengthOf));
     wholeStep.state[bias]?.fill(0);
   }
+  for (const [name, start] of Object.entries(session.network.begins ?? {})) wholeStep.state[name].fill(start);
   forgetMemory();
 }
 
@@ -168,14 +169,29 @@ function fillInputs(step, rows) {
   });
 }
 
-// The masks of Dropout for a coming step: NumPy's, as a Trainer of this seed draws them. All rows, where only a batch of
-// them learns, are looked at through masks of their own.
+// The masks of Dropout for a coming step: NumPy's, as a Trainer of this seed draws them, which shuffles the rows before
+// (here they stay, and the masks find them). All rows, where only a batch of them learns, are looked at through masks of
+// their own.
 function drawMasks(step) {
+<<<<<<< HEAD
   const { batch, seed } = session.settings, isSeen = step === wholeStep && batch < trainingRows.length;
   if (!isSeen) beforeMasks = Object.keys(session.network.random).length ? orderOfRows().generator.words() : null;
   for (const [name, rate] of Object.entries(session.network.random)) {
     const mask = step.inputs[name], generator = isSeen ? new Generator(seed) : orderOfRows().generator;
     for (let i = 0; i < mask.length; i++) mask[i] = generator.random32() >= rate ? 1 / (1 - rate) : 0;
+=======
+  const { batch, seed } = session.settings, isWhole = step === wholeStep, isSeen = isWhole && batch < trainingRows.length;
+  const masks = Object.entries(session.network.random);
+  if (!masks.length) return;
+  const generator = isSeen ? new Generator(seed) : orderOfRows().generator;
+  const order = isWhole && !isSeen ? generator.permutation(trainingRows.length) : null;
+  for (const [name, rate] of masks) {
+    const mask = step.inputs[name], width = mask.length / step.batch;
+    for (let i = 0; i < mask.length; i++) {
+      const place = order ? order[Math.floor(i / width)] * width + (i % width) : i;
+      mask[place] = generator.random32() >= rate ? 1 / (1 - rate) : 0;
+    }
+>>>>>>> main
   }
 }
 
@@ -198,10 +214,10 @@ function isSound() {
 }
 
 // { line, name, position, value } of the first number, in the order of the lines, that is NaN or infinite; null if none is.
-// What is wrong in a parameter came from the update before, and what is wrong in the data from no line.
+// What is wrong in a parameter came from the update before, if there was one, and what is wrong in the data from no line.
 function firstNotFinite() {
   const { lines } = session.network, { inputs, state, buffers } = session.step;
-  const entering = Object.entries({ ...inputs, ...state }).map(([name, array]) => ({ line: lineOf(name), name, array }));
+  const entering = Object.entries({ ...inputs, ...state }).map(([name, array]) => ({ line: session.count ? lineOf(name) : null, name, array }));
   const computed = lines.map(({ name }, line) => ({ line, name, array: buffers[name] ?? [] }));
   const first = [...entering, ...computed].find(({ array }) => notFinite(array) >= 0);
   if (!first) return null;

@@ -93,7 +93,7 @@ const audited = (() => {
     const final = layers.filter((layer) => layer.parameters.length && kept(`d_${layer.output}`)).at(-1);
     const last = final ? norm(arrays([`d_${final.output}`])) : null;
     const rows = layers.map((layer) => figures(layer, last, after));
-    const largest = rows.map((row) => row.perWeight || (Number.isNaN(row.perWeight) ? NaN : 0)).reduce((a, b) => (b > a ? b : a));
+    const largest = [...rows.map((row) => row.perWeight || (Number.isNaN(row.perWeight) ? NaN : 0)), 0].reduce((a, b) => (b > a ? b : a));
     rows.forEach((row, n) => { [row.verdict, row.reason] = judged(row, rows.slice(n + 1), largest > thresholds.small_gradient); });
     const ill = Object.keys(cures).map((verdict) => [verdict, rows.filter((row) => row.verdict === verdict)]).filter(([, found]) => found.length);
     const words = ill.map(([verdict, found]) => `${verdict}: ${listed(found.map((row) => row.path))}`);

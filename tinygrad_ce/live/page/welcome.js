@@ -1,5 +1,6 @@
-// The first sentence, the legend of colours and lines, and the lecture switch: larger, and fewer panels at once.
+// The first sentence, what it means with the legend of colours and lines, and the lecture switch: larger, and fewer panels at once.
 
+const IN_SHORT = "A network guesses, looks how wrong it was, and changes itself a little: thousands of times. Press Train.";
 const FIRST = "A network guesses, looks how wrong it was, and changes itself a little: thousands of times. In the forward pass numbers run from the inputs to the loss. In the backward pass the chain rule runs back and gives each weight its gradient: by how much the loss would rise if that weight rose. In the update each weight goes a little against its gradient. Press Train, or press step inside to see one step line by line.";
 const LEGEND = [
   ["forward", "forward pass: numbers are computed"], ["backward", "backward pass: gradients are computed"], ["update", "update: weights change"],
@@ -12,12 +13,12 @@ function legendOf() {
 }
 
 function buildWelcome() {
-  const help = element("button", { id: "help", type: "button", "aria-expanded": "true", "aria-controls": "welcome", click: () => showWelcome(at("welcome").hidden) }, "What is this?");
-  const section = element("section", { id: "welcome", "aria-labelledby": "welcome-title" },
+  const help = element("button", { id: "help", type: "button", "aria-expanded": "false", "aria-controls": "welcome", click: () => showWelcome(at("welcome").hidden) }, "What is this?");
+  const section = element("section", { id: "welcome", "aria-labelledby": "welcome-title", hidden: "" },
     element("h2", { id: "welcome-title" }, "New to backpropagation?"), element("p", {}, ...explained(FIRST)), legendOf(),
     glossary(), element("button", { id: "welcome-close", type: "button", click: () => { showWelcome(false); help.focus(); } }, "Close"));
   document.querySelector("main").before(section);
-  document.querySelector("h1").after(help, ...lectureControls());
+  document.querySelector("h1").after(element("p", { id: "in-short" }, IN_SHORT), help, ...lectureControls());
 }
 
 function showWelcome(shown) {

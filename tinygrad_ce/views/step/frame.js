@@ -25,33 +25,36 @@ if (form) {
   }).observe(document.body);
 }
 
-let zoom = 1;
-const [natural, naturalHeight] = [svg.viewBox.baseVal.width, svg.viewBox.baseVal.height];
+let zoom = 1, zoomedByHand = false;
 
 function scaled(factor) {
   zoom = Math.min(Math.max(factor, 0.2), 4);
-  svg.setAttribute("width", natural * zoom);
-  svg.setAttribute("height", naturalHeight * zoom);
+  const { width, height } = svg.viewBox.baseVal;
+  svg.setAttribute("width", width * zoom);
+  svg.setAttribute("height", height * zoom);
 }
 
-// As large as the frame allows, in both directions.
+// As large as the frame allows, in both directions; but letters of 12 pixels get no smaller, and what is larger is scrolled.
 function fitting() {
   const box = at("picture"), tallest = parseFloat(getComputedStyle(box).maxHeight) || innerHeight / 2;
-  return Math.min((box.clientWidth - 12) / natural, (tallest - 12) / naturalHeight);
+  const { width, height } = svg.viewBox.baseVal;
+  return Math.max(1, Math.min((box.clientWidth - 12) / width, (tallest - 12) / height));
 }
+
+const startZoom = () => scaled(zoomedByHand ? zoom : Math.min(fitting(), 1.35));
 
 function zoomed(factor) { // the node of this step stays in the middle
   scaled(factor);
-  const card = cards.get(steps[followed[now]].node), box = at("picture");
+  const card = cardOf(steps[followed[now]].node), box = at("picture");
   if (!card) return;
   const outer = box.getBoundingClientRect(), inner = card.getBoundingClientRect();
   box.scrollLeft += inner.left + inner.width / 2 - outer.left - box.clientWidth / 2;
   box.scrollTop += inner.top + inner.height / 2 - outer.top - box.clientHeight / 2;
 }
 
-at("smaller").addEventListener("click", () => zoomed(zoom / 1.25));
-at("larger").addEventListener("click", () => zoomed(zoom * 1.25));
-at("whole").addEventListener("click", () => zoomed(fitting()));
+at("smaller").addEventListener("click", () => { zoomedByHand = true; zoomed(zoom / 1.25); });
+at("larger").addEventListener("click", () => { zoomedByHand = true; zoomed(zoom * 1.25); });
+at("whole").addEventListener("click", () => { zoomedByHand = false; zoomed(fitting()); });
 
 let closed = []; // what is folded on the screen, and open on paper
 addEventListener("beforeprint", () => {
@@ -61,6 +64,6 @@ addEventListener("beforeprint", () => {
 addEventListener("afterprint", () => closed.forEach((box) => { box.open = false; }));
 
 darkScheme.addEventListener("change", () => { repaint(); show(); });
-scaled(fitting() < 0.6 ? 0.85 : Math.min(fitting(), 1.35)); // whole, if it can be read then
+startZoom();
 if (darkScheme.matches) repaint();
 pin(null);

@@ -1,7 +1,4 @@
 // The picture of the graph: which values and gradients are there, and what this step works on.
-const svg = document.querySelector(".tg-graph");
-const cards = new Map([...svg.querySelectorAll(".node")].map((g) => [Number(g.dataset.node), g]));
-const wires = new Map([...svg.querySelectorAll(".wire")].map((g) => [Number(g.dataset.edge), g]));
 const darkScheme = matchMedia("(prefers-color-scheme: dark)");
 
 let shown = { values: new Set(), arrived: new Map(), updated: new Set() };
@@ -28,23 +25,24 @@ function gradientSoFar(node, shares) {
 }
 
 function updatePicture(state, step) {
-  for (const [n, card] of cards) {
+  for (const [n, card] of [...panelled(), ...outside]) {
+    const isHere = card.matches(".fold") ? holds(Number(card.dataset.group), step.node) : step.node === n;
     card.classList.toggle("wait", !state.values.has(n));
     card.classList.toggle("hush", !state.arrived.has(n));
-    card.classList.toggle("now", step.node === n);
-    card.classList.toggle("fresh", step.phase === "update" && step.node === n);
+    card.classList.toggle("now", isHere);
+    card.classList.toggle("fresh", step.phase === "update" && isHere);
     const shares = state.arrived.get(n), before = shown.arrived.get(n);
     if (shares && nodes[n].uses.length > 1 && (!before || before.length !== shares.length)) paint(card, "gradient", gradientSoFar(n, shares));
     const k = data.update ? data.update.parameters.findIndex((p) => p.node === n) : -1;
     if (k >= 0 && state.updated.has(k) !== shown.updated.has(k)) paint(card, "value", state.updated.has(k) ? updated(k) : valueOf(n));
   }
-  for (const [n, wire] of wires) {
-    wire.classList.toggle("now", step.phase === "forward" && edges[n].target === step.node);
-    wire.classList.toggle("back", step.edge === n);
-    const share = wire.querySelector(".share"), source = edges[n].source;
-    const hasArrived = (state.arrived.get(source) ?? []).includes(n);
-    wire.classList.toggle("arrived", hasArrived);
-    if (share && hasArrived) nameShare(share, n);
+  for (const [all, wire] of wires) {
+    wire.classList.toggle("now", step.phase === "forward" && all.some((e) => edges[e].target === step.node));
+    wire.classList.toggle("back", all.includes(step.edge));
+    const share = wire.querySelector(".share");
+    const there = all.filter((e) => (state.arrived.get(edges[e].source) ?? []).includes(e));
+    wire.classList.toggle("arrived", there.length > 0);
+    if (share && there.length) nameShare(share, there.includes(step.edge) ? step.edge : there[0]);
   }
   shown = state;
 }
@@ -53,6 +51,7 @@ function updatePicture(state, step) {
 function nameShare(text, n) {
   const { source, target, share } = edges[n], position = cells.get(source);
   if (!arrays[share].numbers.length) return;
+  text.dataset.edge = n;
   text.textContent = number(arrays[share], position, 3);
   text.setAttribute("role", "button");
   text.setAttribute("aria-label", `share of d_${cellName(nodes[source].name, arrays[share].shape, position)} from ${nodes[target].name}: ${text.textContent}`);
@@ -60,7 +59,7 @@ function nameShare(text, n) {
 
 // All panels anew, after numbers have changed.
 function repaint() {
-  for (const [n, card] of cards) {
+  for (const [n, card] of panelled()) {
     paint(card, "value", valueOf(n));
     if (nodes[n].gradient !== null) paint(card, "gradient", gradientSoFar(n, shown.arrived.get(n) ?? []));
   }
@@ -99,7 +98,7 @@ function makeRoom(card, texts) {
 // The cells that are followed, and those that this step's formula takes.
 function markCells(lit) {
   svg.querySelectorAll("text.chosen, text.lit").forEach((text) => text.classList.remove("chosen", "lit"));
-  for (const [n, card] of cards) {
+  for (const [n, card] of panelled()) {
     for (const text of card.querySelectorAll(`text[data-cell="${cells.get(n)}"]`)) text.classList.add("chosen");
     for (const [kind, array] of [["value", nodes[n].value], ["gradient", nodes[n].gradient]]) {
       for (const position of lit.get(array) ?? []) card.querySelector(`.panel.${kind} text[data-cell="${position}"]`)?.classList.add("lit");

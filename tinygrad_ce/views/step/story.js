@@ -27,18 +27,28 @@ function pin(node, position = null) {
   const reached = node === null ? null : reachedFrom(node);
   followed = steps.map((_, n) => n).filter((n) => reached === null || belongs(steps[n], reached));
   now = Math.max(followed.findLastIndex((n) => n <= step), 0);
-  for (const [n, card] of cards) {
-    card.classList.toggle("off", reached !== null && !reached.has(n));
-    card.classList.toggle("pinned", n === node);
-    card.setAttribute("aria-pressed", String(n === node));
-  }
-  for (const [n, wire] of wires) {
-    wire.classList.toggle("off", reached !== null && !(reached.has(edges[n].source) && reached.has(edges[n].target)));
-  }
+  markPinned();
   at("unpin").hidden = node === null;
   at("unpin").textContent = node === null ? "unpin" : `unpin ${nodes[node].name}`;
   at("slider").max = String(followed.length - 1);
   show();
+}
+
+// What has nothing to do with what is pinned is pale.
+function markPinned() {
+  const reached = pinned && reachedFrom(pinned.node);
+  for (const [n, card] of [...cards, ...outside]) card.classList.toggle("off", pinned !== null && !reached.has(n));
+  for (const [n, card] of cards) {
+    card.classList.toggle("pinned", pinned?.node === n);
+    card.setAttribute("aria-pressed", String(pinned?.node === n));
+  }
+  for (const [group, card] of folds) {
+    card.classList.toggle("off", pinned !== null && ![...reached].some((n) => holds(group, n)));
+    card.classList.toggle("pinned", pinned !== null && holds(group, pinned.node));
+  }
+  for (const [all, wire] of wires) {
+    wire.classList.toggle("off", pinned !== null && !all.some((e) => reached.has(edges[e].source) && reached.has(edges[e].target)));
+  }
 }
 
 function choose(node, position) {
@@ -69,7 +79,7 @@ function show() {
   markCells(lit);
   if (pass) showChanges();
   showSpoiled();
-  keepInView(cards.get(step.node));
+  keepInView(cardOf(step.node));
 }
 
 function markLines(step) {
@@ -117,6 +127,7 @@ function keepInView(card) { // to the middle across, but down no further than is
 
 function go(position) {
   now = Math.min(Math.max(position, 0), followed.length - 1);
+  followLevel(steps[followed[now]]);
   show();
 }
 
@@ -141,8 +152,10 @@ at("unpin").addEventListener("click", () => { pin(null); at("play").focus(); });
 
 // After a click with the mouse the keys belong to the page again: the space bar plays.
 document.addEventListener("click", (event) => {
-  if (event.detail > 0 && document.activeElement.matches("#controls button, #change button, #detail button, summary, .node")) document.activeElement.blur();
+  if (event.detail > 0 && document.activeElement.matches("#controls button, #change button, #detail button, #level button, #follow, summary, .node, .fold, .outside")) document.activeElement.blur();
 });
+
+const CARDS = ".node, .fold, .outside";
 
 document.addEventListener("keydown", (event) => {
   const kind = event.target.tagName;
@@ -152,14 +165,14 @@ document.addEventListener("keydown", (event) => {
   else if (event.key === "ArrowLeft") moves.back();
   else if (event.key === "Home") moves.first();
   else if (event.key === "End") moves.last();
-  else if (event.key === "Escape") pin(null);
+  else if (event.key === "Escape") pinned ? pin(null) : openLevel(levels[level].above);
   else if (pass && event.key.toLowerCase() === "o") backToOriginal();
   else if (rule && event.key.toLowerCase() === "n") nextTrainStep();
   else if ((event.key === " " || event.key === "Enter") && event.target.classList.contains("share")) goToEdge(Number(event.target.dataset.edge));
   else if (event.key === " " && kind !== "BUTTON" && kind !== "SUMMARY") {
-    if (event.target.classList.contains("node")) pinFrom(event);
+    if (event.target.matches(CARDS)) pressIn(event);
     else playing(timer === null);
-  } else if (event.key === "Enter" && event.target.classList.contains("node")) pinFrom(event);
+  } else if (event.key === "Enter" && event.target.matches(CARDS)) pressIn(event);
   else return;
   if (event.key.startsWith("Arrow") || event.key === "Home" || event.key === "End") playing(false);
   event.preventDefault();
@@ -172,31 +185,27 @@ function goToEdge(n) { // back along it if that is followed, else forward
   go(back >= 0 ? back : Math.max(forth, 0));
 }
 
-function pinFrom(event) {
-  const card = event.target.closest(".node"), wire = event.target.closest(".wire");
-  if (wire) goToEdge(Number(wire.dataset.edge));
+// A click in the picture opens what is folded or elsewhere, pins a node, or leads to the step of a wire.
+function pressIn(event) {
+  const card = event.target.closest(CARDS), wire = event.target.closest(".wire");
+  if (wire) goToEdge(Number(wire.querySelector(".arrived .share")?.dataset.edge ?? wires.find(([, g]) => g === wire)[0][0]));
   if (!card) return;
+  if (card.matches(".fold")) return openLevel(levelOfGroup.get(Number(card.dataset.group)));
+  if (card.matches(".outside")) return openLevel(homeOf[card.dataset.node]);
   const text = event.target.closest("text[data-cell]");
   const node = Number(card.dataset.node), position = text ? Number(text.dataset.cell) : null;
   if (pinned && pinned.node === node && pinned.position === position) pin(null);
   else pin(node, position);
 }
 
-svg.addEventListener("click", pinFrom);
-svg.addEventListener("focusin", (event) => { // who cannot see the picture hears the numbers of the card
-  const card = event.target.closest(".node");
+at("picture").addEventListener("click", pressIn);
+at("picture").addEventListener("focusin", (event) => { // who cannot see the picture hears the numbers of the card
+  const card = event.target.closest(CARDS);
   if (!card) return;
-  const n = Number(card.dataset.node), first = (array) => [...array.numbers.slice(0, 12)].map((_, i) => number(array, i, 3)).join(", ");
+  const n = Number(card.dataset.output ?? card.dataset.node), first = (array) => [...array.numbers.slice(0, 12)].map((_, i) => number(array, i, 3)).join(", ");
   const gradient = shown.arrived.has(n) ? `; gradient ${first(gradientSoFar(n, shown.arrived.get(n)))}` : "";
   card.setAttribute("aria-description", shown.values.has(n) ? `${first(valueOf(n))}${gradient}` : "not computed yet");
 });
-svg.setAttribute("role", "group");
-for (const [n, card] of cards) {
-  card.setAttribute("tabindex", "0");
-  card.setAttribute("role", "button");
-  card.setAttribute("aria-pressed", "false");
-  card.setAttribute("aria-label", `pin ${nodes[n].name}`);
-}
 
 at("intro").replaceChildren(...explained(at("intro").textContent));
 at("words").append(glossary());

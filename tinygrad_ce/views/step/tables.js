@@ -174,7 +174,7 @@ function point(event) { // at all that shows the same number
   if (!place || event.type === "pointerout" || event.type === "focusout") return;
   document.querySelectorAll(`#detail [data-place="${place}"]`).forEach((x) => x.classList.add("pointed"));
   const [array, position] = place.split(":").map(Number);
-  for (const [n, card] of cards) {
+  for (const [n, card] of panelled()) {
     const kind = nodes[n].value === array ? "value" : nodes[n].gradient === array ? "gradient" : null;
     if (kind) card.querySelector(`.panel.${kind} text[data-cell="${position}"]`)?.classList.add("pointed");
   }

@@ -12,7 +12,7 @@ import numpy as np
 from tinygrad_ce.core import Array, Tensor
 from tinygrad_ce.graph.nodes import Graph, Node
 from tinygrad_ce.optim import SGD, Optimizer
-from tinygrad_ce.program import Program, Value
+from tinygrad_ce.program import Program, TraceError, Value
 from tinygrad_ce.program.slices import update_alone
 from tinygrad_ce.views.pages import packed
 from tinygrad_ce.views.step.numbers import renamed
@@ -133,6 +133,8 @@ def update_of(graph: Graph, optimizer: Optimizer | None, view: str) -> Update:
             "from model.parameters() of the model that computed the loss"
         )
     program = update_alone(optimizer, trained)
+    if not program.updates:
+        raise TraceError(f"the step() of {type(optimizer).__name__} changes no parameter that tg.step_through sees")
     for old, new in program.updates.items():
         new.name = old.name  # what becomes of W is called W again
     return Update([leaves[name] for name in trained], program, type(optimizer).__name__)
