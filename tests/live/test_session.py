@@ -202,9 +202,9 @@ def test_a_new_seed_begins_a_batch_norm_anew(opened_live):
 
 def test_a_weight_that_is_not_finite_before_any_step_is_no_lines_doing(page):
     page.evaluate("setWeight('W2', 0, NaN)")
-    assert "W2[0, 0] = nan; it was there before the first step." in page.evaluate(WORDS)
+    assert "W2[0, 0] is nan before the first step." in page.evaluate(WORDS)
     page.evaluate("setWeight('W2', 0, 1); movePoint(0, 0, Infinity)")
-    assert "x[0, 0] = inf; it is in the data." in page.evaluate(WORDS)
+    assert "x[0, 0] is inf in the data." in page.evaluate(WORDS)
 
 
 class Bare(tg.nn.Module):

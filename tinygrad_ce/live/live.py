@@ -7,11 +7,8 @@ from typing import Any, Protocol
 
 from tinygrad_ce.data import Dataset
 from tinygrad_ce.data.checks import whole_number
-<<<<<<< HEAD
 from tinygrad_ce.live.fitting import check_fitting
-=======
 from tinygrad_ce.live.lines import with_other_rows
->>>>>>> main
 from tinygrad_ce.live.moment_networks import moment_networks
 from tinygrad_ce.live.moments import Moment, moments_content
 from tinygrad_ce.live.networks import network

@@ -173,16 +173,11 @@ function fillInputs(step, rows) {
 // (here they stay, and the masks find them). All rows, where only a batch of them learns, are looked at through masks of
 // their own.
 function drawMasks(step) {
-<<<<<<< HEAD
-  const { batch, seed } = session.settings, isSeen = step === wholeStep && batch < trainingRows.length;
-  if (!isSeen) beforeMasks = Object.keys(session.network.random).length ? orderOfRows().generator.words() : null;
-  for (const [name, rate] of Object.entries(session.network.random)) {
-    const mask = step.inputs[name], generator = isSeen ? new Generator(seed) : orderOfRows().generator;
-    for (let i = 0; i < mask.length; i++) mask[i] = generator.random32() >= rate ? 1 / (1 - rate) : 0;
-=======
   const { batch, seed } = session.settings, isWhole = step === wholeStep, isSeen = isWhole && batch < trainingRows.length;
   const masks = Object.entries(session.network.random);
+  if (!masks.length) beforeMasks = null;
   if (!masks.length) return;
+  if (!isSeen) beforeMasks = orderOfRows().generator.words();
   const generator = isSeen ? new Generator(seed) : orderOfRows().generator;
   const order = isWhole && !isSeen ? generator.permutation(trainingRows.length) : null;
   for (const [name, rate] of masks) {
@@ -191,7 +186,6 @@ function drawMasks(step) {
       const place = order ? order[Math.floor(i / width)] * width + (i % width) : i;
       mask[place] = generator.random32() >= rate ? 1 / (1 - rate) : 0;
     }
->>>>>>> main
   }
 }
 
