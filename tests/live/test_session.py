@@ -121,7 +121,7 @@ def test_where_infinity_first_appeared_is_said(page):
     assert name in line["text"].split("=")[0]
     page.evaluate("redraw()")
     assert f"At step {count} the first number that is not finite is {name}" in page.evaluate(WORDS)
-    assert line["text"] in page.evaluate(WORDS)
+    assert f"Line {spoiled['line'] + 1}, marked ✗, computed it: {line['text']}." in page.evaluate(WORDS)
     page.evaluate("trainSteps(2)")  # goes on, and can be looked at
     page.evaluate("choose({ rate: 0.1 }); reset()")
     assert page.evaluate("session.spoiled") is None
@@ -202,9 +202,9 @@ def test_a_new_seed_begins_a_batch_norm_anew(opened_live):
 
 def test_a_weight_that_is_not_finite_before_any_step_is_no_lines_doing(page):
     page.evaluate("setWeight('W2', 0, NaN)")
-    assert "W2[0, 0] = nan; it was there before the first step." in page.evaluate(WORDS)
+    assert "W2[0, 0] is nan before the first step." in page.evaluate(WORDS)
     page.evaluate("setWeight('W2', 0, 1); movePoint(0, 0, Infinity)")
-    assert "x[0, 0] = inf; it is in the data." in page.evaluate(WORDS)
+    assert "x[0, 0] is inf in the data." in page.evaluate(WORDS)
 
 
 class Bare(tg.nn.Module):

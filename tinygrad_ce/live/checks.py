@@ -61,6 +61,15 @@ def check_tree(check: str) -> Tree:
     return _condition(expression, check)
 
 
+def conditions(tree: Tree) -> list[Tree]:
+    """The trees that a tree joins with `and`.
+
+    >>> len(conditions(check_tree("loss < 0.3 and steps >= 20")))
+    2
+    """
+    return tree[1:] if tree[0] == "and" else [tree]
+
+
 def _condition(node: ast.expr, check: str) -> Tree:
     """The tree of what is true or false."""
     if isinstance(node, ast.BoolOp):
@@ -91,7 +100,7 @@ def _number(node: ast.expr, check: str) -> Any:
         return node.value
     if isinstance(node, ast.Name):
         if node.id not in MEASURES:
-            raise _refused(check, _unknown(node.id, [*MEASURES]))
+            raise _refused(check, unknown(node.id, [*MEASURES]))
         return [node.id]
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
         return ["-", 0, _number(node.operand, check)]
@@ -104,7 +113,7 @@ def _number(node: ast.expr, check: str) -> Any:
 
 def _call(name: str, arguments: list[ast.expr], check: str) -> Tree:
     if name not in FUNCTIONS:
-        raise _refused(check, _unknown(name, [*FUNCTIONS]))
+        raise _refused(check, unknown(name, [*FUNCTIONS]))
     least, most = FUNCTIONS[name]
     if not least <= len(arguments) <= most:
         count = f"{least}" if least == most else f"{least} to {most}"
@@ -118,7 +127,8 @@ def _call(name: str, arguments: list[ast.expr], check: str) -> Tree:
     return [name, array, *index]
 
 
-def _unknown(name: str, names: list[str]) -> str:
+def unknown(name: str, names: list[str]) -> str:
+    """What is said of a name that is none of these."""
     near = get_close_matches(name, names, 1)
     hint = f"did you mean {near[0]}? " if near else ""
     return f"names {name}, which is not measured: {hint}There are {', '.join(sorted(names))}"

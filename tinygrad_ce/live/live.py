@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from tinygrad_ce.data import Dataset
 from tinygrad_ce.data.checks import whole_number
+from tinygrad_ce.live.fitting import check_fitting
 from tinygrad_ce.live.lines import with_other_rows
 from tinygrad_ce.live.moment_networks import moment_networks
 from tinygrad_ce.live.moments import Moment, moments_content
@@ -81,7 +82,10 @@ def live(
     networks, programs, state = own_network(training, rows, settings["optimizer"], trainer)
     choices, their_programs = combinations(rows.train.n_features, rows.train.n_classes)
     moments = twelve() if moments is None else moments
-    brought, moments_programs = moment_networks(tuple(moments))
+    if isinstance(moments, Moment):
+        raise ValueError("live: moments is one Moment: write a list, moments=[...]")
+    brought, moments_programs = moment_networks(tuple(moment for moment in moments if isinstance(moment, Moment)))
+    check_fitting(moments, choices | networks | brought, settings)
     optimizer = training.optimizer
     title = title or dataset.name
     content = {

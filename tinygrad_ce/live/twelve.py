@@ -19,6 +19,7 @@ TRAINED: dict[str, ArrayLike] = {  # 2-3-2 with tanh, trained on the 40 moons: a
 }
 WITH_WRONG_WEIGHT: dict[str, ArrayLike] = {**TRAINED, "W0": ((-1.0, 3.2, -3.2), (-2.4, 2.3, 2.4))}
 WITH_ZERO_WEIGHT: dict[str, ArrayLike] = {**TRAINED, "W0": ((2.6, 3.2, -3.2), (-2.4, 0.0, 2.4))}
+AGAIN = "the network was trained: press “set it up again”"
 FOUR_POINTS = ((1.0, 0.5), (0.8, -0.5), (-1.0, 0.4), (-0.9, -0.6))
 
 
@@ -40,8 +41,9 @@ def twelve() -> tuple[Moment, ...]:
             answers=("no, training is needed", "yes, a weight is only a number"),
             answer="yes, a weight is only a number",
             states=(replace(start, weights=WITH_WRONG_WEIGHT, select=("W0", 0, 0)),),
-            task="Do not train. Drag the marked edge, or type its weight, until the loss is less than 0.1.",
+            task="Do not train. Drag the marked edge, or type its value under “This edge”, to get the loss below 0.1.",
             check="loss < 0.1 and steps == 0",
+            not_yet=("the loss is {loss}, and should be below 0.1", AGAIN),
             explanation="Training does nothing else: it turns each weight to where the loss is smaller, all at once.",
         ),
         Moment(
@@ -49,9 +51,14 @@ def twelve() -> tuple[Moment, ...]:
             "The marked weight is 0, its gradient is -0.191. You raise it to 0.1: by how much does the loss change?",
             answer=-0.0191,
             states=(replace(start, weights=WITH_ZERO_WEIGHT),),
-            task="Do not train. Change the marked weight a little, and compare: is it gradient × move?",
+            task="Do not train. Type 0.1 as the value under “This edge”: does the loss change by gradient × move?",
             check="moved >= 0.02 and abs(change - foretold) < 0.03 * abs(change) and steps == 0",
-            explanation="A small move changes the loss by gradient × move; far away, the slope is another one.",
+            not_yet=(
+                "no weight has moved by 0.02 or more",
+                "the loss changed by {change}, but gradient × move foretold {foretold}: make a smaller move",
+                AGAIN,
+            ),
+            explanation="The loss changed by {change}, gradient × move is {foretold}; far away, the slope is another.",
         ),
         Moment(
             "One row against the batch",
@@ -61,6 +68,9 @@ def twelve() -> tuple[Moment, ...]:
             states=(start,),
             task="Point at rows of the data until you find one that pulls the marked weight the other way.",
             check="pull * gradient < 0",
+            not_yet=(
+                "the gradient is {gradient}, and the row that you point at adds {pull}: find one of the other sign",
+            ),
             explanation="9 of 40 rows pull the other way: the gradient is the mean, so the batch decides, not a row.",
         ),
         Moment(
@@ -69,8 +79,12 @@ def twelve() -> tuple[Moment, ...]:
             answers=("in the forward pass", "in the backward pass", "in the update, after all gradients are there"),
             answer="in the update, after all gradients are there",
             states=(start,),
-            task="Press step inside until the step is done, and watch the weights.",
+            task="Press “step inside ▸” again and again until the step is done, and watch the weights.",
             check="lines >= 8 and steps == 1",
+            not_yet=(
+                "{lines} lines of the step are done: press “step inside ▸”",
+                "{steps} steps are done, and should be 1: go on to the end of the first, or press “set it up again”",
+            ),
             explanation="Forward pass and backward pass only compute numbers; the update alone changes weights.",
         ),
         Moment(
@@ -79,8 +93,9 @@ def twelve() -> tuple[Moment, ...]:
             answers=("it learns as always", "it learns, but slowly", "nothing moves at all"),
             answer="nothing moves at all",
             states=(replace(start, hidden=(3,), rate=1.0, scale=0.0, select=("W0", 0, 0)),),
-            task="Train: nothing happens. Then give one weight another value than 0, and train on.",
+            task="Press Train: nothing happens. Then type 0.5 as the value under “This edge”, and train on.",
             check="loss < 0.4 and steps >= 20",
+            not_yet=("the loss is {loss}, and should be below 0.4", "{steps} of 20 steps are done: press Train"),
             explanation="Weights of 0 pass no gradient on; only the neuron that you moved learns, the others sleep.",
         ),
         Moment(
@@ -92,8 +107,12 @@ def twelve() -> tuple[Moment, ...]:
                 replace(start, button="weights as drawn", hidden=(8, 8), rate=0.5, seed=2),
                 replace(start, button="weights × 8", hidden=(8, 8), rate=0.5, seed=2, scale=8.0),
             ),
-            task="Look at the loss and the neurons' pictures, then press weights × 8, look again, and train 20 steps.",
+            task="Look at the loss and the neurons' pictures, press “weights × 8”, look again, and train 20 steps.",
             check="saturated > 0.5 and steps >= 20",
+            not_yet=(
+                "in no layer are more than half of the activations saturated: press “weights × 8”",
+                "{steps} of 20 steps are done: press Train",
+            ),
             explanation="65 of 100 hidden activations are saturated: almost no gradient gets through them.",
         ),
         Moment(
@@ -102,8 +121,13 @@ def twelve() -> tuple[Moment, ...]:
             answers=("it falls much faster", "it jumps up and down", "it stays where it is"),
             answer="it jumps up and down",
             states=(replace(start, button="rate 20, from the start", hidden=(3,), rate=20.0, seed=2),),
-            task="Train and watch. Then press the button again, and find a rate that brings the loss under 0.2.",
+            task="Press Train and watch. Then press “rate 20, from the start”, type a smaller rate, and train again.",
             check="loss < 0.2 and rate < 20 and steps >= 10",
+            not_yet=(
+                "the loss is {loss}, and should come under 0.2",
+                "the learning rate is {rate}: type a smaller one",
+                "{steps} of 10 steps are done: press Train",
+            ),
             explanation="A slope is right only near the place where it was taken; a step of rate 20 goes far beyond.",
         ),
         Moment(
@@ -114,8 +138,13 @@ def twelve() -> tuple[Moment, ...]:
             states=(
                 replace(start, activation="relu", rate=0.5, seed=0, weights={"b0": (0.0, -3.0, 0.0)}, select=("b0", 1)),
             ),
-            task="Train 20 steps: its weights stay. Then wake it: raise the marked bias until it fires, and train on.",
+            task="Train 20 steps: its weights stay. Wake it: type 1 as the value under “This edge”, and train on.",
             check="dead == 0 and steps >= 20 and loss < 0.32",
+            not_yet=(
+                "a neuron is dead, for it fires for no row: raise its bias",
+                "{steps} of 20 steps are done: press Train",
+                "the loss is {loss}, and should come under 0.32: train on",
+            ),
             explanation="Below 0 a ReLU has slope 0: without a row for which it fires, training cannot reach it.",
         ),
         Moment(
@@ -127,8 +156,12 @@ def twelve() -> tuple[Moment, ...]:
                 replace(start, button="eight sigmoids", activation="sigmoid", hidden=(4,) * 8, rate=1.0, seed=0),
                 replace(start, button="two tanhs", hidden=(8, 8), rate=1.0, seed=0),
             ),
-            task="Train 100 steps and look at the first layer. Then press two tanhs, and train again.",
+            task="Press Train for 100 steps and look at the first layer. Then press “two tanhs”, and train again.",
             check="first_to_last > 0.01 and loss < 0.3",
+            not_yet=(
+                "the first layer's gradient is {first_to_last} times the last layer's: press “two tanhs”",
+                "the loss is {loss}, and should come under 0.3: train on",
+            ),
             explanation="A sigmoid's slope is at most 1/4: the first layer's gradient was 1/17,000 of the last's.",
         ),
         Moment(
@@ -149,8 +182,12 @@ def twelve() -> tuple[Moment, ...]:
                 )
                 for loss in ("squared error", "cross-entropy")
             ),
-            task="Train 50 steps with the squared error; then press cross-entropy, and train again.",
+            task="Press Train for 50 steps of squared error; then press “cross-entropy”, and train again.",
             check="accuracy == 1 and steps >= 20",
+            not_yet=(
+                "the accuracy is {accuracy}, and should be 1: all rows right",
+                "{steps} of 20 steps are done: press Train",
+            ),
             explanation="Where softmax is flat, squared error has no slope; cross-entropy keeps p - y, here almost 1.",
         ),
         Moment(
@@ -158,8 +195,12 @@ def twelve() -> tuple[Moment, ...]:
             "The network ends with softmax, and the loss applies softmax again. How low can the loss get?",
             answer=0.313,
             states=(replace(start, loss="double softmax", hidden=(3,), rate=3.0, seed=2),),
-            task="Train until all rows are right, and go on until the loss hardly moves.",
+            task="Press Train until all rows are right, and go on until the loss hardly moves.",
             check="accuracy == 1 and loss < 0.32",
+            not_yet=(
+                "the accuracy is {accuracy}, and should be 1: all rows right",
+                "the loss is {loss}, and still falls",
+            ),
             explanation="Probabilities end at 1, so the second softmax gives at most e / (e + 1): ln(1 + 1/e) = 0.313.",
         ),
         Moment(
@@ -171,8 +212,12 @@ def twelve() -> tuple[Moment, ...]:
                 replace(start, button="5 labels flipped", hidden=(8, 8), rate=1.0, seed=3, data=_flipped(5), test=30),
                 replace(start, button="true labels", hidden=(8, 8), rate=1.0, seed=3, data=_flipped(0), test=30),
             ),
-            task="Train until every training row is right, the wrong ones too, and watch the test rows.",
+            task="Press “1,000 steps without drawing” until every training row is right. And the test rows?",
             check="accuracy == 1 and test_loss > 2 * best_test_loss",
+            not_yet=(
+                "the accuracy on the training rows is {accuracy}, and should be 1",
+                "the test rows' loss is {test_loss}, and not yet twice its best, {best_test_loss}: train on",
+            ),
             explanation="Wrong rows can only be learned by heart, which spoils the test rows: overfitting.",
         ),
     )

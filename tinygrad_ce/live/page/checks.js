@@ -61,5 +61,17 @@ function missing([sign, ...parts]) {
   if (sign === "not") return missing(parts[1]) === null ? `${parts[0]} holds, and should not` : null;
   const [words, needed, left, right] = parts, value = numberOf(left), bound = numberOf(right);
   if (OPERATIONS[sign](value, bound)) return null;
-  return `${words} is ${Number.isNaN(value) ? "not there yet" : written(value, 3)}, and should be ${needed} ${written(bound, 3)}`;
+  return `${words} is ${inWords(value)}, and should be ${needed} ${inWords(bound)}`;
+}
+
+const inWords = (number) => (Number.isNaN(number) ? "nothing yet" : written(number, 3));
+
+// A moment's sentence with the numbers of the measures that it names in braces, such as {loss}.
+const withMeasures = (text) => text.replace(/\{(\w+)\}/g, (all, name) => (Object.hasOwn(MEASURES, name) ? inWords(MEASURES[name]()) : all));
+
+// What a moment's check, a list of conditions, still lacks: in the moment's own words where it has some.
+function lacking({ check, not_yet: sentences }) {
+  const open = check.findIndex((condition) => missing(condition) !== null);
+  if (open < 0) return null;
+  return sentences[open] ? withMeasures(sentences[open]) : missing(check[open]);
 }

@@ -193,10 +193,10 @@ function once(act) {
 }
 
 // What is said of the first number that is not finite.
-function spoiledWords({ count, line, name, position, value }) {
-  const shape = session.network.shapes[name]?.map(lengthOf), cell = shape ? cellName(name, shape, position) : name;
-  const where = line === null ? (Object.hasOwn(session.step.state, name) ? "it was there before the first step" : "it is in the data") : `line ${line + 1} computed it: ${session.network.lines[line].text}`;
-  return `At step ${count} the first number that is not finite is ${cell} = ${written(value, 4)}; ${where}. Reset, or change what led there.`;
+function spoiledWords({ count, line, name, position, reason }) {
+  const shape = printed.shapeIn(name), row = shape[0] === session.step.batch ? session.rows[indexOf(shape, position)[0]] : null;
+  const from = row === null ? "" : `, from row ${row} of the data`, where = line === null ? "" : ` Line ${line + 1}, marked ✗, computed it: ${session.network.lines[line].text}.`;
+  return `At step ${count} the first number that is not finite is ${cellName(name, shape, position)}${from}: ${reason}.${where} Reset, or change what led there.`;
 }
 
 function trainingControls() {

@@ -16,13 +16,14 @@ const moments = {
 
 function keepSession() {
   const { data, own, settings, state } = page;
-  moments.kept = { snapshot: snapshot(), history: session.history, page: { data, own, settings, state, prefix: "" } };
+  moments.kept = { snapshot: snapshot(), history: session.history, spoiled: session.spoiled, page: { data, own, settings, state, prefix: "" } };
 }
 
 function bringBack() {
   Object.assign(page, moments.kept.page);
   restore(moments.kept.snapshot);
   session.history = moments.kept.history;
+  session.spoiled = moments.kept.spoiled;
 }
 
 const packedNumbers = (numbers) => ({ shape: [numbers.length], kind: "f8", data: btoa(String.fromCharCode(...new Uint8Array(Float64Array.from(numbers).buffer))) });
@@ -58,18 +59,21 @@ function setUp(number) {
 
 function openMoment(number) {
   pause();
+  fail("");
   showWelcome(false);
   if (moments.kept === null) keepSession();
   Object.assign(moments, { number, guess: null });
   const ready = setUp(0);
   showMoment(ready);
   redraw();
-  at("moment-title").focus();
+  at("moment-title").focus({ preventScroll: true });
+  at("moments-panel").scrollIntoView({ block: "nearest" });
 }
 
 function leaveMoment() {
   const { number } = moments;
   pause();
+  fail("");
   bringBack();
   Object.assign(moments, { number: null, kept: null });
   showMoment();
@@ -111,19 +115,19 @@ function trying({ task, states }) {
     element("p", { id: "moment-task", tabindex: -1 }, ...explained(task)),
     element("div", { class: "moment-buttons" },
       ...states.map(({ button }, number) => element("button", { type: "button", click: () => again(number) }, button)),
-      element("button", { type: "button", id: "moment-check", click: () => say(at("moment-said"), verdictOf()) }, "Check")),
-    element("p", { id: "moment-verdict" }),
+      element("button", { type: "button", id: "moment-check", click: () => say(at("moment-said"), verdictOf()) }, "Check"),
+      element("p", { id: "moment-verdict" })),
   ];
 }
 
 const verdictOf = () => {
-  const words = missing(page.moments.list[moments.number].check);
+  const words = lacking(page.moments.list[moments.number]);
   return words === null ? "Solved." : `Not yet: ${words}.`;
 };
 
 function solve(moment) {
   moments.solved.add(moments.number);
-  const { answer, explanation } = moment, { guess } = moments;
+  const { answer } = moment, { guess } = moments, explanation = withMeasures(moment.explanation);
   const judged = isRight(moment, guess) ? "You foretold it" : `You said: ${guess}. It is: ${answer}`;
   at("moment-verdict").replaceChildren(element("strong", {}, "✓ Solved. "), `${judged}. `, ...explained(explanation));
   say(at("moment-said"), `Solved. ${judged}. ${explanation}`);
@@ -145,6 +149,7 @@ function showMoment(ready = true) {
   const { number, guess } = moments, open = number !== null, panel = at("moments-panel"), main = panel.parentElement;
   const moment = page.moments.list[number], last = page.moments.list.length - 1;
   if (open !== (main.firstElementChild === panel)) main[open ? "prepend" : "append"](panel);
+  document.documentElement.classList.toggle("in-moment", open);
   at("moment").hidden = !open;
   at("moment-list").hidden = open;
   showProgress();
@@ -160,7 +165,7 @@ function showMoment(ready = true) {
 function drawMoment() {
   moments.lines = Math.max(moments.lines, (session.line ?? -1) + 1);
   if (moments.number === null || moments.guess === null || moments.shown) return;
-  const moment = page.moments.list[moments.number], words = missing(moment.check);
+  const moment = page.moments.list[moments.number], words = lacking(moment);
   if (words === null) {
     solve(moment);
     moments.shown = true;

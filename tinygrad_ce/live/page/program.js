@@ -42,8 +42,8 @@ function cellFormula(title, part, k, array, refreshed) {
 function badge(phase) { return element("span", { class: `badge ${phase}` }, phase); }
 
 {
-  const list = element("ol", { class: "program" }), spoiled = element("p", { class: "spoiled", role: "status" });
-  at("program-panel").append(spoiled, list);
+  const list = element("ol", { class: "program" });
+  at("program-panel").append(list);
   let network = null, buttons = [];
 
   function build() {
@@ -71,19 +71,12 @@ function badge(phase) { return element("span", { class: `badge ${phase}` }, phas
         "data-spoiled": session.spoiled?.line === n ? "" : null,
       }));
       if (session.line !== null) keepInSight(buttons[session.line]);
-      say(spoiled, session.spoiled ? spoiledSentence(session.spoiled) : "");
     },
   });
 
   function keepInSight(button) { // the list scrolls, the page does not
     const place = button.getBoundingClientRect(), around = list.getBoundingClientRect();
     list.scrollTop += Math.min(0, place.top - around.top - 30) + Math.max(0, place.bottom - around.bottom + 30);
-  }
-
-  function spoiledSentence({ count, line, name, position, reason }) {
-    const shape = printed.shapeIn(name), row = shape[0] === session.step.batch ? session.rows[indexOf(shape, position)[0]] : null;
-    const where = `${line === null ? "" : ", in the line marked ✗"}${row === null ? "" : `, from row ${row} of the data`}`;
-    return `The first number that is not finite is ${cellName(name, shape, position)}${where}, after ${count} steps: ${reason}.`;
   }
 }
 

@@ -30,6 +30,7 @@ let wholeStep = null; // the step of all training rows: session.step, unless a b
 let trainingRows = []; // the numbers of the training rows
 let cachedSteps = new Map(); // steps of other numbers of rows, for training and for evaluation; all share wholeStep.state
 let batchOrder = null; // { generator, rows, position }: of the batches of an epoch
+let beforeMasks = null; // the generator as it was before the masks of the coming step were drawn; null without Dropout
 let aroundUpdate = null; // { before, after }: the state around the update that is looked at line by line
 let seeded = false; // whether the weights began by settings.seed, and not as Python sent them
 
@@ -174,7 +175,9 @@ function fillInputs(step, rows) {
 function drawMasks(step) {
   const { batch, seed } = session.settings, isWhole = step === wholeStep, isSeen = isWhole && batch < trainingRows.length;
   const masks = Object.entries(session.network.random);
+  if (!masks.length) beforeMasks = null;
   if (!masks.length) return;
+  if (!isSeen) beforeMasks = orderOfRows().generator.words();
   const generator = isSeen ? new Generator(seed) : orderOfRows().generator;
   const order = isWhole && !isSeen ? generator.permutation(trainingRows.length) : null;
   for (const [name, rate] of masks) {
@@ -326,6 +329,7 @@ function leaveStep() {
     session.updates -= 1;
     batchOrder.position -= session.rows.length;
   }
+  if (beforeMasks && session.step !== wholeStep) batchOrder.generator = Generator.of(beforeMasks);
   lookAtAll();
   compute();
 }
@@ -373,7 +377,8 @@ function snapshot() {
   const { settings, count, updates, data, frozen, selected } = session;
   const first = firstData(), same = (name) => data[name].length === first[name].length && data[name].every((value, i) => Object.is(value, first[name][i]));
   const rows = same("x") && same("y") ? null : { x: data.x.slice(), y: data.y.slice(), rows: data.rows, test: [...data.test] };
-  const order = batchOrder && { ...batchOrder, generator: batchOrder.generator.words() };
+  const isFull = settings.batch >= trainingRows.length; // then the masks of the coming step are drawn already: restore() does it again
+  const order = batchOrder && { ...batchOrder, generator: (isFull && beforeMasks) || batchOrder.generator.words() };
   return { settings: { ...settings }, seeded, count, updates, order, frozen: [...frozen], selected, data: rows, state: arraysOf(wholeStep.state) };
 }
 
@@ -389,6 +394,7 @@ function restore({ settings, count, updates, order, frozen, selected, data, stat
   }
   seeded = rest.seeded;
   batchOrder = order && { ...order, generator: Generator.of(order.generator) };
+  drawMasks(wholeStep);
   Object.assign(session, { count, updates, selected, row: null, spoiled: null, frozen: new Map(frozen) });
   startHistory();
 }

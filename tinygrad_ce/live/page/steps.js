@@ -106,7 +106,7 @@ const printed = (() => {
   function reason({ line, name, position }) {
     const array = named(name), number = `${cellName(name, array.shape, position)} is ${written(array.value(position), 4)}`;
     if (Object.hasOwn(session.step.inputs, name)) return `${number} in the data`;
-    if (Object.hasOwn(session.step.state, name)) return `${number} after the update: the rate times the gradient has become too large`;
+    if (Object.hasOwn(session.step.state, name)) return line === null || !session.count ? `${number} before the first step` : `${number} after the update: the rate times the gradient has become too large`;
     return (line === null ? null : reasonOf(formulaOf(line), position)) ?? number;
   }
 

@@ -6,7 +6,7 @@ const LEGEND = [
   ["forward", "forward pass: numbers are computed"], ["backward", "backward pass: gradients are computed"], ["update", "update: weights change"],
   ["positive", "edge with a positive number"], ["negative", "edge with a negative number: dashed"], ["wide", "the wider an edge, the larger its number"],
 ];
-const SHOWN_IN_LECTURE = { curve: "the loss", edge: "this edge", verdicts: "is it learning?", below: "one step, as NumPy" };
+const SHOWN_IN_LECTURE = { data: "the data", curve: "the loss", edge: "this edge", verdicts: "is it learning?", below: "one step, as NumPy" };
 
 function legendOf() {
   return element("ul", { class: "legend" }, ...LEGEND.map(([kind, words]) => element("li", {}, element("span", { class: `swatch ${kind}`, "aria-hidden": "true" }), words)));
