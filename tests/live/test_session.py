@@ -223,3 +223,9 @@ def test_a_model_without_layers_is_drawn_and_trained(opened_live):
     page.evaluate("trainSteps(5); redraw()")
     train(trainer, training.X, training.y, 5)
     np.testing.assert_allclose(page.evaluate(STATE)["w"], trainer.model.w.data.ravel(), rtol=1e-12)
+
+
+def test_the_losses_in_words_are_those_of_what_was_changed_by_hand(page):
+    page.evaluate("trainSteps(3); setWeight('W0', 0, 2.5); redraw()")
+    now = page.evaluate(f"written({LOSS}, 4)")
+    assert f"loss {now}," in page.locator("#curve-train").inner_text()

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from live import networks
 from live.networks import SET_STATE, as_text
+from live.training import tanh_page
 
 import tinygrad_ce as tg
 from tinygrad_ce.live.verdicts import ACTIVATIONS, audit_content
@@ -136,3 +137,13 @@ def test_a_model_without_layers_trains_too_and_a_nan_in_it_is_said(opened_live):
     assert page.evaluate("audited().verdict") == "fine"
     page.evaluate("setWeight('W', 0, NaN)")
     assert page.evaluate("audited().verdict") == "not finite: the loss itself"
+
+
+def test_a_layer_is_written_with_the_widths_that_were_chosen(opened_live):
+    page = opened_live(tanh_page())
+    page.evaluate("choose({ hidden: [3, 5] })")
+    assert "Dense(2, 3)" in page.locator("#verdicts-panel").inner_text()
+    page.evaluate("choose({ hidden: [6, 5] })")
+    words = page.locator("#verdicts-panel").inner_text()
+    assert "Dense(2, 6)" in words
+    assert "Dense(6, 5)" in words

@@ -72,10 +72,12 @@ function buildCurve() {
     const x = (step) => left + ((step - start) / (end - start)) * (width - left - right);
     const y = (loss) => base - (Math.min(Math.max(loss, 0), highestShown) / highestShown) * (base - top);
     const hasTest = history.test.at(-1) !== null;
+    // What was changed by hand since the last step is in the words, and not in the line. Inside a step, a batch is computed.
+    const current = session.line === null ? losses() : Object.fromEntries(Object.entries(history).map(([name, all]) => [name, all.at(-1)]));
     change(train, { d: linePath(history.steps, history.train, x, y) });
     change(test, { d: hasTest ? linePath(history.steps, history.test, x, y) : "" });
     change(guess, { d: guessed ? `M${left},${y(guessed.loss)}H${width - right}` : "" });
-    const texts = [spoken("training rows", history.train.at(-1), history.trainAccuracy.at(-1)), hasTest ? spoken("test rows", history.test.at(-1), history.testAccuracy.at(-1)) : "", guessed?.words ?? ""];
+    const texts = [spoken("training rows", current.train, current.trainAccuracy), hasTest ? spoken("test rows", current.test, current.testAccuracy) : "", guessed?.words ?? ""];
     words.forEach((node, i) => say(node, texts[i]));
     legend.forEach((node, i) => { node.style.display = texts[i] ? "flex" : "none"; });
     say(highest, written(highestShown, 2));

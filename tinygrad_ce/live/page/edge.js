@@ -101,14 +101,28 @@ function termsOf(name, index) {
       if (checked !== gradient) say(slots.difference, "");
       drawTerms(name, index, gradient);
       const after = printed.afterUpdate()[name][index], before = printed.named(name).value(index);
-      say(slots.coming, session.frozen.has(`${name}:${index}`) ? `It is frozen at ${written(state[name][index], 4)}.` : `${session.settings.optimizer === "yours" ? "your optimizer" : session.settings.optimizer}: ${written(before, 4)} → ${written(after, 4)}, a change of ${written(after - before, 4)}`);
+      say(slots.coming, session.frozen.has(`${name}:${index}`) ? `It is frozen at ${written(state[name][index], 4)}.` : `${session.settings.optimizer === "yours" ? "your optimizer" : session.settings.optimizer}: ${written(before, 4)} → ${written(after, 4)}, a change of ${written(after - before, 4)}${ofBatch()}`);
       for (const refresh of refreshed) refresh();
     },
   });
 
+  // Between steps all rows are computed, and the coming step takes some of them.
+  function ofBatch() {
+    const { batch } = session.settings;
+    return session.line === null && batch < session.rows.length ? `; by all ${session.rows.length} rows: the step itself takes ${batch} of them` : "";
+  }
+
+  // What is multiplied in each row, as in x[r, 0] × d_z1[r, 2].
+  function productOf(name, index) {
+    const line = session.network.lines[printed.lineOf(`d_${name}`)], factors = /^\w+ = (\w+)\.T @ (\w+)$/.exec(line.text);
+    if (!factors) return "input × what comes back";
+    const [i, j] = indexOf(printed.shapeIn(name), index);
+    return `input × what comes back, ${factors[1]}[r, ${i}] × ${factors[2]}[r, ${j}]`;
+  }
+
   function drawTerms(name, index, gradient) {
     const terms = termsOf(name, index), { rows, more, sum } = slots;
-    say(sum, gradient === undefined ? "This loss does not use it." : `d_${cellName(name, printed.shapeIn(name), index)} = ${written(gradient, 6)}${terms ? `, the sum over ${terms.length} rows of ${terms[0].factors.length ? "input × what comes back" : "what comes back"}. The rows that push most:` : ""}`);
+    say(sum, gradient === undefined ? "This loss does not use it." : `d_${cellName(name, printed.shapeIn(name), index)} = ${written(gradient, 6)}${terms ? `, the sum over ${terms.length} rows of ${terms[0].factors.length ? productOf(name, index) : "what comes back"}. The rows that push most:` : ""}`);
     const first = terms ? [...terms].sort((a, b) => Math.abs(b.term) - Math.abs(a.term)).slice(0, MOST) : [];
     const pointed = terms?.find(({ row }) => row === session.row);
     rows.forEach((button, n) => drawTerm(button, n < MOST ? first[n] : first.includes(pointed) ? null : pointed));

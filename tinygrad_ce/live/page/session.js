@@ -337,13 +337,16 @@ function leaveStep() {
 // ---- losses so far
 
 function recordLosses() {
-  const { history, data } = session, test = [...data.test];
-  const [train, trainAccuracy] = measured(wholeStep.buffers, session.rows);
-  let [loss, accuracy] = [null, null];
-  if (test.length) [loss, accuracy] = measured(evaluate(...rowsOf(test)), test);
-  const entry = { steps: session.count, train, test: loss, trainAccuracy, testAccuracy: accuracy };
+  const { history } = session, entry = losses();
   for (const name in history) history[name].push(entry[name]);
   if (history.steps.length > 2000) for (const name in history) history[name] = history[name].filter((_, i) => i % 2 === 0);
+}
+
+// What training and test rows cost now, and the share of them that is right.
+function losses() {
+  const test = [...session.data.test], [train, trainAccuracy] = measured(wholeStep.buffers, session.rows);
+  const [loss, accuracy] = test.length ? measured(evaluate(...rowsOf(test)), test) : [null, null];
+  return { steps: session.count, train, test: loss, trainAccuracy, testAccuracy: accuracy };
 }
 
 function rowsOf(rows) {

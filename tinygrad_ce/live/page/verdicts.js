@@ -108,20 +108,20 @@ const audited = (() => {
   const FIGURES = [["saturated", "saturated", percent], ["dead", "dead", percent], ["gradient", "gradient", short], ["gradient / weight", "perWeight", short], ["update / weight", "update", short]];
   const whole = element("p", { class: "whole-verdict", role: "status" }), list = element("ul", { class: "verdicts" });
   at("verdicts-panel").append(whole, list);
-  let network = null, items = [];
+  let sizes = null, items = []; // of which network the rows are
 
   function build() {
-    network = session.network;
-    items = network.layers.map(({ path, layer }) => {
+    sizes = session.sizes;
+    items = session.network.layers.map(({ path, layer }) => {
       const verdict = element("strong"), figures = element("span", { class: "soft" }), cure = element("p");
-      return { verdict, figures, cure, item: element("li", {}, element("details", {}, element("summary", {}, `${path} ${layer}: `, verdict), cure), figures) };
+      return { verdict, figures, cure, item: element("li", {}, element("details", {}, element("summary", {}, `${path} ${layer.replace(/\bw\d+\b/g, lengthOf)}: `, verdict), cure), figures) };
     });
     list.replaceChildren(...items.map(({ item }) => item));
   }
 
   views.push({
     draw() {
-      if (network !== session.network) build();
+      if (sizes !== session.sizes) build(); // each network that begins has its own
       const { rows, verdict } = audited();
       say(whole, `In all: ${verdict}`);
       rows.forEach((row, n) => {
