@@ -169,6 +169,7 @@ function runFrame(time) {
 function start(left) {
   const idle = !training.running && !training.left;
   if (left) training.left += left; else training.running = true;
+  redraw(); // the button says Pause before the first frame does
   if (idle) requestAnimationFrame(runFrame);
 }
 
