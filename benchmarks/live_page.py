@@ -73,6 +73,8 @@ def opened(browser: Any, path: Path) -> tuple[Any, float]:
 
 def main() -> None:
     html, without_data = page_of(ROWS), len(page_of(8).encode())
+    print(f"The live page of 2-8-8-2 with {ROWS} points, SGD, all combinations and moments in it")
+    print(f"{len(html.encode()):,} bytes with data")
     print(f"{without_data:,} bytes without data, {verdict(without_data, most=BYTES)}")
     if not shutil.which("chromium"):
         print("chromium is not installed: skipped")

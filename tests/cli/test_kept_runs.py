@@ -425,6 +425,6 @@ def test_a_sample_does_not_replace_a_file(tmp_path):
 
 def test_a_model_of_a_newer_version_is_refused(run_folder, here, monkeypatch):
     with monkeypatch.context() as newer:
-        newer.setattr("tinygrad_ce.train.saved.FORMAT", 7)
+        newer.setattr("tinygrad_ce.storage.document.FORMAT", 7)
         done("train", "xor", "--epochs", 1, "--hidden", "2", "--out", run_folder)
     assert "pip install -U tinygrad_ce" in all_refuse(run_folder, here)

@@ -57,4 +57,5 @@ def test_no_command_writes_out_a_setting_that_the_dataclass_declares(command):
 def test_the_commands_are_listed_in_the_order_of_a_lesson():
     names = [registered.callback.__name__ for registered in app.registered_commands]
     assert names[:5] == ["sample", "train", "predict", "evaluate", "report"]
-    assert names[5:] == ["check", "gradients", "explain", "draw", "step", "source", "cache", "warmup", "selftest"]
+    assert names[5:10] == ["check", "gradients", "explain", "draw", "step"]
+    assert names[10:] == ["live", "source", "cache", "warmup", "selftest"]
