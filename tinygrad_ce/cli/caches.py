@@ -16,7 +16,7 @@ from tinygrad_ce.program import code_cache, kept_texts
 
 
 def cache(
-    clear: Annotated[bool, typer.Option("--clear", help="remove them")] = False,
+    clear: Annotated[bool, typer.Option("--clear", help="remove them, and the programs kept for live pages")] = False,
 ) -> None:
     """List the compiled training steps that are kept on disk, or remove them.
 

@@ -22,11 +22,13 @@ def moment_networks(moments: tuple[Moment, ...]) -> tuple[dict[str, Any], dict[s
     states: dict[str, State] = {}
     for state in (state for moment in moments for state in moment.states if state.data):
         states.setdefault(f"{PREFIX}{state.network()}", state)
-    wanted = {key: _arguments_of(state) for key, state in states.items()}
-    name = hashlib.sha256(repr(wanted).encode()).hexdigest()[:20]
-    made = kept(f"moments-{name}", lambda: {key: combination(*arguments) for key, arguments in wanted.items()})
+    arguments_of_each = {key: _arguments_of(state) for key, state in states.items()}
+    name = hashlib.sha256(repr(arguments_of_each).encode()).hexdigest()[:20]
+    combinations = kept(
+        f"moments-{name}", lambda: {key: combination(*arguments) for key, arguments in arguments_of_each.items()}
+    )
     networks, programs = {}, {}
-    for key, (description, program) in made.items():
+    for key, (description, program) in combinations.items():
         data = states[key].data
         assert data is not None
         networks[key], programs[key] = with_names(description, data), program
