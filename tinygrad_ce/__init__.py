@@ -49,13 +49,14 @@ notebook.attach(
 )
 
 if TYPE_CHECKING:
-    from tinygrad_ce import export
+    from tinygrad_ce import assignments, export
+    from tinygrad_ce.exercises import exercise
+    from tinygrad_ce.grading import grade
     from tinygrad_ce.live.live import live
     from tinygrad_ce.program import Program, TraceError, compile, source, trace
     from tinygrad_ce.train.saved import load, save
     from tinygrad_ce.views.audit import audit
     from tinygrad_ce.views.draw import draw
-    from tinygrad_ce.views.exercise import exercise
     from tinygrad_ce.views.explain import explain
     from tinygrad_ce.views.nan import why_nan
     from tinygrad_ce.views.page import step_through
@@ -70,6 +71,7 @@ __all__ = [
     "Tensor",
     "TraceError",
     "Trainer",
+    "assignments",
     "audit",
     "check",
     "compile",
@@ -81,6 +83,7 @@ __all__ = [
     "export",
     "get_num_threads",
     "grad",
+    "grade",
     "gradients",
     "hessian",
     "hvp",
@@ -110,12 +113,14 @@ __all__ = [
 _LATER = {
     **dict.fromkeys(("Program", "TraceError", "compile", "source", "trace"), "program"),
     **dict.fromkeys(("load", "save"), "train.saved"),
-    **{name: f"views.{name}" for name in ("audit", "draw", "exercise", "explain")},
+    **{name: f"views.{name}" for name in ("audit", "draw", "explain")},
+    "exercise": "exercises",
+    "grade": "grading",
     "live": "live.live",
     "step_through": "views.page",
     "why_nan": "views.nan",
 }
-_ROOMS_LATER = ("export",)
+_ROOMS_LATER = ("assignments", "export")
 
 
 def __getattr__(name: str) -> Any:

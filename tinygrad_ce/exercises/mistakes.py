@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.core import Array
+from tinygrad_ce.exercises.crossed import arguments_of, crossed, is_weighted_mean
+from tinygrad_ce.exercises.rounding import rounding
+from tinygrad_ce.exercises.slips import names_in, slips
 from tinygrad_ce.graph.formula import Formula
 from tinygrad_ce.graph.nodes import Edge, Graph, Node
-from tinygrad_ce.views.exercise.crossed import arguments_of, crossed, is_weighted_mean
-from tinygrad_ce.views.exercise.rounding import rounding
-from tinygrad_ce.views.exercise.slips import names_in, slips
 
 MOST_SUBSETS = 6  # uses of a node, of which all subsets are tried
 MOST_NAMES = 40  # arrays that may have been mistaken for another

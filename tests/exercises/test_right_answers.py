@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from exercises.networks import NETWORKS, batch_norm_network, softmax, without
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from views.exercise.networks import NETWORKS, batch_norm_network, softmax, without
 
 import tinygrad_ce as tg
 from tinygrad_ce.program.textbook import one_hot

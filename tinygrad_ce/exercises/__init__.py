@@ -1,5 +1,5 @@
 """Hand-written backpropagation as an exercise: the gradients are hidden, and answers are graded by their mistakes."""
 
-from tinygrad_ce.views.exercise.graded import Exercise, Report, Verdict, exercise
+from tinygrad_ce.exercises.graded import Exercise, Report, Verdict, exercise
 
 __all__ = ["Exercise", "Report", "Verdict", "exercise"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from views.exercise.networks import batch_norm_network
+from exercises.networks import batch_norm_network
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from views.exercise.networks import Network
+from exercises.networks import Network
 
 import tinygrad_ce as tg
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from views.exercise.networks import batch_norm_network, binary_network, softmax, textbook_network, without
+from exercises.networks import batch_norm_network, binary_network, softmax, textbook_network, without
 
 import tinygrad_ce as tg
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from exercises.networks import NETWORKS, batch_norm_network, without
 from fused import ready_gradient
-from views.exercise.networks import NETWORKS, batch_norm_network, without
 
 import tinygrad_ce as tg
 from tinygrad_ce.ancestry import edges
+from tinygrad_ce.exercises import Report, Verdict
 from tinygrad_ce.program.textbook import one_hot
 
 # ---- what it does to the graph
@@ -224,8 +225,8 @@ def test_names_are_escaped_in_html():
     (name,) = (n for n in exercise.names if n.startswith("d_") and exercise.shapes[n] == (2,) and "script" in n)
     page = exercise.check({tensor: [2.0, 2.0]})._repr_html_()
     assert "<script" not in page
-    verdict = tg.views.exercise.Verdict("d_<b>", False, "<i>", "a < b")
-    page = tg.views.exercise.Report({"d_<b>": verdict})._repr_html_()
+    verdict = Verdict("d_<b>", False, "<i>", "a < b")
+    page = Report({"d_<b>": verdict})._repr_html_()
     assert "<b>" not in page
     assert "<i>" not in page
     assert "a &lt; b" in page

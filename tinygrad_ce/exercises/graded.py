@@ -13,11 +13,11 @@ import numpy as np
 from tinygrad_ce.ancestry import reachable
 from tinygrad_ce.core import Array, Tensor
 from tinygrad_ce.data.printed_text import PrintedText
+from tinygrad_ce.exercises.hints import STRONGEST, hint, solution
+from tinygrad_ce.exercises.mistakes import Answer, Examiner, Mistake, Upstream
 from tinygrad_ce.graph.formula import format_number
 from tinygrad_ce.graph.nodes import Graph, Node
 from tinygrad_ce.views import notebook
-from tinygrad_ce.views.exercise.hints import STRONGEST, hint, solution
-from tinygrad_ce.views.exercise.mistakes import Answer, Examiner, Mistake, Upstream
 
 WIDTH = 100  # columns of a report
 

@@ -9,8 +9,8 @@ import ast
 from collections.abc import Mapping
 
 from tinygrad_ce.core import REGISTRY
+from tinygrad_ce.exercises.mistakes import divided_by, shown
 from tinygrad_ce.graph.nodes import Edge, Node
-from tinygrad_ce.views.exercise.mistakes import divided_by, shown
 
 STRONGEST = 3  # hints for one gradient
 BLANK = "___"

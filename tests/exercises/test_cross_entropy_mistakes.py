@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from views.exercise.networks import batch_norm_network, logistic, softmax
+from exercises.networks import batch_norm_network, logistic, softmax
 
 import tinygrad_ce as tg
 from tinygrad_ce.program.textbook import FUNCTIONS
