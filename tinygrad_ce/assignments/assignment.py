@@ -46,10 +46,10 @@ class Assignment:
         return self.inputs(np.random.default_rng(0))
 
 
-def load(path: str | Path) -> Assignment:
+def from_file(path: str | Path) -> Assignment:
     """Read a teacher's file.
 
-    >>> load(CATALOG / "softmax_cross_entropy.py").points
+    >>> from_file(CATALOG / "softmax_cross_entropy.py").points
     {'d_z': 2, 'd_W': 1, 'd_b': 1}
     """
     path = Path(path)
@@ -75,4 +75,4 @@ def ready(name: str) -> Assignment:
     >>> ready("softmax_cross_entropy").title
     'Softmax and cross-entropy'
     """
-    return load(CATALOG / f"{name}.py")
+    return from_file(CATALOG / f"{name}.py")
