@@ -22,6 +22,7 @@ from tinygrad_ce.views.text import cut, escaped
 
 MOST_MISTAKES, MOST_STUDENTS, MOST_GROUPS = 25, 6, 25  # in a table, or in one of its rows
 LONGEST_WORDS, LONGEST_NAME, LONGEST_PRINTED = 220, 60, 300  # letters
+UNUSUAL = ("unknown", "nearly")  # what stands for a mistake that has no name
 BARS = 10  # of the distribution, at most
 
 
@@ -31,7 +32,7 @@ def teacher_page(assignment: Assignment, marked: Sequence[Marked]) -> Page:
     assignment: what was asked. It opens without a server and fetches nothing; its columns sort.
 
     >>> from tinygrad_ce.assignments import ready
-    >>> "0 hand-ins" in teacher_page(ready("softmax_cross_entropy"), []).html
+    >>> "Every file ran." in teacher_page(ready("softmax_cross_entropy"), []).html
     True
     """
     links = dict(zip(map(id, marked), map(_link, marked, page_names(marked)), strict=True))
@@ -99,21 +100,21 @@ def _distribution(scores: Sequence[float], possible: float) -> str:
     edges = np.arange(possible + 2) - 0.5 if whole else np.linspace(0, possible or 1, BARS + 1)
     counts, _ = np.histogram(scores, edges)
     titles = [points_text(k) for k in range(len(counts))] if whole else [f"{a:.3g}–{b:.3g}" for a, b in pairwise(edges)]
-    width, height, bars = 34 * 16, 130, ""
+    width, height, bars = 380, 136, ""
     step = width / len(counts)
     for k, (count, title) in enumerate(zip(counts, titles, strict=True)):
         tall = 100 * count / max(counts.max(), 1)
         middle = (k + 0.5) * step
         bars += (
-            f'<rect x="{k * step + 3:.1f}" y="{112 - tall:.1f}" width="{step - 6:.1f}" height="{tall:.1f}"/>'
+            f'<rect x="{k * step + 3:.1f}" y="{118 - tall:.1f}" width="{step - 6:.1f}" height="{tall:.1f}"/>'
             if count
             else ""
         )
-        bars += f'<text x="{middle:.1f}" y="{108 - tall:.1f}">{count}</text>' if count else ""
-        bars += f'<text x="{middle:.1f}" y="126">{title}</text>'
+        bars += f'<text x="{middle:.1f}" y="{114 - tall:.1f}">{count}</text>' if count else ""
+        bars += f'<text x="{middle:.1f}" y="132">{title}</text>'
     spoken = ", ".join(f"{title} points: {count}" for title, count in zip(titles, counts, strict=True) if count)
     label = escaped(f"How many reached how many points. {spoken or 'Nobody yet'}")
-    line = f'<line x1="0" x2="{width}" y1="112.5" y2="112.5"/>'
+    line = f'<line x1="0" x2="{width}" y1="118.5" y2="118.5"/>'
     svg = f'<svg class="distribution" viewBox="0 0 {width} {height}" role="img" aria-label="{label}">{bars}{line}</svg>'
     return f'{svg}<p class="soft">Students by points.</p>'
 
@@ -131,7 +132,8 @@ def _class(names: list[str], marked: Sequence[Marked], links: Mapping[int, str])
         cells = f'<td class="number">{points_text(one.score)}</td>'
         for name in names:
             shown = standing(one.verdicts.get(name))
-            cells += f'<td class="{shown.kind}">{shown.sign} {escaped(cut(shown.word, 30))}</td>'
+            word = "" if one.grade is None else f" {escaped(cut(shown.word, 30))}"
+            cells += f'<td class="{shown.kind}">{shown.sign}{word}</td>'
         remark = "did not run" if one.grade is None else escaped(cut(one.remark, 40))
         rows += f'<tr><th scope="row">{links[id(one)]}</th>{cells}<td>{remark}</td></tr>\n'
     share = ""
@@ -218,39 +220,42 @@ def _table(titles: Sequence[str], rows: str) -> str:
 
 
 def _shared(marked: Sequence[Marked], links: Mapping[int, str]) -> str:
-    """Students with the same wrong numbers, or with the same code."""
+    """Students with the same wrong numbers, or with the same code: what is unusual first."""
     groups: dict[tuple[int, ...], list[str]] = {}
-    students = {id(one): one for one in marked}
-    for what, members in [*_same_code(marked), *_same_numbers(marked)]:
-        groups.setdefault(tuple(map(id, members)), []).append(what)
+    unusual = set()
+    for what, rare, members in [*_same_code(marked), *_same_numbers(marked)]:
+        key = tuple(map(id, members))
+        groups.setdefault(key, []).append(what)
+        unusual |= {key} if rare else set()
+    ranked = sorted(groups.items(), key=lambda group: (group[0] not in unusual, -len(group[1]), len(group[0])))
     rows = "".join(
         f'<tr><td class="who">{_who((links[member] for member in members), len(members))}</td>'
         f'<td class="number">{len(members)}</td><td class="words">{escaped("; ".join(shared))}</td></tr>'
-        for members, shared in sorted(groups.items(), key=lambda group: (-len(group[1]), len(group[0])))[:MOST_GROUPS]
-        if students
+        for members, shared in ranked[:MOST_GROUPS]
     )
     if not rows:
-        return section("Who shares a mistake", "<p>No two have the same wrong numbers.</p>")
+        return section("Who shares a mistake", "<p>No two have the same wrong numbers, or the same code.</p>")
     words = (
         "A usual mistake gives everybody the same wrong numbers: that alone says nothing about copying. "
-        "Several unusual ones together, or the same code, are worth a talk."
+        "The same code, or numbers that no usual mistake gives, are worth a talk: they stand first."
     )
-    table = _table(("students", "how many", "what they share"), rows)
-    return section("Who shares a mistake", f"<p>{words}</p>", table)
+    return section("Who shares a mistake", f"<p>{words}</p>", _table(("students", "how many", "what they share"), rows))
 
 
-def _same_numbers(marked: Sequence[Marked]) -> Iterator[tuple[str, list[Marked]]]:
-    """Groups with the same wrong numbers in a value, on the same arguments."""
-    found: dict[tuple[str, str, bytes], list[Marked]] = {}
+def _same_numbers(marked: Sequence[Marked]) -> Iterator[tuple[str, bool, list[Marked]]]:
+    """Groups with the same wrong numbers in a value on the same arguments: in words, whether that is rare, and who."""
+    found: dict[tuple[str, str, str, bytes], list[Marked]] = {}
     for one in marked:
         for name, evidence in one.evidence.items():
             shown = standing(one.verdicts.get(name))
             if shown.kind == "wrong" and np.any(evidence.yours):  # zeros are what students get to begin with
-                key = (f"{name}: {shown.word}", evidence.case, _fingerprint(evidence.yours))
+                key = (name, shown.word, evidence.case, _fingerprint(evidence.yours))
                 found.setdefault(key, []).append(one)
-    for (what, _, _), members in found.items():
+    for (name, word, *_), members in found.items():
         if len(members) > 1:
-            yield f"the same wrong numbers in {what}", members
+            rare = word in UNUSUAL
+            known = "no usual mistake gives them" if rare else word
+            yield f"the same wrong numbers in {name}: {known}", rare, members
 
 
 def _fingerprint(array: Array) -> bytes:
@@ -259,7 +264,7 @@ def _fingerprint(array: Array) -> bytes:
     return hashlib.sha256(f"{np.shape(array)} {numbers}".encode()).digest()
 
 
-def _same_code(marked: Sequence[Marked]) -> Iterator[tuple[str, list[Marked]]]:
+def _same_code(marked: Sequence[Marked]) -> Iterator[tuple[str, bool, list[Marked]]]:
     """Groups whose files differ in spaces and comments at most."""
     found: dict[str, list[Marked]] = {}
     for one in marked:
@@ -269,7 +274,7 @@ def _same_code(marked: Sequence[Marked]) -> Iterator[tuple[str, list[Marked]]]:
             found.setdefault(hashlib.sha256(code.encode(errors="replace")).hexdigest(), []).append(one)
     for members in found.values():
         if len(members) > 1:
-            yield "the same code, but for spaces and comments", members
+            yield "the same code, but for spaces and comments", True, members
 
 
 def _not_run(marked: Sequence[Marked], links: Mapping[int, str]) -> str:
