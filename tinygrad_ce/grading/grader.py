@@ -3,20 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tinygrad_ce.assignments import Assignment
 from tinygrad_ce.assignments.recorded import recorded
+from tinygrad_ce.core import Array
 from tinygrad_ce.exercises import Verdict, exercise
 
 
 @dataclass(frozen=True, eq=False)
+class Evidence:
+    """The numbers that show a mistake in one gradient.
+
+    case: what is special about the arguments, in words, as in "one row". arguments: of the student's function, by name.
+    yours: the gradient as the student's function computes it, right: as it is.
+    """
+
+    case: str
+    arguments: Mapping[str, Array]
+    yours: Array
+    right: Array
+
+
+@dataclass(frozen=True, eq=False)
 class Grade:
-    """The verdicts on what a function computes, and its points. points: by gradient, those that it can give."""
+    """The verdicts on what a function computes, and its points.
+
+    points: by gradient, those that it can give. remarks: what is to be said besides.
+    """
 
     verdicts: Mapping[str, Verdict]
     points: Mapping[str, float]
+    evidence: Mapping[str, Evidence] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
     @property
     def score(self) -> float:

@@ -6,12 +6,11 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from tinygrad_ce.core import Array
 from tinygrad_ce.exercises import Verdict
-from tinygrad_ce.grading.grader import Grade
+from tinygrad_ce.grading.grader import Evidence, Grade
 
 LARGEST = 20_000_000  # bytes of a file that is read
 LONGEST_LINE = 200  # letters of a student's line that are looked at and shown
@@ -43,26 +42,12 @@ class HandIn:
 
 
 @dataclass(frozen=True, eq=False)
-class Evidence:
-    """The numbers that show a mistake in one gradient.
-
-    case: what the arguments are, in words, as in "a batch of one row". arguments: of the student's function, by name.
-    yours: the gradient as the student's function computes it, right: as it is.
-    """
-
-    case: str
-    arguments: Mapping[str, Array]
-    yours: Array
-    right: Array
-
-
-@dataclass(frozen=True, eq=False)
 class Marked:
     """What came of one hand-in.
 
     points: by what is asked for, what it counts. grade: None where there is none; then problem says why, in one
     sentence for the student. remark: for the teacher, such as the traceback's last line. printed: what the file
-    printed. seconds: how long it ran. evidence: by gradient, the numbers of those that are wrong, where there are some.
+    printed. seconds: how long it ran.
 
     >>> absent = Marked(HandIn("Ada", Path("ada.py")), {"d_W": 2}, problem="The file is empty.")
     >>> absent.score, absent.possible
@@ -76,7 +61,6 @@ class Marked:
     remark: str = ""
     printed: str = ""
     seconds: float = 0.0
-    evidence: Mapping[str, Evidence] = field(default_factory=dict)
 
     @property
     def score(self) -> float:
@@ -93,6 +77,11 @@ class Marked:
         """What is said of each value that is asked for, in order; None where nothing is, as without a grade."""
         found = {} if self.grade is None else self.grade.verdicts
         return {name: found.get(name) for name in self.points}
+
+    @property
+    def evidence(self) -> Mapping[str, Evidence]:
+        """The numbers that show the mistakes, by gradient."""
+        return {} if self.grade is None else self.grade.evidence
 
     def reached(self, name: str) -> float:
         """The points for one of the values that are asked for."""

@@ -9,7 +9,8 @@ import numpy as np
 from tinygrad_ce.assignments import Assignment
 from tinygrad_ce.core import Array
 from tinygrad_ce.data.checks import visible
-from tinygrad_ce.grading.marked import LONGEST_LINE, Evidence, Marked, line_of, points_text, standing
+from tinygrad_ce.grading.grader import Evidence
+from tinygrad_ce.grading.marked import LONGEST_LINE, Marked, line_of, points_text, standing
 from tinygrad_ce.graph.formula import format_number
 from tinygrad_ce.views.pages import Page, file_text, filled
 from tinygrad_ce.views.text import cut, escaped
@@ -44,7 +45,8 @@ def student_page(assignment: Assignment, marked: Marked, solutions: bool = False
         parts = [section("Why there are no points", sentence)]
     else:
         wrong = [name for name, verdict in marked.verdicts.items() if verdict is None or not verdict.right]
-        parts = [section("Points", _points(marked), _where_to_begin(marked, wrong), _chain(marked))]
+        remarks = "".join(f"<p>Besides: {escaped(remark)}</p>" for remark in marked.grade.remarks)
+        parts = [section("Points", _points(marked), _where_to_begin(marked, wrong), _chain(marked), remarks)]
         parts += [_mistake(assignment, marked, name, solutions) for name in wrong]
         parts += [_arguments([marked.evidence[name] for name in wrong if name in marked.evidence])]
     parts += [_source(marked)]
@@ -158,7 +160,7 @@ def _next_step(assignment: Assignment, marked: Marked, name: str, line: int | No
         )
     if mistake == "not finite":
         return "print each array that the line uses, and find the first that is not finite."
-    if evidence is not None and assignment.forward is not None and of in evidence.arguments:
+    if evidence is not None and np.size(evidence.yours) and assignment.forward is not None and of in evidence.arguments:
         at = ", ".join(map(str, _worst(evidence)))
         place = f"[{at}]" if at else ""
         return (
