@@ -55,6 +55,11 @@ def filled(pattern: tuple[Any, ...], arrays: tuple[Any, ...]) -> tuple[Any, ...]
 
 @primitive
 def getitem(x, *indices, pattern):
+    """x[...] with the index arrays in the places that the pattern leaves for them; `index` writes the pattern.
+
+    >>> getitem(np.array([5.0, 6.0, 7.0]), np.array([2, 0]), pattern=(HERE,))
+    array([7., 5.])
+    """
     return x[filled(pattern, indices)]
 
 

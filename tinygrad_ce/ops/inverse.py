@@ -24,6 +24,11 @@ ERF_SLOPE = 2 / square_root(pi)  # of erf at 0
 
 @primitive
 def tan(x):
+    """The tangent of x in radians, elementwise.
+
+    >>> tan([0.0])
+    array([0.])
+    """
     return np.tan(x)
 
 
@@ -39,6 +44,11 @@ def one_minus_square(x: Any) -> Any:
 
 @primitive
 def arcsin(x):
+    """The angle from -pi/2 to pi/2 whose sine is x, elementwise; NaN outside of [-1, 1].
+
+    >>> arcsin([0.0, 1.0])
+    array([0.        , 1.57079633])
+    """
     return np.arcsin(x)
 
 
@@ -49,6 +59,11 @@ def arcsin_x(g, out, x):
 
 @primitive
 def arccos(x):
+    """The angle from 0 to pi whose cosine is x, elementwise; NaN outside of [-1, 1].
+
+    >>> arccos([1.0, -1.0])
+    array([0.        , 3.14159265])
+    """
     return np.arccos(x)
 
 
@@ -59,6 +74,11 @@ def arccos_x(g, out, x):
 
 @primitive
 def arctan(x):
+    """The angle from -pi/2 to pi/2 whose tangent is x, elementwise.
+
+    >>> arctan([0.0, np.inf])
+    array([0.        , 1.57079633])
+    """
     return np.arctan(x)
 
 
@@ -104,6 +124,11 @@ def hypot_b(g, out, a, b):
 
 @primitive
 def sinh(x):
+    """The hyperbolic sine (exp(x) - exp(-x)) / 2, elementwise.
+
+    >>> sinh([0.0])
+    array([0.])
+    """
     return np.sinh(x)
 
 
@@ -114,6 +139,11 @@ def sinh_x(g, out, x):
 
 @primitive
 def cosh(x):
+    """The hyperbolic cosine (exp(x) + exp(-x)) / 2, elementwise.
+
+    >>> cosh([0.0])
+    array([1.])
+    """
     return np.cosh(x)
 
 
@@ -124,6 +154,11 @@ def cosh_x(g, out, x):
 
 @primitive
 def arcsinh(x):
+    """The number whose hyperbolic sine is x, elementwise.
+
+    >>> arcsinh([0.0])
+    array([0.])
+    """
     return np.arcsinh(x)
 
 
@@ -134,6 +169,11 @@ def arcsinh_x(g, out, x):
 
 @primitive
 def arccosh(x):
+    """The number from 0 on whose hyperbolic cosine is x, elementwise; NaN below 1.
+
+    >>> arccosh([1.0])
+    array([0.])
+    """
     return np.arccosh(x)
 
 
@@ -144,6 +184,11 @@ def arccosh_x(g, out, x):
 
 @primitive
 def arctanh(x):
+    """The number whose hyperbolic tangent is x, elementwise; infinite at -1 and 1.
+
+    >>> arctanh([0.0])
+    array([0.])
+    """
     return np.arctanh(x)
 
 
@@ -154,6 +199,11 @@ def arctanh_x(g, out, x):
 
 @primitive
 def log2(x):
+    """The logarithm to base 2, elementwise.
+
+    >>> log2([1.0, 8.0])
+    array([0., 3.])
+    """
     return np.log2(x)
 
 
@@ -164,6 +214,11 @@ def log2_x(g, out, x):
 
 @primitive
 def log10(x):
+    """The logarithm to base 10, elementwise.
+
+    >>> log10([1.0, 1000.0])
+    array([0., 3.])
+    """
     return np.log10(x)
 
 
@@ -174,6 +229,11 @@ def log10_x(g, out, x):
 
 @primitive
 def exp2(x):
+    """2 to the power of x, elementwise.
+
+    >>> exp2([0.0, 3.0])
+    array([1., 8.])
+    """
     return np.exp2(x)
 
 
@@ -184,6 +244,11 @@ def exp2_x(g, out, x):
 
 @primitive
 def cbrt(x):
+    """The cube root, elementwise, of negative numbers too.
+
+    >>> cbrt([-8.0, 27.0])
+    array([-2.,  3.])
+    """
     return np.cbrt(x)
 
 

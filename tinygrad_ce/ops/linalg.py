@@ -13,6 +13,11 @@ from tinygrad_ce.ops.shape import broadcast_to, expand_dims, reshape, swapaxes
 
 @primitive(broadcasts=True)
 def matmul(a, b):
+    """The product of matrices a (..., n, k) and b (..., k, m), stacks of them broadcast; of vectors as in NumPy.
+
+    >>> matmul([[1.0, 2.0]], [[3.0], [4.0]])
+    array([[11.]])
+    """
     return a @ b
 
 
@@ -36,6 +41,11 @@ def matmul_b(g, out, a, b):
 
 @primitive(broadcasts=True)
 def affine(x, W, b):
+    """x W + b for rows x (..., k), a matrix W (k, m) and b (m,): what a Dense layer computes.
+
+    >>> affine([[1.0, 2.0]], [[3.0], [4.0]], [10.0])
+    array([[21.]])
+    """
     if W.ndim != 2 or x.ndim == 0:
         raise ValueError("W must be a matrix, and x rows")
     return np.dot(x, W) + b  # the product that @ gives too, and NumPy reaches it faster when the matrices are small

@@ -21,6 +21,11 @@ def power(base: Any, exponent: Any) -> Any:
 
 @primitive
 def constant_power(x, *, exponent):
+    """x to the power of a number, elementwise; the derivative is exponent * x**(exponent - 1).
+
+    >>> constant_power([2.0, 3.0], exponent=2)
+    array([4., 9.])
+    """
     return x**exponent
 
 
@@ -37,6 +42,11 @@ def constant_power_x(g, out, x, *, exponent):
 
 @primitive(broadcasts=True)
 def general_power(base, exponent):
+    """base to the power of an array, elementwise; shapes broadcast, and both get a gradient.
+
+    >>> general_power([2.0, 3.0], [3.0, 2.0])
+    array([8., 9.])
+    """
     return base**exponent
 
 

@@ -26,6 +26,11 @@ def pad_x(g, out, x, *, widths, value):
 
 @primitive
 def flip(x, *, axis=None):
+    """x backwards along an axis, several, or all of them (None).
+
+    >>> flip([1.0, 2.0, 3.0])
+    array([3., 2., 1.])
+    """
     return np.flip(x, axis)
 
 
@@ -36,6 +41,11 @@ def flip_x(g, out, x, *, axis):
 
 @primitive
 def roll(x, *, shift, axis=None):
+    """x moved by a number of places along an axis; what falls off one end comes in at the other.
+
+    >>> roll([1.0, 2.0, 3.0], shift=1)
+    array([3., 1., 2.])
+    """
     return np.roll(x, shift, axis)
 
 
@@ -69,6 +79,11 @@ def triu_x(g, out, x, *, k):
 
 @primitive
 def diagonal(x, *, offset=0, axis1=0, axis2=1):
+    """The elements x[i, i + offset] of the matrices that two axes make, along a last axis.
+
+    >>> diagonal([[1.0, 2.0], [3.0, 4.0]])
+    array([1., 4.])
+    """
     return np.diagonal(x, offset, axis1, axis2)
 
 

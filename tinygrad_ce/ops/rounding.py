@@ -12,11 +12,21 @@ from tinygrad_ce.ops.elementwise import where
 
 @primitive
 def floor(x):
+    """The largest whole number that is not above x, elementwise; its derivative is 0.
+
+    >>> floor([-1.5, 1.5])
+    array([-2.,  1.])
+    """
     return np.floor(x)
 
 
 @primitive
 def ceil(x):
+    """The smallest whole number that is not below x, elementwise; its derivative is 0.
+
+    >>> ceil([-1.5, 1.5])
+    array([-1.,  2.])
+    """
     return np.ceil(x)
 
 
@@ -28,6 +38,11 @@ def rint(x):
 
 @primitive
 def trunc(x):
+    """x without what stands behind the decimal point, elementwise; its derivative is 0.
+
+    >>> trunc([-1.5, 1.5])
+    array([-1.,  1.])
+    """
     return np.trunc(x)
 
 
@@ -58,6 +73,11 @@ def mod_b(g, out, a, b):
 
 @primitive(broadcasts=True)
 def floor_divide(a, b):
+    """a / b, rounded down, elementwise; shapes broadcast, and its derivative is 0.
+
+    >>> floor_divide([7.0, -7.0], 2.0)
+    array([ 3., -4.])
+    """
     return np.floor_divide(a, b)
 
 

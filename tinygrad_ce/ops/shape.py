@@ -12,6 +12,11 @@ from tinygrad_ce.ops.indexing import index
 
 @primitive
 def reshape(x, *, shape):
+    """The same numbers in another shape; one -1 stands for what is left.
+
+    >>> reshape([[1.0, 2.0], [3.0, 4.0]], shape=(4,))
+    array([1., 2., 3., 4.])
+    """
     return np.reshape(x, shape)
 
 
@@ -22,6 +27,12 @@ def reshape_x(g, out, x, *, shape):
 
 @primitive
 def transpose(x, *, axes=None):
+    """The axes in another order, or in the opposite one (None).
+
+    >>> transpose([[1.0, 2.0], [3.0, 4.0]])
+    array([[1., 3.],
+           [2., 4.]])
+    """
     return np.transpose(x, axes)
 
 
@@ -56,6 +67,11 @@ def moveaxis(x: Any, source: int, destination: int) -> Any:
 
 @primitive
 def expand_dims(x, *, axis):
+    """x with a new axis of length 1.
+
+    >>> expand_dims([1.0, 2.0], axis=0)
+    array([[1., 2.]])
+    """
     return np.expand_dims(x, axis)
 
 
@@ -66,6 +82,11 @@ def expand_dims_x(g, out, x, *, axis):
 
 @primitive
 def squeeze(x, *, axis=None):
+    """x without an axis of length 1, or without all of them (None).
+
+    >>> squeeze([[1.0, 2.0]], axis=0)
+    array([1., 2.])
+    """
     return np.squeeze(x, axis)
 
 
@@ -76,6 +97,12 @@ def squeeze_x(g, out, x, *, axis):
 
 @primitive(broadcasts=True)
 def broadcast_to(x, *, shape):
+    """x repeated to a larger shape, without a copy; the gradient is summed back.
+
+    >>> broadcast_to([1.0, 2.0], shape=(2, 2))
+    array([[1., 2.],
+           [1., 2.]])
+    """
     return np.broadcast_to(x, shape)
 
 
@@ -86,6 +113,11 @@ def broadcast_to_x(g, out, x, *, shape):
 
 @primitive
 def concatenate(*arrays, axis=0):
+    """Arrays joined along an axis that they have; all others are alike.
+
+    >>> concatenate([1.0, 2.0], [3.0], axis=0)
+    array([1., 2., 3.])
+    """
     return np.concatenate(arrays, axis)
 
 
@@ -102,6 +134,12 @@ def concatenate_arrays(g, out, *arrays, axis, position):
 
 @primitive
 def stack(*arrays, axis=0):
+    """Arrays of one shape joined along a new axis.
+
+    >>> stack([1.0, 2.0], [3.0, 4.0], axis=1)
+    array([[1., 3.],
+           [2., 4.]])
+    """
     return np.stack(arrays, axis)
 
 
