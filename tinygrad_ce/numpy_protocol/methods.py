@@ -198,7 +198,7 @@ DESCRIBED = {  # what reads like a list in the code, here and in core.py
     "real": "The tensor itself: its numbers are real.",
     "T": "The tensor with its axes in the opposite order.",
     "mT": "The tensor with its last two axes exchanged: each matrix of a stack transposed.",
-    "reshape": "The same numbers in another shape: `t.reshape(2, 3)` or `t.reshape((2, 3))`; one -1 stands for the rest.",
+    "reshape": "The same numbers in another shape: `t.reshape(2, 3)` or `t.reshape((2, 3))`; -1 is what is left.",
     "transpose": "The axes in another order, or in the opposite one where none is named.",
 }
 
