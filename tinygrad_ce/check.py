@@ -26,6 +26,8 @@ from tinygrad_ce.data.structures import map_parts
 from tinygrad_ce.functional import gradients, kept_in_the_graph
 from tinygrad_ce.nn.module import call_model
 
+__all__ = ["GradcheckError", "Mismatch", "Report", "gradcheck", "gradcheck_model"]
+
 ROUNDING = 64  # the rounding error of a function value, a few operations long, in units of its last place
 EPSILON = float(np.finfo(float).eps)
 FIRST_STEP, SHRINK, LAST_STEP = 2.0**-7, 4, 2.0**-42  # of the size of an input
@@ -44,6 +46,7 @@ class Mismatch:
 
     @property
     def relative(self) -> float:
+        """By how much they differ, as a share of the larger one."""
         scale = max(abs(self.analytic), abs(self.numerical))
         return abs(self.analytic - self.numerical) / scale if scale else 0.0
 
@@ -59,6 +62,7 @@ class Report:
 
     @property
     def ok(self) -> bool:
+        """Whether no derivative is wrong."""
         return not self.mismatches
 
     def __str__(self) -> str:

@@ -19,6 +19,12 @@ class SGD(Optimizer):
     momentum: how much of the velocity stays (0.9 is usual). nesterov: look ahead along it.
     weight_decay: adds weight_decay * param to the gradient.
     Source: I. Sutskever et al., "On the importance of initialization and momentum in deep learning", 2013.
+
+    >>> w = Tensor([1.0], requires_grad=True)
+    >>> (w * w).sum().backward()
+    >>> tg.optim.SGD([w], lr=0.1).step()
+    >>> w.data
+    array([0.8])
     """
 
     remembers, symbols = ("velocity",), ("v",)
@@ -68,6 +74,12 @@ class Adam(Optimizer):
 
     betas: how slowly the two means follow, in [0, 1). eps: keeps the root from 0. weight_decay: added to the gradient.
     Source: D. Kingma, J. Ba, "Adam: A method for stochastic optimization", 2015, algorithm 1.
+
+    >>> w = Tensor([1.0], requires_grad=True)
+    >>> (w * w).sum().backward()
+    >>> tg.optim.Adam([w], lr=0.1).step()
+    >>> w.data.round(6)
+    array([0.9])
     """
 
     decoupled = False
@@ -118,6 +130,12 @@ class AdamW(Adam):
     """Adam whose weight decay shrinks the parameter itself, not through the gradient's statistics.
 
     Source: I. Loshchilov, F. Hutter, "Decoupled weight decay regularization", 2019, algorithm 2.
+
+    >>> w = Tensor([1.0], requires_grad=True)
+    >>> (w * w).sum().backward()
+    >>> tg.optim.AdamW([w], lr=0.1).step()
+    >>> w.data.round(6)
+    array([0.899])
     """
 
     decoupled = True
@@ -138,6 +156,12 @@ class RMSprop(Optimizer):
 
     decay: how slowly the mean follows. eps: keeps the root from 0. weight_decay: added to the gradient.
     Source: G. Hinton, "Neural networks for machine learning", lecture 6e, 2012.
+
+    >>> w = Tensor([1.0], requires_grad=True)
+    >>> (w * w).sum().backward()
+    >>> tg.optim.RMSprop([w], lr=0.1).step()
+    >>> w.data.round(6)
+    array([0.])
     """
 
     remembers, symbols = ("square",), ("v",)
@@ -173,6 +197,12 @@ class AdaGrad(Optimizer):
 
     eps: keeps the root from 0. weight_decay: added to the gradient. Good for gradients that are mostly 0 (words).
     Source: J. Duchi, E. Hazan, Y. Singer, "Adaptive subgradient methods for online learning", 2011.
+
+    >>> w = Tensor([1.0], requires_grad=True)
+    >>> (w * w).sum().backward()
+    >>> tg.optim.AdaGrad([w], lr=0.1).step()
+    >>> w.data.round(6)
+    array([0.9])
     """
 
     remembers, symbols = ("total",), ("v",)

@@ -53,7 +53,12 @@ def _norm(grads: Sequence[Array]) -> tuple[float, float]:
 
 
 def clip(grads: Sequence[Any], max_norm: float) -> tuple[Any, list[Any]]:
-    """What `clip_grad_norm` does, as a function of the gradients, with operators: the norm, and the new ones."""
+    """What `clip_grad_norm` does, as a function of the gradients, with operators: the norm, and the new ones.
+
+    >>> norm, clipped = clip([np.array([3.0, 4.0])], max_norm=1.0)
+    >>> float(norm), clipped
+    (5.0, [array([0.6, 0.8])])
+    """
     wide = [ops.astype(g, dtype=np.dtype(float)) for g in grads]
     largest = reduce(ops.maximum, [ops.reduce_max(ops.absolute(g)) for g in wide if g.size], 0.0)
     unit = ops.clip(largest, low=SMALLEST, high=LARGEST)

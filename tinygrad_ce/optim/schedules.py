@@ -17,7 +17,11 @@ def as_schedule(lr: float | Schedule) -> Schedule:
 
 
 class Constant:
-    """The same rate at every step. Raises ValueError for a rate that is not positive."""
+    """The same rate at every step. Raises ValueError for a rate that is not positive.
+
+    >>> Constant(0.1)(1000)
+    0.1
+    """
 
     def __init__(self, lr: float) -> None:
         if real_number(lr) == 0:

@@ -1,0 +1,77 @@
+"""What is public says what it is: one sentence, each parameter by its name, and an example that runs as a doctest."""
+
+import inspect
+import re
+
+import pytest
+
+import tinygrad_ce as tg
+import tinygrad_ce.sklearn
+from tinygrad_ce.core import Primitive
+
+ROOMS = (tg, tg.assignments, tg.check, tg.data, tg.export, tg.losses, tg.nn, tg.ops, tg.optim, tg.train, tg.views)
+ROOMS += (tinygrad_ce.sklearn,)
+
+
+def names():
+    for room in ROOMS:
+        for name in room.__all__:
+            value = getattr(room, name)
+            if callable(value) and (
+                inspect.isfunction(value) or inspect.isclass(value) or isinstance(value, Primitive)
+            ):
+                yield pytest.param(value, id=f"{room.__name__.removeprefix('tinygrad_ce.')}.{name}")
+
+
+NAMES = [*names()]
+# Exceptions and what is only ever handed to the user have no example: the function that gives them has one.
+WITHOUT_EXAMPLE = {
+    "NotFiniteError", "GradcheckError", "Mismatch", "Report", "TraceError", "Program", "LearningRates", "Loop",
+    "Optimizer", "Primitive", "RowExplanation", "Assignment", "primitive",
+}  # fmt: skip
+ARITHMETIC = {"add", "sub", "mul", "div", "neg"}  # read like the table of an alphabet; the engine is read in 600 lines
+
+
+@pytest.mark.parametrize("value", NAMES)
+def test_it_begins_with_one_sentence(value):
+    first = (inspect.getdoc(value) or "").partition("\n\n")[0].replace("\n", " ")
+    assert re.match(r"\S.*[.?:)]( |$)", first), f"{value} begins with {first!r}"
+
+
+@pytest.mark.parametrize("value", NAMES)
+def test_it_has_an_example(value):
+    name = getattr(value, "name", None) or value.__name__
+    assert ">>>" in (inspect.getdoc(value) or "") or name in WITHOUT_EXAMPLE | ARITHMETIC
+
+
+@pytest.mark.parametrize("value", NAMES)
+def test_it_names_its_parameters(value):
+    if isinstance(value, Primitive):
+        pytest.skip("a primitive's sentence uses the mathematics' names")
+    text = inspect.getdoc(value) or ""
+    signature = inspect.signature(value)
+    missing = [
+        name
+        for name, parameter in signature.parameters.items()
+        if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        and not re.search(rf"\b{name}\b", text)
+    ]
+    assert missing == []
+
+
+@pytest.mark.parametrize("value", [name for name in NAMES if inspect.isclass(name.values[0])])
+def test_its_methods_and_properties_are_described(value):
+    bare = [
+        name
+        for name, member in vars(value).items()
+        if not name.startswith("_") and (inspect.isfunction(member) or isinstance(member, property))
+        if not (inspect.getdoc(getattr(value, name)) or "").strip()
+        if name not in ("forward", "update", "initial_state", "update_in_place")
+    ]
+    assert bare == []
+
+
+def test_help_begins_with_what_one_needs():
+    text = inspect.getdoc(tg)
+    for name in ("Tensor", "nn", "losses", "optim", "Trainer", "data", "explain", "live", "exercise", "grade", "save"):
+        assert re.search(rf"tg\.{name}\b", text), name
