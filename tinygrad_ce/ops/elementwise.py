@@ -9,7 +9,11 @@ from tinygrad_ce.core import primitive
 
 @primitive
 def identity(x):
-    """x under a new number: functions of functions use it to tell an argument from the tensor that was passed."""
+    """x under a new number: functions of functions use it to tell an argument from the tensor that was passed.
+
+    >>> identity(np.array([1.0]))
+    array([1.])
+    """
     return x
 
 
@@ -172,7 +176,11 @@ def tanh_x(g, out, x):
 
 @primitive
 def tanh_slope(x):
-    """1 - tanh(x)**2, without the subtraction: where tanh(x) is nearly 1, it would leave no digits."""
+    """1 - tanh(x)**2, without the subtraction: where tanh(x) is nearly 1, it would leave no digits.
+
+    >>> tanh_slope(np.array([0.0]))
+    array([1.])
+    """
     e = np.exp(-2 * np.minimum(np.abs(x), 400))  # beyond, the slope is 0, and -2 * x might be too large
     below = 1 + e
     return 4 * e / (below * below)
@@ -201,7 +209,11 @@ def sigmoid_x(g, out, x):
 
 @primitive
 def sigmoid_slope(x):
-    """sigmoid(x) * sigmoid(-x): 1 - sigmoid(x) would leave no digits where sigmoid(x) is nearly 1."""
+    """sigmoid(x) * sigmoid(-x): 1 - sigmoid(x) would leave no digits where sigmoid(x) is nearly 1.
+
+    >>> sigmoid_slope(np.array([0.0]))
+    array([0.25])
+    """
     e = np.exp(-np.abs(x))
     below = 1 + e
     return e / (below * below)
@@ -389,7 +401,11 @@ def xlog1py_y(g, out, x, y):
 
 @primitive(broadcasts=True)
 def xdivy(x, y):
-    """x / y, and 0 where x is 0: the slope of x log y."""
+    """x / y, and 0 where x is 0: the slope of x log y.
+
+    >>> xdivy([0.0, 1.0], [0.0, 2.0])
+    array([0. , 0.5])
+    """
     y = _alike(x, y)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(x == 0, np.where(np.isnan(y), y, 0), x / y)

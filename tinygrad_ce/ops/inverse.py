@@ -90,7 +90,11 @@ def arctan_x(g, out, x):
 
 @primitive(broadcasts=True)
 def arctan2(a, b):
-    """The angle of the point (b, a), from -pi to pi. At (0, 0) it has no slope: the gradient there is NaN."""
+    """The angle of the point (b, a), from -pi to pi. At (0, 0) it has no slope: the gradient there is NaN.
+
+    >>> arctan2([1.0, 0.0], [0.0, 1.0])
+    array([1.57079633, 0.        ])
+    """
     return np.arctan2(a, b)
 
 
@@ -108,7 +112,11 @@ def arctan2_b(g, out, a, b):
 
 @primitive(broadcasts=True)
 def hypot(a, b):
-    """sqrt(a**2 + b**2) without overflow. At (0, 0) the gradient is 0, as that of the absolute value."""
+    """sqrt(a**2 + b**2) without overflow. At (0, 0) the gradient is 0, as that of the absolute value.
+
+    >>> hypot([3.0], [4.0])
+    array([5.])
+    """
     return np.hypot(a, b)
 
 
@@ -259,7 +267,11 @@ def cbrt_x(g, out, x):
 
 @primitive(broadcasts=True)
 def logaddexp(a, b):
-    """log(exp(a) + exp(b)) without overflow."""
+    """log(exp(a) + exp(b)) without overflow.
+
+    >>> logaddexp([800.0], [-800.0])
+    array([800.])
+    """
     return np.logaddexp(a, b)
 
 
@@ -275,7 +287,11 @@ def logaddexp_b(g, out, a, b):
 
 @primitive
 def erf(x):
-    """2 / sqrt(pi) times the integral of exp(-t**2) from 0 to x, by the C library: NumPy has no erf."""
+    """2 / sqrt(pi) times the integral of exp(-t**2) from 0 to x, by the C library: NumPy has no erf.
+
+    >>> erf(np.array([0.0, 10.0]))
+    array([0., 1.])
+    """
     each = np.frompyfunc(error_function, 1, 1)
     return np.asarray(each(x), np.result_type(x, 0.0))
 
@@ -287,7 +303,11 @@ def erf_x(g, out, x):
 
 @primitive
 def erfc(x):
-    """1 - erf(x), with all its digits where erf is near 1."""
+    """1 - erf(x), with all its digits where erf is near 1.
+
+    >>> erfc(np.array([0.0, -10.0]))
+    array([1., 2.])
+    """
     each = np.frompyfunc(complementary_error_function, 1, 1)
     return np.asarray(each(x), np.result_type(x, 0.0))
 

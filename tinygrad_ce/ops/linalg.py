@@ -73,6 +73,9 @@ def einsum(subscripts: str, *operands: Any, optimize: Any = False) -> Any:
     """np.einsum, differentiable: an ellipsis is written out, and a letter that repeats in one operand is a diagonal.
 
     optimize: is taken for NumPy's sake; here all operands are multiplied in one pass.
+
+    >>> einsum('ij,jk->ik', [[1.0, 2.0]], [[3.0], [4.0]])
+    array([[11.]])
     """
     if not isinstance(subscripts, str):
         raise TypeError('einsum: the subscripts must be a string such as "ij,jk->ik"; lists of axes are not taken')
@@ -114,7 +117,11 @@ def with_diagonals(term: str, x: Any) -> tuple[str, Any]:
 
 @primitive(broadcasts=True)
 def contract(*operands, subscripts):
-    """An einsum with its output written out."""
+    """An einsum with its output written out.
+
+    >>> contract([1.0, 2.0], [3.0, 4.0], subscripts='i,i->')
+    np.float64(11.0)
+    """
     return np.einsum(subscripts, *operands)
 
 

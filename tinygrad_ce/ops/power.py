@@ -13,7 +13,11 @@ from tinygrad_ce.ops.elementwise import log, where
 
 
 def power(base: Any, exponent: Any) -> Any:
-    """base ** exponent: the power rule where the exponent is a Python number, both rules where it is an array."""
+    """base ** exponent: the power rule where the exponent is a Python number, both rules where it is an array.
+
+    >>> power(np.array([2.0, 3.0]), 2)
+    array([4., 9.])
+    """
     if isinstance(exponent, Real):
         return constant_power(base, exponent=exponent)
     return general_power(base, exponent)

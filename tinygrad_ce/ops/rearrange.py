@@ -14,7 +14,11 @@ from tinygrad_ce.ops.shape import axis_from, concatenate, reshape
 
 @primitive
 def pad(x, *, widths, value=0):
-    """x with a border of equal numbers. widths: as NumPy's pad_width: n, (before, after), or a pair for each axis."""
+    """x with a border of equal numbers. widths: as NumPy's pad_width: n, (before, after), or a pair for each axis.
+
+    >>> pad(np.array([1.0, 2.0]), widths=1)
+    array([0., 1., 2., 0.])
+    """
     return np.pad(x, widths, constant_values=value)
 
 
@@ -57,7 +61,12 @@ def roll_x(g, out, x, *, shift, axis):
 
 @primitive(broadcasts=True)
 def tril(x, *, k=0):
-    """The matrices x with zeros above the k-th diagonal; a vector is repeated as the rows of a matrix."""
+    """The matrices x with zeros above the k-th diagonal; a vector is repeated as the rows of a matrix.
+
+    >>> tril(np.ones((2, 2)))
+    array([[1., 0.],
+           [1., 1.]])
+    """
     return np.tril(x, k)
 
 
@@ -68,7 +77,12 @@ def tril_x(g, out, x, *, k):
 
 @primitive(broadcasts=True)
 def triu(x, *, k=0):
-    """The matrices x with zeros below the k-th diagonal; a vector is repeated as the rows of a matrix."""
+    """The matrices x with zeros below the k-th diagonal; a vector is repeated as the rows of a matrix.
+
+    >>> triu(np.ones((2, 2)))
+    array([[1., 1.],
+           [0., 1.]])
+    """
     return np.triu(x, k)
 
 
@@ -117,7 +131,11 @@ def place_diagonal_values(g, out, values, *, shape, offset, axis1, axis2):
 
 @primitive
 def repeat(x, *, repeats, axis=None):
-    """Each element several times. repeats: how often, or a tuple with a number for each place along the axis."""
+    """Each element several times. repeats: how often, or a tuple with a number for each place along the axis.
+
+    >>> repeat(np.array([1.0, 2.0]), repeats=2)
+    array([1., 1., 2., 2.])
+    """
     return np.repeat(x, repeats, axis)
 
 
@@ -139,7 +157,11 @@ def repeat_x(g, out, x, *, repeats, axis):
 
 @primitive
 def tile(x, *, reps):
-    """x as a tile of a larger array. reps: how many of them stand along each axis."""
+    """x as a tile of a larger array. reps: how many of them stand along each axis.
+
+    >>> tile(np.array([1.0, 2.0]), reps=2)
+    array([1., 2., 1., 2.])
+    """
     return np.tile(x, reps)
 
 

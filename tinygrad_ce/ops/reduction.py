@@ -176,7 +176,11 @@ def _top(x: Any, axis: Any) -> Any:
 
 @primitive
 def logsumexp(x, *, axis=None, keepdims=False):
-    """log(sum(exp(x))) as top + log1p(the others): a sum that is just above 1 keeps all digits of its logarithm."""
+    """log(sum(exp(x))) as top + log1p(the others): a sum that is just above 1 keeps all digits of its logarithm.
+
+    >>> logsumexp(np.array([800.0, -800.0]))
+    array(800.)
+    """
     out = top = _top(x, axis)
     if x.size:
         is_top = x == top

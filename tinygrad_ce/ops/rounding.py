@@ -32,7 +32,11 @@ def ceil(x):
 
 @primitive
 def rint(x):
-    """The nearest whole number, and of two the even one: 0.5 gives 0, 1.5 gives 2."""
+    """The nearest whole number, and of two the even one: 0.5 gives 0, 1.5 gives 2.
+
+    >>> rint([0.5, 1.5])
+    array([0., 2.])
+    """
     return np.rint(x)
 
 
@@ -57,7 +61,11 @@ for _staircase in (floor, ceil, rint, trunc):
 
 @primitive(broadcasts=True)
 def mod(a, b):
-    """a % b, with the sign of b: a - b * floor(a / b)."""
+    """a % b, with the sign of b: a - b * floor(a / b).
+
+    >>> mod([7.0, -7.0], 3.0)
+    array([1., 2.])
+    """
     return np.remainder(a, b)
 
 

@@ -127,7 +127,11 @@ def sort_x(g, out, x, *, axis):
 
 @primitive
 def argsort(x, *, axis=-1):
-    """The order that sorts x; of equal elements the first one comes first, on every processor."""
+    """The order that sorts x; of equal elements the first one comes first, on every processor.
+
+    >>> argsort([3.0, 1.0, 2.0])
+    array([1, 2, 0])
+    """
     return np.argsort(x, axis, kind="stable")
 
 
@@ -194,7 +198,13 @@ add_along_axis.constant_in("indices")
 
 
 def median(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
-    """The middle element, or the mean of the two in the middle; NaN if there is one among them."""
+    """The middle element of x along an axis (None: of all), or the mean of the two in the middle; NaN if there is one.
+
+    keepdims: whether the axis stays, with length 1. ValueError where there is no element.
+
+    >>> median(np.array([3.0, 1.0, 2.0]))
+    array(2.)
+    """
     rows, order = as_rows(x, axis)
     n = rows.shape[-1]
     if n == 0:

@@ -51,7 +51,11 @@ def axis_from(axis: int, ndim: int) -> int:
 
 
 def swapaxes(x: Any, first: int, second: int) -> Any:
-    """x with two axes exchanged."""
+    """x with the axes `first` and `second` exchanged.
+
+    >>> swapaxes(np.ones((2, 3, 4)), 0, 2).shape
+    (4, 3, 2)
+    """
     axes = list(range(x.ndim))
     first, second = axis_from(first, x.ndim), axis_from(second, x.ndim)
     axes[first], axes[second] = second, first
@@ -59,7 +63,11 @@ def swapaxes(x: Any, first: int, second: int) -> Any:
 
 
 def moveaxis(x: Any, source: int, destination: int) -> Any:
-    """x with one axis moved to another place, the others in their order."""
+    """x with the axis `source` moved to the place `destination`, the others in their order.
+
+    >>> moveaxis(np.ones((2, 3, 4)), 0, -1).shape
+    (3, 4, 2)
+    """
     axes = list(range(x.ndim))
     axes.insert(axis_from(destination, x.ndim), axes.pop(axis_from(source, x.ndim)))
     return transpose(x, axes=tuple(axes))
