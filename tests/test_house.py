@@ -201,7 +201,7 @@ def test_one_backward_pass_is_understood_in_600_lines():
 
 
 def lines_of_docstrings(path):
-    """How many lines of a file are docstrings of functions: what the reference shows, and nobody reads in one sitting."""
+    """How many lines of a file are docstrings of functions: the reference shows them, and the engine reads without."""
     functions = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)]
     return sum(node.body[0].end_lineno - node.body[0].lineno + 1 for node in functions if ast.get_docstring(node))
 

@@ -36,7 +36,11 @@ SETTLED = 1e-9  # two estimates that agree as far end the search for a better st
 
 @dataclass(frozen=True)
 class Mismatch:
-    """One element whose two derivatives differ."""
+    """One element whose two derivatives differ.
+
+    argument: its name. index: the place in it. analytic: what the rules give. numerical: what was measured.
+    trouble: why there is no derivative to compare with, or "".
+    """
 
     argument: str
     index: tuple[int, ...]
@@ -53,7 +57,11 @@ class Mismatch:
 
 @dataclass(frozen=True, repr=False)
 class Report:
-    """What gradcheck found: `ok`, the largest relative difference of the projections, and every wrong element."""
+    """What gradcheck found: `ok`, the largest relative difference of the projections, and every wrong element.
+
+    order: how many times f was differentiated. largest_difference: relative. notes: remarks in words. mismatches: the
+    wrong elements.
+    """
 
     order: int
     largest_difference: float
@@ -141,9 +149,13 @@ def gradcheck_model(
 ) -> Report:
     """gradcheck of loss(model(X), y) with respect to every parameter; the model itself is left as it is.
 
+    order: 1, or 2 for second derivatives too. seed: of the random directions.
     model: a Module; a float64 copy of it is checked, in the mode (train or eval) that it is in.
     X, y: a batch, small: every wrong element will be computed numerically; or a Dataset in the place of X. A tuple of
     arrays, or a dict, is several inputs of the model. Raises as `gradcheck`.
+
+    >>> gradcheck_model(tg.nn.Dense(2, 2), tg.losses.softmax_cross_entropy, np.ones((3, 2)), [0, 1, 1]).ok
+    True
     """
     if isinstance(X, Dataset):
         X, y = X.X, X.y if y is None else y

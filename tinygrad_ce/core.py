@@ -330,7 +330,7 @@ class Primitive:
 
 
 def primitive(body: Callable[..., Any] | None = None, **options: Any) -> Any:
-    """Make a Primitive of a function: `@primitive`, or with options `@primitive(broadcasts=True)`."""
+    """Make a Primitive of a function, its body: `@primitive`, or with options `@primitive(broadcasts=True)`."""
     return partial(Primitive, **options) if body is None else Primitive(body, **options)
 
 

@@ -390,6 +390,8 @@ class LayerNorm(Module):
 class Embedding(Module):
     """A learnt vector for each of `n_words` integers: x of any shape gives vectors in one more axis.
 
+    n_words: how many. n_out: the length of a vector.
+    Source: Y. Bengio et al., "A neural probabilistic language model", 2003.
     Raises TypeError for input that is not integer, IndexError for one outside 0 to n_words - 1.
 
     >>> Embedding(10, 4)(np.array([[1, 5, 1]])).shape

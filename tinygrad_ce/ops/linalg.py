@@ -72,6 +72,7 @@ def affine_b(g, out, x, W, b):
 def einsum(subscripts: str, *operands: Any, optimize: Any = False) -> Any:
     """np.einsum, differentiable: an ellipsis is written out, and a letter that repeats in one operand is a diagonal.
 
+    subscripts: as NumPy's, a string such as "ij,jk->ik".
     optimize: is taken for NumPy's sake; here all operands are multiplied in one pass.
 
     >>> einsum('ij,jk->ik', [[1.0, 2.0]], [[3.0], [4.0]])
