@@ -139,7 +139,7 @@ def of_graph(graph: Graph) -> Program:
     for node in graph.nodes:
         if node.formula is not None:
             formula = node.formula.readable
-            values |= {name: array for name, array in formula.arrays.items() if name not in values}
+            values |= {name: array for name, array in formula.arrays.items() if name not in values and name in names_in(formula.whole)}
             functions |= formula.functions
             forward.append(Line(node.name, node.name, [Term(formula.whole)]))
     lines = []
@@ -150,7 +150,7 @@ def of_graph(graph: Graph) -> Program:
             assert edge.target.derivative is not None
             formula, above = edge.formula.readable, names[edge.target]
             own = {**printed, edge.target.derivative.name: above}
-            values |= {x: array for x, array in formula.arrays.items() if x not in values and x not in own}
+            values |= {x: array for x, array in formula.arrays.items() if x not in values and x not in own and x in names_in(formula.whole)}
             functions |= formula.functions
             terms.append(_term(edge, renamed(formula.whole, own), above))
         lines.append(Line(name, node.name, terms))

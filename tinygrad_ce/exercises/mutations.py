@@ -240,7 +240,16 @@ def _without_some(line: Line) -> Iterator[Mutation]:
 
 def of_term(term: Term, program: Program) -> Iterator[Mutation]:
     """One term with one thing changed."""
+    if term.upstream is not None:
+        above = ast.Name(term.upstream, ast.Load())
+        if names_in(term.tree) & program.values.keys() != {above.id}:
+            yield Mutation("no derivative", f"the derivative of {term.op} is missing: this is {above.id} as it came", above)
+        words = f"the local derivative alone: {above.id}, which comes from above, is missing"
+        ones = _parsed(f"np.ones_like({above.id})")
+        yield Mutation("no upstream", words, renamed(term.tree, {above.id: ones}))
     for mutation in rewritten(term.tree):
+        if term.upstream is not None and term.upstream not in names_in(mutation.tree):
+            continue  # that is asked above
         lost = names_in(mutation.lost) - program.functions.keys() if mutation.lost is not None else set()
         if mutation.key == "missing term" and lost and lost <= program.data:
             yield replace(mutation, key="target")
@@ -252,12 +261,6 @@ def of_term(term: Term, program: Program) -> Iterator[Mutation]:
             yield replace(mutation, key="mean", words=words)
         else:
             yield mutation
-    if term.upstream is not None:
-        above = ast.Name(term.upstream, ast.Load())
-        yield Mutation("no derivative", f"the derivative of {term.op} is missing: this is {above.id} as it came", above)
-        words = f"the local derivative alone: {above.id}, which comes from above, is missing"
-        ones = _parsed(f"np.ones_like({above.id})")
-        yield Mutation("no upstream", words, renamed(term.tree, {above.id: ones}))
     yield from _of_weights(term, program)
     for name in sorted(names_in(term.tree) & program.values.keys()):
         array = np.asarray(program.values[name])
