@@ -35,6 +35,7 @@ class Term:
     op: str = ""
     swapped: tuple[str, ...] = ()
     divisor: tuple[float, bool] | None = None
+    averaged: tuple[int, ...] = ()  # the shape of what it is the mean of
     roles: Mapping[str, str] = field(default_factory=dict)
     weighted_mean: bool = False  # its class weights are divided by their sum over the labels
     overlapping: bool = False  # the numbers of input and result stand in the same places
@@ -172,6 +173,7 @@ def _term(edge: Edge, tree: ast.expr, above: str) -> Term:
         op.name,
         (edge.source.name, edge.target.name),
         None if count is None else (count, is_mean(edge, count)),
+        edge.source.shape if op.name == "reduce_mean" else (),
         roles if op.name in ("xent", "soft_xent", "sigmoid_xent") else {},
         op.name == "xent" and _is_weighted_mean(edge.target),
         edge.source.shape == edge.target.shape,

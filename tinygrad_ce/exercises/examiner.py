@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from tinygrad_ce.exercises.mutations import FUNCTIONS, ORDER, SWAPS, Mutation, m
 from tinygrad_ce.exercises.paper_forms import paper_forms
 from tinygrad_ce.exercises.rounding import epsilon, rounding
 
+Division: TypeAlias = "tuple[float, bool, str, tuple[int, ...]]"  # by what, whether of a mean, in words, of what shape
 UNCOMPUTABLE = (ValueError, TypeError, IndexError, AttributeError, ArithmeticError, SyntaxError)
 LIKENESS = ({"averaged", "mean twice"}, {"mean", "missing factor"}, {"no derivative", "missing factor"})
 LIKENESS += ({"sign", "missing factor"}, {"mean", "no upstream"}, {"factor", "missing factor"})
@@ -347,7 +348,7 @@ class Examiner:
             self._whole_factors[name] = [*factors(self._divisions(name), self.program.has_square)]
         return self._whole_factors[name]
 
-    def _divisions(self, name: str) -> list[tuple[float, bool, str]]:
+    def _divisions(self, name: str) -> list[Division]:
         """By what a value is divided on every way that leads to it: each with whether that is the count of a mean."""
         found = []
         for above, between in self._above(name).items():
@@ -358,10 +359,10 @@ class Examiner:
                     undivided = self.program.values[above] + (count - 1) * share
                     carried = self._carried(name, above, undivided, between, self._right_run)
                     if carried is not None and self.matches(name, Answer(carried, self.epsilon), count * self.truth[name]):
-                        found.append((count, of_mean, f"{term.of} divides by {count:.6g}"))
+                        found.append((count, of_mean, f"{term.of} divides by {count:.6g}", term.averaged))
         if len(found) > 1:
-            counts, means, places = zip(*found, strict=True)
-            found.append((float(np.prod(counts)), all(means), " and ".join(places)))
+            counts, means, places, _ = zip(*found, strict=True)
+            found.append((float(np.prod(counts)), all(means), " and ".join(places), ()))
         return found
 
 
@@ -374,11 +375,11 @@ class Whole:
     words: str
 
 
-def factors(divisions: list[tuple[float, bool, str]], has_square: bool) -> Iterator[Whole]:
+def factors(divisions: list[Division], has_square: bool) -> Iterator[Whole]:
     """The factors by which a value is usually wrong that is divided by these numbers."""
     sign = Whole(-1.0, "sign", "every number has the wrong sign: a minus is missing, or there is one too many")
     yield sign
-    for count, of_mean, where in divisions:
+    for count, of_mean, where, shape in divisions:
         times = f"{count:.6g}"
         words = f"off by the factor {times}: every number is {times} times the right one"
         forgotten = Whole(count, "factor", f"{words}, as if it were forgotten that {where}")
@@ -390,6 +391,8 @@ def factors(divisions: list[tuple[float, bool, str]], has_square: bool) -> Itera
             words = f"every number is {fraction(count / 2)} the right one: the mean was forgotten, where {where}"
             yield Whole(count / 2, "mean and factor", f"{words}, and the factor 2 in the slope of a square")
         yield from (forgotten, twice)
+        for n in {*shape} - {1, count}:
+            yield Whole(count / n, "mean", f"divided by {n} instead of by {count:.6g}: {where}")
         yield from (Whole(-w.factor, f"{w.key} and sign", f"{w.words}; and besides, {sign.words}") for w in (forgotten, twice))
     yield Whole(2.0, "factor", "every number is twice the right one")
     square = ": the slope of a square has a factor 2" if has_square else ""

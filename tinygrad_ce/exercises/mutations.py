@@ -26,8 +26,8 @@ ORDER = (
     *("averaged", "not summed", "only the diagonal", "wrong axis", "missing share", "sign", "mean", "no derivative"),
     *("labels", "only the true class", "target", "wrong derivative", "at the probabilities", "not normalised"),
     *("smoothing", "weights", "weights and smoothing", "wrong value", "kink", "overwritten", "transpose", "exponent"),
-    *("mean twice", "mask", "missing factor", "mean and factor", "missing term", "factor", "no upstream", "misplaced"),
-    *("inverse", "missing function", "wrong upstream", "wrong operand"),
+    *("mean twice", "mask", "missing factor", "mean and factor", "missing term", "missing function", "factor", "no upstream"),
+    *("swapped", "misplaced", "inverse", "wrong upstream", "wrong operand"),
 )
 
 PHRASES = {  # what is too long for a row
@@ -37,7 +37,7 @@ PHRASES = {  # what is too long for a row
     "behind": "the gradient at the probabilities; behind the softmax, at its logits, it is p - target",
     "only": "only the true class has a gradient here: at the others it is their probability, not 0",
     "shifted": "the labels are shifted: the target stands at class",
-    "sigmoid": "the slope p * (1 - p) of the sigmoid was multiplied in once more: p - y has it already",
+    "once more": "the slope p * (1 - p) was multiplied in once more: p - y, the gradient at {A}, has it already",
     "behind sigmoid": "this is the gradient at the probabilities; behind the sigmoid it is p - y",
     "smoothing": "the target is made of 1 - {C} and {C} / classes",
     "last": "where a part was taken several times, the last share has overwritten the others",
@@ -62,6 +62,7 @@ RULES = [
     ("A / B", "A", "missing factor", "the division by {B} is missing"),
     ("A / B", "A * B", "inverse", "multiplied with {B} instead of divided by it"),
     ("A / B", "A / B ** 2", "factor", "divided by {B} twice"),
+    ("A * B + C * D", "C * B + A * D", "swapped", "{A} and {C} have changed places"),
     ("A + B", "A", "missing term", "the term {B} is missing"),
     ("A + B", "B", "missing term", "the term {A} is missing"),
     ("A + B", "A - B", "sign", "{B} was subtracted instead of added"),
@@ -84,13 +85,14 @@ RULES = [
     ("softmax(A)", "np.exp(A)", "not normalised", "exp({A}) was not {normalised}"),
     ("softmax(A)", "np.exp(A - A.max(axis=-1, keepdims=True))", "not normalised", "exp({A}) was not {normalised}"),
     ("softmax(A) - B", "softmax(A) * (1 - softmax(A))", "wrong derivative", "p * (1 - p) {slope} with p = softmax({A})"),
+    ("softmax(A) - B", "(softmax(A) - B) * softmax(A) * (1 - softmax(A))", "wrong derivative", "{once more}"),
     ("softmax(A) - B", "-B / softmax(A)", "at the probabilities", "-target / p is {behind}"),
     ("softmax(A) - one_hot(B, C)", "(softmax(A) - one_hot(B, C)) * one_hot(B, C)", "only the true class", "{only}"),
     ("softmax(A) - B", "softmax(A) - two_swapped(B)", "labels", "the two classes have changed places"),
     ("softmax(A) - B", "softmax(A) - np.roll(B, 1, axis=-1)", "labels", "{shifted} y + 1 instead of y"),
     ("softmax(A) - B", "softmax(A) - np.roll(B, -1, axis=-1)", "labels", "{shifted} y - 1 instead of y"),
-    ("softmax(A) - B", "softmax(A) - B[:, ::-1]", "labels", "the classes are in reverse: the last is taken for the first"),
-    ("sigmoid(A) - B", "(sigmoid(A) - B) * sigmoid(A) * (1 - sigmoid(A))", "wrong derivative", "{sigmoid}"),
+    ("softmax(A) - B", "softmax(A) - np.flip(B, axis=-1)", "labels", "the classes are in reverse: the last is taken for the first"),
+    ("sigmoid(A) - B", "(sigmoid(A) - B) * sigmoid(A) * (1 - sigmoid(A))", "wrong derivative", "{once more}"),
     ("sigmoid(A) - B", "(sigmoid(A) - B) / (sigmoid(A) * (1 - sigmoid(A)))", "at the probabilities", "{behind sigmoid}"),
     ("sigmoid(A) - B", "sigmoid(A) - (1 - B)", "labels", "the labels 0 and 1 have changed places"),
     ("smoothed(A, B, C)", "one_hot(A, B)", "smoothing", "the label smoothing was forgotten: {smoothing}"),
@@ -279,16 +281,19 @@ def _swaps(term: Term, name: str, program: Program) -> Iterator[Mutation]:
     array, place = np.asarray(program.values[name]), {other: i for i, other in enumerate(program.values)}
     gradients = {line.name for line in program.lines} if term.upstream else set()
     for other in sorted(program.values, key=lambda x: abs(place[x] - place[name])):
-        alike = np.shape(program.values[other]) == array.shape and np.asarray(program.values[other]).dtype == array.dtype
+        instead, found = other, np.asarray(program.values[other])
+        if found.shape != array.shape == found.shape[::-1]:
+            instead, found = f"{other}.T", found.T
+        alike = found.shape == array.shape and found.dtype == array.dtype
         of_a_kind = other == term.upstream or (other in gradients) == (name in gradients)
         if other == name or array.size < 2 or not alike or not of_a_kind:
             continue
-        key, words = "wrong operand", f"{other} was taken where {name} must stand"
+        key, words = "wrong operand", f"{instead} was taken where {name} must stand"
         if {name, other} <= {*term.swapped}:
             key, words = "wrong value", f"the derivative is taken at the wrong value: at {other} instead of {name}"
         elif name == term.upstream:
             key, words = "wrong upstream", f"{other} was taken where {name} comes from above"
-        yield Mutation(key, words, renamed(term.tree, {name: other}))
+        yield Mutation(key, words, renamed(term.tree, {name: _parsed(instead)}))
 
 
 def _of_weights(term: Term, program: Program) -> Iterator[Mutation]:
