@@ -11,6 +11,10 @@ from typing import Any
 
 import numpy as np
 
+import tinygrad_ce as tg
+from tinygrad_ce.assignments import Assignment
+from tinygrad_ce.assignments.recorded import recorded
+
 
 @dataclass(frozen=True)
 class CourseProblem:
@@ -23,6 +27,26 @@ class CourseProblem:
     inputs: Callable[..., dict[str, Any]]
     solution: Callable[..., Any] | None = None
     asked: tuple[str, ...] = field(default=())
+
+    def assignment(self) -> Assignment:
+        """As a teacher would have written it."""
+        arguments = self.inputs(np.random.default_rng(0))
+        floating = [f"d_{name}" for name, array in arguments.items() if np.asarray(array).dtype.kind == "f"]
+        points = dict.fromkeys(self.asked or floating, 1.0)
+        return Assignment("problem", "", "", "", self.forward, self.solution, self.inputs, points)
+
+    def loss(self, arguments: dict[str, Any]) -> tg.Tensor:
+        """The graph of one call; where an output is asked for, the loss whose gradient at the output is `dout`."""
+        inside = {name: array for name, array in arguments.items() if name != "dout"}
+        out = recorded(self.forward, inside)
+        return (out * arguments["dout"]).sum() if "dout" in arguments else out
+
+    def arguments(self, generator: np.random.Generator, **sizes: int) -> dict[str, Any]:
+        """Those of `forward` and, where it computes no loss, the gradient of its output."""
+        arguments = self.inputs(generator, **sizes)
+        out = self.forward(**arguments)
+        shape = np.shape(out[0] if isinstance(out, tuple) else out)
+        return {**arguments, "dout": generator.normal(size=shape)} if shape else arguments
 
 
 def softmax(z):
