@@ -1,4 +1,4 @@
-"""What comes of a call of a student's function, and how it travels between processes: as arrays and JSON, never pickled.
+"""What comes of a call of a student's function, and how it travels between processes: as arrays and JSON.
 
 A pickle could execute something where it is read. This file needs NumPy only: the process in which a hand-in runs reads
 it too.
@@ -25,17 +25,11 @@ MOST_NUMBERS = 10**7  # of an array that comes back
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What became of one call.
-
-    value: what it returned, or None; error: in words, or ""; printed: what it printed. changed: the arguments that were
-    written to; shared: what was returned and is a view into an argument.
-    """
+    """What became of one call. value: what it returned, or None; error: in words, or ""; printed: what it printed."""
 
     value: Any = None
     error: str = ""
     printed: str = ""
-    changed: tuple[str, ...] = ()
-    shared: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -67,8 +61,6 @@ def outcome_of(function: Callable[[Any], Any], case: Any, printed: Shortened | N
     'ZeroDivisionError: division by zero'
     """
     printed, value, error = printed or Shortened(), None, ""
-    arrays = {name: x for name, x in case.items() if isinstance(x, np.ndarray)} if isinstance(case, dict) else {}
-    before = {name: array.copy() for name, array in arrays.items()}
     try:
         with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed), np.errstate(all="ignore"):
             value = function(case)
@@ -78,14 +70,7 @@ def outcome_of(function: Callable[[Any], Any], case: Any, printed: Shortened | N
         error = f"it calls itself without end: {failure(raised)}"
     except BaseException as raised:  # SystemExit and KeyboardInterrupt too: they end the call, not the grading
         error = failure(raised)
-    changed = tuple(name for name, array in arrays.items() if array.tobytes() != before[name].tobytes())
-    results = value.items() if isinstance(value, dict) else []
-    shared = tuple(str(name) for name, x in results if any(_same_memory(x, array) for array in arrays.values()))
-    return Outcome(value, error, printed.getvalue(), changed, shared)
-
-
-def _same_memory(value: Any, array: Array) -> bool:
-    return isinstance(value, np.ndarray) and np.may_share_memory(value, array)
+    return Outcome(value, error, printed.getvalue())
 
 
 def failure(error: BaseException) -> str:
@@ -106,7 +91,8 @@ def failure(error: BaseException) -> str:
     if not frames:
         return text
     line = f": {frames[-1].line}" if frames[-1].line else ""
-    return f"{text} (line {frames[-1].lineno}{line})"
+    place = frames[-1].filename.partition(".ipynb:")[2]  # the cell
+    return f"{text} ({place}line {frames[-1].lineno}{line})"
 
 
 # ---- values as bytes: arrays and JSON, never pickles, which could execute something when they are read

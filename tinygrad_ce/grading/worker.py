@@ -31,12 +31,12 @@ CHANGES = {  # the events of Python's audit that change files, and how many of t
     **dict.fromkeys(("os.rename", "os.link", "os.symlink"), 2),
 }
 READS = ("os.listdir", "os.scandir", "os.chdir")
-PROCESSES = ("os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.exec", "os.system", "subprocess.Popen")
-PROCESSES += ("pty.spawn", "os.startfile", "os.kill", "os.killpg")
+PROCESSES = {"os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.exec", "os.system", "os.startfile"}
+PROCESSES |= {"subprocess.Popen", "pty.spawn", "os.kill", "os.killpg"}
 STARTERS = ("multiprocessing.popen_fork", "multiprocessing.popen_forkserver", "multiprocessing.popen_spawn_posix")
 NETWORK = ("socket.connect", "socket.bind", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto")
 PYTHON_MAGICS = ("time", "timeit", "capture", "prun")  # the rest of such a cell is Python
-SYSTEM = ("/usr", "/lib", "/etc", "/proc/self", "/sys", "/dev", "/System", "/Library", "C:\\Windows")  # anybody may read
+READABLE = "/usr", "/lib", "/etc", "/proc/self", "/sys", "/dev", "/System", "/Library", "C:\\Windows"  # the system's
 
 
 def sibling(name: str) -> ModuleType:
@@ -51,7 +51,7 @@ def sibling(name: str) -> ModuleType:
     return module
 
 
-outcomes, forms = sibling("outcomes"), sibling("forms")
+outcomes, forms, calls = sibling("outcomes"), sibling("forms"), sibling("calls")
 
 # ---- limits
 
@@ -77,7 +77,7 @@ class Guard:
 
     def __init__(self, folder: str, allowed: list[str]) -> None:
         self.folder, self.engines = os.path.realpath(folder), {*ENGINES} - {*allowed}
-        readable = (self.folder, sys.prefix, sys.base_prefix, *filter(None, sys.path), *SYSTEM)
+        readable = (self.folder, sys.prefix, sys.base_prefix, *filter(None, sys.path), *READABLE)
         self.readable = [os.path.realpath(path) for path in readable]
         self.refused: list[str] = []
 
@@ -139,7 +139,7 @@ def _shown(path: Any) -> str:
 
 @dataclass(eq=False)
 class Loaded:
-    """What running a file has come to. names: what it has defined; error: the first, in words; remarks: for a teacher."""
+    """What running a file has come to. names: what it defines; error: the first, in words; remarks: for a teacher."""
 
     names: dict[str, Any] = field(default_factory=dict)
     error: str = ""
@@ -188,7 +188,7 @@ def _cells(text: str) -> list[str]:
 
 def _run(place: str, source: str, path: str, loaded: Loaded, printed: Printed) -> str:
     """Run one part of a file; why it fails, or ""."""
-    name = f"{path}:{place}" if place else path
+    name = f"{path}:{place}"
     try:
         code = compile(_without_magics(source, place, loaded.remarks), name, "exec")
     except SyntaxError as error:
@@ -197,8 +197,7 @@ def _run(place: str, source: str, path: str, loaded: Loaded, printed: Printed) -
     except (ValueError, RecursionError, MemoryError, OverflowError) as error:
         return f"it is no Python: {error}"
     linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
-    error = outcomes.outcome_of(lambda names: exec(code, names), loaded.names, printed).error
-    return error.replace("(line", f"({place}line") if place else error
+    return str(outcomes.outcome_of(lambda names: exec(code, names), loaded.names, printed).error)
 
 
 def _without_magics(source: str, place: str, remarks: list[str]) -> str:
@@ -285,7 +284,8 @@ def _messages(job: Mapping[str, Any], guard: Guard) -> Iterator[dict[str, Any]]:
         "hints": taken if isinstance(taken, dict) else {},
     }
     for case in job["cases"] if function is not None else ():
-        yield {**vars(outcomes.outcome_of(function, case, printed)), "printed": "", "refused": guard.refused}
+        outcome = outcomes.outcome_of(lambda case: calls.called(function, case), case, printed)
+        yield {"value": outcome.value, "error": outcome.error, "refused": guard.refused}
 
 
 def main(job_file: str, results_file: str) -> None:
