@@ -1,0 +1,75 @@
+"""Two directives of the reference: a family of primitives with their lines, and the help of the command."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from importlib import import_module
+from typing import Any
+
+from docutils import nodes
+from docutils.statemachine import StringList
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+from docstrings import as_markup
+from tinygrad_ce import ops
+from tinygrad_ce.core import Primitive
+
+
+class Primitives(SphinxDirective):
+    """`{primitives} arithmetic`: each primitive of that family, with its body and its rules as they are written."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """The primitives, in the order of the file."""
+        family = import_module(f"tinygrad_ce.ops.{self.arguments[0]}")
+        found = [value for value in vars(family).values() if isinstance(value, Primitive)]
+        ours = [p for p in found if p.body.__module__ == family.__name__ and p.name in ops.__all__]
+        lines = [f".. automodule:: {family.__name__}", "    :no-members:", ""]
+        for primitive in ours:
+            lines += described(primitive)
+        return self.parse_text_to_nodes(StringList(lines, family.__file__))
+
+
+def described(primitive: Primitive) -> list[str]:
+    """One primitive as reStructuredText."""
+    signature = inspect.signature(primitive.body)
+    text = as_markup(inspect.getdoc(primitive.body) or "", {*signature.parameters})
+    code = "\n\n".join(inspect.getsource(function).rstrip() for function in (primitive.body, *rules_of(primitive)))
+    lines = [*text.split("\n"), "", ".. code-block:: python", "", *(f"    {line}" for line in code.split("\n"))]
+    return [f".. py:function:: tinygrad_ce.ops.{primitive.name}{signature}", "", *(f"    {line}" for line in lines), ""]
+
+
+def rules_of(primitive: Primitive) -> list[Any]:
+    """The rules that are written for its inputs."""
+    rules = list.__iter__(primitive.rules)  # the list of a starred argument goes on for ever otherwise
+    return [rule for rule in rules if inspect.isfunction(rule)]
+
+
+class Commands(SphinxDirective):
+    """`{commands}`: what `tinygrad-ce COMMAND --help` prints, for each command."""
+
+    def run(self) -> list[nodes.Node]:
+        """A section for each command."""
+        os.environ["COLUMNS"] = os.environ["TERMINAL_WIDTH"] = "96"
+        from typer.main import get_command
+        from typer.testing import CliRunner
+
+        from tinygrad_ce.cli import app
+
+        sections: list[nodes.Node] = []
+        for name in get_command(app).commands:  # type: ignore[attr-defined]
+            help_text = CliRunner().invoke(app, [name, "--help"], prog_name="tinygrad-ce").stdout
+            section = nodes.section("", nodes.title("", f"tinygrad-ce {name}"), ids=[f"command-{name}"])
+            section += nodes.literal_block("", help_text.strip("\n"), language="text")
+            sections.append(section)
+        return sections
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """For Sphinx: the names of the directives."""
+    app.add_directive("primitives", Primitives)
+    app.add_directive("commands", Commands)
+    return {"parallel_read_safe": True}
