@@ -33,7 +33,7 @@ nitpicky = False
 default_role = "code"
 toc_object_entries_show_parents = "hide"
 autodoc_member_order = "bysource"
-autodoc_default_options = {"members": True, "show-inheritance": False}
+autodoc_default_options = {"members": True}
 autodoc_preserve_defaults = True
 python_maximum_signature_line_length = 88
 
@@ -56,6 +56,7 @@ sphinx_gallery_conf = {
     "download_all_examples": False,
     "nested_sections": False,
     "capture_repr": (),
+    "default_thumb_file": str(HERE / "_examples" / "thumbnail.png"),
 }
 
 html_theme = "furo"
@@ -64,9 +65,10 @@ html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_sphinx = False
 html_copy_source = False
+BRAND = ("color-brand-primary", "color-brand-content", "color-brand-visited", "color-api-name")
 html_theme_options = {
-    "light_css_variables": {"color-brand-primary": "#0b62c4", "color-brand-content": "#0b62c4"},
-    "dark_css_variables": {"color-brand-primary": "#79b8ff", "color-brand-content": "#79b8ff"},
+    "light_css_variables": dict.fromkeys(BRAND, "#0b62c4"),
+    "dark_css_variables": dict.fromkeys(BRAND, "#79b8ff"),
 }
 
 # What an example has written while it ran, as pages/NAME, and the live pages of the lessons, as live/NAME.

@@ -91,10 +91,11 @@ def process(app: Sphinx, what: str, name: str, value: Any, options: Any, lines: 
     lines[:] = as_markup("\n".join(lines), parameters).split("\n") + [""]
 
 
-def without_any(app: Sphinx, what: str, name: str, value: Any, options: Any, signature: str, result: str) -> Any:
-    """For autodoc: a signature whose types say something: `Any` does not."""
-    short = re.sub(r"(: Any)(?= = )", "", signature or "").replace(": Any", "")
-    return re.sub(r"(?<=[\w)]) = (?=[^,]*)", "=", short) if signature else signature, None if result == "Any" else result
+def without_any(app: Sphinx, what: str, name: str, value: Any, options: Any, signature: str | None, result: str) -> Any:
+    """For autodoc: a signature without the types that say nothing: `Any`."""
+    if signature is None:
+        return None
+    return re.sub(r": (~?typing\.)?Any(?=[,)= ])", "", signature), None if result.endswith("Any") else result
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

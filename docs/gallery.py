@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 import tinygrad_ce as tg
 
 SECTION = re.compile(r'^print\("(?:\\n)?(\d+\. [^"]*)"\)$')
 FOLDER = "pictures"  # into which the examples write, in the folder where they run
 PAGES = "_pages/pages"  # what is in the first folder goes into the site as it is
+THUMBNAILS = {"15_step_through": "images/step.png", "18_live": "images/live.png"}  # they write pages, no pictures
 HEADER = """\
 Examples
 ========
@@ -32,20 +34,30 @@ def write_sources(examples: Path, folder: Path) -> None:
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
+    write_thumbnail(folder / "thumbnail.png")
     (folder / "GALLERY_HEADER.rst").write_text(HEADER, encoding="utf-8")
     for path in sorted(examples.glob("[0-9]*.py")):
         (folder / path.name).write_text(as_cells(path.read_text(encoding="utf-8"), path.stem), encoding="utf-8")
 
 
+def write_thumbnail(path: Path) -> None:
+    """The picture of an example that draws none."""
+    figure = Figure(figsize=(4, 2.8))
+    figure.text(0.5, 0.5, r"$\frac{\partial L}{\partial w}$", fontsize=90, ha="center", va="center", color="#0b62c4")
+    figure.savefig(path, transparent=True)
+
+
 def as_cells(text: str, stem: str) -> str:
     """The text of an example as sphinx-gallery wants it. stem: of the file, as 04_digits."""
     docstring = ast.get_docstring(ast.parse(text)) or ""
-    number, name = stem.split("_", 1)
-    title = f"{int(number)}. {name.replace('_', ' ').capitalize()}"
     first, _, rest = docstring.partition("\n")
+    subject = re.split("[:,]", first)[0].removeprefix("Learn ")
+    title = literal(f"{int(stem[:2])}. {subject[0].upper()}{subject[1:]}".rstrip("."))
     described = "\n\n".join([title + "\n" + "=" * len(title), literal(first), *commands(rest)])
     body = text.split('"""', 2)[2].lstrip("\n")
     lines = [f'"""\n{described}\n"""', ""]
+    if stem in THUMBNAILS:
+        lines += [f"# sphinx_gallery_thumbnail_path = {THUMBNAILS[stem]!r}", ""]
     for line in body.splitlines():
         found = SECTION.match(line)
         lines += cell(found[1]) if found else [line]
@@ -58,7 +70,7 @@ def commands(described: str) -> list[str]:
     if not lines:
         return []
     command = lines[0].removeprefix("Run it: ")
-    return ["Run it::\n\n    " + command, *(literal(line) for line in lines[1:])]
+    return [".. code-block:: text\n\n    " + command.replace(" [", "\n        ["), *(literal(line) for line in lines[1:])]
 
 
 def cell(title: str) -> list[str]:

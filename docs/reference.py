@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import os
 from importlib import import_module
@@ -18,14 +19,14 @@ from tinygrad_ce.core import Primitive
 
 
 class Primitives(SphinxDirective):
-    """`{primitives} arithmetic`: each primitive of that family, with its body and its rules as they are written."""
+    """`.. primitives:: arithmetic`: each primitive of that family, with its body and its rules as they are written."""
 
     required_arguments = 1
 
     def run(self) -> list[nodes.Node]:
         """The primitives, in the order of the file."""
         family = import_module(f"tinygrad_ce.ops.{self.arguments[0]}")
-        found = [value for value in vars(family).values() if isinstance(value, Primitive)]
+        found = dict.fromkeys(value for value in vars(family).values() if isinstance(value, Primitive))
         ours = [p for p in found if p.body.__module__ == family.__name__ and p.name in ops.__all__]
         lines = [f".. automodule:: {family.__name__}", "    :no-members:", ""]
         for primitive in ours:
@@ -37,9 +38,20 @@ def described(primitive: Primitive) -> list[str]:
     """One primitive as reStructuredText."""
     signature = inspect.signature(primitive.body)
     text = as_markup(inspect.getdoc(primitive.body) or "", {*signature.parameters})
-    code = "\n\n".join(inspect.getsource(function).rstrip() for function in (primitive.body, *rules_of(primitive)))
+    code = "\n\n".join(without_docstring(function) for function in (primitive.body, *rules_of(primitive)))
     lines = [*text.split("\n"), "", ".. code-block:: python", "", *(f"    {line}" for line in code.split("\n"))]
     return [f".. py:function:: tinygrad_ce.ops.{primitive.name}{signature}", "", *(f"    {line}" for line in lines), ""]
+
+
+def without_docstring(function: Any) -> str:
+    """The lines of a function. Its docstring stands above them already."""
+    source = inspect.getsource(function).rstrip()
+    (tree,) = ast.parse(source).body
+    assert isinstance(tree, ast.FunctionDef)
+    lines = source.split("\n")
+    if ast.get_docstring(tree) is not None:
+        del lines[tree.body[0].lineno - 1 : tree.body[0].end_lineno]
+    return "\n".join(lines)
 
 
 def rules_of(primitive: Primitive) -> list[Any]:
@@ -49,7 +61,7 @@ def rules_of(primitive: Primitive) -> list[Any]:
 
 
 class Commands(SphinxDirective):
-    """`{commands}`: what `tinygrad-ce COMMAND --help` prints, for each command."""
+    """`.. commands::`: what `tinygrad-ce COMMAND --help` prints, for each command."""
 
     def run(self) -> list[nodes.Node]:
         """A section for each command."""
