@@ -11,6 +11,8 @@ from typing import Any
 
 from sphinx.application import Sphinx
 
+from tinygrad_ce import missing_names
+
 NAMES = r"\*{0,2}[A-Za-z_]\w*(?:, \*{0,2}[A-Za-z_]\w*)*"
 ERROR = r"[A-Z]\w*(?:Error|Warning)"
 ERRORS = re.compile(rf"(?:^Raises |[,;] (?:and )?)({ERROR}(?:(?:, and |, | and | or ){ERROR})*) ?")
@@ -98,8 +100,14 @@ def without_any(app: Sphinx, what: str, name: str, value: Any, options: Any, sig
     return re.sub(r": (~?typing\.)?Any(?=[,)= ])", "", signature), None if result.endswith("Any") else result
 
 
+def skip(app: Sphinx, what: str, name: str, value: Any, skipped: bool, options: Any) -> bool | None:
+    """For autodoc: what stands in a class only to say what a name of other frameworks is called here is left out."""
+    return True if type(value).__module__ == missing_names.__name__ else None
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """For Sphinx: what is done with each docstring and each signature."""
     app.connect("autodoc-process-docstring", process)
     app.connect("autodoc-process-signature", without_any)
+    app.connect("autodoc-skip-member", skip)
     return {"parallel_read_safe": True}

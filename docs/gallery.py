@@ -51,7 +51,7 @@ def as_cells(text: str, stem: str) -> str:
     """The text of an example as sphinx-gallery wants it. stem: of the file, as 04_digits."""
     docstring = ast.get_docstring(ast.parse(text)) or ""
     first, _, rest = docstring.partition("\n")
-    subject = re.split("[:,]", first)[0].removeprefix("Learn ")
+    subject = re.sub("^Learn (to |that |by )?", "", re.split("[:,]", first)[0])
     title = literal(f"{int(stem[:2])}. {subject[0].upper()}{subject[1:]}".rstrip("."))
     described = "\n\n".join([title + "\n" + "=" * len(title), literal(first), *commands(rest)])
     body = text.split('"""', 2)[2].lstrip("\n")

@@ -10,6 +10,7 @@ from typing import Any
 
 from docutils import nodes
 from docutils.statemachine import StringList
+from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
@@ -80,8 +81,21 @@ class Commands(SphinxDirective):
         return sections
 
 
+def add_short_anchors(app: Sphinx, document: nodes.document) -> None:
+    """What is documented as tinygrad_ce.views.audit.Audit is found at #tinygrad_ce.Audit too.
+
+    The pages of sources link back so, where one file has names of the package and names of a module.
+    """
+    for signature in document.findall(addnodes.desc_signature):
+        anchor = f"tinygrad_ce.{signature.get('fullname')}"
+        if signature.get("module") and anchor not in document.ids:
+            document.ids[anchor] = signature
+            signature["ids"].append(anchor)
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """For Sphinx: the names of the directives."""
     app.add_directive("primitives", Primitives)
     app.add_directive("commands", Commands)
+    app.connect("doctree-read", add_short_anchors)
     return {"parallel_read_safe": True}
