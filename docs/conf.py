@@ -38,6 +38,7 @@ autodoc_preserve_defaults = True
 python_maximum_signature_line_length = 88
 
 tg.live  # noqa: B018 (Sphinx asks for it by its name; from now on it is the function)
+
 gallery.write_sources(HERE.parent / "examples", HERE / "_examples")
 sphinx_gallery_conf = {
     "examples_dirs": "_examples",

@@ -29,7 +29,11 @@ def fields_of(text: str, parameters: set[str]) -> tuple[str, list[str]]:
         at_start = not (prose or fields) or piece_begins_a_line(text, piece)
         if colon and {*words} & parameters:
             fields.append(f":param {markup(names)}: {one_line(described)}")
-        elif colon and (at_start or "".join(fields[-1:]).startswith(":ivar ")) and all(word.isidentifier() and word[0].islower() for word in words):
+        elif (
+            colon
+            and (at_start or "".join(fields[-1:]).startswith(":ivar "))
+            and all(word.isidentifier() and word[0].islower() for word in words)
+        ):
             fields.append(f":ivar {names}: {one_line(described)}")
         elif re.match(f"Raises {ERROR}", piece):
             fields += [f":raises {errors}: {one_line(when)}" for errors, when in raised(piece)]

@@ -70,7 +70,10 @@ def commands(described: str) -> list[str]:
     if not lines:
         return []
     command = lines[0].removeprefix("Run it: ")
-    return [".. code-block:: text\n\n    " + command.replace(" [", "\n        ["), *(literal(line) for line in lines[1:])]
+    return [
+        ".. code-block:: text\n\n    " + command.replace(" [", "\n        ["),
+        *(literal(line) for line in lines[1:]),
+    ]
 
 
 def cell(title: str) -> list[str]:
