@@ -44,14 +44,21 @@ P_MINUS_Y = Moment(
     "bias, that of class 0?",
     answer=-0.25,
     states=(
-        State("set it up again", **LOGISTIC, loss="cross-entropy", rate=0.5, scale=0.0, data=THREE_TO_ONE,
-              select=("b0", 0)),
+        State(
+            "set it up again",
+            **LOGISTIC,
+            loss="cross-entropy",
+            rate=0.5,
+            scale=0.0,
+            data=THREE_TO_ONE,
+            select=("b0", 0),
+        ),
     ),
     task="Do not train. Type numbers as the value under “This edge” until the gradient of the marked bias is 0.",
     check="abs(grad('b0', 0)) < 0.005 and steps == 0",
     not_yet=("the gradient is {gradient}, and should be between -0.005 and 0.005", "press “set it up again”"),
-    explanation="At ln 3 = 1.0986 the network says p = 3/4, which is the share of class 0: then the mean of p - y is 0.",
-)  # fmt: skip
+    explanation="At ln 3 = 1.0986 the network says p = 3/4, the share of class 0: there the mean of p - y is 0.",
+)
 
 ONE_OUTPUT_OR_TWO = Moment(
     "One output or two",
@@ -59,16 +66,28 @@ ONE_OUTPUT_OR_TWO = Moment(
     answers=("two outputs cost twice as much", "they are the same", "one output costs more"),
     answer="they are the same",
     states=(
-        State("two outputs", **LOGISTIC, loss="cross-entropy", rate=0.5, weights={"W0": ((0, 1), (0, -2)), "b0": (0, 0.5)},
-              select=("W0", 0, 1)),
-        State("one output", **LOGISTIC, loss="binary cross-entropy", rate=1.0, weights={"W0": (1, -2), "b0": (0.5,)},
-              select=("W0", 0, 0)),
+        State(
+            "two outputs",
+            **LOGISTIC,
+            loss="cross-entropy",
+            rate=0.5,
+            weights={"W0": ((0, 1), (0, -2)), "b0": (0, 0.5)},
+            select=("W0", 0, 1),
+        ),
+        State(
+            "one output",
+            **LOGISTIC,
+            loss="binary cross-entropy",
+            rate=1.0,
+            weights={"W0": (1, -2), "b0": (0.5,)},
+            select=("W0", 0, 0),
+        ),
     ),
     task="Look at the loss and at the gradient of the marked edge, press “one output”, and look again. Then train.",
     check="state == 2 and steps >= 20",
     not_yet=("press “one output”", "{steps} of 20 steps are done: press Train"),
     explanation="Losses and gradients agree to the last digits: softmax of the logits 0 and z is the sigmoid of z.",
-)  # fmt: skip
+)
 
 HUGE_LOGITS = Moment(
     "Logits of thousands",
@@ -90,14 +109,12 @@ TWO_LABELS = Moment(
     "Two labels for one point",
     "Two of the four rows are the same point, once with each class. How low can the loss get?",
     answer=0.347,
-    states=(
-        State("set it up again", **LOGISTIC, loss="cross-entropy", rate=3.0, scale=0.0, data=CONTRADICTION),
-    ),
+    states=(State("set it up again", **LOGISTIC, loss="cross-entropy", rate=3.0, scale=0.0, data=CONTRADICTION),),
     task="Press Train until the loss hardly moves.",
     check="loss < 0.352",
     not_yet=("the loss is {loss}, and still falls",),
-    explanation="The two equal rows cost ln 2 each, whatever is learnt, the others less and less: 2 · 0.693 / 4 = 0.347.",
-)  # fmt: skip
+    explanation="The two equal rows cost ln 2 each for ever, the others less and less: 2 · 0.693 / 4 = 0.347.",
+)
 
 USELESS_BIAS = Moment(
     "A bias in front of batch norm",
@@ -117,7 +134,7 @@ NAIVE_SOFTMAX = Moment(
     answers=("a large number", "not a number: NaN"),
     answer="not a number: NaN",
     states=(State("weights × 2000", scale=2000.0), State("as drawn")),
-    task="Press one step, and read which line is to blame. Then press “as drawn”, and train until the loss is below 0.4.",
+    task="Press one step, and read which line is to blame. Then press “as drawn”, and train to a loss below 0.4.",
     check="loss < 0.4 and state == 2",
     not_yet=("the loss is {loss}, and should be below 0.4", "press “as drawn”"),
     explanation="exp of 710 is infinite, and infinite / infinite is NaN. The loss on logits never makes that division.",

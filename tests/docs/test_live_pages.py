@@ -11,7 +11,7 @@ import tinygrad_ce as tg
 
 sys.path.append(str(Path(tg.__file__).parents[1] / "docs"))
 
-import live_pages  # noqa: E402
+import live_pages
 
 DESKTOP = (1280, 800)
 
