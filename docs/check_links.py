@@ -1,4 +1,4 @@
-"""Are all links, anchors and pictures of the built site there? `python docs/check_links.py docs/_build` lists those missing."""
+"""Links and pictures of the built site that lead nowhere: `python docs/check_links.py docs/_build` lists them."""
 
 from __future__ import annotations
 

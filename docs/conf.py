@@ -1,6 +1,5 @@
-"""How the site is built: `python -m sphinx -W --keep-going -b html docs docs/_build`. Nothing is fetched from a network."""
+"""How the site is built: `python -m sphinx -W --keep-going -b html docs docs/_build`. It fetches nothing."""
 
-import importlib.util
 import sys
 from pathlib import Path
 
@@ -8,6 +7,7 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 import gallery  # noqa: E402
+import live_pages  # noqa: E402
 
 import tinygrad_ce as tg  # noqa: E402
 
@@ -74,7 +74,4 @@ html_theme_options = {
 
 # What an example has written while it ran, as pages/NAME, and the live pages of the lessons, as live/NAME.
 PAGES = HERE / "_pages"
-PAGES.mkdir(exist_ok=True)
-html_extra_path = [PAGES.name]
-if importlib.util.find_spec("live_pages") is not None:
-    importlib.import_module("live_pages").write_live_pages(PAGES / "live")
+html_extra_path = [live_pages.write_live_pages(PAGES)]

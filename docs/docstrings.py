@@ -94,7 +94,7 @@ def process(app: Sphinx, what: str, name: str, value: Any, options: Any, lines: 
         parameters = {*inspect.signature(value).parameters}
     except (TypeError, ValueError):
         parameters = set()
-    lines[:] = as_markup("\n".join(lines), parameters).split("\n") + [""]
+    lines[:] = [*as_markup("\n".join(lines), parameters).split("\n"), ""]
 
 
 def without_any(app: Sphinx, what: str, name: str, value: Any, options: Any, signature: str | None, result: str) -> Any:

@@ -8,13 +8,13 @@ import os
 from importlib import import_module
 from typing import Any
 
+from docstrings import as_markup
 from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from docstrings import as_markup
 from tinygrad_ce import ops
 from tinygrad_ce.core import Primitive
 
