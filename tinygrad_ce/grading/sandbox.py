@@ -7,34 +7,29 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
-import io
-import json
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
+import tempfile
 import time
-import traceback
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tinygrad_ce.core import Array
+from tinygrad_ce.grading.outcomes import Outcome, outcome_of, packed, unpacked
 
 SECONDS, MEGABYTES = 10.0, 2000.0
-PRINTED = 4000  # characters of what it printed that are kept
 
 
-@dataclass(frozen=True, eq=False)
-class Outcome:
-    """What became of one call. value: what it returned, or None; error: in words, or ""; printed: what it printed."""
-
-    value: Any = None
-    error: str = ""
-    printed: str = ""
+SECONDS, MEGABYTES = 10.0, 2000.0
+STARTING = 5.0  # seconds that Python and NumPy may need to start on a busy machine
+KEPT = ("PATH", "SYSTEMROOT", "LANG", "LC_ALL")  # of the environment
+ENDED = "its process ended in the middle: a crash, an exit, or no memory left"
 
 
 def call(
@@ -51,7 +46,7 @@ def call(
     """
     cases = list(cases)
     if not hasattr(os, "fork"):
-        return [_outcome(function, case) for case in cases]
+        return [outcome_of(function, case) for case in cases]
     receiver, sender = multiprocessing.Pipe(duplex=False)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of other threads, whose locks the child does not take
@@ -78,50 +73,10 @@ def _serve(function: Callable[[Any], Any], cases: Sequence[Any], sender: Connect
         faulthandler.disable()  # a crash is told by the parent
         _limit_memory(megabytes)
         for case in cases:
-            sender.send_bytes(_packed(_outcome(function, case)))
+            sender.send_bytes(packed(outcome_of(function, case)))
         os._exit(0)
     finally:
         os._exit(1)
-
-
-def _outcome(function: Callable[[Any], Any], case: Any) -> Outcome:
-    """One call, with all that may go wrong in it as words."""
-    printed = _Shortened()
-    try:
-        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed), np.errstate(all="ignore"):
-            value = function(case)
-        return Outcome(value=value, printed=printed.getvalue())
-    except MemoryError:
-        return Outcome(error="it needs more memory than it may have", printed=printed.getvalue())
-    except RecursionError as error:
-        return Outcome(error=f"it calls itself without end: {failure(error)}", printed=printed.getvalue())
-    except BaseException as error:  # SystemExit and KeyboardInterrupt too: they end the call, not the grading
-        return Outcome(error=failure(error), printed=printed.getvalue())
-
-
-def failure(error: BaseException) -> str:
-    """An exception in one line, with the student's own line in which it happened.
-
-    >>> try: np.ones(2) @ np.ones(3)
-    ... except ValueError as error: print(failure(error)[:10])
-    ValueError
-    """
-    words = " ".join(str(error).split())
-    text = f"{type(error).__name__}: {words}" if words else type(error).__name__
-    ours = (os.path.dirname(np.__file__), os.path.dirname(os.path.dirname(__file__)), os.path.dirname(os.__file__))
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(ours)]
-    if not frames:
-        return text
-    line = f": {frames[-1].line}" if frames[-1].line else ""
-    return f"{text} (line {frames[-1].lineno}{line})"
-
-
-class _Shortened(io.StringIO):
-    """Keeps the first characters of what is printed, however much that is."""
-
-    def write(self, text: str) -> int:
-        super().write(text[: max(0, PRINTED - self.tell())])
-        return len(text)
 
 
 def _limit_memory(megabytes: float) -> None:
@@ -141,72 +96,79 @@ def _received(receiver: Connection, count: int, deadline: float, seconds: float)
             if not receiver.poll(max(0.0, deadline - time.monotonic())):
                 yield Outcome(error=f"it took longer than {seconds:g} seconds")
                 continue
-            yield _unpacked(receiver.recv_bytes())
+            yield unpacked(receiver.recv_bytes())
         except (EOFError, OSError):
-            yield Outcome(error="its process ended in the middle: a crash, an exit, or no memory left")
+            yield Outcome(error=ENDED)
 
 
 def _kill(child: int) -> None:
-    """End the process, and all that it has started."""
-    with contextlib.suppress(OSError):
-        os.killpg(child, signal.SIGKILL)
-    with contextlib.suppress(OSError):
-        os.kill(child, signal.SIGKILL)
+    """End the process and all that it has started, and wait for its end."""
+    _end(child)
     with contextlib.suppress(OSError):
         os.waitpid(child, 0)
 
 
-# ---- values as bytes: arrays and JSON, never pickles, which could execute something when they are read
+def run_file(
+    path: Path, cases: Sequence[Mapping[str, Array]], seconds: float = SECONDS, megabytes: float = MEGABYTES
+) -> list[Outcome]:
+    """Run a hand-in, a script or a notebook, and call its function for each case, in a process of its own.
+
+    The process sees a copy of the file in a folder of its own, which is gone afterwards; it has no input, no network
+    and no other processes, and cannot import what computes gradients. The value of an outcome is a dict: value (what
+    the function returned), written (the arguments that it wrote to). Where the file itself fails, that is the outcome
+    of each case.
+    """
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        copy = Path(folder, f"hand_in{path.suffix}")
+        copy.write_bytes(path.read_bytes())
+        request = {"file": str(copy), "cases": [dict(case) for case in cases]}
+        data = packed(Outcome({**request, "megabytes": float(megabytes), "seconds": float(seconds)}))
+        answer, late = _communicated(data, folder, seconds)
+    outcomes = [*_sent(answer)]
+    if len(outcomes) == 1 and outcomes[0].error and not late:
+        return outcomes * len(cases)
+    left = f"it took longer than {seconds:g} seconds" if late else ENDED
+    return [*outcomes[: len(cases)], *[Outcome(error=left)] * (len(cases) - len(outcomes))]
 
 
-def _packed(outcome: Outcome) -> bytes:
-    """An outcome as the bytes of a file of arrays."""
-    arrays: dict[str, Array] = {}
-    try:
-        tree = {"value": _tree(outcome.value, arrays), "error": outcome.error, "printed": outcome.printed}
-        stream = io.BytesIO()
-        np.savez(stream, **arrays, tree=np.frombuffer(json.dumps(tree).encode(), np.uint8))  # type: ignore[arg-type]
-        return stream.getvalue()
-    except BaseException as error:
-        return _packed(Outcome(error=f"what it returns cannot be read: {failure(error)}", printed=outcome.printed))
+def _communicated(request: bytes, folder: str, seconds: float) -> tuple[bytes, bool]:
+    """What the worker sends, and whether it had to be ended."""
+    environment = {name: value for name, value in os.environ.items() if name in KEPT}
+    command = [sys.executable, "-P", "-E", str(Path(__file__).with_name("worker.py"))]
+    with subprocess.Popen(
+        command,
+        cwd=folder,
+        env={**environment, "HOME": folder, "TMPDIR": folder, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as process:
+        try:
+            return process.communicate(request, timeout=seconds + STARTING)[0], False
+        except subprocess.TimeoutExpired:
+            _end(process.pid)
+            return process.communicate()[0], True
+        finally:
+            _end(process.pid)
 
 
-def _unpacked(packed: bytes) -> Outcome:
-    arrays = np.load(io.BytesIO(packed), allow_pickle=False)
-    tree = json.loads(arrays["tree"].tobytes())
-    return Outcome(_value(tree["value"], arrays), tree["error"], tree["printed"])
+def _sent(answer: bytes) -> Iterator[Outcome]:
+    """The outcomes in what was sent; what is cut off at the end is none."""
+    while len(answer) >= 8:
+        length = int.from_bytes(answer[:8], "big")
+        if len(answer) < 8 + length:
+            return
+        try:
+            yield unpacked(answer[8 : 8 + length])
+        except Exception:  # whatever a hand-in has written there
+            yield Outcome(error="what it sends cannot be read")
+        answer = answer[8 + length :]
 
 
-def _tree(value: Any, arrays: dict[str, Array]) -> Any:
-    """A value as JSON, with the numbers of its arrays in `arrays`; what is none of these, as the name of its type."""
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return {"plain": value}
-    if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "fiubc":
-        arrays[f"array{len(arrays)}"] = np.asarray(value)
-        return {"array": f"array{len(arrays) - 1}"}
-    if isinstance(value, dict):
-        return {"dict": [[str(name), _tree(x, arrays)] for name, x in value.items()]}
-    if isinstance(value, (list, tuple)):
-        return {type(value).__name__ if type(value) in (list, tuple) else "tuple": [_tree(x, arrays) for x in value]}
-    return {"other": type(value).__name__}
-
-
-def _value(tree: Any, arrays: Any) -> Any:
-    ((kind, inside),) = tree.items()
-    if kind == "plain":
-        return inside
-    if kind == "array":
-        return arrays[inside]
-    if kind == "dict":
-        return {name: _value(x, arrays) for name, x in inside}
-    if kind in ("list", "tuple"):
-        items = [_value(x, arrays) for x in inside]
-        return items if kind == "list" else tuple(items)
-    return Unreadable(inside)
-
-
-@dataclass(frozen=True)
-class Unreadable:
-    """Stands for a value that is no number, text, array or list of them. type: the name of its class."""
-
-    type: str
+def _end(process: int) -> None:
+    """End a process and all that it has started."""
+    with contextlib.suppress(OSError, AttributeError):
+        os.killpg(process, signal.SIGKILL)
+    with contextlib.suppress(OSError, AttributeError):
+        os.kill(process, signal.SIGKILL)
