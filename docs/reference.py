@@ -41,7 +41,8 @@ def described(primitive: Primitive) -> list[str]:
     text = as_markup(inspect.getdoc(primitive.body) or "", {*signature.parameters})
     code = "\n\n".join(without_docstring(function) for function in (primitive.body, *rules_of(primitive)))
     lines = [*text.split("\n"), "", ".. code-block:: python", "", *(f"    {line}" for line in code.split("\n"))]
-    return [f".. py:function:: tinygrad_ce.ops.{primitive.name}{signature}", "", *(f"    {line}" for line in lines), ""]
+    head = [f".. py:function:: {primitive.name}{signature}", "    :module: tinygrad_ce.ops", ""]
+    return [*head, *(f"    {line}" for line in lines), ""]
 
 
 def without_docstring(function: Any) -> str:
