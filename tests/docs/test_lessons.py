@@ -6,6 +6,7 @@ import re
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import tinygrad_ce as tg
@@ -29,7 +30,7 @@ def printed(blocks, program):
     program.write_text("".join(code for code, _ in blocks), encoding="utf-8")
     names, lines = {"__name__": "lesson"}, 0
     for code, _ in blocks:
-        with contextlib.redirect_stdout(io.StringIO()) as output:
+        with contextlib.redirect_stdout(io.StringIO()) as output, np.errstate():
             exec(compile("\n" * lines + code, str(program), "exec"), names)
         lines += code.count("\n")
         yield "".join(f"{line.rstrip()}\n" for line in output.getvalue().splitlines())
