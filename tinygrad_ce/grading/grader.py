@@ -21,7 +21,12 @@ class Grade:
     @property
     def score(self) -> float:
         """The points that were reached."""
-        return sum(points for name, points in self.points.items() if self.verdicts[name].right)
+        return sum(self.reached(name) for name in self.points)
+
+    def reached(self, name: str) -> float:
+        """The points for one gradient: all where it is right, or right for wrong ones of the student's: it costs once."""
+        verdict = self.verdicts[name]
+        return self.points[name] if verdict.right or verdict.follows else 0
 
 
 def grade(function: Callable[..., Any], problem: Assignment) -> Grade:
