@@ -41,7 +41,7 @@ class Statements:
         """The lines of a statement, and those of the comments directly above it."""
         lines = self.text.splitlines()
         decorators = statement.decorator_list if isinstance(statement, (ast.FunctionDef, ast.ClassDef)) else []
-        first = min(node.lineno for node in [statement, *decorators]) - 1
+        first = min([statement.lineno, *(node.lineno for node in decorators)]) - 1
         while first and lines[first - 1].startswith("#"):
             first -= 1
         return "\n".join(lines[first : statement.end_lineno])

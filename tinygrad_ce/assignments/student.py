@@ -74,19 +74,20 @@ def instructions(assignment: Assignment, file: str) -> str:
     else:
         what = "In `gradients`, put an expression in the place of each `None`. NumPy is all that you need."
     sizes = " and other sizes" if _sizes(assignment) else ""
+    run = "cells from the top" if file.endswith(".ipynb") else "file"
     lines = [
-        f"What to do. {what} Run the {'cells from the top' if file.endswith('.ipynb') else 'file'}: it says what is "
-        "missing, and whether the shapes fit.",
-        f"What to hand in. This file, `{file}`. Leave the names of functions, and of what they take and return, as they "
-        "are.",
-        f"How it is graded. Your function `gradients` is called with other numbers{sizes}. Asked for are {names}. "
-        "A value that is missing scores 0. One that is right, given an earlier mistake of yours, scores part of its points.",
+        f"What to do. {what} Run the {run}: it says what is missing, and whether the shapes fit.",
+        f"What to hand in. This file, `{file}`. Leave the names of functions, and of what they take and return, as they"
+        " are.",
+        f"How it is graded. Your function `gradients` is called with other numbers{sizes}. Asked for are {names}."
+        " A value that is missing scores 0. One that is right, given an earlier mistake of yours, scores part of its"
+        " points.",
     ]
     if packed_hints(assignment):
+        first = next(name for name in assignment.points if assignment.hints.get(name))
         lines.append(
-            f"Hints. `tinygrad-ce hint {file} {next(iter(assignment.hints))}` shows the next hint for a value, if you have "
-            f"tinygrad_ce. Each costs {assignment.hint_cost:.0%} of the points of its value, and is counted in `{TAKEN}` "
-            "in this file."
+            f"Hints. `tinygrad-ce hint {file} {first}` shows the next hint for a value, if you have tinygrad_ce. Each"
+            f" costs {assignment.hint_cost:.0%} of the points of its value, and is counted in `{TAKEN}` in this file."
         )
     return "\n\n".join("\n".join(textwrap.wrap(line, WIDTH, break_on_hyphens=False)) for line in lines)
 

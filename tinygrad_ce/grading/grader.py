@@ -24,7 +24,7 @@ class Grade:
         return sum(self.reached(name) for name in self.points)
 
     def reached(self, name: str) -> float:
-        """The points for one gradient: all where it is right, or right for wrong ones of the student's: it costs once."""
+        """The points for one gradient: all where it is right, or right for wrong ones of the student."""
         verdict = self.verdicts[name]
         return self.points[name] if verdict.right or verdict.follows else 0
 
