@@ -7,7 +7,7 @@ import numpy as np
 from tinygrad_ce.assignments import ready
 from tinygrad_ce.assignments.recorded import recorded
 from tinygrad_ce.exercises import exercise
-from tinygrad_ce.grading.grader import Evidence, Grade
+from tinygrad_ce.grading.grades import Evidence, Grade
 from tinygrad_ce.grading.marked import HandIn, Marked
 
 HOSTILE = "<script>alert(1)</script>"

@@ -13,7 +13,7 @@ from grading.marked_class import CHANGES, HOSTILE, PROBLEMS, STUDENTS, marked, n
 
 from tinygrad_ce.assignments import ready
 from tinygrad_ce.exercises import Verdict
-from tinygrad_ce.grading.grader import Evidence, Grade
+from tinygrad_ce.grading.grades import Evidence, Grade
 from tinygrad_ce.grading.marked import HandIn, Marked, line_of
 from tinygrad_ce.grading.results import write_all
 from tinygrad_ce.grading.student_page import student_page

@@ -9,7 +9,7 @@ from grading.marked_class import CHANGES, STUDENTS, marked, not_run, whole_class
 
 from tinygrad_ce.assignments import ready
 from tinygrad_ce.exercises import Verdict
-from tinygrad_ce.grading.grader import Grade
+from tinygrad_ce.grading.grades import Grade
 from tinygrad_ce.grading.marked import HandIn, Marked
 from tinygrad_ce.grading.results import LONGEST, RESULTS, gradescope, otter, prairielearn, write_all, write_csv
 

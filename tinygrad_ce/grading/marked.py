@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tinygrad_ce.exercises import Verdict
-from tinygrad_ce.grading.grader import Evidence, Grade
+from tinygrad_ce.grading.grades import Evidence, Grade
 
 LARGEST = 20_000_000  # bytes of a file that is read
 LONGEST_LINE = 200  # letters of a student's line that are looked at and shown

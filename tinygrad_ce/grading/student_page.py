@@ -9,7 +9,7 @@ import numpy as np
 from tinygrad_ce.assignments import Assignment
 from tinygrad_ce.core import Array
 from tinygrad_ce.data.checks import visible
-from tinygrad_ce.grading.grader import Evidence
+from tinygrad_ce.grading.grades import Evidence
 from tinygrad_ce.grading.marked import LONGEST_LINE, Marked, line_of, points_text, standing
 from tinygrad_ce.graph.formula import format_number
 from tinygrad_ce.views.pages import Page, file_text, filled

@@ -1,0 +1,349 @@
+"""The program that an exercise asks for: a line for each value, with the terms of its sum, and all their numbers."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from typing import Any
+
+import numpy as np
+
+from tinygrad_ce.core import REGISTRY, Array
+from tinygrad_ce.graph.formula import Formula
+from tinygrad_ce.graph.nodes import Edge, Graph, Node
+from tinygrad_ce.program.textbook import FUNCTIONS
+
+UNCOMPUTABLE = (ValueError, TypeError, IndexError, AttributeError, ArithmeticError, SyntaxError)
+
+
+@dataclass(eq=False)
+class Term:
+    """One term of a line. of: what it comes back through, in words. upstream: the gradient that comes in.
+
+    op: the operation that it comes back through, and what goes into it and out of it. overlapping: the numbers of both
+    stand in the same places. divisor: the number that it divides by; of_mean: whether that is the count of a mean, and
+    averaged: the shape of what it is the mean of. sums_to_one: its class weights are divided by their sum.
+    """
+
+    tree: ast.expr
+    of: str = ""
+    upstream: str | None = None
+    op: str = ""
+    inside: tuple[str, ...] = ()
+    overlapping: bool = False
+    divisor: float | None = None
+    of_mean: bool = False
+    averaged: tuple[int, ...] = ()
+    sums_to_one: bool = False
+
+
+@dataclass(eq=False)
+class Line:
+    """The line of a value. about: what it is the gradient of. forms: the whole line as it is written on paper."""
+
+    name: str
+    about: str
+    terms: list[Term]
+    forms: list[Term] = field(default_factory=list)
+
+    @cached_property
+    def code(self) -> Any:
+        """The whole line, ready to run."""
+        return compiled(sum_of([term.tree for term in self.terms]))
+
+    @cached_property
+    def reads(self) -> set[str]:
+        """All names in it."""
+        return set().union(*(names_in(term.tree) for term in self.terms))
+
+
+@dataclass(eq=False)
+class Program:
+    """Lines in an order in which they run, the values of all names, and the functions that are called.
+
+    right: what is asked for. forward: the lines of the forward pass, where there is a graph. data: the names of what
+    is no parameter and was not computed.
+    """
+
+    lines: dict[str, Line]
+    values: dict[str, Any]
+    functions: dict[str, Any]
+    right: dict[str, Array]
+    forward: list[Line] = field(default_factory=list)
+    data: set[str] = field(default_factory=set)
+    _between: dict[str, dict[str, list[Line]]] = field(default_factory=dict)
+
+    def run(self, code: Any, values: Mapping[str, Any]) -> Array:
+        """What a piece of code gives for these values."""
+        return np.asarray(eval(code, {"np": np, **self.functions}, values))
+
+    def tried(self, tree: ast.expr, values: Mapping[str, Any]) -> Array | None:
+        """The value of an expression; None if it cannot be computed."""
+        try:
+            return np.asarray(self.run(compiled(tree), values), np.float64)
+        except UNCOMPUTABLE:
+            return None
+
+    def between(self, name: str) -> dict[str, list[Line]]:
+        """A value and those that lead to it, the nearest first: for each, the lines from there down to the value."""
+        if name in self._between:
+            return self._between[name]
+        found: dict[str, set[str]] = {name: set()}
+        front = [name]
+        while front:
+            reads = {x for below in front for x in self.lines[below].reads}
+            front = [x for x in self.lines if x in reads and x not in found]
+            found |= {x: set() for x in front}
+        order = [x for x in self.lines if x in found]
+        for k, x in enumerate(order):
+            for later in order[k + 1 :]:
+                if self.lines[later].reads & (found[x] | {x}):
+                    found[x].add(later)
+        self._between[name] = {x: [self.lines[later] for later in order if later in found[x]] for x in found}
+        return self._between[name]
+
+    def carried(self, name: str, above: str, array: Array, values: Mapping[str, Any]) -> Array | None:
+        """What a value becomes when one above it is this array; None if it cannot be computed."""
+        changed = {**values, above: array}
+        try:
+            for line in self.between(name)[above]:
+                changed[line.name] = self.run(line.code, changed)
+        except UNCOMPUTABLE:
+            return None
+        return np.asarray(changed[name], np.float64)
+
+    @cached_property
+    def has_square(self) -> bool:
+        """Whether something is squared on the way, or multiplied with itself."""
+        parts = (part for line in self.forward for term in line.terms for part in ast.walk(term.tree))
+        return any(
+            isinstance(part, ast.BinOp)
+            and (ast.unparse(part).endswith("** 2") or ast.unparse(part.left) == ast.unparse(part.right))
+            for part in parts
+        )
+
+
+@cache
+def parsed(text: str) -> ast.expr:
+    """The expression that a text is."""
+    return ast.parse(text, mode="eval").body
+
+
+def compiled(tree: ast.expr) -> Any:
+    """An expression, ready to run."""
+    return compile(ast.fix_missing_locations(ast.Expression(tree)), "<line>", "eval")
+
+
+def sum_of(trees: list[ast.expr]) -> ast.expr:
+    """The sum of expressions as one; 1 for none: the gradient of the loss itself."""
+    whole = trees[0] if trees else ast.Constant(1.0)
+    for tree in trees[1:]:
+        whole = ast.BinOp(whole, ast.Add(), tree)
+    return whole
+
+
+def names_in(tree: ast.AST) -> set[str]:
+    """All names in an expression."""
+    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+
+
+class Renamed(ast.NodeTransformer):
+    """An expression with other names, or with expressions in the place of names."""
+
+    def __init__(self, names: Mapping[str, str | ast.expr]) -> None:
+        self.names = names
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        """Another name or expression, where there is one for this."""
+        new = self.names.get(node.id, node)
+        return ast.Name(new, ast.Load()) if isinstance(new, str) else new
+
+
+def renamed(tree: ast.expr, names: Mapping[str, str | ast.expr]) -> ast.expr:
+    """A copy of an expression with other names."""
+    copied: ast.expr = Renamed(names).visit(ast.parse(ast.unparse(tree), mode="eval").body)
+    return copied
+
+
+# ---- of a graph
+
+
+def of_graph(graph: Graph) -> Program:
+    """The backward pass of a loss."""
+    names = graph.gradient_names
+    values: dict[str, Array] = {node.name: node.value for node in graph.nodes}
+    functions = {"softmax": REGISTRY["softmax"].run, "sigmoid": REGISTRY["sigmoid"].run, **FUNCTIONS}
+    printed = {node.derivative.name: name for node, name in names.items() if node.derivative is not None}
+    forward = []
+    for node in graph.nodes:
+        if node.formula is not None:
+            formula = node.formula.readable
+            values |= _read(formula, values)
+            functions |= formula.functions
+            forward.append(Line(node.name, node.name, [Term(formula.whole)]))
+    lines = {}
+    for node, name in names.items():
+        terms = []
+        for edge in node.backward_uses:
+            assert edge.formula is not None
+            assert edge.target.derivative is not None
+            formula, above = edge.formula.readable, names[edge.target]
+            own = {**printed, edge.target.derivative.name: above}
+            values |= _read(formula, {**values, **own})
+            functions |= formula.functions
+            terms.append(_term(edge, renamed(formula.whole, own), above))
+        lines[name] = Line(name, node.name, terms)
+    right = {name: np.asarray(node.gradient) for node, name in names.items()}
+    data = {node.name for node in graph.nodes if node.kind == "data"}
+    return Program(lines, {**values, **right}, functions, right, forward, data)
+
+
+def _read(formula: Formula, known: Mapping[str, Any]) -> dict[str, Array]:
+    """The arrays of a formula that nobody has named yet, as those of labels and indices."""
+    return {x: formula.arrays[x] for x in sorted(names_in(formula.whole) & formula.arrays.keys() - known.keys())}
+
+
+def _term(edge: Edge, tree: ast.expr, above: str) -> Term:
+    op, count = edge.target.op, divided_by(edge)
+    assert op is not None
+    return Term(
+        tree,
+        of=shown(edge.target),
+        upstream=above if above in names_in(tree) else None,
+        op=op.name,
+        inside=(edge.source.name, edge.target.name),
+        overlapping=edge.source.shape == edge.target.shape,
+        divisor=count,
+        of_mean=count is not None and is_mean(edge, count),
+        averaged=edge.source.shape if op.name == "reduce_mean" else (),
+        sums_to_one=op.name == "xent" and _is_weighted_mean(edge.target),
+    )
+
+
+def _is_weighted_mean(node: Node) -> bool:
+    """Whether the weights of the classes have been divided by their sum over the labels, as a mean wants it."""
+    assert node.tensor is not None
+    _, y, w = node.tensor.arrays[:3]
+    counted = y[y != node.tensor.params.get("ignore_index")]
+    return bool(np.ndim(w) and np.isclose(np.asarray(w, np.float64)[counted].sum(), 1, 1e-5))
+
+
+def divided_by(edge: Edge) -> float | None:
+    """The number by which what comes back along an edge is divided: the count of a mean; None if there is none."""
+    op = edge.target.op
+    if edge.formula is None or op is None:
+        return None
+    if op.name == "reduce_mean":
+        return edge.source.value.size / max(edge.target.value.size, 1)
+    for node in ast.walk(edge.formula.readable.whole):
+        if isinstance(node, ast.BinOp) and isinstance(node.right, ast.Constant):
+            number = float(node.right.value)  # type: ignore[arg-type]
+            if isinstance(node.op, ast.Div):
+                return number
+            if isinstance(node.op, ast.Mult) and op.name == "mul" and 0 < number < 1:
+                return 1 / number
+    if op.name in ("div", "mul") and isinstance(edge.formula.whole, ast.Constant):
+        number = float(edge.formula.whole.value)  # type: ignore[arg-type]
+        return 1 / number if 0 < number < 1 else None
+    return None
+
+
+def is_mean(edge: Edge, count: float) -> bool:
+    """Whether a division is that of a mean: the operation is one, or what it divides is a sum of so many numbers."""
+    target, op = edge.target, edge.source.op
+    assert target.op is not None
+    assert target.tensor is not None
+    if target.op.name in ("reduce_mean", "variance") or target.tensor.params.get("reduction") == "mean":
+        return True
+    if op is None or op.name != "reduce_sum":
+        return False
+    numbers = edge.source.inputs[0].source.value.size / max(edge.source.value.size, 1)
+    return target.op.name == "div" or bool(np.isclose(count, numbers))
+
+
+def shown(node: Node) -> str:
+    """An operation as it is printed, and where it stands in the user's code."""
+    text = f"{node.name} = {node.formula.readable.text}" if node.formula is not None else node.name
+    if (len(text) > 64 or "HERE" in text) and node.tensor is not None and node.op is not None:
+        text = f"{node.name} = {node.op.name}({', '.join(edge.source.name for edge in node.inputs)})"
+    layer = type(node.modules[-1][0]).__name__ if node.modules else None
+    places = [x for x in (layer, node.place.short if node.place is not None else None) if x]
+    return f"{text} ({', '.join(places)})" if places else text
+
+
+# ---- of a function
+
+
+def of_source(function: Callable[..., Mapping[str, Any]], arguments: Mapping[str, Any]) -> Program:
+    """What a NumPy function returns in a dict, for these arguments; its lines where it is a list of assignments.
+
+    An argument that is called like a value which is asked for gets the name `w_old`.
+    """
+    copies = {name: np.array(x) if isinstance(x, np.ndarray) else x for name, x in arguments.items()}
+    right = {name: np.asarray(x) for name, x in function(**copies).items()}
+    old = {name: f"{name}_old" if name in right else name for name in arguments}
+    values = {old[name]: x for name, x in arguments.items()}
+    closed = inspect.getclosurevars(function)
+    program = Program({}, values, {**closed.globals, **closed.nonlocals}, right, data={*values})
+    lines = _lines(function, old)
+    try:
+        with np.errstate(all="ignore"):
+            computed = dict(values)
+            for line in lines:
+                computed[line.name] = program.run(line.code, computed)
+            same = all(np.allclose(computed[name], x, equal_nan=True) for name, x in right.items())
+    except Exception:  # what a line of somebody's calls may raise anything
+        same = False
+    if not same:
+        return Program({name: Line(name, name, []) for name in right}, {**values, **right}, {}, right)
+    program.values, program.lines, program.forward = computed, {line.name: line for line in lines}, lines
+    return program
+
+
+def _lines(function: Callable[..., Any], names: dict[str, str]) -> list[Line]:
+    """The assignments of a function, each to a name of its own; [] if there is anything else in it.
+
+    names: what its arguments are called.
+    """
+    try:
+        (body,) = (node.body for node in ast.parse(textwrap.dedent(inspect.getsource(function))).body)  # type: ignore[attr-defined]
+        assigned = list(_assigned(body))
+    except (OSError, TypeError, SyntaxError, ValueError, AttributeError):
+        return []
+    count = [name for name, _ in assigned]
+    taken, current, lines = {*names.values()}, dict(names), []
+    for k, (name, tree) in enumerate(assigned):
+        last = name not in count[k + 1 :] and name not in taken
+        own = name if last else f"{name}_{count[:k].count(name) + 1}"
+        tree = renamed(tree, current)
+        if not (isinstance(tree, ast.Name) and tree.id == own):
+            lines.append(Line(own, own, [Term(tree, f"{own} = {ast.unparse(tree)}")]))
+        current[name] = own
+    return lines
+
+
+def _assigned(body: list[ast.stmt]) -> Iterator[tuple[str, ast.expr]]:
+    """(name, expression) of each assignment, and of what is returned. ValueError for other statements."""
+    for statement in body:
+        match statement:
+            case ast.Expr(ast.Constant(str())):
+                pass
+            case ast.Assign([ast.Name(name)], value):
+                yield name, value
+            case ast.Assign([ast.Tuple(targets)], value):
+                for i, target in enumerate(targets):
+                    assert isinstance(target, ast.Name)
+                    part = value.elts[i] if isinstance(value, ast.Tuple) else ast.Subscript(value, ast.Constant(i))
+                    yield target.id, part
+            case ast.AugAssign(ast.Name(name), op, value):
+                yield name, ast.BinOp(ast.Name(name, ast.Load()), op, value)
+            case ast.Return(ast.Dict(keys, returned)):
+                for key, value in zip(keys, returned, strict=True):
+                    if not (isinstance(value, ast.Name) and value.id == ast.literal_eval(key or value)):
+                        yield ast.literal_eval(key or value), value
+            case _:
+                raise ValueError(f"{ast.unparse(statement)} is no assignment")
