@@ -22,5 +22,7 @@ def test_a_function_with_a_mistake_is_recognised(entry: Planted):
 
 def test_nearly_all_mistakes_are_named():
     verdicts = {entry: verdict_on(entry) for entry in PLANTED}
-    other = [f"{entry.name}: {verdict}" for entry, verdict in verdicts.items() if not entry.is_named_by(verdict.mistake)]
+    other = [
+        f"{entry.name}: {verdict}" for entry, verdict in verdicts.items() if not entry.is_named_by(verdict.mistake)
+    ]
     assert len(other) <= (1 - GOAL) * len(PLANTED), "\n".join(other)

@@ -178,8 +178,7 @@ def _of_numbers(value: Any, forward: Callable[..., Any], arguments: Mapping[str,
     numbers = {name: _as_numbers(value, np.asarray(array)) for name, array in rest.items()}
     out = forward(**numbers)
     out = out[0] if isinstance(out, tuple) else out
-    out = (np.asarray(out) * dout).sum()
-    (out.item() if isinstance(out, np.ndarray) else out).backward()
+    np.add.reduce(np.ravel(np.asarray(out) * dout)).backward()
     return {
         f"d_{name}": np.reshape([x.grad for x in np.ravel(array)], np.shape(array)).astype(float)
         for name, array in numbers.items()
