@@ -80,7 +80,7 @@ def _read(problem: Problem, case: Case, outcome: Outcome, report: Mapping[str, A
     """What the function returned for a case."""
     trial = Trial(case)
     if outcome.error:
-        key, words = "error", f"the function stops with {outcome.error}"
+        key, words = "error", f"the function stops: {outcome.error}"
         if BY_THE_ENGINE in outcome.error:
             key, words = "engine", BY_THE_ENGINE
         trial.refused = {name: Verdict(name, False, key, words) for name in problem.points}
