@@ -9,9 +9,9 @@ import numpy as np
 
 from tinygrad_ce.core import Array
 from tinygrad_ce.exercises.answers import Answer, Verdict, not_finite, reshaped, unexplained
+from tinygrad_ce.exercises.backward_program import Program
 from tinygrad_ce.exercises.mutations import FUNCTIONS
 from tinygrad_ce.exercises.paper_forms import paper_forms
-from tinygrad_ce.exercises.program import Program
 from tinygrad_ce.exercises.rounding import epsilon, rounding
 from tinygrad_ce.exercises.search import Guess, Run, Search
 
@@ -29,7 +29,7 @@ def largest(array: Array) -> float:
 class Examiner:
     """Judges answers to a program: of a loss (`of_graph`) or of a function (`of_source`).
 
-    >>> from tinygrad_ce.exercises.source_program import of_source
+    >>> from tinygrad_ce.exercises.backward_program import of_source
     >>> examiner = Examiner(of_source(lambda w, g: {"w": w - 0.1 * g}, {"w": np.ones(2), "g": np.array([1.0, 2.0])}))
     >>> examiner.judge({"w": [0.9, 0.8]})["w"].right
     True

@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygrad_ce.core import Array
 from tinygrad_ce.exercises.answers import fraction
-from tinygrad_ce.exercises.program import Program, Term
+from tinygrad_ce.exercises.backward_program import Program, Term
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import ast
 from collections.abc import Mapping
 
 from tinygrad_ce.core import REGISTRY
-from tinygrad_ce.exercises.program import divided_by, shown
+from tinygrad_ce.exercises.backward_program import divided_by, shown
 from tinygrad_ce.graph.nodes import Edge, Node
 
 STRONGEST = 3  # hints for one gradient

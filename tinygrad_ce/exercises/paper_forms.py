@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from tinygrad_ce.exercises.program import Line, Program, Term, parsed
+from tinygrad_ce.exercises.backward_program import Line, Program, Term, parsed
 
 # At z: y stands for labels or targets, h for the result of the function.
 FORMS = {

@@ -14,9 +14,9 @@ import numpy as np
 
 from tinygrad_ce.core import Array
 from tinygrad_ce.exercises.answers import Answer, fraction, ratio, tells_enough, transposed
+from tinygrad_ce.exercises.backward_program import Program, compiled
 from tinygrad_ce.exercises.factors import Factor, factors
 from tinygrad_ce.exercises.mutations import ORDER, SWAPS, Mutation, mutations, rewritten
-from tinygrad_ce.exercises.program import Program, compiled
 
 
 @dataclass(frozen=True, eq=False)
