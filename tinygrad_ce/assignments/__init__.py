@@ -1,5 +1,7 @@
 """Exercises as files: what a teacher writes or takes ready-made, and what students get of it, without the answers."""
 
-from tinygrad_ce.assignments.assignment import Assignment, from_file, ready
+from tinygrad_ce.assignments.assignment import Assignment
+from tinygrad_ce.assignments.hints import cost_of_hints, take_hint, unlock
+from tinygrad_ce.assignments.reading import from_file, from_source, names, ready
 
-__all__ = ["Assignment", "from_file", "ready"]
+__all__ = ["Assignment", "cost_of_hints", "from_file", "from_source", "names", "ready", "take_hint", "unlock"]
