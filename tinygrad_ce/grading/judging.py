@@ -260,7 +260,8 @@ def _remarks(problem: Problem, verdicts: Mapping[str, Verdict], reports: Sequenc
         meant = {
             id(x[0]) for x in (_meant(name, value, problem.points) for name in problem.points) if not isinstance(x, str)
         }
-        extra = [name for name, x in value.items() if id(x) not in meant]
+        natural = {f"d_{name}" for case in problem.cases for name in case.arguments}  # some forms have no choice
+        extra = [name for name, x in value.items() if id(x) not in meant and name not in natural]
         if extra:
             yield f"{listed(extra)} {'is' if len(extra) == 1 else 'are'} not asked for, and left out"
     caught = next((report["caught"] for report in reports if report.get("caught")), "")

@@ -16,7 +16,7 @@ from tinygrad_ce.assignments import Assignment
 from tinygrad_ce.assignments.recorded import recorded
 from tinygrad_ce.core import Array, Tensor
 from tinygrad_ce.data.checks import listed
-from tinygrad_ce.exercises.program import of_graph, of_source
+from tinygrad_ce.exercises.backward_program import of_graph, of_source
 from tinygrad_ce.exercises.examiner import Examiner
 from tinygrad_ce.grading.cases import Case, Cases, Inputs, changed, resized
 from tinygrad_ce.grading.grades import Points
