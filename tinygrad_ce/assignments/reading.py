@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import linecache
 from collections.abc import Callable, Mapping
-from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 
 from tinygrad_ce.assignments.assignment import HINT_COST, Assignment
 from tinygrad_ce.assignments.notebooks import cells_of
+from tinygrad_ce.assignments.statements import docstring
 from tinygrad_ce.assignments.teacher import RUBRIC
 from tinygrad_ce.core import Array
 from tinygrad_ce.data.checks import closest, shown
@@ -94,9 +94,7 @@ def _source_of(path: Path) -> str:
     """The text of a teacher's notebook: its first Markdown cell is the docstring, and its code the code."""
     cells = cells_of(path)
     text = next((cell.text for cell in cells if cell.kind == "markdown"), path.stem)
-    quotes = '"""'
-    title = text.lstrip("# ")
-    literal = f"r{quotes}{title}\n{quotes}" if quotes not in title else repr(title)
+    literal = docstring(text.lstrip("# "))
     return "\n\n\n".join([literal, *(cell.text for cell in cells if cell.kind == "code")])
 
 
@@ -127,15 +125,13 @@ def _function(file: str, found: Mapping[str, Any], name: str) -> Callable[..., A
 def _points(file: str, found: Mapping[str, Any]) -> dict[str, float]:
     points = found.get("POINTS")
     if points is None:
-        raise ValueError(
-            f'{file}: POINTS is missing: write POINTS = {{"d_W": 2}}, what is asked for and what it counts'
-        )
+        raise ValueError(f'{file}: POINTS is missing: write what counts how much, POINTS = {{"d_W": 2}}')
     if not isinstance(points, dict) or not points:
         raise ValueError(f'{file}: POINTS must be a dict of what is asked for, as in POINTS = {{"d_W": 2}}')
     for name, value in points.items():
         if not isinstance(name, str) or not name.isidentifier():
             raise ValueError(f"{file}: {shown(name)} in POINTS must be the name of a variable, as d_W is")
-        if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value < np.inf:
+        if type(value) not in (int, float) or not 0 <= value < np.inf:
             raise ValueError(f"{file}: the points of {name} are {shown(value)}; they must be a number of at least 0")
     return points
 
@@ -165,7 +161,7 @@ def _hints(file: str, found: Mapping[str, Any], points: Mapping[str, float]) -> 
 
 def _hint_cost(file: str, found: Mapping[str, Any]) -> float:
     cost = found.get("HINT_COST", HINT_COST)
-    if isinstance(cost, bool) or not isinstance(cost, Real) or not 0 <= cost <= 1:
+    if type(cost) not in (int, float) or not 0 <= cost <= 1:
         raise ValueError(f"{file}: HINT_COST is {shown(cost)}; it must be a share of the points, from 0 to 1")
     return float(cost)
 
@@ -188,7 +184,5 @@ def _try(assignment: Assignment) -> None:
         raise ValueError(f"{file}: gradients must return a dict of what is asked for, not {type(answers).__name__}")
     missing = [name for name in assignment.points if name not in answers]
     if missing:
-        there = f"{whose} gives {', '.join(answers) or 'nothing'}"
-        raise ValueError(
-            f"{file}: POINTS asks for {missing[0]}, and {there}:{closest(missing[0], answers)}".rstrip(":")
-        )
+        there = f"{whose} gives {', '.join(answers) or 'nothing'};{closest(missing[0], answers)}".rstrip(";")
+        raise ValueError(f"{file}: POINTS asks for {missing[0]}, and {there}")

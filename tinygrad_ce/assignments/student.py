@@ -12,7 +12,7 @@ from tinygrad_ce.assignments.assignment import Assignment
 from tinygrad_ce.assignments.hints import SOLUTION, TAKEN, TEXTS, WIDTH, packed_hints
 from tinygrad_ce.assignments.locking import seal
 from tinygrad_ce.assignments.notebooks import Cell, grouped
-from tinygrad_ce.assignments.statements import arguments_of, assigned_in, mentioned_in
+from tinygrad_ce.assignments.statements import arguments_of, assigned_in, docstring, mentioned_in
 
 TEACHERS = ("gradients", "POINTS", "HINTS", "HINT_COST", "STARTER")  # names of the file that students do not get
 GIVEN = ("forward", "inputs", "EXAMPLE")  # names that they get, with all that these need
@@ -35,7 +35,7 @@ def script(assignment: Assignment, file: str, password: str | None = None) -> st
     head, *functions = _given(assignment)
     text = f"{assignment.title}\n\n{assignment.text}\n\n{instructions(assignment, file)}"
     parts = [
-        f"{_docstring(text)}\n\n{head}",
+        f"{docstring(text)}\n\n{head}",
         *functions,
         gradients(assignment),
         main(assignment),
@@ -74,19 +74,20 @@ def instructions(assignment: Assignment, file: str) -> str:
     else:
         what = "In `gradients`, put an expression in the place of each `None`. NumPy is all that you need."
     sizes = " and other sizes" if _sizes(assignment) else ""
+    run = "cells from the top" if file.endswith(".ipynb") else "file"
     lines = [
-        f"What to do. {what} Run the {'cells from the top' if file.endswith('.ipynb') else 'file'}: it says what is "
-        "missing, and whether the shapes fit.",
-        f"What to hand in. This file, `{file}`. Leave the names of functions, and of what they take and return, as they "
-        "are.",
-        f"How it is graded. Your function `gradients` is called with other numbers{sizes}. Asked for are {names}. "
-        "A value that is missing scores 0. One that is right, given an earlier mistake of yours, scores part of its points.",
+        f"What to do. {what} Run the {run}: it says what is missing, and whether the shapes fit.",
+        f"What to hand in. This file, `{file}`. Leave the names of functions, and of what they take and return, as they"
+        " are.",
+        f"How it is graded. Your function `gradients` is called with other numbers{sizes}. Asked for are {names}."
+        " A value that is missing scores 0. One that is right, given an earlier mistake of yours, scores part of its"
+        " points.",
     ]
     if packed_hints(assignment):
+        first = next(name for name in assignment.points if assignment.hints.get(name))
         lines.append(
-            f"Hints. `tinygrad-ce hint {file} {next(iter(assignment.hints))}` shows the next hint for a value, if you have "
-            f"tinygrad_ce. Each costs {assignment.hint_cost:.0%} of the points of its value, and is counted in `{TAKEN}` "
-            "in this file."
+            f"Hints. `tinygrad-ce hint {file} {first}` shows the next hint for a value, if you have tinygrad_ce. Each"
+            f" costs {assignment.hint_cost:.0%} of the points of its value, and is counted in `{TAKEN}` in this file."
         )
     return "\n\n".join("\n".join(textwrap.wrap(line, WIDTH, break_on_hyphens=False)) for line in lines)
 
@@ -213,13 +214,6 @@ def _dict(names: Iterable[str]) -> str:
     pairs = [f'"{name}": {name}' for name in names]
     line = f"{{{', '.join(pairs)}}}"
     return line if len(line) < WIDTH else "{\n" + "".join(f"    {pair},\n" for pair in pairs) + "}"
-
-
-def _docstring(text: str) -> str:
-    quotes = '"""'
-    if quotes in text or text.endswith("\\"):
-        return repr(text)
-    return f"{'r' if chr(92) in text else ''}{quotes}{text}\n{quotes}"
 
 
 def _constant(name: str, text: str) -> str:

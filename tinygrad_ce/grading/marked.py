@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tinygrad_ce.exercises import Verdict
 from tinygrad_ce.grading.grades import Evidence, Grade
+
+LARGEST = 20_000_000  # bytes of a file that is read
+LONGEST_LINE = 200  # letters of a student's line that are looked at and shown
 
 
 @dataclass(frozen=True)
@@ -24,12 +27,14 @@ class HandIn:
     file: Path
 
     def source(self) -> str:
-        """The code as text, of a notebook its cells of code; "" where the file cannot be read.
+        """The code as text, of a notebook its cells of code; "" where the file cannot be read, or is very large.
 
         >>> HandIn("Ada", Path("missing.py")).source()
         ''
         """
         try:
+            if self.file.stat().st_size > LARGEST:
+                return ""
             text = self.file.read_text(encoding="utf-8-sig", errors="replace")
         except OSError:
             return ""
@@ -90,18 +95,51 @@ def _cells(text: str) -> str:
 
 
 def line_of(name: str, source: str) -> int | None:
-    """The number of the last line that assigns to a name, counted from 1; None if there is none.
+    """The number of the last line that computes a value, counted from 1; None if there is none.
 
-    >>> line_of("d_W", "d_z = p\\nd_W = x.T @ d_z")
+    It reads no syntax tree: notebooks have magics in them, and some files do not parse.
+
+    >>> line_of("d_W", "d_z = p\\nd_W = x.T @ d_z\\nprint(d_W)")
     2
     """
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError):
-        return None
-    found = [
-        node.lineno
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Store)
-    ]
-    return max(found, default=None)
+    word = rf"\b{re.escape(name)}\b"
+    assigned, in_dict = re.compile(rf"[^=(#]*{word}[^=(#]*=(?!=)"), re.compile(rf"[^#]*[\"']{word}[\"']\s*:")
+    lines = [*enumerate((line[:LONGEST_LINE] for line in source.splitlines()), start=1)]
+    for pattern in (assigned, in_dict):
+        found = [number for number, line in lines if pattern.match(line)]
+        if found:
+            return found[-1]
+    return None
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What a verdict comes down to. sign, word: shown together, so that nobody needs to see colours."""
+
+    kind: str
+    sign: str
+    word: str
+
+
+def standing(verdict: Verdict | None) -> Standing:
+    """Whether a value is right, wrong, right for an own wrong one, or not there.
+
+    >>> standing(None).word
+    'missing'
+    """
+    if verdict is None or verdict.mistake == "missing":
+        return Standing("missing", "–", "missing")
+    if verdict.right:
+        return Standing("right", "✓", "right")
+    return (
+        Standing("follows", "↳", "follows") if verdict.follows else Standing("wrong", "✗", verdict.mistake or "wrong")
+    )
+
+
+def points_text(points: float) -> str:
+    """Points without needless zeros.
+
+    >>> points_text(2.0), points_text(1.25)
+    ('2', '1.25')
+    """
+    return f"{points:.10g}"
