@@ -103,7 +103,7 @@ def problem_of(problem: Any, inputs: Any = None, points: Points | None = None) -
         found = _of_functions(getattr(problem, "__name__", "problem"), problem, None, _inputs(inputs), points)
     else:
         raise TypeError(
-            f"tg.grade: a {type(problem).__name__} is no problem: pass a loss, a NumPy function with inputs={{...}}, "
+            f"tg.grade: problem is {type(problem).__name__}; pass a loss, a NumPy function with inputs={{...}}, "
             "or an assignment (its name, or the path of its file)"
         )
     return found
@@ -115,7 +115,7 @@ def _inputs(inputs: Any) -> Inputs:
         return resized(inputs)
     if not callable(inputs):
         raise TypeError(
-            f"tg.grade: inputs is a {type(inputs).__name__}; pass a dict of arrays, or a function "
+            f"tg.grade: inputs is {type(inputs).__name__}; pass a dict of arrays, or a function "
             "inputs(generator, n=4) that returns one"
         )
     made: Inputs = inputs
