@@ -15,6 +15,7 @@ import tinygrad_ce as tg
 from tinygrad_ce.cli import (
     caches,
     checking,
+    exercising,
     predicting,
     reporting,
     samples,
@@ -42,6 +43,9 @@ COMMANDS = (
     views.step,
     views.live,
     source.source,
+    exercising.exercise,
+    exercising.hint,
+    exercising.unlock,
     caches.cache,
     caches.warmup,
     selftest.selftest,
