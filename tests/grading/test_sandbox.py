@@ -9,7 +9,8 @@ import sys
 import numpy as np
 import pytest
 
-from tinygrad_ce.grading.sandbox import PRINTED, Unreadable, call
+from tinygrad_ce.grading.outcomes import PRINTED, Unreadable
+from tinygrad_ce.grading.sandbox import call
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="functions run in this process where there is no fork")
 

@@ -1,6 +1,7 @@
 """A student's function in a process of its own: what it returns comes back as plain arrays, and nothing else does.
 
-It is a guard against accidents (endless loops, memory, a crash), no security boundary.
+It is a guard against accidents (endless loops, memory, a crash), no security boundary: run what you do not trust on a
+machine of its own.
 """
 
 from __future__ import annotations
@@ -8,33 +9,26 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import io
-import json
 import multiprocessing
 import os
+import shutil
 import signal
+import subprocess
+import sys
+import tempfile
 import time
-import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from tinygrad_ce.core import Array
+from tinygrad_ce.grading.outcomes import PRINTED, Outcome, limit_memory, outcome_of, packed, packed_outcome, unpacked
 
 SECONDS, MEGABYTES = 10.0, 2000.0
-PRINTED = 4000  # characters of what it printed that are kept
-
-
-@dataclass(frozen=True, eq=False)
-class Outcome:
-    """What became of one call. value: what it returned, or None; error: in words, or ""; printed: what it printed."""
-
-    value: Any = None
-    error: str = ""
-    printed: str = ""
+KEPT = ("PATH", "SYSTEMROOT", "LANG", "LC_ALL")  # of the environment
+ENDED = "its process ended in the middle: a crash, an exit, or no memory left"
 
 
 def call(
@@ -51,7 +45,7 @@ def call(
     """
     cases = list(cases)
     if not hasattr(os, "fork"):
-        return [_outcome(function, case) for case in cases]
+        return [outcome_of(function, case) for case in cases]
     receiver, sender = multiprocessing.Pipe(duplex=False)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of other threads, whose locks the child does not take
@@ -76,62 +70,12 @@ def _serve(function: Callable[[Any], Any], cases: Sequence[Any], sender: Connect
         for stream in (0, 1, 2):
             os.dup2(nowhere, stream)
         faulthandler.disable()  # a crash is told by the parent
-        _limit_memory(megabytes)
+        limit_memory(megabytes)
         for case in cases:
-            sender.send_bytes(_packed(_outcome(function, case)))
+            sender.send_bytes(packed_outcome(outcome_of(function, case)))
         os._exit(0)
     finally:
         os._exit(1)
-
-
-def _outcome(function: Callable[[Any], Any], case: Any) -> Outcome:
-    """One call, with all that may go wrong in it as words."""
-    printed = _Shortened()
-    try:
-        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed), np.errstate(all="ignore"):
-            value = function(case)
-        return Outcome(value=value, printed=printed.getvalue())
-    except MemoryError:
-        return Outcome(error="it needs more memory than it may have", printed=printed.getvalue())
-    except RecursionError as error:
-        return Outcome(error=f"it calls itself without end: {failure(error)}", printed=printed.getvalue())
-    except BaseException as error:  # SystemExit and KeyboardInterrupt too: they end the call, not the grading
-        return Outcome(error=failure(error), printed=printed.getvalue())
-
-
-def failure(error: BaseException) -> str:
-    """An exception in one line, with the student's own line in which it happened.
-
-    >>> try: np.ones(2) @ np.ones(3)
-    ... except ValueError as error: print(failure(error)[:10])
-    ValueError
-    """
-    words = " ".join(str(error).split())
-    text = f"{type(error).__name__}: {words}" if words else type(error).__name__
-    ours = (os.path.dirname(np.__file__), os.path.dirname(os.path.dirname(__file__)), os.path.dirname(os.__file__))
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(ours)]
-    if not frames:
-        return text
-    line = f": {frames[-1].line}" if frames[-1].line else ""
-    return f"{text} (line {frames[-1].lineno}{line})"
-
-
-class _Shortened(io.StringIO):
-    """Keeps the first characters of what is printed, however much that is."""
-
-    def write(self, text: str) -> int:
-        super().write(text[: max(0, PRINTED - self.tell())])
-        return len(text)
-
-
-def _limit_memory(megabytes: float) -> None:
-    """Let this process take so much memory beyond what it has, where the system can be asked for that."""
-    with contextlib.suppress(ImportError, OSError, ValueError):
-        import resource
-
-        with open("/proc/self/statm") as file:
-            taken = int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
-        resource.setrlimit(resource.RLIMIT_AS, (taken + int(megabytes * 1e6),) * 2)
 
 
 def _received(receiver: Connection, count: int, deadline: float, seconds: float) -> Iterator[Outcome]:
@@ -139,74 +83,150 @@ def _received(receiver: Connection, count: int, deadline: float, seconds: float)
     for _ in range(count):
         try:
             if not receiver.poll(max(0.0, deadline - time.monotonic())):
-                yield Outcome(error=f"it took longer than {seconds:g} seconds")
+                yield Outcome(error=_too_long(seconds))
                 continue
-            yield _unpacked(receiver.recv_bytes())
+            yield Outcome(**unpacked(receiver.recv_bytes()))
         except (EOFError, OSError):
-            yield Outcome(error="its process ended in the middle: a crash, an exit, or no memory left")
+            yield Outcome(error=ENDED)
 
 
 def _kill(child: int) -> None:
-    """End the process, and all that it has started."""
-    with contextlib.suppress(OSError):
-        os.killpg(child, signal.SIGKILL)
+    """End the process and all that it has started, and wait for its end."""
+    _end_group(child)
     with contextlib.suppress(OSError):
         os.kill(child, signal.SIGKILL)
     with contextlib.suppress(OSError):
         os.waitpid(child, 0)
 
 
-# ---- values as bytes: arrays and JSON, never pickles, which could execute something when they are read
+def _end_group(leader: int) -> None:
+    """End a process and those of its group, where there are such groups."""
+    if hasattr(os, "killpg"):
+        with contextlib.suppress(OSError):
+            os.killpg(leader, signal.SIGKILL)
 
 
-def _packed(outcome: Outcome) -> bytes:
-    """An outcome as the bytes of a file of arrays."""
-    arrays: dict[str, Array] = {}
+def _too_long(seconds: float) -> str:
+    return f"it took longer than {seconds:g} seconds"
+
+
+# ---- a whole file
+
+
+@dataclass(frozen=True, eq=False)
+class FileRun:
+    """What became of a file. outcomes: of each case; where there are none, error says why.
+
+    remarks: for a teacher. printed: by the file. seconds: how long it took. hints: how many its student had, by name.
+    """
+
+    outcomes: tuple[Outcome, ...] = ()
+    error: str = ""
+    remarks: tuple[str, ...] = ()
+    printed: str = ""
+    seconds: float = 0.0
+    hints: Any = None
+
+
+def run_file(
+    path: str | Path,
+    cases: Iterable[Any],
+    seconds: float = SECONDS,
+    megabytes: float = MEGABYTES,
+    *,
+    forward: str = "",
+    allowed: Iterable[str] = (),
+    watch: Callable[[subprocess.Popen[Any]], Any] = lambda process: None,
+) -> FileRun:
+    """Run a script or notebook in a fresh process, and the function in it that is graded once for each case.
+
+    cases: arguments by name. seconds, megabytes: for the file and all cases together. forward: the source of the
+    problem's forward pass, for forms that need one. allowed: engines that it may import. watch: is called with the
+    process when it has started. Raises OSError for a file that cannot be read.
+
+    The process sees a copy of the file in a folder of its own, which is gone afterwards; it has no input, no network
+    and no children, writes nowhere else, and cannot import what computes gradients.
+    """
+    path, cases = Path(path), list(cases)
+    with tempfile.TemporaryDirectory(prefix="hand_in_", ignore_cleanup_errors=True) as outside:
+        folder, job, results, printed = (Path(outside) / name for name in ("folder", "job", "results", "printed"))
+        folder.mkdir()
+        copy = folder / f"hand_in{path.suffix.lower()}"
+        shutil.copyfile(path, copy)
+        limits = {"seconds": float(seconds), "megabytes": float(megabytes)}
+        job.write_bytes(
+            packed({"file": str(copy), "forward": forward, "allowed": [*allowed], "cases": cases, **limits})
+        )
+        with printed.open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-I", "-B", str(Path(__file__).with_name("worker.py")), str(job), str(results)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=output,
+                cwd=folder,
+                env=_environment(folder),
+                start_new_session=True,
+            )
+        taken, in_time = _waited(process, seconds, watch)
+        received = [*_messages_in(results)]
+        with printed.open("rb") as file:
+            said = file.read(PRINTED).decode(errors="replace")
+    return _as_run(received, said, len(cases), taken, ENDED if in_time else _too_long(seconds))
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    """What the process knows of this machine: little; what libraries keep in files goes into its own folder."""
+    kept = {name: os.environ[name] for name in KEPT if name in os.environ}
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    places = dict.fromkeys(("HOME", "TMPDIR", "TEMP", "TMP", "MPLCONFIGDIR", "XDG_CACHE_HOME"), str(folder))
+    return {**kept, **threads, **places, "MPLBACKEND": "agg"}
+
+
+def _waited(process: subprocess.Popen[Any], seconds: float, watch: Callable[..., Any]) -> tuple[float, bool]:
+    """How long it ran, and whether it ended by itself; neither it nor what it has started runs any more."""
+    assert process.stdout is not None
+    start = time.monotonic()
     try:
-        tree = {"value": _tree(outcome.value, arrays), "error": outcome.error, "printed": outcome.printed}
-        stream = io.BytesIO()
-        np.savez(stream, **arrays, tree=np.frombuffer(json.dumps(tree).encode(), np.uint8))  # type: ignore[arg-type]
-        return stream.getvalue()
-    except BaseException as error:
-        return _packed(Outcome(error=f"what it returns cannot be read: {failure(error)}", printed=outcome.printed))
+        watch(process)
+        process.stdout.readline()  # Python and NumPy are there: how long that takes is not the student's affair
+        start = time.monotonic()
+        process.wait(seconds)
+        in_time = True
+    except subprocess.TimeoutExpired:
+        in_time = False
+    finally:
+        _end_group(process.pid)  # what it has started, where it has ended itself
+        end(process)
+        process.wait()
+        process.stdout.close()
+    return time.monotonic() - start, in_time
 
 
-def _unpacked(packed: bytes) -> Outcome:
-    arrays = np.load(io.BytesIO(packed), allow_pickle=False)
-    tree = json.loads(arrays["tree"].tobytes())
-    return Outcome(_value(tree["value"], arrays), tree["error"], tree["printed"])
+def end(process: subprocess.Popen[Any]) -> None:
+    """End a process that `run_file` has started, and all that it has started; it is for `run_file` to wait for it."""
+    if process.poll() is None:
+        _end_group(process.pid)
+        process.kill()
 
 
-def _tree(value: Any, arrays: dict[str, Array]) -> Any:
-    """A value as JSON, with the numbers of its arrays in `arrays`; what is none of these, as the name of its type."""
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return {"plain": value}
-    if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "fiubc":
-        arrays[f"array{len(arrays)}"] = np.asarray(value)
-        return {"array": f"array{len(arrays) - 1}"}
-    if isinstance(value, dict):
-        return {"dict": [[str(name), _tree(x, arrays)] for name, x in value.items()]}
-    if isinstance(value, (list, tuple)):
-        return {type(value).__name__ if type(value) in (list, tuple) else "tuple": [_tree(x, arrays) for x in value]}
-    return {"other": type(value).__name__}
+def _messages_in(results: Path) -> Iterator[dict[str, Any]]:
+    """The messages that were written whole."""
+    content = io.BytesIO(results.read_bytes() if results.exists() else b"")
+    while len(size := content.read(8)) == 8:
+        length = int.from_bytes(size, "little")
+        message = content.read(length)
+        if len(message) < length:
+            return
+        yield unpacked(message)
 
 
-def _value(tree: Any, arrays: Any) -> Any:
-    ((kind, inside),) = tree.items()
-    if kind == "plain":
-        return inside
-    if kind == "array":
-        return arrays[inside]
-    if kind == "dict":
-        return {name: _value(x, arrays) for name, x in inside}
-    if kind in ("list", "tuple"):
-        items = [_value(x, arrays) for x in inside]
-        return items if kind == "list" else tuple(items)
-    return Unreadable(inside)
-
-
-@dataclass(frozen=True)
-class Unreadable:
-    """Stands for a value that is no number, text, array or list of them. type: the name of its class."""
-
-    type: str
+def _as_run(received: list[dict[str, Any]], said: str, count: int, seconds: float, otherwise: str) -> FileRun:
+    """The messages of a process as a run; otherwise: what is wrong if some are missing."""
+    if not received:
+        return FileRun(error=otherwise, printed=said, seconds=seconds)
+    refused = dict.fromkeys(words for message in received for words in message.pop("refused", ()))
+    first, *rest = received
+    remarks = (*first["remarks"], *(f"refused: {words}" for words in refused))
+    calls = [Outcome(**message) for message in rest]
+    left = () if first["error"] else (Outcome(error=otherwise),) * (count - len(calls))
+    return FileRun((*calls, *left), first["error"], remarks, said, seconds, first["hints"])
