@@ -162,7 +162,7 @@ def test_the_teachers_comments_on_forward_stay_and_the_rest_does_not(ending, tmp
     code = code_of(path)
     for kept in ("# Half of it.\ndef half(x):", "# what a teacher", "# first the product\n    z = x * w  # number"):
         assert kept in code
-    for gone in ("SECRET", "of_the_solution", "cos", "import math", "POINTS"):
+    for gone in ("SECRET", "of_the_solution", "np.cos", "import math", "POINTS"):
         assert gone not in path.read_text()
     assert "1.5 points" in code
     assert run(path)[0] == "d_w is still None\n"
