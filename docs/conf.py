@@ -7,6 +7,7 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 import gallery  # noqa: E402
+import lesson_pictures  # noqa: E402
 import live_pages  # noqa: E402
 
 import tinygrad_ce as tg  # noqa: E402
@@ -28,7 +29,6 @@ exclude_patterns = ["_build", "**/README.md", "**/GALLERY_HEADER.rst"]
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 4
 suppress_warnings = ["config.cache"]  # the functions below cannot be pickled; they do not change between two builds
-nitpicky = False
 
 default_role = "code"
 toc_object_entries_show_parents = "hide"
@@ -73,5 +73,5 @@ html_theme_options = {
 }
 
 # What an example has written while it ran, as pages/NAME, and the live pages of the lessons, as live/NAME.
-PAGES = HERE / "_pages"
-html_extra_path = [live_pages.write_live_pages(PAGES)]
+html_extra_path = [live_pages.write_live_pages(HERE / "_pages")]
+lesson_pictures.write_pictures(HERE / "lessons" / "pictures")
