@@ -35,7 +35,6 @@ toc_object_entries_show_parents = "hide"
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True}
 autodoc_preserve_defaults = True
-python_maximum_signature_line_length = 88
 
 tg.live  # noqa: B018 (Sphinx asks for it by its name; from now on it is the function)
 
@@ -66,6 +65,7 @@ html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_sphinx = False
 html_copy_source = False
+html_show_search_summary = False  # it is fetched from each page, which a browser refuses to a site on the disk
 BRAND = ("color-brand-primary", "color-brand-content", "color-brand-visited", "color-api-name")
 html_theme_options = {
     "light_css_variables": dict.fromkeys(BRAND, "#0b62c4"),
