@@ -11,6 +11,7 @@ import numpy as np
 
 from tinygrad_ce.assignments.assignment import HINT_COST, Assignment
 from tinygrad_ce.assignments.notebooks import cells_of
+from tinygrad_ce.assignments.statements import docstring
 from tinygrad_ce.assignments.teacher import RUBRIC
 from tinygrad_ce.core import Array
 from tinygrad_ce.data.checks import closest, shown
@@ -93,9 +94,7 @@ def _source_of(path: Path) -> str:
     """The text of a teacher's notebook: its first Markdown cell is the docstring, and its code the code."""
     cells = cells_of(path)
     text = next((cell.text for cell in cells if cell.kind == "markdown"), path.stem)
-    quotes = '"""'
-    title = text.lstrip("# ")
-    literal = f"r{quotes}{title}\n{quotes}" if quotes not in title else repr(title)
+    literal = docstring(text.lstrip("# "))
     return "\n\n\n".join([literal, *(cell.text for cell in cells if cell.kind == "code")])
 
 

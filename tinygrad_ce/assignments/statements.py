@@ -97,3 +97,11 @@ def assigned_in(lines: str) -> list[str]:
     found = (statement for statement in ast.parse(lines).body if isinstance(statement, (ast.Assign, ast.AugAssign)))
     stores = (node for statement in found for node in ast.walk(statement) if isinstance(node, ast.Name))
     return list(dict.fromkeys(node.id for node in stores if isinstance(node.ctx, ast.Store)))
+
+
+def docstring(text: str) -> str:
+    """A text as the docstring of a file."""
+    quotes = '"""'
+    if quotes in text or text.endswith("\\"):
+        return repr(text)
+    return f"{'r' if chr(92) in text else ''}{quotes}{text}\n{quotes}"

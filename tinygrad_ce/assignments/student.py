@@ -12,7 +12,7 @@ from tinygrad_ce.assignments.assignment import Assignment
 from tinygrad_ce.assignments.hints import SOLUTION, TAKEN, TEXTS, WIDTH, packed_hints
 from tinygrad_ce.assignments.locking import seal
 from tinygrad_ce.assignments.notebooks import Cell, grouped
-from tinygrad_ce.assignments.statements import arguments_of, assigned_in, mentioned_in
+from tinygrad_ce.assignments.statements import arguments_of, assigned_in, docstring, mentioned_in
 
 TEACHERS = ("gradients", "POINTS", "HINTS", "HINT_COST", "STARTER")  # names of the file that students do not get
 GIVEN = ("forward", "inputs", "EXAMPLE")  # names that they get, with all that these need
@@ -35,7 +35,7 @@ def script(assignment: Assignment, file: str, password: str | None = None) -> st
     head, *functions = _given(assignment)
     text = f"{assignment.title}\n\n{assignment.text}\n\n{instructions(assignment, file)}"
     parts = [
-        f"{_docstring(text)}\n\n{head}",
+        f"{docstring(text)}\n\n{head}",
         *functions,
         gradients(assignment),
         main(assignment),
@@ -214,13 +214,6 @@ def _dict(names: Iterable[str]) -> str:
     pairs = [f'"{name}": {name}' for name in names]
     line = f"{{{', '.join(pairs)}}}"
     return line if len(line) < WIDTH else "{\n" + "".join(f"    {pair},\n" for pair in pairs) + "}"
-
-
-def _docstring(text: str) -> str:
-    quotes = '"""'
-    if quotes in text or text.endswith("\\"):
-        return repr(text)
-    return f"{'r' if chr(92) in text else ''}{quotes}{text}\n{quotes}"
 
 
 def _constant(name: str, text: str) -> str:

@@ -15,6 +15,7 @@ import tinygrad_ce as tg
 from tinygrad_ce.cli import (
     caches,
     checking,
+    grading,
     predicting,
     reporting,
     samples,
@@ -42,6 +43,7 @@ COMMANDS = (
     views.step,
     views.live,
     source.source,
+    grading.grade,
     caches.cache,
     caches.warmup,
     selftest.selftest,

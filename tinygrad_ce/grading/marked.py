@@ -9,9 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tinygrad_ce.core import Array
 from tinygrad_ce.exercises import Verdict
-from tinygrad_ce.grading.grader import Grade
+from tinygrad_ce.grading.grades import Evidence, Grade
 
 LARGEST = 20_000_000  # bytes of a file that is read
 LONGEST_LINE = 200  # letters of a student's line that are looked at and shown
@@ -40,20 +39,6 @@ class HandIn:
         except OSError:
             return ""
         return _cells(text) if self.file.suffix == ".ipynb" else text
-
-
-@dataclass(frozen=True, eq=False)
-class Evidence:
-    """The numbers that show a mistake in one gradient.
-
-    case: what the arguments are, in words, as in "a batch of one row". arguments: of the student's function, by name.
-    yours: the gradient as the student's function computes it, right: as it is.
-    """
-
-    case: str
-    arguments: Mapping[str, Array]
-    yours: Array
-    right: Array
 
 
 @dataclass(frozen=True, eq=False)

@@ -195,11 +195,18 @@ def _waited(process: subprocess.Popen[Any], seconds: float, watch: Callable[...,
     except subprocess.TimeoutExpired:
         in_time = False
     finally:
-        _end_group(process.pid)
-        process.kill()
+        _end_group(process.pid)  # what it has started, where it has ended itself
+        end(process)
         process.wait()
         process.stdout.close()
     return time.monotonic() - start, in_time
+
+
+def end(process: subprocess.Popen[Any]) -> None:
+    """End a process that `run_file` has started, and all that it has started; it is for `run_file` to wait for it."""
+    if process.poll() is None:
+        _end_group(process.pid)
+        process.kill()
 
 
 def _messages_in(results: Path) -> Iterator[dict[str, Any]]:

@@ -79,6 +79,8 @@ class Guard:
         self.folder, self.engines = os.path.realpath(folder), {*ENGINES} - {*allowed}
         readable = (self.folder, sys.prefix, sys.base_prefix, *filter(None, sys.path), *READABLE)
         self.readable = [os.path.realpath(path) for path in readable]
+        here = os.path.dirname(os.path.realpath(__file__))
+        self.package, self.ours = os.path.dirname(here), here  # that of the solutions, and of what runs here
         self.refused: list[str] = []
 
     def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
@@ -110,7 +112,8 @@ class Guard:
             self._refuse(words, ImportError)
 
     def _check_read(self, path: Any) -> None:
-        if not self._is_in(self.readable, path):
+        solution = self._is_in([self.package], path) and not self._is_in([self.ours], path)
+        if solution or not self._is_in([*self.readable, self.ours], path):
             self._refuse(f"it reads {_shown(path)}: a hand-in sees its own folder only")
 
     def _refuse(self, words: str, kind: type[Exception] = PermissionError) -> None:
