@@ -14,7 +14,7 @@ TEXT = """\
 Squares, element by element; see `other(x)`.
 
 x: the numbers, a *list*; and
-more of it. Not `None`s. y, z: of the same shape.
+more of it. Not `None`s. y and z: of the same shape.
 This sentence is about the whole. **options: those of `other`.
 kept: what stays in the object. spare: what does not.
 Raises ValueError for shapes that differ, TypeError if x is text, and KeyError or
