@@ -7,6 +7,7 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 import gallery  # noqa: E402
+import lesson_pictures  # noqa: E402
 import live_pages  # noqa: E402
 
 import tinygrad_ce as tg  # noqa: E402
@@ -75,3 +76,4 @@ html_theme_options = {
 # What an example has written while it ran, as pages/NAME, and the live pages of the lessons, as live/NAME.
 PAGES = HERE / "_pages"
 html_extra_path = [live_pages.write_live_pages(PAGES)]
+lesson_pictures.write_pictures(HERE / "lessons" / "pictures")
