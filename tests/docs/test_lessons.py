@@ -59,7 +59,7 @@ def test_there_is_a_lesson_for_each_live_page_and_picture_in_the_order_of_the_in
 def test_a_lesson_has_a_picture_a_live_page_and_three_questions(name):
     text = text_of(name)
     assert re.findall(r"^!\[.{20,}\]\((.*)\)$", text, re.MULTILINE) == [f"pictures/{name}.svg"]
-    address = f"../live/{name}.html#moment"
+    address = f"../live/{name}.html?moment"
     assert text.count("<iframe") == 1
     assert f'<iframe src="{address}" title="{LIVE[name].title}" loading="lazy"></iframe>\n' in text
     assert f'<a href="{address}">Open it alone</a>' in text

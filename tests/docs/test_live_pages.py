@@ -22,7 +22,7 @@ def opened(opened_html):
 
     def open_lesson(name):
         (moment,) = live_pages.LIVE[name].moments
-        page = opened_html(live_pages.live_page(name).html, DESKTOP, fragment="#moment")
+        page = opened_html(live_pages.live_page(name).html, DESKTOP, fragment="?moment")
         assert page.locator("#moment-title").inner_text() == f"1. {moment.title}"
         if moment.answers:
             page.get_by_label(moment.answer, exact=True).check()

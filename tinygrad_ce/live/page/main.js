@@ -7,4 +7,5 @@ session.selected = steepest();
 redraw();
 openFragment();
 addEventListener("hashchange", openFragment);
-if (location.hash === "#moment" && page.moments.list.length) beginMoment(0); // in a frame: the page around it must not scroll
+// In a frame: without the focus, so that the page around it does not scroll.
+if (new URLSearchParams(location.search).has("moment") && page.moments.list.length) beginMoment(0);
