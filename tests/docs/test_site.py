@@ -17,7 +17,7 @@ import tinygrad_ce as tg
 
 sys.path.append(str(DOCS))
 
-from check_links import broken_links  # noqa: E402
+from check_links import broken_links
 
 SITE = Path(os.environ.get("TINYGRAD_CE_SITE", "nowhere")).resolve()
 built = pytest.mark.skipif(not SITE.is_dir(), reason="TINYGRAD_CE_SITE names no folder with the built site")
