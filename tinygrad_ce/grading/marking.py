@@ -95,9 +95,7 @@ class _Runs:
     @cached_property
     def _allowed(self) -> list[str]:
         """The engines that the teacher's own file imports: an exercise for PyTorch needs it."""
-        imports = (
-            node for node in self.assignment.statements.tree.body if isinstance(node, (ast.Import, ast.ImportFrom))
-        )
+        imports = (node for node in self.assignment.statements.tree.body if isinstance(node, (ast.Import, ast.ImportFrom)))
         names = {name for node in imports for name in (*defined_by(node), getattr(node, "module", None))}
         return [engine for engine in ENGINES if engine in names and engine != "tinygrad_ce"]
 
