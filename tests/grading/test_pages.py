@@ -182,6 +182,12 @@ def test_without_a_grade_the_sentence_is_there_and_the_file(tmp_path):
     assert "hello\nhello" not in text
 
 
+def test_lines_of_the_teachers_file_are_not_named(tmp_path):
+    one = marked("Bo", CHANGES[1], tmp_path)
+    assert re.search(r"<\w+>:\d+", one.grade.verdicts["d_z"].message)
+    assert not re.search(r"&lt;\w+&gt;:\d+", student_page(ASSIGNMENT, one).html)
+
+
 def test_remarks_on_a_function_stand_below_its_points():
     grade = Grade({"d_W": Verdict("d_W", True, None, "right")}, {"d_W": 1}, remarks=("it writes into <x>",))
     page = student_page(ASSIGNMENT, Marked(HandIn("Bo", Path("missing.py")), {"d_W": 1}, grade))
