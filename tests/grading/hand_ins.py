@@ -89,10 +89,28 @@ IN_LOOPS = """    n, classes = len(y), W.shape[1]
             d_z[i, j] = (p[i, j] - (y[i] == j)) / n
 """
 
+IN_FLOAT32 = """in_float64 = gradients
+
+
+def gradients(x, W, b, y):
+    found = in_float64(x.astype("f"), W.astype("f"), b.astype("f"), y)
+    return {name: value.astype("f") for name, value in found.items()}
+"""
+
+THREAD = "import threading\nthreading.Thread(target=lambda: [0 for _ in iter(int, 1)]).start()"
+WRITES = """first = gradients
+
+
+def gradients(x, W, b, y):
+    found = first(x, W, b, y)
+    x += 1
+    return found
+"""
+
 RIGHT_ONES = [
     Sample("right", RIGHT),
     Sample("right in loops", changed("    d_z = (p - one_hot) / len(y)\n", IN_LOOPS)),
-    Sample("right in float32", first("x, W, b = x.astype('f'), W.astype('f'), b.astype('f')")),
+    Sample("right in float32", below(IN_FLOAT32)),
     Sample("right as lists", changed('"d_b": d_b}', '"d_b": d_b.tolist()}')),
     Sample("right as a tuple", changed('{"d_z": d_z, "d_W": d_W, "d_b": d_b}', "d_z, d_W, d_b")),
     Sample("right by other names", changed('"d_W": d_W', '"dW": d_W')),
@@ -100,16 +118,15 @@ RIGHT_ONES = [
     Sample("byte order mark", b"\xef\xbb\xbf" + RIGHT.encode()),
     Sample("Latin-1", above("# für Zoë").encode("latin-1"), remark="no UTF-8"),
     Sample("UTF-16", RIGHT.encode("utf-16"), remark="UTF-16"),
-    Sample("magics", notebook("%matplotlib inline\n!pip list\nimport os", RIGHT), ending=".ipynb", remark="%matplotlib"),
+    Sample("magics", notebook("%matplotlib inline\n!pip list", RIGHT), ending=".ipynb", remark="%matplotlib inline; !pip"),
     Sample("a cell of bash", notebook("%%bash\nrm -rf <here>", RIGHT), ending=".ipynb", remark="was skipped"),
     Sample("a cell fails", notebook("1 / 0", RIGHT), ending=".ipynb", remark="ZeroDivisionError"),
-    Sample("fails at the end", below("print(gradients(1, 2, 3, 4))"), remark="the file"),
+    Sample("fails at the end", below("gradients(1, 2, 3, 4)"), remark="TypeError"),
     Sample("asks for input", below("name = input()"), remark="EOFError"),
     Sample("prints megabytes", first("for _ in range(20): print('x' * 10**5)")),
     Sample("writes inside", first("np.save('mine.npy', x)\nx = np.load('mine.npy')")),
-    Sample("endless thread", above("import threading\nthreading.Thread(target=lambda: [0 for _ in iter(int, 1)]).start()")),
-    Sample("writes into x", below("g = gradients\ndef gradients(x, W, b, y):\n  r = g(x, W, b, y)\n  x += 1\n  return r"),
-           note="writes into its arguments"),
+    Sample("endless thread", above(THREAD)),
+    Sample("writes into x", below(WRITES), note="writes into its arguments"),
 ]  # fmt: skip
 
 D_Z, D_W, D_B = "(p - one_hot) / len(y)", "x.T @ d_z", "d_z.sum(axis=0)"
@@ -122,7 +139,7 @@ WRONG_ONES = [
     Sample("not normalised", changed("e / e.sum(axis=1, keepdims=True)", "e"), {"d_z": ""}, FOLLOWS),
     Sample("labels", changed("[y]", "[(y + 1) % W.shape[1]]"), {"d_z": "labels"}, FOLLOWS),
     Sample("not finite", changed(D_Z, "(p - one_hot) / 0"), {"d_z": "not finite"}, FOLLOWS),
-    Sample("overflow", changed(" - z.max(axis=1, keepdims=True)", ""), {"d_z": "not finite"}, FOLLOWS),
+    Sample("fails on one row", changed(D_B, "d_z.squeeze().sum(axis=0) * np.ones(W.shape[1])"), {"d_b": ""}),
     Sample("rounded", changed(D_W, "np.round(x.T @ d_z, 3)"), {"d_W": "nearly"}),
     Sample("transposed", changed(D_W, "d_z.T @ x"), {"d_W": ""}),
     Sample("mean twice", changed(D_W, "x.T @ d_z / len(y)"), {"d_W": "mean twice"}),
@@ -176,6 +193,6 @@ FAILING_ONES = [
     Sample("no function", "x = 1", problem="no function gradients"),
     Sample("misnamed", RIGHT.replace("gradients", "gradient_s"), problem="is gradient_s meant?"),
     Sample("no notebook", "print('hello')", problem="no notebook", ending=".ipynb"),
-    Sample("other arguments", changed("x, W, b, y", "data, labels, weights, biases, rate"), problem="it takes"),
+    Sample("other arguments", changed("x, W, b, y", "data, labels, weights, biases, rate"), problem="there is no argument data"),
 ]  # fmt: skip
 SAMPLES = [*RIGHT_ONES, *WRONG_ONES, *FAILING_ONES]

@@ -1,4 +1,4 @@
-"""The hand-ins in a folder, and whose they are, as Gradescope, Moodle, Canvas and nbgrader name them, or plain files."""
+"""The hand-ins in a folder, and whose they are: Gradescope, Moodle, Canvas, nbgrader and plain files name them so."""
 
 from __future__ import annotations
 

@@ -129,7 +129,7 @@ def _marked(runs: _Runs, one: Found, future: Future[FileRun] | None) -> Marked:
     except Exception as error:
         words = f"judging it failed: {type(error).__name__}: {error}"
         return replace(marked, problem="Your answers could not be judged; your teacher knows.", remark=words)
-    return _with_hints(runs.assignment, replace(marked, grade=grade, evidence=grade.evidence), run.hints)
+    return _with_hints(runs.assignment, replace(marked, grade=grade), run.hints)
 
 
 def _answers_of(runs: _Runs, file: Path, run: FileRun) -> Callable[[Sequence[Mapping[str, Array]]], list[Outcome]]:

@@ -43,6 +43,7 @@ class Problem:
     forward: Callable[..., Any] | None = None
     inputs: Cases | None = None
     _examiners: dict[Case, Examiner] = field(default_factory=dict)
+    _nearby: dict[Case, list[dict[str, Array]]] = field(default_factory=dict)
 
     @property
     def possible(self) -> float:
@@ -71,13 +72,14 @@ class Problem:
 
     def jumps(self, case: Case, name: str) -> Array:
         """Where the right value changes by a jump nearby, as at the kink of relu: there are several right values."""
-        right = self.right(case.exact)[name]
-        jumping = np.zeros(right.shape, bool)
-        for seed in range(4):
-            generator = np.random.default_rng(seed)
-            moved = changed(case.exact, lambda x, draw=generator: x + NEARBY * draw.uniform(-1, 1, x.shape))  # type: ignore[misc]
-            jumping |= np.abs(self.right(moved)[name] - right) > JUMP * np.abs(right).max(initial=1e-300)
-        return jumping
+        if case not in self._nearby:
+            draws = (np.random.default_rng(seed).uniform for seed in range(4))
+            moved = (changed(case.exact, lambda x, d=draw: x + NEARBY * d(-1, 1, x.shape)) for draw in draws)  # type: ignore[misc]
+            self._nearby[case] = [self.right(arguments) for arguments in moved]
+        right = self.examiner(case).truth[name]
+        largest = np.abs(right).max(initial=1e-300)
+        jumping = [np.abs(nearby[name] - right) > JUMP * largest for nearby in self._nearby[case]]
+        return np.asarray(np.any(jumping, axis=0))
 
 
 def problem_of(problem: Any, inputs: Any = None, points: Points | None = None) -> Problem:
