@@ -237,7 +237,7 @@ def _on_its_own(problem: Problem, trial: Trial, name: str, verdict: Verdict) -> 
 
 def _not_finite_before(problem: Problem, trial: Trial, name: str) -> list[str]:
     """Which of the student's gradients with NaN or infinity a gradient comes from."""
-    lines = problem.examiner(trial.case).lines
+    lines = problem.examiner(trial.case).program.lines
     before, reached = [name], {name}
     while before:
         line = lines.get(before.pop())

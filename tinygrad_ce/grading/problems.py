@@ -43,6 +43,7 @@ class Problem:
     forward: Callable[..., Any] | None = None
     inputs: Cases | None = None
     _examiners: dict[Case, Examiner] = field(default_factory=dict)
+    _nearby: dict[Case, list[dict[str, Array]]] = field(default_factory=dict)
 
     @property
     def possible(self) -> float:
@@ -71,20 +72,15 @@ class Problem:
 
     def nearby(self, case: Case, name: str) -> Array:
         """The right value, and those very near, one after the other: at a kink, as that of relu, they differ."""
-        every = [self.right(case.exact)[name]]
-        for seed in range(4):
-            generator = np.random.default_rng(seed)
-            moved = changed(case.exact, lambda x, draw=generator: x + NEARBY * draw.uniform(-1, 1, x.shape))  # type: ignore[misc]
-            every.append(self.right(moved)[name])
-        return np.stack(every)
-
-    def jumps(self, case: Case, name: str) -> Array:
-        """Where the right value changes by a jump nearby: there are several right values."""
-        return jumps(self.nearby(case, name))
+        if case not in self._nearby:
+            draws = (np.random.default_rng(seed).uniform for seed in range(4))
+            moved = (changed(case.exact, lambda x, d=draw: x + NEARBY * d(-1, 1, x.shape)) for draw in draws)  # type: ignore[misc]
+            self._nearby[case] = [self.right(arguments) for arguments in (case.exact, *moved)]
+        return np.stack([right[name] for right in self._nearby[case]])
 
 
 def jumps(nearby: Array) -> Array:
-    """Where numbers differ among arrays by more than what a smooth function changes by."""
+    """Where numbers differ among arrays by more than a smooth function changes nearby."""
     changes: Array = np.ptp(nearby, axis=0) > JUMP * np.abs(nearby).max(initial=1e-300)
     return changes
 
