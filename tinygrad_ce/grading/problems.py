@@ -81,7 +81,7 @@ class Problem:
 
 def jumps(nearby: Array) -> Array:
     """Where numbers differ among arrays by more than a smooth function changes nearby."""
-    changes: Array = np.ptp(nearby, axis=0) > JUMP * np.abs(nearby).max(initial=1e-300)
+    changes: Array = np.ptp(nearby, axis=0) > max(JUMP * np.abs(nearby).max(initial=0), 10 * NEARBY)
     return changes
 
 
