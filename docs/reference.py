@@ -28,7 +28,7 @@ class Primitives(SphinxDirective):
         """The primitives, in the order of the file."""
         family = import_module(f"tinygrad_ce.ops.{self.arguments[0]}")
         here = {name: value for name, value in vars(family).items() if name in ops.__all__}
-        lines = [f".. automodule:: {family.__name__}", "    :no-members:", ""]
+        lines = [*as_markup(inspect.getdoc(family) or "", set()).split("\n"), ""]
         for name, value in here.items():
             functions = [value.body, *rules_of(value)] if isinstance(value, Primitive) else [value]
             if functions[0].__module__ == family.__name__ and functions[0].__name__ == name:

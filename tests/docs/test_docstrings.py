@@ -8,7 +8,7 @@ from page_blocks import DOCS
 pytest.importorskip("sphinx", reason="Sphinx is not installed")
 sys.path.append(str(DOCS))
 
-from docstrings import as_markup, without_any  # noqa: E402
+from docstrings import as_markup, without_any
 
 TEXT = """\
 Squares, element by element; see `other(x)`.

@@ -1,4 +1,4 @@
-"""The site that was built: no link in it leads nowhere, every public name is in the reference, and search works offline.
+"""The site that was built: no link leads nowhere, every public name is in the reference, search works offline.
 
 It is asked where TINYGRAD_CE_SITE names the folder: CI builds the site first.
 """
@@ -19,7 +19,7 @@ import tinygrad_ce as tg
 
 sys.path.append(str(DOCS))
 
-from check_links import broken_links  # noqa: E402
+from check_links import broken_links
 
 SITE = Path(os.environ.get("TINYGRAD_CE_SITE", "nowhere")).resolve()
 built = pytest.mark.skipif(not SITE.is_dir(), reason="TINYGRAD_CE_SITE names no folder with the built site")
