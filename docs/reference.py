@@ -39,7 +39,9 @@ class Primitives(SphinxDirective):
 def described(functions: list[Any]) -> list[str]:
     """A primitive, or a function made of some, as reStructuredText. functions: its body, and its rules."""
     body = functions[0]
-    signature = inspect.signature(body)
+    named = inspect.signature(body)
+    bare = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in named.parameters.values()]
+    signature = inspect.Signature(bare)
     text = as_markup(inspect.getdoc(body) or "", {*signature.parameters})
     code = "\n\n".join(map(without_docstring, functions))
     lines = [*text.split("\n"), "", ".. code-block:: python", "", *(f"    {line}" for line in code.split("\n"))]
