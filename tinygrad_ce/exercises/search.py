@@ -32,8 +32,8 @@ class Guess:
 class Run:
     """The numbers that a student has gone on with: the right ones, but for those that were handed in wrong.
 
-    expected: what the lines give from there. follows: the wrong answers that each comes from. guesses, carried, factors:
-    what was found out for a line is kept.
+    expected: what the lines give from there. follows: the wrong answers that each comes from. guesses, carried and
+    factors: what was found out for a line is kept.
     """
 
     values: dict[str, Any]
@@ -150,7 +150,8 @@ class Search:
         if not self._is_telling or self.is_zero:
             return []
         guesses, right = self._guesses(self.name, run), run.expected[self.name]
-        pairs = [(guess, factor) for guess in guesses for factor in self._factors()]
+        single = [factor for factor in self._factors() if " and " not in factor.key]
+        pairs = [(guess, factor) for guess in guesses for factor in single]
         found = [both(g, f) for g, f in pairs if self.matches(self.answer, f.factor * g.array)]
         if right.ndim >= 2 and self.answer.array.T.shape == right.shape:
             turned, mirrored = self._turned(run), Answer(self.answer.array.T, self.answer.epsilon)
