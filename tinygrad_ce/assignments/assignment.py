@@ -103,11 +103,12 @@ class Assignment:
         """
         if self.forward is None:
             return []
-        arguments = self.example()
+        arguments = _in_float64(self.example())
         try:
-            right, power = self._engine_gradients(arguments), 1.0
+            right, tolerance = self._engine_gradients(arguments), 1e-8
         except TypeError:  # a function of NumPy that takes no Tensors
-            right, power = self._slopes(arguments), 2 / 3
+            arguments = self.example()
+            right, tolerance = self._slopes(arguments), 1e3 * _epsilon(arguments) ** (2 / 3)
         mine = self.right_values(arguments)
         compared = [name for name in self.points if name in right]
         for name in compared:
@@ -115,7 +116,7 @@ class Assignment:
             if a.shape != b.shape:
                 raise ValueError(f"{self.name}: {name} of gradients has shape {a.shape}, and it must be {b.shape}")
             off, size = np.max(np.abs(a - b), initial=0), np.max(np.abs(b), initial=0)
-            if not off <= 1e3 * _epsilon(arguments) ** power * max(size, 1e-3):
+            if not off <= tolerance * max(size, 1e-3):
                 raise ValueError(f"{self.name}: {name} of gradients is off by {off:.2g} from the gradient of forward")
         return compared
 
@@ -171,6 +172,11 @@ class Assignment:
         cells = teachers.cells(self, password) if teacher else student.cells(self, path.name, password)
         write_notebook(path, cells)
         return path
+
+
+def _in_float64(arguments: Mapping[str, Array]) -> dict[str, Array]:
+    """Arrays of a floating dtype with all digits; the others as they are."""
+    return {name: np.asarray(x, np.float64) if np.asarray(x).dtype.kind == "f" else x for name, x in arguments.items()}
 
 
 def _epsilon(arguments: Mapping[str, Array]) -> float:

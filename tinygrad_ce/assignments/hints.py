@@ -32,12 +32,8 @@ def cost_of_hints(assignment: Assignment, taken: Mapping[str, int]) -> dict[str,
     >>> cost_of_hints(ready("softmax_cross_entropy"), {"d_z": 2})
     {'d_z': 0.4}
     """
-    if not isinstance(taken, Mapping):
-        raise ValueError(f'{TAKEN} must be a dict of how many hints were taken, as in {TAKEN} = {{"d_W": 1}}')
     costs: dict[str, float] = {}
-    for name, count in taken.items():
-        if type(count) is not int or count < 0:
-            raise ValueError(f"{TAKEN}[{name!r}] is {shown(count)}; it must be how many hints were taken")
+    for name, count in _counts(taken).items():
         if name in assignment.points and count:
             most = len(assignment.hints.get(name, ()))
             share = min(min(count, most) * assignment.hint_cost, 1)
@@ -53,9 +49,7 @@ def take_hint(path: str | Path, name: str) -> PrintedText:
     """
     file = _StudentFile(path)
     packed = unpacked(file.constant(TEXTS)) if file.has(TEXTS) else {"hints": {}}
-    hints, taken = packed["hints"], file.constant(TAKEN)
-    if not isinstance(taken, dict):
-        raise ValueError(f"{file.path.name}: {TAKEN} must be a dict: write {TAKEN} = {{}}")
+    hints, taken = packed["hints"], _counts(file.constant(TAKEN))
     if name not in hints:
         there = f"there are hints for {', '.join(hints)}" if hints else "it has none"
         raise ValueError(f"{file.path.name} has no hint for {shown(name)}:{closest(name, hints)} {there}")
@@ -78,6 +72,16 @@ def unlock(path: str | Path, password: str) -> PrintedText:
     if not file.has(SOLUTION):
         raise ValueError(f"{file.path.name} has no solution in it: it was written without password=")
     return PrintedText(unseal(file.constant(SOLUTION), password))
+
+
+def _counts(taken: Any) -> Mapping[str, int]:
+    """How many hints were taken, by name. ValueError for what does not say that."""
+    if not isinstance(taken, Mapping):
+        raise ValueError(f'{TAKEN} must be a dict of how many hints were taken, as in {TAKEN} = {{"d_W": 1}}')
+    for name, count in taken.items():
+        if type(count) is not int or count < 0:
+            raise ValueError(f"{TAKEN}[{name!r}] is {shown(count)}; it must be how many hints were taken")
+    return taken
 
 
 def packed_hints(assignment: Assignment) -> str:

@@ -15,6 +15,7 @@ import tinygrad_ce as tg
 from tinygrad_ce.cli import (
     caches,
     checking,
+    exercising,
     grading,
     predicting,
     reporting,
@@ -43,6 +44,9 @@ COMMANDS = (
     views.step,
     views.live,
     source.source,
+    exercising.exercise,
+    exercising.hint,
+    exercising.unlock,
     grading.grade,
     caches.cache,
     caches.warmup,
