@@ -63,7 +63,7 @@ def limit_time_and_files(seconds: float) -> None:
 
         resource.setrlimit(resource.RLIMIT_FSIZE, (LARGEST_FILE,) * 2)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        resource.setrlimit(resource.RLIMIT_CPU, (int(seconds) + 2,) * 2)
+        resource.setrlimit(resource.RLIMIT_CPU, (int(2 * seconds) + 10,) * 2)
     if hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_REAL, 2 * seconds + 10)
 
@@ -79,6 +79,7 @@ class Guard:
         self.folder, self.engines = os.path.realpath(folder), {*ENGINES} - {*allowed}
         readable = (self.folder, sys.prefix, sys.base_prefix, *filter(None, sys.path), *READABLE)
         self.readable = [os.path.realpath(path) for path in readable]
+        self.writable = [self.folder, os.path.realpath(os.devnull)]
         here = os.path.dirname(os.path.realpath(__file__))
         self.package, self.ours = os.path.dirname(here), here  # that of the solutions, and of what runs here
         self.refused: list[str] = []
@@ -87,7 +88,7 @@ class Guard:
         """Look at one event; raises PermissionError or ImportError for what is refused."""
         if event == "open":
             path, mode, flags = arguments
-            if _writes(mode, flags) and not self._is_in([self.folder, os.devnull], path):
+            if _writes(mode, flags) and not self._is_in(self.writable, path):
                 self._refuse(f"it writes into {_shown(path)}: a hand-in may write into its own folder only")
             self._check_read(path)
         elif event in CHANGES:
