@@ -200,17 +200,24 @@ def test_one_backward_pass_is_understood_in_600_lines():
     assert sum(lengths.values()) <= 600, f"to be read for loss.backward():\n{as_list(lengths)}"
 
 
+def lines_of_docstrings(path):
+    """How many lines of a file are docstrings of functions: the reference shows them, and the engine reads without."""
+    functions = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)]
+    return sum(node.body[0].end_lineno - node.body[0].lineno + 1 for node in functions if ast.get_docstring(node))
+
+
 def test_the_engine_with_all_primitives_does_not_grow():
-    """Lines for each primitive: 1789 for 68 of them stood here when functions were missing that everybody looks for.
+    """Lines for each primitive, docstrings apart: 21 where 26 stood here when docstrings were few and counted.
 
     So a new primitive brings its own lines, and none of its neighbours' gets longer. The bound may come down.
     """
     lengths = read_together(["core.py", "backward.py", *FAMILIES])
-    bound = 1789 // 68 * len(primitives())
-    assert sum(lengths.values()) <= bound, f"{bound} lines for the engine and its primitives:\n{as_list(lengths)}"
+    described = sum(lines_of_docstrings(HOUSE / file) for file in lengths)
+    bound = 21 * len(primitives())
+    assert sum(lengths.values()) - described <= bound, f"{bound} lines for the engine, without:\n{as_list(lengths)}"
 
 
-LONG_FILES = ("program/", "views/", "exercises/")  # not yet cut to size
+LONG_FILES = ("program/", "views/")  # not yet cut to size
 
 
 @pytest.mark.parametrize("file", [file for file in FILES if not file.startswith(LONG_FILES)])
@@ -366,7 +373,7 @@ def public_objects():
                 yield f"{module.name}.{name}", value
 
 
-# Primitives, their rules and their loops, and the functions that have NumPy's names.
+# Rules of primitives (test_docstrings.py has the primitives), their loops, and functions that have NumPy's names.
 DESCRIBED_BY_THEIR_NAME = ("tinygrad_ce.ops.", "tinygrad_ce.kernels.", "tinygrad_ce.numpy_protocol.")
 DESCRIBED_BY_THEIR_NAME += ("tinygrad_ce.program.numpy_functions.",)
 

@@ -5,6 +5,18 @@
 >>> y = x * x + 2 * x
 >>> y.backward(); x.grad
 array(8.)
+
+What there is, by what one wants to do; `help(tg.Trainer)` and so on say more:
+
+- numbers that remember where they came from: `tg.Tensor`, `tg.ops`, `tg.no_grad`, `tg.primitive`
+- derivatives of functions: `tg.grad`, `tg.value_and_grad`, `tg.vjp`, `tg.jvp`, `tg.jacobian`, `tg.hessian`, `tg.hvp`,
+  `tg.gradients`; are they right? `tg.check.gradcheck`
+- networks: `tg.nn`, `tg.losses`, `tg.optim`, `tg.seed`
+- data: `tg.data.moons`, `tg.data.digits`, `tg.data.from_csv`, `tg.data.split`, `tg.data.standardize`
+- training: `tg.Trainer`, `tg.History`, `tg.train.Callback`; keeping: `tg.save`, `tg.load`, `tg.export`
+- looking: `tg.explain`, `tg.draw`, `tg.step_through`, `tg.live`, `tg.why_nan`, `tg.audit`
+- printing and compiling: `tg.source`, `tg.trace`, `tg.compile`, `tg.set_num_threads`
+- a classroom: `tg.exercise`, `tg.grade`, `tg.assignments`
 """
 
 import sys

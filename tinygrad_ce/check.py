@@ -26,6 +26,8 @@ from tinygrad_ce.data.structures import map_parts
 from tinygrad_ce.functional import gradients, kept_in_the_graph
 from tinygrad_ce.nn.module import call_model
 
+__all__ = ["GradcheckError", "Mismatch", "Report", "gradcheck", "gradcheck_model"]
+
 ROUNDING = 64  # the rounding error of a function value, a few operations long, in units of its last place
 EPSILON = float(np.finfo(float).eps)
 FIRST_STEP, SHRINK, LAST_STEP = 2.0**-7, 4, 2.0**-42  # of the size of an input
@@ -34,7 +36,11 @@ SETTLED = 1e-9  # two estimates that agree as far end the search for a better st
 
 @dataclass(frozen=True)
 class Mismatch:
-    """One element whose two derivatives differ."""
+    """One element whose two derivatives differ.
+
+    argument: its name. index: the place in it. analytic: what the rules give. numerical: what was measured.
+    trouble: why there is no derivative to compare with, or "".
+    """
 
     argument: str
     index: tuple[int, ...]
@@ -44,13 +50,18 @@ class Mismatch:
 
     @property
     def relative(self) -> float:
+        """By how much they differ, as a share of the larger one."""
         scale = max(abs(self.analytic), abs(self.numerical))
         return abs(self.analytic - self.numerical) / scale if scale else 0.0
 
 
 @dataclass(frozen=True, repr=False)
 class Report:
-    """What gradcheck found: `ok`, the largest relative difference of the projections, and every wrong element."""
+    """What gradcheck found: `ok`, the largest relative difference of the projections, and every wrong element.
+
+    order: how many times f was differentiated. largest_difference: relative. notes: remarks in words. mismatches: the
+    wrong elements.
+    """
 
     order: int
     largest_difference: float
@@ -59,6 +70,7 @@ class Report:
 
     @property
     def ok(self) -> bool:
+        """Whether no derivative is wrong."""
         return not self.mismatches
 
     def __str__(self) -> str:
@@ -137,9 +149,13 @@ def gradcheck_model(
 ) -> Report:
     """gradcheck of loss(model(X), y) with respect to every parameter; the model itself is left as it is.
 
+    order: 1, or 2 for second derivatives too. seed: of the random directions.
     model: a Module; a float64 copy of it is checked, in the mode (train or eval) that it is in.
     X, y: a batch, small: every wrong element will be computed numerically; or a Dataset in the place of X. A tuple of
     arrays, or a dict, is several inputs of the model. Raises as `gradcheck`.
+
+    >>> gradcheck_model(tg.nn.Dense(2, 2), tg.losses.softmax_cross_entropy, np.ones((3, 2)), [0, 1, 1]).ok
+    True
     """
     if isinstance(X, Dataset):
         X, y = X.X, X.y if y is None else y

@@ -30,8 +30,7 @@ class Tensor:
     """An array, the operation and the inputs that made it, and (after `backward`) its gradient.
 
     data: anything `np.asarray` takes; numbers or booleans. A tensor that asks for gradients owns a copy of it, because
-    an optimizer will write there; any other tensor shares the memory.
-    Arithmetic of integers wraps as that of NumPy's arrays: minus uint8 3 is 253. Convert them first: .astype(float).
+    an optimizer will write there; any other tensor shares the memory. Integers wrap as NumPy's: .astype(float) first.
     requires_grad: whether gradients are wanted here. Only floating-point data may ask.
     name: shown in errors, pictures and printed programs.
     Raises TypeError for data that are no numbers, and for integers that ask for gradients.
@@ -105,7 +104,6 @@ class Tensor:
     def version(self) -> int: return self.writes[0] if self.writes else 0
 
     # ---- the operators: each is one primitive
-
     def __add__(self, other: Any) -> Tensor: return ops.add(self, other)
     def __radd__(self, other: Any) -> Tensor: return ops.add(other, self)
     def __sub__(self, other: Any) -> Tensor: return ops.sub(self, other)
@@ -258,7 +256,6 @@ class Primitive:
     argument (`*arrays`) stands for any number of inputs, and its rule is told which one by `position=`.
     broadcasts: a share of the gradient may be summed back to the input's shape.
     `run` computes it on arrays: the body, or a kernel that somebody has put in its place.
-
     Make one with `@primitive`; examples/06_your_own_primitive.py shows how.
     """
 
@@ -267,7 +264,7 @@ class Primitive:
             raise TypeError(f"primitive: {body!r} is no function written in Python; wrap it: def name(x): return ...")
         self.name, self.body, self.broadcasts = body.__name__, body, broadcasts
         self.run: Callable[..., Any] = body
-        self.__doc__, self.__wrapped__ = body.__doc__, body
+        self.__doc__, self.__wrapped__, self.__module__ = body.__doc__, body, body.__module__
         if body.__defaults__:
             raise TypeError(f"primitive {self.name}: values have no defaults; a static parameter has: (x, *, k=3)")
         ours = (__package__ or "") + "."
@@ -333,7 +330,7 @@ class Primitive:
 
 
 def primitive(body: Callable[..., Any] | None = None, **options: Any) -> Any:
-    """Make a Primitive of a function: `@primitive`, or with options `@primitive(broadcasts=True)`."""
+    """Make a Primitive of a function, its body: `@primitive`, or with options `@primitive(broadcasts=True)`."""
     return partial(Primitive, **options) if body is None else Primitive(body, **options)
 
 

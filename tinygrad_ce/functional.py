@@ -78,6 +78,8 @@ def grad(f: Callable[..., Any], argnums: Positions = 0) -> Callable[..., Any]:
 def value_and_grad(f: Callable[..., Any], argnums: Positions = 0) -> Callable[..., Any]:
     """The function that computes `f` and its gradient together.
 
+    argnums: the positions of the arguments that are differentiated, as in `grad`.
+
     >>> value_and_grad(lambda x: x**2)(3.0)
     (array(9.), array(6.))
     """

@@ -44,7 +44,11 @@ def set_num_threads(n: int) -> None:
 
 
 def get_num_threads() -> int:
-    """How many threads a long loop may use."""
+    """How many threads a long loop may use.
+
+    >>> get_num_threads() >= 1
+    True
+    """
     return _threads or _of_the_environment()
 
 

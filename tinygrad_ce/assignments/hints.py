@@ -7,13 +7,12 @@ import base64
 import json
 import zlib
 from collections.abc import Mapping
-from numbers import Real
 from pathlib import Path
 from typing import Any
 
 from tinygrad_ce.assignments.assignment import Assignment
 from tinygrad_ce.assignments.locking import unseal
-from tinygrad_ce.assignments.notebooks import checked_ending, read_notebook
+from tinygrad_ce.assignments.notebooks import checked_ending, read_notebook, text_of_notebook
 from tinygrad_ce.data.checks import closest, shown
 from tinygrad_ce.data.printed_text import PrintedText
 from tinygrad_ce.disk import write_whole
@@ -33,15 +32,11 @@ def cost_of_hints(assignment: Assignment, taken: Mapping[str, int]) -> dict[str,
     >>> cost_of_hints(ready("softmax_cross_entropy"), {"d_z": 2})
     {'d_z': 0.4}
     """
-    if not isinstance(taken, Mapping):
-        raise ValueError(f'{TAKEN} must be a dict of how many hints were taken, as in {TAKEN} = {{"d_W": 1}}')
     costs: dict[str, float] = {}
-    for name, count in taken.items():
-        if isinstance(count, bool) or not isinstance(count, Real) or not count >= 0:
-            raise ValueError(f"{TAKEN}[{name!r}] is {shown(count)}; it must be how many hints were taken")
+    for name, count in _counts(taken).items():
         if name in assignment.points and count:
-            most = max(len(assignment.hints.get(name, ())), 1)
-            share = min(min(float(count), most) * assignment.hint_cost, 1)
+            most = len(assignment.hints.get(name, ()))
+            share = min(min(count, most) * assignment.hint_cost, 1)
             costs[name] = round(share * assignment.points[name], 10)
     return costs
 
@@ -54,20 +49,18 @@ def take_hint(path: str | Path, name: str) -> PrintedText:
     """
     file = _StudentFile(path)
     packed = unpacked(file.constant(TEXTS)) if file.has(TEXTS) else {"hints": {}}
-    hints, taken = packed["hints"], file.constant(TAKEN)
-    if not isinstance(taken, dict):
-        raise ValueError(f"{file.path.name}: {TAKEN} must be a dict: write {TAKEN} = {{}}")
+    hints, taken = packed["hints"], _counts(file.constant(TAKEN))
     if name not in hints:
         there = f"there are hints for {', '.join(hints)}" if hints else "it has none"
         raise ValueError(f"{file.path.name} has no hint for {shown(name)}:{closest(name, hints)} {there}")
     before = taken.get(name, 0)
-    level = min(before + 1, len(hints[name]["texts"]))
+    texts, cost = hints[name]["texts"], f"costs {hints[name]['cost']:g} points"
+    level = min(before + 1, len(texts))
     if level > before:
         file.replace(TAKEN, {**taken, name: level})
-    cost = f"costs {hints[name]['cost']:g} points" if level > before else "you had it before: it costs nothing again"
-    return PrintedText(
-        f"hint {level} of {len(hints[name]['texts'])} for {name} ({cost})\n{hints[name]['texts'][level - 1]}"
-    )
+    else:
+        cost = "you had it before: it costs nothing again"
+    return PrintedText(f"hint {level} of {len(texts)} for {name} ({cost})\n{texts[level - 1]}")
 
 
 def unlock(path: str | Path, password: str) -> PrintedText:
@@ -79,6 +72,16 @@ def unlock(path: str | Path, password: str) -> PrintedText:
     if not file.has(SOLUTION):
         raise ValueError(f"{file.path.name} has no solution in it: it was written without password=")
     return PrintedText(unseal(file.constant(SOLUTION), password))
+
+
+def _counts(taken: Any) -> Mapping[str, int]:
+    """How many hints were taken, by name. ValueError for what does not say that."""
+    if not isinstance(taken, Mapping):
+        raise ValueError(f'{TAKEN} must be a dict of how many hints were taken, as in {TAKEN} = {{"d_W": 1}}')
+    for name, count in taken.items():
+        if type(count) is not int or count < 0:
+            raise ValueError(f"{TAKEN}[{name!r}] is {shown(count)}; it must be how many hints were taken")
+    return taken
 
 
 def packed_hints(assignment: Assignment) -> str:
@@ -138,10 +141,7 @@ class _StudentFile:
         if self._notebook is None:
             text: str = self._parts[0].source
             return text
-        import nbformat  # it has been read with it
-
-        whole: str = nbformat.writes(self._notebook)
-        return whole
+        return text_of_notebook(self._notebook)
 
     def _find(self, name: str) -> tuple[Any, ast.expr] | None:
         """The part of the file in which `name = value` stands, and the value."""

@@ -47,7 +47,13 @@ def write_notebook(path: Path, cells: Iterable[Cell]) -> None:
         metadata={"kernelspec": kernel, "language_info": {"name": "python"}},
     )
     nbformat.validate(notebook)
-    write_whole(path, nbformat.writes(notebook).encode())
+    write_whole(path, text_of_notebook(notebook).encode())
+
+
+def text_of_notebook(notebook: Any) -> str:
+    """What stands in the file of a notebook."""
+    text: str = extra("nbformat", "classroom").writes(notebook)
+    return text
 
 
 def read_notebook(path: Path) -> Any:

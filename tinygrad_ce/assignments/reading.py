@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import linecache
+import zlib
 from collections.abc import Callable, Mapping
-from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from tinygrad_ce.assignments.assignment import HINT_COST, Assignment
 from tinygrad_ce.assignments.notebooks import cells_of
+from tinygrad_ce.assignments.statements import docstring
 from tinygrad_ce.assignments.teacher import RUBRIC
 from tinygrad_ce.core import Array
 from tinygrad_ce.data.checks import closest, shown
@@ -74,7 +75,7 @@ def ready(name: str) -> Assignment:
     'Softmax and cross-entropy'
     """
     if name not in names():
-        raise ValueError(f"there is no exercise {shown(name)}:{closest(name, names())} There are {', '.join(names())}")
+        raise ValueError(f"there is no exercise {shown(name)}:{closest(name, names())} there are {', '.join(names())}")
     return from_file(CATALOG / f"{name}.py")
 
 
@@ -94,15 +95,13 @@ def _source_of(path: Path) -> str:
     """The text of a teacher's notebook: its first Markdown cell is the docstring, and its code the code."""
     cells = cells_of(path)
     text = next((cell.text for cell in cells if cell.kind == "markdown"), path.stem)
-    quotes = '"""'
-    title = text.lstrip("# ")
-    literal = f"r{quotes}{title}\n{quotes}" if quotes not in title else repr(title)
+    literal = docstring(text.lstrip("# "))
     return "\n\n\n".join([literal, *(cell.text for cell in cells if cell.kind == "code")])
 
 
 def _run(source: str, name: str) -> dict[str, Any]:
     """The names that a text defines. Its lines can be looked up, so that a function of it can be read again."""
-    file = f"<{name}>"
+    file = f"{zlib.crc32(source.encode()):08x}/{name}.py"  # messages name its end; two files of one name are two
     try:
         code = compile(source, file, "exec")
     except (SyntaxError, ValueError) as error:
@@ -127,15 +126,13 @@ def _function(file: str, found: Mapping[str, Any], name: str) -> Callable[..., A
 def _points(file: str, found: Mapping[str, Any]) -> dict[str, float]:
     points = found.get("POINTS")
     if points is None:
-        raise ValueError(
-            f'{file}: POINTS is missing: write POINTS = {{"d_W": 2}}, what is asked for and what it counts'
-        )
+        raise ValueError(f'{file}: POINTS is missing: write what counts how much, POINTS = {{"d_W": 2}}')
     if not isinstance(points, dict) or not points:
         raise ValueError(f'{file}: POINTS must be a dict of what is asked for, as in POINTS = {{"d_W": 2}}')
     for name, value in points.items():
         if not isinstance(name, str) or not name.isidentifier():
             raise ValueError(f"{file}: {shown(name)} in POINTS must be the name of a variable, as d_W is")
-        if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value < np.inf:
+        if type(value) not in (int, float) or not 0 <= value < np.inf:
             raise ValueError(f"{file}: the points of {name} are {shown(value)}; they must be a number of at least 0")
     return points
 
@@ -165,7 +162,7 @@ def _hints(file: str, found: Mapping[str, Any], points: Mapping[str, float]) -> 
 
 def _hint_cost(file: str, found: Mapping[str, Any]) -> float:
     cost = found.get("HINT_COST", HINT_COST)
-    if isinstance(cost, bool) or not isinstance(cost, Real) or not 0 <= cost <= 1:
+    if type(cost) not in (int, float) or not 0 <= cost <= 1:
         raise ValueError(f"{file}: HINT_COST is {shown(cost)}; it must be a share of the points, from 0 to 1")
     return float(cost)
 
@@ -188,7 +185,5 @@ def _try(assignment: Assignment) -> None:
         raise ValueError(f"{file}: gradients must return a dict of what is asked for, not {type(answers).__name__}")
     missing = [name for name in assignment.points if name not in answers]
     if missing:
-        there = f"{whose} gives {', '.join(answers) or 'nothing'}"
-        raise ValueError(
-            f"{file}: POINTS asks for {missing[0]}, and {there}:{closest(missing[0], answers)}".rstrip(":")
-        )
+        there = f"{whose} gives {', '.join(answers) or 'nothing'};{closest(missing[0], answers)}".rstrip(";")
+        raise ValueError(f"{file}: POINTS asks for {missing[0]}, and {there}")

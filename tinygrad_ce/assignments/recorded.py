@@ -14,7 +14,10 @@ from tinygrad_ce.core import Array, Tensor
 
 
 def recorded(forward: Callable[..., Any], arguments: Mapping[str, Array]) -> Tensor:
-    """The loss that a NumPy function computes, as a Tensor with a history; floating point arguments get gradients.
+    """What a NumPy function computes, as a Tensor with a history; floating point arguments get gradients.
+
+    forward: returns the result, or a tuple that begins with it: `(out, cache)`. Its lines are those of the Tensors in
+    messages. Raises TypeError if the result does not come from its arguments, and whatever the function raises.
 
     >>> recorded(lambda x, w: ((x * w) ** 2).mean(), {"x": np.ones(2), "w": np.ones(2)}).item()
     1.0
@@ -23,22 +26,33 @@ def recorded(forward: Callable[..., Any], arguments: Mapping[str, Array]) -> Ten
         name: Tensor(array, requires_grad=True, name=name) if np.asarray(array).dtype.kind == "f" else array
         for name, array in arguments.items()
     }
-    loss: Tensor = _with_names(forward)(**tensors)
-    return loss
+    result = _with_names(forward)(**tensors)
+    if isinstance(result, tuple) and result:
+        result = result[0]
+    if not isinstance(result, Tensor):
+        raise TypeError(
+            f"{getattr(forward, '__name__', 'forward')} returns {type(result).__name__}, which does not come from "
+            "its arguments: return what is computed from them by NumPy"
+        )
+    return result
 
 
 def _with_names(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function, with each Tensor named by the variable that it is assigned to; as it is where it has no source."""
     try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
-    except (OSError, TypeError, SyntaxError):
+        lines, first = inspect.getsourcelines(function)
+        tree = ast.parse(textwrap.dedent("".join(lines)))
+        outside = inspect.getclosurevars(function).nonlocals
+    except (OSError, TypeError, SyntaxError, ValueError):
         return function
-    if not isinstance(tree.body[0], ast.FunctionDef) or inspect.getclosurevars(function).nonlocals:
+    (written, *_) = tree.body
+    if not isinstance(written, ast.FunctionDef) or written.decorator_list:
         return function
-    tree.body[0].decorator_list = []
-    namespace = {**function.__globals__, "_named": _named}
-    exec(compile(ast.fix_missing_locations(_Naming().visit(tree)), "<forward>", "exec"), namespace)
-    named: Callable[..., Any] = namespace[function.__name__]
+    ast.increment_lineno(tree, first - 1)
+    namespace = {**function.__globals__, **outside, "_named": _named}
+    code = compile(ast.fix_missing_locations(_Naming().visit(tree)), inspect.getfile(function), "exec")
+    exec(code, namespace)
+    named: Callable[..., Any] = namespace[written.name]
     return named
 
 
@@ -48,7 +62,8 @@ class _Naming(ast.NodeTransformer):
     def visit_Assign(self, node: ast.Assign) -> ast.Assign:
         target = node.targets[0]
         if isinstance(target, ast.Name):
-            node.value = ast.Call(ast.Name("_named", ast.Load()), [node.value, ast.Constant(target.id)], [])
+            called = ast.Call(ast.Name("_named", ast.Load()), [node.value, ast.Constant(target.id)], [])
+            node.value = ast.copy_location(called, node.value)
         return node
 
 

@@ -41,7 +41,7 @@ class Statements:
         """The lines of a statement, and those of the comments directly above it."""
         lines = self.text.splitlines()
         decorators = statement.decorator_list if isinstance(statement, (ast.FunctionDef, ast.ClassDef)) else []
-        first = min(node.lineno for node in [statement, *decorators]) - 1
+        first = min([statement.lineno, *(node.lineno for node in decorators)]) - 1
         while first and lines[first - 1].startswith("#"):
             first -= 1
         return "\n".join(lines[first : statement.end_lineno])
@@ -97,3 +97,11 @@ def assigned_in(lines: str) -> list[str]:
     found = (statement for statement in ast.parse(lines).body if isinstance(statement, (ast.Assign, ast.AugAssign)))
     stores = (node for statement in found for node in ast.walk(statement) if isinstance(node, ast.Name))
     return list(dict.fromkeys(node.id for node in stores if isinstance(node.ctx, ast.Store)))
+
+
+def docstring(text: str) -> str:
+    """A text as the docstring of a file."""
+    quotes = '"""'
+    if quotes in text or text.endswith("\\"):
+        return repr(text)
+    return f"{'r' if chr(92) in text else ''}{quotes}{text}\n{quotes}"

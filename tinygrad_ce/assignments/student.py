@@ -12,7 +12,7 @@ from tinygrad_ce.assignments.assignment import Assignment
 from tinygrad_ce.assignments.hints import SOLUTION, TAKEN, TEXTS, WIDTH, packed_hints
 from tinygrad_ce.assignments.locking import seal
 from tinygrad_ce.assignments.notebooks import Cell, grouped
-from tinygrad_ce.assignments.statements import arguments_of, assigned_in, mentioned_in
+from tinygrad_ce.assignments.statements import arguments_of, assigned_in, docstring, mentioned_in
 
 TEACHERS = ("gradients", "POINTS", "HINTS", "HINT_COST", "STARTER")  # names of the file that students do not get
 GIVEN = ("forward", "inputs", "EXAMPLE")  # names that they get, with all that these need
@@ -35,7 +35,7 @@ def script(assignment: Assignment, file: str, password: str | None = None) -> st
     head, *functions = _given(assignment)
     text = f"{assignment.title}\n\n{assignment.text}\n\n{instructions(assignment, file)}"
     parts = [
-        f"{_docstring(text)}\n\n{head}",
+        f"{docstring(text)}\n\n{head}",
         *functions,
         gradients(assignment),
         main(assignment),
@@ -74,21 +74,27 @@ def instructions(assignment: Assignment, file: str) -> str:
     else:
         what = "In `gradients`, put an expression in the place of each `None`. NumPy is all that you need."
     sizes = " and other sizes" if _sizes(assignment) else ""
+    run = "cells from the top" if file.endswith(".ipynb") else "file"
     lines = [
-        f"What to do. {what} Run the {'cells from the top' if file.endswith('.ipynb') else 'file'}: it says what is "
-        "missing, and whether the shapes fit.",
-        f"What to hand in. This file, `{file}`. Leave the names of functions, and of what they take and return, as they "
-        "are.",
-        f"How it is graded. Your function `gradients` is called with other numbers{sizes}. Asked for are {names}. "
-        "A value that is missing scores 0. One that is right, given an earlier mistake of yours, scores part of its points.",
+        f"What to do. {what} Run the {run}: it says what is missing, and whether the shapes fit.",
+        f"What to hand in. This file, `{file}`. Leave the names of functions, and of what they take and return, as they"
+        " are.",
+        f"How it is graded. Your function `gradients` is called with other numbers{sizes}. Asked for are {names}."
+        " A value that is missing scores 0. A mistake costs once: what is right, given an earlier wrong value of yours,"
+        " scores its points.",
     ]
     if packed_hints(assignment):
+        first = next(name for name in assignment.points if assignment.hints.get(name))
+        reload = " Save the notebook before, and load it again after." if file.endswith(".ipynb") else ""
         lines.append(
-            f"Hints. `tinygrad-ce hint {file} {next(iter(assignment.hints))}` shows the next hint for a value, if you have "
-            f"tinygrad_ce. Each costs {assignment.hint_cost:.0%} of the points of its value, and is counted in `{TAKEN}` "
-            "in this file."
+            f"Hints. `tinygrad-ce hint {file} {first}` shows the next hint for a value, if you have tinygrad_ce. Each"
+            f" costs {assignment.hint_cost:.0%} of the points of its value, and is counted in `{TAKEN}` in this file."
+            f"{reload}"
         )
-    return "\n\n".join("\n".join(textwrap.wrap(line, WIDTH, break_on_hyphens=False)) for line in lines)
+    if not file.endswith(".ipynb"):
+        return "\n\n".join("\n".join(textwrap.wrap(line, WIDTH, break_on_hyphens=False)) for line in lines)
+    parts = (line.partition(". ") for line in lines)
+    return "\n\n".join(f"**{head}.** {rest}" for head, _, rest in parts)
 
 
 def gradients(assignment: Assignment) -> str:
@@ -108,7 +114,7 @@ def blank_cells(assignment: Assignment) -> Iterable[Cell]:
     calls = []
     for name in assignment.points:
         about = _about(assignment, name)
-        yield Cell("markdown", f"## `{name}`: {about}")
+        yield Cell("markdown", f"### `{name}`: {about}")
         body = [f"{name} = None  # {about}\nreturn {name}"]
         yield Cell("code", _function(f"compute_{name}", there, f"Compute {name}: replace None.", body))
         calls.append(_call(f"{name} = compute_{name}", there))
@@ -213,13 +219,6 @@ def _dict(names: Iterable[str]) -> str:
     pairs = [f'"{name}": {name}' for name in names]
     line = f"{{{', '.join(pairs)}}}"
     return line if len(line) < WIDTH else "{\n" + "".join(f"    {pair},\n" for pair in pairs) + "}"
-
-
-def _docstring(text: str) -> str:
-    quotes = '"""'
-    if quotes in text or text.endswith("\\"):
-        return repr(text)
-    return f"{'r' if chr(92) in text else ''}{quotes}{text}\n{quotes}"
 
 
 def _constant(name: str, text: str) -> str:

@@ -1,4 +1,4 @@
-"""The teacher's version: the assignment with its solution, and a rubric: what counts what, and what mistakes are called."""
+"""The teacher's version: the solution, and a rubric: what counts how much, and what usual mistakes are called."""
 
 from __future__ import annotations
 

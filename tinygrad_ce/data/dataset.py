@@ -20,6 +20,7 @@ Array = NDArray[Any]
 class Dataset:
     """N rows of D features with a target for each row, and what the columns and classes are called.
 
+    feature_names: D of them. name: what it is called in messages and pictures.
     X: (N, D) floats. y: (N,) int64 class indices, or float64 numbers to predict (then class_names is empty).
     numeric: (D,) bool; True is a measured number, which `standardize` scales; False a column that has its scale already
     (one-hot, a pixel), which it leaves.

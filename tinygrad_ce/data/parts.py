@@ -22,6 +22,7 @@ def split(
 ) -> tuple[Dataset, ...]:
     """The parts of a Dataset: every row goes, shuffled, into one of them.
 
+    dataset: with its names and its preparation, which each part keeps.
     split(ds, 0.2) or split(ds, test=0.2): (train, test), with that share of the rows in the second. Several shares, the
     first of the training part, give so many parts: split(ds, 0.6, 0.2, 0.2). They must sum to 1.
     stratify: each class has that share of its rows in the test part, to within one row, and at least one row in the
@@ -231,6 +232,7 @@ def batches(
 ) -> Iterator[tuple[Any, Any]]:
     """Pairs (X_batch, y_batch) of `batch_size` rows that cover every row once; the last is short if it must be.
 
+    shuffle: whether rows come in random order. batch_size: of the last one at most.
     X, y: arrays with a row for each example, tuples or dicts of such arrays (the batches are then tuples and dicts of
     parts of them), or a Dataset in the place of X: `batches(train, batch_size=16)`.
     seed: an integer gives the same order each time; a Generator advances, so that epochs differ; None is unforeseeable.

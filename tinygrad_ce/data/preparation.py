@@ -32,10 +32,10 @@ class Preparation:
     A column of the table becomes some features; a missing value becomes its feature's `fill`; a feature that
     `standardize` scales is (value - shift) / scale. `from_csv` and `from_frame` learn from all rows how the cells are
     written; `standardize` learns fills, shifts, scales and levels of categories from the training part alone.
+    name: of the table. columns, target: how each is read. delimiter, encoding: of its file. notes: what was left out.
     missing: what becomes of missing values: "error", "drop" (their rows), or "mean" (fill).
 
-    >>> train, test = standardize(*split(iris()))
-    >>> train.preparation.invert([0, 2])
+    >>> standardize(*split(iris()))[0].preparation.invert([0, 2])
     array(['setosa', 'virginica'], dtype='<U10')
     """
 

@@ -56,9 +56,9 @@ def from_csv(
 
     missing: "error"; "drop", the rows with a missing value; or "mean": a missing number, boolean or date becomes the
     mean of its features, a missing text 0 in all of them. A row without a target is dropped under both.
-    drop: names of columns to leave out. delimiter: found among , ; | and tab unless it is given. decimal: "." or ",",
-    found unless a column can be read in two ways, as 1,234. day_first: whether 03/04/2025 is in April, for a column in
-    which no date tells. encoding: of the file, such as "cp1252".
+    path: of the file. drop: names of columns to leave out. delimiter: found among , ; | and tab unless it is given.
+    decimal: "." or ",", found unless a column can be read in two ways, as 1,234. day_first: whether 03/04/2025 is in
+    April, for a column in which no date tells. encoding: of the file, such as "cp1252".
     Raises FileNotFoundError, and ValueError that names the file and the line (1 is the header) or the column: lines
     that cannot be read, no rows, an unknown target, missing or infinite values, fewer than two classes, damaged
     numbers or dates, no feature left.
@@ -89,7 +89,7 @@ def from_frame(
     """The rows of a DataFrame: of pandas, polars or pyarrow, or anything with `to_pandas` or `__dataframe__`.
 
     Its columns become what those of the same table in a file would: see `from_csv`, also for the options. Its index is
-    not looked at. name: what the Dataset is called.
+    not looked at. frame: the table. name: what the Dataset is called.
     Raises TypeError for what is no DataFrame, and ValueError as `from_csv` does, naming the row by its position.
 
     >>> from_frame({"x": [1.0]}, "x")
@@ -112,6 +112,7 @@ def predicts_numbers(
     """Whether the target of a table is numbers to predict (regression=True) and no classes.
 
     True if all of its values are numbers, and some have a fraction or more than 20 are different.
+    decimal, delimiter, encoding: of the file, as in `from_csv`.
 
     >>> predicts_numbers("houses.csv", "price")  # doctest: +SKIP
     True

@@ -14,6 +14,7 @@ from tinygrad_ce.data.dataset import Array, Dataset
 def moons(n: int = 500, noise: float = 0.1, seed: Seed = 0) -> Dataset:
     """Two half circles of radius 1 that reach into each other; `noise` is the standard deviation of each coordinate.
 
+    seed: an integer gives the same rows each time; a Generator is drawn from; None is unforeseeable.
     Gives X (n, 2) and 2 classes. Raises ValueError if n < 2 or noise < 0, TypeError for what is no number.
 
     >>> moons(200)
@@ -31,6 +32,7 @@ def moons(n: int = 500, noise: float = 0.1, seed: Seed = 0) -> Dataset:
 def circles(n: int = 500, noise: float = 0.05, factor: float = 0.5, seed: Seed = 0) -> Dataset:
     """A circle of radius 1 around one of radius `factor`; `noise` is the standard deviation of each coordinate.
 
+    seed: an integer gives the same rows each time; a Generator is drawn from; None is unforeseeable.
     Gives X (n, 2) and 2 classes. Raises ValueError if n < 2, noise < 0 or factor is not in [0, 1).
 
     >>> circles(200).class_names
@@ -47,6 +49,7 @@ def circles(n: int = 500, noise: float = 0.05, factor: float = 0.5, seed: Seed =
 def spirals(n: int = 600, arms: int = 3, noise: float = 0.1, seed: Seed = 0) -> Dataset:
     """Arms that each make one turn, from radius 0.5 to 4; `noise` is the standard deviation of each coordinate.
 
+    seed: an integer gives the same rows each time; a Generator is drawn from; None is unforeseeable.
     Gives X (n, 2) and `arms` classes. Neighbouring arms are 3.5 / arms apart: 3 arms at noise 0.1 hardly touch.
     Raises ValueError if arms < 2, n < arms or noise < 0.
 
@@ -64,6 +67,7 @@ def spirals(n: int = 600, arms: int = 3, noise: float = 0.1, seed: Seed = 0) -> 
 def xor(n: int = 400, noise: float = 0.2, seed: Seed = 0) -> Dataset:
     """Clouds around the four corners (+-1, +-1), in class 1 where the signs of the corner differ.
 
+    seed: an integer gives the same rows each time; a Generator is drawn from; None is unforeseeable.
     Gives X (n, 2) and 2 classes; `noise` is the standard deviation of each coordinate. No straight line separates them.
     Raises ValueError if n < 4 or noise < 0.
 
@@ -80,6 +84,7 @@ def xor(n: int = 400, noise: float = 0.2, seed: Seed = 0) -> Dataset:
 def blobs(n: int = 500, classes: int = 3, features: int = 2, spread: float = 1.0, seed: Seed = 0) -> Dataset:
     """One Gaussian cloud for each class, its centre drawn from the cube [-10, 10]; `spread` is its standard deviation.
 
+    seed: an integer gives the same rows each time; a Generator is drawn from; None is unforeseeable.
     Gives X (n, features). Raises ValueError if classes < 2, features < 1, n < classes or spread < 0.
 
     >>> blobs(200, classes=4, features=5)

@@ -89,10 +89,12 @@ def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def counted(bad: Array) -> str:
+    """How many numbers are bad, in words."""
     return f"{int(bad.sum())} of {bad.size} number{'s' if bad.size != 1 else ''}"
 
 
 def at_a_place(index: Any) -> str:
+    """Where a number stands, in words."""
     return f"at [{', '.join(str(int(i)) for i in index)}]" if len(index) else "as it is a single number"
 
 
@@ -146,10 +148,8 @@ def not_finite(array: Array) -> str:
         return "the right gradient itself is not finite here: tg.why_nan(loss) says where that begins"
     index = np.argwhere(bad)[0]
     what = "NaN" if np.isnan(array[tuple(index)]) else "infinite"
-    return (
-        f"{counted(bad)} {'is' if bad.sum() == 1 else 'are'} NaN or infinite, the first {at_a_place(index)}: it is {what}. "
-        "Look for a division by 0, a log of 0 or an exp that overflows"
-    )
+    words = f"{counted(bad)} {'is' if bad.sum() == 1 else 'are'} NaN or infinite, the first {at_a_place(index)}"
+    return f"{words}: it is {what}. Look for a division by 0, a log of 0 or an exp that overflows"
 
 
 def unexplained(array: Array, truth: Array, allowed: Array, is_zero: bool) -> tuple[str, str]:

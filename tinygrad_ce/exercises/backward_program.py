@@ -1,7 +1,4 @@
-"""The program that an exercise asks for: a line for each value, with the terms it is the sum of, and all their numbers.
-
-It is read off the graph of a loss, or off the source of a NumPy function.
-"""
+"""The program that an exercise asks for: a line for each value, with the terms of its sum, and all their numbers."""
 
 from __future__ import annotations
 
@@ -10,45 +7,48 @@ import inspect
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
 
 from tinygrad_ce.core import REGISTRY, Array
+from tinygrad_ce.graph.formula import Formula
 from tinygrad_ce.graph.nodes import Edge, Graph, Node
 from tinygrad_ce.program.textbook import FUNCTIONS
+
+UNCOMPUTABLE = (ValueError, TypeError, IndexError, AttributeError, ArithmeticError, SyntaxError)
 
 
 @dataclass(eq=False)
 class Term:
-    """One term of a line. of: the operation that it comes back through, in words. upstream: the gradient that comes in.
+    """One term of a line. of: what it comes back through, in words. upstream: the gradient that comes in.
 
-    op: its name. swapped: two arrays that are easily taken for each other, its input and its result.
-    divisor: the number that it divides by, and whether that is the count of a mean. roles: what the arguments of a
-    fused loss are called here.
+    op: the operation that it comes back through, and what goes into it and out of it. overlapping: the numbers of both
+    stand in the same places. divisor: the number that it divides by; of_mean: whether that is the count of a mean, and
+    averaged: the shape of what it is the mean of. sums_to_one: its class weights are divided by their sum.
     """
 
     tree: ast.expr
     of: str = ""
     upstream: str | None = None
     op: str = ""
-    swapped: tuple[str, ...] = ()
-    divisor: tuple[float, bool] | None = None
-    averaged: tuple[int, ...] = ()  # the shape of what it is the mean of
-    roles: Mapping[str, str] = field(default_factory=dict)
-    weighted_mean: bool = False  # its class weights are divided by their sum over the labels
-    overlapping: bool = False  # the numbers of input and result stand in the same places
+    inside: tuple[str, ...] = ()
+    overlapping: bool = False
+    divisor: float | None = None
+    of_mean: bool = False
+    averaged: tuple[int, ...] = ()
+    sums_to_one: bool = False
 
 
 @dataclass(eq=False)
 class Line:
-    """The line of a value: a name, and the terms of a sum. about: what it is the gradient of, in words."""
+    """The line of a value. about: what it is the gradient of. forms: the whole line as it is written on paper."""
 
     name: str
     about: str
     terms: list[Term]
-    forms: list[Term] = field(default_factory=list)  # the whole line as it is written on paper
+    forms: list[Term] = field(default_factory=list)
 
     @cached_property
     def code(self) -> Any:
@@ -65,20 +65,59 @@ class Line:
 class Program:
     """Lines in an order in which they run, the values of all names, and the functions that are called.
 
-    right: by name, what is asked for. forward: the lines of the forward pass, where there is a graph.
-    data: the names of what is no parameter and was not computed.
+    right: what is asked for. forward: the lines of the forward pass, where there is a graph. data: the names of what
+    is no parameter and was not computed.
     """
 
-    lines: list[Line]
-    values: dict[str, Array]
+    lines: dict[str, Line]
+    values: dict[str, Any]
     functions: dict[str, Any]
     right: dict[str, Array]
     forward: list[Line] = field(default_factory=list)
     data: set[str] = field(default_factory=set)
+    _between: dict[str, dict[str, list[Line]]] = field(default_factory=dict)
 
     def run(self, code: Any, values: Mapping[str, Any]) -> Array:
         """What a piece of code gives for these values."""
         return np.asarray(eval(code, {"np": np, **self.functions}, values))
+
+    def tried(self, tree: ast.expr, values: Mapping[str, Any]) -> Array | None:
+        """The value of an expression; None if it cannot be computed."""
+        try:
+            return np.asarray(self.run(compiled(tree), values), np.float64)
+        except UNCOMPUTABLE:
+            return None
+
+    def between(self, name: str) -> dict[str, list[Line]]:
+        """A value and those that lead to it, the nearest first: for each, the lines from there down to the value."""
+        if name in self._between:
+            return self._between[name]
+        found: dict[str, set[str]] = {name: set()}
+        front = [name]
+        while front:
+            reads = {x for below in front for x in self.lines[below].reads}
+            front = [x for x in self.lines if x in reads and x not in found]
+            found |= {x: set() for x in front}
+        order = [x for x in self.lines if x in found]
+        for k, x in enumerate(order):
+            for later in order[k + 1 :]:
+                if self.lines[later].reads & (found[x] | {x}):
+                    found[x].add(later)
+        self._between[name] = {x: [self.lines[later] for later in order if later in found[x]] for x in found}
+        return self._between[name]
+
+    def carried(self, name: str, above: str, array: Array, values: Mapping[str, Any]) -> Array | None:
+        """What a value becomes when one above it is this array; None if it cannot be computed."""
+        return self.rerun(self.between(name)[above], {**values, above: array})
+
+    def rerun(self, lines: list[Line], values: dict[str, Any]) -> Array | None:
+        """What the last of these lines gives; None if one cannot be computed. The values of all are put there."""
+        try:
+            for line in lines:
+                values[line.name] = self.run(line.code, values)
+        except UNCOMPUTABLE:
+            return None
+        return np.asarray(values[lines[-1].name], np.float64)
 
     @cached_property
     def has_square(self) -> bool:
@@ -89,6 +128,12 @@ class Program:
             and (ast.unparse(part).endswith("** 2") or ast.unparse(part.left) == ast.unparse(part.right))
             for part in parts
         )
+
+
+@cache
+def parsed(text: str) -> ast.expr:
+    """The expression that a text is."""
+    return ast.parse(text, mode="eval").body
 
 
 def compiled(tree: ast.expr) -> Any:
@@ -140,10 +185,10 @@ def of_graph(graph: Graph) -> Program:
     for node in graph.nodes:
         if node.formula is not None:
             formula = node.formula.readable
-            values |= {name: array for name, array in formula.arrays.items() if name not in values and name in names_in(formula.whole)}
+            values |= _read(formula, values)
             functions |= formula.functions
-            forward.append(Line(node.name, node.name, [Term(formula.whole)]))
-    lines = []
+            forward.append(Line(node.name, shown(node), [Term(formula.whole)]))
+    lines = {}
     for node, name in names.items():
         terms = []
         for edge in node.backward_uses:
@@ -151,32 +196,34 @@ def of_graph(graph: Graph) -> Program:
             assert edge.target.derivative is not None
             formula, above = edge.formula.readable, names[edge.target]
             own = {**printed, edge.target.derivative.name: above}
-            values |= {x: array for x, array in formula.arrays.items() if x not in values and x not in own and x in names_in(formula.whole)}
+            values |= _read(formula, {**values, **own})
             functions |= formula.functions
             terms.append(_term(edge, renamed(formula.whole, own), above))
-        lines.append(Line(name, node.name, terms))
+        lines[name] = Line(name, node.name, terms)
     right = {name: np.asarray(node.gradient) for node, name in names.items()}
     data = {node.name for node in graph.nodes if node.kind == "data"}
     return Program(lines, {**values, **right}, functions, right, forward, data)
 
 
+def _read(formula: Formula, known: Mapping[str, Any]) -> dict[str, Array]:
+    """The arrays of a formula that nobody has named yet, as those of labels and indices."""
+    return {x: formula.arrays[x] for x in sorted(names_in(formula.whole) & formula.arrays.keys() - known.keys())}
+
+
 def _term(edge: Edge, tree: ast.expr, above: str) -> Term:
-    op, instruction = edge.target.op, edge.target.instruction
+    op, count = edge.target.op, divided_by(edge)
     assert op is not None
-    assert instruction is not None
-    count = divided_by(edge)
-    roles = {role: x.name for role, x in zip(op.arguments, instruction.inputs, strict=False) if hasattr(x, "example")}
     return Term(
         tree,
-        shown(edge.target),
-        above if above in names_in(tree) else None,
-        op.name,
-        (edge.source.name, edge.target.name),
-        None if count is None else (count, is_mean(edge, count)),
-        edge.source.shape if op.name == "reduce_mean" else (),
-        roles if op.name in ("xent", "soft_xent", "sigmoid_xent") else {},
-        op.name == "xent" and _is_weighted_mean(edge.target),
-        edge.source.shape == edge.target.shape,
+        of=shown(edge.target),
+        upstream=above if above in names_in(tree) else None,
+        op=op.name,
+        inside=(edge.source.name, edge.target.name),
+        overlapping=edge.source.shape == edge.target.shape,
+        divisor=count,
+        of_mean=count is not None and is_mean(edge, count),
+        averaged=edge.source.shape if op.name == "reduce_mean" else (),
+        sums_to_one=op.name == "xent" and _is_weighted_mean(edge.target),
     )
 
 
@@ -244,7 +291,7 @@ def of_source(function: Callable[..., Mapping[str, Any]], arguments: Mapping[str
     old = {name: f"{name}_old" if name in right else name for name in arguments}
     values = {old[name]: x for name, x in arguments.items()}
     closed = inspect.getclosurevars(function)
-    program = Program([], values, {**closed.globals, **closed.nonlocals}, right, data={*values})
+    program = Program({}, values, {**closed.globals, **closed.nonlocals}, right)
     lines = _lines(function, old)
     try:
         with np.errstate(all="ignore"):
@@ -255,8 +302,9 @@ def of_source(function: Callable[..., Mapping[str, Any]], arguments: Mapping[str
     except Exception:  # what a line of somebody's calls may raise anything
         same = False
     if not same:
-        return Program([Line(name, name, []) for name in right], {**values, **right}, {}, right)
-    program.values, program.lines, program.forward = computed, lines, lines
+        known = {name: Line(name, name, [Term(parsed(name))]) for name in right}
+        return Program(known, {**values, **right}, {}, right)
+    program.values, program.lines, program.forward = computed, {line.name: line for line in lines}, lines
     return program
 
 

@@ -14,6 +14,7 @@ from tinygrad_ce.ancestry import reachable
 from tinygrad_ce.core import Array, Tensor
 from tinygrad_ce.data.printed_text import PrintedText
 from tinygrad_ce.exercises.answers import Answer, Verdict
+from tinygrad_ce.exercises.as_files import AsFiles
 from tinygrad_ce.exercises.backward_program import of_graph
 from tinygrad_ce.exercises.examiner import Examiner
 from tinygrad_ce.exercises.hints import STRONGEST, hint, solution
@@ -87,7 +88,7 @@ class Report:
         return notebook.block(notebook.heading(self.summary), table)
 
 
-class Exercise:
+class Exercise(AsFiles):
     """The gradients of a loss, hidden; made by `tg.exercise`."""
 
     def __init__(self, loss: Tensor) -> None:
@@ -187,11 +188,12 @@ class Exercise:
         words = hint(node, level, self._names)
         return PrintedText(f"hint {level} of {STRONGEST} for {self._names[node]}, shape {node.shape}\n{words}")
 
-    def solution(self, name: Any = None) -> PrintedText:
+    def solution(self, name: Any = None, password: str | None = None) -> PrintedText:
         """The NumPy line of one gradient, or of all of them in their order, with shapes as comments.
 
-        name: one of `names`; None for all. Raises ValueError for another.
+        name: one of `names`; None for all. password: that of `lock`. Raises ValueError for another of both.
         """
+        self._check_unlocked(password)
         nodes = list(self._nodes.values()) if name is None else [self._node(name)]
         return PrintedText("\n".join(solution(nodes, self._names)))
 
@@ -229,6 +231,13 @@ class Exercise:
             if node not in self._names and asked in _other_names(node):
                 reason = f"{node.name} is data, for which no gradient was asked: make it with requires_grad=True"
                 return f"there is no gradient {asked!r} here: {reason}. {self._there_is()}"
+        inside = asked.removeprefix("d_")
+        line = self._graph.line(inside)
+        around = [node for node in self._graph.nodes if line is not None and (self._graph.line(node.name) or 0) > line]
+        if around:
+            behind = " and ".join(self._names[edge.source] for edge in around[0].inputs if edge.source in self._names)
+            reason = f"{inside} is a step on the way to {around[0].name}, and not differentiated alone: take {behind}"
+            return f"there is no gradient {asked!r} here: {reason}. {self._there_is()}"
         known = {alias.lower(): name for name, node in self._nodes.items() for alias in (name, *_other_names(node))}
         names = list(dict.fromkeys(known[alias] for alias in get_close_matches(asked.lower(), known, n=3, cutoff=0.6)))
         meant = f" (do you mean {' or '.join(names)}?)" if names else ""

@@ -20,7 +20,7 @@ def rounding(program: Program) -> dict[str, Array]:
     more digits than the engine's.
     """
     generator = np.random.default_rng(0)  # of our own: nobody's numbers change
-    own = [line for line in program.lines if line not in program.forward]
+    own = [line for line in program.lines.values() if line not in program.forward]
     lines = [(line, _rounded_alike(line, program.values)) for line in (*program.forward, *own)]
     noise = {name: np.zeros(right.shape) for name, right in program.right.items()}
     with np.errstate(all="ignore"):

@@ -1,14 +1,14 @@
 """The inputs on which a student's function is tried: those that a mistake does not survive.
 
 Lengths that are all different, or all alike (a wrong axis keeps its shape there); one row; ties and zeros; large
-numbers; float32. A case on which the problem's own forward pass fails, or is not finite, is none.
+numbers; float32.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,80 +16,99 @@ import numpy as np
 from tinygrad_ce.core import Array
 
 Inputs = Callable[..., dict[str, Array]]
-ROWS = ("n", "rows", "batch", "batch_size", "N")  # what the number of rows is called
+ROWS = ("n", "N", "m", "rows", "batch", "batch_size")  # what the number of rows is called
 LARGE = 30.0  # exp(30 * 30) overflows, exp(30) does not
+EPSILON32 = float(np.finfo(np.float32).eps)
+EXAMPLE = "the example"
 
 
 @dataclass(frozen=True, eq=False)
 class Case:
     """The arguments of one call, and in words what is special about them.
 
-    kinks: whether numbers may be equal, so that a derivative has several right values.
+    epsilon: the rounding error that an answer may have at least, where its dtype does not tell.
     """
 
     words: str
     arguments: Mapping[str, Array]
-    kinks: bool = False
+    epsilon: float = 0.0
 
     @property
     def size(self) -> int:
         """How many numbers there are."""
         return sum(np.size(array) for array in self.arguments.values())
 
-    def copies(self) -> dict[str, Array]:
-        """The arguments again, in memory of their own."""
-        return {name: np.array(array) for name, array in self.arguments.items()}
+    @property
+    def exact(self) -> dict[str, Array]:
+        """The arguments in memory of their own, in float64: what is right is computed with them."""
+        return changed(self.arguments, lambda array: array.astype(np.float64))
+
+    @property
+    def shapes(self) -> str:
+        """The shapes of the arguments, as in `x (2, 3), W (3, 4)`; a number has its value."""
+        return ", ".join(
+            f"{name} {np.shape(array)}" if np.ndim(array) else f"{name} = {np.asarray(array):.4g}"
+            for name, array in self.arguments.items()
+        )
 
 
-def cases(inputs: Inputs) -> Iterator[Case]:
-    """All cases of a function of inputs. inputs: takes a generator, and sizes as keywords with defaults.
+@dataclass
+class Cases:
+    """All cases of a function of inputs, each of which may raise where the function does not allow such sizes.
 
-    >>> list(cases(lambda generator, n=4: {"x": generator.normal(size=n)}))[3].words
+    inputs: takes a generator, and sizes as keywords with defaults. sizes: the names of these keywords.
+
+    >>> [case().words for case in Cases(lambda generator, n=4: {"x": generator.normal(size=n)})][3]
     'one row'
     """
-    sizes = _sizes(inputs)
-    yield Case("the example", inputs(np.random.default_rng(0)))
-    if sizes:
-        different = dict(zip(sizes, range(2, 2 + len(sizes)), strict=True))
-        yield Case("lengths that are all different", inputs(np.random.default_rng(1), **different))
-        yield Case("lengths that are all alike", inputs(np.random.default_rng(2), **dict.fromkeys(sizes, 3)))
-        rows = [name for name in sizes if name in ROWS]
-        if rows:
-            yield Case("one row", inputs(np.random.default_rng(3), **{rows[0]: 1}))
-    yield Case("whole numbers, many of them equal", _each(inputs(np.random.default_rng(4)), np.round), kinks=True)
-    yield Case("large numbers", _each(inputs(np.random.default_rng(5)), lambda x: x * LARGE))
-    yield Case("float32", _each(inputs(np.random.default_rng(6)), lambda x: x.astype(np.float32)))
+
+    inputs: Inputs
+    sizes: list[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        _, *rest = inspect.signature(self.inputs).parameters.values()
+        self.sizes = [x.name for x in rest if isinstance(x.default, int) and not isinstance(x.default, bool)]
+
+    def __iter__(self) -> Iterator[Callable[[], Case]]:
+        yield lambda: Case(EXAMPLE, self.drawn(0))
+        if self.sizes:
+            different = {name: n for n, name in enumerate(self.sizes, start=2)}
+            rows = next((name for name in self.sizes if name in ROWS), self.sizes[0])
+            yield lambda: Case("lengths that all differ", self.drawn(1, **different))
+            yield lambda: Case("lengths that are all alike", self.drawn(2, **dict.fromkeys(self.sizes, 3)))
+            yield lambda: Case("one row", self.drawn(3, **{rows: 1}))
+        yield lambda: Case("whole numbers, many of them equal or 0", signed(self.drawn(4), lambda x: np.round(x) + 0.0))
+        yield lambda: Case("large numbers", signed(self.drawn(5), lambda x: x * LARGE), EPSILON32)
+        yield lambda: Case("float32", changed(self.drawn(6), lambda x: x.astype(np.float32)), EPSILON32)
+
+    def drawn(self, seed: int, **sizes: int) -> dict[str, Array]:
+        """Arguments of other sizes."""
+        return self.inputs(np.random.default_rng(seed), **sizes)
 
 
-def _sizes(inputs: Inputs) -> list[str]:
-    """The names of the sizes that may be asked for."""
-    _, *rest = inspect.signature(inputs).parameters.values()
-    return [x.name for x in rest if isinstance(x.default, int) and not isinstance(x.default, bool)]
+def changed(arguments: Mapping[str, Array], change: Callable[[Array], Array]) -> dict[str, Array]:
+    """Copies of the arguments with their floating-point arrays changed."""
+    arrays = {name: np.array(array) for name, array in arguments.items()}
+    return {name: change(array) if array.dtype.kind == "f" else array for name, array in arrays.items()}
 
 
-def _each(arguments: Mapping[str, Array], change: Callable[[Array], Array]) -> dict[str, Array]:
-    """The arguments with their floating-point numbers changed."""
-    return {
-        name: change(np.asarray(array)) if np.asarray(array).dtype.kind == "f" else array
-        for name, array in arguments.items()
-    }
+def signed(arguments: Mapping[str, Array], change: Callable[[Array], Array]) -> dict[str, Array]:
+    """Copies with those arrays changed in which numbers are negative: others may be probabilities, masks or rates."""
+    return changed(arguments, lambda array: change(array) if (array < 0).any() else array)
 
 
-def resized(example: Mapping[str, Array], forward: Callable[..., Any]) -> Inputs:
+def resized(example: Mapping[str, Any]) -> Inputs:
     """A function of inputs for a dict of example arrays: equal lengths are one size, and change together.
 
-    Floating-point numbers are drawn anew with the signs and the scale of the example; others are taken from it again.
+    The first argument's first length is that of the rows. Numbers are those of the example, moved a bit.
     """
     arrays = {name: np.asarray(array) for name, array in example.items()}
     lengths = list(dict.fromkeys(n for array in arrays.values() for n in array.shape))
-    first = next((array.shape[0] for array in arrays.values() if array.ndim), None)
-    names = {n: "n" if n == first else f"size{k}" for k, n in enumerate(lengths)}
+    names = {length: f"size{k}" if k else "n" for k, length in enumerate(lengths)}
 
     def inputs(generator: np.random.Generator, **sizes: int) -> dict[str, Array]:
-        return {
-            name: _drawn(generator, array, tuple(sizes.get(names[n], n) for n in array.shape))
-            for name, array in arrays.items()
-        }
+        new = {length: sizes.get(names[length], length) for length in lengths}
+        return {name: _drawn(generator, array, new) for name, array in arrays.items()}
 
     generator = inspect.Parameter("generator", inspect.Parameter.POSITIONAL_OR_KEYWORD)
     keywords = [inspect.Parameter(names[n], inspect.Parameter.KEYWORD_ONLY, default=n) for n in lengths]
@@ -97,10 +116,24 @@ def resized(example: Mapping[str, Array], forward: Callable[..., Any]) -> Inputs
     return inputs
 
 
-def _drawn(generator: np.random.Generator, array: Array, shape: tuple[int, ...]) -> Array:
-    """An array of another shape with the numbers of an example: the same ones again, floating-point ones moved a bit."""
+def _drawn(generator: np.random.Generator, array: Array, new: Mapping[int, int]) -> Array:
+    """An array of another shape with the numbers of an example, which stay what they are: labels, shares, one-hot rows.
+
+    new: what each length becomes.
+    """
+    shape = tuple(new[n] for n in array.shape)
     again: Array = np.resize(array, shape)
+    if array.dtype.kind == "i" and array.size and array.min() >= 0:  # labels: as many as there are classes
+        classes = min((n for n in new if n > array.max()), default=None)
+        return again if classes is None else again % new[classes]
     if array.dtype.kind != "f":
         return again
-    moved: Array = (again * generator.uniform(0.5, 1.5, shape)).astype(array.dtype)
-    return moved
+    zeros_and_ones = np.isin(array, (0, 1)).all()
+    if array.ndim > 1 and (array >= 0).all() and np.allclose(array.sum(axis=-1), 1):
+        if zeros_and_ones:
+            again = np.eye(shape[-1])[generator.integers(shape[-1], size=shape[:-1])]
+        else:
+            again = again / again.sum(axis=-1, keepdims=True)
+    elif not zeros_and_ones:
+        again = again * generator.uniform(0.5, 1.5, shape)
+    return again.astype(array.dtype)

@@ -13,78 +13,105 @@ import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_ce.core import Array
+if TYPE_CHECKING:  # a hand-in's process reads this file without the package
+    from tinygrad_ce.core import Array
 
-Gradients = Callable[[dict[str, Array]], Any]
+Gradients = Callable[[dict[str, Any]], Any]
 MOST_SCALARS = 2000  # numbers of a case that are computed with one at a time
+CACHE_FORM = "backward(dout, cache)"
 EXPECTED = (
-    "expected gradients(x, W, ...) -> dict, (forward, backward) with backward(dout, cache), gradient(out_grad, node), a "
-    "torch.autograd.Function, or a class of numbers with .backward()"
+    "expected gradients(x, W, ...) that returns a dict, (forward, backward) with backward(dout, cache), "
+    "gradient(out_grad, node), a torch.autograd.Function, or a class of numbers with .backward()"
 )
 
 
+class TooManyNumbers(ValueError):
+    """A case that is too large for a form: it is left out."""
+
+    skips = True
+
+
 def gradients_of(student: Any, forward: Callable[..., Any] | None) -> Gradients:
-    """What a student wrote, as a function from arguments to gradients. TypeError, in words, for what is none of the forms.
+    """What a student wrote, as a function from arguments to gradients.
 
     forward: of the problem; a `backward(dout, cache)` alone gets the cache of it, a class of numbers is put into it.
+    Raises TypeError, in words, for what is none of the forms, or needs a forward pass where there is none.
+
+    >>> gradients_of(lambda x: (2 * x,), None)({"x": np.ones(2)})
+    (array([2., 2.]),)
     """
     if isinstance(student, type):
-        torch = sys.modules.get("torch")
-        if torch is not None and issubclass(student, torch.autograd.Function):
-            return lambda arguments: _of_torch(student, arguments)
-        if hasattr(student, "forward") and hasattr(student, "backward"):
-            return gradients_of((student.forward, student.backward), forward)
-        if hasattr(student, "gradient"):
-            return lambda arguments: _of_node(student().gradient, arguments)
-        if hasattr(student, "backward"):
-            return lambda arguments: _of_numbers(student, _needed(forward), arguments)
-        raise TypeError(f"{student.__name__} has neither gradient nor backward: {EXPECTED}")
+        return _of_class(student, forward)
     if isinstance(student, (tuple, list)) and len(student) == 2 and all(map(callable, student)):
-        return lambda arguments: _of_cache(*student, arguments)
+        own_forward, backward = student
+        return lambda arguments: _of_cache(own_forward, backward, arguments)
+    if callable(getattr(student, "gradient", None)):
+        return lambda arguments: _of_node(student.gradient, arguments)
+    if callable(getattr(student, "backward", None)) and callable(getattr(student, "forward", None)):
+        return lambda arguments: _of_cache(student.forward, student.backward, arguments)
     if not callable(student):
-        if callable(getattr(student, "gradient", None)):
-            return gradients_of(student.gradient, forward)
-        if callable(getattr(student, "backward", None)) and callable(getattr(student, "forward", None)):
-            return gradients_of((student.forward, student.backward), forward)
-        raise TypeError(f"a {type(student).__name__} cannot be graded: {EXPECTED}")
+        raise TypeError(f"{type(student).__name__} cannot be graded: {EXPECTED}")
     names = _names(student)
-    if len(names) == 2 and names[1] == "cache":
-        return lambda arguments: _of_cache(_needed(forward), student, arguments)
-    if names in (["out_grad", "node"], ["grad", "node"], ["g", "node"]):
+    if len(names) == 2 and names[1] == "node":
         return lambda arguments: _of_node(student, arguments)
+    if names and names[-1] == "cache":
+        known = _needed(forward, CACHE_FORM)
+        return lambda arguments: _of_cache(known, student, arguments)
     return lambda arguments: _of_function(student, arguments)
 
 
+def _of_class(student: type, forward: Callable[..., Any] | None) -> Gradients:
+    """What a class computes: of PyTorch, of a layer, of an operation, or of single numbers."""
+    torch = sys.modules.get("torch")  # nobody's class is PyTorch's where that was never imported
+    if torch is not None and issubclass(student, torch.autograd.Function):
+        return lambda arguments: _of_torch(student, arguments)
+    if hasattr(student, "gradient"):
+        return lambda arguments: _of_node(student().gradient, arguments)
+    if hasattr(student, "forward") and hasattr(student, "backward"):
+        return lambda arguments: _of_layer(student(), arguments)
+    if hasattr(student, "backward"):
+        known = _needed(forward, f"a class of numbers such as {student.__name__}")
+        return lambda arguments: _of_numbers(student, known, arguments)
+    raise TypeError(f"{student.__name__} has neither gradient nor backward: {EXPECTED}")
+
+
 def _names(function: Callable[..., Any]) -> list[str]:
-    """The parameters of a function; none where they cannot be known."""
+    """The parameters of a function that have no default; none where they cannot be known."""
     try:
-        return [name for name in inspect.signature(function).parameters if name != "self"]
+        parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
         return []
+    return [x.name for x in parameters if x.default is x.empty and x.kind not in (x.VAR_POSITIONAL, x.VAR_KEYWORD)]
 
 
-def _needed(forward: Callable[..., Any] | None) -> Callable[..., Any]:
+def _needed(forward: Callable[..., Any] | None, form: str) -> Callable[..., Any]:
     if forward is None:
-        raise TypeError("this form needs a forward pass, and the problem has none: pass (forward, backward)")
+        raise TypeError(f"{form} needs a forward pass, and there is none here: pass the pair (forward, backward)")
     return forward
 
 
 def _of_function(function: Callable[..., Any], arguments: Mapping[str, Array]) -> Any:
-    """By keyword where the names are the problem's, else in their order."""
+    """A function of the arguments: by keyword where its names are theirs, else in their order."""
     names = _names(function)
-    if not names or {*names} <= {*arguments}:
-        return function(**{name: arguments[name] for name in names or arguments})
-    parameters = inspect.signature(function).parameters.values()
-    if any(x.kind is x.VAR_KEYWORD for x in parameters):
-        return function(**arguments)
-    required = [x for x in parameters if x.default is x.empty and x.kind is not x.VAR_POSITIONAL]
-    if len(required) > len(arguments):
-        raise TypeError(f"it takes {', '.join(names)}, and the arguments are {', '.join(arguments)}")
-    return function(*[*arguments.values()][: len(names)])
+    if {*names} <= {*arguments}:
+        parameters = inspect.signature(function).parameters
+        if any(x.kind is x.VAR_KEYWORD for x in parameters.values()):
+            return function(**arguments)
+        if any(x.kind is x.POSITIONAL_ONLY for x in parameters.values()):
+            return function(*(arguments[name] for name in names))
+        if any(x.kind is x.VAR_POSITIONAL for x in parameters.values()):
+            return function(*arguments.values())
+        return function(**{name: array for name, array in arguments.items() if name in parameters})
+    order = [*arguments]
+    unknown = [name for name in names if name not in arguments]
+    moved = [name for place, name in enumerate(names) if name in arguments and order[place : place + 1] != [name]]
+    if len(names) != len(order) or moved:
+        raise TypeError(f"there is no argument {', '.join(unknown)}: the arguments are {', '.join(order)}")
+    return function(*arguments.values())
 
 
 def _upstream(arguments: Mapping[str, Array]) -> tuple[Any, dict[str, Array]]:
@@ -94,14 +121,22 @@ def _upstream(arguments: Mapping[str, Array]) -> tuple[Any, dict[str, Array]]:
 
 
 def _of_cache(forward: Callable[..., Any], backward: Callable[..., Any], arguments: Mapping[str, Array]) -> Any:
-    """`backward(dout, cache)`, with the cache that the forward pass has made; or, without `dout`, of a loss."""
+    """`backward(dout, cache)` with the cache that the forward pass has made; `backward(cache)` of a loss."""
     dout, rest = _upstream(arguments)
-    result = forward(**rest) if {*_names(forward)} >= {*rest} else forward(*rest.values())
+    result = _of_function(forward, rest)
     if not isinstance(result, tuple) or len(result) < 2:
-        raise TypeError("forward must return (out, cache) for a backward(dout, cache) to be called")
+        raise TypeError("forward must return (out, cache), as backward(dout, cache) needs what it keeps")
     cache = result[1] if len(result) == 2 else result[1:]
-    gradients = backward(cache) if len(_names(backward)) == 1 else backward(dout, cache)
-    return _by_argument(gradients, rest)
+    return _by_argument(backward(cache) if len(_names(backward)) == 1 else backward(dout, cache), rest)
+
+
+def _of_layer(layer: Any, arguments: Mapping[str, Array]) -> Any:
+    """A layer with `forward(x, ...)` and `backward(dout)`, which keeps in itself what it needs, or in a cache."""
+    dout, rest = _upstream(arguments)
+    result = _of_function(layer.forward, rest)
+    if len(_names(layer.backward)) > 1:
+        return _by_argument(layer.backward(dout, result[1]), rest)
+    return _by_argument(layer.backward(dout), rest)
 
 
 class NodeInput(np.ndarray):
@@ -139,12 +174,13 @@ def _of_numbers(value: Any, forward: Callable[..., Any], arguments: Mapping[str,
     dout, rest = _upstream(arguments)
     count = sum(np.size(array) for array in rest.values())
     if count > MOST_SCALARS:
-        raise ValueError(f"{count} numbers are too many to compute one by one: at most {MOST_SCALARS}")
+        raise TooManyNumbers(f"{count} numbers are too many to compute one by one: at most {MOST_SCALARS}")
     numbers = {name: _as_numbers(value, np.asarray(array)) for name, array in rest.items()}
     out = forward(**numbers)
     out = out[0] if isinstance(out, tuple) else out
-    out = (np.asarray(out) * dout).sum()
-    (out.item() if isinstance(out, np.ndarray) else out).backward()
+    upstream = np.broadcast_to(dout, np.shape(out)).ravel().tolist()
+    parts = [x * g for x, g in zip(np.ravel(np.asarray(out, object)), upstream, strict=True)]
+    sum(parts[1:], start=parts[0]).backward()
     return {
         f"d_{name}": np.reshape([x.grad for x in np.ravel(array)], np.shape(array)).astype(float)
         for name, array in numbers.items()

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import math
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from tinygrad_ce.core import Array
 from tinygrad_ce.exercises import Verdict
-from tinygrad_ce.grading.grader import Grade
+from tinygrad_ce.grading.grades import Evidence, Grade
+
+LARGEST = 20_000_000  # bytes of a file that is read
+LONGEST_LINE = 200  # letters of a student's line that are looked at and shown
 
 
 @dataclass(frozen=True)
@@ -25,30 +27,18 @@ class HandIn:
     file: Path
 
     def source(self) -> str:
-        """The code as text, of a notebook its cells of code; "" where the file cannot be read.
+        """The code as text, of a notebook its cells of code; "" where the file cannot be read, or is very large.
 
         >>> HandIn("Ada", Path("missing.py")).source()
         ''
         """
         try:
+            if self.file.stat().st_size > LARGEST:
+                return ""
             text = self.file.read_text(encoding="utf-8-sig", errors="replace")
         except OSError:
             return ""
         return _cells(text) if self.file.suffix == ".ipynb" else text
-
-
-@dataclass(frozen=True, eq=False)
-class Evidence:
-    """The numbers that show a mistake in one gradient.
-
-    case: what the arguments are, in words, as in "a batch of one row". arguments: of the student's function, by name.
-    yours: the gradient as the student's function computes it, right: as it is.
-    """
-
-    case: str
-    arguments: Mapping[str, Array]
-    yours: Array
-    right: Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +47,7 @@ class Marked:
 
     points: by what is asked for, what it counts. grade: None where there is none; then problem says why, in one
     sentence for the student. remark: for the teacher, such as the traceback's last line. printed: what the file
-    printed. seconds: how long it ran. evidence: by gradient, the numbers of those that are wrong, where there are some.
+    printed. seconds: how long it ran.
 
     >>> absent = Marked(HandIn("Ada", Path("ada.py")), {"d_W": 2}, problem="The file is empty.")
     >>> absent.score, absent.possible
@@ -71,7 +61,6 @@ class Marked:
     remark: str = ""
     printed: str = ""
     seconds: float = 0.0
-    evidence: Mapping[str, Evidence] = field(default_factory=dict)
 
     @property
     def score(self) -> float:
@@ -89,6 +78,11 @@ class Marked:
         found = {} if self.grade is None else self.grade.verdicts
         return {name: found.get(name) for name in self.points}
 
+    @property
+    def evidence(self) -> Mapping[str, Evidence]:
+        """The numbers that show the mistakes, by gradient."""
+        return {} if self.grade is None else self.grade.evidence
+
     def reached(self, name: str) -> float:
         """The points for one of the values that are asked for."""
         return 0.0 if self.verdicts[name] is None or self.grade is None else float(self.grade.reached(name))
@@ -105,18 +99,51 @@ def _cells(text: str) -> str:
 
 
 def line_of(name: str, source: str) -> int | None:
-    """The number of the last line that assigns to a name, counted from 1; None if there is none.
+    """The number of the last line that computes a value, counted from 1; None if there is none.
 
-    >>> line_of("d_W", "d_z = p\\nd_W = x.T @ d_z")
+    It reads no syntax tree: notebooks have magics in them, and some files do not parse.
+
+    >>> line_of("d_W", "d_z = p\\nd_W = x.T @ d_z\\nprint(d_W)")
     2
     """
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError):
-        return None
-    found = [
-        node.lineno
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Store)
-    ]
-    return max(found, default=None)
+    word = rf"\b{re.escape(name)}\b"
+    assigned, in_dict = re.compile(rf"[^=(#]*{word}[^=(#]*=(?!=)"), re.compile(rf"[^#]*[\"']{word}[\"']\s*:")
+    lines = [*enumerate((line[:LONGEST_LINE] for line in source.splitlines()), start=1)]
+    for pattern in (assigned, in_dict):
+        found = [number for number, line in lines if pattern.match(line)]
+        if found:
+            return found[-1]
+    return None
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What a verdict comes down to. sign, word: shown together, so that nobody needs to see colours."""
+
+    kind: str
+    sign: str
+    word: str
+
+
+def standing(verdict: Verdict | None) -> Standing:
+    """Whether a value is right, wrong, right for an own wrong one, or not there.
+
+    >>> standing(None).word
+    'missing'
+    """
+    if verdict is None or verdict.mistake == "missing":
+        return Standing("missing", "–", "missing")
+    if verdict.right:
+        return Standing("right", "✓", "right")
+    return (
+        Standing("follows", "↳", "follows") if verdict.follows else Standing("wrong", "✗", verdict.mistake or "wrong")
+    )
+
+
+def points_text(points: float) -> str:
+    """Points without needless zeros.
+
+    >>> points_text(2.0), points_text(1.25)
+    ('2', '1.25')
+    """
+    return f"{points:.10g}"

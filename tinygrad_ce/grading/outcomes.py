@@ -1,4 +1,4 @@
-"""What comes of a call of a student's function, and how it travels between processes: as arrays and JSON, never pickled.
+"""What comes of a call of a student's function, and how it travels between processes: as arrays and JSON.
 
 A pickle could execute something where it is read. This file needs NumPy only: the process in which a hand-in runs reads
 it too.
@@ -13,12 +13,14 @@ import os
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
+Array: TypeAlias = "np.ndarray[Any, Any]"
 PRINTED = 4000  # characters of what is printed that are kept
-MOST_NUMBERS = 10**7  # that may come back from one call
+LONGEST = 500  # characters of what an exception says
+MOST_NUMBERS = 10**7  # of an array that comes back
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,73 +39,94 @@ class Unreadable:
     type: str
 
 
-def outcome_of(function: Callable[[Any], Any], case: Any) -> Outcome:
-    """Call a function, with all that may go wrong in it as words.
+class Shortened(io.StringIO):
+    """Keeps the first characters of what is printed, however much that is."""
+
+    def write(self, text: str) -> int:
+        """Keep what there is still room for."""
+        super().write(text[: max(0, PRINTED - self.tell())])
+        return len(text)
+
+    def reconfigure(self, **_: Any) -> None:
+        """What files do that print other letters than English ones: nothing is to be done for it here."""
+
+
+# ---- one call
+
+
+def outcome_of(function: Callable[[Any], Any], case: Any, printed: Shortened | None = None) -> Outcome:
+    """Call a function, with all that may go wrong in it as words. printed: where it prints to.
 
     >>> outcome_of(lambda x: 1 / x, 0).error.partition(" (")[0]
     'ZeroDivisionError: division by zero'
     """
-    printed = _Shortened()
+    printed, value, error = printed or Shortened(), None, ""
     try:
         with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed), np.errstate(all="ignore"):
             value = function(case)
-        return Outcome(value=value, printed=printed.getvalue())
     except MemoryError:
-        return Outcome(error="it needs more memory than it may have", printed=printed.getvalue())
-    except RecursionError as error:
-        return Outcome(error=f"it calls itself without end: {failure(error)}", printed=printed.getvalue())
-    except BaseException as error:  # SystemExit and KeyboardInterrupt too: they end the call, not the grading
-        return Outcome(error=failure(error), printed=printed.getvalue())
+        error = "it needs more memory than it may have"
+    except RecursionError as raised:
+        error = f"it calls itself without end: {failure(raised)}"
+    except BaseException as raised:  # SystemExit and KeyboardInterrupt too: they end the call, not the grading
+        error = failure(raised)
+    return Outcome(value, error, printed.getvalue())
 
 
 def failure(error: BaseException) -> str:
-    """An exception in one line, with the student's own line in which it happened."""
+    """An exception in one line, with the student's own line in which it happened.
+
+    >>> try: np.ones(2) @ np.ones(3)
+    ... except ValueError as error: print(failure(error)[:10])
+    ValueError
+    """
     try:
-        words = " ".join(str(error).split())[:500]
+        words = " ".join(str(error).split())[:LONGEST]
     except BaseException:  # of an exception of the student's own class
         words = ""
     text = f"{type(error).__name__}: {words}" if words else type(error).__name__
-    ours = (os.path.dirname(np.__file__), os.path.dirname(os.path.dirname(__file__)), os.path.dirname(os.__file__))
-    frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith((*ours, "<frozen"))
-    ]
+    ours = (np.__file__, os.path.dirname(os.path.abspath(__file__)), os.__file__)
+    others = ("<frozen", *(os.path.dirname(path) for path in ours))
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(others)]
     if not frames:
         return text
     line = f": {frames[-1].line}" if frames[-1].line else ""
-    return f"{text} (line {frames[-1].lineno}{line})"
+    place = frames[-1].filename.partition(".ipynb:")[2]  # the cell
+    return f"{text} ({place}line {frames[-1].lineno}{line})"
 
 
-class _Shortened(io.StringIO):
-    """Keeps the first characters of what is printed, however much that is."""
-
-    def write(self, text: str) -> int:
-        super().write(text[: max(0, PRINTED - self.tell())])
-        return len(text)
+# ---- values as bytes: arrays and JSON, never pickles, which could execute something when they are read
 
 
-def packed(outcome: Outcome) -> bytes:
-    """An outcome as bytes."""
-    arrays: dict[str, Any] = {}
+def packed(value: Any) -> bytes:
+    """A value as the bytes of a file of arrays; what is no number, text, array or list of them, as its type's name.
+
+    >>> unpacked(packed({"d_W": np.ones(2)}))
+    {'d_W': array([1., 1.])}
+    """
+    arrays: dict[str, Array] = {}
+    tree = _tree(value, arrays)
+    stream = io.BytesIO()
+    np.savez(stream, **arrays, tree=np.frombuffer(json.dumps(tree).encode(), np.uint8))  # type: ignore[arg-type]
+    return stream.getvalue()
+
+
+def unpacked(content: bytes) -> Any:
+    """The value that was packed."""
+    arrays = np.load(io.BytesIO(content), allow_pickle=False)
+    return _value(json.loads(arrays["tree"].tobytes()), arrays)
+
+
+def packed_outcome(outcome: Outcome) -> bytes:
+    """An outcome as bytes; a value that cannot be read becomes an error."""
     try:
-        tree = {"value": _tree(outcome.value, arrays), "error": outcome.error, "printed": outcome.printed}
-        stream = io.BytesIO()
-        np.savez(stream, **arrays, tree=np.frombuffer(json.dumps(tree).encode(), np.uint8))
-        return stream.getvalue()
+        return packed(vars(outcome))
     except BaseException as error:
-        return packed(Outcome(error=f"what it returns cannot be read: {failure(error)}", printed=outcome.printed))
+        return packed({"error": f"what it returns cannot be read: {failure(error)}", "printed": outcome.printed})
 
 
-def unpacked(data: bytes) -> Outcome:
-    """The outcome again."""
-    arrays = np.load(io.BytesIO(data), allow_pickle=False)
-    tree = json.loads(arrays["tree"].tobytes())
-    return Outcome(_value(tree["value"], arrays), tree["error"], tree["printed"])
-
-
-def _tree(value: Any, arrays: dict[str, Any]) -> Any:
-    """A value as JSON, with the numbers of its arrays in `arrays`; what is none of these, as the name of its type."""
+def _tree(value: Any, arrays: dict[str, Array]) -> Any:
+    """A value as JSON, with the numbers of its arrays in `arrays`."""
     if value is None or type(value) in (bool, int, float, str):
         return {"plain": value}
     if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "fiubc":
@@ -130,3 +153,16 @@ def _value(tree: Any, arrays: Any) -> Any:
         items = [_value(x, arrays) for x in inside]
         return items if kind == "list" else tuple(items)
     return Unreadable(inside)
+
+
+# ---- limits
+
+
+def limit_memory(megabytes: float) -> None:
+    """Let this process take so much memory beyond what it has, where the system can be asked for that."""
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource
+
+        with open("/proc/self/statm") as file:
+            taken = int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+        resource.setrlimit(resource.RLIMIT_AS, (taken + int(megabytes * 1e6),) * 2)

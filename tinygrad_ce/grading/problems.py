@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,136 +15,187 @@ from tinygrad_ce import assignments
 from tinygrad_ce.assignments import Assignment
 from tinygrad_ce.assignments.recorded import recorded
 from tinygrad_ce.core import Array, Tensor
-from tinygrad_ce.exercises import Exercise
-from tinygrad_ce.grading.cases import Case, Inputs, cases, resized
+from tinygrad_ce.data.checks import listed
+from tinygrad_ce.exercises.backward_program import of_graph, of_source
+from tinygrad_ce.exercises.examiner import Examiner
+from tinygrad_ce.grading.cases import Case, Cases, Inputs, changed, resized
+from tinygrad_ce.grading.grades import Points
 from tinygrad_ce.graph.nodes import Graph, Node
+
+Loss = Callable[[Mapping[str, Array]], Tensor]
+NEARBY = 1e-6  # how far numbers are moved to see whether a derivative jumps
+JUMP = 1e-3  # by which share of the largest number it must change there
 
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """The right gradients for any arguments, what is asked for, and the cases to try.
+    """What is asked for, the cases to try, and what is right for any arguments. Nobody's answers are kept in it.
 
-    loss: from arguments to the loss, as a Tensor; None where the solution itself is the right answer. solution: from
-    arguments to what is asked for. points: by what is asked for. upstream: whether the arguments hold `dout`, the
-    gradient of an output that is no loss.
+    points: by what is asked for. loss: from arguments to the loss, with a history; None where the right values are
+    those of `solution`. forward: in NumPy, for forms that need one. inputs: where arguments of other sizes come from.
     """
 
     name: str
-    loss: Callable[[Mapping[str, Array]], Tensor] | None
-    solution: Callable[..., Any] | None
-    forward: Callable[..., Any] | None
+    points: Points
     cases: tuple[Case, ...]
-    points: Mapping[str, float]
-    upstream: bool = False
+    loss: Loss | None = None
+    solution: Callable[..., dict[str, Array]] | None = None
+    forward: Callable[..., Any] | None = None
+    inputs: Cases | None = None
+    _examiners: dict[Case, Examiner] = field(default_factory=dict)
+    _nearby: dict[Case, list[dict[str, Array]]] = field(default_factory=dict)
 
-    def exercise(self, case: Case) -> Exercise:
-        """The exercise of one case; its Tensors are new, so that no answer of another student is in it."""
-        assert self.loss is not None
-        return Exercise(self.loss(case.arguments))
+    @property
+    def possible(self) -> float:
+        """The points that can be reached."""
+        return math.fsum(self.points.values())
+
+    def right(self, arguments: Mapping[str, Array]) -> dict[str, Array]:
+        """What is right for these arguments, by name. Raises whatever the forward pass raises."""
+        with np.errstate(all="ignore"):
+            if self.loss is None:
+                assert self.solution is not None
+                return {name: np.asarray(value) for name, value in self.solution(**arguments).items()}
+            graph = Graph(self.loss(arguments), "tg.grade")
+            return {name: np.asarray(node.gradient) for node, name in graph.gradient_names.items()}
+
+    def examiner(self, case: Case) -> Examiner:
+        """Who judges the answers for a case; found once, however many students there are."""
+        if case not in self._examiners:
+            if self.loss is not None:
+                program = of_graph(Graph(self.loss(case.exact), "tg.grade"))
+            else:
+                assert self.solution is not None
+                program = of_source(self.solution, case.exact)
+            self._examiners[case] = Examiner(program)
+        return self._examiners[case]
+
+    def jumps(self, case: Case, name: str) -> Array:
+        """Where the right value changes by a jump nearby, as at the kink of relu: there are several right values."""
+        if case not in self._nearby:
+            draws = (np.random.default_rng(seed).uniform for seed in range(4))
+            moved = (changed(case.exact, lambda x, d=draw: x + NEARBY * d(-1, 1, x.shape)) for draw in draws)  # type: ignore[misc]
+            self._nearby[case] = [self.right(arguments) for arguments in moved]
+        right = self.examiner(case).truth[name]
+        largest = np.abs(right).max(initial=1e-300)
+        jumping = [np.abs(nearby[name] - right) > JUMP * largest for nearby in self._nearby[case]]
+        return np.asarray(np.any(jumping, axis=0))
 
 
-def problem_of(problem: Any, inputs: Any = None, points: Mapping[str, float] | None = None) -> Problem:
-    """A problem, made of whatever was passed to `tg.grade`. TypeError for what is none, ValueError without inputs."""
+def problem_of(problem: Any, inputs: Any = None, points: Points | None = None) -> Problem:
+    """A problem, of whatever `tg.grade` may be passed.
+
+    Raises TypeError for what is none, ValueError where inputs are missing or superfluous, or points are for what
+    nothing is known of.
+    """
     if isinstance(problem, Problem):
         return problem
     if isinstance(problem, (str, Path)):
         problem = assignments.from_file(problem) if Path(problem).suffix else assignments.ready(str(problem))
     if isinstance(problem, Assignment):
-        return _of_forward(problem.name, problem.forward, problem.solution, problem.inputs, points or problem.points)
-    if isinstance(problem, Tensor):
-        return _of_loss(problem, points)
-    if not callable(problem):
+        taken = problem.inputs if inputs is None else _inputs(inputs)
+        found = _of_functions(problem.name, problem.forward, problem.solution, taken, points or problem.points)
+    elif isinstance(problem, Tensor):
+        if inputs is not None:
+            raise ValueError("tg.grade: a loss has its own numbers: leave inputs out, or pass a NumPy function")
+        found = _of_loss(problem, points)
+    elif callable(problem):
+        if inputs is None:
+            raise ValueError("tg.grade: a function needs arguments to run on: pass inputs={'x': ..., 'W': ...}")
+        found = _of_functions(getattr(problem, "__name__", "problem"), problem, None, _inputs(inputs), points)
+    else:
         raise TypeError(
-            f"tg.grade: problem is {type(problem).__name__}; pass a loss, a NumPy function with inputs={{...}}, or an "
-            "assignment (its name, or the path of its file)"
+            f"tg.grade: problem is {type(problem).__name__}; pass a loss, a NumPy function with inputs={{...}}, "
+            "or an assignment (its name, or the path of its file)"
         )
-    if inputs is None:
-        raise ValueError("tg.grade: a function needs arguments to run on: pass inputs={'x': ..., 'W': ...}")
-    make = inputs if callable(inputs) else resized(inputs, problem)
-    return _of_forward(getattr(problem, "__name__", "problem"), problem, None, make, points)
+    return found
 
 
-def _of_forward(
+def _inputs(inputs: Any) -> Inputs:
+    """A function of inputs. TypeError for what is none."""
+    if isinstance(inputs, Mapping):
+        return resized(inputs)
+    if not callable(inputs):
+        raise TypeError(
+            f"tg.grade: inputs is {type(inputs).__name__}; pass a dict of arrays, or a function "
+            "inputs(generator, n=4) that returns one"
+        )
+    made: Inputs = inputs
+    return made
+
+
+def _of_functions(
     name: str,
     forward: Callable[..., Any] | None,
     solution: Callable[..., Any] | None,
     inputs: Inputs,
-    points: Mapping[str, float] | None,
+    points: Points | None,
 ) -> Problem:
-    if forward is None:
-        kept = tuple(_with_finite(cases(inputs), lambda arguments: solution(**arguments)))
-        return Problem(name, None, solution, None, kept, dict(points or {}))
-    upstream = np.ndim(_output(forward(**inputs(np.random.default_rng(0))))) > 0
-    if upstream:
-        inputs = _with_upstream(inputs, forward)
-
-    def loss(arguments: Mapping[str, Array]) -> Tensor:
-        return recorded(_as_loss(forward) if upstream else forward, arguments)
-
-    kept = tuple(_with_finite(cases(inputs), lambda arguments: loss(arguments).data))
-    asked = {f"d_{x}": 1.0 for x, a in kept[0].arguments.items() if np.asarray(a).dtype.kind == "f" and x != "dout"}
-    return Problem(name, loss, solution, forward, kept, dict(points or asked), upstream)
+    """The problem of a forward pass or, where there is none or it does not name what is asked for, of a solution."""
+    if forward is not None:
+        example = inputs(np.random.default_rng(0))
+        returned = _output(forward(**changed(example, np.copy)))
+        passed, loss = (_with_upstream(inputs, forward), _with_output) if np.ndim(returned) else (inputs, _alone)
+        every = Cases(passed)
+        asked = {f"d_{x}": 1.0 for x, array in example.items() if np.asarray(array).dtype.kind == "f"}
+        found = Problem(name, points or asked, (), loss(forward), None, forward, every)
+        known = found.right(Case("", every.drawn(0)).exact)
+        if solution is None or {*found.points} <= {*known}:
+            return _checked(found, every, known)
+    if solution is None:
+        raise ValueError(f"{name}: there is neither forward nor gradients, so that nothing is known to be right")
+    found = Problem(name, points or {}, (), None, solution, forward, Cases(inputs))
+    assert found.inputs is not None
+    known = found.right(Case("", found.inputs.drawn(0)).exact)
+    return _checked(found if points else replace(found, points=dict.fromkeys(known, 1.0)), found.inputs, known)
 
 
 def _output(result: Any) -> Any:
-    """The output of a forward pass that may return a cache beside it."""
+    """The output of a forward pass, which may return a cache beside it."""
     return result[0] if isinstance(result, tuple) else result
 
 
+def _alone(forward: Callable[..., Any]) -> Loss:
+    """A forward pass whose output is the loss."""
+    return lambda arguments: recorded(forward, arguments)
+
+
+def _with_output(forward: Callable[..., Any]) -> Loss:
+    """A loss whose gradient at the output of a forward pass is `dout`."""
+
+    def loss(arguments: Mapping[str, Array]) -> Tensor:
+        inside = {name: array for name, array in arguments.items() if name != "dout"}
+        product: Tensor = (recorded(forward, inside) * arguments["dout"]).sum()
+        return product
+
+    return loss
+
+
 def _with_upstream(inputs: Inputs, forward: Callable[..., Any]) -> Inputs:
-    """The same inputs with `dout`, a gradient of the output."""
+    """The same inputs, and before them `dout`, a gradient of the output."""
 
     def with_upstream(generator: np.random.Generator, **sizes: int) -> dict[str, Array]:
         arguments = inputs(generator, **sizes)
-        return {**arguments, "dout": generator.normal(size=np.shape(_output(forward(**arguments))))}
+        shape = np.shape(_output(forward(**changed(arguments, np.copy))))
+        return {"dout": generator.normal(size=shape), **arguments}
 
     with_upstream.__signature__ = inspect.signature(inputs)  # type: ignore[attr-defined]
     return with_upstream
 
 
-def _as_loss(forward: Callable[..., Any]) -> Callable[..., Any]:
-    """A loss whose gradient at the output of the forward pass is `dout`."""
-
-    def loss(dout: Any, **arguments: Any) -> Any:
-        return (_output(forward(**arguments)) * dout.data).sum()
-
-    return loss
-
-
-def _with_finite(every: Any, value: Callable[[Mapping[str, Array]], Any]) -> Any:
-    """The cases on which the problem's own forward pass runs and is finite; the example must be one of them."""
-    for number, case in enumerate(every):
-        try:
-            with np.errstate(all="ignore"):
-                found = value(case.arguments)
-        except Exception:
-            if number == 0:
-                raise
-            continue
-        arrays = found.values() if isinstance(found, dict) else [found]
-        if number == 0 or all(np.isfinite(array).all() for array in arrays):
-            yield case
-
-
-def _of_loss(loss: Tensor, points: Mapping[str, float] | None) -> Problem:
-    """The problem of a loss that was computed here: its arguments are its leaves, by their names."""
+def _of_loss(loss: Tensor, points: Points | None) -> Problem:
+    """The problem of a loss that was computed here: its arguments are its leaves, by their names in its program."""
     graph = Graph(loss, "tg.grade")
     leaves = {node.name: node for node in graph.nodes if node.kind != "result"}
-    example = {name: np.asarray(node.value) for name, node in leaves.items()}
-
-    def again(arguments: Mapping[str, Array]) -> Tensor:
-        return _computed_again(graph, arguments)
+    example = {name: np.array(node.value) for name, node in leaves.items()}
+    asked = {graph.gradient_names[node]: 1.0 for node in leaves.values() if node in graph.gradient_names}
 
     def inputs(generator: np.random.Generator) -> dict[str, Array]:
-        return {
-            name: array * generator.uniform(0.5, 1.5, array.shape) if array.dtype.kind == "f" else array
-            for name, array in example.items()
-        }
+        move = {name: generator.uniform(0.5, 1.5, array.shape) for name, array in example.items()}
+        return {name: array * move[name] if (array < 0).any() else array for name, array in example.items()}
 
-    every = [Case("the loss as it was computed", example), *[*cases(inputs)][1:]]
-    kept = tuple(_with_finite(every, lambda arguments: again(arguments).data))
-    asked = {graph.gradient_names[node]: 1.0 for node in leaves.values() if node in graph.gradient_names}
-    return Problem("loss", again, None, None, kept, dict(points or asked))
+    found = Problem("the loss", points or asked, (), lambda arguments: _computed_again(graph, arguments))
+    return _checked(found, [lambda: Case("the example", example), *[*Cases(inputs)][1:]], found.right(example))
 
 
 def _computed_again(graph: Graph, arguments: Mapping[str, Array]) -> Tensor:
@@ -152,16 +204,40 @@ def _computed_again(graph: Graph, arguments: Mapping[str, Array]) -> Tensor:
     for node in graph.nodes:
         tensor = node.tensor
         if node.kind != "result":
-            array = arguments[node.name]
             asks = node.kind == "parameter"
-            fresh[node] = Tensor(array, requires_grad=asks, name=node.name) if tensor is not None else array
-            continue
-        assert tensor is not None
-        assert tensor.op is not None
-        inputs = list(tensor.inputs)
-        for edge in node.inputs:
-            inputs[edge.position] = fresh[edge.source]
-        fresh[node] = tensor.op(*inputs, **tensor.params)
-        fresh[node].name = tensor.name
+            fresh[node] = arguments[node.name] if tensor is None else Tensor(arguments[node.name], requires_grad=asks)
+        else:
+            assert tensor is not None
+            assert tensor.op is not None
+            inputs = list(tensor.inputs)
+            for edge in node.inputs:
+                inputs[edge.position] = fresh[edge.source]
+            fresh[node] = tensor.op(*inputs, **tensor.params)
+        if tensor is not None:
+            fresh[node].name = node.name
     loss: Tensor = fresh[graph.loss]
     return loss
+
+
+def _checked(problem: Problem, every: Any, known: Mapping[str, Array]) -> Problem:
+    """The problem with those cases on which it can be computed; the example must be one of them."""
+    unknown = [name for name in problem.points if name not in known]
+    if unknown:
+        asked, names = listed(unknown), listed([*known])
+        raise ValueError(f"{problem.name}: nothing is known of {asked}, which points are for; what is: {names}")
+    if not problem.points:
+        raise ValueError(f"{problem.name}: nothing is asked for: pass points={{'d_W': 1}}")
+    for name, worth in problem.points.items():
+        if isinstance(worth, bool) or not isinstance(worth, (int, float)) or not 0 <= worth < math.inf:
+            raise ValueError(f"{problem.name}: the points of {name} are {worth!r}; they must be a number of at least 0")
+    cases = []
+    for number, make in enumerate(every):
+        try:
+            case = make()
+            right = problem.right(case.exact)
+            if all(np.isfinite(right[name]).all() for name in problem.points) or number == 0:
+                cases.append(case)
+        except Exception:
+            if number == 0:
+                raise
+    return replace(problem, cases=tuple(cases))

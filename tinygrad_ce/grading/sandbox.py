@@ -1,33 +1,32 @@
 """A student's function in a process of its own: what it returns comes back as plain arrays, and nothing else does.
 
-It is a guard against accidents (endless loops, memory, a crash), no security boundary.
+It is a guard against accidents (endless loops, memory, a crash), no security boundary: run what you do not trust on a
+machine of its own.
 """
 
 from __future__ import annotations
 
 import contextlib
 import faulthandler
+import io
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from tinygrad_ce.core import Array
-from tinygrad_ce.grading.outcomes import Outcome, outcome_of, packed, unpacked
+from tinygrad_ce.grading.outcomes import PRINTED, Outcome, limit_memory, outcome_of, packed, packed_outcome, unpacked
 
 SECONDS, MEGABYTES = 10.0, 2000.0
-
-
-SECONDS, MEGABYTES = 10.0, 2000.0
-STARTING = 5.0  # seconds that Python and NumPy may need to start on a busy machine
 KEPT = ("PATH", "SYSTEMROOT", "LANG", "LC_ALL")  # of the environment
 ENDED = "its process ended in the middle: a crash, an exit, or no memory left"
 
@@ -71,22 +70,12 @@ def _serve(function: Callable[[Any], Any], cases: Sequence[Any], sender: Connect
         for stream in (0, 1, 2):
             os.dup2(nowhere, stream)
         faulthandler.disable()  # a crash is told by the parent
-        _limit_memory(megabytes)
+        limit_memory(megabytes)
         for case in cases:
-            sender.send_bytes(packed(outcome_of(function, case)))
+            sender.send_bytes(packed_outcome(outcome_of(function, case)))
         os._exit(0)
     finally:
         os._exit(1)
-
-
-def _limit_memory(megabytes: float) -> None:
-    """Let this process take so much memory beyond what it has, where the system can be asked for that."""
-    with contextlib.suppress(ImportError, OSError, ValueError):
-        import resource
-
-        with open("/proc/self/statm") as file:
-            taken = int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
-        resource.setrlimit(resource.RLIMIT_AS, (taken + int(megabytes * 1e6),) * 2)
 
 
 def _received(receiver: Connection, count: int, deadline: float, seconds: float) -> Iterator[Outcome]:
@@ -94,81 +83,150 @@ def _received(receiver: Connection, count: int, deadline: float, seconds: float)
     for _ in range(count):
         try:
             if not receiver.poll(max(0.0, deadline - time.monotonic())):
-                yield Outcome(error=f"it took longer than {seconds:g} seconds")
+                yield Outcome(error=_too_long(seconds))
                 continue
-            yield unpacked(receiver.recv_bytes())
+            yield Outcome(**unpacked(receiver.recv_bytes()))
         except (EOFError, OSError):
             yield Outcome(error=ENDED)
 
 
 def _kill(child: int) -> None:
     """End the process and all that it has started, and wait for its end."""
-    _end(child)
+    _end_group(child)
+    with contextlib.suppress(OSError):
+        os.kill(child, signal.SIGKILL)
     with contextlib.suppress(OSError):
         os.waitpid(child, 0)
 
 
+def _end_group(leader: int) -> None:
+    """End a process and those of its group, where there are such groups."""
+    if hasattr(os, "killpg"):
+        with contextlib.suppress(OSError):
+            os.killpg(leader, signal.SIGKILL)
+
+
+def _too_long(seconds: float) -> str:
+    return f"it took longer than {seconds:g} seconds"
+
+
+# ---- a whole file
+
+
+@dataclass(frozen=True, eq=False)
+class FileRun:
+    """What became of a file. outcomes: of each case; where there are none, error says why.
+
+    remarks: for a teacher. printed: by the file. seconds: how long it took. hints: how many its student had, by name.
+    """
+
+    outcomes: tuple[Outcome, ...] = ()
+    error: str = ""
+    remarks: tuple[str, ...] = ()
+    printed: str = ""
+    seconds: float = 0.0
+    hints: Any = None
+
+
 def run_file(
-    path: Path, cases: Sequence[Mapping[str, Array]], seconds: float = SECONDS, megabytes: float = MEGABYTES
-) -> list[Outcome]:
-    """Run a hand-in, a script or a notebook, and call its function for each case, in a process of its own.
+    path: str | Path,
+    cases: Iterable[Any],
+    seconds: float = SECONDS,
+    megabytes: float = MEGABYTES,
+    *,
+    forward: str = "",
+    allowed: Iterable[str] = (),
+    watch: Callable[[subprocess.Popen[Any]], Any] = lambda process: None,
+) -> FileRun:
+    """Run a script or notebook in a fresh process, and the function in it that is graded once for each case.
+
+    cases: arguments by name. seconds, megabytes: for the file and all cases together. forward: the source of the
+    problem's forward pass, for forms that need one. allowed: engines that it may import. watch: is called with the
+    process when it has started. Raises OSError for a file that cannot be read.
 
     The process sees a copy of the file in a folder of its own, which is gone afterwards; it has no input, no network
-    and no other processes, and cannot import what computes gradients. The value of an outcome is a dict: value (what
-    the function returned), written (the arguments that it wrote to). Where the file itself fails, that is the outcome
-    of each case.
+    and no children, writes nowhere else, and cannot import what computes gradients.
     """
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        copy = Path(folder, f"hand_in{path.suffix}")
-        copy.write_bytes(path.read_bytes())
-        request = {"file": str(copy), "cases": [dict(case) for case in cases]}
-        data = packed(Outcome({**request, "megabytes": float(megabytes), "seconds": float(seconds)}))
-        answer, late = _communicated(data, folder, seconds)
-    outcomes = [*_sent(answer)]
-    if len(outcomes) == 1 and outcomes[0].error and not late:
-        return outcomes * len(cases)
-    left = f"it took longer than {seconds:g} seconds" if late else ENDED
-    return [*outcomes[: len(cases)], *[Outcome(error=left)] * (len(cases) - len(outcomes))]
+    path, cases = Path(path), list(cases)
+    with tempfile.TemporaryDirectory(prefix="hand_in_", ignore_cleanup_errors=True) as outside:
+        folder, job, results, printed = (Path(outside) / name for name in ("folder", "job", "results", "printed"))
+        folder.mkdir()
+        copy = folder / f"hand_in{path.suffix.lower()}"
+        shutil.copyfile(path, copy)
+        limits = {"seconds": float(seconds), "megabytes": float(megabytes)}
+        job.write_bytes(
+            packed({"file": str(copy), "forward": forward, "allowed": [*allowed], "cases": cases, **limits})
+        )
+        with printed.open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-I", "-B", str(Path(__file__).with_name("worker.py")), str(job), str(results)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=output,
+                cwd=folder,
+                env=_environment(folder),
+                start_new_session=True,
+            )
+        taken, in_time = _waited(process, seconds, watch)
+        received = [*_messages_in(results)]
+        with printed.open("rb") as file:
+            said = file.read(PRINTED).decode(errors="replace")
+    return _as_run(received, said, len(cases), taken, ENDED if in_time else _too_long(seconds))
 
 
-def _communicated(request: bytes, folder: str, seconds: float) -> tuple[bytes, bool]:
-    """What the worker sends, and whether it had to be ended."""
-    environment = {name: value for name, value in os.environ.items() if name in KEPT}
-    command = [sys.executable, "-P", "-E", str(Path(__file__).with_name("worker.py"))]
-    with subprocess.Popen(
-        command,
-        cwd=folder,
-        env={**environment, "HOME": folder, "TMPDIR": folder, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    ) as process:
-        try:
-            return process.communicate(request, timeout=seconds + STARTING)[0], False
-        except subprocess.TimeoutExpired:
-            _end(process.pid)
-            return process.communicate()[0], True
-        finally:
-            _end(process.pid)
+def _environment(folder: Path) -> dict[str, str]:
+    """What the process knows of this machine: little; what libraries keep in files goes into its own folder."""
+    kept = {name: os.environ[name] for name in KEPT if name in os.environ}
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    places = dict.fromkeys(("HOME", "TMPDIR", "TEMP", "TMP", "MPLCONFIGDIR", "XDG_CACHE_HOME"), str(folder))
+    return {**kept, **threads, **places, "MPLBACKEND": "agg"}
 
 
-def _sent(answer: bytes) -> Iterator[Outcome]:
-    """The outcomes in what was sent; what is cut off at the end is none."""
-    while len(answer) >= 8:
-        length = int.from_bytes(answer[:8], "big")
-        if len(answer) < 8 + length:
+def _waited(process: subprocess.Popen[Any], seconds: float, watch: Callable[..., Any]) -> tuple[float, bool]:
+    """How long it ran, and whether it ended by itself; neither it nor what it has started runs any more."""
+    assert process.stdout is not None
+    start = time.monotonic()
+    try:
+        watch(process)
+        process.stdout.readline()  # Python and NumPy are there: how long that takes is not the student's affair
+        start = time.monotonic()
+        process.wait(seconds)
+        in_time = True
+    except subprocess.TimeoutExpired:
+        in_time = False
+    finally:
+        _end_group(process.pid)  # what it has started, where it has ended itself
+        end(process)
+        process.wait()
+        process.stdout.close()
+    return time.monotonic() - start, in_time
+
+
+def end(process: subprocess.Popen[Any]) -> None:
+    """End a process that `run_file` has started, and all that it has started; it is for `run_file` to wait for it."""
+    if process.poll() is None:
+        _end_group(process.pid)
+        process.kill()
+
+
+def _messages_in(results: Path) -> Iterator[dict[str, Any]]:
+    """The messages that were written whole."""
+    content = io.BytesIO(results.read_bytes() if results.exists() else b"")
+    while len(size := content.read(8)) == 8:
+        length = int.from_bytes(size, "little")
+        message = content.read(length)
+        if len(message) < length:
             return
-        try:
-            yield unpacked(answer[8 : 8 + length])
-        except Exception:  # whatever a hand-in has written there
-            yield Outcome(error="what it sends cannot be read")
-        answer = answer[8 + length :]
+        yield unpacked(message)
 
 
-def _end(process: int) -> None:
-    """End a process and all that it has started."""
-    with contextlib.suppress(OSError, AttributeError):
-        os.killpg(process, signal.SIGKILL)
-    with contextlib.suppress(OSError, AttributeError):
-        os.kill(process, signal.SIGKILL)
+def _as_run(received: list[dict[str, Any]], said: str, count: int, seconds: float, otherwise: str) -> FileRun:
+    """The messages of a process as a run; otherwise: what is wrong if some are missing."""
+    if not received:
+        return FileRun(error=otherwise, printed=said, seconds=seconds)
+    refused = dict.fromkeys(words for message in received for words in message.pop("refused", ()))
+    first, *rest = received
+    remarks = (*first["remarks"], *(f"refused: {words}" for words in refused))
+    calls = [Outcome(**message) for message in rest]
+    left = () if first["error"] else (Outcome(error=otherwise),) * (count - len(calls))
+    return FileRun((*calls, *left), first["error"], remarks, said, seconds, first["hints"])

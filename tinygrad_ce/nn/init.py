@@ -18,6 +18,8 @@ _other: ContextVar[np.random.Generator | None] = ContextVar("other generator", d
 def seed(value: int | None) -> None:
     """Restart the generator of initial weights and dropout masks; None takes a fresh seed from the system.
 
+    value: an integer, or None.
+
     >>> seed(0); first = glorot_uniform(2, 3); seed(0); bool((glorot_uniform(2, 3) == first).all())
     True
     """

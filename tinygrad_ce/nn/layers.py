@@ -102,6 +102,9 @@ class Dense(Module):
     n_in, n_out: sizes; x has shape (N, n_in) (more axes in front are fine), W (n_in, n_out), b (n_out,).
     bias: whether there is a b. init: the name of an initializer in `tg.nn.init`, or a function of (n_in, n_out).
     Integers and booleans are taken as numbers in the dtype of W.
+
+    >>> Dense(3, 2)(np.ones((4, 3))).shape
+    (4, 2)
     """
 
     def __init__(
@@ -132,21 +135,33 @@ class _Activation(Module):
 
 
 class Sigmoid(_Activation):
-    """1 / (1 + exp(-x)), element by element."""
+    """1 / (1 + exp(-x)), element by element.
+
+    >>> Sigmoid()(np.array([0.0, 800.0]))
+    array([0.5, 1. ])
+    """
 
     def forward(self, x: Any) -> Any:
         return ops.sigmoid(x)
 
 
 class Tanh(_Activation):
-    """tanh(x), element by element."""
+    """tanh(x), element by element.
+
+    >>> Tanh()(np.array([0.0, 20.0]))
+    array([0., 1.])
+    """
 
     def forward(self, x: Any) -> Any:
         return ops.tanh(x)
 
 
 class ReLU(_Activation):
-    """max(x, 0), element by element."""
+    """max(x, 0), element by element.
+
+    >>> ReLU()(np.array([-1.0, 2.0]))
+    array([0., 2.])
+    """
 
     def forward(self, x: Any) -> Any:
         return ops.relu(x)
@@ -214,14 +229,22 @@ class GELU(_Activation):
 
 
 class Softplus(_Activation):
-    """log(1 + exp(x)), element by element: a smooth ReLU."""
+    """log(1 + exp(x)), element by element: a smooth ReLU.
+
+    >>> Softplus()(np.array([-800.0, 800.0]))
+    array([  0., 800.])
+    """
 
     def forward(self, x: Any) -> Any:
         return ops.softplus(x)
 
 
 class Softmax(_Activation):
-    """exp(x) / sum(exp(x)) along an axis: positive numbers that sum to 1."""
+    """exp(x) / sum(exp(x)) along an axis: positive numbers that sum to 1.
+
+    >>> Softmax()(np.array([[0.0, 0.0]]))
+    array([[0.5, 0.5]])
+    """
 
     def __init__(self, axis: int = -1) -> None:
         self.axis = axis
@@ -234,7 +257,11 @@ class Softmax(_Activation):
 
 
 class Flatten(_Activation):
-    """(N, ...) to (N, all the rest)."""
+    """(N, ...) to (N, all the rest).
+
+    >>> Flatten()(np.ones((4, 2, 3))).shape
+    (4, 6)
+    """
 
     def forward(self, x: Any) -> Any:
         return ops.reshape(x, shape=(x.shape[0], math.prod(x.shape[1:])))
@@ -245,6 +272,10 @@ class Dropout(Module):
 
     rate: in [0, 1). The mask comes from the one generator of `tg.nn.init`, or from `self.generator` where a Trainer has
     put its own. Source: N. Srivastava et al., "Dropout", 2014 (in its "inverted" form).
+
+    >>> layer = Dropout(0.5).eval()
+    >>> layer(np.ones(3))
+    array([1., 1., 1.])
     """
 
     def __init__(self, rate: float = 0.5) -> None:
@@ -278,6 +309,10 @@ class BatchNorm(Module):
     n_features: the size of the last axis. momentum: how far the running averages, which evaluation uses, follow each
     batch. eps: added to the variance. Raises ValueError for a batch of one row in training, whose variance is 0.
     Source: S. Ioffe, C. Szegedy, "Batch normalization", 2015.
+
+    >>> BatchNorm(1)(np.array([[1.0], [3.0]])).data.round(3)
+    array([[-1.],
+           [ 1.]])
     """
 
     def __init__(self, n_features: int, momentum: float = 0.1, eps: float = 1e-5) -> None:
@@ -329,6 +364,9 @@ class LayerNorm(Module):
 
     n_features: the size of the last axis. eps: added to the variance.
     Source: J. Ba, J. Kiros, G. Hinton, "Layer normalization", 2016.
+
+    >>> LayerNorm(2)(np.array([[1.0, 3.0]])).data.round(3)
+    array([[-1.,  1.]])
     """
 
     def __init__(self, n_features: int, eps: float = 1e-5) -> None:
@@ -352,7 +390,12 @@ class LayerNorm(Module):
 class Embedding(Module):
     """A learnt vector for each of `n_words` integers: x of any shape gives vectors in one more axis.
 
+    n_words: how many. n_out: the length of a vector.
+    Source: Y. Bengio et al., "A neural probabilistic language model", 2003.
     Raises TypeError for input that is not integer, IndexError for one outside 0 to n_words - 1.
+
+    >>> Embedding(10, 4)(np.array([[1, 5, 1]])).shape
+    (1, 3, 4)
     """
 
     def __init__(self, n_words: int, n_out: int) -> None:

@@ -187,12 +187,31 @@ IN_PLACE = {
 }
 
 
+DESCRIBED = {  # what reads like a list in the code, here and in core.py
+    "shape": "The length of each axis.",
+    "ndim": "The number of axes.",
+    "size": "The number of elements.",
+    "dtype": "The dtype of the elements: float32 and float64 stay what they are.",
+    "version": "The serial number of the last write to its memory, and 0 if there was none.",
+    "conj": "The tensor itself: its numbers are real.",
+    "conjugate": "The tensor itself: its numbers are real.",
+    "real": "The tensor itself: its numbers are real.",
+    "T": "The tensor with its axes in the opposite order.",
+    "mT": "The tensor with its last two axes exchanged: each matrix of a stack transposed.",
+    "reshape": "The same numbers in another shape: `t.reshape(2, 3)` or `t.reshape((2, 3))`; -1 is what is left.",
+    "transpose": "The axes in another order, or in the opposite one where none is named.",
+}
+
+
 def attach(owner: type) -> None:
     """Put these methods on the class of tensors."""
     for part in (Conversions, Operators):
         for name, method in vars(part).items():
             if name not in vars(_Nothing):
                 setattr(owner, name, method)
+    for name, member in vars(owner).items():
+        if not member.__doc__ and (name in DESCRIBED or hasattr(ops, name)):
+            member.__doc__ = DESCRIBED.get(name) or getattr(ops, name).__doc__.partition("\n")[0]
     for name in METHODS:
         setattr(owner, name, FUNCTIONS[getattr(np, name)])
     owner.flatten = FUNCTIONS[np.ravel]  # type: ignore[attr-defined]
@@ -210,6 +229,7 @@ def _refusal(name: str, instead: str) -> Any:
     """A method that would write into the tensor."""
 
     def refused(self: Tensor, *inputs: Any, **options: Any) -> NoReturn:
+        """Raise TypeError: tensors of the graph are not written to in place."""
         raise TypeError(
             f"{self.label}.{name}(...) would write in place, and backward needs the values that are there now: "
             f"use {instead}, which answers with a new tensor"

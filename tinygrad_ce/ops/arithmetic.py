@@ -8,6 +8,7 @@ from tinygrad_ce.core import primitive
 
 @primitive(broadcasts=True)
 def add(a, b):
+    """a + b, elementwise; shapes broadcast, and the gradient goes to both as it is."""
     return a + b
 
 
@@ -23,6 +24,7 @@ def add_b(g, out, a, b):
 
 @primitive(broadcasts=True)
 def sub(a, b):
+    """a - b, elementwise; shapes broadcast."""
     return a - b
 
 
@@ -38,6 +40,7 @@ def sub_b(g, out, a, b):
 
 @primitive(broadcasts=True)
 def mul(a, b):
+    """a * b, elementwise; shapes broadcast, and each gets the gradient times the other."""
     return a * b
 
 
@@ -53,6 +56,7 @@ def mul_b(g, out, a, b):
 
 @primitive(broadcasts=True)
 def div(a, b):
+    """a / b, elementwise; shapes broadcast."""
     return a / b
 
 
@@ -68,6 +72,7 @@ def div_b(g, out, a, b):
 
 @primitive
 def neg(x):
+    """-x, elementwise."""
     return -x
 
 

@@ -9,7 +9,11 @@ from tinygrad_ce.core import primitive
 
 @primitive
 def identity(x):
-    """x under a new number: functions of functions use it to tell an argument from the tensor that was passed."""
+    """x under a new number: functions of functions use it to tell an argument from the tensor that was passed.
+
+    >>> identity(np.array([1.0]))
+    array([1.])
+    """
     return x
 
 
@@ -20,6 +24,11 @@ def identity_x(g, out, x):
 
 @primitive
 def exp(x):
+    """e to the power of x, elementwise; it is its own derivative.
+
+    >>> exp([0.0, 1.0])
+    array([1.        , 2.71828183])
+    """
     return np.exp(x)
 
 
@@ -30,6 +39,11 @@ def exp_x(g, out, x):
 
 @primitive
 def log(x):
+    """The natural logarithm, elementwise: -inf at 0, NaN below; its derivative is 1 / x.
+
+    >>> log([1.0, 2.0])
+    array([0.        , 0.69314718])
+    """
     return np.log(x)
 
 
@@ -40,6 +54,11 @@ def log_x(g, out, x):
 
 @primitive
 def log1p(x):
+    """log(1 + x), elementwise, with all its digits near 0, where 1 + x would lose them.
+
+    >>> log1p([0.0, 1e-20])
+    array([0.e+00, 1.e-20])
+    """
     return np.log1p(x)
 
 
@@ -50,6 +69,11 @@ def log1p_x(g, out, x):
 
 @primitive
 def expm1(x):
+    """exp(x) - 1, elementwise, with all its digits near 0, where the difference would lose them.
+
+    >>> expm1([0.0, 1e-20])
+    array([0.e+00, 1.e-20])
+    """
     return np.expm1(x)
 
 
@@ -60,6 +84,11 @@ def expm1_x(g, out, x):
 
 @primitive
 def sqrt(x):
+    """The square root, elementwise: NaN below 0; its derivative 1 / (2 sqrt(x)) is infinite at 0.
+
+    >>> sqrt([4.0, 9.0])
+    array([2., 3.])
+    """
     return np.sqrt(x)
 
 
@@ -70,6 +99,11 @@ def sqrt_x(g, out, x):
 
 @primitive
 def absolute(x):
+    """|x|, elementwise; the derivative is the sign, and 0 at the kink. ValueError for an integer without an opposite.
+
+    >>> absolute([-2.0, 3.0])
+    array([2., 3.])
+    """
     if getattr(x, "dtype", np.dtype(float)).kind == "i" and np.any(x == np.iinfo(x.dtype).min):
         raise ValueError(f"abs({np.iinfo(x.dtype).min}) does not fit into {x.dtype}: convert first, with astype(float)")
     return np.abs(x)
@@ -82,6 +116,11 @@ def absolute_x(g, out, x):
 
 @primitive
 def sign(x):
+    """-1, 0 or 1, elementwise; its derivative is 0 everywhere.
+
+    >>> sign([-2.0, 0.0, 3.0])
+    array([-1.,  0.,  1.])
+    """
     return np.sign(x)
 
 
@@ -92,6 +131,11 @@ def sign_x(g, out, x):
 
 @primitive
 def sin(x):
+    """The sine of x in radians, elementwise.
+
+    >>> sin([0.0, np.pi / 2])
+    array([0., 1.])
+    """
     return np.sin(x)
 
 
@@ -102,6 +146,11 @@ def sin_x(g, out, x):
 
 @primitive
 def cos(x):
+    """The cosine of x in radians, elementwise.
+
+    >>> cos([0.0, np.pi])
+    array([ 1., -1.])
+    """
     return np.cos(x)
 
 
@@ -112,6 +161,11 @@ def cos_x(g, out, x):
 
 @primitive
 def tanh(x):
+    """The hyperbolic tangent, elementwise, between -1 and 1; its derivative is 1 - tanh(x)**2.
+
+    >>> tanh([0.0, 20.0])
+    array([0., 1.])
+    """
     return np.tanh(x)
 
 
@@ -122,7 +176,11 @@ def tanh_x(g, out, x):
 
 @primitive
 def tanh_slope(x):
-    """1 - tanh(x)**2, without the subtraction: where tanh(x) is nearly 1, it would leave no digits."""
+    """1 - tanh(x)**2, without the subtraction: where tanh(x) is nearly 1, it would leave no digits.
+
+    >>> tanh_slope(np.array([0.0]))
+    array([1.])
+    """
     e = np.exp(-2 * np.minimum(np.abs(x), 400))  # beyond, the slope is 0, and -2 * x might be too large
     below = 1 + e
     return 4 * e / (below * below)
@@ -135,6 +193,11 @@ def tanh_slope_x(g, out, x):
 
 @primitive
 def sigmoid(x):
+    """1 / (1 + exp(-x)), elementwise, without overflow; its derivative is sigmoid(x) sigmoid(-x).
+
+    >>> sigmoid([0.0, 800.0])
+    array([0.5, 1. ])
+    """
     e = np.exp(-np.abs(x))  # never overflows, and keeps its digits on the left, where 1 / (1 + exp(-x)) does too
     return np.where(x >= 0, 1, e) / (1 + e)
 
@@ -146,7 +209,11 @@ def sigmoid_x(g, out, x):
 
 @primitive
 def sigmoid_slope(x):
-    """sigmoid(x) * sigmoid(-x): 1 - sigmoid(x) would leave no digits where sigmoid(x) is nearly 1."""
+    """sigmoid(x) * sigmoid(-x): 1 - sigmoid(x) would leave no digits where sigmoid(x) is nearly 1.
+
+    >>> sigmoid_slope(np.array([0.0]))
+    array([0.25])
+    """
     e = np.exp(-np.abs(x))
     below = 1 + e
     return e / (below * below)
@@ -159,6 +226,11 @@ def sigmoid_slope_x(g, out, x):
 
 @primitive
 def relu(x):
+    """max(x, 0), elementwise; the derivative is 1 above 0, and 0 at the kink and below.
+
+    >>> relu([-1.0, 0.0, 2.0])
+    array([0., 0., 2.])
+    """
     return np.maximum(x, 0)
 
 
@@ -169,6 +241,11 @@ def relu_x(g, out, x):
 
 @primitive
 def softplus(x):
+    """log(1 + exp(x)), elementwise, without overflow: a smooth relu whose derivative is sigmoid(x).
+
+    >>> softplus([-800.0, 800.0])
+    array([  0., 800.])
+    """
     return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
 
 
@@ -179,6 +256,11 @@ def softplus_x(g, out, x):
 
 @primitive(broadcasts=True)
 def maximum(a, b):
+    """The larger of a and b, elementwise; shapes broadcast, and at a tie each gets half of the gradient.
+
+    >>> maximum([1.0, 5.0], 3.0)
+    array([3., 5.])
+    """
     return np.maximum(a, b)
 
 
@@ -194,6 +276,11 @@ def maximum_b(g, out, a, b):
 
 @primitive(broadcasts=True)
 def minimum(a, b):
+    """The smaller of a and b, elementwise; shapes broadcast, and at a tie each gets half of the gradient.
+
+    >>> minimum([1.0, 5.0], 3.0)
+    array([1., 3.])
+    """
     return np.minimum(a, b)
 
 
@@ -209,6 +296,11 @@ def minimum_b(g, out, a, b):
 
 @primitive(broadcasts=True)
 def where(condition, x, y):
+    """x where the condition holds and y elsewhere, elementwise; the branch not taken gets exactly 0.
+
+    >>> where([True, False], [1.0, 2.0], 0.0)
+    array([1., 0.])
+    """
     return np.where(condition, x, y)
 
 
@@ -227,6 +319,11 @@ where.constant_in("condition")
 
 @primitive
 def clip(x, *, low=None, high=None):
+    """x, not below low and not above high, elementwise; the derivative is 1 between and at them, and 0 beyond.
+
+    >>> clip([-2.0, 0.5, 2.0], low=0.0, high=1.0)
+    array([0. , 0.5, 1. ])
+    """
     return np.clip(x, low, high)
 
 
@@ -237,6 +334,11 @@ def clip_x(g, out, x, *, low, high):
 
 @primitive
 def astype(x, *, dtype):
+    """x in another dtype; the gradient comes back in that of x.
+
+    >>> astype([1.5, 2.5], dtype=np.dtype(int))
+    array([1, 2])
+    """
     return np.asarray(x).astype(dtype)
 
 
@@ -255,6 +357,11 @@ def _alike(x, y):
 
 @primitive(broadcasts=True)
 def xlogy(x, y):
+    """x log(y), elementwise, and 0 where x is 0; shapes broadcast.
+
+    >>> xlogy([0.0, 2.0], [0.0, 1.0])
+    array([0., 0.])
+    """
     y = _alike(x, y)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(x == 0, np.where(np.isnan(y), y, 0), x * np.log(y))
@@ -272,6 +379,11 @@ def xlogy_y(g, out, x, y):
 
 @primitive(broadcasts=True)
 def xlog1py(x, y):
+    """x log(1 + y), elementwise, and 0 where x is 0; shapes broadcast.
+
+    >>> xlog1py([0.0, 2.0], [-1.0, 0.0])
+    array([0., 0.])
+    """
     y = _alike(x, y)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(x == 0, np.where(np.isnan(y), y, 0), x * np.log1p(y))
@@ -289,7 +401,11 @@ def xlog1py_y(g, out, x, y):
 
 @primitive(broadcasts=True)
 def xdivy(x, y):
-    """x / y, and 0 where x is 0: the slope of x log y."""
+    """x / y, and 0 where x is 0: the slope of x log y.
+
+    >>> xdivy([0.0, 1.0], [0.0, 2.0])
+    array([0. , 0.5])
+    """
     y = _alike(x, y)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(x == 0, np.where(np.isnan(y), y, 0), x / y)

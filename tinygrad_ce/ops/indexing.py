@@ -25,7 +25,11 @@ def constant(array: Any) -> Any:
 
 
 def index(x: Any, key: Any) -> Any:
-    """x[key], for slices, integers, None, ..., integer arrays and boolean masks in any mixture."""
+    """x[key], for slices, integers, None, ..., integer arrays and boolean masks in any mixture.
+
+    >>> index(np.array([5.0, 6.0, 7.0]), [2, 0])
+    array([7., 5.])
+    """
     items = key if isinstance(key, tuple) else (key,)
     arrays = []
     pattern: list[Any] = []
@@ -55,6 +59,11 @@ def filled(pattern: tuple[Any, ...], arrays: tuple[Any, ...]) -> tuple[Any, ...]
 
 @primitive
 def getitem(x, *indices, pattern):
+    """x[...] with the index arrays in the places that the pattern leaves for them; `index` writes the pattern.
+
+    >>> getitem(np.array([5.0, 6.0, 7.0]), np.array([2, 0]), pattern=(HERE,))
+    array([7., 5.])
+    """
     return x[filled(pattern, indices)]
 
 
@@ -68,7 +77,11 @@ getitem.constant_in("indices")
 
 @primitive
 def scatter_add(values, *indices, pattern, shape):
-    """Zeros of the given shape, with each value added where `getitem` would have taken it."""
+    """Zeros of the given shape, with each value added where `getitem` would have taken it.
+
+    >>> scatter_add(np.array([1.0, 2.0]), np.array([0, 0]), pattern=(HERE,), shape=(3,))
+    array([3., 0., 0.])
+    """
     out = np.zeros(shape, values.dtype)
     if indices:  # an element may be taken several times: its shares add up
         np.add.at(out, filled(pattern, indices), values)
@@ -87,7 +100,11 @@ scatter_add.constant_in("indices")
 
 @primitive
 def pick(x, y):
-    """One element of each row: x[i, y[i]] for x of shape (N, C) and integer y of shape (N,)."""
+    """One element of each row: x[i, y[i]] for x of shape (N, C) and integer y of shape (N,).
+
+    >>> pick(np.array([[5.0, 6.0], [7.0, 8.0]]), np.array([1, 0]))
+    array([6., 7.])
+    """
     return x[np.arange(len(y)), y]
 
 
@@ -101,7 +118,12 @@ pick.constant_in("y")
 
 @primitive
 def place(values, y, *, classes):
-    """Rows of zeros with one value each: out[i, y[i]] = values[i]. The transpose of `pick`."""
+    """Rows of zeros with one value each: out[i, y[i]] = values[i]. The transpose of `pick`.
+
+    >>> place(np.array([6.0, 7.0]), np.array([1, 0]), classes=2)
+    array([[0., 6.],
+           [7., 0.]])
+    """
     out = np.zeros((len(y), classes), values.dtype)
     out[np.arange(len(y)), y] = values
     return out

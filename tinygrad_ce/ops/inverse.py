@@ -24,6 +24,11 @@ ERF_SLOPE = 2 / square_root(pi)  # of erf at 0
 
 @primitive
 def tan(x):
+    """The tangent of x in radians, elementwise.
+
+    >>> tan([0.0])
+    array([0.])
+    """
     return np.tan(x)
 
 
@@ -39,6 +44,11 @@ def one_minus_square(x: Any) -> Any:
 
 @primitive
 def arcsin(x):
+    """The angle from -pi/2 to pi/2 whose sine is x, elementwise; NaN outside of [-1, 1].
+
+    >>> arcsin([0.0, 1.0])
+    array([0.        , 1.57079633])
+    """
     return np.arcsin(x)
 
 
@@ -49,6 +59,11 @@ def arcsin_x(g, out, x):
 
 @primitive
 def arccos(x):
+    """The angle from 0 to pi whose cosine is x, elementwise; NaN outside of [-1, 1].
+
+    >>> arccos([1.0, -1.0])
+    array([0.        , 3.14159265])
+    """
     return np.arccos(x)
 
 
@@ -59,6 +74,11 @@ def arccos_x(g, out, x):
 
 @primitive
 def arctan(x):
+    """The angle from -pi/2 to pi/2 whose tangent is x, elementwise.
+
+    >>> arctan([0.0, np.inf])
+    array([0.        , 1.57079633])
+    """
     return np.arctan(x)
 
 
@@ -70,7 +90,11 @@ def arctan_x(g, out, x):
 
 @primitive(broadcasts=True)
 def arctan2(a, b):
-    """The angle of the point (b, a), from -pi to pi. At (0, 0) it has no slope: the gradient there is NaN."""
+    """The angle of the point (b, a), from -pi to pi. At (0, 0) it has no slope: the gradient there is NaN.
+
+    >>> arctan2([1.0, 0.0], [0.0, 1.0])
+    array([1.57079633, 0.        ])
+    """
     return np.arctan2(a, b)
 
 
@@ -88,7 +112,11 @@ def arctan2_b(g, out, a, b):
 
 @primitive(broadcasts=True)
 def hypot(a, b):
-    """sqrt(a**2 + b**2) without overflow. At (0, 0) the gradient is 0, as that of the absolute value."""
+    """sqrt(a**2 + b**2) without overflow. At (0, 0) the gradient is 0, as that of the absolute value.
+
+    >>> hypot([3.0], [4.0])
+    array([5.])
+    """
     return np.hypot(a, b)
 
 
@@ -104,6 +132,11 @@ def hypot_b(g, out, a, b):
 
 @primitive
 def sinh(x):
+    """The hyperbolic sine (exp(x) - exp(-x)) / 2, elementwise.
+
+    >>> sinh([0.0])
+    array([0.])
+    """
     return np.sinh(x)
 
 
@@ -114,6 +147,11 @@ def sinh_x(g, out, x):
 
 @primitive
 def cosh(x):
+    """The hyperbolic cosine (exp(x) + exp(-x)) / 2, elementwise.
+
+    >>> cosh([0.0])
+    array([1.])
+    """
     return np.cosh(x)
 
 
@@ -124,6 +162,11 @@ def cosh_x(g, out, x):
 
 @primitive
 def arcsinh(x):
+    """The number whose hyperbolic sine is x, elementwise.
+
+    >>> arcsinh([0.0])
+    array([0.])
+    """
     return np.arcsinh(x)
 
 
@@ -134,6 +177,11 @@ def arcsinh_x(g, out, x):
 
 @primitive
 def arccosh(x):
+    """The number from 0 on whose hyperbolic cosine is x, elementwise; NaN below 1.
+
+    >>> arccosh([1.0])
+    array([0.])
+    """
     return np.arccosh(x)
 
 
@@ -144,6 +192,11 @@ def arccosh_x(g, out, x):
 
 @primitive
 def arctanh(x):
+    """The number whose hyperbolic tangent is x, elementwise; infinite at -1 and 1.
+
+    >>> arctanh([0.0])
+    array([0.])
+    """
     return np.arctanh(x)
 
 
@@ -154,6 +207,11 @@ def arctanh_x(g, out, x):
 
 @primitive
 def log2(x):
+    """The logarithm to base 2, elementwise.
+
+    >>> log2([1.0, 8.0])
+    array([0., 3.])
+    """
     return np.log2(x)
 
 
@@ -164,6 +222,11 @@ def log2_x(g, out, x):
 
 @primitive
 def log10(x):
+    """The logarithm to base 10, elementwise.
+
+    >>> log10([1.0, 1000.0])
+    array([0., 3.])
+    """
     return np.log10(x)
 
 
@@ -174,6 +237,11 @@ def log10_x(g, out, x):
 
 @primitive
 def exp2(x):
+    """2 to the power of x, elementwise.
+
+    >>> exp2([0.0, 3.0])
+    array([1., 8.])
+    """
     return np.exp2(x)
 
 
@@ -184,6 +252,11 @@ def exp2_x(g, out, x):
 
 @primitive
 def cbrt(x):
+    """The cube root, elementwise, of negative numbers too.
+
+    >>> cbrt([-8.0, 27.0])
+    array([-2.,  3.])
+    """
     return np.cbrt(x)
 
 
@@ -194,7 +267,11 @@ def cbrt_x(g, out, x):
 
 @primitive(broadcasts=True)
 def logaddexp(a, b):
-    """log(exp(a) + exp(b)) without overflow."""
+    """log(exp(a) + exp(b)) without overflow.
+
+    >>> logaddexp([800.0], [-800.0])
+    array([800.])
+    """
     return np.logaddexp(a, b)
 
 
@@ -210,7 +287,11 @@ def logaddexp_b(g, out, a, b):
 
 @primitive
 def erf(x):
-    """2 / sqrt(pi) times the integral of exp(-t**2) from 0 to x, by the C library: NumPy has no erf."""
+    """2 / sqrt(pi) times the integral of exp(-t**2) from 0 to x, by the C library: NumPy has no erf.
+
+    >>> erf(np.array([0.0, 10.0]))
+    array([0., 1.])
+    """
     each = np.frompyfunc(error_function, 1, 1)
     return np.asarray(each(x), np.result_type(x, 0.0))
 
@@ -222,7 +303,11 @@ def erf_x(g, out, x):
 
 @primitive
 def erfc(x):
-    """1 - erf(x), with all its digits where erf is near 1."""
+    """1 - erf(x), with all its digits where erf is near 1.
+
+    >>> erfc(np.array([0.0, -10.0]))
+    array([1., 2.])
+    """
     each = np.frompyfunc(complementary_error_function, 1, 1)
     return np.asarray(each(x), np.result_type(x, 0.0))
 

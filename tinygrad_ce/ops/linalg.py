@@ -13,6 +13,11 @@ from tinygrad_ce.ops.shape import broadcast_to, expand_dims, reshape, swapaxes
 
 @primitive(broadcasts=True)
 def matmul(a, b):
+    """The product of matrices a (..., n, k) and b (..., k, m), stacks of them broadcast; of vectors as in NumPy.
+
+    >>> matmul([[1.0, 2.0]], [[3.0], [4.0]])
+    array([[11.]])
+    """
     return a @ b
 
 
@@ -36,6 +41,11 @@ def matmul_b(g, out, a, b):
 
 @primitive(broadcasts=True)
 def affine(x, W, b):
+    """x W + b for rows x (..., k), a matrix W (k, m) and b (m,): what a Dense layer computes.
+
+    >>> affine([[1.0, 2.0]], [[3.0], [4.0]], [10.0])
+    array([[21.]])
+    """
     if W.ndim != 2 or x.ndim == 0:
         raise ValueError("W must be a matrix, and x rows")
     return np.dot(x, W) + b  # the product that @ gives too, and NumPy reaches it faster when the matrices are small
@@ -62,7 +72,11 @@ def affine_b(g, out, x, W, b):
 def einsum(subscripts: str, *operands: Any, optimize: Any = False) -> Any:
     """np.einsum, differentiable: an ellipsis is written out, and a letter that repeats in one operand is a diagonal.
 
+    subscripts: as NumPy's, a string such as "ij,jk->ik".
     optimize: is taken for NumPy's sake; here all operands are multiplied in one pass.
+
+    >>> einsum('ij,jk->ik', [[1.0, 2.0]], [[3.0], [4.0]])
+    array([[11.]])
     """
     if not isinstance(subscripts, str):
         raise TypeError('einsum: the subscripts must be a string such as "ij,jk->ik"; lists of axes are not taken')
@@ -104,7 +118,11 @@ def with_diagonals(term: str, x: Any) -> tuple[str, Any]:
 
 @primitive(broadcasts=True)
 def contract(*operands, subscripts):
-    """An einsum with its output written out."""
+    """An einsum with its output written out.
+
+    >>> contract([1.0, 2.0], [3.0, 4.0], subscripts='i,i->')
+    np.float64(11.0)
+    """
     return np.einsum(subscripts, *operands)
 
 

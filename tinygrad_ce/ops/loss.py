@@ -122,6 +122,9 @@ def xent(z, y, w, *, smoothing=0.0, reduction="none", ignore_index=None):
     """-sum target log softmax(z) of each row; the target: (1 - smoothing) w[y] at y, and smoothing w / C everywhere.
 
     ignore_index: rows with this label count for nothing. ValueError for any other label that is no class.
+
+    >>> xent(np.array([[0.0, 0.0]]), np.array([0]), np.ones(2)).round(4)
+    array([0.6931])
     """
     return _soft_loss(z, _hard_target(z, y, w, smoothing, ignore_index), reduction)
 
@@ -210,7 +213,11 @@ def _soft_target(q: Any, w: Any, smoothing: float, classes: int) -> Any:
 
 @primitive
 def soft_xent(z, q, w, *, smoothing=0.0, reduction="none"):
-    """-sum target log softmax(z) of each row, where the target is made of soft labels q."""
+    """-sum target log softmax(z) of each row, where the target is made of soft labels q.
+
+    >>> soft_xent(np.zeros((1, 2)), np.array([[0.5, 0.5]]), np.ones(2)).round(4)
+    array([0.6931])
+    """
     return _soft_loss(z, _soft_target(q.astype(np.float64), w, smoothing, z.shape[-1]), reduction)
 
 
@@ -256,7 +263,11 @@ soft_xent_grad.constant_in("w")
 
 @primitive
 def sigmoid_xent(z, y, w, weight, *, reduction="none"):
-    """-weight (w y log p + (1 - y) log(1 - p)) with p = sigmoid(z); two terms of one sign, so nothing cancels."""
+    """-weight (w y log p + (1 - y) log(1 - p)) with p = sigmoid(z); two terms of one sign, so nothing cancels.
+
+    >>> sigmoid_xent(*np.array([[0.0], [1.0], [1.0], [1.0]])).round(4)
+    array([0.6931])
+    """
     positive, negative = weight * w * y, weight * (1 - y)
     with np.errstate(invalid="ignore"):  # 0 * inf, where the term is 0
         left = np.where(negative == 0, 0, negative * softplus(z))

@@ -13,7 +13,11 @@ from tinygrad_ce.ops.elementwise import log, where
 
 
 def power(base: Any, exponent: Any) -> Any:
-    """base ** exponent: the power rule where the exponent is a Python number, both rules where it is an array."""
+    """base ** exponent: the power rule where the exponent is a Python number, both rules where it is an array.
+
+    >>> power(np.array([2.0, 3.0]), 2)
+    array([4., 9.])
+    """
     if isinstance(exponent, Real):
         return constant_power(base, exponent=exponent)
     return general_power(base, exponent)
@@ -21,6 +25,11 @@ def power(base: Any, exponent: Any) -> Any:
 
 @primitive
 def constant_power(x, *, exponent):
+    """x to the power of a number, elementwise; the derivative is exponent * x**(exponent - 1).
+
+    >>> constant_power([2.0, 3.0], exponent=2)
+    array([4., 9.])
+    """
     return x**exponent
 
 
@@ -37,6 +46,11 @@ def constant_power_x(g, out, x, *, exponent):
 
 @primitive(broadcasts=True)
 def general_power(base, exponent):
+    """base to the power of an array, elementwise; shapes broadcast, and both get a gradient.
+
+    >>> general_power([2.0, 3.0], [3.0, 2.0])
+    array([8., 9.])
+    """
     return base**exponent
 
 

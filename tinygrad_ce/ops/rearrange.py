@@ -14,7 +14,11 @@ from tinygrad_ce.ops.shape import axis_from, concatenate, reshape
 
 @primitive
 def pad(x, *, widths, value=0):
-    """x with a border of equal numbers. widths: as NumPy's pad_width: n, (before, after), or a pair for each axis."""
+    """x with a border of equal numbers. widths: as NumPy's pad_width: n, (before, after), or a pair for each axis.
+
+    >>> pad(np.array([1.0, 2.0]), widths=1)
+    array([0., 1., 2., 0.])
+    """
     return np.pad(x, widths, constant_values=value)
 
 
@@ -26,6 +30,11 @@ def pad_x(g, out, x, *, widths, value):
 
 @primitive
 def flip(x, *, axis=None):
+    """x backwards along an axis, several, or all of them (None).
+
+    >>> flip([1.0, 2.0, 3.0])
+    array([3., 2., 1.])
+    """
     return np.flip(x, axis)
 
 
@@ -36,6 +45,11 @@ def flip_x(g, out, x, *, axis):
 
 @primitive
 def roll(x, *, shift, axis=None):
+    """x moved by a number of places along an axis; what falls off one end comes in at the other.
+
+    >>> roll([1.0, 2.0, 3.0], shift=1)
+    array([3., 1., 2.])
+    """
     return np.roll(x, shift, axis)
 
 
@@ -47,7 +61,12 @@ def roll_x(g, out, x, *, shift, axis):
 
 @primitive(broadcasts=True)
 def tril(x, *, k=0):
-    """The matrices x with zeros above the k-th diagonal; a vector is repeated as the rows of a matrix."""
+    """The matrices x with zeros above the k-th diagonal; a vector is repeated as the rows of a matrix.
+
+    >>> tril(np.ones((2, 2)))
+    array([[1., 0.],
+           [1., 1.]])
+    """
     return np.tril(x, k)
 
 
@@ -58,7 +77,12 @@ def tril_x(g, out, x, *, k):
 
 @primitive(broadcasts=True)
 def triu(x, *, k=0):
-    """The matrices x with zeros below the k-th diagonal; a vector is repeated as the rows of a matrix."""
+    """The matrices x with zeros below the k-th diagonal; a vector is repeated as the rows of a matrix.
+
+    >>> triu(np.ones((2, 2)))
+    array([[1., 1.],
+           [0., 1.]])
+    """
     return np.triu(x, k)
 
 
@@ -69,6 +93,11 @@ def triu_x(g, out, x, *, k):
 
 @primitive
 def diagonal(x, *, offset=0, axis1=0, axis2=1):
+    """The elements x[i, i + offset] of the matrices that two axes make, along a last axis.
+
+    >>> diagonal([[1.0, 2.0], [3.0, 4.0]])
+    array([1., 4.])
+    """
     return np.diagonal(x, offset, axis1, axis2)
 
 
@@ -102,7 +131,11 @@ def place_diagonal_values(g, out, values, *, shape, offset, axis1, axis2):
 
 @primitive
 def repeat(x, *, repeats, axis=None):
-    """Each element several times. repeats: how often, or a tuple with a number for each place along the axis."""
+    """Each element several times. repeats: how often, or a tuple with a number for each place along the axis.
+
+    >>> repeat(np.array([1.0, 2.0]), repeats=2)
+    array([1., 1., 2., 2.])
+    """
     return np.repeat(x, repeats, axis)
 
 
@@ -124,7 +157,11 @@ def repeat_x(g, out, x, *, repeats, axis):
 
 @primitive
 def tile(x, *, reps):
-    """x as a tile of a larger array. reps: how many of them stand along each axis."""
+    """x as a tile of a larger array. reps: how many of them stand along each axis.
+
+    >>> tile(np.array([1.0, 2.0]), reps=2)
+    array([1., 2., 1., 2.])
+    """
     return np.tile(x, reps)
 
 

@@ -12,22 +12,41 @@ from tinygrad_ce.ops.elementwise import where
 
 @primitive
 def floor(x):
+    """The largest whole number that is not above x, elementwise; its derivative is 0.
+
+    >>> floor([-1.5, 1.5])
+    array([-2.,  1.])
+    """
     return np.floor(x)
 
 
 @primitive
 def ceil(x):
+    """The smallest whole number that is not below x, elementwise; its derivative is 0.
+
+    >>> ceil([-1.5, 1.5])
+    array([-1.,  2.])
+    """
     return np.ceil(x)
 
 
 @primitive
 def rint(x):
-    """The nearest whole number, and of two the even one: 0.5 gives 0, 1.5 gives 2."""
+    """The nearest whole number, and of two the even one: 0.5 gives 0, 1.5 gives 2.
+
+    >>> rint([0.5, 1.5])
+    array([0., 2.])
+    """
     return np.rint(x)
 
 
 @primitive
 def trunc(x):
+    """x without what stands behind the decimal point, elementwise; its derivative is 0.
+
+    >>> trunc([-1.5, 1.5])
+    array([-1.,  1.])
+    """
     return np.trunc(x)
 
 
@@ -42,7 +61,11 @@ for _staircase in (floor, ceil, rint, trunc):
 
 @primitive(broadcasts=True)
 def mod(a, b):
-    """a % b, with the sign of b: a - b * floor(a / b)."""
+    """a % b, with the sign of b: a - b * floor(a / b).
+
+    >>> mod([7.0, -7.0], 3.0)
+    array([1., 2.])
+    """
     return np.remainder(a, b)
 
 
@@ -58,6 +81,11 @@ def mod_b(g, out, a, b):
 
 @primitive(broadcasts=True)
 def floor_divide(a, b):
+    """a / b, rounded down, elementwise; shapes broadcast, and its derivative is 0.
+
+    >>> floor_divide([7.0, -7.0], 2.0)
+    array([ 3., -4.])
+    """
     return np.floor_divide(a, b)
 
 

@@ -19,6 +19,11 @@ from tinygrad_ce.ops.shape import axis_from, moveaxis, reshape, transpose
 
 @Accumulating
 def cumsum(x, *, axis=None):
+    """The running sum along an axis, or of all elements in one row (None).
+
+    >>> cumsum([1.0, 2.0, 3.0])
+    array([1., 3., 6.])
+    """
     return np.cumsum(x, axis=axis)
 
 
@@ -29,6 +34,11 @@ def cumsum_x(g, out, x, *, axis):
 
 @Accumulating
 def cumprod(x, *, axis=None):
+    """The running product along an axis, or of all elements in one row (None); its gradient is right at zeros too.
+
+    >>> cumprod([1.0, 2.0, 3.0])
+    array([1., 2., 6.])
+    """
     return np.cumprod(x, axis=axis)
 
 
@@ -78,6 +88,11 @@ def with_ones(reduced: Any, shape: tuple[int, ...], left: tuple[int, ...]) -> An
 
 @Accumulating
 def prod(x, *, axis=None, keepdims=False):
+    """The product along an axis, several, or all (None); its gradient is right where factors are 0.
+
+    >>> prod([[1.0, 2.0], [3.0, 4.0]], axis=0)
+    array([3., 8.])
+    """
     return np.prod(x, axis=axis, keepdims=keepdims)
 
 
@@ -95,6 +110,11 @@ def prod_x(g, out, x, *, axis, keepdims):
 
 @primitive
 def sort(x, *, axis=-1):
+    """The elements in ascending order along an axis, or all in one row (None); each keeps its own gradient.
+
+    >>> sort([3.0, 1.0, 2.0])
+    array([1., 2., 3.])
+    """
     return np.sort(x, axis)
 
 
@@ -107,12 +127,21 @@ def sort_x(g, out, x, *, axis):
 
 @primitive
 def argsort(x, *, axis=-1):
-    """The order that sorts x; of equal elements the first one comes first, on every processor."""
+    """The order that sorts x; of equal elements the first one comes first, on every processor.
+
+    >>> argsort([3.0, 1.0, 2.0])
+    array([1, 2, 0])
+    """
     return np.argsort(x, axis, kind="stable")
 
 
 @primitive
 def argmin(x, *, axis=None, keepdims=False):
+    """The place of the smallest element along an axis, or of all in one row (None); of ties the first.
+
+    >>> argmin([[1.0, 5.0], [3.0, 2.0]], axis=1)
+    array([0, 1])
+    """
     return np.argmin(x, axis=axis, keepdims=keepdims)
 
 
@@ -136,6 +165,11 @@ def places_along(shape: tuple[int, ...], indices: Any, axis: int) -> tuple[Any, 
 
 @primitive
 def take_along_axis(x, indices, *, axis):
+    """The elements of x at these places along an axis; indices: integers, with as many axes as x.
+
+    >>> take_along_axis(np.array([[5.0, 6.0]]), np.array([[1]]), axis=1)
+    array([[6.]])
+    """
     return x[places_along(x.shape, indices, axis)]
 
 
@@ -164,7 +198,13 @@ add_along_axis.constant_in("indices")
 
 
 def median(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
-    """The middle element, or the mean of the two in the middle; NaN if there is one among them."""
+    """The middle element of x along an axis (None: of all), or the mean of the two in the middle; NaN if there is one.
+
+    keepdims: whether the axis stays, with length 1. ValueError where there is no element.
+
+    >>> median(np.array([3.0, 1.0, 2.0]))
+    array(2.)
+    """
     rows, order = as_rows(x, axis)
     n = rows.shape[-1]
     if n == 0:

@@ -12,6 +12,11 @@ from tinygrad_ce.ops.indexing import index
 
 @primitive
 def reshape(x, *, shape):
+    """The same numbers in another shape; one -1 stands for what is left.
+
+    >>> reshape([[1.0, 2.0], [3.0, 4.0]], shape=(4,))
+    array([1., 2., 3., 4.])
+    """
     return np.reshape(x, shape)
 
 
@@ -22,6 +27,12 @@ def reshape_x(g, out, x, *, shape):
 
 @primitive
 def transpose(x, *, axes=None):
+    """The axes in another order, or in the opposite one (None).
+
+    >>> transpose([[1.0, 2.0], [3.0, 4.0]])
+    array([[1., 3.],
+           [2., 4.]])
+    """
     return np.transpose(x, axes)
 
 
@@ -40,7 +51,11 @@ def axis_from(axis: int, ndim: int) -> int:
 
 
 def swapaxes(x: Any, first: int, second: int) -> Any:
-    """x with two axes exchanged."""
+    """x with the axes `first` and `second` exchanged.
+
+    >>> swapaxes(np.ones((2, 3, 4)), 0, 2).shape
+    (4, 3, 2)
+    """
     axes = list(range(x.ndim))
     first, second = axis_from(first, x.ndim), axis_from(second, x.ndim)
     axes[first], axes[second] = second, first
@@ -48,7 +63,11 @@ def swapaxes(x: Any, first: int, second: int) -> Any:
 
 
 def moveaxis(x: Any, source: int, destination: int) -> Any:
-    """x with one axis moved to another place, the others in their order."""
+    """x with the axis `source` moved to the place `destination`, the others in their order.
+
+    >>> moveaxis(np.ones((2, 3, 4)), 0, -1).shape
+    (3, 4, 2)
+    """
     axes = list(range(x.ndim))
     axes.insert(axis_from(destination, x.ndim), axes.pop(axis_from(source, x.ndim)))
     return transpose(x, axes=tuple(axes))
@@ -56,6 +75,11 @@ def moveaxis(x: Any, source: int, destination: int) -> Any:
 
 @primitive
 def expand_dims(x, *, axis):
+    """x with a new axis of length 1.
+
+    >>> expand_dims([1.0, 2.0], axis=0)
+    array([[1., 2.]])
+    """
     return np.expand_dims(x, axis)
 
 
@@ -66,6 +90,11 @@ def expand_dims_x(g, out, x, *, axis):
 
 @primitive
 def squeeze(x, *, axis=None):
+    """x without an axis of length 1, or without all of them (None).
+
+    >>> squeeze([[1.0, 2.0]], axis=0)
+    array([1., 2.])
+    """
     return np.squeeze(x, axis)
 
 
@@ -76,6 +105,12 @@ def squeeze_x(g, out, x, *, axis):
 
 @primitive(broadcasts=True)
 def broadcast_to(x, *, shape):
+    """x repeated to a larger shape, without a copy; the gradient is summed back.
+
+    >>> broadcast_to([1.0, 2.0], shape=(2, 2))
+    array([[1., 2.],
+           [1., 2.]])
+    """
     return np.broadcast_to(x, shape)
 
 
@@ -86,6 +121,11 @@ def broadcast_to_x(g, out, x, *, shape):
 
 @primitive
 def concatenate(*arrays, axis=0):
+    """Arrays joined along an axis that they have; all others are alike.
+
+    >>> concatenate([1.0, 2.0], [3.0], axis=0)
+    array([1., 2., 3.])
+    """
     return np.concatenate(arrays, axis)
 
 
@@ -102,6 +142,12 @@ def concatenate_arrays(g, out, *arrays, axis, position):
 
 @primitive
 def stack(*arrays, axis=0):
+    """Arrays of one shape joined along a new axis.
+
+    >>> stack([1.0, 2.0], [3.0, 4.0], axis=1)
+    array([[1., 3.],
+           [2., 4.]])
+    """
     return np.stack(arrays, axis)
 
 

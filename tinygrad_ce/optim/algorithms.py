@@ -16,9 +16,16 @@ from tinygrad_ce.optim.schedules import Schedule
 class SGD(Optimizer):
     """Against the gradient: param -= lr * grad; with momentum, along a running sum of gradients.
 
+    parameters: tensors with requires_grad=True. lr: a number or a schedule.
     momentum: how much of the velocity stays (0.9 is usual). nesterov: look ahead along it.
     weight_decay: adds weight_decay * param to the gradient.
     Source: I. Sutskever et al., "On the importance of initialization and momentum in deep learning", 2013.
+
+    >>> w = Tensor([1.0], requires_grad=True)
+    >>> (w * w).sum().backward()
+    >>> tg.optim.SGD([w], lr=0.1).step()
+    >>> w.data
+    array([0.8])
     """
 
     remembers, symbols = ("velocity",), ("v",)
@@ -66,8 +73,15 @@ class SGD(Optimizer):
 class Adam(Optimizer):
     """Each element with a step size of its own: the mean of its gradients over the root of their mean square.
 
+    parameters: tensors with requires_grad=True. lr: a number or a schedule.
     betas: how slowly the two means follow, in [0, 1). eps: keeps the root from 0. weight_decay: added to the gradient.
     Source: D. Kingma, J. Ba, "Adam: A method for stochastic optimization", 2015, algorithm 1.
+
+    >>> w = Tensor([1.0], requires_grad=True)
+    >>> (w * w).sum().backward()
+    >>> tg.optim.Adam([w], lr=0.1).step()
+    >>> w.data.round(6)
+    array([0.9])
     """
 
     decoupled = False
@@ -117,7 +131,14 @@ class Adam(Optimizer):
 class AdamW(Adam):
     """Adam whose weight decay shrinks the parameter itself, not through the gradient's statistics.
 
+    parameters, lr, betas, eps: as for `Adam`. weight_decay: the share of lr by which each parameter shrinks in a step.
     Source: I. Loshchilov, F. Hutter, "Decoupled weight decay regularization", 2019, algorithm 2.
+
+    >>> w = Tensor([1.0], requires_grad=True)
+    >>> (w * w).sum().backward()
+    >>> tg.optim.AdamW([w], lr=0.1).step()
+    >>> w.data.round(6)
+    array([0.899])
     """
 
     decoupled = True
@@ -136,8 +157,15 @@ class AdamW(Adam):
 class RMSprop(Optimizer):
     """The gradient over the root of its running mean square.
 
+    parameters: tensors with requires_grad=True. lr: a number or a schedule.
     decay: how slowly the mean follows. eps: keeps the root from 0. weight_decay: added to the gradient.
     Source: G. Hinton, "Neural networks for machine learning", lecture 6e, 2012.
+
+    >>> w = Tensor([1.0], requires_grad=True)
+    >>> (w * w).sum().backward()
+    >>> tg.optim.RMSprop([w], lr=0.1).step()
+    >>> w.data.round(6)
+    array([0.])
     """
 
     remembers, symbols = ("square",), ("v",)
@@ -171,8 +199,15 @@ class RMSprop(Optimizer):
 class AdaGrad(Optimizer):
     """Each element with a step size of its own, which only shrinks: over the root of the sum of its squared gradients.
 
+    parameters: tensors with requires_grad=True. lr: a number or a schedule.
     eps: keeps the root from 0. weight_decay: added to the gradient. Good for gradients that are mostly 0 (words).
     Source: J. Duchi, E. Hazan, Y. Singer, "Adaptive subgradient methods for online learning", 2011.
+
+    >>> w = Tensor([1.0], requires_grad=True)
+    >>> (w * w).sum().backward()
+    >>> tg.optim.AdaGrad([w], lr=0.1).step()
+    >>> w.data.round(6)
+    array([0.9])
     """
 
     remembers, symbols = ("total",), ("v",)

@@ -20,6 +20,7 @@ SMALLEST, LARGEST = float(np.finfo(float).tiny), float(np.finfo(float).max)  # `
 def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
     """Scale all gradients down together so that their joint norm is at most max_norm; returns the norm before.
 
+    parameters: tensors whose `.grad` is scaled; those without one are passed over.
     Gradients that are short enough are left as they are, and longer ones are replaced, each in its own dtype. One that
     is infinite becomes NaN, and the norm says so. Raises ValueError for a max_norm that is not positive.
 
@@ -53,7 +54,14 @@ def _norm(grads: Sequence[Array]) -> tuple[float, float]:
 
 
 def clip(grads: Sequence[Any], max_norm: float) -> tuple[Any, list[Any]]:
-    """What `clip_grad_norm` does, as a function of the gradients, with operators: the norm, and the new ones."""
+    """What `clip_grad_norm` does, as a function of the gradients, with operators: the norm, and the new ones.
+
+    grads: arrays or Tensors. max_norm: what their joint norm is at most.
+
+    >>> norm, clipped = clip([np.array([3.0, 4.0])], max_norm=1.0)
+    >>> float(norm), clipped
+    (5.0, [array([0.6, 0.8])])
+    """
     wide = [ops.astype(g, dtype=np.dtype(float)) for g in grads]
     largest = reduce(ops.maximum, [ops.reduce_max(ops.absolute(g)) for g in wide if g.size], 0.0)
     unit = ops.clip(largest, low=SMALLEST, high=LARGEST)

@@ -17,7 +17,13 @@ def as_schedule(lr: float | Schedule) -> Schedule:
 
 
 class Constant:
-    """The same rate at every step. Raises ValueError for a rate that is not positive."""
+    """The same rate at every step. Raises ValueError for a rate that is not positive.
+
+    lr: the rate, a positive number.
+
+    >>> Constant(0.1)(1000)
+    0.1
+    """
 
     def __init__(self, lr: float) -> None:
         if real_number(lr) == 0:
@@ -34,6 +40,8 @@ class Constant:
 
 class StepDecay:
     """The rate times `factor` after every `every` steps.
+
+    lr: the first rate. every: in steps. factor: usually below 1.
 
     >>> [StepDecay(1.0, every=2, factor=0.1)(step) for step in range(4)]
     [1.0, 1.0, 0.1, 0.1]

@@ -20,6 +20,11 @@ class History:
     compiled: whether whole epochs ran as one compiled function.
     guessing: the loss of who only guesses, ln C for C classes; None for another loss, and after `load`.
     batch_losses: of `fit(batch_losses=True)`, the loss of each batch in order, also of an epoch that was not completed.
+
+    >>> history = History()
+    >>> history.append({'epoch': 1, 'loss': 0.5})
+    >>> history['loss']
+    [0.5]
     """
 
     def __init__(self) -> None:

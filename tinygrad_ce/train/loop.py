@@ -48,6 +48,7 @@ def run(loop: Loop) -> None:
 class Loop:
     """Where a training is; each event of a `Callback` gets it.
 
+    batches, callbacks: what goes over the rows, and what is told of the events.
     trainer, model, optimizer: what is trained, and by what; `loop.trainer.loss` is the loss function.
     epoch, batch: their numbers, counted from 1. epochs: the range of epochs that are to come in all.
     rows, targets: the batch, arrays (tuples or dicts of arrays where `fit` was called with such). weights: (batch,) of

@@ -63,6 +63,11 @@ class Trainer(Predictor):
     `tg.train.find_learning_rate(trainer, X, y).suggestion`.
     history: of all fits so far, the epochs numbered on. generator: of the order of the batches and of dropout, where
     the last fit left it. preparation: of the Dataset that it was last fitted to, if that has one.
+
+    >>> ds, model = tg.data.xor(), tg.nn.Dense(2, 2)
+    >>> trainer = Trainer(model, tg.nn.SoftmaxCrossEntropy(), tg.optim.Adam(model.parameters()))
+    >>> len(trainer.fit(ds, epochs=2, seed=0))
+    2
     """
 
     def __init__(self, model: nn.Module, loss: Callable[[Any, Any], Any], optimizer: Optimizer) -> None:

@@ -1,8 +1,8 @@
 """One neuron
 
-A neuron weighs its inputs, `z = x @ w + b`, and answers with the probability `p = sigmoid(z) = 1 / (1 + exp(-z))`. The
-loss is half the mean of the squared errors: `loss = mean((p - y)^2) / 2`. Compute the gradients of the loss for `p`,
-`z`, `w` and `b`, by the chain rule, one step after the other.
+A neuron weighs its inputs, `z = x @ w + b`, and answers with the probability `p = sigmoid(z) = 1 / (1 + exp(-z))`.
+The loss is half the mean of the squared errors: `loss = mean((p - y)^2) / 2`. Compute the gradients of the loss for
+`p`, `z`, `w` and `b`, by the chain rule, one step after the other.
 """
 
 import numpy as np

@@ -1,12 +1,26 @@
 """Softmax and cross-entropy
 
-A linear classifier gives each row scores `z`, softmax makes probabilities `p` of them, and the loss is the mean of
-`-log p` of the right classes. Compute the gradients of the loss for `z`, `W` and `b`.
+A linear classifier gives each row scores `z = x @ W + b`, softmax makes probabilities of them, `p = exp(z) /
+sum(exp(z))` in each row, and the loss is the mean of `-log p` of the right classes. Compute the gradients of the loss
+for `z`, `W` and `b`.
 """
 
 import numpy as np
 
 POINTS = {"d_z": 2, "d_W": 1, "d_b": 1}
+
+HINTS = {
+    "d_z": [
+        "Write the loss of one row without softmax: log(sum(exp(z))) - z[y]. Differentiate both terms.",
+        "The derivative of log(sum(exp(z))) is p. What is that of z[y], in the column y and in the others?",
+        "p with 1 subtracted in the column of the right class; and the mean has its part in it.",
+    ],
+    "d_W": [
+        "Every row of x meets every column of W. W has the shape (features, classes): which product has that?",
+        "The product of x, transposed, with d_z.",
+    ],
+    "d_b": ["b is added to every row. What is spread going forward is summed going back: over which axis?"],
+}
 
 
 def inputs(generator, n=6, features=3, classes=4):

@@ -1,0 +1,109 @@
+"""`tinygrad-ce grade`: the hand-ins of a class, each run alone and graded with reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Annotated, Literal
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+
+from tinygrad_ce import assignments
+from tinygrad_ce.cli.run import check_positive
+from tinygrad_ce.cli.terminal import console
+from tinygrad_ce.cli.views import check_writable
+from tinygrad_ce.data.checks import several
+from tinygrad_ce.grading.marked import Marked, points_text, standing
+from tinygrad_ce.grading.marking import mark_class
+from tinygrad_ce.grading.results import write_all, write_csv
+
+
+def grade(
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FOLDER",
+            help="what was handed in, scripts and notebooks: as Gradescope, Moodle, Canvas or nbgrader export it, "
+            "or a file or a folder for each student",
+        ),
+    ],
+    exercise: Annotated[str, typer.Option(help="a ready exercise by its name, or a teacher's file, .py or .ipynb")],
+    out: Annotated[
+        Path, typer.Option(help="the CSV file to write; the pages go into a folder of this name beside it")
+    ] = Path("grades.csv"),
+    seconds: Annotated[int, typer.Option(help="that each hand-in may take")] = 10,
+    megabytes: Annotated[int, typer.Option(help="of memory that each hand-in may take")] = 1000,
+    results: Annotated[
+        Literal["gradescope", "otter", "prairielearn"] | None,
+        typer.Option(help="for another grading system: a JSON file beside the page of each student"),
+    ] = None,
+    solutions: Annotated[bool, typer.Option("--solutions", help="show students the right numbers, too")] = False,
+) -> None:
+    """Grade a class: which gradients are right, and which mistakes are in the others, on a page for each student.
+
+    Each hand-in runs alone, with limits of time and memory; what it writes elsewhere, starts, or sends is refused. That
+    guards against accidents and is no security boundary: grade people whom you do not trust on a machine of its own.
+
+    Example:
+      tinygrad-ce exercise one_neuron --out submissions/ada.py
+      tinygrad-ce grade submissions --exercise one_neuron --out grades.csv
+    """
+    check_positive(seconds, "seconds")
+    check_positive(megabytes, "megabytes")
+    check_writable(out, ".csv")
+    pages = out.with_suffix("")
+    _check_apart(folder, out)
+    is_file = Path(exercise).suffix in (".py", ".ipynb")
+    problem = assignments.from_file(exercise) if is_file else assignments.ready(exercise)
+    columns = TextColumn("grading"), BarColumn(), MofNCompleteColumn()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("grading", total=None)
+        marked = mark_class(
+            folder,
+            problem,
+            seconds,
+            megabytes,
+            progress=lambda done, count: bar.update(task, completed=done, total=count),
+        )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_csv(marked, out)
+    index = write_all(problem, marked, pages, results or "", solutions)
+    console.print(_table(problem, marked))
+    console.print(f"wrote {out} and {index}: {_summary(marked)}", highlight=False, soft_wrap=True)
+
+
+def _check_apart(folder: Path, out: Path) -> None:
+    """ValueError where grades would lie among the hand-ins: they would be taken for some the next time."""
+    hand_ins, pages = folder.absolute().resolve(), out.with_suffix("").absolute().resolve()
+    if pages.is_relative_to(hand_ins):
+        raise ValueError(f"--out {out} lies in {folder}, among the hand-ins: name a file outside of it")
+    if pages.exists() and not pages.is_dir():
+        raise FileExistsError(
+            f"--out {out}: the pages go into {out.with_suffix('')}, which is a file; name another one"
+        )
+
+
+def _table(problem: assignments.Assignment, marked: Sequence[Marked]) -> Table:
+    """A row for each student: the score, and the verdicts by sign and word."""
+    table = Table(title=f"{problem.title}: {several(len(marked), 'hand-in')}")
+    table.add_column("student")
+    table.add_column("points", justify="right")
+    for name in problem.points:
+        table.add_column(name)
+    for one in marked:
+        score = f"{points_text(one.score)}/{points_text(one.possible)}"
+        verdicts = [standing(verdict) for verdict in one.verdicts.values()]
+        signs = [f"{shown.sign} {shown.word}" for shown in verdicts] if one.grade is not None else ["not graded"]
+        table.add_row(one.hand_in.student, score, *signs)
+    return table
+
+
+def _summary(marked: Sequence[Marked]) -> str:
+    """How the class has done, in one line."""
+    graded = [one.score for one in marked if one.grade is not None]
+    middle = f", median {points_text(median(graded))} of {points_text(marked[0].possible)} points" if graded else ""
+    left = len(marked) - len(graded)
+    return f"{several(len(graded), 'graded hand-in')}{middle}" + (f"; {left} could not be graded" if left else "")

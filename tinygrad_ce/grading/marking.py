@@ -1,0 +1,185 @@
+"""A whole class: each hand-in is run alone, as many at once as there are processors, and judged like all the others."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import os
+import re
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from tinygrad_ce.assignments import Assignment, cost_of_hints
+from tinygrad_ce.core import Array
+from tinygrad_ce.grading.handins import Found, hand_ins
+from tinygrad_ce.grading.judging import judged
+from tinygrad_ce.grading.marked import Marked
+from tinygrad_ce.grading.outcomes import Outcome
+from tinygrad_ce.grading.problems import Problem, problem_of
+from tinygrad_ce.grading.sandbox import MEGABYTES, SECONDS, FileRun, end, run_file
+from tinygrad_ce.grading.worker import ENGINES
+
+
+def mark_class(
+    folder: str | Path,
+    assignment: Assignment,
+    seconds: float = SECONDS,
+    megabytes: float = MEGABYTES,
+    *,
+    at_once: int | None = None,
+    progress: Callable[[int, int], object] = lambda done, count: None,
+) -> list[Marked]:
+    """Grade every hand-in of a folder, in the order of the students' names.
+
+    folder: of scripts and notebooks, as Gradescope, Moodle, Canvas or nbgrader export them, or plain files. seconds,
+    megabytes: what each may take; one that takes more, crashes or fails costs only itself. at_once: how many run at the
+    same time, one for each processor if it is None. progress: is called with how many are done, of how many.
+
+    Raises NotADirectoryError and ValueError for a folder without hand-ins, and whatever the assignment's own functions
+    raise. It guards against accidents; whoever does not trust a class runs it on a machine of its own.
+    """
+    found = hand_ins(folder)
+    problem = problem_of(assignment)
+    runs = _Runs(assignment, problem, seconds, megabytes)
+    marked: list[Marked] = []
+    with runs.started(found, at_once or os.cpu_count() or 1) as futures:
+        for one, future in zip(found, futures, strict=True):
+            progress(len(marked), len(found))
+            marked.append(_marked(runs, one, future))
+    progress(len(marked), len(found))
+    return marked
+
+
+@dataclass(eq=False)
+class _Runs:
+    """Runs the files of a class, some at a time; when it is left, none of their processes runs any more."""
+
+    assignment: Assignment
+    problem: Problem
+    seconds: float
+    megabytes: float
+    _processes: set[subprocess.Popen[Any]] = field(default_factory=set)
+    _stopped: threading.Event = field(default_factory=threading.Event)
+
+    @contextlib.contextmanager
+    def started(self, found: Sequence[Found], at_once: int) -> Iterator[list[Future[FileRun] | None]]:
+        """The runs of these hand-ins, which come to an end one after the other; None for what cannot be run."""
+        cases = [case.arguments for case in self.problem.cases]
+        with ThreadPoolExecutor(at_once) as threads:
+            try:
+                yield [None if one.problem else threads.submit(self.run, one.hand_in.file, cases) for one in found]
+            finally:
+                self._stopped.set()
+                threads.shutdown(wait=False, cancel_futures=True)
+                for process in [*self._processes]:
+                    end(process)
+
+    def run(self, file: Path, cases: Sequence[Mapping[str, Array]]) -> FileRun:
+        """Run a file for these arguments."""
+        limits, allowed = (self.seconds, self.megabytes), self._allowed
+        return run_file(file, cases, *limits, forward=self._forward, allowed=allowed, watch=self._watch)
+
+    @cached_property
+    def _forward(self) -> str:
+        """The text of the forward pass, with what it needs."""
+        code = self.assignment.statements
+        return "\n\n".join(code.as_written(node) for node in code.needed_by(["forward"], but=["gradients"]))
+
+    @cached_property
+    def _allowed(self) -> list[str]:
+        """The engines that the teacher's own file imports: an exercise for PyTorch needs it."""
+        tree = self.assignment.statements.tree
+        names = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+        names += [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+        imported = {name.partition(".")[0] for name in names}
+        return [engine for engine in ENGINES if engine in imported and engine != "tinygrad_ce"]
+
+    def _watch(self, process: subprocess.Popen[Any]) -> None:
+        self._processes.add(process)
+        if self._stopped.is_set():
+            end(process)
+
+
+# ---- one hand-in
+
+
+def _marked(runs: _Runs, one: Found, future: Future[FileRun] | None) -> Marked:
+    """What came of one hand-in. Whatever goes wrong with it must not cost the others theirs."""
+    marked = Marked(one.hand_in, runs.assignment.points, problem=one.problem, remark=one.remark)
+    if future is None:
+        return marked
+    try:
+        run = future.result()
+    except OSError as error:
+        return replace(marked, problem="Your file cannot be read.", remark=_joined(one.remark, str(error)))
+    marked = replace(marked, printed=run.printed, seconds=run.seconds, remark=_joined(one.remark, *run.remarks))
+    if run.error:
+        return _without_grade(marked, "Your file", run.error)
+    errors = [outcome.error for outcome in run.outcomes]
+    if all(errors):
+        return _without_grade(marked, "Your function", errors[0])
+    try:
+        grade = judged(runs.problem, _answers_of(runs, one.hand_in.file, run))
+    except Exception as error:
+        words = f"judging it failed: {type(error).__name__}: {error}"
+        return replace(marked, problem="Your answers could not be judged; your teacher knows.", remark=words)
+    return _with_hints(runs.assignment, replace(marked, grade=grade), run.hints)
+
+
+def _answers_of(runs: _Runs, file: Path, run: FileRun) -> Callable[[Sequence[Mapping[str, Array]]], list[Outcome]]:
+    """What a file answers: for the cases of the problem it has been run already, for others it is run again."""
+    known = [run.outcomes]
+
+    def answers(cases: Sequence[Mapping[str, Array]]) -> list[Outcome]:
+        if known:
+            return [*known.pop()]
+        again = runs.run(file, cases)
+        return [*again.outcomes] or [Outcome(error=again.error) for _ in cases]
+
+    return answers
+
+
+def _with_hints(assignment: Assignment, marked: Marked, taken: Any) -> Marked:
+    """The same with what hints have cost."""
+    assert marked.grade is not None
+    try:
+        costs = cost_of_hints(assignment, taken or {})
+    except ValueError as error:
+        return replace(marked, remark=_joined(marked.remark, str(error)))
+    if not costs:
+        return marked
+    points = {name: worth - costs.get(name, 0) for name, worth in marked.grade.points.items()}
+    words = ", ".join(f"{cost:g} of {name}" for name, cost in costs.items())
+    remarks = (*marked.grade.remarks, f"hints cost points: {words}")
+    return replace(marked, grade=replace(marked.grade, points=points, remarks=remarks))
+
+
+ADVICE = {  # by how an error begins: what its student can do
+    "it took longer": "Look for a loop that never ends",
+    "its process ended": "Look for what leaves Python, or calls another library",
+    "it needs more memory": "Look for an array that is larger than its inputs are",
+    "it calls itself": "Write a loop instead",
+    "it is no Python": "Run the file before you hand it in",
+    "the file is empty": "Look whether you handed in the right one",
+    "the file is no notebook": "Look whether it still opens",
+    "the file has no function": "Keep the name that the exercise gave it",
+    "ModuleNotFoundError": "NumPy is all that is needed: leave the import out",
+    "PermissionError": "Leave that line out",
+}
+
+
+def _without_grade(marked: Marked, what: str, error: str) -> Marked:
+    """A hand-in that could not be judged, with one sentence for its student."""
+    advice = next((f". {words}" for start, words in ADVICE.items() if error.startswith(start)), "")
+    says = " stops with" if re.match(r"\w+(Error|Exception|Exit|Interrupt)\b", error) else ":"
+    return replace(marked, problem=f"{what}{says} {error}{advice}.", remark=_joined(error, marked.remark))
+
+
+def _joined(*remarks: str) -> str:
+    return "; ".join(filter(None, remarks))

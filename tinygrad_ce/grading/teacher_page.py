@@ -1,0 +1,301 @@
+"""The page of a class for its teacher: who has what, which mistakes how often, who shares one, what did not run."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
+from unicodedata import normalize
+from urllib.parse import quote
+
+import numpy as np
+
+from tinygrad_ce.assignments import Assignment
+from tinygrad_ce.core import Array
+from tinygrad_ce.data.checks import several, shortened
+from tinygrad_ce.grading.marked import LONGEST_LINE, Marked, line_of, points_text, standing
+from tinygrad_ce.grading.student_page import page_html, scrolled, section
+from tinygrad_ce.views.pages import Page, file_text
+from tinygrad_ce.views.text import cut, escaped
+
+MOST_MISTAKES, MOST_STUDENTS, MOST_GROUPS = 25, 6, 25  # in a table, or in one of its rows
+LONGEST_WORDS, LONGEST_NAME, LONGEST_PRINTED = 220, 60, 300  # letters
+UNUSUAL = ("unknown", "nearly")  # what stands for a mistake that has no name
+BARS = 10  # of the distribution, at most
+
+
+def teacher_page(assignment: Assignment, marked: Sequence[Marked]) -> Page:
+    """The class on one page, each name a link to its student's page, which `write_all` puts beside it.
+
+    assignment: what was asked. It opens without a server and fetches nothing; its columns sort.
+
+    >>> from tinygrad_ce.assignments import ready
+    >>> "Every file ran." in teacher_page(ready("softmax_cross_entropy"), []).html
+    True
+    """
+    links = dict(zip(map(id, marked), map(_link, marked, page_names(marked)), strict=True))
+    head = f"<header><h1>{escaped(assignment.title)}</h1>{_figures(marked)}</header>"
+    parts = [
+        section("Scores", _distribution([one.score for one in marked], max((m.possible for m in marked), default=0.0))),
+        section("The class", _class(list(assignment.points), marked, links)),
+        _mistakes(marked, links),
+        _shared(marked, links),
+        _not_run(marked, links),
+    ]
+    script = f"<script>\n{file_text('tinygrad_ce.grading', 'teacher_page.js')}\n</script>"
+    body = f"{head}\n<main>\n{''.join(parts)}\n</main>"
+    return Page(page_html(f"{assignment.title}: the class", body, script), "shows", "a graded class", "index.html")
+
+
+def page_names(marked: Sequence[Marked]) -> list[str]:
+    """File names of the students' pages, without an ending: letters, digits and - of their names, no two alike.
+
+    >>> from pathlib import Path
+    >>> from tinygrad_ce.grading.marked import HandIn
+    >>> page_names([Marked(HandIn(name, Path("a.py")), {}) for name in ("Zoë M.", "../Bo", "bo", "CON", "?")])
+    ['Zoë-M', 'Bo', 'bo-2', 'CON-2', 'student']
+    """
+    taken = {"index", "con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))}
+    names = []
+    for one in marked:
+        letters = "".join(letter if letter.isalnum() else "-" for letter in normalize("NFC", one.hand_in.student))
+        wanted = "-".join(filter(None, letters.split("-")))[:LONGEST_NAME] or "student"
+        while len(wanted.encode()) > 3 * LONGEST_NAME:  # file names end at 255 bytes
+            wanted = wanted[:-1]
+        name, number = wanted, 1
+        while name.casefold() in taken:
+            number += 1
+            name = f"{wanted}-{number}"
+        taken.add(name.casefold())
+        names.append(name)
+    return names
+
+
+def _link(marked: Marked, page: str) -> str:
+    return f'<a href="{quote(page)}.html"><bdi>{escaped(cut(marked.hand_in.student, LONGEST_NAME))}</bdi></a>'
+
+
+def _figures(marked: Sequence[Marked]) -> str:
+    """The class in a few numbers."""
+    scores = [one.score for one in marked]
+    possible = points_text(max((one.possible for one in marked), default=0.0))
+    full = sum(bool(one.possible) and one.score == one.possible for one in marked)
+    figures = [(str(len(marked)), "hand-in" if len(marked) == 1 else "hand-ins")]
+    if marked:
+        figures += [
+            (f"{points_text(median(scores))} of {possible}", "median"),
+            (f"{points_text(round(sum(scores) / len(scores), 2))} of {possible}", "mean"),
+            (str(full), "with full marks"),
+            (str(sum(one.grade is None for one in marked)), "did not run"),
+        ]
+    items = "".join(f"<li><b>{number}</b> {words}</li>" for number, words in figures)
+    return f'<ul class="figures">{items}</ul>'
+
+
+def _distribution(scores: Sequence[float], possible: float) -> str:
+    """How many have how many points, as bars with their numbers."""
+    whole = all(score == int(score) for score in scores) and possible == int(possible) and possible <= BARS
+    edges = np.arange(possible + 2) - 0.5 if whole else np.linspace(0, possible or 1, BARS + 1)
+    counts, _ = np.histogram(scores, edges)
+    titles = [points_text(k) for k in range(len(counts))] if whole else [f"{a:.3g}–{b:.3g}" for a, b in pairwise(edges)]
+    width, height, bars = 380, 136, ""
+    step = width / len(counts)
+    for k, (count, title) in enumerate(zip(counts, titles, strict=True)):
+        tall = 100 * count / max(counts.max(), 1)
+        middle = (k + 0.5) * step
+        bars += (
+            f'<rect x="{k * step + 3:.1f}" y="{118 - tall:.1f}" width="{step - 6:.1f}" height="{tall:.1f}"/>'
+            if count
+            else ""
+        )
+        bars += f'<text x="{middle:.1f}" y="{114 - tall:.1f}">{count}</text>' if count else ""
+        bars += f'<text x="{middle:.1f}" y="132">{title}</text>'
+    spoken = ", ".join(f"{title} points: {count}" for title, count in zip(titles, counts, strict=True) if count)
+    label = escaped(f"How many reached how many points. {spoken or 'Nobody yet'}")
+    line = f'<line x1="0" x2="{width}" y1="118.5" y2="118.5"/>'
+    svg = f'<svg class="distribution" viewBox="0 0 {width} {height}" role="img" aria-label="{label}">{bars}{line}</svg>'
+    return f'{svg}<p class="soft">Students by points.</p>'
+
+
+# ---- the class
+
+
+def _class(names: list[str], marked: Sequence[Marked], links: Mapping[int, str]) -> str:
+    """A row for each student, a column for each value that is asked for."""
+    titles = ["student", "points", *names]
+    head = "".join(f'<th scope="col" aria-sort="none"><button type="button">{escaped(t)}</button></th>' for t in titles)
+    head += '<th scope="col">remark</th>'
+    rows = ""
+    for one in marked:
+        cells = f'<td class="number">{points_text(one.score)}</td>'
+        for name in names:
+            shown = standing(one.verdicts.get(name))
+            word = "" if one.grade is None else f" {escaped(cut(shown.word, 30))}"
+            cells += f'<td class="{shown.kind}">{shown.sign}{word}</td>'
+        remark = "did not run" if one.grade is None else escaped(cut(one.remark, 40))
+        rows += f'<tr><th scope="row">{links[id(one)]}</th>{cells}<td>{remark}</td></tr>\n'
+    share = ""
+    for name in names:
+        right = sum(standing(one.verdicts.get(name)).kind == "right" for one in marked)
+        share += f"<td>{right} of {len(marked)} right</td>"
+    middle = points_text(median(one.score for one in marked)) if marked else ""
+    foot = f'<tfoot><tr><th scope="row">median</th><td class="number">{middle}</td>{share}<td></td></tr></tfoot>'
+    signs = "✓ right, ✗ wrong and by what, ↳ right for an own wrong one, – missing"
+    table = f'<table class="class"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody>{foot}</table>'
+    return f'<p class="soft">{signs}. <span class="sorts">A click on a heading sorts.</span></p>' + scrolled(
+        table, "the class"
+    )
+
+
+# ---- mistakes
+
+
+@dataclass(frozen=True)
+class _Mistake:
+    name: str
+    key: str
+    by: list[Marked]
+
+    @property
+    def words(self) -> str:
+        verdict = self.by[0].verdicts[self.name]
+        return "not in what the function returns" if verdict is None else shortened(verdict.message, LONGEST_WORDS)
+
+    @property
+    def example(self) -> str:
+        """The line of the first who has it in which a line can be found."""
+        for one in self.by[:MOST_STUDENTS]:
+            source = one.hand_in.source()
+            number = line_of(self.name, source)
+            if number is not None:
+                return source.splitlines()[number - 1].strip()[:LONGEST_LINE]
+        return ""
+
+
+def _mistakes_of(marked: Sequence[Marked]) -> list[_Mistake]:
+    """Every mistake in every value, the commonest first; what follows from another is none."""
+    found: dict[tuple[str, str], list[Marked]] = {}
+    for one in marked:
+        for name, verdict in one.verdicts.items() if one.grade is not None else ():
+            shown = standing(verdict)
+            if shown.kind in ("wrong", "missing"):
+                found.setdefault((name, shown.word), []).append(one)
+    mistakes = [_Mistake(name, key, by) for (name, key), by in found.items()]
+    return sorted(mistakes, key=lambda mistake: -len(mistake.by))
+
+
+def _mistakes(marked: Sequence[Marked], links: Mapping[int, str]) -> str:
+    mistakes = _mistakes_of(marked)
+    if not mistakes:
+        return section("Mistakes", "<p>There are none in what ran.</p>")
+    most = len(mistakes[0].by)
+    rows = "".join(
+        f'<tr><th scope="row"><code>{escaped(m.name)}</code> {escaped(m.key)}</th>'
+        f'<td class="count">{len(m.by)}<span class="bar" style="width: {100 * len(m.by) / most:.0f}%"></span></td>'
+        f'<td class="words">{escaped(m.words)}{_example(m.example)}</td>'
+        f'<td class="who">{_who((links[id(one)] for one in m.by), len(m.by))}</td></tr>'
+        for m in mistakes[:MOST_MISTAKES]
+    )
+    table = _table(("mistake", "how often", "in words, and a line that has it", "who"), rows)
+    rare = mistakes[MOST_MISTAKES:]
+    more = f"<p>And {several(len(rare), 'rarer one')}: see the students' pages.</p>" if rare else ""
+    return section("Mistakes, the commonest first", table, more)
+
+
+def _example(line: str) -> str:
+    return f"<br><code>{escaped(line)}</code>" if line else ""
+
+
+def _who(links: Iterable[str], n: int) -> str:
+    shown = ", ".join(link for link, _ in zip(links, range(MOST_STUDENTS), strict=False))
+    return shown + (f" and {n - MOST_STUDENTS} more" if n > MOST_STUDENTS else "")
+
+
+def _table(titles: Sequence[str], rows: str) -> str:
+    head = "".join(f'<th scope="col">{escaped(title)}</th>' for title in titles)
+    return scrolled(f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>", titles[0])
+
+
+# ---- who shares one
+
+
+def _shared(marked: Sequence[Marked], links: Mapping[int, str]) -> str:
+    """Students with the same wrong numbers, or with the same code: what is unusual first."""
+    groups: dict[tuple[int, ...], list[str]] = {}
+    unusual = set()
+    for what, rare, members in [*_same_code(marked), *_same_numbers(marked)]:
+        key = tuple(map(id, members))
+        groups.setdefault(key, []).append(what)
+        unusual |= {key} if rare else set()
+    ranked = sorted(groups.items(), key=lambda group: (group[0] not in unusual, -len(group[1]), len(group[0])))
+    rows = "".join(
+        f'<tr><td class="who">{_who((links[member] for member in members), len(members))}</td>'
+        f'<td class="number">{len(members)}</td><td class="words">{escaped("; ".join(shared))}</td></tr>'
+        for members, shared in ranked[:MOST_GROUPS]
+    )
+    if not rows:
+        return section("Who shares a mistake", "<p>No two have the same wrong numbers, or the same code.</p>")
+    words = (
+        "A usual mistake gives everybody the same wrong numbers: that alone says nothing about copying. "
+        "The same code, or numbers that no usual mistake gives, are worth a talk: they stand first."
+    )
+    return section("Who shares a mistake", f"<p>{words}</p>", _table(("students", "how many", "what they share"), rows))
+
+
+def _same_numbers(marked: Sequence[Marked]) -> Iterator[tuple[str, bool, list[Marked]]]:
+    """Groups with the same wrong numbers in a value on the same arguments: in words, whether that is rare, and who."""
+    found: dict[tuple[str, str, str, bytes], list[Marked]] = {}
+    for one in marked:
+        for name, evidence in one.evidence.items():
+            shown = standing(one.verdicts.get(name))
+            if shown.kind == "wrong" and np.any(evidence.yours):  # zeros are what students get to begin with
+                key = (name, shown.word, evidence.case, _fingerprint(evidence.yours))
+                found.setdefault(key, []).append(one)
+    for (name, word, *_), members in found.items():
+        if len(members) > 1:
+            rare = word in UNUSUAL
+            known = "no usual mistake gives them" if rare else word
+            yield f"the same wrong numbers in {name}: {known}", rare, members
+
+
+def _fingerprint(array: Array) -> bytes:
+    """The same for arrays that are alike to five digits: float32 and another order of sums change the rest."""
+    numbers = "|".join(f"{value + 0.0:.4e}" for value in np.asarray(array, dtype=np.float64).ravel())
+    return hashlib.sha256(f"{np.shape(array)} {numbers}".encode()).digest()
+
+
+def _same_code(marked: Sequence[Marked]) -> Iterator[tuple[str, bool, list[Marked]]]:
+    """Groups whose files differ in spaces and comments at most."""
+    found: dict[str, list[Marked]] = {}
+    for one in marked:
+        lines = (line.partition("#")[0] for line in one.hand_in.source().splitlines())
+        code = "".join("".join(lines).split())
+        if code:
+            found.setdefault(hashlib.sha256(code.encode(errors="replace")).hexdigest(), []).append(one)
+    for members in found.values():
+        if len(members) > 1:
+            yield "the same code, but for spaces and comments", True, members
+
+
+def _not_run(marked: Sequence[Marked], links: Mapping[int, str]) -> str:
+    absent = [one for one in marked if one.grade is None]
+    if not absent:
+        return section("What did not run", "<p>Every file ran.</p>")
+    rows = "".join(
+        f'<tr><td class="who">{links[id(one)]}</td><td class="words">{escaped(cut(one.problem, LONGEST_WORDS))}</td>'
+        f'<td class="words"><code>{escaped(cut(one.remark, LONGEST_WORDS))}</code>{_printed(one.printed)}</td>'
+        f'<td class="number">{one.seconds:.1f}</td></tr>'
+        for one in absent
+    )
+    table = _table(("student", "what the student reads", "for you", "seconds"), rows)
+    return section("What did not run", table)
+
+
+def _printed(text: str) -> str:
+    return (
+        f"<details><summary>what it printed</summary><code>{escaped(cut(text, LONGEST_PRINTED))}</code></details>"
+        if text
+        else ""
+    )
