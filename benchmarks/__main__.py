@@ -13,7 +13,7 @@ import sys
 NAMES = (
     *("import_time", "first_use", "eager_step", "cross_entropy", "activations", "adam", "memory"),
     *("accuracy", "training", "epochs", "compile_time", "auto", "source_lines", "scalars", "views", "javascript"),
-    *("live_page", "sklearn_peers"),
+    *("live_page", "sklearn_peers", "mistakes"),
 )
 
 

@@ -7,6 +7,7 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 import gallery  # noqa: E402
+import lesson_pictures  # noqa: E402
 import live_pages  # noqa: E402
 
 import tinygrad_ce as tg  # noqa: E402
@@ -28,14 +29,12 @@ exclude_patterns = ["_build", "**/README.md", "**/GALLERY_HEADER.rst"]
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 4
 suppress_warnings = ["config.cache"]  # the functions below cannot be pickled; they do not change between two builds
-nitpicky = False
 
 default_role = "code"
 toc_object_entries_show_parents = "hide"
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True}
 autodoc_preserve_defaults = True
-python_maximum_signature_line_length = 88
 
 tg.live  # noqa: B018 (Sphinx asks for it by its name; from now on it is the function)
 
@@ -66,6 +65,7 @@ html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_sphinx = False
 html_copy_source = False
+html_show_search_summary = False  # it is fetched from each page, which a browser refuses to a site on the disk
 BRAND = ("color-brand-primary", "color-brand-content", "color-brand-visited", "color-api-name")
 html_theme_options = {
     "light_css_variables": dict.fromkeys(BRAND, "#0b62c4"),
@@ -73,5 +73,5 @@ html_theme_options = {
 }
 
 # What an example has written while it ran, as pages/NAME, and the live pages of the lessons, as live/NAME.
-PAGES = HERE / "_pages"
-html_extra_path = [live_pages.write_live_pages(PAGES)]
+html_extra_path = [live_pages.write_live_pages(HERE / "_pages")]
+lesson_pictures.write_pictures(HERE / "lessons" / "pictures")

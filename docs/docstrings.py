@@ -13,7 +13,7 @@ from sphinx.application import Sphinx
 
 from tinygrad_ce import missing_names
 
-NAMES = r"\*{0,2}[A-Za-z_]\w*(?:, \*{0,2}[A-Za-z_]\w*)*"
+NAMES = r"\*{0,2}[A-Za-z_]\w*(?:(?:, | and )\*{0,2}[A-Za-z_]\w*)*"
 ERROR = r"[A-Z]\w*(?:Error|Warning)"
 ERRORS = re.compile(rf"(?:^Raises |[,;] (?:and )?)({ERROR}(?:(?:, and |, | and | or ){ERROR})*) ?")
 # Where a field may begin (after the end of a sentence, or on a line of its own), and where prose may go on after one.
@@ -25,10 +25,10 @@ def fields_of(text: str, parameters: set[str]) -> tuple[str, list[str]]:
     prose, fields = [], []
     for piece in BORDER.split(text):
         names, colon, described = piece.partition(": ")
-        words = [*re.split(", ", names.replace("*", ""))]
+        words = re.split(", | and ", names.replace("*", ""))
         at_start = not (prose or fields) or piece_begins_a_line(text, piece)
         if colon and {*words} & parameters:
-            fields.append(f":param {markup(names)}: {one_line(described)}")
+            fields.append(f":param {markup(names.replace(' and ', ', '))}: {one_line(described)}")
         elif (
             colon
             and (at_start or "".join(fields[-1:]).startswith(":ivar "))

@@ -27,6 +27,9 @@ printed, and the pictures that they drew. They are in the folder `examples` of t
 """
 
 
+os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "warning")  # Sphinx would print what its workers log
+
+
 def write_sources(examples: Path, folder: Path) -> None:
     """Write each example as sphinx-gallery reads it: a docstring with a heading, and a cell for each section.
 
@@ -117,5 +120,4 @@ def frame(name: str) -> str:
 def as_in_a_new_process(settings: dict[str, Any], file: str) -> None:
     """For sphinx-gallery: before an example runs, what another one may have set is as it was."""
     np.seterr(divide="warn", over="warn", under="ignore", invalid="warn")
-    np.set_printoptions()
     tg.seed(0)

@@ -27,21 +27,23 @@ class Primitives(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """The primitives, in the order of the file."""
         family = import_module(f"tinygrad_ce.ops.{self.arguments[0]}")
-        found = dict.fromkeys(value for value in vars(family).values() if isinstance(value, Primitive))
-        ours = [p for p in found if p.body.__module__ == family.__name__ and p.name in ops.__all__]
+        here = {name: value for name, value in vars(family).items() if name in ops.__all__}
         lines = [f".. automodule:: {family.__name__}", "    :no-members:", ""]
-        for primitive in ours:
-            lines += described(primitive)
+        for name, value in here.items():
+            functions = [value.body, *rules_of(value)] if isinstance(value, Primitive) else [value]
+            if functions[0].__module__ == family.__name__ and functions[0].__name__ == name:
+                lines += described(functions)
         return self.parse_text_to_nodes(StringList(lines, family.__file__))
 
 
-def described(primitive: Primitive) -> list[str]:
-    """One primitive as reStructuredText."""
-    signature = inspect.signature(primitive.body)
-    text = as_markup(inspect.getdoc(primitive.body) or "", {*signature.parameters})
-    code = "\n\n".join(without_docstring(function) for function in (primitive.body, *rules_of(primitive)))
+def described(functions: list[Any]) -> list[str]:
+    """A primitive, or a function made of some, as reStructuredText. functions: its body, and its rules."""
+    body = functions[0]
+    signature = inspect.signature(body)
+    text = as_markup(inspect.getdoc(body) or "", {*signature.parameters})
+    code = "\n\n".join(map(without_docstring, functions))
     lines = [*text.split("\n"), "", ".. code-block:: python", "", *(f"    {line}" for line in code.split("\n"))]
-    head = [f".. py:function:: {primitive.name}{signature}", "    :module: tinygrad_ce.ops", ""]
+    head = [f".. py:function:: {body.__name__}{signature}", "    :module: tinygrad_ce.ops", ""]
     return [*head, *(f"    {line}" for line in lines), ""]
 
 

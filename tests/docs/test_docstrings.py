@@ -8,13 +8,13 @@ from page_blocks import DOCS
 pytest.importorskip("sphinx", reason="Sphinx is not installed")
 sys.path.append(str(DOCS))
 
-from docstrings import as_markup, without_any  # noqa: E402
+from docstrings import as_markup, without_any
 
 TEXT = """\
 Squares, element by element; see `other(x)`.
 
 x: the numbers, a *list*; and
-more of it. Not `None`s. y, z: of the same shape.
+more of it. Not `None`s. y and z: of the same shape.
 This sentence is about the whole. **options: those of `other`.
 kept: what stays in the object. spare: what does not.
 Raises ValueError for shapes that differ, TypeError if x is text, and KeyError or

@@ -7,8 +7,8 @@ import numpy as np
 from tinygrad_ce.assignments import ready
 from tinygrad_ce.assignments.recorded import recorded
 from tinygrad_ce.exercises import exercise
-from tinygrad_ce.grading.grader import Grade
-from tinygrad_ce.grading.marked import Evidence, HandIn, Marked
+from tinygrad_ce.grading.grades import Evidence, Grade
+from tinygrad_ce.grading.marked import HandIn, Marked
 
 HOSTILE = "<script>alert(1)</script>"
 NAMES = """Zoë Müller|李小龍|Seán O'Brien|<script>alert(1)</script>|Ada Lovelace|Noor al-Khatib|Jürgen Ångström|
@@ -84,9 +84,8 @@ def marked(student, change, folder, number=0):
         if not verdict.right
     }
     verdicts = {verdict.name: verdict for verdict in report}
-    points = {name: points if name in verdicts else 0 for name, points in assignment.points.items()}
-    grade = Grade(verdicts, {name: points for name, points in points.items() if name in verdicts})
-    return Marked(HandIn(student, path), assignment.points, grade, seconds=0.3, evidence=evidence)
+    points = {name: points for name, points in assignment.points.items() if name in verdicts}
+    return Marked(HandIn(student, path), assignment.points, Grade(verdicts, points, evidence), seconds=0.3)
 
 
 def not_run(student, problem, remark, folder, number=0):

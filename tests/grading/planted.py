@@ -58,9 +58,9 @@ class Planted:
         """Of the function or class."""
         return self.student.__name__
 
-    def is_named_by(self, key: str) -> bool:
+    def is_named_by(self, key: str | None) -> bool:
         """Whether a verdict says what the mistake is; "a and b" is "b and a"."""
-        return {*key.split(" and ")} in [{*accepted.split(" and ")} for accepted in self.keys]
+        return key is not None and {*key.split(" and ")} in [{*accepted.split(" and ")} for accepted in self.keys]
 
 
 PLANTED: list[Planted] = []

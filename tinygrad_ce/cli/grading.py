@@ -81,7 +81,9 @@ def _check_apart(folder: Path, out: Path) -> None:
     if pages.is_relative_to(hand_ins):
         raise ValueError(f"--out {out} lies in {folder}, among the hand-ins: name a file outside of it")
     if pages.exists() and not pages.is_dir():
-        raise FileExistsError(f"--out {out}: the pages go into {out.with_suffix('')}, which is a file; name another one")
+        raise FileExistsError(
+            f"--out {out}: the pages go into {out.with_suffix('')}, which is a file; name another one"
+        )
 
 
 def _table(problem: assignments.Assignment, marked: Sequence[Marked]) -> Table:

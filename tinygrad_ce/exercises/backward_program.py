@@ -108,13 +108,16 @@ class Program:
 
     def carried(self, name: str, above: str, array: Array, values: Mapping[str, Any]) -> Array | None:
         """What a value becomes when one above it is this array; None if it cannot be computed."""
-        changed = {**values, above: array}
+        return self.rerun(self.between(name)[above], {**values, above: array})
+
+    def rerun(self, lines: list[Line], values: dict[str, Any]) -> Array | None:
+        """What the last of these lines gives; None if one cannot be computed. The values of all are put there."""
         try:
-            for line in self.between(name)[above]:
-                changed[line.name] = self.run(line.code, changed)
+            for line in lines:
+                values[line.name] = self.run(line.code, values)
         except UNCOMPUTABLE:
             return None
-        return np.asarray(changed[name], np.float64)
+        return np.asarray(values[lines[-1].name], np.float64)
 
     @cached_property
     def has_square(self) -> bool:
@@ -184,7 +187,7 @@ def of_graph(graph: Graph) -> Program:
             formula = node.formula.readable
             values |= _read(formula, values)
             functions |= formula.functions
-            forward.append(Line(node.name, node.name, [Term(formula.whole)]))
+            forward.append(Line(node.name, shown(node), [Term(formula.whole)]))
     lines = {}
     for node, name in names.items():
         terms = []
@@ -288,7 +291,7 @@ def of_source(function: Callable[..., Mapping[str, Any]], arguments: Mapping[str
     old = {name: f"{name}_old" if name in right else name for name in arguments}
     values = {old[name]: x for name, x in arguments.items()}
     closed = inspect.getclosurevars(function)
-    program = Program({}, values, {**closed.globals, **closed.nonlocals}, right, data={*values})
+    program = Program({}, values, {**closed.globals, **closed.nonlocals}, right)
     lines = _lines(function, old)
     try:
         with np.errstate(all="ignore"):
@@ -299,7 +302,8 @@ def of_source(function: Callable[..., Mapping[str, Any]], arguments: Mapping[str
     except Exception:  # what a line of somebody's calls may raise anything
         same = False
     if not same:
-        return Program({name: Line(name, name, []) for name in right}, {**values, **right}, {}, right)
+        known = {name: Line(name, name, [Term(parsed(name))]) for name in right}
+        return Program(known, {**values, **right}, {}, right)
     program.values, program.lines, program.forward = computed, {line.name: line for line in lines}, lines
     return program
 

@@ -134,6 +134,9 @@ class Examiner:
         if run.follows[name] and self._matches(name, answer, run.expected[name]):
             words = f"right, given your own {' and '.join(run.follows[name])}: the mistake came from there"
             return Verdict(name, False, "upstream", words, run.follows[name])
+        if array.size == truth.size and self.right(name, Answer(array.reshape(truth.shape), answer.epsilon)):
+            words = f"shape {array.shape} instead of {truth.shape}; the numbers are right: reshape it to {truth.shape}"
+            return Verdict(name, False, "shape", f"{words}, or drop or keep a dimension of size 1 with keepdims")
         mistakes = self._explained(name, answer, run)
         if mistakes:
             return Verdict(name, False, mistakes[0].key, _with_others(mistakes))

@@ -47,7 +47,7 @@ def divisions(name: str, program: Program) -> list[Division]:
             share = program.tried(term.tree, program.values) if term.divisor not in (None, 0, 1) else None
             if share is not None and term.divisor is not None:
                 undivided: Array = program.values[above] + (term.divisor - 1) * share
-                carried = program.carried(name, above, undivided, program.values)
+                carried = undivided if above == name else program.carried(name, above, undivided, program.values)
                 if carried is not None and np.allclose(carried, term.divisor * right, 1e-3, 1e-6 * np.abs(right).max()):
                     found.append(Division(term.divisor, (term,)))
     if len(found) > 1:

@@ -231,6 +231,13 @@ class Exercise(AsFiles):
             if node not in self._names and asked in _other_names(node):
                 reason = f"{node.name} is data, for which no gradient was asked: make it with requires_grad=True"
                 return f"there is no gradient {asked!r} here: {reason}. {self._there_is()}"
+        inside = asked.removeprefix("d_")
+        line = self._graph.line(inside)
+        around = [node for node in self._graph.nodes if line is not None and (self._graph.line(node.name) or 0) > line]
+        if around:
+            behind = " and ".join(self._names[edge.source] for edge in around[0].inputs if edge.source in self._names)
+            reason = f"{inside} is a step on the way to {around[0].name}, and not differentiated alone: take {behind}"
+            return f"there is no gradient {asked!r} here: {reason}. {self._there_is()}"
         known = {alias.lower(): name for name, node in self._nodes.items() for alias in (name, *_other_names(node))}
         names = list(dict.fromkeys(known[alias] for alias in get_close_matches(asked.lower(), known, n=3, cutoff=0.6)))
         meant = f" (do you mean {' or '.join(names)}?)" if names else ""

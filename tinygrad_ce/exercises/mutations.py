@@ -29,8 +29,8 @@ SWAPS = ("wrong upstream", "wrong operand")  # another array stands where one mu
 ORDER = (
     *("averaged", "not summed", "only the diagonal", "wrong axis", "missing share", "sign", "mean", "no derivative"),
     *("labels", "only the true class", "target", "wrong derivative", "at the probabilities", "not normalised"),
-    *("smoothing", "weights", "weights and smoothing", "wrong value", "kink", "overwritten", "transpose", "exponent"),
-    *("mean twice", "mask", "missing factor", "mean and factor", "missing term", "missing function", "factor"),
+    *("smoothing", "weights", "weights and smoothing", "wrong value", "kink", "overwritten", "transpose", "mean twice"),
+    *("exponent", "mask", "missing factor", "mean and factor", "missing term", "missing function", "factor"),
     *("no upstream", "swapped", "misplaced", "inverse", *SWAPS),
 )
 

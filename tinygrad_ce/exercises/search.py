@@ -32,14 +32,15 @@ class Guess:
 class Run:
     """The numbers that a student has gone on with: the right ones, but for those that were handed in wrong.
 
-    expected: what the lines give from there. follows: the wrong answers that each comes from. guesses, factors: what
-    was found out for a line is kept.
+    expected: what the lines give from there. follows: the wrong answers that each comes from. guesses, carried and
+    factors: what was found out for a line is kept.
     """
 
     values: dict[str, Any]
     expected: dict[str, Array]
     follows: dict[str, tuple[str, ...]]
     guesses: dict[str, list[Guess]] = field(default_factory=dict)
+    carried: dict[tuple[str, str], list[Guess]] = field(default_factory=dict)
     factors: dict[str, list[Factor]] = field(default_factory=dict)
 
 
@@ -61,7 +62,7 @@ class Search:
     def explanations(self) -> list[Guess]:
         """The simplest explanations, the likeliest first; [] if nobody knows."""
         self._is_telling = tells_enough(self.answer.array)
-        for way in (self._one_change, self._further_up, self._swap, self._two_changes):
+        for way in (self._one_change, self._further_up, self._swap, self._in_the_forward_pass, self._two_changes):
             for run in self.runs:
                 found = way(run)
                 if found:
@@ -110,14 +111,32 @@ class Search:
         if not tells or self.answer.array.shape != run.expected[self.name].shape:
             return []
         for above in [*self.program.between(self.name)][1:]:
-            found = []
-            for guess in self._guesses(above, run):
-                if guess.array.shape == np.shape(run.values[above]):
-                    array = self.program.carried(self.name, above, guess.array, run.values)
-                    if array is not None and self.matches(self.answer, array):
-                        found.append(Guess(guess.key, f"right from {above} on, but there: {guess.words}", array))
+            found = [guess for guess in self._carried(above, run) if self._fits(guess)]
             if found:
                 return found
+        return []
+
+    def _carried(self, above: str, run: Run) -> list[Guess]:
+        """What the value is after each of the usual mistakes in a line above."""
+        known = run.carried.setdefault((self.name, above), [])
+        for guess in self._guesses(above, run) if not known else ():
+            if guess.array.shape == np.shape(run.values[above]):
+                array = self.program.carried(self.name, above, guess.array, run.values)
+                if array is not None:
+                    known.append(Guess(guess.key, f"right from {above} on, but there: {guess.words}", array))
+        return known
+
+    def _in_the_forward_pass(self, run: Run) -> list[Guess]:
+        """A change in a line of the forward pass, and all that follows computed rightly from there."""
+        forward = [line for line in self.program.forward if line.name not in self.program.lines]
+        above = [line for line in self.program.lines.values() if line.name in self.program.between(self.name)]
+        for k, line in enumerate(forward if self._is_telling and run is self.runs[0] else ()):
+            for mutation in rewritten(line.terms[0].tree):
+                array = self.program.tried(mutation.tree, run.values)
+                if array is not None and array.shape == np.shape(run.values[line.name]):
+                    array = self.program.rerun([*forward[k + 1 :], *above], {**run.values, line.name: array})
+                    if array is not None and self.matches(self.answer, array):
+                        return [Guess(mutation.key, f"in the forward pass, {mutation.words}, in {line.about}", array)]
         return []
 
     def _swap(self, run: Run) -> list[Guess]:
@@ -131,7 +150,8 @@ class Search:
         if not self._is_telling or self.is_zero:
             return []
         guesses, right = self._guesses(self.name, run), run.expected[self.name]
-        pairs = [(guess, factor) for guess in guesses for factor in self._factors()]
+        single = [factor for factor in self._factors() if " and " not in factor.key]
+        pairs = [(guess, factor) for guess in guesses for factor in single]
         found = [both(g, f) for g, f in pairs if self.matches(self.answer, f.factor * g.array)]
         if right.ndim >= 2 and self.answer.array.T.shape == right.shape:
             turned, mirrored = self._turned(run), Answer(self.answer.array.T, self.answer.epsilon)
@@ -140,8 +160,16 @@ class Search:
         return found
 
     def _pair(self) -> Iterator[Guess]:
-        """Any two changes in the line."""
-        for first in mutations(self.program.lines[self.name], self.program) if self._is_telling else ():
+        """A change above and a factor, or any two changes in the line."""
+        if not self._is_telling:
+            return
+        above = [*self.program.between(self.name)][1:]
+        for guess in (guess for x in above for guess in self._carried(x, self.runs[0])):
+            for factor in self._factors():
+                if self.matches(self.answer, factor.factor * guess.array):
+                    yield both(guess, factor)
+                    return
+        for first in mutations(self.program.lines[self.name], self.program):
             for second in rewritten(first.tree) if first.key not in SWAPS else ():
                 array = self.program.tried(second.tree, self.runs[0].values)
                 if array is not None and self.matches(self.answer, array):

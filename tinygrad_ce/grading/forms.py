@@ -54,7 +54,7 @@ def gradients_of(student: Any, forward: Callable[..., Any] | None) -> Gradients:
     if callable(getattr(student, "backward", None)) and callable(getattr(student, "forward", None)):
         return lambda arguments: _of_cache(student.forward, student.backward, arguments)
     if not callable(student):
-        raise TypeError(f"a {type(student).__name__} cannot be graded: {EXPECTED}")
+        raise TypeError(f"{type(student).__name__} cannot be graded: {EXPECTED}")
     names = _names(student)
     if len(names) == 2 and names[1] == "node":
         return lambda arguments: _of_node(student, arguments)
@@ -178,8 +178,9 @@ def _of_numbers(value: Any, forward: Callable[..., Any], arguments: Mapping[str,
     numbers = {name: _as_numbers(value, np.asarray(array)) for name, array in rest.items()}
     out = forward(**numbers)
     out = out[0] if isinstance(out, tuple) else out
-    out = (np.asarray(out) * dout).sum()
-    (out.item() if isinstance(out, np.ndarray) else out).backward()
+    upstream = np.broadcast_to(dout, np.shape(out)).ravel().tolist()
+    parts = [x * g for x, g in zip(np.ravel(np.asarray(out, object)), upstream, strict=True)]
+    sum(parts[1:], start=parts[0]).backward()
     return {
         f"d_{name}": np.reshape([x.grad for x in np.ravel(array)], np.shape(array)).astype(float)
         for name, array in numbers.items()

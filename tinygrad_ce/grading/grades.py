@@ -85,10 +85,13 @@ class Grade:
         names = max(map(len, self.points))
         scores = {name: f"{self.reached(name):g}/{worth:g}" for name, worth in self.points.items()}
         indent = names + max(map(len, scores.values())) + 4
-        lines = [
-            _filled(f"{name:<{names}}  {scores[name]:<{indent - names - 2}}{_shown(verdict)}", indent)
-            for name, verdict in self.verdicts.items()
-        ]
+        said: dict[str, str] = {}  # by what was said already, of what
+        lines = []
+        for name, verdict in self.verdicts.items():
+            same = said.get(verdict.message) if not verdict.right else None
+            words = f"wrong ({verdict.mistake}): as for {same}" if same else _shown(verdict)
+            said.setdefault(verdict.message, name)
+            lines.append(_filled(f"{name:<{names}}  {scores[name]:<{indent - names - 2}}{words}", indent))
         return "\n".join([*lines, *(_filled(f"note: {remark}", 6) for remark in self.remarks), self.summary])
 
     __repr__ = __str__

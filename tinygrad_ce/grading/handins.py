@@ -1,4 +1,4 @@
-"""The hand-ins in a folder, and whose they are: as Gradescope, Moodle, Canvas and nbgrader name them, or plain files."""
+"""The hand-ins in a folder, and whose they are: Gradescope, Moodle, Canvas, nbgrader and plain files name them so."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tinygrad_ce.grading.marked import HandIn
 ENDINGS = (".py", ".ipynb")
 IGNORED = ("__pycache__", "__MACOSX", "__init__.py", "node_modules")
 METADATA = "submission_metadata.yml"
-MOODLE = re.compile(r"(?P<name>.+)_(?P<number>\d+)_assignsubmission_\w+?_?(?P<file>[^_/]*\.\w+)?", re.DOTALL)
+MOODLE = re.compile(r"(?P<name>.+?)_(?P<number>\d+)_assignsubmission_.+", re.DOTALL)
 CANVAS = re.compile(r"(?P<name>[^_]+)_(?P<late>LATE_)?(?P<number>\d+)_(?P<submission>\d+)_(?P<file>.+)", re.DOTALL)
 AGAIN = re.compile(r"(?P<name>.+?)(-(?P<time>\d+))?(?P<ending>\.\w+)", re.DOTALL)  # Canvas: student-1.py is newer
 
@@ -46,7 +46,7 @@ class _File:
 
 
 def hand_ins(folder: str | Path) -> list[Found]:
-    """All hand-ins of a folder, in the order of their students' names; each student has one name, and no two have the same.
+    """All hand-ins of a folder, in the order of their students' names, of which no two are the same.
 
     Of Canvas's x.py and x-1.py the newest is taken; a student who has several files otherwise has none that is graded,
     and neither has one without a script or notebook: `problem` says so. Raises NotADirectoryError where there is no

@@ -80,7 +80,7 @@ def _read(problem: Problem, case: Case, outcome: Outcome, report: Mapping[str, A
     """What the function returned for a case."""
     trial = Trial(case)
     if outcome.error:
-        key, words = "error", f"the function stops with {outcome.error}"
+        key, words = "error", f"the function stops: {outcome.error}"
         if BY_THE_ENGINE in outcome.error:
             key, words = "engine", BY_THE_ENGINE
         trial.refused = {name: Verdict(name, False, key, words) for name in problem.points}
@@ -212,7 +212,7 @@ def _on_its_own(problem: Problem, trial: Trial, name: str, verdict: Verdict) -> 
 
 def _not_finite_before(problem: Problem, trial: Trial, name: str) -> list[str]:
     """Which of the student's gradients with NaN or infinity a gradient comes from."""
-    lines = problem.examiner(trial.case).lines
+    lines = problem.examiner(trial.case).program.lines
     before, reached = [name], {name}
     while before:
         line = lines.get(before.pop())
@@ -260,7 +260,8 @@ def _remarks(problem: Problem, verdicts: Mapping[str, Verdict], reports: Sequenc
         meant = {
             id(x[0]) for x in (_meant(name, value, problem.points) for name in problem.points) if not isinstance(x, str)
         }
-        extra = [name for name, x in value.items() if id(x) not in meant]
+        natural = {f"d_{name}" for case in problem.cases for name in case.arguments}  # some forms have no choice
+        extra = [name for name, x in value.items() if id(x) not in meant and name not in natural]
         if extra:
             yield f"{listed(extra)} {'is' if len(extra) == 1 else 'are'} not asked for, and left out"
     caught = next((report["caught"] for report in reports if report.get("caught")), "")

@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from tinygrad_ce.exercises import Verdict
@@ -47,7 +47,7 @@ class Marked:
 
     points: by what is asked for, what it counts. grade: None where there is none; then problem says why, in one
     sentence for the student. remark: for the teacher, such as the traceback's last line. printed: what the file
-    printed. seconds: how long it ran. evidence: by gradient, the numbers of those that are wrong, where there are some.
+    printed. seconds: how long it ran.
 
     >>> absent = Marked(HandIn("Ada", Path("ada.py")), {"d_W": 2}, problem="The file is empty.")
     >>> absent.score, absent.possible
@@ -61,7 +61,6 @@ class Marked:
     remark: str = ""
     printed: str = ""
     seconds: float = 0.0
-    evidence: Mapping[str, Evidence] = field(default_factory=dict)
 
     @property
     def score(self) -> float:
@@ -78,6 +77,11 @@ class Marked:
         """What is said of each value that is asked for, in order; None where nothing is, as without a grade."""
         found = {} if self.grade is None else self.grade.verdicts
         return {name: found.get(name) for name in self.points}
+
+    @property
+    def evidence(self) -> Mapping[str, Evidence]:
+        """The numbers that show the mistakes, by gradient."""
+        return {} if self.grade is None else self.grade.evidence
 
     def reached(self, name: str) -> float:
         """The points for one of the values that are asked for."""

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from tinygrad_ce.assignments import Assignment, cost_of_hints
-from tinygrad_ce.assignments.statements import defined_by
 from tinygrad_ce.core import Array
 from tinygrad_ce.grading.handins import Found, hand_ins
 from tinygrad_ce.grading.judging import judged
@@ -39,8 +38,8 @@ def mark_class(
     """Grade every hand-in of a folder, in the order of the students' names.
 
     folder: of scripts and notebooks, as Gradescope, Moodle, Canvas or nbgrader export them, or plain files. seconds,
-    megabytes: what each of them may take; one that takes more, crashes or fails costs only itself. at_once: how many run
-    at the same time, one for each processor if it is None. progress: is called with how many are done, of how many.
+    megabytes: what each may take; one that takes more, crashes or fails costs only itself. at_once: how many run at the
+    same time, one for each processor if it is None. progress: is called with how many are done, of how many.
 
     Raises NotADirectoryError and ValueError for a folder without hand-ins, and whatever the assignment's own functions
     raise. It guards against accidents; whoever does not trust a class runs it on a machine of its own.
@@ -83,8 +82,8 @@ class _Runs:
 
     def run(self, file: Path, cases: Sequence[Mapping[str, Array]]) -> FileRun:
         """Run a file for these arguments."""
-        options = {"forward": self._forward, "allowed": self._allowed, "watch": self._watch}
-        return run_file(file, cases, self.seconds, self.megabytes, **options)
+        limits, allowed = (self.seconds, self.megabytes), self._allowed
+        return run_file(file, cases, *limits, forward=self._forward, allowed=allowed, watch=self._watch)
 
     @cached_property
     def _forward(self) -> str:
@@ -95,9 +94,11 @@ class _Runs:
     @cached_property
     def _allowed(self) -> list[str]:
         """The engines that the teacher's own file imports: an exercise for PyTorch needs it."""
-        imports = (node for node in self.assignment.statements.tree.body if isinstance(node, (ast.Import, ast.ImportFrom)))
-        names = {name for node in imports for name in (*defined_by(node), getattr(node, "module", None))}
-        return [engine for engine in ENGINES if engine in names and engine != "tinygrad_ce"]
+        tree = self.assignment.statements.tree
+        names = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+        names += [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+        imported = {name.partition(".")[0] for name in names}
+        return [engine for engine in ENGINES if engine in imported and engine != "tinygrad_ce"]
 
     def _watch(self, process: subprocess.Popen[Any]) -> None:
         self._processes.add(process)
@@ -128,7 +129,7 @@ def _marked(runs: _Runs, one: Found, future: Future[FileRun] | None) -> Marked:
     except Exception as error:
         words = f"judging it failed: {type(error).__name__}: {error}"
         return replace(marked, problem="Your answers could not be judged; your teacher knows.", remark=words)
-    return _with_hints(runs.assignment, replace(marked, grade=grade, evidence=grade.evidence), run.hints)
+    return _with_hints(runs.assignment, replace(marked, grade=grade), run.hints)
 
 
 def _answers_of(runs: _Runs, file: Path, run: FileRun) -> Callable[[Sequence[Mapping[str, Array]]], list[Outcome]]:

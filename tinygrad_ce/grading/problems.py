@@ -43,6 +43,7 @@ class Problem:
     forward: Callable[..., Any] | None = None
     inputs: Cases | None = None
     _examiners: dict[Case, Examiner] = field(default_factory=dict)
+    _nearby: dict[Case, list[dict[str, Array]]] = field(default_factory=dict)
 
     @property
     def possible(self) -> float:
@@ -71,13 +72,14 @@ class Problem:
 
     def jumps(self, case: Case, name: str) -> Array:
         """Where the right value changes by a jump nearby, as at the kink of relu: there are several right values."""
-        right = self.right(case.exact)[name]
-        jumping = np.zeros(right.shape, bool)
-        for seed in range(4):
-            generator = np.random.default_rng(seed)
-            moved = changed(case.exact, lambda x, draw=generator: x + NEARBY * draw.uniform(-1, 1, x.shape))  # type: ignore[misc]
-            jumping |= np.abs(self.right(moved)[name] - right) > JUMP * np.abs(right).max(initial=1e-300)
-        return jumping
+        if case not in self._nearby:
+            draws = (np.random.default_rng(seed).uniform for seed in range(4))
+            moved = (changed(case.exact, lambda x, d=draw: x + NEARBY * d(-1, 1, x.shape)) for draw in draws)  # type: ignore[misc]
+            self._nearby[case] = [self.right(arguments) for arguments in moved]
+        right = self.examiner(case).truth[name]
+        largest = np.abs(right).max(initial=1e-300)
+        jumping = [np.abs(nearby[name] - right) > JUMP * largest for nearby in self._nearby[case]]
+        return np.asarray(np.any(jumping, axis=0))
 
 
 def problem_of(problem: Any, inputs: Any = None, points: Points | None = None) -> Problem:
@@ -103,7 +105,7 @@ def problem_of(problem: Any, inputs: Any = None, points: Points | None = None) -
         found = _of_functions(getattr(problem, "__name__", "problem"), problem, None, _inputs(inputs), points)
     else:
         raise TypeError(
-            f"tg.grade: a {type(problem).__name__} is no problem: pass a loss, a NumPy function with inputs={{...}}, "
+            f"tg.grade: problem is {type(problem).__name__}; pass a loss, a NumPy function with inputs={{...}}, "
             "or an assignment (its name, or the path of its file)"
         )
     return found
@@ -115,7 +117,7 @@ def _inputs(inputs: Any) -> Inputs:
         return resized(inputs)
     if not callable(inputs):
         raise TypeError(
-            f"tg.grade: inputs is a {type(inputs).__name__}; pass a dict of arrays, or a function "
+            f"tg.grade: inputs is {type(inputs).__name__}; pass a dict of arrays, or a function "
             "inputs(generator, n=4) that returns one"
         )
     made: Inputs = inputs

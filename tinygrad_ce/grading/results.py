@@ -190,7 +190,9 @@ def _words(marked: Marked, name: str) -> str:
     verdict = marked.verdicts[name]
     if verdict is None:
         return f"There is no {name} in what your function returns"
-    return _text(str(verdict).removeprefix(name).strip())
+    return _text(
+        verdict.message if verdict.right or verdict.follows else f"wrong ({verdict.mistake}): {verdict.message}"
+    )
 
 
 def _text(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 import numpy as np
@@ -9,7 +10,8 @@ import numpy as np
 from tinygrad_ce.assignments import Assignment
 from tinygrad_ce.core import Array
 from tinygrad_ce.data.checks import visible
-from tinygrad_ce.grading.marked import LONGEST_LINE, Evidence, Marked, line_of, points_text, standing
+from tinygrad_ce.grading.grades import Evidence
+from tinygrad_ce.grading.marked import LONGEST_LINE, Marked, line_of, points_text, standing
 from tinygrad_ce.graph.formula import format_number
 from tinygrad_ce.views.pages import Page, file_text, filled
 from tinygrad_ce.views.text import cut, escaped
@@ -44,7 +46,8 @@ def student_page(assignment: Assignment, marked: Marked, solutions: bool = False
         parts = [section("Why there are no points", sentence)]
     else:
         wrong = [name for name, verdict in marked.verdicts.items() if verdict is None or not verdict.right]
-        parts = [section("Points", _points(marked), _where_to_begin(marked, wrong), _chain(marked))]
+        remarks = "".join(f"<p>Besides: {escaped(remark)}</p>" for remark in marked.grade.remarks)
+        parts = [section("Points", _points(marked), _where_to_begin(marked, wrong), _chain(marked), remarks)]
         parts += [_mistake(assignment, marked, name, solutions) for name in wrong]
         parts += [_arguments([marked.evidence[name] for name in wrong if name in marked.evidence])]
     parts += [_source(marked)]
@@ -137,7 +140,8 @@ def _mistake(assignment: Assignment, marked: Marked, name: str, solutions: bool)
 
 
 def _sentence(words: str) -> str:
-    """Words as a sentence: they begin small where they follow a name in a terminal."""
+    """Words as a sentence: they begin small where they follow a name in a terminal, and may name the teacher's file."""
+    words = re.sub(r" \(<\w+>:\d+\)", "", words)
     words = words[:1].upper() + words[1:] if words[:2].islower() else words
     return words if words.endswith((".", "!", "?")) else f"{words}."
 
@@ -158,7 +162,7 @@ def _next_step(assignment: Assignment, marked: Marked, name: str, line: int | No
         )
     if mistake == "not finite":
         return "print each array that the line uses, and find the first that is not finite."
-    if evidence is not None and assignment.forward is not None and of in evidence.arguments:
+    if evidence is not None and np.size(evidence.yours) and assignment.forward is not None and of in evidence.arguments:
         at = ", ".join(map(str, _worst(evidence)))
         place = f"[{at}]" if at else ""
         return (
@@ -257,7 +261,8 @@ def _arguments(evidences: list[Evidence]) -> str:
     for case, arguments in cases.items():
         arrays = {name: np.asarray(value) for name, value in arguments.items()}
         parts += f"<h3>{escaped(case[:1].upper() + case[1:])}</h3>"
-        parts += f"<p>{', '.join(f'<code>{escaped(name)}</code> {array.shape}' for name, array in arrays.items())}</p>"
+        shapes = (f"<code>{escaped(name)}</code> {array.shape or 'a number'}" for name, array in arrays.items())
+        parts += f"<p>{', '.join(shapes)}</p>"
         if sum(array.size for array in arrays.values()) <= TINY:
             tables = (array_table(array, name, (0,) * array.ndim) for name, array in arrays.items())
             parts += f'<div class="arrays">{"".join(tables)}</div>'

@@ -144,7 +144,9 @@ def _class(names: list[str], marked: Sequence[Marked], links: Mapping[int, str])
     foot = f'<tfoot><tr><th scope="row">median</th><td class="number">{middle}</td>{share}<td></td></tr></tfoot>'
     signs = "✓ right, ✗ wrong and by what, ↳ right for an own wrong one, – missing"
     table = f'<table class="class"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody>{foot}</table>'
-    return f'<p class="soft">{signs}. A click on a heading sorts.</p>' + scrolled(table, "the class")
+    return f'<p class="soft">{signs}. <span class="sorts">A click on a heading sorts.</span></p>' + scrolled(
+        table, "the class"
+    )
 
 
 # ---- mistakes

@@ -196,7 +196,8 @@ def _run(place: str, source: str, path: str, loaded: Loaded, printed: Printed) -
         code = compile(_without_magics(source, place, loaded.remarks), name, "exec")
     except SyntaxError as error:
         line = f": {error.text.strip()}" if error.text else ""
-        return f"it is no Python: {error.msg} ({place}line {error.lineno}{line})"
+        at = f" ({place}line {error.lineno}{line})" if error.lineno else ""
+        return f"it is no Python: {error.msg}{at}"
     except (ValueError, RecursionError, MemoryError, OverflowError) as error:
         return f"it is no Python: {error}"
     linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)

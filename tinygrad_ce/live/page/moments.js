@@ -57,7 +57,7 @@ function setUp(number) {
 
 // ---- opening and leaving
 
-function openMoment(number) {
+function beginMoment(number) {
   pause();
   fail("");
   showWelcome(false);
@@ -66,6 +66,10 @@ function openMoment(number) {
   const ready = setUp(0);
   showMoment(ready);
   redraw();
+}
+
+function openMoment(number) {
+  beginMoment(number);
   at("moment-title").focus({ preventScroll: true });
   at("moments-panel").scrollIntoView({ block: "nearest" });
 }
