@@ -35,7 +35,7 @@ class Examiner:
     """
 
     def __init__(self, program: Program) -> None:
-        self.program = program
+        self.program, self.lines = program, program.lines
         with np.errstate(all="ignore"):
             self.noise = rounding(program)
             self.epsilon = max((epsilon(array) for array in program.right.values()), default=0.0)
