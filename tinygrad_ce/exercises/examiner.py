@@ -62,6 +62,7 @@ class Examiner:
 
     # ---- right or not
 
+    @np.errstate(all="ignore")
     def right(self, name: str, answer: Answer) -> bool:
         """Whether this is what is right, but for rounding: of each number, and of the sums that it has come from."""
         truth, array = self.truth[name], answer.array
