@@ -35,7 +35,7 @@ class Examiner:
     """
 
     def __init__(self, program: Program) -> None:
-        self.program = program
+        self.program, self.lines = program, program.lines
         with np.errstate(all="ignore"):
             self.noise = rounding(program)
             self.epsilon = max((epsilon(array) for array in program.right.values()), default=0.0)
@@ -62,6 +62,7 @@ class Examiner:
 
     # ---- right or not
 
+    @np.errstate(all="ignore")
     def right(self, name: str, answer: Answer) -> bool:
         """Whether this is what is right, but for rounding: of each number, and of the sums that it has come from."""
         truth, array = self.truth[name], answer.array
