@@ -193,6 +193,6 @@ FAILING_ONES = [
     Sample("no function", "x = 1", problem="no function gradients"),
     Sample("misnamed", RIGHT.replace("gradients", "gradient_s"), problem="is gradient_s meant?"),
     Sample("no notebook", "print('hello')", problem="no notebook", ending=".ipynb"),
-    Sample("other arguments", changed("x, W, b, y", "data, W, b, y"), problem="there is no argument data"),
+    Sample("other arguments", changed("x, W, b, y", "data, labels, W, b, y"), problem="no argument"),
 ]  # fmt: skip
 SAMPLES = [*RIGHT_ONES, *WRONG_ONES, *FAILING_ONES]

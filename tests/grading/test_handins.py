@@ -115,7 +115,9 @@ def test_nbgrader_has_a_folder_for_the_student_and_one_for_the_problem_set(tmp_p
     assert [*students(tmp_path / "course")] == ["ada", "bo"]
 
 
-@pytest.mark.parametrize("name", ["=1+1", "-x", "@a", "<script>", "a;b", "'", "CON", "محمد علي", "李", "a\nb", "a\x1bb"])
+@pytest.mark.parametrize(
+    "name", ["=1+1", "-x", "@a", "<script>", "a;b", "'", "CON", "محمد علي", "李", "a\nb", "a\x1bb"]
+)
 def test_any_name_is_a_students(tmp_path, name):
     assert students(written(tmp_path, f"{name}.py", "bo.py")).keys() == {name, "bo"}
 

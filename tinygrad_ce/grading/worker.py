@@ -36,7 +36,8 @@ PROCESSES |= {"subprocess.Popen", "pty.spawn", "os.kill", "os.killpg"}
 STARTERS = ("multiprocessing.popen_fork", "multiprocessing.popen_forkserver", "multiprocessing.popen_spawn_posix")
 NETWORK = ("socket.connect", "socket.bind", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto")
 PYTHON_MAGICS = ("time", "timeit", "capture", "prun")  # the rest of such a cell is Python
-READABLE = "/usr", "/lib", "/etc", "/proc/self", "/sys", "/dev", "/System", "/Library", "C:\\Windows"  # the system's
+READABLE = ("/usr", "/lib", "/etc", "/sys", "/dev", "/System", "/Library", "C:\\Windows")  # folders of systems
+READABLE_TOO = ("/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat")
 
 
 def sibling(name: str) -> ModuleType:
@@ -77,7 +78,7 @@ class Guard:
 
     def __init__(self, folder: str, allowed: list[str]) -> None:
         self.folder, self.engines = os.path.realpath(folder), {*ENGINES} - {*allowed}
-        readable = (self.folder, sys.prefix, sys.base_prefix, *filter(None, sys.path), *READABLE)
+        readable = (self.folder, sys.prefix, sys.base_prefix, *filter(None, sys.path), *READABLE, *READABLE_TOO)
         self.readable = [os.path.realpath(path) for path in readable]
         self.writable = [self.folder, os.path.realpath(os.devnull)]
         here = os.path.dirname(os.path.realpath(__file__))
