@@ -118,7 +118,7 @@ RIGHT_ONES = [
     Sample("byte order mark", b"\xef\xbb\xbf" + RIGHT.encode()),
     Sample("Latin-1", above("# für Zoë").encode("latin-1"), remark="no UTF-8"),
     Sample("UTF-16", RIGHT.encode("utf-16"), remark="UTF-16"),
-    Sample("magics", notebook("%matplotlib inline\n!pip list", RIGHT), ending=".ipynb", remark="%matplotlib inline; !pip"),
+    Sample("magics", notebook("%matplotlib inline\nfiles = !ls", RIGHT), ending=".ipynb", remark="inline; files = !ls"),
     Sample("a cell of bash", notebook("%%bash\nrm -rf <here>", RIGHT), ending=".ipynb", remark="was skipped"),
     Sample("a cell fails", notebook("1 / 0", RIGHT), ending=".ipynb", remark="ZeroDivisionError"),
     Sample("fails at the end", below("gradients(1, 2, 3, 4)"), remark="TypeError"),
@@ -193,6 +193,6 @@ FAILING_ONES = [
     Sample("no function", "x = 1", problem="no function gradients"),
     Sample("misnamed", RIGHT.replace("gradients", "gradient_s"), problem="is gradient_s meant?"),
     Sample("no notebook", "print('hello')", problem="no notebook", ending=".ipynb"),
-    Sample("other arguments", changed("x, W, b, y", "data, labels, weights, biases, rate"), problem="there is no argument data"),
+    Sample("other arguments", changed("x, W, b, y", "data, labels, W, b, y"), problem="no argument"),
 ]  # fmt: skip
 SAMPLES = [*RIGHT_ONES, *WRONG_ONES, *FAILING_ONES]

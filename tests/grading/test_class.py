@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+import threading
 
 import pytest
-from grading.hand_ins import MEGABYTES, SAMPLES, SECONDS
+from grading.hand_ins import MEGABYTES, RIGHT, SAMPLES, SECONDS
 
 from tinygrad_ce.assignments import ready
+from tinygrad_ce.grading import marking, problems, sandbox
 from tinygrad_ce.grading.marking import mark_class
 from tinygrad_ce.grading.outcomes import PRINTED
 
@@ -48,3 +50,65 @@ def test_each_gets_what_it_deserves(graded, sample):
             name: mistake for name, mistake in sample.mistakes.items() if mistake
         }
         assert sample.note in " ".join(one.grade.remarks)
+
+
+def test_an_interrupt_ends_all_that_runs(tmp_path, monkeypatch):
+    """As by Ctrl-C while hand-ins run: none of their processes goes on."""
+    started, runs = threading.Event(), []
+
+    def run_file(*arguments, watch, **options):
+        def watching(process):
+            watch(process)
+            started.set()
+
+        runs.append(sandbox.run_file(*arguments, watch=watching, **options))
+        return runs[-1]
+
+    def interrupt(done, count):
+        assert started.wait(60)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(marking, "run_file", run_file)
+    for name in ("ada", "bo", "cy"):
+        (tmp_path / f"{name}.py").write_text("while True: pass")
+    with pytest.raises(KeyboardInterrupt):
+        mark_class(tmp_path, ready("softmax_cross_entropy"), 30, MEGABYTES, at_once=2, progress=interrupt)
+    assert 1 <= len(runs) <= 2
+    assert all(run.error == sandbox.ENDED for run in runs)
+
+
+def test_hints_cost_points_and_the_student_reads_it(tmp_path):
+    """A fifth of the two points of d_z, for two hints."""
+    (tmp_path / "ada.py").write_text(f"HINTS = {{'d_z': 2}}\n{RIGHT}")
+    (tmp_path / "bo.py").write_text(f"HINTS = {{'d_z': 'many'}}\n{RIGHT}")
+    ada, bo = mark_class(tmp_path, ready("softmax_cross_entropy"), 30, MEGABYTES)
+    assert (ada.score, ada.possible) == (pytest.approx(3.6), 4)
+    assert ada.grade.remarks == ("hints cost points: 0.4 of d_z",)
+    assert (bo.score, "'many'" in bo.remark) == (4, True)
+
+
+def test_each_case_is_looked_into_once_for_the_whole_class(tmp_path, monkeypatch):
+    counted = []
+    first = problems.Examiner.__init__
+    monkeypatch.setattr(problems.Examiner, "__init__", lambda self, *a: (counted.append(a), first(self, *a))[1])
+    for n in range(4):
+        (tmp_path / f"{n}.py").write_text(RIGHT.replace("/ len(y)", ""))
+    marked = mark_class(tmp_path, ready("softmax_cross_entropy"), 30, MEGABYTES)
+    assert {one.score for one in marked} == {2}
+    assert len(counted) <= len(problems.problem_of("softmax_cross_entropy").cases)
+
+
+def test_what_goes_wrong_in_judging_costs_one_student_only(tmp_path, monkeypatch):
+    first = marking.judged
+
+    def judged(problem, run):
+        outcomes = run([])
+        if "broken" in outcomes[0].value["value"]:
+            raise ZeroDivisionError("in the grader")
+        return first(problem, lambda cases: outcomes)
+
+    monkeypatch.setattr(marking, "judged", judged)
+    (tmp_path / "ada.py").write_text(RIGHT.replace("return {", 'return {"broken": 1, '))
+    (tmp_path / "bo.py").write_text(RIGHT)
+    ada, bo = mark_class(tmp_path, ready("softmax_cross_entropy"), 30, MEGABYTES)
+    assert (ada.grade, "in the grader" in ada.remark, bo.score) == (None, True, 4)

@@ -17,6 +17,7 @@ from tinygrad_ce.exercises.answers import Answer, fraction, ratio, tells_enough,
 from tinygrad_ce.exercises.backward_program import Program, compiled
 from tinygrad_ce.exercises.factors import Factor, factors
 from tinygrad_ce.exercises.mutations import ORDER, SWAPS, Mutation, mutations, rewritten
+from tinygrad_ce.exercises.paper_forms import paper_forms
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +79,9 @@ class Search:
     def _guesses(self, name: str, run: Run, swap: bool = False) -> list[Guess]:
         """What the line of a value gives after each of the usual mistakes in it. swap: with another array in it."""
         if name not in run.guesses:
-            changed = mutations(self.program.lines[name], self.program)
+            line = self.program.lines[name]
+            line.forms = [*paper_forms(line, self.program)]
+            changed = mutations(line, self.program)
             found = ((m, self.program.tried(m.tree, run.values)) for m in changed)
             run.guesses[name] = [Guess(m.key, m.words, array) for m, array in found if array is not None]
         return [guess for guess in run.guesses[name] if (guess.key in SWAPS) is swap]

@@ -12,7 +12,7 @@ from pathlib import Path
 from unicodedata import normalize
 
 from tinygrad_ce.data.checks import listed
-from tinygrad_ce.grading.marked import HandIn
+from tinygrad_ce.grading.marked import LARGEST, HandIn
 
 ENDINGS = (".py", ".ipynb")
 IGNORED = ("__pycache__", "__MACOSX", "__init__.py", "node_modules")
@@ -189,8 +189,11 @@ def _chosen(files: Sequence[_File]) -> tuple[_File, str]:
     if len(newest) > 1:
         names = listed(sorted(file.path.name for file in newest))
         return newest[0], f"You handed in several files, {names}, and only one can be graded: hand in one."
-    if newest[0].path.is_symlink() or not newest[0].path.is_file():
+    path = newest[0].path
+    if path.is_symlink() or not path.is_file():
         return newest[0], "What you handed in is a link, and no file."
+    if path.stat().st_size > LARGEST:
+        return newest[0], f"Your file is larger than {LARGEST // 10**6} MB: hand in code without data."
     return newest[0], ""
 
 

@@ -142,7 +142,7 @@ def _mistake(assignment: Assignment, marked: Marked, name: str, solutions: bool)
 def _sentence(words: str) -> str:
     """Words as a sentence: they begin small where they follow a name in a terminal, and may name the teacher's file."""
     words = re.sub(r" \(<\w+>:\d+\)", "", words)
-    words = words[:1].upper() + words[1:] if words[:2].islower() else words
+    words = words[:1].upper() + words[1:] if words.partition(" ")[0].isalpha() else words  # d_W stays d_W
     return words if words.endswith((".", "!", "?")) else f"{words}."
 
 

@@ -36,7 +36,8 @@ PROCESSES |= {"subprocess.Popen", "pty.spawn", "os.kill", "os.killpg"}
 STARTERS = ("multiprocessing.popen_fork", "multiprocessing.popen_forkserver", "multiprocessing.popen_spawn_posix")
 NETWORK = ("socket.connect", "socket.bind", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto")
 PYTHON_MAGICS = ("time", "timeit", "capture", "prun")  # the rest of such a cell is Python
-READABLE = "/usr", "/lib", "/etc", "/proc/self", "/sys", "/dev", "/System", "/Library", "C:\\Windows"  # the system's
+READABLE = ("/usr", "/lib", "/etc", "/sys", "/dev", "/System", "/Library", "C:\\Windows")  # folders of systems
+READABLE_TOO = ("/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat")
 
 
 def sibling(name: str) -> ModuleType:
@@ -63,7 +64,7 @@ def limit_time_and_files(seconds: float) -> None:
 
         resource.setrlimit(resource.RLIMIT_FSIZE, (LARGEST_FILE,) * 2)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        resource.setrlimit(resource.RLIMIT_CPU, (int(seconds) + 2,) * 2)
+        resource.setrlimit(resource.RLIMIT_CPU, (int(2 * seconds) + 10,) * 2)
     if hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_REAL, 2 * seconds + 10)
 
@@ -77,8 +78,9 @@ class Guard:
 
     def __init__(self, folder: str, allowed: list[str]) -> None:
         self.folder, self.engines = os.path.realpath(folder), {*ENGINES} - {*allowed}
-        readable = (self.folder, sys.prefix, sys.base_prefix, *filter(None, sys.path), *READABLE)
+        readable = (self.folder, sys.prefix, sys.base_prefix, *filter(None, sys.path), *READABLE, *READABLE_TOO)
         self.readable = [os.path.realpath(path) for path in readable]
+        self.writable = [self.folder, os.path.realpath(os.devnull)]
         here = os.path.dirname(os.path.realpath(__file__))
         self.package, self.ours = os.path.dirname(here), here  # that of the solutions, and of what runs here
         self.refused: list[str] = []
@@ -87,7 +89,7 @@ class Guard:
         """Look at one event; raises PermissionError or ImportError for what is refused."""
         if event == "open":
             path, mode, flags = arguments
-            if _writes(mode, flags) and not self._is_in([self.folder, os.devnull], path):
+            if _writes(mode, flags) and not self._is_in(self.writable, path):
                 self._refuse(f"it writes into {_shown(path)}: a hand-in may write into its own folder only")
             self._check_read(path)
         elif event in CHANGES:
