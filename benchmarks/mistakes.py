@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +21,11 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from exercises.networks import batch_norm_network
 from exercises.test_planted_mistakes import BATCH_NORM
 from grading.planted import PLANTED
-from grading.test_right_functions import RIGHT, count_right, count_right_of_random_programs
+from grading.test_right_functions import RIGHT, count_right, count_right_of_random_programs, graded_wrong
 from grading.verdicts import table_verdicts, verdict_on
 
 NAMED, SECONDS = 0.9, 2.0  # the goals
+ARRAYS = islice(table_verdicts(), size(None, tiny=2))
 FUNCTIONS = PLANTED[: size(len(PLANTED), tiny=2)]
 RIGHT_NAMES = [*RIGHT][: size(len(RIGHT), tiny=1)]
 PROGRAMS = range(size(30, tiny=1))
@@ -81,6 +83,10 @@ def main() -> None:
     print_mistakes("mistakes in functions", rows)
     count, wrong = right_called_wrong()
     print(f"{'right answers, and those called wrong':<44}{count:>6}{len(wrong):>12} {verdict(len(wrong), most=0)}")
+    print(*(f"    {line}" for line in wrong), sep="\n", end="" if not wrong else "\n")
+    wrong = [words for name in RIGHT_NAMES for words in graded_wrong(name)]
+    graded = sum(len(RIGHT[name][1]) for name in RIGHT_NAMES)
+    print(f"{'right functions, and those called wrong':<44}{graded:>6}{len(wrong):>12} {verdict(len(wrong), most=0)}")
     print(*(f"    {line}" for line in wrong), sep="\n", end="" if not wrong else "\n")
     seconds, name = slowest_verdict()
     words = f"slowest verdict, batch norm ({name})"

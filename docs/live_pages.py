@@ -130,13 +130,13 @@ USELESS_BIAS = Moment(
 
 NAIVE_SOFTMAX = Moment(
     "The exp that overflowed",
-    "This network computes softmax as exp(z) / sum of exp(z). The weights are multiplied by 2000. What is the loss?",
+    "This network computes softmax as exp(z) / sum of exp(z). What is the loss if all weights are 2000 times as large?",
     answers=("a large number", "not a number: NaN"),
     answer="not a number: NaN",
-    states=(State("weights × 2000", scale=2000.0), State("as drawn")),
-    task="Press one step, and read which line is to blame. Then press “as drawn”, and train to a loss below 0.4.",
-    check="loss < 0.4 and state == 2",
-    not_yet=("the loss is {loss}, and should be below 0.4", "press “as drawn”"),
+    states=(State("as drawn"), State("weights × 2000", scale=2000.0)),
+    task="Press “weights × 2000”, read which line is to blame, then press “as drawn”, and train to a loss below 0.4.",
+    check="loss < 0.4 and steps >= 1",
+    not_yet=("the loss is {loss}, and should be below 0.4", "no step is done: press Train"),
     explanation="exp of 710 is infinite, and infinite / infinite is NaN. The loss on logits never makes that division.",
 )
 

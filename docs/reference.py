@@ -28,7 +28,7 @@ class Primitives(SphinxDirective):
         """The primitives, in the order of the file."""
         family = import_module(f"tinygrad_ce.ops.{self.arguments[0]}")
         here = {name: value for name, value in vars(family).items() if name in ops.__all__}
-        lines = [f".. automodule:: {family.__name__}", "    :no-members:", ""]
+        lines = [*as_markup(inspect.getdoc(family) or "", set()).split("\n"), ""]
         for name, value in here.items():
             functions = [value.body, *rules_of(value)] if isinstance(value, Primitive) else [value]
             if functions[0].__module__ == family.__name__ and functions[0].__name__ == name:
@@ -39,7 +39,9 @@ class Primitives(SphinxDirective):
 def described(functions: list[Any]) -> list[str]:
     """A primitive, or a function made of some, as reStructuredText. functions: its body, and its rules."""
     body = functions[0]
-    signature = inspect.signature(body)
+    named = inspect.signature(body)
+    bare = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in named.parameters.values()]
+    signature = inspect.Signature(bare)
     text = as_markup(inspect.getdoc(body) or "", {*signature.parameters})
     code = "\n\n".join(map(without_docstring, functions))
     lines = [*text.split("\n"), "", ".. code-block:: python", "", *(f"    {line}" for line in code.split("\n"))]

@@ -236,7 +236,7 @@ def test_it_is_short_and_says_what_it_teaches(name):
 def test_each_example_is_tested_and_stands_in_the_readme():
     here = Path(__file__).read_text(encoding="utf-8")
     readme = (EXAMPLES / "README.md").read_text(encoding="utf-8")
-    assert len(NAMES) == 18
+    assert len(NAMES) == 19
     for name in NAMES:
         assert f'run("{name}", tmp_path)' in here
         assert f"[{name}]({name})" in readme
@@ -430,3 +430,20 @@ def test_live(tmp_path):
     assert printed.after("the loss of that is -ln(1/2) =") == [round(log(2), 4)]
     assert printed.after("-ln(e / (e + 1)) =") == [round(log(1 + exp(-1)), 4)]
     assert printed.after("with rate 30 the loss is")[0] > log(2)
+
+
+def test_an_exercise_for_a_class(tmp_path):
+    pytest.importorskip("cryptography")
+    printed = run("19_an_exercise_for_a_class.py", tmp_path)
+    assert sorted(path.name for path in (tmp_path / "homework").iterdir()) == [
+        *("Ada.py", "Ben.py", "Cleo.py", "student.py", "week_1.py")
+    ]
+    assert printed.text.count(" is still None\n") == 4
+    assert printed.text.count("(costs 0.2 points)") == 2
+    assert printed.after("   Ada: ") == pytest.approx([6 - 0.4, 6, 2])  # the two hints cost a tenth of 2 points each
+    assert printed.after("   Ben: ")[:2] == [4, 6]  # of d_z1 nothing, and what follows from it counts
+    assert printed.after("   Cleo: ")[:2] == [3, 6]
+    assert "d_z1  no derivative: the derivative of tanh is missing" in printed.text
+    assert "d_W1  upstream: right, given your own d_z1" in printed.text
+    assert printed.text.count("def gradients(x, W1, b1, W2, b2, y):") == 1
+    assert not printed.pictures

@@ -189,7 +189,7 @@ def test_an_empty_password_is_refused(tmp_path):
 def test_what_is_sealed_is_changed_by_the_salt_and_not_by_a_bit():
     pytest.importorskip("cryptography")
     first, second = seal("d_w = x", "a"), seal("d_w = x", "a")
-    assert first != second
+    assert first[:20] != second[:20]  # the salt: nobody's table of passwords opens two files
     assert unseal(first, "a") == unseal(second, "a") == "d_w = x"
     damaged = first[:-8] + ("A" if first[-8] != "A" else "B") + first[-7:]
     for broken in (damaged, "nothing", "", "é"):

@@ -464,3 +464,32 @@ def test_no_right_function_is_called_wrong(name):
 
 def test_no_right_gradient_of_a_random_program_is_called_wrong():
     assert count_right_of_random_programs(range(30)) > 100
+
+
+def graded_wrong(name: str) -> list[str]:
+    """What `tg.grade` says of the right functions of a problem that it calls wrong; that must be nothing.
+
+    Left out: a value that a function does not compute, and NaN, which a softmax that is not shifted gives where it
+    overflows.
+    """
+    problem, ways = RIGHT[name]
+    wrong = []
+    for way in ways:
+        graded = tg.grade(_of_arguments(way), problem.assignment())
+        other = [v for v in graded.verdicts.values() if not v.right and v.mistake not in ("missing", "not finite")]
+        wrong += [f"{way.__name__}: {verdict}" for verdict in other if not verdict.follows]
+    return wrong
+
+
+def _of_arguments(way: Callable[..., Any]) -> Callable[..., Any]:
+    def gradients(**arguments):
+        with np.errstate(all="ignore"):
+            return way(np.sum, **arguments)
+
+    return gradients
+
+
+@pytest.mark.parametrize("name", ["attention", "batch norm", "max pooling", "logsumexp"])
+def test_no_right_function_is_graded_wrong(name):
+    """On all inputs that a grade tries: one row, equal numbers, large ones."""
+    assert graded_wrong(name) == []

@@ -101,7 +101,7 @@ def _source_of(path: Path) -> str:
 
 def _run(source: str, name: str) -> dict[str, Any]:
     """The names that a text defines. Its lines can be looked up, so that a function of it can be read again."""
-    file = f"<{name} {zlib.crc32(source.encode()):08x}>"  # two files of one name are two
+    file = f"{zlib.crc32(source.encode()):08x}/{name}.py"  # messages name its end; two files of one name are two
     try:
         code = compile(source, file, "exec")
     except (SyntaxError, ValueError) as error:

@@ -85,11 +85,16 @@ def instructions(assignment: Assignment, file: str) -> str:
     ]
     if packed_hints(assignment):
         first = next(name for name in assignment.points if assignment.hints.get(name))
+        reload = " Save the notebook before, and load it again after." if file.endswith(".ipynb") else ""
         lines.append(
             f"Hints. `tinygrad-ce hint {file} {first}` shows the next hint for a value, if you have tinygrad_ce. Each"
             f" costs {assignment.hint_cost:.0%} of the points of its value, and is counted in `{TAKEN}` in this file."
+            f"{reload}"
         )
-    return "\n\n".join("\n".join(textwrap.wrap(line, WIDTH, break_on_hyphens=False)) for line in lines)
+    if not file.endswith(".ipynb"):
+        return "\n\n".join("\n".join(textwrap.wrap(line, WIDTH, break_on_hyphens=False)) for line in lines)
+    parts = (line.partition(". ") for line in lines)
+    return "\n\n".join(f"**{head}.** {rest}" for head, _, rest in parts)
 
 
 def gradients(assignment: Assignment) -> str:
@@ -109,7 +114,7 @@ def blank_cells(assignment: Assignment) -> Iterable[Cell]:
     calls = []
     for name in assignment.points:
         about = _about(assignment, name)
-        yield Cell("markdown", f"## `{name}`: {about}")
+        yield Cell("markdown", f"### `{name}`: {about}")
         body = [f"{name} = None  # {about}\nreturn {name}"]
         yield Cell("code", _function(f"compute_{name}", there, f"Compute {name}: replace None.", body))
         calls.append(_call(f"{name} = compute_{name}", there))

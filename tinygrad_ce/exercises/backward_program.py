@@ -291,7 +291,7 @@ def of_source(function: Callable[..., Mapping[str, Any]], arguments: Mapping[str
     old = {name: f"{name}_old" if name in right else name for name in arguments}
     values = {old[name]: x for name, x in arguments.items()}
     closed = inspect.getclosurevars(function)
-    program = Program({}, values, {**closed.globals, **closed.nonlocals}, right, data={*values})
+    program = Program({}, values, {**closed.globals, **closed.nonlocals}, right)
     lines = _lines(function, old)
     try:
         with np.errstate(all="ignore"):
@@ -302,7 +302,8 @@ def of_source(function: Callable[..., Mapping[str, Any]], arguments: Mapping[str
     except Exception:  # what a line of somebody's calls may raise anything
         same = False
     if not same:
-        return Program({name: Line(name, name, []) for name in right}, {**values, **right}, {}, right)
+        known = {name: Line(name, name, [Term(parsed(name))]) for name in right}
+        return Program(known, {**values, **right}, {}, right)
     program.values, program.lines, program.forward = computed, {line.name: line for line in lines}, lines
     return program
 

@@ -11,7 +11,6 @@ from tinygrad_ce.core import Array
 from tinygrad_ce.exercises.answers import Answer, Verdict, not_finite, reshaped, unexplained
 from tinygrad_ce.exercises.backward_program import Program
 from tinygrad_ce.exercises.mutations import FUNCTIONS
-from tinygrad_ce.exercises.paper_forms import paper_forms
 from tinygrad_ce.exercises.rounding import epsilon, rounding
 from tinygrad_ce.exercises.search import Guess, Run, Search
 
@@ -36,7 +35,7 @@ class Examiner:
     """
 
     def __init__(self, program: Program) -> None:
-        self.program = program
+        self.program, self.lines = program, program.lines
         with np.errstate(all="ignore"):
             self.noise = rounding(program)
             self.epsilon = max((epsilon(array) for array in program.right.values()), default=0.0)
@@ -45,8 +44,6 @@ class Examiner:
                     program.values[name] = np.asarray(array, np.float64)
             self.truth = {name: np.asarray(array, np.float64) for name, array in program.right.items()}
             program.functions |= FUNCTIONS
-            for line in program.lines.values():
-                line.forms = [*paper_forms(line, program)]
         expected = {name: program.values[name] for name in program.lines}
         self._right_run = Run(program.values, expected, dict.fromkeys(program.lines, ()))
 
@@ -65,6 +62,7 @@ class Examiner:
 
     # ---- right or not
 
+    @np.errstate(all="ignore")
     def right(self, name: str, answer: Answer) -> bool:
         """Whether this is what is right, but for rounding: of each number, and of the sums that it has come from."""
         truth, array = self.truth[name], answer.array

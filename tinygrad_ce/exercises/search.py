@@ -17,6 +17,7 @@ from tinygrad_ce.exercises.answers import Answer, fraction, ratio, tells_enough,
 from tinygrad_ce.exercises.backward_program import Program, compiled
 from tinygrad_ce.exercises.factors import Factor, factors
 from tinygrad_ce.exercises.mutations import ORDER, SWAPS, Mutation, mutations, rewritten
+from tinygrad_ce.exercises.paper_forms import paper_forms
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,8 +33,8 @@ class Guess:
 class Run:
     """The numbers that a student has gone on with: the right ones, but for those that were handed in wrong.
 
-    expected: what the lines give from there. follows: the wrong answers that each comes from. guesses, carried, factors:
-    what was found out for a line is kept.
+    expected: what the lines give from there. follows: the wrong answers that each comes from. guesses, carried and
+    factors: what was found out for a line is kept.
     """
 
     values: dict[str, Any]
@@ -78,7 +79,9 @@ class Search:
     def _guesses(self, name: str, run: Run, swap: bool = False) -> list[Guess]:
         """What the line of a value gives after each of the usual mistakes in it. swap: with another array in it."""
         if name not in run.guesses:
-            changed = mutations(self.program.lines[name], self.program)
+            line = self.program.lines[name]
+            line.forms = [*paper_forms(line, self.program)]
+            changed = mutations(line, self.program)
             found = ((m, self.program.tried(m.tree, run.values)) for m in changed)
             run.guesses[name] = [Guess(m.key, m.words, array) for m, array in found if array is not None]
         return [guess for guess in run.guesses[name] if (guess.key in SWAPS) is swap]
@@ -150,7 +153,8 @@ class Search:
         if not self._is_telling or self.is_zero:
             return []
         guesses, right = self._guesses(self.name, run), run.expected[self.name]
-        pairs = [(guess, factor) for guess in guesses for factor in self._factors()]
+        single = [factor for factor in self._factors() if " and " not in factor.key]
+        pairs = [(guess, factor) for guess in guesses for factor in single]
         found = [both(g, f) for g, f in pairs if self.matches(self.answer, f.factor * g.array)]
         if right.ndim >= 2 and self.answer.array.T.shape == right.shape:
             turned, mirrored = self._turned(run), Answer(self.answer.array.T, self.answer.epsilon)

@@ -17,9 +17,10 @@ from tinygrad_ce.core import Array
 
 Inputs = Callable[..., dict[str, Array]]
 ROWS = ("n", "N", "m", "rows", "batch", "batch_size")  # what the number of rows is called
-LARGE = 30.0  # exp(30 * 30) overflows, exp(30) does not
+LARGE = 1000.0  # exp of it overflows
 EPSILON32 = float(np.finfo(np.float32).eps)
-EXAMPLE = "the example"
+SHIFT = 1000.0  # so does exp(1000)
+EXAMPLE, FAR_FROM_ZERO = "the example", f"{SHIFT:g} added to one argument"
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,11 +80,21 @@ class Cases:
             yield lambda: Case("one row", self.drawn(3, **{rows: 1}))
         yield lambda: Case("whole numbers, many of them equal or 0", signed(self.drawn(4), lambda x: np.round(x) + 0.0))
         yield lambda: Case("large numbers", signed(self.drawn(5), lambda x: x * LARGE), EPSILON32)
+        for name in reversed(self.drawn(7)):  # for the first argument with which it can be computed
+            yield lambda name=name: Case(FAR_FROM_ZERO, self._shifted(name), EPSILON32)  # type: ignore[misc]
         yield lambda: Case("float32", changed(self.drawn(6), lambda x: x.astype(np.float32)), EPSILON32)
 
     def drawn(self, seed: int, **sizes: int) -> dict[str, Array]:
         """Arguments of other sizes."""
         return self.inputs(np.random.default_rng(seed), **sizes)
+
+    def _shifted(self, name: str) -> dict[str, Array]:
+        """Arguments with a large number added to one of them. ValueError for what is no place for it."""
+        arguments = self.drawn(7)
+        array = np.asarray(arguments[name])
+        if name == "dout" or array.dtype.kind != "f" or not (array < 0).any():
+            raise ValueError(f"{name} is not shifted")
+        return {**arguments, name: array + SHIFT}
 
 
 def changed(arguments: Mapping[str, Array], change: Callable[[Array], Array]) -> dict[str, Array]:

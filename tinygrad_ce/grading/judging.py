@@ -19,17 +19,23 @@ from tinygrad_ce.grading.calls import BY_THE_ENGINE
 from tinygrad_ce.grading.cases import EXAMPLE, Case
 from tinygrad_ce.grading.grades import Evidence, Grade
 from tinygrad_ce.grading.outcomes import Outcome, Unreadable
-from tinygrad_ce.grading.problems import Problem
+from tinygrad_ce.grading.problems import JUMP, Problem, jumps
 from tinygrad_ce.grading.shrinking import smallest
 
 Run = Callable[[Sequence[Mapping[str, Array]]], Sequence[Outcome]]
 MOST_SHRUNK = 2  # gradients for which the smallest input is looked for
 NEVER = "unknown", "nearly"  # mistakes that have no name
+OF_EQUAL_NUMBERS = (
+    "of equal numbers each gets a share as if it were alone, so that together they get too much or too little: choose "
+    "one of them, or divide the share among them"
+)
+REST = 100  # of rounding errors, that terms may leave which cancel
+EPSILON64 = float(np.finfo(np.float64).eps)
 
 
 @dataclass(eq=False)
 class Trial:
-    """What the function returned for one case. refused: what is no array of numbers, with the verdict on it."""
+    """What the function returned for one case. refused: what no examiner is needed for, with the verdict on it."""
 
     case: Case
     answers: dict[str, Answer] = field(default_factory=dict)
@@ -72,7 +78,9 @@ def judged(problem: Problem, run: Run) -> Grade:
 def _trial(problem: Problem, case: Case, outcome: Outcome, report: Mapping[str, Any]) -> Trial:
     """What the function returned for a case, and which of it is wrong."""
     trial = _read(problem, case, outcome, report)
-    trial.wrong = {*trial.refused} | {name for name in trial.answers if not _right(problem, trial, name)}
+    trial.wrong |= {*trial.refused}
+    for name in trial.answers:
+        _compare(problem, trial, name)
     return trial
 
 
@@ -164,16 +172,33 @@ def _kind(value: Any) -> str:
 # ---- judging
 
 
-def _right(problem: Problem, trial: Trial, name: str) -> bool:
-    """Whether an answer is right for a case, or differs only where a derivative jumps."""
+def _compare(problem: Problem, trial: Trial, name: str) -> None:
+    """Write down whether an answer is wrong for a case.
+
+    It is right where it differs only at places where the derivative jumps, as long as sums that do not jump stay what
+    they are: of equal numbers, one may get the whole gradient of their maximum, but not each of them. And where what is
+    right is 0 because terms cancel, another order of the terms leaves a rest.
+    """
     examiner, answer = problem.examiner(trial.case), trial.answers[name]
     if examiner.right(name, answer):
-        return True
-    if answer.array.shape != examiner.truth[name].shape or not np.isfinite(answer.array).all():
-        return False
-    jumps = problem.jumps(trial.case, name)
-    settled = Answer(np.where(jumps, examiner.truth[name], answer.array), answer.epsilon)
-    return bool(jumps.any()) and examiner.right(name, settled)
+        return
+    trial.wrong.add(name)
+    truth, array = examiner.truth[name], answer.array
+    if array.shape != truth.shape or not np.isfinite(array).all():
+        return
+    largest = max(np.abs(x).max(initial=0, where=np.isfinite(x)) for x in examiner.truth.values())
+    rest = np.abs(array - truth) <= REST * max(answer.epsilon, EPSILON64) * largest
+    nearby = problem.nearby(trial.case, name) if not rest.all() else truth[None]
+    jumping = jumps(nearby)
+    if not examiner.right(name, Answer(np.where(rest | jumping, truth, array), answer.epsilon)):
+        return
+    trial.wrong.remove(name)
+    for axis in (-1, None) if jumping.any() else ():
+        sums = np.stack([x.sum(axis=axis) for x in (array, *nearby)])
+        with_jumps, allowed = jumping.any(axis=axis), 10 * JUMP * np.abs(nearby).max()
+        if (with_jumps & ~jumps(sums[1:]) & (np.abs(sums[0] - sums[1]) > allowed)).any():
+            trial.wrong.add(name)
+            trial.refused[name] = Verdict(name, False, "kink", OF_EQUAL_NUMBERS)
 
 
 def _verdict(problem: Problem, trials: Sequence[Trial], name: str) -> tuple[Verdict, Trial | None]:
@@ -190,9 +215,6 @@ def _verdict(problem: Problem, trials: Sequence[Trial], name: str) -> tuple[Verd
             if other is not None:
                 shows, verdict, everywhere = trial, other, False
                 break
-    elif verdict.mistake in NEVER:
-        found = ((trial, trial.verdict(name, problem)) for trial in others[:2])
-        shows, verdict = next(((t, v) for t, v in found if v.mistake not in NEVER), (shows, verdict))
     if verdict.mistake == "not finite" and (cause := _not_finite_before(problem, shows, name)):
         words = f"NaN or infinite, as your own {listed(cause)} {'is' if len(cause) == 1 else 'are'}"
         verdict = Verdict(name, False, "upstream", f"{words}: the mistake came from there", tuple(cause))
@@ -242,6 +264,7 @@ def _shrink(problem: Problem, run: Run, verdicts: dict[str, Verdict], evidence: 
         found = smallest(problem, name, evidence[name], answers)
         if found is not None:
             evidence[name] = found
+        if found is not None and str(found):
             words = f"{verdicts[name].message}. The smallest input that shows it: {found}"
             verdicts[name] = replace(verdicts[name], message=words)
 

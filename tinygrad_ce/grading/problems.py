@@ -70,16 +70,19 @@ class Problem:
             self._examiners[case] = Examiner(program)
         return self._examiners[case]
 
-    def jumps(self, case: Case, name: str) -> Array:
-        """Where the right value changes by a jump nearby, as at the kink of relu: there are several right values."""
+    def nearby(self, case: Case, name: str) -> Array:
+        """The right value, and those very near, one after the other: at a kink, as that of relu, they differ."""
         if case not in self._nearby:
             draws = (np.random.default_rng(seed).uniform for seed in range(4))
             moved = (changed(case.exact, lambda x, d=draw: x + NEARBY * d(-1, 1, x.shape)) for draw in draws)  # type: ignore[misc]
-            self._nearby[case] = [self.right(arguments) for arguments in moved]
-        right = self.examiner(case).truth[name]
-        largest = np.abs(right).max(initial=1e-300)
-        jumping = [np.abs(nearby[name] - right) > JUMP * largest for nearby in self._nearby[case]]
-        return np.asarray(np.any(jumping, axis=0))
+            self._nearby[case] = [self.right(arguments) for arguments in (case.exact, *moved)]
+        return np.stack([right[name] for right in self._nearby[case]])
+
+
+def jumps(nearby: Array) -> Array:
+    """Where numbers differ among arrays by more than a smooth function changes nearby."""
+    changes: Array = np.ptp(nearby, axis=0) > max(JUMP * np.abs(nearby).max(initial=0), 10 * NEARBY)
+    return changes
 
 
 def problem_of(problem: Any, inputs: Any = None, points: Points | None = None) -> Problem:
@@ -165,8 +168,11 @@ def _with_output(forward: Callable[..., Any]) -> Loss:
 
     def loss(arguments: Mapping[str, Array]) -> Tensor:
         inside = {name: array for name, array in arguments.items() if name != "dout"}
-        product: Tensor = (recorded(forward, inside) * arguments["dout"]).sum()
-        return product
+        out = recorded(forward, inside)
+        product = out.named(out.name or "out") * Tensor(arguments["dout"], name="dout")
+        total: Tensor = product.sum()
+        product.note = total.note = None  # no line of anybody's
+        return total
 
     return loss
 
@@ -230,10 +236,12 @@ def _checked(problem: Problem, every: Any, known: Mapping[str, Array]) -> Proble
     for name, worth in problem.points.items():
         if isinstance(worth, bool) or not isinstance(worth, (int, float)) or not 0 <= worth < math.inf:
             raise ValueError(f"{problem.name}: the points of {name} are {worth!r}; they must be a number of at least 0")
-    cases = []
+    cases: list[Case] = []
     for number, make in enumerate(every):
         try:
             case = make()
+            if case.words in {other.words for other in cases}:
+                continue
             right = problem.right(case.exact)
             if all(np.isfinite(right[name]).all() for name in problem.points) or number == 0:
                 cases.append(case)

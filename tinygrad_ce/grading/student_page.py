@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 import numpy as np
@@ -139,8 +140,9 @@ def _mistake(assignment: Assignment, marked: Marked, name: str, solutions: bool)
 
 
 def _sentence(words: str) -> str:
-    """Words as a sentence: they begin small where they follow a name in a terminal."""
-    words = words[:1].upper() + words[1:] if words[:2].islower() else words
+    """Words as a sentence: they begin small where they follow a name in a terminal, and may name the teacher's file."""
+    words = re.sub(r" \(<\w+>:\d+\)", "", words)
+    words = words[:1].upper() + words[1:] if words.partition(" ")[0].isalpha() else words  # d_W stays d_W
     return words if words.endswith((".", "!", "?")) else f"{words}."
 
 
@@ -259,7 +261,8 @@ def _arguments(evidences: list[Evidence]) -> str:
     for case, arguments in cases.items():
         arrays = {name: np.asarray(value) for name, value in arguments.items()}
         parts += f"<h3>{escaped(case[:1].upper() + case[1:])}</h3>"
-        parts += f"<p>{', '.join(f'<code>{escaped(name)}</code> {array.shape}' for name, array in arrays.items())}</p>"
+        shapes = (f"<code>{escaped(name)}</code> {array.shape or 'a number'}" for name, array in arrays.items())
+        parts += f"<p>{', '.join(shapes)}</p>"
         if sum(array.size for array in arrays.values()) <= TINY:
             tables = (array_table(array, name, (0,) * array.ndim) for name, array in arrays.items())
             parts += f'<div class="arrays">{"".join(tables)}</div>'
