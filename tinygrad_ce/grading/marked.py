@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tinygrad_ce.exercises import Verdict
 from tinygrad_ce.grading.grades import Evidence, Grade
+from tinygrad_ce.grading.outcomes import decoded
 
 LARGEST = 20_000_000  # bytes of a file that is read
 LONGEST_LINE = 200  # letters of a student's line that are looked at and shown
@@ -35,7 +36,7 @@ class HandIn:
         try:
             if self.file.stat().st_size > LARGEST:
                 return ""
-            text = self.file.read_text(encoding="utf-8-sig", errors="replace")
+            text, _ = decoded(self.file.read_bytes())
         except OSError:
             return ""
         return _cells(text) if self.file.suffix == ".ipynb" else text
