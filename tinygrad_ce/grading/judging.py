@@ -215,9 +215,6 @@ def _verdict(problem: Problem, trials: Sequence[Trial], name: str) -> tuple[Verd
             if other is not None:
                 shows, verdict, everywhere = trial, other, False
                 break
-    elif verdict.mistake in NEVER:
-        found = ((trial, trial.verdict(name, problem)) for trial in others[:2])
-        shows, verdict = next(((t, v) for t, v in found if v.mistake not in NEVER), (shows, verdict))
     if verdict.mistake == "not finite" and (cause := _not_finite_before(problem, shows, name)):
         words = f"NaN or infinite, as your own {listed(cause)} {'is' if len(cause) == 1 else 'are'}"
         verdict = Verdict(name, False, "upstream", f"{words}: the mistake came from there", tuple(cause))
@@ -267,6 +264,7 @@ def _shrink(problem: Problem, run: Run, verdicts: dict[str, Verdict], evidence: 
         found = smallest(problem, name, evidence[name], answers)
         if found is not None:
             evidence[name] = found
+        if found is not None and str(found):
             words = f"{verdicts[name].message}. The smallest input that shows it: {found}"
             verdicts[name] = replace(verdicts[name], message=words)
 
