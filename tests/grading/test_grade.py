@@ -337,3 +337,31 @@ def test_a_loss_needs_no_inputs():
     w = tg.Tensor([1.0], requires_grad=True, name="w")
     with pytest.raises(ValueError, match="a loss has its own numbers"):
         tg.grade(right, (w * w).sum(), INPUTS)
+
+
+def test_where_a_relu_is_at_its_kink_what_follows_from_an_own_mistake_still_follows():
+    def gradients(x, W1, b1, W2, b2, y):
+        z1 = x @ W1 + b1
+        h = np.maximum(0, z1)
+        e = np.exp(h @ W2 + b2)
+        d_z2 = e / e.sum(axis=1, keepdims=True) - np.eye(len(b2))[y]  # the mean is forgotten
+        d_h = d_z2 @ W2.T
+        d_z1 = d_h * (z1 > 0)  # 0 at the kink, where np.maximum's own rule gives half
+        return {
+            "d_z2": d_z2, "d_W2": h.T @ d_z2, "d_b2": d_z2.sum(axis=0), "d_h": d_h,
+            "d_z1": d_z1, "d_W1": x.T @ d_z1, "d_b1": d_z1.sum(axis=0),
+        }  # fmt: skip
+
+    report = tg.grade(gradients, "two_layers")
+    assert report.verdicts["d_z2"].mistake == "mean"
+    assert report.verdicts["d_z1"].follows
+    assert report.score == 7
+
+
+def test_labels_are_called_by_their_name():
+    def gradients(x, W, b, y):
+        e = np.exp(x @ W + b)
+        d_z = e / e.sum(axis=1, keepdims=True) / len(y)
+        return {"d_z": d_z, "d_W": x.T @ d_z, "d_b": d_z.sum(axis=0)}
+
+    assert "one_hot(y, 4) was not subtracted" in tg.grade(gradients, "softmax_cross_entropy").verdicts["d_z"].message

@@ -225,7 +225,12 @@ def _verdict(problem: Problem, trials: Sequence[Trial], name: str) -> tuple[Verd
 
 
 def _on_its_own(problem: Problem, trial: Trial, name: str, verdict: Verdict) -> Verdict | None:
-    """What is wrong on a case besides following from other wrong gradients; None if nothing is."""
+    """What is wrong on a case besides following from other wrong gradients; None if nothing is.
+
+    Where the derivative jumps, other choices are right too, and from wrong gradients nobody knows what they would give.
+    """
+    if name not in trial.refused and jumps(problem.nearby(trial.case, name)).any():
+        return None
     other = trial.verdict(name, problem)
     if other.follows or (other.mistake == "not finite" and _not_finite_before(problem, trial, name)):
         return None

@@ -62,11 +62,12 @@ class Problem:
     def examiner(self, case: Case) -> Examiner:
         """Who judges the answers for a case; found once, however many students there are."""
         if case not in self._examiners:
+            arguments = case.exact
             if self.loss is not None:
-                program = of_graph(Graph(self.loss(case.exact), "tg.grade"))
+                program = of_graph(Graph(self.loss(arguments), "tg.grade", arguments))
             else:
                 assert self.solution is not None
-                program = of_source(self.solution, case.exact)
+                program = of_source(self.solution, arguments)
             self._examiners[case] = Examiner(program)
         return self._examiners[case]
 
