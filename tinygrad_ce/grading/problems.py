@@ -80,8 +80,9 @@ class Problem:
 
 
 def jumps(nearby: Array) -> Array:
-    """Where numbers differ among arrays by more than a smooth function changes nearby."""
-    changes: Array = np.ptp(nearby, axis=0) > JUMP * np.abs(nearby).max(initial=1e-300)
+    """Where numbers differ among arrays by more than a smooth function changes nearby: each by its own size."""
+    own, largest = np.abs(nearby).max(axis=0), np.abs(nearby).max(initial=1e-300)
+    changes: Array = np.ptp(nearby, axis=0) > np.minimum(JUMP * largest, np.maximum(0.1 * own, 10 * NEARBY * largest))
     return changes
 
 
