@@ -97,7 +97,7 @@ def gradients(x, W, b, y):
     return {name: value.astype("f") for name, value in found.items()}
 """
 
-THREAD = "import threading\nthreading.Thread(target=lambda: [0 for _ in iter(int, 1)]).start()"
+THREAD = "import threading\ndef forever():\n    while True: pass\nthreading.Thread(target=forever).start()"
 WRITES = """first = gradients
 
 
@@ -139,6 +139,7 @@ WRONG_ONES = [
     Sample("not normalised", changed("e / e.sum(axis=1, keepdims=True)", "e"), {"d_z": ""}, FOLLOWS),
     Sample("labels", changed("[y]", "[(y + 1) % W.shape[1]]"), {"d_z": "labels"}, FOLLOWS),
     Sample("not finite", changed(D_Z, "(p - one_hot) / 0"), {"d_z": "not finite"}, FOLLOWS),
+    Sample("overflow", changed(" - z.max(axis=1, keepdims=True)", ""), {"d_z": "not finite"}, FOLLOWS),
     Sample("fails on one row", changed(D_B, "d_z.squeeze().sum(axis=0) * np.ones(W.shape[1])"), {"d_b": ""}),
     Sample("rounded", changed(D_W, "np.round(x.T @ d_z, 3)"), {"d_W": "nearly"}),
     Sample("transposed", changed(D_W, "d_z.T @ x"), {"d_W": ""}),

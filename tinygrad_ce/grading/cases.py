@@ -89,11 +89,12 @@ class Cases:
         return self.inputs(np.random.default_rng(seed), **sizes)
 
     def _shifted(self, name: str) -> dict[str, Array]:
-        """Arguments with a large number added to one of them. ValueError for the gradient of an output."""
+        """Arguments with a large number added to one of them. ValueError for what is no place for it."""
         arguments = self.drawn(7)
-        if name == "dout" or np.asarray(arguments[name]).dtype.kind != "f":
+        array = np.asarray(arguments[name])
+        if name == "dout" or array.dtype.kind != "f" or not (array < 0).any():
             raise ValueError(f"{name} is not shifted")
-        return {**arguments, name: np.asarray(arguments[name]) + SHIFT}
+        return {**arguments, name: array + SHIFT}
 
 
 def changed(arguments: Mapping[str, Array], change: Callable[[Array], Array]) -> dict[str, Array]:

@@ -98,15 +98,10 @@ class Grade:
 
     def _repr_html_(self) -> str:
         rows = [
-            (
-                name,
-                notebook.Sentence(verdict.mistake or "right"),
-                f"{self.reached(name):g}/{self.points[name]:g}",
-                notebook.Sentence(verdict.message),
-            )
+            (name, f"{self.reached(name):g}/{self.points[name]:g}", notebook.Sentence(_shown(verdict)))
             for name, verdict in self.verdicts.items()
         ]
-        table = notebook.table(rows, ("gradient", "verdict", "points", "why"), right={2})
+        table = notebook.table(rows, ("gradient", "points", "verdict"), right={1})
         return notebook.block(notebook.heading(self.summary), table, *map(notebook.paragraph, self.remarks))
 
 

@@ -215,9 +215,6 @@ def _verdict(problem: Problem, trials: Sequence[Trial], name: str) -> tuple[Verd
             if other is not None:
                 shows, verdict, everywhere = trial, other, False
                 break
-    elif verdict.mistake in NEVER:
-        found = ((trial, trial.verdict(name, problem)) for trial in others[:2])
-        shows, verdict = next(((t, v) for t, v in found if v.mistake not in NEVER), (shows, verdict))
     if verdict.mistake == "not finite" and (cause := _not_finite_before(problem, shows, name)):
         words = f"NaN or infinite, as your own {listed(cause)} {'is' if len(cause) == 1 else 'are'}"
         verdict = Verdict(name, False, "upstream", f"{words}: the mistake came from there", tuple(cause))
@@ -228,7 +225,12 @@ def _verdict(problem: Problem, trials: Sequence[Trial], name: str) -> tuple[Verd
 
 
 def _on_its_own(problem: Problem, trial: Trial, name: str, verdict: Verdict) -> Verdict | None:
-    """What is wrong on a case besides following from other wrong gradients; None if nothing is."""
+    """What is wrong on a case besides following from other wrong gradients; None if nothing is.
+
+    Where the derivative jumps, other choices are right too, and from wrong gradients nobody knows what they would give.
+    """
+    if name not in trial.refused and jumps(problem.nearby(trial.case, name)).any():
+        return None
     other = trial.verdict(name, problem)
     if other.follows or (other.mistake == "not finite" and _not_finite_before(problem, trial, name)):
         return None
@@ -267,6 +269,7 @@ def _shrink(problem: Problem, run: Run, verdicts: dict[str, Verdict], evidence: 
         found = smallest(problem, name, evidence[name], answers)
         if found is not None:
             evidence[name] = found
+        if found is not None and str(found):
             words = f"{verdicts[name].message}. The smallest input that shows it: {found}"
             verdicts[name] = replace(verdicts[name], message=words)
 

@@ -62,11 +62,12 @@ class Problem:
     def examiner(self, case: Case) -> Examiner:
         """Who judges the answers for a case; found once, however many students there are."""
         if case not in self._examiners:
+            arguments = case.exact
             if self.loss is not None:
-                program = of_graph(Graph(self.loss(case.exact), "tg.grade"))
+                program = of_graph(Graph(self.loss(arguments), "tg.grade", arguments))
             else:
                 assert self.solution is not None
-                program = of_source(self.solution, case.exact)
+                program = of_source(self.solution, arguments)
             self._examiners[case] = Examiner(program)
         return self._examiners[case]
 
@@ -80,9 +81,8 @@ class Problem:
 
 
 def jumps(nearby: Array) -> Array:
-    """Where numbers differ among arrays by more than a smooth function changes nearby: each by its own size."""
-    own, largest = np.abs(nearby).max(axis=0), np.abs(nearby).max(initial=1e-300)
-    changes: Array = np.ptp(nearby, axis=0) > np.minimum(JUMP * largest, np.maximum(0.1 * own, 10 * NEARBY * largest))
+    """Where numbers differ among arrays by more than a smooth function changes nearby."""
+    changes: Array = np.ptp(nearby, axis=0) > max(JUMP * np.abs(nearby).max(initial=0), 10 * NEARBY)
     return changes
 
 

@@ -6,6 +6,7 @@ disagree, because there is one source for all.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -156,7 +157,8 @@ class Graph:
     """The graph of a loss, with the gradients of one backward pass.
 
     nodes: the oldest first. recorded: the program, and which of its values stand for what. view: the call that the
-    user wrote, for messages. Raises TypeError and ValueError for what has no history.
+    user wrote, for messages. arrays: what arrays that are no Tensors are called, labels for example. Raises
+    TypeError and ValueError for what has no history.
 
     >>> x = Tensor([1.0, 2.0], requires_grad=True, name="x")
     >>> graph = Graph((x * x).sum(), "tg.explain")
@@ -164,11 +166,11 @@ class Graph:
     ([<parameter x (2,)>, <result t1 (2,)>, <result loss ()>], array([2., 4.]))
     """
 
-    def __init__(self, loss: Tensor, view: str) -> None:
+    def __init__(self, loss: Tensor, view: str, arrays: Mapping[str, Array] | None = None) -> None:
         check_readable(loss, view)
         self._tensors = reachable(loss)
         with undisturbed(self._tensors.values()), np.errstate(all="ignore"):
-            self.recorded = record(loss)
+            self.recorded = record(loss, arrays)
             self._take_gradients_of_the_engine(loss)
         self.nodes: list[Node] = []
         self._by_value: dict[Value, Node] = {}

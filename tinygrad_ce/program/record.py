@@ -48,8 +48,11 @@ class Recorded:
     alive: list[Any]  # so that the ids stay theirs
 
 
-def record(loss: Tensor) -> Recorded:
-    """The forward and backward pass of a loss, and what in it is what. ValueError if it has no history."""
+def record(loss: Tensor, arrays: Mapping[str, Array] | None = None) -> Recorded:
+    """The forward and backward pass of a loss, and what in it is what. ValueError if it has no history.
+
+    arrays: by their names, those of functions that have returned since: labels, which are no Tensors.
+    """
     if not isinstance(loss, Tensor):
         raise TypeError(f"source: the loss is {type(loss).__name__}; only a Tensor has a history")
     if loss.op is None or not loss.requires_grad:
@@ -61,7 +64,7 @@ def record(loss: Tensor) -> Recorded:
         raise ValueError(f"source: a loss is a single number, and {loss.label} has shape {loss.shape}: reduce it first")
     graph = reachable(loss)
     with as_computed(graph.values()):
-        return _recorded(loss, graph)
+        return _recorded(loss, graph, arrays or {})
 
 
 @contextmanager
@@ -80,9 +83,9 @@ def as_computed(graph: Iterable[Tensor]) -> Iterator[None]:
             x.data = data
 
 
-def _recorded(loss: Tensor, graph: dict[int, Tensor]) -> Recorded:
+def _recorded(loss: Tensor, graph: dict[int, Tensor], arrays: Mapping[str, Array]) -> Recorded:
     writer = Writer()
-    writer.variables = variables_of(calling_frames())
+    writer.variables = variables_of(calling_frames()) | {id(array): name for name, array in arrays.items()}
     in_order = [graph[number] for number in sorted(graph)]
     writer.reserve(in_order, loss)
     for tensor in in_order:
