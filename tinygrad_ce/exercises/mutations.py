@@ -123,9 +123,14 @@ def mutations(line: Line, program: Program) -> list[Mutation]:
     """The line with one thing changed, the likelier first."""
     found = [*_without_some(line)]
     several = len(line.terms) > 1
-    for i, term in enumerate(line.terms):
+    changed = [[*_of_term(term, program)] for term in line.terms]
+    if several and len({tuple(m.key for m in changes) for changes in changed}) == 1:  # as for weights used in each step
+        for alike in zip(*changed, strict=True):
+            words = f"{alike[0].words}, and so in each of {len(alike)} shares"
+            found.append(Mutation(alike[0].key, words, sum_of([m.tree for m in alike])))
+    found += _of_one_use(line)
+    for i, (term, changes) in enumerate(zip(line.terms, changed, strict=True)):
         before, after = ([t.tree for t in terms] for terms in (line.terms[:i], line.terms[i + 1 :]))
-        changes = [*_of_term(term, program)]
         if several:
             changes.append(Mutation("sign", "one share has the wrong sign", ast.UnaryOp(ast.USub(), term.tree)))
         where = f", in {'the share through ' if several else ''}{term.of}"
@@ -145,6 +150,15 @@ def _without_some(line: Line) -> Iterator[Mutation]:
             yield Mutation("missing share", words, sum_of([term.tree for term in line.terms if term not in lost]))
 
 
+def _of_one_use(line: Line) -> Iterator[Mutation]:
+    """The line with all shares through one operation, as those of `w * w`, multiplied by a usual number."""
+    for of in dict.fromkeys(term.of for term in line.terms):
+        if 1 < sum(term.of == of for term in line.terms) < len(line.terms):
+            for factor, key, words in ((-1, "sign", "has the wrong sign"), (2, "factor", "is twice what it must be")):
+                trees = [t.tree if t.of != of else ast.BinOp(parsed(str(factor)), ast.Mult(), t.tree) for t in line.terms]
+                yield Mutation(key, f"the share through {of} {words}", sum_of(trees))
+
+
 def _of_term(term: Term, program: Program) -> Iterator[Mutation]:
     """One term with one thing changed."""
     above, arrays = term.upstream, names_in(term.tree) & program.values.keys()
@@ -152,7 +166,9 @@ def _of_term(term: Term, program: Program) -> Iterator[Mutation]:
         if arrays != {above}:
             words = f"the derivative of {term.op} is missing: this is {above} as it came"
             yield Mutation("no derivative", words, parsed(above))
-        words = f"the local derivative alone: {above}, which comes from above, is missing"
+        value = np.asarray(program.values.get(above, ()))
+        number = f" (here {value.item():.6g})" if value.size == 1 else ""
+        words = f"the local derivative alone: {above}, which comes from above{number}, is missing"
         yield Mutation("no upstream", words, renamed(term.tree, {above: parsed(f"np.ones_like({above})")}))
     count = term.divisor if term.of_mean else None
     for mutation in rewritten(term.tree):
@@ -180,9 +196,11 @@ def _swaps(term: Term, name: str, program: Program) -> Iterator[Mutation]:
         words = f"{name} was transposed where it must not be, or not where it must"
         yield Mutation("transpose", words, renamed(term.tree, {name: parsed(f"{name}.T")}))
     gradients = program.lines.keys() if term.upstream else set()
+    given = program.values.keys() - program.lines.keys() - {line.name for line in program.forward}
     for other in sorted(program.values, key=lambda x: abs(place[x] - place[name])):
         of_a_kind = other == term.upstream or (other in gradients) == (name in gradients)
-        if other == name or array.size < 2 or not of_a_kind:
+        of_a_kind |= name == term.upstream and other in term.inside  # a value instead of its gradient
+        if other == name or not of_a_kind or (array.size < 2 and not {name, other} <= given):
             continue
         instead, found = other, np.asarray(program.values[other])
         if found.shape != array.shape == found.shape[::-1]:

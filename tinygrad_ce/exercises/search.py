@@ -63,7 +63,8 @@ class Search:
     def explanations(self) -> list[Guess]:
         """The simplest explanations, the likeliest first; [] if nobody knows."""
         self._is_telling = tells_enough(self.answer.array)
-        for way in (self._one_change, self._further_up, self._swap, self._in_the_forward_pass, self._two_changes):
+        ways = (self._one_change, self._further_up, self._swap, self._in_the_forward_pass, self._too_much)
+        for way in (*ways, self._counts, self._two_changes):
             for run in self.runs:
                 found = way(run)
                 if found:
@@ -145,6 +146,27 @@ class Search:
     def _swap(self, run: Run) -> list[Guess]:
         """Another array where one must stand."""
         return [guess for guess in self._guesses(self.name, run, swap=True) if self._fits(guess)]
+
+    def _too_much(self, run: Run) -> list[Guess]:
+        """A term that does not belong here: an array of the program, as it is or times a number of the arguments."""
+        right, values = run.expected[self.name], self.program.values
+        if self.answer.array.shape != right.shape or not self._is_telling or self.is_zero:
+            return []
+        rest = self.answer.array - right
+        computed = self.program.lines.keys() | {line.name for line in self.program.forward}
+        numbers = {f"{x} * ": values[x] for x in values.keys() - computed if np.ndim(values[x]) == 0}
+        found = []
+        for name, array in values.items():
+            if np.shape(array) == right.shape and np.asarray(array).dtype.kind == "f" and tells_enough(array):
+                for times, number in {"": 1.0, **numbers}.items():
+                    if np.allclose(rest, number * array, 1e-5, 1e-6 * np.abs(rest).max()):
+                        words = f"the right numbers plus {times}{name}, a term that does not belong here"
+                        found.append(Guess("extra term", words, self.answer.array))
+        return found[:1]
+
+    def _counts(self, run: Run) -> list[Guess]:
+        """A multiple that tells which lengths were divided by."""
+        return [guess for guess in self._any_factor() if ";" in guess.words] if run is self.runs[0] else []
 
     # ---- two changes
 
