@@ -386,6 +386,11 @@ def test_axe_finds_nothing_and_nothing_is_wider_than_the_screen(opened_html, for
         page = opened_html(shown.html, size, scheme)
         assert violations(page) == {}
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        # What is hidden in a cell would widen the page from outside of the box that scrolls.
+        inside = (
+            "[...document.querySelectorAll('.numbers .seen-by-readers')].every(x => x.offsetParent === x.parentElement)"
+        )
+        assert page.evaluate(inside)
 
 
 def test_columns_sort_by_a_click_and_by_keys(opened_html, forty):

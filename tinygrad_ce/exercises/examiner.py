@@ -128,7 +128,12 @@ class Examiner:
         if array.size and not array.any() and array.shape == truth.shape:
             return Verdict(name, False, "zeros", "all numbers are 0: has it been computed yet?")
         if array.size and largest(array) <= 30 * largest(self._noise(name, answer)) and not self._is_zero(name):
-            return Verdict(name, False, "zeros", "all numbers are 0 but for rounding: a sum over too many axes, or one that is always 0?")
+            return Verdict(
+                name,
+                False,
+                "zeros",
+                "all numbers are 0 but for rounding: a sum over too many axes, or one that is always 0?",
+            )
         if not np.isfinite(array).all() or not np.isfinite(truth).all():
             return Verdict(name, False, "not finite", not_finite(array))
         if run.follows[name] and self._matches(name, answer, run.expected[name]):
