@@ -380,8 +380,9 @@ def violations(page):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [PHONE, DESKTOP])
 def test_axe_finds_nothing_and_nothing_is_wider_than_the_screen(opened_html, forty, tmp_path, size, scheme):
-    one = marked("Zoë", CHANGES[6], tmp_path)
+    one = marked("Zoë", CHANGES[6] | {"d_W": "x.T @ d_z * [1, 1, 1, 2]"}, tmp_path)
     pages = (student_page(ASSIGNMENT, one, True), student_page(ASSIGNMENT, forty[8]), teacher_page(ASSIGNMENT, forty))
+    assert "seen-by-readers" in pages[0].html
     for shown in pages:
         page = opened_html(shown.html, size, scheme)
         assert violations(page) == {}
