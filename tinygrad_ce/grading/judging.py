@@ -14,7 +14,7 @@ import numpy as np
 from tinygrad_ce.core import Array
 from tinygrad_ce.data.checks import listed, shown
 from tinygrad_ce.exercises import Verdict
-from tinygrad_ce.exercises.answers import Answer
+from tinygrad_ce.exercises.answers import Answer, of_one_dtype
 from tinygrad_ce.grading.calls import BY_THE_ENGINE
 from tinygrad_ce.grading.cases import EXAMPLE, Case
 from tinygrad_ce.grading.grades import Evidence, Grade
@@ -104,6 +104,7 @@ def _read(problem: Problem, case: Case, outcome: Outcome, report: Mapping[str, A
                 trial.answers[name] = Answer(answer.array, max(answer.epsilon, case.epsilon))
         except TypeError as error:
             trial.refused[name] = Verdict(name, False, "no numbers", str(error))
+    trial.answers = of_one_dtype(trial.answers)
     return trial
 
 
