@@ -175,19 +175,26 @@ def renamed(tree: ast.expr, names: Mapping[str, str | ast.expr]) -> ast.expr:
 # ---- of a graph
 
 
-def of_graph(graph: Graph) -> Program:
-    """The backward pass of a loss."""
+def of_graph(graph: Graph, said: Callable[[Node], str] | None = None, arguments: Mapping[str, Any] = {}) -> Program:
+    """The backward pass of a loss. said: an operation in words; arguments: what unnamed arrays of indices may be."""
+    said = said or shown
     names = graph.gradient_names
-    values: dict[str, Array] = {node.name: node.value for node in graph.nodes}
+    labels = {
+        node.name: name
+        for node in graph.nodes
+        for name, array in arguments.items()
+        if node.kind == "data" and node.name not in arguments and _same(node.value, array)
+    }
+    values: dict[str, Array] = {labels.get(node.name, node.name): node.value for node in graph.nodes}
     functions = {"softmax": REGISTRY["softmax"].run, "sigmoid": REGISTRY["sigmoid"].run, **FUNCTIONS}
     printed = {node.derivative.name: name for node, name in names.items() if node.derivative is not None}
     forward = []
     for node in graph.nodes:
         if node.formula is not None:
             formula = node.formula.readable
-            values |= _read(formula, values)
+            values |= _read(formula, {**values, **labels})
             functions |= formula.functions
-            forward.append(Line(node.name, shown(node), [Term(formula.whole)]))
+            forward.append(Line(node.name, said(node), [Term(renamed(formula.whole, labels))]))
     lines = {}
     for node, name in names.items():
         terms = []
@@ -195,14 +202,19 @@ def of_graph(graph: Graph) -> Program:
             assert edge.formula is not None
             assert edge.target.derivative is not None
             formula, above = edge.formula.readable, names[edge.target]
-            own = {**printed, edge.target.derivative.name: above}
+            own = {**printed, **labels, edge.target.derivative.name: above}
             values |= _read(formula, {**values, **own})
             functions |= formula.functions
-            terms.append(_term(edge, renamed(formula.whole, own), above))
+            terms.append(_term(edge, said(edge.target), renamed(formula.whole, own), above))
         lines[name] = Line(name, node.name, terms)
     right = {name: np.asarray(node.gradient) for node, name in names.items()}
-    data = {node.name for node in graph.nodes if node.kind == "data"}
+    data = {labels.get(node.name, node.name) for node in graph.nodes if node.kind == "data"}
     return Program(lines, {**values, **right}, functions, right, forward, data)
+
+
+def _same(array: Array, argument: Any) -> bool:
+    """Whether integers are those of an argument."""
+    return array.dtype.kind in "iu" and np.ndim(argument) > 0 and np.array_equal(array, argument)
 
 
 def _read(formula: Formula, known: Mapping[str, Any]) -> dict[str, Array]:
@@ -210,12 +222,12 @@ def _read(formula: Formula, known: Mapping[str, Any]) -> dict[str, Array]:
     return {x: formula.arrays[x] for x in sorted(names_in(formula.whole) & formula.arrays.keys() - known.keys())}
 
 
-def _term(edge: Edge, tree: ast.expr, above: str) -> Term:
+def _term(edge: Edge, of: str, tree: ast.expr, above: str) -> Term:
     op, count = edge.target.op, divided_by(edge)
     assert op is not None
     return Term(
         tree,
-        of=shown(edge.target),
+        of=of,
         upstream=above if above in names_in(tree) else None,
         op=op.name,
         inside=(edge.source.name, edge.target.name),
