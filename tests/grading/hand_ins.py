@@ -153,7 +153,7 @@ WRONG_ONES = [
     Sample("nonsense", changed(D_B, "d_z.sum(axis=0) ** 2 + 1"), {"d_b": "unknown"}),
     Sample("a view", changed(D_B, "W[0]"), {"d_b": ""}, note="view into W"),
     Sample("d_b left out", changed(', "d_b": d_b', ""), {"d_b": "missing"}),
-    Sample("d_b is None", changed(D_B, "None"), {"d_b": "no numbers"}),
+    Sample("d_b is None", changed(D_B, "None"), {"d_b": "missing"}),
     Sample("a text", changed(D_B, "'sum'"), {"d_b": "no numbers"}),
     Sample("complex", changed(D_B, "d_z.sum(axis=0) + 0j"), {"d_b": "no numbers"}),
     Sample("returns None", changed("    return", "    found ="), dict.fromkeys(VALUES, "missing")),

@@ -183,7 +183,7 @@ def test_without_a_grade_the_sentence_is_there_and_the_file(tmp_path):
 
 
 def test_lines_of_the_teachers_file_are_not_named():
-    grade = Grade({"d_W": Verdict("d_W", False, "mean", "t6 = t5.mean() (<forward>:6) divides by 6")}, {"d_W": 1})
+    grade = Grade({"d_W": Verdict("d_W", False, "mean", "t6 = t5.mean() (line 6 of own.py) divides by 6")}, {"d_W": 1})
     page = student_page(ASSIGNMENT, Marked(HandIn("Bo", Path("missing.py")), {"d_W": 1}, grade))
     assert "t6 = t5.mean() divides by 6." in Reading(page.html).text
 
@@ -380,16 +380,12 @@ def violations(page):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [PHONE, DESKTOP])
 def test_axe_finds_nothing_and_nothing_is_wider_than_the_screen(opened_html, forty, tmp_path, size, scheme):
-    one = marked("Zoë", CHANGES[6] | {"d_W": "x.T @ d_z * [1, 1, 1, 2]"}, tmp_path)
+    one = marked("Zoë", CHANGES[6], tmp_path)
     pages = (student_page(ASSIGNMENT, one, True), student_page(ASSIGNMENT, forty[8]), teacher_page(ASSIGNMENT, forty))
-    assert "seen-by-readers" in pages[0].html
     for shown in pages:
         page = opened_html(shown.html, size, scheme)
         assert violations(page) == {}
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-        # What is hidden in a cell would widen the page from outside of the box that scrolls.
-        inside = "[...document.querySelectorAll('.numbers .seen-by-readers')].every(x => getComputedStyle(x.parentElement).position == 'relative')"
-        assert page.evaluate(inside)
 
 
 def test_columns_sort_by_a_click_and_by_keys(opened_html, forty):

@@ -97,6 +97,8 @@ def _read(problem: Problem, case: Case, outcome: Outcome, report: Mapping[str, A
     for name in problem.points:
         value = found if isinstance(found, str) else _meant(name, found, problem.points)
         try:
+            if isinstance(value, tuple) and value[0] is None:
+                value = f"{name} is None: nothing has been computed for it"
             if isinstance(value, str):
                 trial.refused[name] = Verdict(name, False, "missing", value)
             else:
@@ -143,8 +145,6 @@ def _meant(name: str, found: Mapping[str, Any], points: Mapping[str, float]) -> 
 
 def _numbers(name: str, value: Any) -> Any:
     """A value that may be an array of numbers. TypeError, in words, for one that cannot be."""
-    if value is None:
-        raise TypeError(f"{name} is None: nothing has been computed for it")
     if isinstance(value, (str, dict, Unreadable)):
         raise TypeError(f"{name} is {_kind(value)}, not an array of numbers")
     try:

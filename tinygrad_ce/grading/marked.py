@@ -99,6 +99,15 @@ def _cells(text: str) -> str:
     return "\n\n".join(code if isinstance(code, str) else "".join(map(str, code)) for code in codes)
 
 
+def for_students(words: str) -> str:
+    """Words about a mistake without the lines of the teacher's file, which students do not have.
+
+    >>> for_students("d_z divides by 6, in z = x @ W (line 38 of own.py)")
+    'd_z divides by 6, in z = x @ W'
+    """
+    return re.sub(r" \(line \d+ of [^()]+\.py\)", "", words)
+
+
 def line_of(name: str, source: str) -> int | None:
     """The number of the last line that computes a value, counted from 1; None if there is none.
 
