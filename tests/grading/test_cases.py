@@ -5,7 +5,7 @@ import pytest
 
 import tinygrad_ce as tg
 from tinygrad_ce.grading.cases import Cases, resized
-from tinygrad_ce.grading.problems import problem_of
+from tinygrad_ce.grading.problems import jumps, problem_of
 
 
 def classifier_inputs(generator, n=6, features=3, classes=4):
@@ -142,3 +142,8 @@ def test_equal_numbers_share_a_gradient_as_they_like_but_get_it_once():
     grade = tg.grade(each, largest, inputs)
     assert (grade.score, grade.verdicts["d_x"].mistake) == (0, "kink")
     assert "on whole numbers" in grade.verdicts["d_x"].message
+
+
+def test_a_small_number_jumps_too():
+    nearby = np.array([[1.0, 2e-4, 0.5], [1.0, 4e-4, 0.5 + 1e-7], [1.0, 0.0, 0.5]])
+    assert jumps(nearby).tolist() == [False, True, False]

@@ -132,13 +132,6 @@ class Examiner:
             return Verdict(name, True, None, "right")
         if array.size and not array.any() and array.shape == truth.shape:
             return Verdict(name, False, "zeros", "all numbers are 0: has it been computed yet?")
-        if array.size and largest(array) <= 30 * largest(self._noise(name, answer)) and not self._is_zero(name):
-            return Verdict(
-                name,
-                False,
-                "zeros",
-                "all numbers are 0 but for rounding: a sum over too many axes, or one that is always 0?",
-            )
         if not np.isfinite(array).all() or not np.isfinite(truth).all():
             return Verdict(name, False, "not finite", not_finite(array))
         if run.follows[name] and self._matches(name, answer, run.expected[name]):
@@ -148,6 +141,11 @@ class Examiner:
             words = f"shape {array.shape} instead of {truth.shape}; the numbers are right: reshape it to {truth.shape}"
             return Verdict(name, False, "shape", f"{words}, or drop or keep a dimension of size 1 with keepdims")
         mistakes = self._explained(name, answer, run)
+        if largest(array) <= 30 * largest(self._noise(name, answer)) and not self._is_zero(name):
+            mistakes = [m for m in mistakes if m.key == "wrong axis"]  # other changes that leave 0 are guesses
+            if not mistakes:
+                words = "all numbers are 0 but for rounding: is a sum taken that is always 0?"
+                return Verdict(name, False, "zeros", words)
         if mistakes:
             return Verdict(name, False, mistakes[0].key, _with_others(mistakes))
         if array.shape != truth.shape:

@@ -35,6 +35,11 @@ ORDER = (
 )
 
 
+def rank(key: str) -> int:
+    """How likely a kind of mistake is; of two missing parts, the one that was found first is the whole."""
+    return ORDER.index("missing factor" if key == "missing term" else key) if key in ORDER else len(ORDER)
+
+
 @dataclass(frozen=True)
 class Mutation:
     """A line with one thing changed: the kind of mistake (a stable key), what was done in words, and the line.
@@ -137,7 +142,7 @@ def mutations(line: Line, program: Program) -> list[Mutation]:
         found += [replace(m, words=m.words + where, tree=sum_of([*before, m.tree, *after])) for m in changes]
     for form in line.forms:
         found += [replace(m, words=f"{m.words}, in {form.of}") for m in _of_term(form, program)]
-    return sorted(found, key=lambda mutation: ORDER.index(mutation.key))
+    return sorted(found, key=lambda mutation: rank(mutation.key))
 
 
 def _without_some(line: Line) -> Iterator[Mutation]:

@@ -14,6 +14,11 @@ FORMS = {
     "softmax": "{h} * (d_{h} - (d_{h} * {h}).sum(axis=-1, keepdims=True))",
     "sigmoid": "d_{h} * {h} * (1 - {h})",
 }
+NORMS = (  # of normalised numbers h = (z - mean) / s
+    "(d_{h} - d_{h}.mean(axis={axis}, keepdims=True) - {h} * (d_{h} * {h}).mean(axis={axis}, keepdims=True)) / {s}",
+    "({n} * d_{h} - d_{h}.sum(axis={axis}, keepdims=True) - {h} * (d_{h} * {h}).sum(axis={axis}, keepdims=True))"
+    " / ({n} * {s})",
+)
 LOSSES = {
     "softmax({z}) - {y}": "softmax",
     "softmax({z}) - one_hot({y}, {classes})": "softmax",
@@ -51,5 +56,20 @@ def _candidates(z: str, shape: tuple[int, ...], program: Program) -> Iterator[tu
     for name, array in list(program.values.items()):
         if np.shape(array) == shape and f"d_{name}" in program.right:
             yield from ((op, FORMS[op].format(h=name), f"d_{name}") for op in FORMS if np.allclose(array, results[op]))
+            yield from _norms(z, name, shape, program)
         if np.shape(array) in (shape, shape[:1]) and name not in program.right:
             yield from ((op, text.format(z=z, y=name, classes=shape[-1]), None) for text, op in LOSSES.items())
+
+
+def _norms(z: str, h: str, shape: tuple[int, ...], program: Program) -> Iterator[tuple[str, str, str | None]]:
+    """The forms where h is z, brought to mean 0 over an axis and divided by its deviation."""
+    x, normal = np.asarray(program.values[z]), np.asarray(program.values[h])
+    for axis in range(len(shape)) if h != z else ():
+        centred = x - x.mean(axis=axis, keepdims=True)
+        kept = (*shape[:axis], 1, *shape[axis + 1 :])
+        shapes = (kept, kept[1:]) if axis == 0 else (kept,)
+        deviations = {s: array for s, array in program.values.items() if np.shape(array) in shapes}
+        for s, array in deviations.items() if centred.any() else ():
+            if s not in program.right and np.allclose(centred, normal * array):
+                forms = (form.format(h=h, axis=axis, s=s, n=shape[axis]) for form in NORMS)
+                yield from (("normalisation", form, f"d_{h}") for form in forms)

@@ -6,6 +6,7 @@ first; then another array where one must stand; then two changes at once.
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,8 +17,11 @@ from tinygrad_ce.core import Array
 from tinygrad_ce.exercises.answers import Answer, fraction, ratio, tells_enough, transposed
 from tinygrad_ce.exercises.backward_program import Program, compiled
 from tinygrad_ce.exercises.factors import Factor, factors
-from tinygrad_ce.exercises.mutations import ORDER, SWAPS, Mutation, mutations, rewritten
+from tinygrad_ce.exercises.mutations import SWAPS, Mutation, mutations, rank, rewritten
 from tinygrad_ce.exercises.paper_forms import paper_forms
+
+LONGEST = 100  # characters of a line in which any two changes are tried
+SWAPPED_ABOVE = 8  # lines above in which another array is tried
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +45,7 @@ class Run:
     expected: dict[str, Array]
     follows: dict[str, tuple[str, ...]]
     guesses: dict[str, list[Guess]] = field(default_factory=dict)
-    carried: dict[tuple[str, str], list[Guess]] = field(default_factory=dict)
+    carried: dict[tuple[str, str, bool], list[Guess]] = field(default_factory=dict)
     factors: dict[str, list[Factor]] = field(default_factory=dict)
 
 
@@ -107,7 +111,7 @@ class Search:
         alike = [Guess(factor.key, factor.words, factor.factor * right) for factor in self._factors()]
         alike += [self._turned(run)] if right.ndim >= 2 else []
         fitting = [guess for guess in [*alike, *self._guesses(self.name, run)] if self._fits(guess)]
-        return sorted(fitting, key=lambda guess: ORDER.index(guess.key) if guess.key in ORDER else len(ORDER))
+        return sorted(fitting, key=lambda guess: rank(guess.key))
 
     def _further_up(self, run: Run) -> list[Guess]:
         """A change in a line above, gone on with rightly from there."""
@@ -120,10 +124,10 @@ class Search:
                 return found
         return []
 
-    def _carried(self, above: str, run: Run) -> list[Guess]:
-        """What the value is after each of the usual mistakes in a line above."""
-        known = run.carried.setdefault((self.name, above), [])
-        for guess in self._guesses(above, run) if not known else ():
+    def _carried(self, above: str, run: Run, swap: bool = False) -> list[Guess]:
+        """What the value is after each of the usual mistakes in a line above. swap: with another array in it."""
+        known = run.carried.setdefault((self.name, above, swap), [])
+        for guess in self._guesses(above, run, swap) if not known else ():
             if guess.array.shape == np.shape(run.values[above]):
                 array = self.program.carried(self.name, above, guess.array, run.values)
                 if array is not None:
@@ -144,8 +148,15 @@ class Search:
         return []
 
     def _swap(self, run: Run) -> list[Guess]:
-        """Another array where one must stand."""
-        return [guess for guess in self._guesses(self.name, run, swap=True) if self._fits(guess)]
+        """Another array where one must stand, in the line itself or in one of the next above."""
+        own = [guess for guess in self._guesses(self.name, run, swap=True) if self._fits(guess)]
+        if own or not self._is_telling:
+            return own
+        for above in [*self.program.between(self.name)][1 : SWAPPED_ABOVE + 1]:
+            found = [guess for guess in self._carried(above, run, swap=True) if self._fits(guess)]
+            if found:
+                return found
+        return []
 
     def _too_much(self, run: Run) -> list[Guess]:
         """A term that does not belong here: an array of the program, as it is or times a number of the arguments."""
@@ -195,7 +206,8 @@ class Search:
                     yield both(guess, factor)
                     return
         for first in mutations(self.program.lines[self.name], self.program):
-            for second in rewritten(first.tree) if first.key not in SWAPS else ():
+            long = len(ast.unparse(first.tree)) > LONGEST
+            for second in rewritten(first.tree) if first.key not in SWAPS and not long else ():
                 array = self.program.tried(second.tree, self.runs[0].values)
                 if array is not None and self.matches(self.answer, array):
                     yield both(first, second)

@@ -105,8 +105,13 @@ def written(node: Node) -> str:
 
 
 def jumps(nearby: Array) -> Array:
-    """Where numbers differ among arrays by more than a smooth function changes nearby."""
-    changes: Array = np.ptp(nearby, axis=0) > max(JUMP * np.abs(nearby).max(initial=0), 10 * NEARBY)
+    """Where numbers differ among arrays by more than a smooth function changes nearby.
+
+    A jump is seen by the largest number or, where a number is small, by its own size.
+    """
+    size = np.abs(nearby)
+    seen = np.minimum(JUMP * size.max(initial=0), 0.1 * size.max(axis=0))
+    changes: Array = np.ptp(nearby, axis=0) > np.maximum(seen, 10 * NEARBY)
     return changes
 
 
