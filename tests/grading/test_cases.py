@@ -121,6 +121,27 @@ def test_any_convention_at_a_kink_is_right(at_zero):
     assert grade.score == 3, grade
 
 
+@pytest.mark.parametrize("at_zero", [-3, 5])
+def test_what_is_on_no_side_of_a_kink_is_wrong(at_zero):
+    def gradients(dout, x):
+        return {"d_x": dout * np.heaviside(x, at_zero)}
+
+    grade = tg.grade(gradients, lambda x: np.maximum(x, 0), {"x": np.array([-1.5, 0.2, 0.7, -0.3, 2.0])})
+    assert grade.verdicts["d_x"].mistake == "kink", grade
+
+
+def test_a_tiny_gradient_is_judged_by_its_own_size():
+    """What terms that cancel may leave is measured by these terms, and not by the largest gradient of all."""
+
+    def loss(x):
+        return (x**2).sum() * 1e-20
+
+    x = {"x": np.array([-1.5, 0.2, 0.7, -0.3, 2.0])}
+    assert tg.grade(lambda x: {"d_x": 2e-20 * x}, loss, x).score == 1
+    for wrong in (0, -2e-20, 2e-20 * (1 + 1e-5), 1e-16):
+        assert tg.grade(lambda x, wrong=wrong: {"d_x": wrong * x}, loss, x).score == 0
+
+
 def test_equal_numbers_share_a_gradient_as_they_like_but_get_it_once():
     def largest(x):
         return x.max(axis=1).sum()

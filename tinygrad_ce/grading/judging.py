@@ -15,6 +15,7 @@ from tinygrad_ce.core import Array
 from tinygrad_ce.data.checks import listed, shown
 from tinygrad_ce.exercises import Verdict
 from tinygrad_ce.exercises.answers import Answer, of_one_dtype
+from tinygrad_ce.exercises.examiner import Examiner
 from tinygrad_ce.grading.calls import BY_THE_ENGINE
 from tinygrad_ce.grading.cases import EXAMPLE, Case
 from tinygrad_ce.grading.grades import Evidence, Grade
@@ -29,6 +30,10 @@ OF_EQUAL_NUMBERS = (
     "of equal numbers each gets a share as if it were alone, so that together they get too much or too little: choose "
     "one of them, or divide the share among them"
 )
+BESIDE_THE_JUMP = (
+    "where the derivative jumps, as at a 0 of relu, take that of one side, or one between: yours is neither"
+)
+SPREAD = 1.5  # of a jump; a few draws do not find the ends of a sum of many
 REST = 100  # of rounding errors, that terms may leave which cancel
 EPSILON64 = float(np.finfo(np.float64).eps)
 
@@ -187,11 +192,15 @@ def _compare(problem: Problem, trial: Trial, name: str) -> None:
     truth, array = examiner.truth[name], answer.array
     if array.shape != truth.shape or not np.isfinite(array).all():
         return
-    largest = max(np.abs(x).max(initial=0, where=np.isfinite(x)) for x in examiner.truth.values())
-    rest = np.abs(array - truth) <= REST * max(answer.epsilon, EPSILON64) * largest
+    rest = np.abs(array - truth) <= REST * max(answer.epsilon, EPSILON64) * _largest_term(examiner, name)
     nearby = problem.nearby(trial.case, name) if not rest.all() else truth[None]
     jumping = jumps(nearby)
     if not examiner.right(name, Answer(np.where(rest | jumping, truth, array), answer.epsilon)):
+        return
+    beyond = SPREAD * np.ptp(nearby, axis=0)
+    outside = (array < nearby.min(axis=0) - beyond) | (array > nearby.max(axis=0) + beyond)
+    if (jumping & ~rest & outside).any():
+        trial.refused[name] = Verdict(name, False, "kink", BESIDE_THE_JUMP)
         return
     trial.wrong.remove(name)
     for axis in (-1, None) if jumping.any() else ():
@@ -200,6 +209,17 @@ def _compare(problem: Problem, trial: Trial, name: str) -> None:
         if (with_jumps & ~jumps(sums[1:]) & (np.abs(sums[0] - sums[1]) > allowed)).any():
             trial.wrong.add(name)
             trial.refused[name] = Verdict(name, False, "kink", OF_EQUAL_NUMBERS)
+
+
+def _largest_term(examiner: Examiner, name: str) -> float:
+    """The largest number that may have cancelled: of the arrays that a value comes from, and of its terms unsigned."""
+    program, terms = examiner.program, [examiner.truth[name]]
+    if name in program.lines:
+        terms += [program.values[x] for x in program.between(name) if np.ndim(program.values[x])]
+        with np.errstate(all="ignore"):
+            unsigned = program.rerun([program.lines[name]], {x: np.abs(array) for x, array in program.values.items()})
+        terms += [] if unsigned is None else [unsigned]
+    return float(max(np.abs(x).max(initial=0, where=np.isfinite(x)) for x in terms))
 
 
 def _verdict(problem: Problem, trials: Sequence[Trial], name: str) -> tuple[Verdict, Trial | None]:
