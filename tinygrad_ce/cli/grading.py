@@ -103,7 +103,7 @@ def _table(problem: assignments.Assignment, marked: Sequence[Marked]) -> Table:
 
 def _summary(marked: Sequence[Marked]) -> str:
     """How the class has done, in one line."""
-    graded = [one.score for one in marked if one.grade is not None]
-    middle = f", median {points_text(median(graded))} of {points_text(marked[0].possible)} points" if graded else ""
-    left = len(marked) - len(graded)
-    return f"{several(len(graded), 'graded hand-in')}{middle}" + (f"; {left} could not be graded" if left else "")
+    middle = f"median {points_text(median(one.score for one in marked))} of {points_text(marked[0].possible)} points"
+    left = sum(one.grade is None for one in marked)
+    refused = f"; {left} could not be graded, and {'has' if left == 1 else 'have'} 0 points" if left else ""
+    return f"{several(len(marked), 'hand-in')}, {middle}{refused}"
