@@ -8,6 +8,7 @@ import re
 import numpy as np
 import pytest
 
+import tinygrad_ce as tg
 from tinygrad_ce.assignments import names, ready
 from tinygrad_ce.assignments.reading import CATALOG
 
@@ -113,3 +114,11 @@ def test_the_bug_is_one_line():
 def test_an_unknown_name_is_answered_with_the_nearest_and_the_list():
     with pytest.raises(ValueError, match=r"'batchnorm': did you mean 'batch_norm'\? there are one_neuron, "):
         ready("batchnorm")
+
+
+def test_the_bug_as_it_is_handed_out_scores_nothing(tmp_path):
+    problem = ready("find_the_bug")
+    names = {}
+    exec(problem.to_script(tmp_path / "student.py").read_text(), names)
+    assert tg.grade(names["gradients"], problem).score == 0
+    assert tg.grade(problem.solution, problem).score == 4

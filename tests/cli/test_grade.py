@@ -54,7 +54,7 @@ def test_a_class_becomes_a_table_a_csv_file_and_pages(course):
     assert "A logistic neuron: 4 hand-ins" in said
     assert "✓ right" in said
     assert "✗ mean" in said
-    assert said.endswith("4 hand-ins, median 0 of 3 points; 2 could not be graded")
+    assert said.endswith("4 hand-ins, median 0 of 3 points; 2 could not be graded, and have 0 points")
     with open(course / "grades.csv", encoding="utf-8-sig", newline="") as file:
         rows = {row["student"]: row for row in csv.DictReader(file)}
     assert {name: row["score"] for name, row in rows.items()} == {"'=1+1": "0", "<b>Zoë": "0", "ada": "3", "bo": "0"}

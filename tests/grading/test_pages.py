@@ -106,6 +106,8 @@ def test_the_line_of_a_mistake_is_marked_in_the_students_file(tmp_path):
         ("d_W2 = 1", None),
         ("y = d_W", None),
         ("", None),
+        ("def compute_d_W(x):\n    d_W = x.T\nd_W = compute_d_W(x)", 2),
+        ("def compute_d_W(x):\n    return x.T\nd_W = compute_d_W(x)", 1),
     ],
 )
 def test_the_line_that_computes_a_value(text, line):

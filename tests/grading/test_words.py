@@ -77,3 +77,12 @@ def test_a_function_that_stops_says_so_once():
     page = student_page(ASSIGNMENT, Marked(HandIn("Ada", Path("ada.py")), ASSIGNMENT.points, grade)).html
     assert page.count("ValueError") == 1
     assert page.count("As for <code>d_z</code>") == 2
+
+
+def test_the_line_of_a_notebook_is_the_students_own(tmp_path):
+    path = ASSIGNMENT.to_notebook(tmp_path / "ada.ipynb")
+    path.write_text(path.read_text().replace("d_z = None", "d_z = -p"))
+    hand_in = HandIn("Ada", path)
+    page = student_page(ASSIGNMENT, Marked(hand_in, ASSIGNMENT.points, graded("-p"))).html
+    number = next(n for n, line in enumerate(hand_in.source().splitlines(), 1) if "d_z = -p" in line)
+    assert f"Line {number}, as numbered below: <code>d_z = -p" in page

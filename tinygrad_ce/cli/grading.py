@@ -103,7 +103,7 @@ def _table(problem: assignments.Assignment, marked: Sequence[Marked]) -> Table:
 
 def _summary(marked: Sequence[Marked]) -> str:
     """How the class has done, in one line."""
-    middle, possible = points_text(median(one.score for one in marked)), points_text(marked[0].possible)
+    middle = f"median {points_text(median(one.score for one in marked))} of {points_text(marked[0].possible)} points"
     left = sum(one.grade is None for one in marked)
-    words = f"{several(len(marked), 'hand-in')}, median {middle} of {possible} points"
-    return words + (f"; {left} could not be graded" if left else "")
+    refused = f"; {left} could not be graded, and {'has' if left == 1 else 'have'} 0 points" if left else ""
+    return f"{several(len(marked), 'hand-in')}, {middle}{refused}"

@@ -135,13 +135,17 @@ def _mistake(assignment: Assignment, marked: Marked, name: str, solutions: bool)
     source = marked.hand_in.source()
     line = line_of(name, source)
     if line is not None and not stops:
-        parts.append(
-            f"<p>Line {line}: <code>{escaped(source.splitlines()[line - 1].strip()[:LONGEST_LINE])}</code></p>"
-        )
+        own = escaped(source.splitlines()[line - 1].strip()[:LONGEST_LINE])
+        parts.append(f"<p>{_numbered(marked, line)}: <code>{own}</code></p>")
     if evidence is not None and shown.kind != "follows":
         parts.append(_numbers(name, evidence, solutions))
     parts.append(f'<p class="next"><b>Next:</b> {_next_step(assignment, marked, name, line)}</p>')
     return f"<section><h2>{title}</h2>{''.join(parts)}</section>\n"
+
+
+def _numbered(marked: Marked, line: int) -> str:
+    """A line by its number; cells of a notebook are numbered through where they stand on the page."""
+    return f"Line {line}{', as numbered below' if marked.hand_in.file.suffix == '.ipynb' else ''}"
 
 
 def _sentence(words: str) -> str:

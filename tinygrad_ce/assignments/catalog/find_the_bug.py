@@ -9,7 +9,7 @@ what `gradients` says. Then mend the line.
 
 import numpy as np
 
-POINTS = {"d_z2": 1, "d_W2": 1, "d_b2": 1, "d_z1": 3, "d_W1": 1, "d_b1": 1}
+POINTS = {"d_z2": 0, "d_W2": 0, "d_b2": 0, "d_z1": 4, "d_W1": 0, "d_b1": 0}  # the file as it is must not score
 
 HINTS = {
     "d_z1": [
