@@ -195,3 +195,9 @@ def test_what_is_sealed_is_changed_by_the_salt_and_not_by_a_bit():
     for broken in (damaged, "nothing", "", "é"):
         with pytest.raises(ValueError, match="stays locked"):
             unseal(broken, "a")
+
+
+def test_the_strongest_hint_says_what_the_functions_in_it_are():
+    z = tg.Tensor([[1.0, 2.0]], requires_grad=True, name="z")
+    problem = tg.exercise(tg.losses.softmax_cross_entropy(z, np.array([1]))).assignment()
+    assert "one_hot(y, classes): 1 where the class is the row's own, else 0" in problem.hints["d_z"][-1]

@@ -132,6 +132,44 @@ def test_round_numbers_are_not_taken_for_float32():
     assert tg.exercise(loss).check(d_x=np.array([0.5, 0.25], np.float32))
 
 
+@pytest.mark.parametrize("single", ["x", "w", "v"])
+def test_one_array_in_float32_is_a_rounding_on_the_way(single):
+    """NumPy goes on in float64 from there, so that the dtype of what is handed in does not tell."""
+    rng = np.random.default_rng(0)
+    v = {"x": rng.normal(size=(20, 3)), "w": rng.normal(size=(3, 4)), "v": rng.normal(size=4)}
+    given = {name: tg.Tensor(array, requires_grad=True, name=name) for name, array in v.items()}
+    exercise = tg.exercise((((given["x"] @ given["w"]).tanh() @ given["v"]) ** 2).mean())
+    v[single] = v[single].astype(np.float32)
+    h = np.tanh(v["x"] @ v["w"])
+    d_out = 2 * (h @ v["v"]) / 20
+    d_z = np.outer(d_out, v["v"]) * (1 - h * h)
+    right = {"d_x": d_z @ v["w"].T, "d_w": v["x"].T @ d_z, "d_v": h.T @ d_out}
+    assert {array.dtype for array in right.values()} == {np.dtype(np.float64)}
+    assert exercise.check(right)
+    for name, array in right.items():
+        assert not exercise.check({name: array * (1 + 1e-6)})
+        assert not exercise.check({name: array + 1e-6 * np.abs(array).max()})
+        one = np.where(np.abs(array) == np.abs(array).max(), array * (1 + 1e-6), array)
+        assert not exercise.check({name: one})
+
+
+def test_lists_of_float32_that_do_not_tell_are_judged_as_those_beside_them(net):
+    """What float32 leaves of the bias in front of a batch norm has few digits, as round numbers have."""
+    single = batch_norm_network(dtype=np.float32).g
+    rest = np.array([2.0**-27, -(2.0**-26), 0, 2.0**-28, 2.0**-27])
+    assert net.exercise().check(d_W0=single["d_W0"].tolist(), d_b0=rest.tolist())
+    assert net.exercise().check(d_W0=single["d_W0"], d_b0=rest.tolist())
+    assert not net.exercise().check(d_W0=net.g["d_W0"], d_b0=rest.tolist())
+    assert not net.exercise().check(d_W0=single["d_W0"], d_b0=np.full(5, 1e-9 / 3))
+
+
+def test_the_place_that_is_told_is_one_that_is_wrong():
+    """Not the one with the largest error, where so much of an error may be rounding."""
+    x = tg.Tensor([1.0, 2.0], requires_grad=True, name="x")
+    message = tg.exercise((x * [1e6, 1.0]).sum()).check(d_x=[1e6 + 1e-3, 1.00001])["d_x"].message
+    assert "1 of 2 numbers, most at [1]" in message
+
+
 def test_the_smallest_of_many_numbers_counts_too():
     """One badly scaled feature does not hide that the gradient of another was forgotten."""
     x = np.array([[1e6, 1e-3], [2e6, -3e-3]])

@@ -222,7 +222,7 @@ def endless(x, w, b, y):
         (text, "d_z", "missing", "the function returns a text ('d_w')"),
         (two_values, "d_b", "missing", "the function returns 2 values, where 3 are asked for"),
         (incomplete, "d_w", "missing", "d_w is not among what the function returns: 'd_z'"),
-        (not_yet, "d_z", "no numbers", "d_z is None: nothing has been computed for it"),
+        (not_yet, "d_z", "missing", "d_z is None: nothing has been computed for it"),
         (not_yet, "d_w", "no numbers", "d_w has complex numbers (complex128)"),
         (not_yet, "d_b", "no numbers", "d_b is a text ('zero'), not an array of numbers"),
         (objects, "d_z", "no numbers", "d_z is an array of objects"),

@@ -183,7 +183,7 @@ def test_without_a_grade_the_sentence_is_there_and_the_file(tmp_path):
 
 
 def test_lines_of_the_teachers_file_are_not_named():
-    grade = Grade({"d_W": Verdict("d_W", False, "mean", "t6 = t5.mean() (<forward>:6) divides by 6")}, {"d_W": 1})
+    grade = Grade({"d_W": Verdict("d_W", False, "mean", "t6 = t5.mean() (line 6 of own.py) divides by 6")}, {"d_W": 1})
     page = student_page(ASSIGNMENT, Marked(HandIn("Bo", Path("missing.py")), {"d_W": 1}, grade))
     assert "t6 = t5.mean() divides by 6." in Reading(page.html).text
 

@@ -80,7 +80,8 @@ def instructions(assignment: Assignment, file: str) -> str:
         f"What to hand in. This file, `{file}`. Leave the names of functions, and of what they take and return, as they"
         " are.",
         f"How it is graded. Your function `gradients` is called with other numbers{sizes}. Asked for are {names}."
-        " A value that is missing scores 0. A mistake costs once: what is right, given an earlier wrong value of yours,"
+        " A value that is missing scores 0, and so do all of them where the function stops with an error: run the file"
+        " before you hand it in. A mistake costs once: what is right, given an earlier wrong value of yours,"
         " scores its points.",
     ]
     if packed_hints(assignment):

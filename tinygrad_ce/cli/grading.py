@@ -103,7 +103,7 @@ def _table(problem: assignments.Assignment, marked: Sequence[Marked]) -> Table:
 
 def _summary(marked: Sequence[Marked]) -> str:
     """How the class has done, in one line."""
-    graded = [one.score for one in marked if one.grade is not None]
-    middle = f", median {points_text(median(graded))} of {points_text(marked[0].possible)} points" if graded else ""
-    left = len(marked) - len(graded)
-    return f"{several(len(graded), 'graded hand-in')}{middle}" + (f"; {left} could not be graded" if left else "")
+    middle, possible = points_text(median(one.score for one in marked)), points_text(marked[0].possible)
+    left = sum(one.grade is None for one in marked)
+    words = f"{several(len(marked), 'hand-in')}, median {middle} of {possible} points"
+    return words + (f"; {left} could not be graded" if left else "")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -11,6 +11,8 @@ import numpy as np
 
 from tinygrad_ce.core import Array, Tensor
 from tinygrad_ce.graph.formula import format_number
+
+EPSILON32 = float(np.finfo(np.float32).eps)
 
 
 @dataclass(frozen=True)
@@ -55,14 +57,25 @@ class Answer:
             raise TypeError(f"{name} must be real numbers, and these have dtype {array.dtype}")
         epsilon = float(np.finfo(array.dtype).eps) if array.dtype.kind == "f" else 0.0
         answer = array.astype(np.float64)
-        return cls(answer, max(epsilon, float(np.finfo(np.float32).eps)) if _from_float32(answer) else epsilon)
+        in_16_bits = _in_bits(answer, 16)  # as round numbers are in any dtype
+        in_float32 = _in_bits(answer, 24).all() and 2 * in_16_bits.sum() < in_16_bits.size
+        return cls(answer, max(epsilon, EPSILON32) if in_float32 else epsilon)
 
 
-def _from_float32(array: Array) -> bool:
-    """Whether float64 numbers have been float32 before, as in a list of them: they use its 24 bits, and no more."""
+def of_one_dtype(answers: Mapping[str, Answer]) -> dict[str, Answer]:
+    """What was handed in together: beside a float32 array, a list that may have been float32 is taken for it too.
+
+    On its own it does not tell, if it is [1, 0] but for rounding, or what is left where terms cancel.
+    """
+    epsilon = min(max((answer.epsilon for answer in answers.values()), default=0.0), EPSILON32)
+    single = {name: x for name, x in answers.items() if x.epsilon < epsilon and _in_bits(x.array, 24).all()}
+    return {**answers, **{name: replace(x, epsilon=epsilon) for name, x in single.items()}}
+
+
+def _in_bits(array: Array, bits: int) -> Array:
+    """Which of the numbers that are not 0 have a mantissa of so many bits; float32 has 24."""
     mantissas = np.frexp(array[np.isfinite(array) & (array != 0)])[0]
-    in_24_bits, in_16_bits = (np.mod(mantissas * 2**bits, 1) == 0 for bits in (24, 16))
-    return bool(mantissas.size and in_24_bits.all() and 2 * in_16_bits.sum() < mantissas.size)
+    return np.asarray(np.mod(mantissas * 2**bits, 1) == 0)
 
 
 def reshaped(array: Array, shape: tuple[int, ...]) -> Iterator[tuple[str, Array, str]]:
@@ -156,11 +169,11 @@ def unexplained(array: Array, truth: Array, allowed: Array, is_zero: bool) -> tu
     """The mistake and the words for numbers that no usual mistake gives."""
     off = np.abs(array - truth)
     bad = off > allowed
-    index = np.unravel_index(int(off.argmax()), off.shape)
+    index = np.unravel_index(int(np.where(bad, off, -1).argmax()), off.shape)  # not where more is allowed
     where = f"most {at_a_place(index)}, where yours is {format_number(array[index])}"
     if is_zero:
         return "unknown", f"wrong in {counted(bad)}, {where}: too large"
-    share = float(off.max()) / float(np.abs(truth).max())
+    share = float(off[index]) / float(np.abs(truth).max())
     if share < 1e-2:
         words = f"nearly right: off by {share:.2g} of the largest number at most, in {counted(bad)}, {where}"
         return "nearly", f"{words}{in_one_line(bad)}. Was a number rounded on the way, or is an eps another one?"

@@ -175,8 +175,9 @@ def renamed(tree: ast.expr, names: Mapping[str, str | ast.expr]) -> ast.expr:
 # ---- of a graph
 
 
-def of_graph(graph: Graph) -> Program:
-    """The backward pass of a loss."""
+def of_graph(graph: Graph, said: Callable[[Node], str] | None = None) -> Program:
+    """The backward pass of a loss. said: an operation in words."""
+    said = said or shown
     names = graph.gradient_names
     values: dict[str, Array] = {node.name: node.value for node in graph.nodes}
     functions = {"softmax": REGISTRY["softmax"].run, "sigmoid": REGISTRY["sigmoid"].run, **FUNCTIONS}
@@ -187,7 +188,7 @@ def of_graph(graph: Graph) -> Program:
             formula = node.formula.readable
             values |= _read(formula, values)
             functions |= formula.functions
-            forward.append(Line(node.name, shown(node), [Term(formula.whole)]))
+            forward.append(Line(node.name, said(node), [Term(formula.whole)]))
     lines = {}
     for node, name in names.items():
         terms = []
@@ -198,7 +199,7 @@ def of_graph(graph: Graph) -> Program:
             own = {**printed, edge.target.derivative.name: above}
             values |= _read(formula, {**values, **own})
             functions |= formula.functions
-            terms.append(_term(edge, renamed(formula.whole, own), above))
+            terms.append(_term(edge, said(edge.target), renamed(formula.whole, own), above))
         lines[name] = Line(name, node.name, terms)
     right = {name: np.asarray(node.gradient) for node, name in names.items()}
     data = {node.name for node in graph.nodes if node.kind == "data"}
@@ -210,12 +211,12 @@ def _read(formula: Formula, known: Mapping[str, Any]) -> dict[str, Array]:
     return {x: formula.arrays[x] for x in sorted(names_in(formula.whole) & formula.arrays.keys() - known.keys())}
 
 
-def _term(edge: Edge, tree: ast.expr, above: str) -> Term:
+def _term(edge: Edge, of: str, tree: ast.expr, above: str) -> Term:
     op, count = edge.target.op, divided_by(edge)
     assert op is not None
     return Term(
         tree,
-        of=shown(edge.target),
+        of=of,
         upstream=above if above in names_in(tree) else None,
         op=op.name,
         inside=(edge.source.name, edge.target.name),

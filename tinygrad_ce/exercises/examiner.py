@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.core import Array
-from tinygrad_ce.exercises.answers import Answer, Verdict, not_finite, reshaped, unexplained
+from tinygrad_ce.exercises.answers import EPSILON32, Answer, Verdict, not_finite, reshaped, unexplained
 from tinygrad_ce.exercises.backward_program import Program
 from tinygrad_ce.exercises.mutations import FUNCTIONS
 from tinygrad_ce.exercises.rounding import epsilon, rounding
@@ -72,12 +72,17 @@ class Examiner:
         return bool((same | (~np.isfinite(truth) & ((array == truth) | (np.isnan(array) & np.isnan(truth))))).all())
 
     def _allowed(self, name: str, answer: Answer) -> Array:
-        """By how much each number may differ: half of its digits, and what the sums that it comes from are off by."""
+        """By how much each number may differ: half of its digits, and what the sums that it comes from are off by.
+
+        Numbers in float64 may have been float32 on the way (`x32 @ W`), which nothing but their error tells.
+        """
         epsilon = max(self.epsilon, answer.epsilon)
         noise = self._noise(name, answer)
         truth = np.where(np.isfinite(self.truth[name]), np.abs(self.truth[name]), 0)
         tiny = 4 * float(np.finfo(np.float64 if epsilon < 1e-12 else np.float32).smallest_subnormal)
-        return np.asarray(np.sqrt(epsilon) * truth + 20 * noise + largest(noise) + tiny)
+        on_the_way = EPSILON32 * (truth + noise / (epsilon or 1) / 4)
+        exact = np.sqrt(epsilon) * truth + 20 * noise + largest(noise) + tiny
+        return np.asarray(np.maximum(exact, np.minimum(on_the_way, 4 * EPSILON32 * largest(truth))))
 
     def _noise(self, name: str, answer: Answer) -> Array:
         """The rounding of what is right in the dtype of an answer."""

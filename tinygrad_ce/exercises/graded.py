@@ -13,7 +13,7 @@ import numpy as np
 from tinygrad_ce.ancestry import reachable
 from tinygrad_ce.core import Array, Tensor
 from tinygrad_ce.data.printed_text import PrintedText
-from tinygrad_ce.exercises.answers import Answer, Verdict
+from tinygrad_ce.exercises.answers import Answer, Verdict, of_one_dtype
 from tinygrad_ce.exercises.as_files import AsFiles
 from tinygrad_ce.exercises.backward_program import of_graph
 from tinygrad_ce.exercises.examiner import Examiner
@@ -164,7 +164,7 @@ class Exercise(AsFiles):
             answers = {name: Answer.read(name, value) for name, value in zip(names, given.values(), strict=True)}
         except TypeError as error:
             raise TypeError(f"check: {error}") from None
-        self._answers |= answers
+        self._answers |= of_one_dtype(answers)
         for name, verdict in self._examiner.judge(self._answers, names).items():
             helped = f'{verdict.message}. exercise.hint("{name}") helps'
             self._verdicts[name] = replace(verdict, message=helped) if verdict.mistake == "unknown" else verdict

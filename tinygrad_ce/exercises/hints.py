@@ -84,7 +84,8 @@ def _with_blanks(node: Node, names: Mapping[Node, str]) -> str:
 
     text = _written(Blanked().visit(_whole(node)))
     filled = f"\nwhere {BLANK} stands for {_listed([f'{x} {s}' for x, s in blanks.items()])}" if blanks else ""
-    return f"{names[node]} = {text}{filled}"
+    meant = [line.removeprefix("# ") for line in _functions([node]) if "tinygrad_ce.ops" not in line]
+    return "\n".join([f"{names[node]} = {text}{filled}", *meant])
 
 
 def _whole(node: Node) -> ast.expr:

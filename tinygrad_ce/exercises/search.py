@@ -228,7 +228,7 @@ class Search:
         if array.shape != right.shape or not self._is_telling or self.is_zero:
             return
         factor = ratio(array, right)
-        if self.matches(self.answer, factor * right):
+        if not np.isclose(factor, 1, 1e-5) and self.matches(self.answer, factor * right):
             lines = (self.program.lines[above] for above in self.program.between(self.name))
             if factor > 0 and any(term.sums_to_one for line in lines for term in line.terms):
                 words = "a mean with weights of the classes is divided by the sum of the weights of the labels, not by"
@@ -238,7 +238,7 @@ class Search:
         for term in terms if len(terms) > 1 else ():
             share = self.program.run(compiled(term.tree), self.program.values)
             factor = ratio(array - (right - share), share) if share.any() else 1.0
-            if self.matches(self.answer, right + (factor - 1) * share):
+            if not np.isclose(factor, 1, 1e-5) and self.matches(self.answer, right + (factor - 1) * share):
                 words = f"the share through {term.of} is {fraction(factor)} what it must be"
                 yield Guess("factor", words + self._counted(factor), right)
 

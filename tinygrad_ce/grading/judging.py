@@ -14,7 +14,7 @@ import numpy as np
 from tinygrad_ce.core import Array
 from tinygrad_ce.data.checks import listed, shown
 from tinygrad_ce.exercises import Verdict
-from tinygrad_ce.exercises.answers import Answer
+from tinygrad_ce.exercises.answers import Answer, of_one_dtype
 from tinygrad_ce.grading.calls import BY_THE_ENGINE
 from tinygrad_ce.grading.cases import EXAMPLE, Case
 from tinygrad_ce.grading.grades import Evidence, Grade
@@ -97,6 +97,8 @@ def _read(problem: Problem, case: Case, outcome: Outcome, report: Mapping[str, A
     for name in problem.points:
         value = found if isinstance(found, str) else _meant(name, found, problem.points)
         try:
+            if isinstance(value, tuple) and value[0] is None:
+                value = f"{name} is None: nothing has been computed for it"
             if isinstance(value, str):
                 trial.refused[name] = Verdict(name, False, "missing", value)
             else:
@@ -104,6 +106,7 @@ def _read(problem: Problem, case: Case, outcome: Outcome, report: Mapping[str, A
                 trial.answers[name] = Answer(answer.array, max(answer.epsilon, case.epsilon))
         except TypeError as error:
             trial.refused[name] = Verdict(name, False, "no numbers", str(error))
+    trial.answers = of_one_dtype(trial.answers)
     return trial
 
 
@@ -142,8 +145,6 @@ def _meant(name: str, found: Mapping[str, Any], points: Mapping[str, float]) -> 
 
 def _numbers(name: str, value: Any) -> Any:
     """A value that may be an array of numbers. TypeError, in words, for one that cannot be."""
-    if value is None:
-        raise TypeError(f"{name} is None: nothing has been computed for it")
     if isinstance(value, (str, dict, Unreadable)):
         raise TypeError(f"{name} is {_kind(value)}, not an array of numbers")
     try:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tinygrad_ce.exercises import Verdict
 from tinygrad_ce.grading.grades import Evidence, Grade
+from tinygrad_ce.grading.outcomes import decoded
 
 LARGEST = 20_000_000  # bytes of a file that is read
 LONGEST_LINE = 200  # letters of a student's line that are looked at and shown
@@ -35,7 +36,7 @@ class HandIn:
         try:
             if self.file.stat().st_size > LARGEST:
                 return ""
-            text = self.file.read_text(encoding="utf-8-sig", errors="replace")
+            text, _ = decoded(self.file.read_bytes())
         except OSError:
             return ""
         return _cells(text) if self.file.suffix == ".ipynb" else text
@@ -96,6 +97,15 @@ def _cells(text: str) -> str:
     except (ValueError, TypeError, KeyError):
         return ""
     return "\n\n".join(code if isinstance(code, str) else "".join(map(str, code)) for code in codes)
+
+
+def for_students(words: str) -> str:
+    """Words about a mistake without the lines of the teacher's file, which students do not have.
+
+    >>> for_students("d_z divides by 6, in z = x @ W (line 38 of own.py)")
+    'd_z divides by 6, in z = x @ W'
+    """
+    return re.sub(r" \(line \d+ of [^()]+\.py\)", "", words)
 
 
 def line_of(name: str, source: str) -> int | None:

@@ -118,12 +118,11 @@ def _marked(runs: _Runs, one: Found, future: Future[FileRun] | None) -> Marked:
         run = future.result()
     except OSError as error:
         return replace(marked, problem="Your file cannot be read.", remark=_joined(one.remark, str(error)))
-    marked = replace(marked, printed=run.printed, seconds=run.seconds, remark=_joined(one.remark, *run.remarks))
-    if run.error:
-        return _without_grade(marked, "Your file", run.error)
-    errors = [outcome.error for outcome in run.outcomes]
-    if all(errors):
-        return _without_grade(marked, "Your function", errors[0])
+    failed = run.error or (run.outcomes[0].error if all(outcome.error for outcome in run.outcomes) else "")
+    more = (words for words in run.remarks if words.removeprefix("refused: ") not in failed)
+    marked = replace(marked, printed=run.printed, seconds=run.seconds, remark=_joined(one.remark, failed, *more))
+    if failed:
+        return replace(marked, problem=_in_a_sentence("Your file" if run.error else "Your function", failed))
     try:
         grade = judged(runs.problem, _answers_of(runs, one.hand_in.file, run))
     except Exception as error:
@@ -161,7 +160,7 @@ def _with_hints(assignment: Assignment, marked: Marked, taken: Any) -> Marked:
 
 
 ADVICE = {  # by how an error begins: what its student can do
-    "it took longer": "Look for a loop that never ends",
+    "it took": "Look for a loop that never ends",
     "its process ended": "Look for what leaves Python, or calls another library",
     "it needs more memory": "Look for an array that is larger than its inputs are",
     "it calls itself": "Write a loop instead",
@@ -174,11 +173,18 @@ ADVICE = {  # by how an error begins: what its student can do
 }
 
 
-def _without_grade(marked: Marked, what: str, error: str) -> Marked:
-    """A hand-in that could not be judged, with one sentence for its student."""
-    advice = next((f". {words}" for start, words in ADVICE.items() if error.startswith(start)), "")
-    says = " stops with" if re.match(r"\w+(Error|Exception|Exit|Interrupt)\b", error) else ":"
-    return replace(marked, problem=f"{what}{says} {error}{advice}.", remark=_joined(error, marked.remark))
+def _in_a_sentence(what: str, error: str) -> str:
+    """Why there is no grade, for the student. what: has failed.
+
+    >>> _in_a_sentence("Your file", "the file is empty")
+    'Your file is empty. Look whether you handed in the right one.'
+    """
+    advice = next((f" {words}." for start, words in ADVICE.items() if error.startswith(start)), "")
+    if re.match(r"\w+(Error|Exception|Exit|Interrupt)\b", error):
+        return f"{what} stops with {error}.{advice}"
+    subject = re.match(r"(it|its|the file) ", error)
+    whose = "'s" if subject and subject[1] == "its" else ""
+    return f"{what}{whose} {error[subject.end() :] if subject else f'stops with {error}'}.{advice}"
 
 
 def _joined(*remarks: str) -> str:

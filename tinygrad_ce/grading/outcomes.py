@@ -10,6 +10,7 @@ import contextlib
 import io
 import json
 import os
+import tokenize
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -93,6 +94,22 @@ def failure(error: BaseException) -> str:
     line = f": {frames[-1].line}" if frames[-1].line else ""
     place = frames[-1].filename.partition(".ipynb:")[2]  # the cell
     return f"{text} ({place}line {frames[-1].lineno}{line})"
+
+
+def decoded(content: bytes) -> tuple[str, str]:
+    """The text of a file of Python in whatever encoding it has been saved, and what is to be said of that.
+
+    >>> decoded("é".encode("latin-1"))[0]
+    'é'
+    """
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return content.decode("utf-16", errors="replace"), "the file is saved as UTF-16"
+    try:
+        encoding = tokenize.detect_encoding(io.BytesIO(content).readline)[0]
+        return content.decode(encoding), ""
+    except (SyntaxError, UnicodeDecodeError, LookupError):
+        words = "the file is no UTF-8: it was read as Windows-1252, and Python itself would refuse it"
+        return content.decode("cp1252", errors="replace"), words
 
 
 # ---- values as bytes: arrays and JSON, never pickles, which could execute something when they are read

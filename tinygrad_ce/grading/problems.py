@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import math
 from collections.abc import Callable, Mapping
@@ -16,14 +17,16 @@ from tinygrad_ce.assignments import Assignment
 from tinygrad_ce.assignments.recorded import recorded
 from tinygrad_ce.core import Array, Tensor
 from tinygrad_ce.data.checks import listed
-from tinygrad_ce.exercises.backward_program import of_graph, of_source
+from tinygrad_ce.exercises.backward_program import of_graph, of_source, shown
 from tinygrad_ce.exercises.examiner import Examiner
 from tinygrad_ce.grading.cases import Case, Cases, Inputs, changed, resized
 from tinygrad_ce.grading.grades import Points
 from tinygrad_ce.graph.nodes import Graph, Node
+from tinygrad_ce.source_lines import cell_of
 
 Loss = Callable[[Mapping[str, Array]], Tensor]
 NEARBY = 1e-6  # how far numbers are moved to see whether a derivative jumps
+LONGEST = 80  # characters of a line that is shown whole
 JUMP = 1e-3  # by which share of the largest number it must change there
 
 
@@ -64,7 +67,8 @@ class Problem:
         if case not in self._examiners:
             arguments = case.exact
             if self.loss is not None:
-                program = of_graph(Graph(self.loss(arguments), "tg.grade", arguments))
+                said = written if self.forward is not None else None
+                program = of_graph(Graph(self.loss(arguments), "tg.grade", arguments), said)
             else:
                 assert self.solution is not None
                 program = of_source(self.solution, arguments)
@@ -78,6 +82,26 @@ class Problem:
             moved = (changed(case.exact, lambda x, d=draw: x + NEARBY * d(-1, 1, x.shape)) for draw in draws)  # type: ignore[misc]
             self._nearby[case] = [self.right(arguments) for arguments in (case.exact, *moved)]
         return np.stack([right[name] for right in self._nearby[case]])
+
+
+def written(node: Node) -> str:
+    """The line of the forward pass that computes a node, as its author wrote it: names of ours stand in no file.
+
+    Where that line is no plain assignment, or long, it is the operation alone.
+    """
+    text, place = shown(node), node.place
+    if place is None:
+        return text
+    words = f"line {place.number} of {Path(place.file).name}" if cell_of(place.file) is None else place.short
+    line = place.text.partition("  #")[0].rstrip()
+    try:
+        (statement,) = ast.parse(line).body
+    except (SyntaxError, ValueError):
+        return text.replace(place.short, words)
+    plain = isinstance(statement, (ast.Assign, ast.AugAssign, ast.AnnAssign, ast.Return)) and len(line) <= LONGEST
+    if not plain or any(isinstance(part, ast.Lambda) for part in ast.walk(statement)):
+        return text.replace(place.short, words)
+    return f"{line} ({words})"
 
 
 def jumps(nearby: Array) -> Array:

@@ -11,7 +11,7 @@ from typing import Any
 from tinygrad_ce.assignments import Assignment
 from tinygrad_ce.data.checks import visible
 from tinygrad_ce.disk import whole_file
-from tinygrad_ce.grading.marked import Marked, points_text, standing
+from tinygrad_ce.grading.marked import Marked, for_students, points_text, standing
 from tinygrad_ce.grading.student_page import student_page
 from tinygrad_ce.grading.teacher_page import page_names, teacher_page
 from tinygrad_ce.views.text import cut
@@ -190,9 +190,8 @@ def _words(marked: Marked, name: str) -> str:
     verdict = marked.verdicts[name]
     if verdict is None:
         return f"There is no {name} in what your function returns"
-    return _text(
-        verdict.message if verdict.right or verdict.follows else f"wrong ({verdict.mistake}): {verdict.message}"
-    )
+    words = for_students(verdict.message)
+    return _text(words if verdict.right or verdict.follows else f"wrong ({verdict.mistake}): {words}")
 
 
 def _text(text: str) -> str:

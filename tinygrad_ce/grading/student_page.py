@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 
 import numpy as np
@@ -11,7 +10,7 @@ from tinygrad_ce.assignments import Assignment
 from tinygrad_ce.core import Array
 from tinygrad_ce.data.checks import visible
 from tinygrad_ce.grading.grades import Evidence
-from tinygrad_ce.grading.marked import LONGEST_LINE, Marked, line_of, points_text, standing
+from tinygrad_ce.grading.marked import LONGEST_LINE, Marked, for_students, line_of, points_text, standing
 from tinygrad_ce.graph.formula import format_number
 from tinygrad_ce.views.pages import Page, file_text, filled
 from tinygrad_ce.views.text import cut, escaped
@@ -126,10 +125,16 @@ def _mistake(assignment: Assignment, marked: Marked, name: str, solutions: bool)
     shown = standing(verdict)
     title = f'<code>{escaped(name)}</code> <span class="verdict {shown.kind}">{shown.sign} {escaped(shown.word)}</span>'
     message = f"There is no {name} in what your function returns" if verdict is None else verdict.message
+    stops = verdict is not None and verdict.mistake == "error"
+    same = next(
+        other for other, said in marked.verdicts.items() if said is verdict or (said and said.message == message)
+    )
+    if stops and same != name:
+        return f"<section><h2>{title}</h2><p>As for {_codes([same])}: the function returns nothing.</p></section>\n"
     parts = [f"<p>{escaped(_sentence(message))}</p>"]
     source = marked.hand_in.source()
     line = line_of(name, source)
-    if line is not None:
+    if line is not None and not stops:
         parts.append(
             f"<p>Line {line}: <code>{escaped(source.splitlines()[line - 1].strip()[:LONGEST_LINE])}</code></p>"
         )
@@ -141,8 +146,8 @@ def _mistake(assignment: Assignment, marked: Marked, name: str, solutions: bool)
 
 def _sentence(words: str) -> str:
     """Words as a sentence: they begin small where they follow a name in a terminal, and may name the teacher's file."""
-    words = re.sub(r" \(<\w+>:\d+\)", "", words)
-    words = words[:1].upper() + words[1:] if words.partition(" ")[0].isalpha() else words  # d_W stays d_W
+    words = for_students(words)
+    words = words[:1].upper() + words[1:] if words.partition(" ")[0].rstrip(",").isalpha() else words  # d_W stays d_W
     return words if words.endswith((".", "!", "?")) else f"{words}."
 
 
@@ -154,6 +159,8 @@ def _next_step(assignment: Assignment, marked: Marked, name: str, line: int | No
     if mistake in ("missing", "zeros"):
         returned = escaped(f'return {{..., "{name}": {name}}}')
         return f"compute it, and return it under its name: <code>{returned}</code>."
+    if mistake == "error":
+        return "call your function on such an input, and print what the line uses where it stops, each with its shape."
     if verdict is not None and verdict.follows:
         return f"mend {_codes(verdict.follows)} first, and run your file again: leave this line as it is."
     if "shape" in mistake or (evidence is not None and np.shape(evidence.yours) != np.shape(evidence.right)):

@@ -11,13 +11,11 @@ import ast
 import contextlib
 import difflib
 import importlib.util
-import io
 import json
 import linecache
 import os
 import signal
 import sys
-import tokenize
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
@@ -156,7 +154,8 @@ def load(path: str, printed: Printed) -> Loaded:
     with open(path, "rb") as file:
         content = file.read()
     loaded = Loaded({"__name__": "hand_in", "__file__": path})
-    text = _decoded(content, loaded.remarks)
+    text, remark = outcomes.decoded(content)
+    loaded.remarks += [remark] if remark else []
     parts = {"": text}
     if path.endswith(".ipynb"):
         try:
@@ -170,19 +169,6 @@ def load(path: str, printed: Printed) -> Loaded:
         error = _run(place, part, path, loaded, printed)
         loaded.error = loaded.error or error
     return loaded
-
-
-def _decoded(content: bytes, remarks: list[str]) -> str:
-    """The text of a file in whatever encoding it has been saved."""
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        remarks.append("the file is saved as UTF-16")
-        return content.decode("utf-16", errors="replace")
-    try:
-        encoding = tokenize.detect_encoding(io.BytesIO(content).readline)[0]
-        return content.decode(encoding)
-    except (SyntaxError, UnicodeDecodeError, LookupError):
-        remarks.append("the file is no UTF-8: it was read as Windows-1252, and Python itself would refuse it")
-        return content.decode("cp1252", errors="replace")
 
 
 def _cells(text: str) -> list[str]:

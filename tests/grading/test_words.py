@@ -1,0 +1,79 @@
+"""What a sentence on a mistake calls things: as the forward pass that students and teachers have before them does."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tinygrad_ce as tg
+from tinygrad_ce.grading.marked import HandIn, Marked
+from tinygrad_ce.grading.results import RESULTS
+from tinygrad_ce.grading.student_page import student_page
+
+ASSIGNMENT = tg.assignments.ready("softmax_cross_entropy")
+LOSS_LINE = "return -np.log(p[np.arange(len(y)), y]).mean()"
+
+
+def graded(d_z, d_b="d_z.sum(axis=0)"):
+    """A function with these expressions in it, graded."""
+    lines = [
+        *("def gradients(x, W, b, y):", "e = np.exp(x @ W + b)", "p = e / e.sum(axis=1, keepdims=True)"),
+        *(f"d_z = {d_z}", f"d_b = {d_b}", 'return {"d_z": d_z, "d_W": x.T @ d_z, "d_b": d_b}'),
+    ]
+    names = {"np": np}
+    exec("\n    ".join(lines), names)
+    return tg.grade(names["gradients"], ASSIGNMENT)
+
+
+@pytest.fixture(scope="module")
+def without_mean():
+    return graded("p - np.eye(W.shape[1])[y]", "(p - np.eye(W.shape[1])[y]).sum(axis=1)")
+
+
+def test_a_line_is_that_of_the_forward_pass_and_its_place_one_of_the_teachers_file(without_mean):
+    lines = ASSIGNMENT.source.splitlines()
+    number = lines.index(f"    {LOSS_LINE}") + 1
+    assert (
+        f"{LOSS_LINE} (line {number} of softmax_cross_entropy.py) divides by 6" in without_mean.verdicts["d_z"].message
+    )
+    number = lines.index("    z = x @ W + b") + 1  # the first: the line of forward
+    assert f"in z = x @ W + b (line {number} of softmax_cross_entropy.py)" in without_mean.verdicts["d_b"].message
+
+
+def test_students_read_the_line_and_no_place_in_a_file_that_they_do_not_have(without_mean):
+    marked = Marked(HandIn("Ada", Path("ada.py")), ASSIGNMENT.points, without_mean)
+    for text in [student_page(ASSIGNMENT, marked).html, *(str(write(marked)) for write in RESULTS.values())]:
+        assert LOSS_LINE in text
+        assert "softmax_cross_entropy.py" not in text
+
+
+def test_a_line_that_is_no_assignment_is_the_operation_with_its_place():
+    grade = tg.grade(
+        lambda x: {"d_x": np.ones_like(x)}, lambda x: x.mean(), {"x": np.array([1.0, 2.0, 4.0])}, points={"d_x": 1}
+    )
+    assert ".mean() (line " in grade.verdicts["d_x"].message
+    assert "of test_words.py)" in grade.verdicts["d_x"].message
+
+
+def test_labels_are_called_as_the_argument_is():
+    message = graded("p / len(y)").verdicts["d_z"].message
+    assert "one_hot(y, 4) was not subtracted" in message
+    assert "indices" not in message
+
+
+def test_a_value_that_is_none_is_missing():
+    marked = Marked(
+        HandIn("Ada", Path("ada.py")), ASSIGNMENT.points, graded("(p - np.eye(W.shape[1])[y]) / len(y)", None)
+    )
+    assert marked.verdicts["d_b"].mistake == "missing"
+    page = student_page(ASSIGNMENT, marked).html
+    assert "– missing" in page
+    assert "compute it, and return it" in page
+
+
+def test_a_function_that_stops_says_so_once():
+    grade = graded("p - y")
+    assert {verdict.mistake for verdict in grade.verdicts.values()} == {"error"}
+    page = student_page(ASSIGNMENT, Marked(HandIn("Ada", Path("ada.py")), ASSIGNMENT.points, grade)).html
+    assert page.count("ValueError") == 1
+    assert page.count("As for <code>d_z</code>") == 2
