@@ -241,3 +241,15 @@ def test_another_number_of_the_arguments():
     verdict = Examiner(of_source(adam, arguments)).judge({"w2": answer})["w2"]
     assert verdict.mistake == "wrong operand", verdict
     assert "beta1 was taken where beta2 must stand" in verdict.message
+
+
+def velocity(v, g, momentum):
+    v2 = momentum * v + g
+    return {"v2": v2}
+
+
+def test_a_factor_of_one_term_taken_for_both():
+    arguments = {"v": drawn(4), "g": drawn(5)[:4], "momentum": 0.9}
+    answer = 0.9 * (arguments["v"] + arguments["g"])
+    verdict = Examiner(of_source(velocity, arguments)).judge({"v2": answer})["v2"]
+    assert verdict.mistake == "misplaced", verdict
