@@ -28,7 +28,8 @@ def fields_of(text: str, parameters: set[str]) -> tuple[str, list[str]]:
         words = re.split(", | and ", names.replace("*", ""))
         at_start = not (prose or fields) or piece_begins_a_line(text, piece)
         if colon and {*words} & parameters:
-            fields.append(f":param {markup(names.replace(' and ', ', '))}: {one_line(described)}")
+            # One field for each: of "a, b" Sphinx would take the first word for a type.
+            fields += [f":param {markup(name)}: {one_line(described)}" for name in re.split(", | and ", names)]
         elif (
             colon
             and (at_start or "".join(fields[-1:]).startswith(":ivar "))

@@ -34,7 +34,8 @@ Squares, element by element; see ``other(x)``.
 This sentence is about the whole.
 
 :param x: the numbers, a \*list\*; and more of it. Not ``None``\ s.
-:param y, z: of the same shape.
+:param y: of the same shape.
+:param z: of the same shape.
 :param \*\*options: those of ``other``.
 :ivar kept: what stays in the object.
 :ivar spare: what does not.
