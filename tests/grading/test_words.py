@@ -112,3 +112,14 @@ def test_a_sign_that_comes_from_above_is_not_said_again():
     assert [verdict.mistake for verdict in verdicts.values()] == ["sign", "mean twice", "shape"]
     assert verdicts["d_W"].message.startswith("given your own d_z, ")
     assert "the numbers are right, given your own d_z: " in verdicts["d_b"].message
+
+
+def test_of_a_teachers_notebook_the_line_alone_is_named(tmp_path):
+    notebook = tg.assignments.from_file(ASSIGNMENT.to_notebook(tmp_path / "own.ipynb", teacher=True))
+    grade = tg.grade(
+        lambda x, W, b, y: {"d_b": -notebook.solution(x, W, b, y)["d_b"] * len(y)}, notebook, points={"d_b": 1}
+    )
+    assert f"{LOSS_LINE} (in own.ipynb) divides by" in grade.verdicts["d_b"].message
+    page = student_page(notebook, Marked(HandIn("Ada", Path("ada.py")), {"d_b": 1}, grade)).html
+    assert LOSS_LINE in page
+    assert "own.ipynb" not in page
