@@ -248,10 +248,11 @@ def test_what_follows_from_a_wrong_gradient_is_told_so(net):
     report = net.exercise().check(
         d_logits=d_logits, d_W3=v["h1"].T @ d_logits, d_b3=-d_logits.sum(axis=0), d_h1=d_h1, d_t8=d_t8
     )
-    assert [verdict.mistake for verdict in report] == ["mean", "upstream", "mean and sign", "upstream", "upstream"]
+    assert [verdict.mistake for verdict in report] == ["mean", "upstream", "sign", "upstream", "upstream"]
     assert report["d_W3"].follows == ("d_logits",)
     assert report["d_t8"].follows == ("d_h1",)
     assert "right, given your own d_logits" in report["d_W3"].message
+    assert report["d_b3"].message.startswith("given your own d_logits, ")
     assert not report
     assert report.summary == "0 of 5 right"
 

@@ -86,3 +86,40 @@ def test_the_line_of_a_notebook_is_the_students_own(tmp_path):
     page = student_page(ASSIGNMENT, Marked(hand_in, ASSIGNMENT.points, graded("-p"))).html
     number = next(n for n, line in enumerate(hand_in.source().splitlines(), 1) if "d_z = -p" in line)
     assert f"Line {number}, as numbered below: <code>d_z = -p" in page
+
+
+def test_a_sentence_that_begins_with_a_variable_keeps_its_letter():
+    problem = tg.assignments.ready("bce")
+
+    def gradients(x, w, b, y):
+        p = 1 / (1 + np.exp(-(x @ w + b)))
+        d_z = (p - y) / len(y)
+        return {"d_p": -y / p / len(y), "d_z": d_z, "d_w": x.sum(axis=0), "d_b": d_z.sum()}
+
+    grade = tg.grade(gradients, problem)
+    page = student_page(problem, Marked(HandIn("Ada", Path("ada.py")), problem.points, grade)).html
+    assert "<p>p is used 2 times" in page
+    assert "<p>The local derivative alone: d_z, which comes from above, is missing" in page  # and not d_z1, of x @ w
+
+
+def test_a_sign_that_comes_from_above_is_not_said_again():
+    def gradients(x, W, b, y):
+        e = np.exp(x @ W + b)
+        d_z = (np.eye(W.shape[1])[y] - e / e.sum(axis=1, keepdims=True)) / len(y)
+        return {"d_z": d_z, "d_W": x.T @ d_z / len(y), "d_b": d_z.sum(axis=0, keepdims=True)}
+
+    verdicts = tg.grade(gradients, ASSIGNMENT).verdicts
+    assert [verdict.mistake for verdict in verdicts.values()] == ["sign", "mean twice", "shape"]
+    assert verdicts["d_W"].message.startswith("given your own d_z, ")
+    assert "the numbers are right, given your own d_z: " in verdicts["d_b"].message
+
+
+def test_of_a_teachers_notebook_the_line_alone_is_named(tmp_path):
+    notebook = tg.assignments.from_file(ASSIGNMENT.to_notebook(tmp_path / "own.ipynb", teacher=True))
+    grade = tg.grade(
+        lambda x, W, b, y: {"d_b": -notebook.solution(x, W, b, y)["d_b"] * len(y)}, notebook, points={"d_b": 1}
+    )
+    assert f"{LOSS_LINE} (in own.ipynb) divides by" in grade.verdicts["d_b"].message
+    page = student_page(notebook, Marked(HandIn("Ada", Path("ada.py")), {"d_b": 1}, grade)).html
+    assert LOSS_LINE in page
+    assert "own.ipynb" not in page

@@ -33,22 +33,22 @@ def from_file(path: str | Path) -> Assignment:
     if path.suffix not in (".py", ".ipynb"):
         raise ValueError(f"{path} is no teacher's version of an exercise: that is a .py or .ipynb file")
     if path.suffix == ".ipynb":
-        return from_source(_source_of(path), path.stem)
+        return from_source(_source_of(path), path.stem, path.suffix)
     try:
         return from_source(path.read_text(encoding="utf-8"), path.stem)
     except UnicodeDecodeError:
         raise ValueError(f"{path.name} is no text in UTF-8: save it as UTF-8") from None
 
 
-def from_source(source: str, name: str) -> Assignment:
-    """The assignment that a teacher's text defines. name: of the file. ValueError as for `from_file`.
+def from_source(source: str, name: str, ending: str = ".py") -> Assignment:
+    """The assignment that a teacher's text defines. name, ending: of the file. ValueError as for `from_file`.
 
     >>> problem = from_source(ready("one_neuron").source, "week_1")
     >>> problem.name, problem.points == ready("one_neuron").points
     ('week_1', True)
     """
     source = source.partition(RUBRIC)[0].rstrip() + "\n"
-    names = _run(source, name)
+    names = _run(source, name, ending)
     points = _points(name, names)
     title, _, text = (names["__doc__"] or name).strip().partition("\n")
     assignment = Assignment(
@@ -99,9 +99,9 @@ def _source_of(path: Path) -> str:
     return "\n\n\n".join([literal, *(cell.text for cell in cells if cell.kind == "code")])
 
 
-def _run(source: str, name: str) -> dict[str, Any]:
+def _run(source: str, name: str, ending: str) -> dict[str, Any]:
     """The names that a text defines. Its lines can be looked up, so that a function of it can be read again."""
-    file = f"{zlib.crc32(source.encode()):08x}/{name}.py"  # messages name its end; two files of one name are two
+    file = f"{zlib.crc32(source.encode()):08x}/{name}{ending}"  # messages name its end; two files of one name are two
     try:
         code = compile(source, file, "exec")
     except (SyntaxError, ValueError) as error:

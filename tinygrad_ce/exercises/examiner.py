@@ -169,6 +169,8 @@ class Examiner:
             changed = Answer(other, answer.epsilon)
             if self.right(name, changed):
                 return key, f"{start}; the numbers are right: {mend}"
+            if run.follows[name] and self._matches(name, changed, run.expected[name]):
+                return key, f"{start}; the numbers are right, given your own {' and '.join(run.follows[name])}: {mend}"
             mistakes = self._explained(name, changed, run)
             if mistakes:
                 return f"{key} and {mistakes[0].key}", f"{start}: {mend}; and besides, {mistakes[0].words}"

@@ -69,13 +69,11 @@ class Search:
         self._is_telling = tells_enough(self.answer.array)
         ways = (self._one_change, self._further_up, self._swap, self._in_the_forward_pass, self._too_much)
         for way in (*ways, self._counts, self._two_changes):
-            for run in self.runs:
-                found = way(run)
-                if found:
-                    given = (
-                        f"given your own {' and '.join(run.follows[self.name])}, " if run is not self.runs[0] else ""
-                    )
-                    return [Guess(guess.key, given + guess.words, guess.array) for guess in found]
+            every = [(run, found) for run in self.runs if (found := way(run))]
+            if every:  # of two mistakes at once, one may be that with which the student has gone on
+                run, found = min(every, key=lambda pair: " and " in pair[1][0].key)
+                given = f"given your own {' and '.join(run.follows[self.name])}, " if run is not self.runs[0] else ""
+                return [Guess(guess.key, given + guess.words, guess.array) for guess in found]
         return [*self._another()] or [*self._any_factor()] or [*self._pair()]
 
     def _fits(self, guess: Guess) -> bool:

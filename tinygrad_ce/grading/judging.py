@@ -5,6 +5,8 @@ It does not matter where the function ran: `judged` is passed a way to run it.
 
 from __future__ import annotations
 
+import ast
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -15,6 +17,7 @@ from tinygrad_ce.core import Array
 from tinygrad_ce.data.checks import listed, shown
 from tinygrad_ce.exercises import Verdict
 from tinygrad_ce.exercises.answers import Answer, of_one_dtype
+from tinygrad_ce.exercises.backward_program import Program
 from tinygrad_ce.exercises.examiner import Examiner
 from tinygrad_ce.grading.calls import BY_THE_ENGINE
 from tinygrad_ce.grading.cases import EXAMPLE, Case
@@ -51,7 +54,21 @@ class Trial:
         """What is said of one value on this case."""
         if name in self.refused:
             return self.refused[name]
-        return problem.examiner(self.case).judge(self.answers, [name])[name]
+        examiner = problem.examiner(self.case)
+        verdict = examiner.judge(self.answers, [name])[name]
+        return replace(verdict, message=_as_asked(verdict.message, examiner.program, problem))
+
+
+def _as_asked(words: str, program: Program, problem: Problem) -> str:
+    """Words in which a gradient that passes through unchanged has the name of that from which it comes.
+
+    `z = x @ w + b` is two operations, whose gradients are one for whoever reads the line.
+    """
+    for name in reversed(program.lines):
+        terms = program.lines[name].terms
+        if name not in problem.points and len(terms) == 1 and isinstance(terms[0].tree, ast.Name):
+            words = re.sub(rf"\b{re.escape(name)}\b", terms[0].tree.id, words)
+    return words
 
 
 def judged(problem: Problem, run: Run) -> Grade:

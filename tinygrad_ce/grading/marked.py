@@ -105,7 +105,7 @@ def for_students(words: str) -> str:
     >>> for_students("d_z divides by 6, in z = x @ W (line 38 of own.py)")
     'd_z divides by 6, in z = x @ W'
     """
-    return re.sub(r" \(line \d+ of [^()]+\.py\)", "", words)
+    return re.sub(r" \((line \d+ of [^()]+\.py|in [^()]+\.ipynb)\)", "", words)
 
 
 def line_of(name: str, source: str) -> int | None:

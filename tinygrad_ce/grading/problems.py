@@ -93,6 +93,7 @@ def written(node: Node) -> str:
     if place is None:
         return text
     words = f"line {place.number} of {Path(place.file).name}" if cell_of(place.file) is None else place.short
+    words = f"in {Path(place.file).name}" if place.file.endswith(".ipynb") else words  # cells have lines of their own
     line = place.text.partition("  #")[0].rstrip()
     try:
         (statement,) = ast.parse(line).body

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterable
 
 import numpy as np
@@ -131,7 +132,7 @@ def _mistake(assignment: Assignment, marked: Marked, name: str, solutions: bool)
     )
     if stops and same != name:
         return f"<section><h2>{title}</h2><p>As for {_codes([same])}: the function returns nothing.</p></section>\n"
-    parts = [f"<p>{escaped(_sentence(message))}</p>"]
+    parts = [f"<p>{escaped(_sentence(message, assignment))}</p>"]
     source = marked.hand_in.source()
     line = line_of(name, source)
     if line is not None and not stops:
@@ -148,10 +149,12 @@ def _numbered(marked: Marked, line: int) -> str:
     return f"Line {line}{', as numbered below' if marked.hand_in.file.suffix == '.ipynb' else ''}"
 
 
-def _sentence(words: str) -> str:
+def _sentence(words: str, assignment: Assignment) -> str:
     """Words as a sentence: they begin small where they follow a name in a terminal, and may name the teacher's file."""
     words = for_students(words)
-    words = words[:1].upper() + words[1:] if words.partition(" ")[0].rstrip(",").isalpha() else words  # d_W stays d_W
+    first = words.partition(" ")[0].rstrip(",")
+    names = {getattr(node, "id", getattr(node, "arg", "")) for node in ast.walk(assignment.statements.tree)}
+    words = words[:1].upper() + words[1:] if first.isalpha() and first not in names else words  # d_W stays d_W, and x x
     return words if words.endswith((".", "!", "?")) else f"{words}."
 
 
