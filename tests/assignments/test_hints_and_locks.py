@@ -201,3 +201,10 @@ def test_the_strongest_hint_says_what_the_functions_in_it_are():
     z = tg.Tensor([[1.0, 2.0]], requires_grad=True, name="z")
     problem = tg.exercise(tg.losses.softmax_cross_entropy(z, np.array([1]))).assignment()
     assert "one_hot(y, classes): 1 where the class is the row's own, else 0" in problem.hints["d_z"][-1]
+
+
+def test_no_hint_has_a_name_of_the_engines_own():
+    z = tg.Tensor([[1.0, 2.0]], requires_grad=True, name="z")
+    hints = tg.exercise(tg.losses.softmax_cross_entropy(z, np.array([1]))).assignment().hints["d_z"]
+    assert "through loss: made of z" in hints[1]
+    assert "xent" not in " ".join(hints)

@@ -44,7 +44,7 @@ def _in_words(edge: Edge) -> str:
     tree, arrays = edge.formula.readable.whole, edge.formula.readable.arrays
     names = [x for x in _names(tree) if x in arrays]
     with_shapes = _listed([f"{x} {arrays[x].shape}" for x in names]) or "numbers alone"
-    start = f"through {edge.target.name} = {edge.target.op.name}(...):"
+    start = f"through {edge.target.name}:"
     if isinstance(tree, ast.Name):
         return f"{start} {tree.id} {arrays[tree.id].shape} passes through unchanged"
     words = [f"made of {with_shapes}"]
