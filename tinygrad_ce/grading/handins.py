@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from unicodedata import normalize
 
-from tinygrad_ce.data.checks import listed
+from tinygrad_ce.data.checks import listed, visible
 from tinygrad_ce.grading.marked import LARGEST, HandIn
 
 ENDINGS = (".py", ".ipynb")
@@ -227,8 +227,8 @@ def _different(names: Sequence[tuple[str, str]]) -> list[str]:
 
 
 def _seen(name: str) -> str:
-    """What two names have in common that look the same."""
-    return normalize("NFKC", os.fsencode(name).decode(errors="replace"))
+    """What two names have in common that look the same on a page, in a terminal, or in a table."""
+    return " ".join(visible(normalize("NFKC", os.fsencode(name).decode(errors="replace"))).split())
 
 
 def _counted(names: Iterable[str]) -> Mapping[str, int]:

@@ -118,6 +118,9 @@ def _marked(runs: _Runs, one: Found, future: Future[FileRun] | None) -> Marked:
         run = future.result()
     except OSError as error:
         return replace(marked, problem="Your file cannot be read.", remark=_joined(one.remark, str(error)))
+    except Exception as error:
+        words = f"running it failed: {type(error).__name__}: {error}"
+        return replace(marked, problem="Your file could not be run; your teacher knows.", remark=words)
     marked = replace(marked, printed=run.printed, seconds=run.seconds, remark=_joined(one.remark, *run.remarks))
     if run.error:
         return _without_grade(marked, "Your file", run.error)
@@ -178,7 +181,7 @@ def _without_grade(marked: Marked, what: str, error: str) -> Marked:
     """A hand-in that could not be judged, with one sentence for its student."""
     advice = next((f". {words}" for start, words in ADVICE.items() if error.startswith(start)), "")
     says = " stops with" if re.match(r"\w+(Error|Exception|Exit|Interrupt)\b", error) else ":"
-    return replace(marked, problem=f"{what}{says} {error}{advice}.", remark=_joined(error, marked.remark))
+    return replace(marked, problem=f"{what}{says} {error.rstrip('.')}{advice}.", remark=_joined(error, marked.remark))
 
 
 def _joined(*remarks: str) -> str:
