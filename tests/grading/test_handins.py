@@ -45,6 +45,11 @@ def test_a_student_with_two_files_is_told_so_and_nothing_is_picked(tmp_path):
     assert "several files, 'x.py', 'y.ipynb', and only one" in students(tmp_path)["ada"]
 
 
+def test_an_archive_beside_plain_files_is_a_students_and_cannot_be_graded(tmp_path):
+    found = students(written(tmp_path, "ada.py", "bo.ZIP", "data.csv"))
+    assert found == {"ada": "ada.py", "bo": "You handed in 'bo.ZIP', and a .py or .ipynb file is asked for."}
+
+
 def test_folders_of_groups_have_students_by_file_and_equal_names_stay_apart(tmp_path):
     written(tmp_path, "monday/ada.py", "monday/bo.py", "friday/ada.py", "friday/cy.py")
     assert students(tmp_path) == {
