@@ -117,6 +117,7 @@ def test_bad_input_is_one_line(course):
     assert "among the hand-ins" in line(out="class/grades.csv")
     assert "among the hand-ins" in line(out="class.csv")
     assert "grades, which is a file" in line(out="grades.csv")
+    assert "neuron.py is a file, and no folder; name another place" in line(out="neuron.py/more/g.csv")
     assert "--seconds 0 must be at least 1" in line("class", "neuron.py", "g.csv", "--seconds", 0)
     assert "--megabytes -1 must be at least 1" in line("class", "neuron.py", "g.csv", "--megabytes", -1)
     assert (course / "grades").read_text() == "mine"

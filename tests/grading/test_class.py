@@ -107,8 +107,18 @@ def test_what_goes_wrong_in_judging_costs_one_student_only(tmp_path, monkeypatch
             raise ZeroDivisionError("in the grader")
         return first(problem, lambda cases: outcomes)
 
+    run_file = marking.run_file
+
+    def run_some(path, *arguments, **options):
+        if path.name == "cy.py":
+            raise ZeroDivisionError("in the sandbox")
+        return run_file(path, *arguments, **options)
+
     monkeypatch.setattr(marking, "judged", judged)
+    monkeypatch.setattr(marking, "run_file", run_some)
     (tmp_path / "ada.py").write_text(RIGHT.replace("return {", 'return {"broken": 1, '))
     (tmp_path / "bo.py").write_text(RIGHT)
-    ada, bo = mark_class(tmp_path, ready("softmax_cross_entropy"), 30, MEGABYTES)
+    (tmp_path / "cy.py").write_text(RIGHT)
+    ada, bo, cy = mark_class(tmp_path, ready("softmax_cross_entropy"), 30, MEGABYTES)
     assert (ada.grade, "in the grader" in ada.remark, bo.score) == (None, True, 4)
+    assert (cy.grade, "in the sandbox" in cy.remark) == (None, True)

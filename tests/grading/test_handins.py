@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import unicodedata
+from pathlib import Path
 
 import pytest
 
@@ -41,6 +43,11 @@ def test_a_folder_for_each_student(tmp_path):
 def test_a_student_with_two_files_is_told_so_and_nothing_is_picked(tmp_path):
     written(tmp_path, "ada/x.py", "ada/y.ipynb", "bo/x.py", "cy/x.py")
     assert "several files, 'x.py', 'y.ipynb', and only one" in students(tmp_path)["ada"]
+
+
+def test_an_archive_beside_plain_files_is_a_students_and_cannot_be_graded(tmp_path):
+    found = students(written(tmp_path, "ada.py", "bo.ZIP", "data.csv"))
+    assert found == {"ada": "ada.py", "bo": "You handed in 'bo.ZIP', and a .py or .ipynb file is asked for."}
 
 
 def test_folders_of_groups_have_students_by_file_and_equal_names_stay_apart(tmp_path):
@@ -128,12 +135,35 @@ def test_names_that_look_the_same_are_told_apart(tmp_path):
         assert sorted(len(unicodedata.normalize("NFC", name)) for name in students(tmp_path)) == [3, 7]
 
 
+def test_names_that_look_the_same_in_a_table_are_told_apart(tmp_path):
+    """In a CSV file of one line for each student, a line break in a name is a space."""
+    written(tmp_path, "Ada B.py", "Ada\nB.py", " Ada B.py")
+    assert sorted(" ".join(name.split()) for name in students(tmp_path)) == ["Ada B", "Ada B (2)", "Ada B (3)"]
+
+
 def test_links_are_not_followed(tmp_path):
     written(tmp_path, "class/ada.py", "elsewhere/secret.py")
     (tmp_path / "class/bo.py").symlink_to(tmp_path / "elsewhere/secret.py")
     (tmp_path / "class/cy").symlink_to(tmp_path / "elsewhere")
     found = students(tmp_path / "class")
     assert found == {"ada": "ada.py", "bo": "What you handed in is a link, and no file."}
+    assert {one.hand_in.student: one.hand_in.source() for one in hand_ins(tmp_path / "class")}["bo"] == ""
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes have names on Unix")
+def test_a_pipe_is_no_file_and_nobody_waits_for_it(tmp_path, monkeypatch):
+    written(tmp_path, "ada.py")
+    os.mkfifo(tmp_path / "bo.py")
+    monkeypatch.setattr(Path, "read_bytes", lambda _: b"read")  # which would wait for someone to write
+    found = {one.hand_in.student: (one.problem, one.hand_in.source()) for one in hand_ins(tmp_path)}
+    assert found == {"ada": ("", "read"), "bo": ("What you handed in is a link, and no file.", "")}
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"cells": [{"cell_type": "code", "source": null}]}'])
+def test_what_is_no_notebook_has_no_source(tmp_path, content):
+    (tmp_path / "ada.ipynb").write_text(content)
+    (ada,) = hand_ins(tmp_path)
+    assert ada.hand_in.source() == ""  # whoever asks gets no exception
 
 
 def test_a_file_with_data_in_it_is_too_large(tmp_path):

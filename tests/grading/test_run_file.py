@@ -74,6 +74,55 @@ def test_what_was_not_written_whole_is_left_out(tmp_path):
     assert [*_messages_in(results)] == [{"error": ""}]
 
 
+@pytest.mark.parametrize("content", [b"x" * 16, packed([1]), packed({"value": None})])
+def test_what_a_hand_in_writes_among_the_results_costs_only_itself(run, content):
+    """It writes to every open file, as whoever closes or reuses file descriptors may."""
+    message = len(content).to_bytes(8, "little") + content
+    ran = run(f"""import os
+def gradients(x, w):
+    for number in range(3, 30):
+        try: os.write(number, {message!r})
+        except OSError: pass
+    os._exit(0)""")
+    assert (ran.error, len(ran.outcomes), ran.outcomes[0].value) == ("", 1, None)
+
+
+def test_what_cannot_be_told_of_a_file_is_its_error(run):
+    assert "cannot be read" in run(f"{GRADIENTS}import numpy as np\nHINTS = {{1: np.broadcast_to(1.0, 10**9)}}").error
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_closed_stream_costs_nothing(run, stream):
+    text = f"import sys\nprint('here')\nsys.{stream}.close()\n{GRADIENTS}"
+    ran = run(text)
+    np.testing.assert_array_equal(value(ran)["d_w"], CASE["x"].sum(axis=0))
+    assert ran.printed == "here\n"
+
+
+def test_results_that_are_larger_than_a_file_may_be_are_an_error_in_words(run):
+    text = "import numpy as np\ndef gradients(x, w):\n    return np.zeros(9 * 10**6)"
+    assert [outcome.error for outcome in run(text).outcomes] == ["what it returns is too large: 72 MB"]
+
+
+def test_an_exception_that_cannot_be_told_may_be_caught(run):
+    own = "class Own(Exception):\n    def __str__(self): raise ValueError\n"
+    body = "def gradients(x, w):\n    try: raise Own\n    except Own: return 1.0"
+    ran = run(own + body)
+    assert (value(ran), ran.outcomes[0].value["caught"]) == (1.0, "Own:  (line 4)")
+
+
+def test_a_database_outside_of_its_folder_is_refused(run, tmp_path):
+    text = "import sqlite3\nsqlite3.connect(':memory:')\nsqlite3.connect('mine')\n" + GRADIENTS
+    assert value(run(text)).keys() == {"d_w"}
+    remarks = run(f"import sqlite3\nsqlite3.connect({str(tmp_path / 'theirs')!r})\n{GRADIENTS}").remarks
+    assert any("it writes into" in remark for remark in remarks)
+    assert not (tmp_path / "theirs").exists()
+
+
+def test_what_python_cannot_parse_is_told_in_words(run):
+    assert run("x = " + "-" * 10**5 + "1").error == "it is no Python: it is nested too deeply"
+
+
 def test_what_was_printed_is_kept_when_it_is_ended(run):
     ended = run("print('before')\nwhile True: pass", seconds=0.5)
     assert ended.printed == "before\n"

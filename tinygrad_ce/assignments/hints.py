@@ -24,9 +24,9 @@ WIDTH = 100  # characters of a line of what is packed
 def cost_of_hints(assignment: Assignment, taken: Mapping[str, int]) -> dict[str, float]:
     """The points that hints have cost, by what they were for.
 
-    taken: how many, by name, as `HINTS` in a student's file says; names that are not asked for cost nothing. More than
-    there are cost no more than all of them, and no value costs more than its points. Raises ValueError for what is no
-    dict of counts.
+    assignment: whose points they are. taken: how many, by name, as `HINTS` in a student's file says; names that are not
+    asked for cost nothing. More than there are cost no more than all of them, and no value costs more than its points.
+    Raises ValueError for what is no dict of counts.
 
     >>> from tinygrad_ce.assignments import ready
     >>> cost_of_hints(ready("softmax_cross_entropy"), {"d_z": 2})
@@ -44,8 +44,9 @@ def cost_of_hints(assignment: Assignment, taken: Mapping[str, int]) -> dict[str,
 def take_hint(path: str | Path, name: str) -> PrintedText:
     """The next hint for a value that a student's file asks for; the file counts it. After the last, the last again.
 
-    The file is read, and not run. Raises OSError for a file that cannot be read, ValueError for one that was not made
-    by `to_script` or `to_notebook`, and for a name for which it has no hint.
+    path: of the script or notebook, which is read and not run. name: of the value. Raises OSError for a file that
+    cannot be read, ValueError for one that was not written by `to_script` or `to_notebook`, and for a name without
+    hints.
     """
     file = _StudentFile(path)
     packed = unpacked(file.constant(TEXTS)) if file.has(TEXTS) else {"hints": {}}
@@ -66,6 +67,7 @@ def take_hint(path: str | Path, name: str) -> PrintedText:
 def unlock(path: str | Path, password: str) -> PrintedText:
     """The solution that is locked in a student's file.
 
+    path: of the script or notebook. password: with which `to_script` or `to_notebook` has locked it.
     Raises OSError for a file that cannot be read, ValueError for one without a solution and for a wrong password.
     """
     file = _StudentFile(path)

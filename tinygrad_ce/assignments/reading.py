@@ -23,8 +23,8 @@ CATALOG = Path(__file__).parent / "catalog"
 def from_file(path: str | Path) -> Assignment:
     """Read a teacher's version: a Python file, or a notebook with the same code.
 
-    The file is run. Raises OSError for a file that cannot be read, ValueError in one sentence for what is missing in it
-    or wrong.
+    path: of the file, which is run. Raises OSError for a file that cannot be read, ValueError in one sentence for what
+    is missing in it or wrong.
 
     >>> from_file(CATALOG / "softmax_cross_entropy.py").points
     {'d_z': 2, 'd_W': 1, 'd_b': 1}

@@ -128,6 +128,9 @@ def check_writable(out: Path, *endings: str) -> None:
         raise ValueError(f"--out {out} must end in {' or '.join(endings)}")
     if out.is_dir():
         raise IsADirectoryError(f"--out {out} is a folder; name a file")
+    there = next(folder for folder in out.absolute().parents if folder.exists())
+    if not there.is_dir():
+        raise NotADirectoryError(f"--out {out}: {there} is a file, and no folder; name another place")
 
 
 def save(view: Any, out: Path) -> Path:

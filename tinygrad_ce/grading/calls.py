@@ -78,8 +78,10 @@ def _watched(caught: list[str]) -> Iterator[None]:
     def on_event(frame: Any, event: str, argument: Any) -> Any:
         frame.f_trace_lines = False
         if event == "exception" and not isinstance(argument[1], (StopIteration, GeneratorExit)):
-            words = " ".join(str(argument[1]).split())[:200]
-            caught.append(f"{argument[0].__name__}: {words} (line {frame.f_lineno})")
+            words = ""
+            with contextlib.suppress(Exception):  # of an exception of the student's own class
+                words = " ".join(str(argument[1]).split())[:200]
+            caught[:] = [f"{argument[0].__name__}: {words} (line {frame.f_lineno})"]  # the last: there may be millions
         return on_event
 
     def on_call(frame: Any, event: str, argument: Any) -> Any:

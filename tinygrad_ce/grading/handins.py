@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from unicodedata import normalize
 
-from tinygrad_ce.data.checks import listed
+from tinygrad_ce.data.checks import listed, visible
 from tinygrad_ce.grading.marked import LARGEST, HandIn
 
 ENDINGS = (".py", ".ipynb")
+PACKED = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")  # of plain files these are a student's too, who is told so
 IGNORED = ("__pycache__", "__MACOSX", "__init__.py", "node_modules")
 METADATA = "submission_metadata.yml"
 MOODLE = re.compile(r"(?P<name>.+?)_(?P<number>\d+)_assignsubmission_.+", re.DOTALL)
@@ -111,7 +112,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _whose(root: Path, files: Sequence[Path]) -> Iterator[_File]:
-    """The files with their students. Of plain files only scripts and notebooks are hand-ins."""
+    """The files with their students. Of plain files only scripts, notebooks and archives are hand-ins."""
     gradescope = _submitters(root / METADATA)
     by_folder = _folders_are_students(root, files)
     for path in files:
@@ -129,7 +130,7 @@ def _whose(root: Path, files: Sequence[Path]) -> Iterator[_File]:
         elif rest and (by_folder or re.fullmatch(r"submission_\d+", first)):
             if first != METADATA:
                 yield _File(path, (first,), first, "")
-        elif code:
+        elif code or path.suffix.lower() in PACKED:
             yield _File(path, (path.relative_to(root).as_posix(),), path.stem, "/".join([first, *rest][:-1]))
 
 
@@ -227,8 +228,8 @@ def _different(names: Sequence[tuple[str, str]]) -> list[str]:
 
 
 def _seen(name: str) -> str:
-    """What two names have in common that look the same."""
-    return normalize("NFKC", os.fsencode(name).decode(errors="replace"))
+    """What two names have in common that look the same on a page, in a terminal, or in a table."""
+    return " ".join(visible(normalize("NFKC", os.fsencode(name).decode(errors="replace"))).split())
 
 
 def _counted(names: Iterable[str]) -> Mapping[str, int]:

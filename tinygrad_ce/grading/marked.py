@@ -28,12 +28,14 @@ class HandIn:
     file: Path
 
     def source(self) -> str:
-        """The code as text, of a notebook its cells of code; "" where the file cannot be read, or is very large.
+        """The code as text, of a notebook its cells of code; "" for a link, a very large file, and one without text.
 
         >>> HandIn("Ada", Path("missing.py")).source()
         ''
         """
         try:
+            if self.file.is_symlink() or not self.file.is_file():  # a link shows another's file, a pipe never ends
+                return ""
             if self.file.stat().st_size > LARGEST:
                 return ""
             text, _ = decoded(self.file.read_bytes())
@@ -94,9 +96,9 @@ def _cells(text: str) -> str:
     try:
         cells = json.loads(text)["cells"]
         codes = [cell["source"] for cell in cells if cell["cell_type"] == "code"]
-    except (ValueError, TypeError, KeyError):
+        return "\n\n".join(code if isinstance(code, str) else "".join(map(str, code)) for code in codes)
+    except (ValueError, TypeError, KeyError, RecursionError):
         return ""
-    return "\n\n".join(code if isinstance(code, str) else "".join(map(str, code)) for code in codes)
 
 
 def for_students(words: str) -> str:

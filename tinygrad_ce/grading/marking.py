@@ -118,6 +118,9 @@ def _marked(runs: _Runs, one: Found, future: Future[FileRun] | None) -> Marked:
         run = future.result()
     except OSError as error:
         return replace(marked, problem="Your file cannot be read.", remark=_joined(one.remark, str(error)))
+    except Exception as error:
+        words = f"running it failed: {type(error).__name__}: {error}"
+        return replace(marked, problem="Your file could not be run; your teacher knows.", remark=words)
     failed = run.error or (run.outcomes[0].error if all(outcome.error for outcome in run.outcomes) else "")
     more = (words for words in run.remarks if words.removeprefix("refused: ") not in failed)
     marked = replace(marked, printed=run.printed, seconds=run.seconds, remark=_joined(one.remark, failed, *more))

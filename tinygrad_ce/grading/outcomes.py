@@ -48,6 +48,9 @@ class Shortened(io.StringIO):
         super().write(text[: max(0, PRINTED - self.tell())])
         return len(text)
 
+    def close(self) -> None:
+        """Stay open: who closes `sys.stdout` means the end of printing, and what there is will still be read."""
+
     def reconfigure(self, **_: Any) -> None:
         """What files do that print other letters than English ones: nothing is to be done for it here."""
 

@@ -210,14 +210,20 @@ def end(process: subprocess.Popen[Any]) -> None:
 
 
 def _messages_in(results: Path) -> Iterator[dict[str, Any]]:
-    """The messages that were written whole."""
+    """The messages that were written whole, up to one that the hand-in itself has written among them."""
     content = io.BytesIO(results.read_bytes() if results.exists() else b"")
     while len(size := content.read(8)) == 8:
         length = int.from_bytes(size, "little")
         message = content.read(length)
         if len(message) < length:
             return
-        yield unpacked(message)
+        try:
+            told = unpacked(message)
+        except Exception:  # whatever NumPy and JSON raise for what is none of ours
+            return
+        if not isinstance(told, dict):
+            return
+        yield told
 
 
 def _as_run(received: list[dict[str, Any]], said: str, count: int, seconds: float, otherwise: str) -> FileRun:
@@ -226,7 +232,7 @@ def _as_run(received: list[dict[str, Any]], said: str, count: int, seconds: floa
         return FileRun(error=otherwise, printed=said, seconds=seconds)
     refused = dict.fromkeys(words for message in received for words in message.pop("refused", ()))
     first, *rest = received
-    remarks = (*first["remarks"], *(f"refused: {words}" for words in refused))
-    calls = [Outcome(**message) for message in rest]
-    left = () if first["error"] else (Outcome(error=otherwise),) * (count - len(calls))
-    return FileRun((*calls, *left), first["error"], remarks, said, seconds, first["hints"])
+    error, remarks = first.get("error", ""), (*first.get("remarks", ()), *(f"refused: {words}" for words in refused))
+    calls = [Outcome(message.get("value"), message.get("error", "")) for message in rest[:count]]
+    left = () if error else (Outcome(error=otherwise),) * (count - len(calls))
+    return FileRun((*calls, *left), error, remarks, said, seconds, first.get("hints"))

@@ -29,6 +29,7 @@ CHANGES = {  # the events of Python's audit that change files, and how many of t
     **dict.fromkeys(("os.rename", "os.link", "os.symlink"), 2),
 }
 READS = ("os.listdir", "os.scandir", "os.chdir")
+DATABASES = ("sqlite3.connect",)  # SQLite opens its files without Python
 PROCESSES = {"os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.exec", "os.system", "os.startfile"}
 PROCESSES |= {"subprocess.Popen", "pty.spawn", "os.kill", "os.killpg"}
 STARTERS = ("multiprocessing.popen_fork", "multiprocessing.popen_forkserver", "multiprocessing.popen_spawn_posix")
@@ -94,6 +95,9 @@ class Guard:
             for path in arguments[: CHANGES[event]]:
                 if not self._is_in([self.folder], path):
                     self._refuse(f"it changes {_shown(path)} ({event}): a hand-in may change its own folder only")
+        elif event in DATABASES:
+            if arguments[0] not in ("", ":memory:") and not self._is_in([self.folder], arguments[0]):
+                self._refuse(f"it writes into {_shown(arguments[0])}: a hand-in may write into its own folder only")
         elif event in READS:
             self._check_read(arguments[0] or ".")
         elif event in PROCESSES:
@@ -187,7 +191,7 @@ def _run(place: str, source: str, path: str, loaded: Loaded, printed: Printed) -
         at = f" ({place}line {error.lineno}{line})" if error.lineno else ""
         return f"it is no Python: {error.msg}{at}"
     except (ValueError, RecursionError, MemoryError, OverflowError) as error:
-        return f"it is no Python: {error}"
+        return f"it is no Python: {str(error) or 'it is nested too deeply'}"
     linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
     return str(outcomes.outcome_of(lambda names: exec(code, names), loaded.names, printed).error)
 
@@ -297,6 +301,8 @@ def main(job_file: str, results_file: str) -> None:
             content = outcomes.packed(message)
         except BaseException as error:
             content = outcomes.packed({"error": f"what it returns cannot be read: {outcomes.failure(error)}"})
+        if len(content) > LARGEST_FILE // (len(job["cases"]) + 2):  # all of them are one file
+            content = outcomes.packed({"error": f"what it returns is too large: {len(content) / 1e6:.0f} MB"})
         results.write(len(content).to_bytes(8, "little") + content)
         results.flush()
     os._exit(0)  # threads that never end have no say in it
