@@ -123,3 +123,14 @@ def test_of_a_teachers_notebook_the_line_alone_is_named(tmp_path):
     page = student_page(notebook, Marked(HandIn("Ada", Path("ada.py")), {"d_b": 1}, grade)).html
     assert LOSS_LINE in page
     assert "own.ipynb" not in page
+
+
+def test_class_numbers_instead_of_one_hot_rows_are_named():
+    def gradients(x, W, b, y):
+        e = np.exp(x @ W + b)
+        d_z = (e / e.sum(axis=1, keepdims=True) - y[:, None]) / len(y)
+        return {"d_z": d_z, "d_W": x.T @ d_z, "d_b": d_z.sum(axis=0)}
+
+    verdict = tg.grade(gradients, "softmax_cross_entropy").verdicts["d_z"]
+    assert verdict.mistake == "target"
+    assert "the class number itself, y, was subtracted" in verdict.message
