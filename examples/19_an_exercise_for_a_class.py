@@ -28,9 +28,8 @@ exercise = tg.exercise(loss)
 exercise.points = {"d_z2": 2, "d_W2": 1, "d_z1": 2, "d_W1": 1}
 print("   asked for, with points:", exercise.points)
 
-print(
-    "\n2. Two files: for students, with blanks and a locked solution; for the teacher, with the solution and a rubric"
-)
+print("\n2. Two files: one for students, one for the teacher")
+print("   students get blanks and a locked solution, the teacher gets the solution and a rubric")
 student = exercise.to_script(folder / "student.py", title="Two layers", password="swordfish")
 teachers = exercise.to_script(folder / "week_1.py", title="Two layers", teacher=True)
 blanks = [line.strip() for line in student.read_text(encoding="utf-8").splitlines() if " = None" in line]
