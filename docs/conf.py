@@ -31,6 +31,7 @@ myst_heading_anchors = 4
 suppress_warnings = ["config.cache"]  # the functions below cannot be pickled; they do not change between two builds
 
 default_role = "code"
+smartquotes = False  # what is quoted is code more often than not, and --out has two hyphens
 toc_object_entries_show_parents = "hide"
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True}

@@ -17,14 +17,16 @@ NAMES = r"\*{0,2}[A-Za-z_]\w*(?:(?:, | and )\*{0,2}[A-Za-z_]\w*)*"
 ERROR = r"[A-Z]\w*(?:Error|Warning)"
 ERRORS = re.compile(rf"(?:^Raises |[,;] (?:and )?)({ERROR}(?:(?:, and |, | and | or ){ERROR})*) ?")
 # Where a field may begin (after the end of a sentence, or on a line of its own), and where prose may go on after one.
-BORDER = re.compile(rf"(?:^|(?<=[.?!)] )|(?<=\n))(?={NAMES}: |Raises {ERROR})|(?<=[.)]\n)(?=[A-Z`])")
+BORDER = re.compile(rf"(?:^|(?<=[.?!)] )|(?<=\n))(?={NAMES}:[ \n]|Raises {ERROR})|(?<=[.)]\n)(?=[A-Z`])")
+
+ARRAY = re.compile(r"~?numpy\.ndarray\[tuple\[~?typing\.Any, \.\.\.\], ~?numpy\.dtype\[~?typing\.Any\]\]")
 
 
 def fields_of(text: str, parameters: set[str]) -> tuple[str, list[str]]:
     """A paragraph without its fields, and the fields. parameters: the names that are arguments."""
     prose, fields = [], []
     for piece in BORDER.split(text):
-        names, colon, described = piece.partition(": ")
+        names, colon, described = [*re.split(r"(:\s)", piece, maxsplit=1), "", ""][:3]
         words = re.split(", | and ", names.replace("*", ""))
         at_start = not (prose or fields) or piece_begins_a_line(text, piece)
         if colon and {*words} & parameters:
@@ -35,7 +37,7 @@ def fields_of(text: str, parameters: set[str]) -> tuple[str, list[str]]:
             and (at_start or "".join(fields[-1:]).startswith(":ivar "))
             and all(word.isidentifier() and word[0].islower() for word in words)
         ):
-            fields.append(f":ivar {names}: {one_line(described)}")
+            fields += [f":ivar {name}: {one_line(described)}" for name in words]
         elif re.match(f"Raises {ERROR}", piece):
             fields += [f":raises {errors}: {one_line(when)}" for errors, when in raised(piece)]
         elif fields and not at_start:
@@ -56,7 +58,7 @@ def raised(sentence: str) -> list[tuple[str, str]]:
     matches = [*ERRORS.finditer(text)]
     ends = [*(match.start() for match in matches[1:]), len(text)]
     errors = [", ".join(re.findall(ERROR, match[1])) for match in matches]
-    return [(error, text[match.end() : end]) for error, match, end in zip(errors, matches, ends, strict=True)]
+    return [(error, text[m.end() : end].lstrip(", ")) for error, m, end in zip(errors, matches, ends, strict=True)]
 
 
 def one_line(text: str) -> str:
@@ -99,15 +101,25 @@ def process(app: Sphinx, what: str, name: str, value: Any, options: Any, lines: 
 
 
 def without_any(app: Sphinx, what: str, name: str, value: Any, options: Any, signature: str | None, result: str) -> Any:
-    """For autodoc: a signature without the types that say nothing: `Any`."""
+    """For autodoc: a signature without what says nothing: `Any`, and the numbers of axes of arrays.
+
+    A default that is made anew for each object has no text that Python can parse: it is `...`.
+    """
     if signature is None:
         return None
+    signature = ARRAY.sub("numpy.ndarray", signature.replace("<factory>", "..."))
+    result = ARRAY.sub("numpy.ndarray", result)
     return re.sub(r": (~?typing\.)?Any(?=[,)= ])", "", signature), None if result.endswith("Any") else result
 
 
 def skip(app: Sphinx, what: str, name: str, value: Any, skipped: bool, options: Any) -> bool | None:
-    """For autodoc: what stands in a class only to say what a name of other frameworks is called here is left out."""
-    return True if type(value).__module__ == missing_names.__name__ else None
+    """For autodoc: what is left out.
+
+    That is what only says what a name of other frameworks is called here, and what a class has from scikit-learn,
+    whose docstrings are in another markup.
+    """
+    inherited = str(getattr(value, "__module__", "")).startswith("sklearn.")
+    return True if inherited or type(value).__module__ == missing_names.__name__ else None
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

@@ -69,14 +69,14 @@ def as_cells(text: str, stem: str) -> str:
 
 def commands(described: str) -> list[str]:
     """How it is run, and what it needs, as paragraphs."""
-    lines = [line for line in described.strip().splitlines() if line]
-    if not lines:
-        return []
-    command = lines[0].removeprefix("Run it: ")
     return [
-        ".. code-block:: text\n\n    " + command.replace(" [", "\n        ["),
-        *(literal(line) for line in lines[1:]),
+        as_command(line) if line.startswith("Run it: ") else literal(line) for line in described.splitlines() if line
     ]
+
+
+def as_command(line: str) -> str:
+    """The line of a docstring that says how an example is run, as a block."""
+    return ".. code-block:: text\n\n    " + line.removeprefix("Run it: ").replace(" [", "\n        [")
 
 
 def cell(title: str) -> list[str]:

@@ -10,9 +10,9 @@ import numpy as np
 
 import tinygrad_ce as tg
 
-print("1. Data: 8 x 8 grey values from 0 to 1. The first picture, which is a", end=" ")
+print("1. Data: 8 x 8 grey values from 0 to 1")
 data = tg.data.digits()
-print(f"{data.class_names[data.y[0]]}:")
+print(f"   the first picture, which is a {data.class_names[data.y[0]]}:")
 for row in data.X[0].reshape(8, 8):
     print("   " + "".join(" .:*#"[int(4 * value)] * 2 for value in row))
 

@@ -94,10 +94,9 @@ for step in range(501):
         print(f"   step {step:3}: mean squared error {loss.item():.6f}")
 assert loss.item() < 1e-3
 
-print(
-    "\n7. An instrument of your own. Every call of a primitive goes through one place in the engine, and `interpreted`"
-)
-print("   puts a function there. It gets the call, and `inner`, which does it; it may look, count or answer otherwise.")
+print("\n7. An instrument of your own")
+print("   Every call of a primitive goes through one place in the engine, and `interpreted` puts a function there.")
+print("   It gets the call, and `inner`, which does it; it may look, count or answer otherwise.")
 print(
     "   This one prints all calls of a training step; those after the loss are the rules at work, from the loss back:"
 )

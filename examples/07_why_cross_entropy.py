@@ -54,7 +54,8 @@ def train(loss_of):
     return np.array(rows).T
 
 
-print(f"\n3. Train the neuron with each: {STEPS} steps of gradient descent, learning rate {LEARNING_RATE}")
+print("\n3. Train the neuron with each, by gradient descent")
+print(f"   {STEPS} steps, learning rate {LEARNING_RATE}")
 runs = {"squared error": train(squared_error), "cross-entropy": train(cross_entropy)}
 for name, (p, loss, gradient) in runs.items():
     print(f"   {name}")

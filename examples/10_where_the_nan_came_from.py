@@ -29,8 +29,8 @@ assert "inf / inf = nan" in found.forward.then
 print("   The NaN itself is inf / inf, but the exp is to blame. The cure: a softmax does not change when a row is")
 print("   shifted, so subtract its maximum, and no exp is larger than 1")
 
-print("\n2. With the maximum subtracted nothing overflows. But where the model is sure and wrong, the label has a p of")
-print("   exp(3 - 800), which is less than the smallest number: it is 0")
+print("\n2. With the maximum subtracted nothing overflows, but the probability of a label can become 0")
+print("   where the model is sure and wrong: exp(3 - 800) is less than the smallest number")
 labels = np.array([1, 2])
 e = np.exp(z - z.max(axis=1, keepdims=True))
 p = e / e.sum(axis=1, keepdims=True)

@@ -15,8 +15,10 @@ Squares, element by element; see `other(x)`.
 
 x: the numbers, a *list*; and
 more of it. Not `None`s. y and z: of the same shape.
-This sentence is about the whole. **options: those of `other`.
-kept: what stays in the object. spare: what does not.
+This sentence is about the whole. **options: those of `other`. last:
+what stands on the next line.
+kept, there: what stays in the object. spare: what does not.
+Raises OverflowError, when it is called, for large ones.
 Raises ValueError for shapes that differ, TypeError if x is text, and KeyError or
 IndexError where there is no row.
 
@@ -37,8 +39,11 @@ This sentence is about the whole.
 :param y: of the same shape.
 :param z: of the same shape.
 :param \*\*options: those of ``other``.
+:param last: what stands on the next line.
 :ivar kept: what stays in the object.
+:ivar there: what stays in the object.
 :ivar spare: what does not.
+:raises OverflowError: when it is called, for large ones.
 :raises ValueError: for shapes that differ
 :raises TypeError: if x is text
 :raises KeyError, IndexError: where there is no row.
@@ -47,7 +52,7 @@ This sentence is about the whole.
 4
 
 Source: C. F. Gauss: x: 1821."""
-    found = as_markup(TEXT, {"x", "y", "z", "options"})
+    found = as_markup(TEXT, {"x", "y", "z", "options", "last"})
     assert [line.rstrip() for line in found.splitlines() if line] == [line for line in expected.splitlines() if line]
 
 
@@ -74,6 +79,12 @@ def test_what_describes_no_argument_stays_a_sentence(text):
         ("(a: Any, b: Any = None, *, c: int = 3)", "Any", ("(a, b = None, *, c: int = 3)", None)),
         ("(a: ~typing.Any) ", "int", ("(a) ", "int")),
         ("(a: Callable[..., Any])", "", ("(a: Callable[..., Any])", "")),
+        ("(a: dict[str, int] = <factory>)", "None", ("(a: dict[str, int] = ...)", "None")),
+        (
+            "(a: ~numpy.ndarray[tuple[~typing.Any, ...], ~numpy.dtype[~typing.Any]])",
+            "list[numpy.ndarray[tuple[typing.Any, ...], numpy.dtype[typing.Any]]]",
+            ("(a: numpy.ndarray)", "list[numpy.ndarray]"),
+        ),
         (None, "", None),
     ],
 )

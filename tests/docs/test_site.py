@@ -8,6 +8,7 @@ import re
 import sys
 import zlib
 from functools import reduce
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
@@ -23,7 +24,7 @@ from check_links import broken_links
 
 SITE = Path(os.environ.get("TINYGRAD_CE_SITE", "nowhere")).resolve()
 built = pytest.mark.skipif(not SITE.is_dir(), reason="TINYGRAD_CE_SITE names no folder with the built site")
-MODULES = ("nn", "losses", "optim", "data", "train", "export", "ops", "assignments")
+MODULES = ("nn", "losses", "optim", "data", "train", "export", "ops", "assignments", "check", "sklearn", "views")
 SITES = ("390 light", "390 dark", "1280 light", "1280 dark")
 
 
@@ -35,8 +36,13 @@ def documented():
 
 def public():
     """The names of the package, of its modules, and of the classes that the rules of the house list."""
-    names = {*NAMES, *tg.__all__} | {f"{module}.{name}" for module in MODULES for name in getattr(tg, module).__all__}
+    names = {*NAMES, *tg.__all__} | {f"{module}.{name}" for module in MODULES for name in module_of(module).__all__}
     return {f"tinygrad_ce.{name}" for name in names if not isinstance(value_of(f"tinygrad_ce.{name}"), ModuleType)}
+
+
+def module_of(name):
+    """A module of the package; that for scikit-learn is there only once it is imported."""
+    return import_module(f"tinygrad_ce.{name}")
 
 
 def value_of(name):
@@ -66,6 +72,25 @@ def test_every_command_is_in_the_reference():
     page = (SITE / "reference" / "command.html").read_text(encoding="utf-8")
     for command in COMMANDS:
         assert re.search(rf"Usage: tinygrad-ce {command.__name__.replace('_', '-')} ", page)
+
+
+@built
+def test_no_page_of_the_reference_shows_markup_or_leaves_a_default_unread():
+    for page in sorted((SITE / "reference").rglob("*.html")):
+        text = re.sub(r"<[^>]+>", "", page.read_text(encoding="utf-8"))
+        assert re.findall(r".*(?::(?:ref|func|class|term|param|raises|ivar)\b.*:|~\w+\.|<factory>|``).*", text) == [], (
+            page
+        )
+
+
+@built
+def test_what_is_quoted_can_be_typed():
+    assert "pip install &quot;tinygrad_ce[data,cluster]&quot;" in (
+        SITE / "gallery/17_search_on_a_cluster.html"
+    ).read_text(encoding="utf-8")
+    assert "tinygrad-ce exercise NAME --out" in (SITE / "gallery/19_an_exercise_for_a_class.html").read_text(
+        encoding="utf-8"
+    )
 
 
 @built

@@ -21,8 +21,8 @@ def sigmoid_binary_cross_entropy(
 
     logits, targets: the same shape; targets in [0, 1].
     weight: multiplies the loss of each element; where it is 0, nothing counts, whatever it is.
-    pos_weight: multiplies the y log p part (how much a positive counts).
-    Both broadcast to the shape of the logits. reduction: "mean" over all elements, "sum" or "none".
+    pos_weight: multiplies the y log p part (how much a positive counts). It and weight broadcast to the logits' shape.
+    reduction: "mean" over all elements, "sum" or "none".
 
     >>> sigmoid_binary_cross_entropy(np.array([0.0]), np.array([1])).item()
     0.69314...
