@@ -79,6 +79,17 @@ def ready(name: str) -> Assignment:
     return from_file(CATALOG / f"{name}.py")
 
 
+def assignment_of(name_or_path: str | Path) -> Assignment:
+    """A ready assignment, or that of a teacher's file.
+
+    name_or_path: what has an ending is a file. Raises as `ready` and `from_file` do.
+
+    >>> assignment_of("one_neuron").name, assignment_of(CATALOG / "bce.py").name
+    ('one_neuron', 'bce')
+    """
+    return from_file(name_or_path) if Path(name_or_path).suffix else ready(str(name_or_path))
+
+
 def names() -> list[str]:
     """What the assignments that come with the package are called, the easiest first.
 

@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce import assignments
-from tinygrad_ce.assignments import Assignment
+from tinygrad_ce.assignments import Assignment, assignment_of
 from tinygrad_ce.assignments.recorded import recorded
 from tinygrad_ce.core import Array, Tensor
 from tinygrad_ce.data.checks import listed
@@ -125,7 +124,7 @@ def problem_of(problem: Any, inputs: Any = None, points: Points | None = None) -
     if isinstance(problem, Problem):
         return problem
     if isinstance(problem, (str, Path)):
-        problem = assignments.from_file(problem) if Path(problem).suffix else assignments.ready(str(problem))
+        problem = assignment_of(problem)
     if isinstance(problem, Assignment):
         taken = problem.inputs if inputs is None else _inputs(inputs)
         found = _of_functions(problem.name, problem.forward, problem.solution, taken, points or problem.points)
