@@ -163,8 +163,8 @@ def load(path: str, printed: Printed) -> Loaded:
     if path.endswith(".ipynb"):
         try:
             parts = {f"cell {k}, ": cell for k, cell in enumerate(outcomes.cells_of_code(text), start=1)}
-        except ValueError as error:
-            loaded.error = str(error)
+        except ValueError as raised:
+            loaded.error = str(raised)
             return loaded
     if not any(map(str.strip, parts.values())):
         loaded.error = "the file is empty"
