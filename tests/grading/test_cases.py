@@ -68,8 +68,8 @@ def test_equal_lengths_of_a_dict_change_together():
     arrays = {"x": np.ones((6, 3)), "W": np.ones((3, 4)), "b": np.ones(4), "y": np.array([0, 1, 2, 3, 3, 0])}
     inputs = resized(arrays)
     assert Cases(inputs).sizes == ["n", "size1", "size2"]
-    changed = inputs(np.random.default_rng(0), n=2, size1=5, size2=3)
-    assert [changed[name].shape for name in arrays] == [(2, 5), (5, 3), (3,), (2,)]
+    changed = inputs(np.random.default_rng(0), n=7, size1=5, size2=3)
+    assert [changed[name].shape for name in arrays] == [(7, 5), (5, 3), (3,), (7,)]
     assert changed["y"].max() < 3  # labels stay those of the classes
 
 

@@ -293,6 +293,8 @@ def test_what_is_not_asked_for_is_left_out_with_a_word():
 
 def test_a_student_does_not_get_what_another_has_answered():
     problem = problem_of(mse, INPUTS, POINTS)
+    with pytest.raises(ValueError, match="has its own inputs and points: leave both out"):
+        tg.grade(right, problem, points={"d_w": 7})
     assert tg.grade(right, problem).score == 5
     assert tg.grade(none, problem).score == 0
     assert tg.grade(right, problem).score == 5

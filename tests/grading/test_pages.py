@@ -233,6 +233,7 @@ def test_a_notebook_shows_its_cells_of_code(tmp_path):
     cells = '{"cell_type": "markdown", "source": "words"}, {"cell_type": "code", "source": ["%time\\n", "d_W = 1"]}'
     path.write_text(f'{{"cells": [{cells}]}}')
     assert HandIn("Bo", path).source() == "%time\nd_W = 1"
+    assert HandIn("Bo", path.rename(tmp_path / "a.IPYNB")).source() == "%time\nd_W = 1"
     for broken in ("", "[]", '{"cells": 3}', '{"cells": [{"cell_type": "code"}]}', "\x00"):
         path.write_text(broken)
         assert HandIn("Bo", path).source() == ""

@@ -2,6 +2,7 @@
 
 from tinygrad_ce.assignments.assignment import Assignment
 from tinygrad_ce.assignments.hints import cost_of_hints, take_hint, unlock
-from tinygrad_ce.assignments.reading import from_file, from_source, names, ready
+from tinygrad_ce.assignments.reading import assignment_of, from_file, from_source, names, ready
 
-__all__ = ["Assignment", "cost_of_hints", "from_file", "from_source", "names", "ready", "take_hint", "unlock"]
+__all__ = ["Assignment", "assignment_of", "cost_of_hints", "from_file", "from_source"]
+__all__ += ["names", "ready", "take_hint", "unlock"]

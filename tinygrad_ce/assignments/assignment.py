@@ -6,6 +6,7 @@ notebook with the same code; the ones in `catalog/` are such files.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -172,6 +173,16 @@ class Assignment:
         cells = teachers.cells(self, password) if teacher else student.cells(self, path.name, password)
         write_notebook(path, cells)
         return path
+
+
+def sizes_of(inputs: Callable[..., Any]) -> dict[str, int]:
+    """The sizes that a function of inputs takes as keywords after its generator, with their defaults.
+
+    >>> sizes_of(lambda generator, n=6, features=3: {})
+    {'n': 6, 'features': 3}
+    """
+    _, *rest = inspect.signature(inputs).parameters.values()
+    return {x.name: x.default for x in rest if type(x.default) is int}
 
 
 def _in_float64(arguments: Mapping[str, Array]) -> dict[str, Array]:

@@ -79,6 +79,17 @@ def ready(name: str) -> Assignment:
     return from_file(CATALOG / f"{name}.py")
 
 
+def assignment_of(name_or_path: str | Path) -> Assignment:
+    """A ready assignment, or that of a teacher's file.
+
+    name_or_path: what has an ending is a file. Raises as `ready` and `from_file` do.
+
+    >>> assignment_of("one_neuron").name, assignment_of(CATALOG / "bce.py").name
+    ('one_neuron', 'bce')
+    """
+    return from_file(name_or_path) if Path(name_or_path).suffix else ready(str(name_or_path))
+
+
 def names() -> list[str]:
     """What the assignments that come with the package are called, the easiest first.
 
@@ -129,12 +140,18 @@ def _points(file: str, found: Mapping[str, Any]) -> dict[str, float]:
         raise ValueError(f'{file}: POINTS is missing: write what counts how much, POINTS = {{"d_W": 2}}')
     if not isinstance(points, dict) or not points:
         raise ValueError(f'{file}: POINTS must be a dict of what is asked for, as in POINTS = {{"d_W": 2}}')
-    for name, value in points.items():
+    for name in points:
         if not isinstance(name, str) or not name.isidentifier():
             raise ValueError(f"{file}: {shown(name)} in POINTS must be the name of a variable, as d_W is")
-        if type(value) not in (int, float) or not 0 <= value < np.inf:
-            raise ValueError(f"{file}: the points of {name} are {shown(value)}; they must be a number of at least 0")
+    check_points(file, points)
     return points
+
+
+def check_points(whose: str, points: Mapping[str, float]) -> None:
+    """ValueError where what something counts is no number of at least 0."""
+    for name, worth in points.items():
+        if isinstance(worth, bool) or not isinstance(worth, (int, float)) or not 0 <= worth < np.inf:
+            raise ValueError(f"{whose}: the points of {name} are {shown(worth)}; they must be a number of at least 0")
 
 
 def _inputs(file: str, found: Mapping[str, Any]) -> Callable[..., dict[str, Array]]:

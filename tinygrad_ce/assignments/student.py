@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from tinygrad_ce.assignments.assignment import Assignment
+from tinygrad_ce.assignments.assignment import Assignment, sizes_of
 from tinygrad_ce.assignments.hints import SOLUTION, TAKEN, TEXTS, WIDTH, packed_hints
 from tinygrad_ce.assignments.locking import seal
 from tinygrad_ce.assignments.notebooks import Cell, grouped
@@ -129,7 +129,8 @@ def blank_cells(assignment: Assignment) -> Iterable[Cell]:
 
 def main(assignment: Assignment) -> str:
     """The function that tries what a student has written, and the shapes that it looks for."""
-    arguments = "EXAMPLE" if "EXAMPLE" in _names(assignment) else "inputs(np.random.default_rng(0))"
+    drawn = assignment.statements.function("inputs") is not None
+    arguments = "inputs(np.random.default_rng(0))" if drawn else "EXAMPLE"
     shapes = "".join(f'    "{name}": {shape},\n' for name, shape in assignment.shapes.items())
     return f"SHAPES = {{\n{shapes}}}\n\n\n{MAIN.format(arguments=arguments)}"
 
@@ -186,12 +187,6 @@ def _head(assignment: Assignment) -> ast.FunctionDef:
 
 def _signature(assignment: Assignment) -> list[str]:
     return [ast.unparse(_head(assignment).args)]
-
-
-def _names(assignment: Assignment) -> set[str]:
-    """The names that students get from the teacher's file."""
-    function = assignment.statements.function("inputs")
-    return {"inputs"} if function is not None else {"EXAMPLE"}
 
 
 def _forward_steps(assignment: Assignment) -> list[str]:
@@ -253,15 +248,7 @@ def _size_in_words(size: int, other: int, sizes: Mapping[str, tuple[int, int]]) 
 
 def _sizes(assignment: Assignment) -> dict[str, tuple[int, int]]:
     """The sizes that `inputs` has as keywords, each with a multiple of it: no two of them grow alike."""
-    function = assignment.statements.function("inputs")
-    if function is None:
-        return {}
-    defaults = function.args.defaults
-    names = [argument.arg for argument in function.args.args[len(function.args.args) - len(defaults) :]]
-    values = [node.value for node in defaults if isinstance(node, ast.Constant) and type(node.value) is int]
-    if len(values) != len(names):
-        return {}
-    return {name: (n, n * (k + 2)) for k, (name, n) in enumerate(zip(names, values, strict=True))}
+    return {name: (n, n * (k + 2)) for k, (name, n) in enumerate(sizes_of(assignment.inputs).items())}
 
 
 def _other_shapes(assignment: Assignment, sizes: Mapping[str, tuple[int, int]]) -> dict[str, tuple[int, ...]]:

@@ -38,11 +38,10 @@ def exercise(
             raise ValueError("name the exercise to write: tinygrad-ce exercise lists them")
         console.print(_listing())
         return
-    is_file = Path(name).suffix in (".py", ".ipynb")
-    problem = assignments.from_file(name) if is_file else assignments.ready(name)
+    problem = assignments.assignment_of(name)
     path = Path(f"{problem.name}.ipynb") if out is None else out
     check_writable(path, ".py", ".ipynb")
-    if is_file and path.exists() and path.samefile(name):
+    if path.exists() and Path(name).exists() and path.samefile(name):
         raise ValueError(f"--out {path} is the teacher's file itself: name another one")
     path.parent.mkdir(parents=True, exist_ok=True)
     write = problem.to_notebook if path.suffix.lower() == ".ipynb" else problem.to_script

@@ -56,8 +56,7 @@ def grade(
     check_writable(out, ".csv")
     pages = out.with_suffix("")
     _check_apart(folder, out)
-    is_file = Path(exercise).suffix in (".py", ".ipynb")
-    problem = assignments.from_file(exercise) if is_file else assignments.ready(exercise)
+    problem = assignments.assignment_of(exercise)
     columns = TextColumn("grading"), BarColumn(), MofNCompleteColumn()
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("grading", total=None)

@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_ce.assignments.assignment import sizes_of
 from tinygrad_ce.core import Array
 
 Inputs = Callable[..., dict[str, Array]]
 ROWS = ("n", "N", "m", "rows", "batch", "batch_size")  # what the number of rows is called
-LARGE = 1000.0  # exp of it overflows
+LARGE = 1000.0  # exp of it overflows: what a number is multiplied by, or moved by
 EPSILON32 = float(np.finfo(np.float32).eps)
-SHIFT = 1000.0  # so does exp(1000)
-EXAMPLE, FAR_FROM_ZERO = "the example", f"{SHIFT:g} added to one argument"
+EXAMPLE, FAR_FROM_ZERO = "the example", f"{LARGE:g} added to one argument"
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,8 +67,7 @@ class Cases:
     sizes: list[str] = field(init=False)
 
     def __post_init__(self) -> None:
-        _, *rest = inspect.signature(self.inputs).parameters.values()
-        self.sizes = [x.name for x in rest if isinstance(x.default, int) and not isinstance(x.default, bool)]
+        self.sizes = [*sizes_of(self.inputs)]
 
     def __iter__(self) -> Iterator[Callable[[], Case]]:
         yield lambda: Case(EXAMPLE, self.drawn(0))
@@ -94,7 +93,7 @@ class Cases:
         array = np.asarray(arguments[name])
         if name == "dout" or array.dtype.kind != "f" or not (array < 0).any():
             raise ValueError(f"{name} is not shifted")
-        return {**arguments, name: array + SHIFT}
+        return {**arguments, name: array + LARGE}
 
 
 def changed(arguments: Mapping[str, Array], change: Callable[[Array], Array]) -> dict[str, Array]:

@@ -15,6 +15,7 @@ from tinygrad_ce.views import notebook
 
 Points = Mapping[str, float]
 WIDTH = 100  # columns of a grade
+UNNAMED = "unknown", "nearly"  # what stands for a mistake that has no name
 MOST_PRINTED = 12  # numbers of an array that is printed whole
 
 

@@ -20,15 +20,14 @@ from tinygrad_ce.exercises.answers import Answer, of_one_dtype
 from tinygrad_ce.exercises.backward_program import Program
 from tinygrad_ce.exercises.examiner import Examiner
 from tinygrad_ce.grading.calls import BY_THE_ENGINE
-from tinygrad_ce.grading.cases import EXAMPLE, Case
-from tinygrad_ce.grading.grades import Evidence, Grade
+from tinygrad_ce.grading.cases import Case
+from tinygrad_ce.grading.grades import UNNAMED, Evidence, Grade
 from tinygrad_ce.grading.outcomes import Outcome, Unreadable
 from tinygrad_ce.grading.problems import JUMP, Problem, jumps
 from tinygrad_ce.grading.shrinking import smallest
 
 Run = Callable[[Sequence[Mapping[str, Array]]], Sequence[Outcome]]
 MOST_SHRUNK = 2  # gradients for which the smallest input is looked for
-NEVER = "unknown", "nearly"  # mistakes that have no name
 OF_EQUAL_NUMBERS = (
     "of equal numbers each gets a share as if it were alone, so that together they get too much or too little: choose "
     "one of them, or divide the share among them"
@@ -100,9 +99,9 @@ def judged(problem: Problem, run: Run) -> Grade:
 def _trial(problem: Problem, case: Case, outcome: Outcome, report: Mapping[str, Any]) -> Trial:
     """What the function returned for a case, and which of it is wrong."""
     trial = _read(problem, case, outcome, report)
-    trial.wrong |= {*trial.refused}
     for name in trial.answers:
         _compare(problem, trial, name)
+    trial.wrong |= {*trial.refused}
     return trial
 
 
@@ -196,7 +195,7 @@ def _kind(value: Any) -> str:
 
 
 def _compare(problem: Problem, trial: Trial, name: str) -> None:
-    """Write down whether an answer is wrong for a case.
+    """Write down whether an answer is wrong for a case, and what no examiner is needed for.
 
     It is right where it differs only at places where the derivative jumps, as long as sums that do not jump stay what
     they are: of equal numbers, one may get the whole gradient of their maximum, but not each of them. And where what is
@@ -205,26 +204,25 @@ def _compare(problem: Problem, trial: Trial, name: str) -> None:
     examiner, answer = problem.examiner(trial.case), trial.answers[name]
     if examiner.right(name, answer):
         return
-    trial.wrong.add(name)
     truth, array = examiner.truth[name], answer.array
     if array.shape != truth.shape or not np.isfinite(array).all():
+        trial.wrong.add(name)
         return
     rest = np.abs(array - truth) <= REST * max(answer.epsilon, EPSILON64) * _largest_term(examiner, name)
     nearby = problem.nearby(trial.case, name) if not rest.all() else truth[None]
     jumping = jumps(nearby)
     if not examiner.right(name, Answer(np.where(rest | jumping, truth, array), answer.epsilon)):
+        trial.wrong.add(name)
         return
     beyond = SPREAD * np.ptp(nearby, axis=0)
     outside = (array < nearby.min(axis=0) - beyond) | (array > nearby.max(axis=0) + beyond)
     if (jumping & ~rest & outside).any():
         trial.refused[name] = Verdict(name, False, "kink", BESIDE_THE_JUMP)
         return
-    trial.wrong.remove(name)
     for axis in (-1, None) if jumping.any() else ():
         sums = np.stack([x.sum(axis=axis) for x in (array, *nearby)])
         with_jumps, allowed = jumping.any(axis=axis), 10 * JUMP * np.abs(nearby).max()
         if (with_jumps & ~jumps(sums[1:]) & (np.abs(sums[0] - sums[1]) > allowed)).any():
-            trial.wrong.add(name)
             trial.refused[name] = Verdict(name, False, "kink", OF_EQUAL_NUMBERS)
 
 
@@ -256,7 +254,7 @@ def _verdict(problem: Problem, trials: Sequence[Trial], name: str) -> tuple[Verd
     if verdict.mistake == "not finite" and (cause := _not_finite_before(problem, shows, name)):
         words = f"NaN or infinite, as your own {listed(cause)} {'is' if len(cause) == 1 else 'are'}"
         verdict = Verdict(name, False, "upstream", f"{words}: the mistake came from there", tuple(cause))
-    if not everywhere and shows.case.words != EXAMPLE:
+    if not everywhere:
         place = f"on {shows.case.words} ({shows.case.shapes})"
         verdict = replace(verdict, message=f"{place}: {verdict.message}")
     return verdict, shows
@@ -295,7 +293,7 @@ def _evidence(problem: Problem, trial: Trial, name: str) -> Evidence:
 
 def _shrink(problem: Problem, run: Run, verdicts: dict[str, Verdict], evidence: dict[str, Evidence]) -> None:
     """For gradients whose mistake has no name, put the smallest input that shows it in the place of the case."""
-    unnamed = [name for name, verdict in verdicts.items() if verdict.mistake in NEVER and name in evidence]
+    unnamed = [name for name, verdict in verdicts.items() if verdict.mistake in UNNAMED and name in evidence]
     for name in unnamed[:MOST_SHRUNK]:
 
         def answers(every: Sequence[Mapping[str, Array]], name: str = name) -> Iterator[Array | None]:

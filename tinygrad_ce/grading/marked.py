@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from tinygrad_ce.exercises import Verdict
 from tinygrad_ce.grading.grades import Evidence, Grade
-from tinygrad_ce.grading.outcomes import decoded
+from tinygrad_ce.grading.outcomes import cells_of_code, decoded
 
 LARGEST = 20_000_000  # bytes of a file that is read
 LONGEST_LINE = 200  # letters of a student's line that are looked at and shown
@@ -27,6 +26,11 @@ class HandIn:
     student: str
     file: Path
 
+    @property
+    def is_notebook(self) -> bool:
+        """Whether it is a notebook, by its ending, which some systems write in capitals."""
+        return self.file.suffix.lower() == ".ipynb"
+
     def source(self) -> str:
         """The code as text, of a notebook its cells of code; "" for a link, a very large file, and one without text.
 
@@ -39,9 +43,9 @@ class HandIn:
             if self.file.stat().st_size > LARGEST:
                 return ""
             text, _ = decoded(self.file.read_bytes())
-        except OSError:
+            return "\n\n".join(cells_of_code(text)) if self.is_notebook else text
+        except (OSError, ValueError):  # no file, or no notebook
             return ""
-        return _cells(text) if self.file.suffix == ".ipynb" else text
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,16 +93,6 @@ class Marked:
     def reached(self, name: str) -> float:
         """The points for one of the values that are asked for."""
         return 0.0 if self.verdicts[name] is None or self.grade is None else float(self.grade.reached(name))
-
-
-def _cells(text: str) -> str:
-    """The cells of code of a notebook, one after the other; "" if it is no notebook."""
-    try:
-        cells = json.loads(text)["cells"]
-        codes = [cell["source"] for cell in cells if cell["cell_type"] == "code"]
-        return "\n\n".join(code if isinstance(code, str) else "".join(map(str, code)) for code in codes)
-    except (ValueError, TypeError, KeyError, RecursionError):
-        return ""
 
 
 def for_students(words: str) -> str:

@@ -115,6 +115,19 @@ def decoded(content: bytes) -> tuple[str, str]:
         return content.decode("cp1252", errors="replace"), words
 
 
+def cells_of_code(notebook: str) -> list[str]:
+    """The cells of code in the text of a notebook. ValueError for what is no notebook.
+
+    >>> cells_of_code('{"cells": [{"cell_type": "code", "source": ["x = ", "1"]}]}')
+    ['x = 1']
+    """
+    try:
+        sources = [cell["source"] for cell in json.loads(notebook)["cells"] if cell["cell_type"] == "code"]
+        return [source if isinstance(source, str) else "".join(source) for source in sources]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise ValueError("the file is no notebook: save it again as .ipynb") from None
+
+
 # ---- values as bytes: arrays and JSON, never pickles, which could execute something when they are read
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import inspect
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce import assignments
-from tinygrad_ce.assignments import Assignment
+from tinygrad_ce.assignments import Assignment, assignment_of
+from tinygrad_ce.assignments.reading import check_points
 from tinygrad_ce.assignments.recorded import recorded
 from tinygrad_ce.core import Array, Tensor
 from tinygrad_ce.data.checks import listed
@@ -47,11 +46,6 @@ class Problem:
     inputs: Cases | None = None
     _examiners: dict[Case, Examiner] = field(default_factory=dict)
     _nearby: dict[Case, list[dict[str, Array]]] = field(default_factory=dict)
-
-    @property
-    def possible(self) -> float:
-        """The points that can be reached."""
-        return math.fsum(self.points.values())
 
     def right(self, arguments: Mapping[str, Array]) -> dict[str, Array]:
         """What is right for these arguments, by name. Raises whatever the forward pass raises."""
@@ -123,9 +117,11 @@ def problem_of(problem: Any, inputs: Any = None, points: Points | None = None) -
     nothing is known of.
     """
     if isinstance(problem, Problem):
+        if inputs is not None or points is not None:
+            raise ValueError("tg.grade: a Problem has its own inputs and points: leave both out")
         return problem
     if isinstance(problem, (str, Path)):
-        problem = assignments.from_file(problem) if Path(problem).suffix else assignments.ready(str(problem))
+        problem = assignment_of(problem)
     if isinstance(problem, Assignment):
         taken = problem.inputs if inputs is None else _inputs(inputs)
         found = _of_functions(problem.name, problem.forward, problem.solution, taken, points or problem.points)
@@ -264,9 +260,7 @@ def _checked(problem: Problem, every: Any, known: Mapping[str, Array]) -> Proble
         raise ValueError(f"{problem.name}: nothing is known of {asked}, which points are for; what is: {names}")
     if not problem.points:
         raise ValueError(f"{problem.name}: nothing is asked for: pass points={{'d_W': 1}}")
-    for name, worth in problem.points.items():
-        if isinstance(worth, bool) or not isinstance(worth, (int, float)) or not 0 <= worth < math.inf:
-            raise ValueError(f"{problem.name}: the points of {name} are {worth!r}; they must be a number of at least 0")
+    check_points(problem.name, problem.points)
     cases: list[Case] = []
     for number, make in enumerate(every):
         try:

@@ -146,7 +146,7 @@ def _mistake(assignment: Assignment, marked: Marked, name: str, solutions: bool)
 
 def _numbered(marked: Marked, line: int) -> str:
     """A line by its number; cells of a notebook are numbered through where they stand on the page."""
-    return f"Line {line}{', as numbered below' if marked.hand_in.file.suffix == '.ipynb' else ''}"
+    return f"Line {line}{', as numbered below' if marked.hand_in.is_notebook else ''}"
 
 
 def _sentence(words: str, assignment: Assignment) -> str:

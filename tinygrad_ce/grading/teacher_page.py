@@ -15,6 +15,7 @@ import numpy as np
 from tinygrad_ce.assignments import Assignment
 from tinygrad_ce.core import Array
 from tinygrad_ce.data.checks import several, shortened
+from tinygrad_ce.grading.grades import UNNAMED
 from tinygrad_ce.grading.marked import LONGEST_LINE, Marked, line_of, points_text, standing
 from tinygrad_ce.grading.student_page import page_html, scrolled, section
 from tinygrad_ce.views.pages import Page, file_text
@@ -22,7 +23,6 @@ from tinygrad_ce.views.text import cut, escaped
 
 MOST_MISTAKES, MOST_STUDENTS, MOST_GROUPS = 25, 6, 25  # in a table, or in one of its rows
 LONGEST_WORDS, LONGEST_NAME, LONGEST_PRINTED = 220, 60, 300  # letters
-UNUSUAL = ("unknown", "nearly")  # what stands for a mistake that has no name
 BARS = 10  # of the distribution, at most
 
 
@@ -255,7 +255,7 @@ def _same_numbers(marked: Sequence[Marked]) -> Iterator[tuple[str, bool, list[Ma
                 found.setdefault(key, []).append(one)
     for (name, word, *_), members in found.items():
         if len(members) > 1:
-            rare = word in UNUSUAL
+            rare = word in UNNAMED
             known = "no usual mistake gives them" if rare else word
             yield f"the same wrong numbers in {name}: {known}", rare, members
 

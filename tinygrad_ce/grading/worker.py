@@ -11,7 +11,6 @@ import ast
 import contextlib
 import difflib
 import importlib.util
-import json
 import linecache
 import os
 import signal
@@ -163,9 +162,9 @@ def load(path: str, printed: Printed) -> Loaded:
     parts = {"": text}
     if path.endswith(".ipynb"):
         try:
-            parts = {f"cell {k}, ": cell for k, cell in enumerate(_cells(text), start=1)}
-        except (ValueError, TypeError, KeyError, RecursionError):
-            loaded.error = "the file is no notebook: save it again as .ipynb"
+            parts = {f"cell {k}, ": cell for k, cell in enumerate(outcomes.cells_of_code(text), start=1)}
+        except ValueError as raised:
+            loaded.error = str(raised)
             return loaded
     if not any(map(str.strip, parts.values())):
         loaded.error = "the file is empty"
@@ -173,12 +172,6 @@ def load(path: str, printed: Printed) -> Loaded:
         error = _run(place, part, path, loaded, printed)
         loaded.error = loaded.error or error
     return loaded
-
-
-def _cells(text: str) -> list[str]:
-    """The code of each cell of a notebook."""
-    sources = [cell["source"] for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
-    return [source if isinstance(source, str) else "".join(source) for source in sources]
 
 
 def _run(place: str, source: str, path: str, loaded: Loaded, printed: Printed) -> str:
