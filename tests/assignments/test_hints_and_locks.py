@@ -76,10 +76,36 @@ def test_what_is_no_exercise_has_no_hints(old, new, name, words, tmp_path):
 def test_without_hints_the_file_says_nothing_of_them(tmp_path):
     source = ready("bce").source
     start, end = source.index("HINTS = {"), source.index("def inputs")
-    path = from_source(source[:start] + source[end:], "week_1").to_script(tmp_path / "student.py")
+    source = f"{source[:start]}HINTS = {{}}\n\n\n{source[end:]}"
+    path = from_source(source, "week_1").to_script(tmp_path / "student.py")
     assert "hint" not in path.read_text().lower()
     with pytest.raises(ValueError, match=r"student\.py has no HINTS"):
         take_hint(path, "d_p")
+
+
+BY_HAND = """
+import numpy as np
+POINTS = {"d_z": 1, "d_w": 1}
+EXAMPLE = {"x": np.ones((4, 3)), "w": np.arange(3.0)}
+def forward(x, w):
+    z = x @ w
+    return np.mean(z**2)
+"""
+
+
+def test_a_teachers_file_without_hints_gets_those_of_the_rules():
+    problem = from_source(BY_HAND, "week_1")
+    assert problem.hints["d_w"][0] == "w is used once:\n  in z = x @ w: start from d_z"
+    assert problem.hints["d_w"][-1] == "d_w = ___ @ d_z\nwhere ___ stands for x (4, 3)"
+    assert {name: len(texts) for name, texts in problem.hints.items()} == {"d_z": 3, "d_w": 3}
+    own = from_source(f'{BY_HAND}\nHINTS = {{"d_w": ["think of shapes"]}}\n', "week_2")
+    assert own.hints == {"d_w": ("think of shapes",)}
+
+
+def test_a_function_that_the_engine_cannot_run_has_no_hints():
+    source = BY_HAND.replace("np.mean(z**2)", "np.linalg.norm(z)")
+    solution = 'def gradients(x, w):\n    return {"d_z": x @ w, "d_w": w}\n'
+    assert from_source(source + solution, "week_1").hints == {}
 
 
 def test_what_hints_cost():

@@ -15,9 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.ancestry import reachable
 from tinygrad_ce.assignments.notebooks import checked_ending, write_notebook
-from tinygrad_ce.assignments.recorded import recorded
+from tinygrad_ce.assignments.recorded import named_tensors, recorded
 from tinygrad_ce.assignments.statements import Statements
 from tinygrad_ce.core import Array
 from tinygrad_ce.disk import write_whole
@@ -87,7 +86,7 @@ class Assignment:
         """The gradients of `forward` that the engine computes, of each variable and argument that has a name."""
         assert self.forward is not None
         loss = recorded(self.forward, arguments)
-        tensors = {t.name: t for _, t in sorted(reachable(loss).items()) if t.name is not None and t.requires_grad}
+        tensors = named_tensors(loss)
         found = gradients(loss, [*tensors.values()])
         return {f"d_{name}": g.data for name, g in zip(tensors, found, strict=True) if g is not None}
 

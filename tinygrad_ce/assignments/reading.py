@@ -5,6 +5,7 @@ from __future__ import annotations
 import linecache
 import zlib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,12 @@ def from_source(source: str, name: str, ending: str = ".py") -> Assignment:
         starter=names.get("STARTER"),
     )
     _try(assignment)
-    return assignment
+    if "HINTS" in names or assignment.forward is None:
+        return assignment
+    from tinygrad_ce.assignments.from_rules import hints_of_function
+
+    found = hints_of_function(assignment.forward, assignment.example())
+    return replace(assignment, hints={name: found[name] for name in points if name in found})
 
 
 def ready(name: str) -> Assignment:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_ce.ancestry import reachable
 from tinygrad_ce.core import Array, Tensor
 
 
@@ -35,6 +36,11 @@ def recorded(forward: Callable[..., Any], arguments: Mapping[str, Array]) -> Ten
             "its arguments: return what is computed from them by NumPy"
         )
     return result
+
+
+def named_tensors(loss: Tensor) -> dict[str, Tensor]:
+    """The variables and arguments of a recorded function that get a gradient, by name; of one name, the last."""
+    return {t.name: t for _, t in sorted(reachable(loss).items()) if t.name is not None and t.requires_grad}
 
 
 def _with_names(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -16,11 +16,12 @@ from tinygrad_ce.assignments.reading import check_points
 from tinygrad_ce.assignments.recorded import recorded
 from tinygrad_ce.core import Array, Tensor
 from tinygrad_ce.data.checks import listed
-from tinygrad_ce.exercises.backward_program import of_graph, of_source, shown
+from tinygrad_ce.exercises.backward_program import of_graph, of_source
 from tinygrad_ce.exercises.examiner import Examiner
 from tinygrad_ce.grading.cases import Case, Cases, Inputs, changed, resized
 from tinygrad_ce.grading.grades import Points
 from tinygrad_ce.graph.nodes import Graph, Node
+from tinygrad_ce.graph.rules import shown
 from tinygrad_ce.source_lines import cell_of
 
 Loss = Callable[[Mapping[str, Array]], Tensor]

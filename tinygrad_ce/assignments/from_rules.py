@@ -6,15 +6,19 @@ They are read off the rules of the engine, so that a hint cannot say something e
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
 
+from tinygrad_ce.assignments.recorded import named_tensors, recorded
 from tinygrad_ce.core import REGISTRY
-from tinygrad_ce.exercises.backward_program import divided_by, shown
-from tinygrad_ce.graph.nodes import Edge, Node
+from tinygrad_ce.graph.nodes import Edge, Graph, Node
+from tinygrad_ce.graph.rules import divided_by, shown
 
 STRONGEST = 3  # hints for one gradient
 BLANK = "___"
 WIDEST = 80  # characters of an expression in one line
+PLACE = re.compile(r" \((?:(\w+), )?[^()\s]+:\d+\)")  # in a hint: (Dense, train.py:6)
 
 
 def hint(node: Node, level: int, names: Mapping[Node, str]) -> str:
@@ -29,6 +33,28 @@ def hint(node: Node, level: int, names: Mapping[Node, str]) -> str:
     if level == 2:
         return "\n".join(f"  {_in_words(edge)}" for edge in uses)
     return _with_blanks(node, names)
+
+
+def hints(node: Node, names: Mapping[Node, str]) -> tuple[str, ...]:
+    """All hints for the gradient of a node, each once, without the lines of the teacher's program in them."""
+    found = (hint(node, level, names) for level in range(1, STRONGEST + 1))
+    return tuple(dict.fromkeys(PLACE.sub(lambda place: f" ({place[1]})" if place[1] else "", text) for text in found))
+
+
+def hints_of_function(forward: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """All hints for the gradient of each variable and argument of a NumPy function, as `d_x`.
+
+    {} where it cannot be recorded, or its result is no single number.
+    """
+    try:
+        loss = recorded(forward, arguments)
+        graph = Graph(loss, "hints")
+    except Exception:  # whatever a function of NumPy raises that gets Tensors
+        return {}
+    nodes = {f"d_{name}": graph.node_of(tensor) for name, tensor in named_tensors(loss).items()}
+    asked = {node: name for name, node in nodes.items() if node is not None and node in graph.gradient_names}
+    names = {**graph.gradient_names, **asked}
+    return {name: hints(node, names) for node, name in asked.items()}
 
 
 def solution(nodes: list[Node], names: Mapping[Node, str]) -> list[str]:
