@@ -12,6 +12,7 @@ from typing import Any
 
 from tinygrad_ce.assignments.recorded import named_tensors, recorded
 from tinygrad_ce.core import REGISTRY
+from tinygrad_ce.graph.expressions import renamed, sum_of
 from tinygrad_ce.graph.nodes import Edge, Graph, Node
 from tinygrad_ce.graph.rules import divided_by, shown
 
@@ -117,12 +118,7 @@ def _with_blanks(node: Node, names: Mapping[Node, str]) -> str:
 def _whole(node: Node) -> ast.expr:
     """The gradient of a node as one expression: the sum of the rules of its uses."""
     terms = [edge.formula.readable.whole for edge in node.backward_uses if edge.formula is not None]
-    if not terms:
-        return ast.Constant(1.0)
-    whole = terms[0]
-    for term in terms[1:]:
-        whole = ast.BinOp(whole, ast.Add(), term)
-    return ast.parse(ast.unparse(whole), mode="eval").body
+    return renamed(sum_of(terms), {})
 
 
 def _written(tree: ast.expr) -> str:

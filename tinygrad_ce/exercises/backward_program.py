@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import ast
 import inspect
-import textwrap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from tinygrad_ce.assignments.straight import lines_of
 from tinygrad_ce.core import REGISTRY, Array
+from tinygrad_ce.graph.expressions import compiled, names_in, parsed, renamed, sum_of
 from tinygrad_ce.graph.formula import Formula
 from tinygrad_ce.graph.nodes import Edge, Graph, Node
 from tinygrad_ce.graph.rules import divided_by, is_mean, shown
@@ -131,48 +132,6 @@ class Program:
         )
 
 
-@cache
-def parsed(text: str) -> ast.expr:
-    """The expression that a text is."""
-    return ast.parse(text, mode="eval").body
-
-
-def compiled(tree: ast.expr) -> Any:
-    """An expression, ready to run."""
-    return compile(ast.fix_missing_locations(ast.Expression(tree)), "<line>", "eval")
-
-
-def sum_of(trees: list[ast.expr]) -> ast.expr:
-    """The sum of expressions as one; 1 for none: the gradient of the loss itself."""
-    whole = trees[0] if trees else ast.Constant(1.0)
-    for tree in trees[1:]:
-        whole = ast.BinOp(whole, ast.Add(), tree)
-    return whole
-
-
-def names_in(tree: ast.AST) -> set[str]:
-    """All names in an expression."""
-    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-
-
-class Renamed(ast.NodeTransformer):
-    """An expression with other names, or with expressions in the place of names."""
-
-    def __init__(self, names: Mapping[str, str | ast.expr]) -> None:
-        self.names = names
-
-    def visit_Name(self, node: ast.Name) -> ast.expr:
-        """Another name or expression, where there is one for this."""
-        new = self.names.get(node.id, node)
-        return ast.Name(new, ast.Load()) if isinstance(new, str) else new
-
-
-def renamed(tree: ast.expr, names: Mapping[str, str | ast.expr]) -> ast.expr:
-    """A copy of an expression with other names."""
-    copied: ast.expr = Renamed(names).visit(ast.parse(ast.unparse(tree), mode="eval").body)
-    return copied
-
-
 # ---- of a graph
 
 
@@ -251,7 +210,7 @@ def of_source(function: Callable[..., Mapping[str, Any]], arguments: Mapping[str
     values = {old[name]: x for name, x in arguments.items()}
     closed = inspect.getclosurevars(function)
     program = Program({}, values, {**closed.globals, **closed.nonlocals}, right)
-    lines = _lines(function, old)
+    lines = [Line(name, name, [Term(tree, f"{name} = {ast.unparse(tree)}")]) for name, tree in lines_of(function, old)]
     try:
         with np.errstate(all="ignore"):
             computed = dict(values)
@@ -265,48 +224,3 @@ def of_source(function: Callable[..., Mapping[str, Any]], arguments: Mapping[str
         return Program(known, {**values, **right}, {}, right)
     program.values, program.lines, program.forward = computed, {line.name: line for line in lines}, lines
     return program
-
-
-def _lines(function: Callable[..., Any], names: dict[str, str]) -> list[Line]:
-    """The assignments of a function, each to a name of its own; [] if there is anything else in it.
-
-    names: what its arguments are called.
-    """
-    try:
-        (body,) = (node.body for node in ast.parse(textwrap.dedent(inspect.getsource(function))).body)  # type: ignore[attr-defined]
-        assigned = list(_assigned(body))
-    except (OSError, TypeError, SyntaxError, ValueError, AttributeError):
-        return []
-    count = [name for name, _ in assigned]
-    taken, current, lines = {*names.values()}, dict(names), []
-    for k, (name, tree) in enumerate(assigned):
-        last = name not in count[k + 1 :] and name not in taken
-        own = name if last else f"{name}_{count[:k].count(name) + 1}"
-        tree = renamed(tree, current)
-        if not (isinstance(tree, ast.Name) and tree.id == own):
-            lines.append(Line(own, own, [Term(tree, f"{own} = {ast.unparse(tree)}")]))
-        current[name] = own
-    return lines
-
-
-def _assigned(body: list[ast.stmt]) -> Iterator[tuple[str, ast.expr]]:
-    """(name, expression) of each assignment, and of what is returned. ValueError for other statements."""
-    for statement in body:
-        match statement:
-            case ast.Expr(ast.Constant(str())):
-                pass
-            case ast.Assign([ast.Name(name)], value):
-                yield name, value
-            case ast.Assign([ast.Tuple(targets)], value):
-                for i, target in enumerate(targets):
-                    assert isinstance(target, ast.Name)
-                    part = value.elts[i] if isinstance(value, ast.Tuple) else ast.Subscript(value, ast.Constant(i))
-                    yield target.id, part
-            case ast.AugAssign(ast.Name(name), op, value):
-                yield name, ast.BinOp(ast.Name(name, ast.Load()), op, value)
-            case ast.Return(ast.Dict(keys, returned)):
-                for key, value in zip(keys, returned, strict=True):
-                    if not (isinstance(value, ast.Name) and value.id == ast.literal_eval(key or value)):
-                        yield ast.literal_eval(key or value), value
-            case _:
-                raise ValueError(f"{ast.unparse(statement)} is no assignment")

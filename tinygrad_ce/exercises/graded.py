@@ -12,10 +12,10 @@ import numpy as np
 
 from tinygrad_ce.ancestry import reachable
 from tinygrad_ce.assignments.from_rules import STRONGEST, hint, solution
+from tinygrad_ce.assignments.of_exercise import AsFiles
 from tinygrad_ce.core import Array, Tensor
 from tinygrad_ce.data.printed_text import PrintedText
 from tinygrad_ce.exercises.answers import Answer, Verdict, of_one_dtype
-from tinygrad_ce.exercises.as_files import AsFiles
 from tinygrad_ce.exercises.backward_program import of_graph
 from tinygrad_ce.exercises.examiner import Examiner
 from tinygrad_ce.graph.nodes import Graph, Node

@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.core import Array
-from tinygrad_ce.exercises.backward_program import Line, Program, Term, compiled, names_in, parsed, renamed, sum_of
+from tinygrad_ce.exercises.backward_program import Line, Program, Term
+from tinygrad_ce.graph.expressions import compiled, names_in, parsed, renamed, sum_of
 from tinygrad_ce.ops.indexing import filled
 
 MOST_TERMS = 6  # of a line of which any may have been forgotten together

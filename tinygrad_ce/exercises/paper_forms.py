@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from tinygrad_ce.exercises.backward_program import Line, Program, Term, parsed
+from tinygrad_ce.exercises.backward_program import Line, Program, Term
+from tinygrad_ce.graph.expressions import parsed
 
 # At z: y stands for labels or targets, h for the result of the function.
 FORMS = {

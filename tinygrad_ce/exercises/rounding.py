@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.core import Array
-from tinygrad_ce.exercises.backward_program import Line, Program, names_in
+from tinygrad_ce.exercises.backward_program import Line, Program
+from tinygrad_ce.graph.expressions import names_in
 
 RUNS = 6
 

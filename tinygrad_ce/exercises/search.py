@@ -15,10 +15,11 @@ import numpy as np
 
 from tinygrad_ce.core import Array
 from tinygrad_ce.exercises.answers import Answer, fraction, ratio, tells_enough, transposed
-from tinygrad_ce.exercises.backward_program import Program, compiled
+from tinygrad_ce.exercises.backward_program import Program
 from tinygrad_ce.exercises.factors import Factor, factors
 from tinygrad_ce.exercises.mutations import SWAPS, Mutation, mutations, rank, rewritten
 from tinygrad_ce.exercises.paper_forms import paper_forms
+from tinygrad_ce.graph.expressions import compiled
 
 LONGEST = 100  # characters of a line in which any two changes are tried
 SWAPPED_ABOVE = 8  # lines above in which another array is tried

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tinygrad_ce.assignments import Assignment, from_source
+from tinygrad_ce.assignments.assignment import HINT_COST, Assignment
 from tinygrad_ce.assignments.from_graph import text_of_graph
 from tinygrad_ce.assignments.locking import seal, unseal
+from tinygrad_ce.assignments.reading import from_source
 from tinygrad_ce.data.checks import amount_of, closest, shown
 from tinygrad_ce.graph.nodes import Graph, Node
 
@@ -22,7 +23,7 @@ class AsFiles:
     _hints: Mapping[Node, int]
     _points: dict[str, float] | None = None
     _lock: str | None = None
-    hint_cost: float = 0.1
+    hint_cost: float = HINT_COST
 
     def status(self, name: str) -> str:
         """Defined by the exercise: "right", or what else was said of a gradient."""
