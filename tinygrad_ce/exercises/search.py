@@ -7,8 +7,8 @@ first; then another array where one must stand; then two changes at once.
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -38,16 +38,21 @@ class Guess:
 class Run:
     """The numbers that a student has gone on with: the right ones, but for those that were handed in wrong.
 
-    expected: what the lines give from there. follows: the wrong answers that each comes from. guesses, carried and
-    factors: what was found out for a line is kept.
+    expected: what the lines give from there. follows: the wrong answers that each comes from. kept: what was found out
+    for a line, whatever the answer to it is.
     """
 
     values: dict[str, Any]
     expected: dict[str, Array]
     follows: dict[str, tuple[str, ...]]
-    guesses: dict[str, list[Guess]] = field(default_factory=dict)
-    carried: dict[tuple[str, str, bool], list[Guess]] = field(default_factory=dict)
-    factors: dict[str, list[Factor]] = field(default_factory=dict)
+    kept: dict[tuple[Any, ...], list[Any]] = field(default_factory=dict)
+
+    def once(self, find: Callable[..., Iterable[Any]], *about: Any) -> list[Any]:
+        """What is found about something, searched for the first time only."""
+        key = (find.__name__, *about)
+        if key not in self.kept:
+            self.kept[key] = [*find(*about, self)]
+        return self.kept[key]
 
 
 @dataclass(eq=False)
@@ -82,21 +87,19 @@ class Search:
 
     def _guesses(self, name: str, run: Run, swap: bool = False) -> list[Guess]:
         """What the line of a value gives after each of the usual mistakes in it. swap: with another array in it."""
-        if name not in run.guesses:
-            line = self.program.lines[name]
-            line.forms = [*paper_forms(line, self.program)]
-            changed = mutations(line, self.program)
-            found = ((m, self.program.tried(m.tree, run.values)) for m in changed)
-            run.guesses[name] = [Guess(m.key, m.words, array) for m, array in found if array is not None]
-        return [guess for guess in run.guesses[name] if (guess.key in SWAPS) is swap]
+        return [guess for guess in run.once(self._changed, name) if (guess.key in SWAPS) is swap]
+
+    def _changed(self, name: str, run: Run) -> Iterator[Guess]:
+        line = self.program.lines[name]
+        line.forms = [*paper_forms(line, self.program)]
+        found = ((m, self.program.tried(m.tree, run.values)) for m in mutations(line, self.program))
+        return (Guess(m.key, m.words, array) for m, array in found if array is not None)
 
     def _factors(self) -> list[Factor]:
-        if self.is_zero:
-            return []
-        known = self.runs[0].factors
-        if self.name not in known:
-            known[self.name] = [*factors(self.name, self.program)]
-        return known[self.name]
+        return [] if self.is_zero else self.runs[0].once(self._usual_factors, self.name)
+
+    def _usual_factors(self, name: str, _: Run) -> Iterator[Factor]:
+        return factors(name, self.program)
 
     def _turned(self, run: Run) -> Guess:
         right = run.expected[self.name]
@@ -117,45 +120,45 @@ class Search:
         tells = self._is_telling or self.answer.epsilon < 1e-12
         if not tells or self.answer.array.shape != run.expected[self.name].shape:
             return []
-        for above in [*self.program.between(self.name)][1:]:
-            found = [guess for guess in self._carried(above, run) if self._fits(guess)]
+        return self._above(run, swap=False)
+
+    def _above(self, run: Run, swap: bool) -> list[Guess]:
+        """What fits of the mistakes in the nearest line above in which one does."""
+        for above in [*self.program.between(self.name)][1 : SWAPPED_ABOVE + 1 if swap else None]:
+            found = [guess for guess in run.once(self._carried, self.name, above, swap) if self._fits(guess)]
             if found:
                 return found
         return []
 
-    def _carried(self, above: str, run: Run, swap: bool = False) -> list[Guess]:
-        """What the value is after each of the usual mistakes in a line above. swap: with another array in it."""
-        known = run.carried.setdefault((self.name, above, swap), [])
-        for guess in self._guesses(above, run, swap) if not known else ():
+    def _carried(self, name: str, above: str, swap: bool, run: Run) -> Iterator[Guess]:
+        """What a value is after each of the usual mistakes in a line above. swap: with another array in it."""
+        for guess in self._guesses(above, run, swap):
             if guess.array.shape == np.shape(run.values[above]):
-                array = self.program.carried(self.name, above, guess.array, run.values)
+                array = self.program.carried(name, above, guess.array, run.values)
                 if array is not None:
-                    known.append(Guess(guess.key, f"right from {above} on, but there: {guess.words}", array))
-        return known
+                    yield Guess(guess.key, f"right from {above} on, but there: {guess.words}", array)
 
     def _in_the_forward_pass(self, run: Run) -> list[Guess]:
         """A change in a line of the forward pass, and all that follows computed rightly from there."""
+        if not self._is_telling or run is not self.runs[0]:
+            return []
+        return [guess for guess in run.once(self._forward, self.name) if self._fits(guess)][:1]
+
+    def _forward(self, name: str, run: Run) -> Iterator[Guess]:
         forward = [line for line in self.program.forward if line.name not in self.program.lines]
-        above = [line for line in self.program.lines.values() if line.name in self.program.between(self.name)]
-        for k, line in enumerate(forward if self._is_telling and run is self.runs[0] else ()):
+        above = [line for line in self.program.lines.values() if line.name in self.program.between(name)]
+        for k, line in enumerate(forward):
             for mutation in rewritten(line.terms[0].tree):
                 array = self.program.tried(mutation.tree, run.values)
                 if array is not None and array.shape == np.shape(run.values[line.name]):
                     array = self.program.rerun([*forward[k + 1 :], *above], {**run.values, line.name: array})
-                    if array is not None and self.matches(self.answer, array):
-                        return [Guess(mutation.key, f"in the forward pass, {mutation.words}, in {line.about}", array)]
-        return []
+                    if array is not None:
+                        yield Guess(mutation.key, f"in the forward pass, {mutation.words}, in {line.about}", array)
 
     def _swap(self, run: Run) -> list[Guess]:
         """Another array where one must stand, in the line itself or in one of the next above."""
         own = [guess for guess in self._guesses(self.name, run, swap=True) if self._fits(guess)]
-        if own or not self._is_telling:
-            return own
-        for above in [*self.program.between(self.name)][1 : SWAPPED_ABOVE + 1]:
-            found = [guess for guess in self._carried(above, run, swap=True) if self._fits(guess)]
-            if found:
-                return found
-        return []
+        return own if own or not self._is_telling else self._above(run, swap=True)
 
     def _too_much(self, run: Run) -> list[Guess]:
         """A term that does not belong here: an array of the program, as it is or times a number of the arguments."""
@@ -199,18 +202,22 @@ class Search:
         if not self._is_telling:
             return
         above = [*self.program.between(self.name)][1:]
-        for guess in (guess for x in above for guess in self._carried(x, self.runs[0])):
+        carried = (self.runs[0].once(self._carried, self.name, x, False) for x in above)
+        for guess in (guess for found in carried for guess in found):
             for factor in self._factors():
                 if self.matches(self.answer, factor.factor * guess.array):
                     yield both(guess, factor)
                     return
-        for first in mutations(self.program.lines[self.name], self.program):
+        yield from [pair for pair in self.runs[0].once(self._pairs, self.name) if self._fits(pair)][:1]
+
+    def _pairs(self, name: str, run: Run) -> Iterator[Guess]:
+        """Any two changes in the line of a value."""
+        for first in mutations(self.program.lines[name], self.program):
             long = len(ast.unparse(first.tree)) > LONGEST
             for second in rewritten(first.tree) if first.key not in SWAPS and not long else ():
-                array = self.program.tried(second.tree, self.runs[0].values)
-                if array is not None and self.matches(self.answer, array):
-                    yield both(first, second)
-                    return
+                array = self.program.tried(second.tree, run.values)
+                if array is not None:
+                    yield replace(both(first, second), array=array)
 
     # ---- no change that has a name
 
