@@ -92,7 +92,7 @@ def test_what_a_teachers_file_imports_of_ours_students_may_not(tmp_path):
     assignment = from_source(source.replace("import numpy", "import tinygrad_ce\nimport numpy", 1), "own")
     (tmp_path / "ada.py").write_text(f"import tinygrad_ce\n{RIGHT}")
     (ada,) = mark_class(tmp_path, assignment, 30, MEGABYTES)
-    assert (ada.score, "it imports tinygrad_ce" in ada.remark) == (0, True)
+    assert (ada.score, ada.remark.count("it imports tinygrad_ce")) == (0, 1)  # and not as what was refused again
 
 
 def test_each_case_is_looked_into_once_for_the_whole_class(tmp_path, monkeypatch):
