@@ -1,17 +1,24 @@
-"""The code blocks of a page of the site, run as one program in a folder of their own: a helper of the tests."""
+"""The code blocks of a page of the site, run in a folder of their own: a helper of the tests."""
 
-import os
+import contextlib
+import io
+import itertools
 import re
 import shlex
-import subprocess
-import sys
 import textwrap
+import warnings
 from pathlib import Path
 from typing import NamedTuple
+from unittest.mock import patch
+
+import numpy as np
+
+import tinygrad_ce as tg
+from tinygrad_ce import core, variable
+from tinygrad_ce.optim import base
 
 DOCS = Path(__file__).parents[1] / "docs"
 FENCE = re.compile(r"^( *)```(python|sh|text)\n(.*?)^\1```$", re.DOTALL | re.MULTILINE)
-CUT = "-----8<-----"
 NOT_RUN = ("python3 -m venv", "pip install", "python -m pip", "git clone", "python -m sphinx")
 
 
@@ -37,11 +44,6 @@ def blocks_of(page):
     return found
 
 
-def as_program(blocks):
-    """The blocks as one program, which prints a line between what one block prints and what the next one does."""
-    return f'\nprint("{CUT}", flush=True)\n'.join(map(as_python, blocks))
-
-
 def as_python(block):
     """The block, or one that runs its commands in the same process. What installs is left out."""
     if block.language == "python":
@@ -57,20 +59,30 @@ def as_call(command):
     return f"assert not __import__('tinygrad_ce.cli').cli.app({arguments!r}, standalone_mode=False)"
 
 
-def printed(page, folder, blocks):
-    """What each block prints. Nothing may fail or warn."""
-    program = folder / f"{page.stem}.py"
-    program.write_text(as_program(blocks), encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, "-W", "error", str(program)],
-        cwd=folder,
-        env=os.environ | {"PYTHONUTF8": "1", "COLUMNS": "100"},
-        capture_output=True,
-        encoding="utf-8",
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return [stripped(part) for part in done.stdout.split(CUT)]
+def printed(program, blocks):
+    """What each block prints, run in this process, for many a page takes less time than an import.
+
+    program: the file that holds them all, in whose folder they run. Nothing may fail or warn. What a page may
+    change for all of the process is as it was afterwards.
+    """
+    codes = [as_python(block).rstrip("\n") + "\n" for block in blocks]
+    program.write_text("".join(codes), encoding="utf-8")  # the engine looks up lines in it
+    names, lines, outputs = {"__name__": "page"}, 0, []
+    serials = itertools.count(1).__next__  # some pages print the numbers that tensors have in a new process
+    with contextlib.ExitStack() as changed:
+        changed.callback(tg.set_num_threads, tg.get_num_threads())
+        changed.enter_context(contextlib.chdir(program.parent))
+        changed.enter_context(np.errstate())
+        changed.enter_context(warnings.catch_warnings(action="error"))
+        for module in (core, variable, base):
+            changed.enter_context(patch.object(module, "next_serial", serials))
+        for code in codes:
+            terminal = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True)
+            with contextlib.redirect_stdout(terminal):
+                exec(compile("\n" * lines + code, str(program), "exec"), names)
+            lines += code.count("\n")
+            outputs.append(stripped(terminal.buffer.getvalue().decode()))
+    return outputs
 
 
 def stripped(text):

@@ -127,7 +127,7 @@ def test_moons(tmp_path):
 
 def test_digits(tmp_path):
     printed = run("04_digits.py", tmp_path)
-    ink = [line.rstrip() for line in printed.text.splitlines()[1:9]]
+    ink = [line.rstrip() for line in printed.text.splitlines()[2:10]]
     assert ink[0].strip() == "..**::"
     assert ink[3].split() == ["..**", "::::"]  # the left and the right side of a 0
     assert printed.after("   train") == [1222, 216, 359]

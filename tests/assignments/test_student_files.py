@@ -234,3 +234,16 @@ def test_a_path_with_another_ending_is_answered_with_the_right_method(tmp_path):
         problem.to_script(tmp_path / "student.ipynb")
     with pytest.raises(ValueError, match=r"must end in \.ipynb: write student\.ipynb"):
         problem.to_notebook(tmp_path / "student.txt")
+
+
+def test_sizes_that_are_equal_keep_their_names(tmp_path):
+    source = """
+import numpy as np
+POINTS = {"d_x": 1}
+def inputs(generator, n=3, features=3):
+    return {"x": generator.normal(size=(n, features))}
+def forward(x):
+    return (x * x).sum()
+"""
+    text = tg.assignments.from_source(source, "own").to_script(tmp_path / "own.py").read_text()
+    assert "shape (n, features), 1 point" in text

@@ -1,13 +1,10 @@
 """The lessons: each block of code prints what stands below it; each has one live page, one picture, three questions."""
 
-import contextlib
-import io
 import re
 import sys
 
-import numpy as np
 import pytest
-from page_blocks import DOCS, FENCE, blocks_of, stripped
+from page_blocks import DOCS, FENCE, blocks_of, printed, stripped
 
 sys.path.append(str(DOCS))
 
@@ -27,27 +24,11 @@ def text_of(name):
     return path_of(name).read_text(encoding="utf-8")
 
 
-def printed(blocks, program):
-    """What each block of a page prints, run in this process, for a lesson takes less time than importing the package.
-
-    program: the file that holds them all, in which the engine looks up lines.
-    """
-    program.write_text("".join(block.code for block in blocks), encoding="utf-8")
-    names, lines, outputs = {"__name__": "lesson"}, 0, []
-    with np.errstate():  # a page may change it
-        for block in blocks:
-            with contextlib.redirect_stdout(io.StringIO()) as output:
-                exec(compile("\n" * lines + block.code, str(program), "exec"), names)
-            lines += block.code.count("\n")
-            outputs.append(stripped(output.getvalue()))
-    return outputs
-
-
 @pytest.mark.parametrize("name", LESSONS)
 def test_every_block_prints_what_stands_below_it(name, tmp_path):
     blocks = blocks_of(path_of(name))
     assert len(blocks) >= 2
-    assert printed(blocks, tmp_path / "lesson.py") == [stripped(block.printed or "") for block in blocks]
+    assert printed(tmp_path / "lesson.py", blocks) == [stripped(block.printed or "") for block in blocks]
 
 
 def test_there_is_a_lesson_for_each_live_page_and_picture_in_the_order_of_the_index():

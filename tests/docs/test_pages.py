@@ -14,7 +14,8 @@ WITH_BLOCKS = [name for name, path in PAGES.items() if blocks_of(path)]
 @pytest.mark.parametrize("name", WITH_BLOCKS)
 def test_the_blocks_of_a_page_run_and_print_what_stands_below(name, tmp_path):
     blocks = blocks_of(PAGES[name])
-    answers = printed(PAGES[name], tmp_path, blocks)
+    answers = printed(tmp_path / f"{PAGES[name].stem}.py", blocks)
     for block, answer in zip(blocks, answers, strict=True):
         if block.printed is not None:
             assert answer == stripped(block.printed), f"what is printed by\n{block.code}"
+    assert "holds other numbers" not in "".join(answers)  # of gradients that nobody emptied

@@ -8,7 +8,7 @@ import threading
 import pytest
 from grading.hand_ins import MEGABYTES, RIGHT, SAMPLES, SECONDS
 
-from tinygrad_ce.assignments import ready
+from tinygrad_ce.assignments import from_source, ready
 from tinygrad_ce.grading import marking, problems, sandbox
 from tinygrad_ce.grading.marking import mark_class
 from tinygrad_ce.grading.outcomes import PRINTED
@@ -85,6 +85,14 @@ def test_hints_cost_points_and_the_student_reads_it(tmp_path):
     assert (ada.score, ada.possible) == (pytest.approx(3.6), 4)
     assert ada.grade.remarks == ("hints cost points: 0.4 of d_z",)
     assert (bo.score, "'many'" in bo.remark) == (4, True)
+
+
+def test_what_a_teachers_file_imports_of_ours_students_may_not(tmp_path):
+    source = ready("softmax_cross_entropy").source
+    assignment = from_source(source.replace("import numpy", "import tinygrad_ce\nimport numpy", 1), "own")
+    (tmp_path / "ada.py").write_text(f"import tinygrad_ce\n{RIGHT}")
+    (ada,) = mark_class(tmp_path, assignment, 30, MEGABYTES)
+    assert (ada.score, ada.remark.count("it imports tinygrad_ce")) == (0, 1)  # and not as what was refused again
 
 
 def test_each_case_is_looked_into_once_for_the_whole_class(tmp_path, monkeypatch):

@@ -134,3 +134,38 @@ def test_class_numbers_instead_of_one_hot_rows_are_named():
     verdict = tg.grade(gradients, "softmax_cross_entropy").verdicts["d_z"]
     assert verdict.mistake == "target"
     assert "the class number itself, y, was subtracted" in verdict.message
+
+
+def test_what_is_asked_for_keeps_its_name_where_it_passes_through():
+    def forward(x, w, b):
+        a = x * w
+        z = a + b
+        return (z**2).sum()
+
+    def gradients(x, w, b):
+        d_z = 2 * (x * w + b)
+        return {"d_z": d_z, "d_a": -d_z, "d_w": -d_z * x}
+
+    inputs = {name: np.array([1.5, -2.0, 4.0]) + k for k, name in enumerate("xwb")}
+    verdict = tg.grade(gradients, forward, inputs, points=dict.fromkeys(("d_z", "d_a", "d_w"), 1)).verdicts["d_w"]
+    assert verdict.follows == ("d_a",)
+    assert "d_a" in verdict.message
+    assert "d_z" not in verdict.message
+
+
+def test_an_input_that_is_too_large_to_print_is_not_announced():
+    x = tg.Tensor(np.linspace(-2.0, 3.0, 20), requires_grad=True, name="x")
+    verdict = tg.grade(lambda x: {"d_x": np.cos(7 * x) + x**3}, (x * x * x).sum()).verdicts["d_x"]
+    assert verdict.mistake == "unknown"
+    assert "smallest input" not in verdict.message
+
+
+def test_a_form_that_cannot_choose_what_it_returns_is_not_told_of_more():
+    def backward(dout, cache):
+        x, w = cache
+        return dout * w, dout * x
+
+    pair = (lambda x, w: (x * w, (x, w)), backward)
+    inputs = {"x": np.array([1.0, -2.0, 3.0]), "w": np.array([2.0, 5.0, -1.0])}
+    grade = tg.grade(pair, lambda x, w: x * w, inputs, points={"d_x": 1})
+    assert (grade.score, grade.remarks) == (1, ())

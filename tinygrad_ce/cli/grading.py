@@ -57,21 +57,24 @@ def grade(
     pages = out.with_suffix("")
     _check_apart(folder, out)
     problem = assignments.assignment_of(exercise)
-    columns = TextColumn("grading"), BarColumn(), MofNCompleteColumn()
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("grading", total=None)
-        marked = mark_class(
-            folder,
-            problem,
-            seconds,
-            megabytes,
-            progress=lambda done, count: bar.update(task, completed=done, total=count),
-        )
+    marked = _marked(folder, problem, seconds, megabytes)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_csv(marked, out)
     index = write_all(problem, marked, pages, results or "", solutions)
     console.print(_table(problem, marked))
     console.print(f"wrote {out} and {index}: {_summary(marked)}", highlight=False, soft_wrap=True)
+
+
+def _marked(folder: Path, problem: assignments.Assignment, seconds: float, megabytes: float) -> list[Marked]:
+    """The graded class; a bar shows how far it is."""
+    columns = TextColumn("grading"), BarColumn(), MofNCompleteColumn()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("grading", total=None)
+
+        def progress(done: int, count: int) -> None:
+            bar.update(task, completed=done, total=count)
+
+        return mark_class(folder, problem, seconds, megabytes, progress=progress)
 
 
 def _check_apart(folder: Path, out: Path) -> None:

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from tinygrad_ce.grading.outcomes import PRINTED, Outcome, limit_memory, outcome_of, packed, packed_outcome, unpacked
 
@@ -158,20 +158,25 @@ def run_file(
             packed({"file": str(copy), "forward": forward, "allowed": [*allowed], "cases": cases, **limits})
         )
         with printed.open("wb") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-I", "-B", str(Path(__file__).with_name("worker.py")), str(job), str(results)],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=output,
-                cwd=folder,
-                env=_environment(folder),
-                start_new_session=True,
-            )
+            process = _started(folder, job, results, output)
         taken, in_time = _waited(process, seconds, watch)
         received = [*_messages_in(results)]
         with printed.open("rb") as file:
             said = file.read(PRINTED).decode(errors="replace")
     return _as_run(received, said, len(cases), taken, ENDED if in_time else _too_long(seconds))
+
+
+def _started(folder: Path, job: Path, results: Path, printed: IO[bytes]) -> subprocess.Popen[Any]:
+    """The process of a file, at the head of a group of its own, so that all that it starts can be ended with it."""
+    return subprocess.Popen(
+        [sys.executable, "-I", "-B", str(Path(__file__).with_name("worker.py")), str(job), str(results)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=printed,
+        cwd=folder,
+        env=_environment(folder),
+        start_new_session=True,
+    )
 
 
 def _environment(folder: Path) -> dict[str, str]:
