@@ -144,8 +144,8 @@ def run_file(
     problem's forward pass, for forms that need one. allowed: engines that it may import. watch: is called with the
     process when it has started. Raises OSError for a file that cannot be read.
 
-    The process sees a copy of the file in a folder of its own, which is gone afterwards; it has no input, no network
-    and no children, writes nowhere else, and cannot import what computes gradients.
+    The process sees a copy of the file in a folder of its own, which is gone afterwards, and it has no input. Network,
+    children, writing elsewhere and imports of what computes gradients are refused where Python tells of them.
     """
     path, cases = Path(path), list(cases)
     with tempfile.TemporaryDirectory(prefix="hand_in_", ignore_cleanup_errors=True) as outside:
