@@ -29,8 +29,8 @@ _NO_PARAMS: Mapping[str, Any] = {}
 class Tensor:
     """An array, the operation and the inputs that made it, and (after `backward`) its gradient.
 
-    data: anything `np.asarray` takes; numbers or booleans. A tensor that asks for gradients owns a copy of it, because
-    an optimizer will write there; any other tensor shares the memory. Integers wrap as NumPy's: .astype(float) first.
+    data: anything `np.asarray` takes; numbers or booleans. A tensor that asks for gradients owns a copy, because an
+    optimizer will write there; any other shares the memory. Integers wrap, minus uint8 3 is 253: .astype(float) first.
     requires_grad: whether gradients are wanted here. Only floating-point data may ask.
     name: shown in errors, pictures and printed programs.
     Raises TypeError for data that are no numbers, and for integers that ask for gradients.
