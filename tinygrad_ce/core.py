@@ -174,8 +174,7 @@ def call(op: Primitive, inputs: tuple[Any, ...], params: dict[str, Any], run: Ca
     return result
 
 
-_new: Callable[[type[Tensor]], Tensor] = object.__new__
-_shared = np.may_share_memory
+_new, _shared = object.__new__, np.may_share_memory
 
 
 def _no_longer_floating(x: Any) -> bool:  # somebody has put an array of integers into its .data
@@ -237,8 +236,7 @@ def interpreted(
     for name in Interpreter.__slots__:  # ten times as fast as copy.copy
         setattr(inside, name, getattr(outer, name))
     inside.attach(**({"call": call} if call else {}), **effects)
-    if recording is not None:
-        inside.recording = recording
+    inside.recording = outer.recording if recording is None else recording
     interpreter.set(inside)
     try:
         yield
@@ -276,6 +274,7 @@ class Primitive:
         rules = [partial(_missing, self, argument) for argument in self.arguments]
         self.rules: Any = _Repeated(rules) if self.starred else rules
         self.has_constants = False
+        self.domains: list[tuple[str, str, str]] = []  # what `domain` was told
         REGISTRY[self.name] = self
 
     def __repr__(self) -> str:
@@ -308,12 +307,13 @@ class Primitive:
             self.rules[self._position(argument)] = None
         self.has_constants = True
 
+    def domain(self, condition: str, cure: str = "", slope: str = "") -> None:
+        """Declare where it is defined (`"x >= 0"`), where its slope is finite (`"x > 0"`), and how to stay there."""
+        self.domains.append((condition, cure, slope or condition))
+
     def depends_on(self, inputs: tuple[Any, ...]) -> bool:
-        """Whether a gradient flows to any of these inputs."""
-        for x, rule in zip(inputs, self.rules):  # noqa: B905 (the rules of starred arguments have no end)
-            if rule is not None and isinstance(x, Tensor) and x.requires_grad:
-                return True
-        return False
+        """Whether a gradient flows to any of these inputs; the rules of starred arguments have no end."""
+        return any(r and isinstance(x, Tensor) and x.requires_grad for x, r in zip(inputs, self.rules))  # noqa: B905
 
     def rule(self, position: int) -> Any:
         """The rule of the input at this position; None where it is declared to have no gradient."""

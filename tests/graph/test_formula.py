@@ -13,8 +13,9 @@ import tinygrad_ce as tg
 from tinygrad_ce.core import REGISTRY, Tensor
 from tinygrad_ce.graph import cells
 from tinygrad_ce.graph import formula as formulas
-from tinygrad_ce.graph.formula import Formula, format_number
+from tinygrad_ce.graph.formula import Formula
 from tinygrad_ce.graph.nodes import Graph
+from tinygrad_ce.report.words import format_number
 
 
 def wanted(data, name=None):

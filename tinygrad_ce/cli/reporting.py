@@ -24,7 +24,7 @@ from tinygrad_ce.cli.views import check_writable
 from tinygrad_ce.core import Array
 from tinygrad_ce.data.checks import several
 from tinygrad_ce.disk import write_whole
-from tinygrad_ce.views.explain.document import Heading, Paragraph, Rows
+from tinygrad_ce.report.parts import Heading, Sentence, Table
 from tinygrad_ce.views.picture import short
 from tinygrad_ce.views.run_page import Code, Plot, run_page
 
@@ -65,7 +65,7 @@ def sections_of(run: Run) -> dict[str, Sequence[Any]]:
         "The data": _data(run),
         "The network": [
             Code(run.model.summary(), "the layers of the network"),
-            Paragraph(f"The graph of one batch, with values and gradients: {title}."),
+            Sentence(f"The graph of one batch, with values and gradients: {title}."),
             tg.draw(cost, title),
         ],
         "The curves": [Plot(run.trainer.history.plot(), "loss and figures over the epochs")],
@@ -73,11 +73,11 @@ def sections_of(run: Run) -> dict[str, Sequence[Any]]:
         answers: _answers(run),
         "The hardest rows": _hardest(run),
         "The audit": [
-            Paragraph(f"What each layer makes of one batch: {title}."),
+            Sentence(f"What each layer makes of one batch: {title}."),
             tg.audit(run.model, cost, run.trainer.optimizer),
         ],
         "One step of the training": [
-            Paragraph("Forward, backward and update as NumPy: the network is no more than this."),
+            Sentence("Forward, backward and update as NumPy: the network is no more than this."),
             Code(program_of_first_batch(run).text(False), "the printed program"),
         ],
     }
@@ -92,11 +92,11 @@ def _data(run: Run) -> list[Any]:
     rows.append(("all", *(str(len(part)) for part in parts.values())))
     header = ("class" if run.train.class_names else "rows", *parts)
     shown: list[Any] = [
-        Paragraph(
+        Sentence(
             "The training rows train; the validation rows are only measured after each epoch; the test rows are "
             "measured once, at the end."
         ),
-        Rows(rows, header, frozenset(range(1, len(header)))),
+        Table(rows, header, frozenset(range(1, len(header)))),
     ]
     if run.train.preparation is not None:
         shown.append(Code(run.train.preparation.summary(), "what became of each column"))
@@ -107,10 +107,10 @@ def _figures(run: Run) -> list[Any]:
     figures = {name: figures_of(run.trainer, part, run.loss) for name, part in run.parts.items()}
     names = [*dict.fromkeys(name for row in figures.values() for name in row)]
     rows = [(part, *(written(row[name]) if name in row else "" for name in names)) for part, row in figures.items()]
-    shown: list[Any] = [Rows(rows, ("part", *names), frozenset(range(1, len(names) + 1)))]
+    shown: list[Any] = [Table(rows, ("part", *names), frozenset(range(1, len(names) + 1)))]
     report = report_of(run.trainer, run.test, run.loss)
     if report is not None:
-        shown += [Paragraph("The test rows in detail:"), Code(str(report), "the report of the test rows")]
+        shown += [Sentence("The test rows in detail:"), Code(str(report), "the report of the test rows")]
     return shown
 
 
@@ -140,17 +140,14 @@ def _hardest(run: Run) -> list[Any]:
     weight = [parameter for parameter in run.model.parameters() if parameter.ndim == 2][-1]
     why = tg.explain(weight, cost).parts
     return [
-        Paragraph(
+        Sentence(
             "The test rows with the largest loss, numbered as they stand in the test part. An arrow says in which "
             "direction a feature makes that loss smaller; the norms are those of the largest gradients that this row "
             "alone would give to the parameters."
         ),
-        Rows(rows, header, frozenset({0, 3})),
+        Table(rows, header, frozenset({0, 3})),
         Heading("What these rows do to the last weights, as a batch in this order"),
-        *(
-            replace(part, text=part.text.replace(OF_PYTHON, "")) if isinstance(part, Paragraph) else part
-            for part in why
-        ),
+        *(replace(part, text=part.text.replace(OF_PYTHON, "")) if isinstance(part, Sentence) else part for part in why),
     ]
 
 

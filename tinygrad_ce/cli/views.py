@@ -14,7 +14,8 @@ from tinygrad_ce.cli.run import loss_and_gradients, trained
 from tinygrad_ce.cli.settings import ViewSettings, Without
 from tinygrad_ce.cli.terminal import console
 from tinygrad_ce.graph.nodes import Graph
-from tinygrad_ce.views import text
+from tinygrad_ce.report.histograms import ASCII_BARS, BARS
+from tinygrad_ce.views.text import gradient_table
 
 
 def gradients(settings: ViewSettings) -> None:
@@ -26,8 +27,8 @@ def gradients(settings: ViewSettings) -> None:
     run = trained(settings)
     cost, title = loss_and_gradients(run)
     title += f": loss {cost.item():.6f}"
-    bars = text.BARS if console.encoding.startswith("utf") else text.ASCII_BARS
-    console.print(text.gradient_table(run.model.named_parameters(), title, bars))
+    bars = BARS if console.encoding.startswith("utf") else ASCII_BARS
+    console.print(gradient_table(run.model.named_parameters(), title, bars))
 
 
 def explain(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.core import Array, Tensor
-from tinygrad_ce.graph.formula import format_number
+from tinygrad_ce.report.words import format_number
 
 EPSILON32 = float(np.finfo(np.float32).eps)
 

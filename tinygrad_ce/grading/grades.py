@@ -10,7 +10,7 @@ import numpy as np
 
 from tinygrad_ce.core import Array
 from tinygrad_ce.exercises import Verdict
-from tinygrad_ce.graph.formula import format_number
+from tinygrad_ce.report.words import format_number
 from tinygrad_ce.views import notebook
 
 Points = Mapping[str, float]

@@ -14,7 +14,7 @@ from tinygrad_ce.disk import whole_file
 from tinygrad_ce.grading.marked import Marked, for_students, points_text, standing
 from tinygrad_ce.grading.student_page import student_page
 from tinygrad_ce.grading.teacher_page import page_names, teacher_page
-from tinygrad_ce.views.text import cut
+from tinygrad_ce.report.words import cut
 
 LONGEST = 5000  # letters of a text in a results file
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # the last four: full-width forms

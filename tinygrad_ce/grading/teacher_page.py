@@ -18,8 +18,8 @@ from tinygrad_ce.data.checks import several, shortened
 from tinygrad_ce.grading.grades import UNNAMED
 from tinygrad_ce.grading.marked import LONGEST_LINE, Marked, line_of, points_text, standing
 from tinygrad_ce.grading.student_page import page_html, scrolled, section
+from tinygrad_ce.report.words import cut, escaped
 from tinygrad_ce.views.pages import Page, file_text
-from tinygrad_ce.views.text import cut, escaped
 
 MOST_MISTAKES, MOST_STUDENTS, MOST_GROUPS = 25, 6, 25  # in a table, or in one of its rows
 LONGEST_WORDS, LONGEST_NAME, LONGEST_PRINTED = 220, 60, 300  # letters

@@ -15,18 +15,7 @@ from tinygrad_ce.graph.cells import Piece, pieces_of
 from tinygrad_ce.program.ir import Instruction, Value
 from tinygrad_ce.program.numpy_text import expression_of, textbook_form
 from tinygrad_ce.program.textbook import FUNCTIONS
-
-
-def format_number(value: Any, digits: int = 4) -> str:
-    """A number with so many significant digits.
-
-    >>> format_number(0.25), format_number(2 / 3), format_number(1e-9), format_number(True)
-    ('0.25', '0.6667', '1e-09', 'True')
-    """
-    if isinstance(value, (bool, np.bool_)):
-        return str(bool(value))
-    text = f"{value:.{digits}g}"
-    return "0" if text == "-0" else text
+from tinygrad_ce.report.words import format_number
 
 
 @dataclass

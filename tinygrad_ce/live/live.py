@@ -21,9 +21,9 @@ from tinygrad_ce.live.verdicts import audit_content
 from tinygrad_ce.nn import Module
 from tinygrad_ce.optim import Optimizer
 from tinygrad_ce.program.scripts_text import as_script
+from tinygrad_ce.report.words import escaped
 from tinygrad_ce.views.browser.words import words_script
 from tinygrad_ce.views.pages import Page, as_json, deflated, file_text, files_text, filled, packed
-from tinygrad_ce.views.text import escaped
 
 SCRIPTS = (
     "session.js", "random.js", "keeping.js",

@@ -10,8 +10,8 @@ from sklearn.base import is_classifier
 
 from tinygrad_ce.core import Array, Tensor
 from tinygrad_ce.functional import gradients
+from tinygrad_ce.report.words import cut
 from tinygrad_ce.views import notebook
-from tinygrad_ce.views.text import cut
 
 MOST = 10  # features that are printed
 

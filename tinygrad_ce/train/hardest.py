@@ -11,13 +11,15 @@ import numpy as np
 from tinygrad_ce.core import Array, array_of
 from tinygrad_ce.data.checks import whole_number
 from tinygrad_ce.data.structures import number_of_rows, take_rows
+from tinygrad_ce.report.text import printed
+from tinygrad_ce.report.words import short
 from tinygrad_ce.train.answers import names_of_classes, numbers_beside
 from tinygrad_ce.train.checks import labels_for
 from tinygrad_ce.train.metrics import align_targets, class_axis, ignored_index, predicted_classes, single_number
 from tinygrad_ce.train.probabilities import has_probabilities, probabilities_of
 from tinygrad_ce.train.weights import losses_of_rows
 from tinygrad_ce.views import notebook
-from tinygrad_ce.views.text import plain_table, printed, short
+from tinygrad_ce.views.text import plain_table
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,9 +6,9 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from tinygrad_ce.report.words import escaped
 from tinygrad_ce.source_lines import notebook_kernel
 from tinygrad_ce.train.callbacks import BuiltIn
-from tinygrad_ce.views.text import escaped
 
 if TYPE_CHECKING:
     from tinygrad_ce.train.loop import Loop

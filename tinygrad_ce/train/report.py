@@ -11,10 +11,12 @@ import numpy as np
 
 from tinygrad_ce.core import Array
 from tinygrad_ce.data.checks import extra, listed, several
+from tinygrad_ce.report.text import printed
+from tinygrad_ce.report.words import short
 from tinygrad_ce.train.answers import Answers, Contrast
 from tinygrad_ce.train.weights import sample_weights
 from tinygrad_ce.views import notebook, plots
-from tinygrad_ce.views.text import plain_table, printed, short
+from tinygrad_ce.views.text import plain_table
 
 WIDTH = 80  # characters in a line of a report
 BINS = 10  # of the probabilities, where calibration is measured

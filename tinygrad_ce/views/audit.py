@@ -24,8 +24,11 @@ from tinygrad_ce.graph.checks import check_readable, check_unchanged, undisturbe
 from tinygrad_ce.graph.layers import Layer, activity, holds_others, layers_of
 from tinygrad_ce.nn import Module, init
 from tinygrad_ce.optim import Optimizer
+from tinygrad_ce.report.histograms import histogram
+from tinygrad_ce.report.text import for_terminal, printed
 from tinygrad_ce.source_lines import tracking
-from tinygrad_ce.views import notebook, plots, text
+from tinygrad_ce.views import notebook, plots
+from tinygrad_ce.views.text import plain_table
 
 # Percent of a layer's numbers that are flat, or of its units that are dead, before it is an illness: a few always are.
 MOST = 50.0
@@ -157,7 +160,7 @@ class Audit:
     def __str__(self) -> str:
         from rich.text import Text
 
-        health, flow = text.plain_table("layer"), text.plain_table("layer")
+        health, flow = plain_table("layer"), plain_table("layer")
         columns = self._health
         for table, figures in ((health, columns), (flow, _FLOW)):
             for header, _, form in figures:
@@ -167,8 +170,8 @@ class Audit:
             name = _cut(row.name, 30)
             health.add_row(Text(name), *_cells(row, columns), Text(_said(row)))
             flow.add_row(Text(name), *_cells(row, _FLOW))
-        parts = [self._title(), text.printed(health, _WIDTH), text.printed(flow, _WIDTH), *self._notes()]
-        return text.for_terminal("\n\n".join(parts))
+        parts = [self._title(), printed(health, _WIDTH), printed(flow, _WIDTH), *self._notes()]
+        return for_terminal("\n\n".join(parts))
 
     __repr__ = __str__
 
@@ -311,9 +314,9 @@ def _row(layer: Layer, gradients: dict[int, Array], last: float | None, optimize
     outputs = _joined([tensor.data for tensor in layer.outputs])
     if outputs.size:
         row.mean, row.spread = float(outputs.mean()), float(outputs.std())
-        row.outputs = text.histogram(outputs)
+        row.outputs = histogram(outputs)
         arriving = [gradients[tensor.serial] for tensor in layer.outputs]
-        row.arriving, row.backward = _norm(arriving), text.histogram(_joined(arriving))
+        row.arriving, row.backward = _norm(arriving), histogram(_joined(arriving))
         row.share = row.arriving / last if last else None
     reached = [parameter for _, parameter in layer.parameters if parameter.serial in gradients]
     if reached:
@@ -498,11 +501,11 @@ class Watch:
             return "nothing has been watched yet: pass it to trainer.fit(..., callbacks=[watch])"
         from rich.text import Text
 
-        table = text.plain_table("layer")
+        table = plain_table("layer")
         table.add_column("verdict, by epoch")
         for name, verdicts in self._by_layer():
             table.add_row(Text(_cut(name, 40)), Text(verdicts))
-        return text.for_terminal(f"{self._title()}\n\n{text.printed(table, _WIDTH)}")
+        return for_terminal(f"{self._title()}\n\n{printed(table, _WIDTH)}")
 
     def _title(self) -> str:
         first, last = self.audits[0], self.audits[-1]

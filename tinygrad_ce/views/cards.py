@@ -10,9 +10,9 @@ import numpy as np
 from tinygrad_ce.core import Array
 from tinygrad_ce.data.checks import several
 from tinygrad_ce.graph.nodes import Node
+from tinygrad_ce.report.words import cut, escaped
 from tinygrad_ce.views.boxes import Box
 from tinygrad_ce.views.picture import SIDES, heat_map, range_of, rows_of, short, wide, written
-from tinygrad_ce.views.text import cut, escaped
 
 SMALL = (4, 4)  # rows and columns of a tensor that is shown as numbers
 NAME, TEXT = 13.0, 12.0  # sizes of letters: none is smaller

@@ -10,9 +10,9 @@ from tinygrad_ce.core import Tensor
 from tinygrad_ce.disk import whole_file
 from tinygrad_ce.graph.checks import check_unchanged
 from tinygrad_ce.graph.nodes import Graph
+from tinygrad_ce.report.words import escaped
 from tinygrad_ce.views import notebook
 from tinygrad_ce.views.graph_picture import DARK, STYLE, Picture
-from tinygrad_ce.views.text import escaped
 
 __all__ = ["DARK", "STYLE", "Drawing", "Picture", "draw"]
 

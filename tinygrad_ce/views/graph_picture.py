@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 
 from tinygrad_ce.graph.nodes import Edge, Graph, Node
+from tinygrad_ce.report.words import cut, escaped
 from tinygrad_ce.views.boxes import DROP, Box, Wire
 from tinygrad_ce.views.cards import LINE, PORT, TEXT, FoldCard, NodeCard, OutsideCard
 from tinygrad_ce.views.columns import LANE
 from tinygrad_ce.views.groups import LONGEST_TITLE, Group, grouped
 from tinygrad_ce.views.layout import COLUMN_GAP, arrange
 from tinygrad_ce.views.picture import FONT, wide, written
-from tinygrad_ce.views.text import cut, escaped
 
 LARGEST = 1500  # nodes
 ROOM = 1230.0  # the width of a row: its letters are not made smaller on a screen of 1280

@@ -10,8 +10,8 @@ from itertools import pairwise
 from typing import Any
 
 from tinygrad_ce.graph.nodes import Graph, Node
+from tinygrad_ce.report.words import cut
 from tinygrad_ce.source_lines import CallSite
-from tinygrad_ce.views.text import cut
 
 MOST = 24  # children of a group before they are bundled
 MOST_HELD = 38  # cards of a bundle of small groups, so that it can show them opened

@@ -13,7 +13,7 @@ import numpy as np
 
 from tinygrad_ce.core import Array
 from tinygrad_ce.data.checks import several
-from tinygrad_ce.views.text import cut, escaped
+from tinygrad_ce.report.words import cut, escaped
 
 _RULE = "1px solid rgba(128, 128, 128, 0.4)"  # seen on white and on black
 MOST_ROWS, MOST_COLUMNS = 5, 12  # of a Dataset

@@ -19,13 +19,13 @@ from tinygrad_ce.graph.nodes import Edge, Graph, Node
 from tinygrad_ce.optim import Optimizer
 from tinygrad_ce.program import CannotLower, TraceError
 from tinygrad_ce.program.scripts_text import as_script
+from tinygrad_ce.report.words import escaped
 from tinygrad_ce.views.browser.words import words_script
 from tinygrad_ce.views.graph_picture import PICTURE_STYLE, levels
 from tinygrad_ce.views.pages import Page, as_json, file_text, files_text, filled
 from tinygrad_ce.views.picture import MIDDLE, NEGATIVE, POSITIVE
 from tinygrad_ce.views.step.numbers import Numbers
 from tinygrad_ce.views.step.update import Update, update_of
-from tinygrad_ce.views.text import escaped
 
 RIGHT_TO_LEFT = re.compile(r"\w*[\u0590-\u08ff]\w*")  # such a name would turn the line around it, too
 DARK_MIDDLE = (38, 46, 56)  # zero, where the paper is dark

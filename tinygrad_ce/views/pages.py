@@ -16,9 +16,9 @@ import numpy as np
 
 from tinygrad_ce.core import Array
 from tinygrad_ce.disk import whole_file
+from tinygrad_ce.report.words import escaped
 from tinygrad_ce.views import notebook
 from tinygrad_ce.views.draw import png_for_notebook
-from tinygrad_ce.views.text import escaped
 
 HEIGHT = 900  # of the page in a notebook, in pixels, until its script gives it the height of what it shows
 LARGEST_IN_NOTEBOOK = 10_000_000  # letters

@@ -9,8 +9,7 @@ import zlib
 import numpy as np
 
 from tinygrad_ce.core import Array
-from tinygrad_ce.graph.formula import format_number
-from tinygrad_ce.views.text import escaped
+from tinygrad_ce.report.words import escaped, format_number
 
 # Widths must be known before anything is drawn, so all text is set in fonts whose letters are 0.6 of their size wide.
 FONT = "'DejaVu Sans Mono', Menlo, Consolas, 'Liberation Mono', monospace"

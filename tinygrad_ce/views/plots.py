@@ -11,7 +11,7 @@ import numpy as np
 
 from tinygrad_ce.core import Array
 from tinygrad_ce.disk import whole_file
-from tinygrad_ce.views.text import short
+from tinygrad_ce.report.words import short
 
 # Paul Tol's "bright" scheme: told apart by colour-blind eyes (https://personal.sron.nl/~pault/).
 COLOURS = ("#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377", "#BBBBBB")

@@ -15,10 +15,11 @@ from string import Template
 from typing import Any
 
 from tinygrad_ce.data.checks import visible
+from tinygrad_ce.report.html import as_html
+from tinygrad_ce.report.parts import Heading, Sentence, Table
+from tinygrad_ce.report.words import escaped
 from tinygrad_ce.views import plots
 from tinygrad_ce.views.draw import Drawing
-from tinygrad_ce.views.explain.document import Heading, Paragraph, Rows, as_html
-from tinygrad_ce.views.text import escaped
 
 
 @dataclass(frozen=True)
@@ -40,10 +41,10 @@ class Plot:
 def run_page(title: str, sections: Mapping[str, Sequence[Any]]) -> str:
     """The text of an HTML file that fetches nothing.
 
-    sections: under each heading Heading, Paragraph and Rows, Code, Plot, or what shows itself in a notebook as SVG or
+    sections: under each heading Heading, Sentence and Table, Code, Plot, or what shows itself in a notebook as SVG or
     HTML.
 
-    >>> "a &lt; b" in run_page("a run", {"data": [Paragraph("a < b")]})
+    >>> "a &lt; b" in run_page("a run", {"data": [Sentence("a < b")]})
     True
     """
     headings = {f"part{number}": escaped(heading) for number, heading in enumerate(sections, start=1)}
@@ -62,9 +63,9 @@ def _joined(items: Sequence[Any]) -> str:
 
 
 def _html(item: Any) -> str:
-    if isinstance(item, (Heading, Paragraph)):
+    if isinstance(item, (Heading, Sentence)):
         return as_html([item])
-    if isinstance(item, Rows):
+    if isinstance(item, Table):
         return _scrolled(as_html([item]), "a table")
     if isinstance(item, Code):
         return _scrolled(f"<pre>{escaped(item.text)}</pre>", item.label)

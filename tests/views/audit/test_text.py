@@ -41,7 +41,7 @@ def test_a_terminal_that_knows_ascii_only_gets_ascii(monkeypatch):
     monkeypatch.undo()
     assert printed.isascii()
     assert table.isascii()
-    assert "?-layer" in printed
+    assert "\\u03b2-layer" in printed
     assert "@" in printed
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 import tinygrad_ce as tg
 from tinygrad_ce.core import Tensor
-from tinygrad_ce.views.explain import document
+from tinygrad_ce.report.parts import Table
 
 
 def wanted(data, name=None):
@@ -19,7 +19,7 @@ def lines(explanation):
 
 def the_sum(explanation):
     """The sentence below this heading."""
-    texts = [part.text for part in explanation.parts if not isinstance(part, document.Rows)]
+    texts = [part.text for part in explanation.parts if not isinstance(part, Table)]
     return texts[texts.index("The sum") + 1]
 
 

@@ -9,7 +9,7 @@ from views.explain.explained import lines, network, softmax, the_sum, wanted
 
 import tinygrad_ce as tg
 from tinygrad_ce import ops
-from tinygrad_ce.views.explain import document
+from tinygrad_ce.report.parts import Table
 
 HERE = Path(__file__).name
 
@@ -19,7 +19,7 @@ HERE = Path(__file__).name
 
 def rows_of(explanation):
     """The table, as lists of cells by the name in the program."""
-    (table,) = (part for part in explanation.parts if isinstance(part, document.Rows))
+    (table,) = (part for part in explanation.parts if isinstance(part, Table))
     return {row[1]: dict(zip(table.header, row, strict=True)) for row in table.rows}
 
 

@@ -5,7 +5,7 @@ import pytest
 from views.page.losses import DESKTOP, PHONE
 
 import tinygrad_ce as tg
-from tinygrad_ce.views.explain.document import Heading, Paragraph, Rows
+from tinygrad_ce.report.parts import Heading, Sentence, Table
 from tinygrad_ce.views.run_page import Code, Plot, run_page
 
 HOSTILE = "<img src=x onerror=alert(1)>\x1b[2J$title&amp;\ud800"
@@ -26,8 +26,8 @@ def page():
     sections = {
         "The data": [
             Heading(HOSTILE),
-            Paragraph(HOSTILE * 9),
-            Rows([(HOSTILE, *wide[1:])], wide),
+            Sentence(HOSTILE * 9),
+            Table([(HOSTILE, *wide[1:])], wide),
             Code(HOSTILE, HOSTILE),
         ],
         HOSTILE: [Plot(trainer.history.plot(), HOSTILE), tg.draw(cost, HOSTILE)],

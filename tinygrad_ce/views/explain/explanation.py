@@ -12,9 +12,9 @@ from tinygrad_ce.ancestry import reachable
 from tinygrad_ce.core import Array, Tensor
 from tinygrad_ce.graph.checks import check_not_traced, check_readable
 from tinygrad_ce.graph.nodes import Edge, Graph, Node
+from tinygrad_ce.report.parts import Part, Report
 from tinygrad_ce.source_lines import state
 from tinygrad_ce.views.explain.batch import BatchRows, batch_rows
-from tinygrad_ce.views.explain.document import Part, Told
 from tinygrad_ce.views.explain.latex import latex, slope, symbol
 from tinygrad_ce.views.explain.paths import (
     Path,
@@ -70,7 +70,7 @@ class Share:
     path_count: int
 
 
-class Explanation(Told):
+class Explanation(Report):
     """What `explain` has found out: of a tensor of a graph, or of the graph of a loss.
 
     gradient: of the tensor, or of the loss (1). shares: for each use of the tensor; they sum to the gradient.

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.core import Array
-from tinygrad_ce.graph.formula import format_number
 from tinygrad_ce.graph.nodes import Edge, Graph, Node
+from tinygrad_ce.report.parts import Heading, Part, Sentence, Table
+from tinygrad_ce.report.words import format_number
 from tinygrad_ce.views.explain.batch import BatchRows
-from tinygrad_ce.views.explain.document import Heading, Paragraph, Part, Rows
 from tinygrad_ce.views.explain.paths import Path, argument, largest
 
 MOST_NODES = 400  # rows of the table of a graph
@@ -38,9 +38,9 @@ def parts_of_graph(graph: Graph) -> list[Part]:
     header = ("#", "name", "made by", "shape", "value", "gradient", "line")
     return [
         Heading(f"{_named(loss)} = {format_number(loss.value.item())}, made by {operations}"),
-        Paragraph(about),
+        Sentence(about),
         *_changed(graph),
-        Rows([_row_of(node) for node in shown], header, right=frozenset({0}), whole=frozenset({0, 3, 6})),
+        Table([_row_of(node) for node in shown], header, right=frozenset({0}), whole=frozenset({0, 3, 6})),
         *_form_of_the_loss(graph),
     ]
 
@@ -82,13 +82,13 @@ def _form_of_the_loss(graph: Graph) -> list[Part]:
                 f"{squash} and cross-entropy are shown as one operation, on the logits; "
                 f"losses.{loss}(..., fused=False) shows them apart."
             )
-            told.append(Paragraph(text))
+            told.append(Sentence(text))
         elif squash in names and "xlogy" in names:
             text = (
                 f"{squash} and cross-entropy are shown apart, with the gradient at the probabilities; "
                 f"losses.{loss} without fused=False makes them one operation, on the logits."
             )
-            told.append(Paragraph(text))
+            told.append(Sentence(text))
     return told
 
 
@@ -102,7 +102,7 @@ def _changed(graph: Graph) -> list[Part]:
         f"Careful: {names}: other numbers stand there now than when the loss was computed (an optimizer's step?), and "
         "the gradients here mix both. Compute the loss again, and look at it before the step."
     )
-    return [Paragraph(text)]
+    return [Sentence(text)]
 
 
 # ---- one tensor of it
@@ -126,7 +126,7 @@ def parts_of_tensor(
     first = largest(uses, cell, most)
     called = _cut(node.name, LONGEST_NAME)
     parts: list[Part] = [Heading(f"Where the gradient of {called} comes from")]
-    parts += [Paragraph(_about(graph, node, cell, ways)), *_changed(graph)]
+    parts += [Sentence(_about(graph, node, cell, ways)), *_changed(graph)]
     terms: list[float] = []
     for n, use in enumerate(first, start=1):
         own = [path for path in paths if path.edges[0] is use]
@@ -137,17 +137,17 @@ def parts_of_tensor(
     others = [use for use in uses if use not in first]
     if others:
         paths_there = count(sum(ways[use.target] for use in others), "path")
-        parts.append(Paragraph(f"And {count(len(others), 'more use')}, with {paths_there}{_together(others, cell)}."))
+        parts.append(Sentence(f"And {count(len(others), 'more use')}, with {paths_there}{_together(others, cell)}."))
         terms += [] if cell is None else [_sum_at(others, cell)]
     if cell is None:
         return parts
     name = called + (str(list(cell)) if cell else "")
     assert node.gradient is not None
-    parts += [Heading("The sum"), Paragraph(_sum(terms, float(node.gradient[cell]), name)), *_told_grad(node)]
+    parts += [Heading("The sum"), Sentence(_sum(terms, float(node.gradient[cell]), name)), *_told_grad(node)]
     if isinstance(rows, str):
         why = f"There is no table of the rows of a batch: {rows}."
         single = all(other.value.size <= 1 for other in graph.nodes)  # numbers alone: nobody looks for rows
-        return [*parts, Paragraph(why)] if node.kind == "parameter" and not single else parts
+        return [*parts, Sentence(why)] if node.kind == "parameter" and not single else parts
     return [*parts, *_parts_of_rows(rows, name)]
 
 
@@ -208,7 +208,7 @@ class _Use:
             together = "" if self.cell is None else f": together {format_number(self.rest(shown, own))}"
             text = f"and {count(more, 'more path')}" if shown else count(more, "path")
             rows.append(("" if shown else "paths", f"{text} through {target.name}{together}"))
-        return [Heading(title), Rows(rows)]
+        return [Heading(title), Table(rows)]
 
     def terms(self, shown: list[Path], own: list[Path]) -> list[float]:
         """The numbers that were told, and that sum to the share."""
@@ -270,7 +270,7 @@ def _told_grad(node: Node) -> list[Part]:
         f"{_cut(node.label, LONGEST_NAME)}.grad holds other numbers: gradients of several backward() calls, added up, "
         "or of another loss. An optimizer's zero_grad() empties it."
     )
-    return [Paragraph(text)]
+    return [Sentence(text)]
 
 
 # ---- the rows of the batch
@@ -291,8 +291,8 @@ def _parts_of_rows(rows: BatchRows, name: str) -> list[Part]:
     right = frozenset(range(len(header) - 1))
     return [
         Heading(f"Which rows of the batch push {name} hardest"),
-        *([Rows(table, header, right=right, whole=right)] if table else []),
-        Paragraph(_rows_together(rows, name)),
+        *([Table(table, header, right=right, whole=right)] if table else []),
+        Sentence(_rows_together(rows, name)),
     ]
 
 

@@ -14,8 +14,8 @@ import numpy as np
 
 from tinygrad_ce import ops
 from tinygrad_ce.core import Array, Tensor
-from tinygrad_ce.graph.formula import format_number
 from tinygrad_ce.losses.misuse import MOVING
+from tinygrad_ce.report.words import format_number
 from tinygrad_ce.views.nan.domains import DOMAINS, divided_by_zero, outside
 from tinygrad_ce.views.nan.operands import Made, shown
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tinygrad_ce.graph.formula import format_number
+from tinygrad_ce.report.words import format_number
 
 
 @dataclass(frozen=True)

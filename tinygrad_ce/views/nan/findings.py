@@ -10,7 +10,7 @@ import numpy as np
 from tinygrad_ce import ops
 from tinygrad_ce.core import Array, Tensor
 from tinygrad_ce.errors import call_text
-from tinygrad_ce.graph.formula import format_number
+from tinygrad_ce.report.words import format_number
 from tinygrad_ce.source_lines import Line, line_of
 from tinygrad_ce.views.nan import causes, slopes
 from tinygrad_ce.views.nan.blame import Search, Suspect, Trail, quiet, share_of, source_of_share

@@ -12,9 +12,9 @@ from tinygrad_ce import ops
 from tinygrad_ce.ancestry import edges
 from tinygrad_ce.backward import recording
 from tinygrad_ce.core import Array, Tensor
-from tinygrad_ce.graph.formula import format_number
 from tinygrad_ce.graph.nodes import Graph
 from tinygrad_ce.ops.reduction import reduced_axes
+from tinygrad_ce.report.words import format_number
 
 SHOWN = 5  # numbers of a row; of a longer one the range
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.graph.formula import format_number
+from tinygrad_ce.report.words import format_number
 from tinygrad_ce.views.nan.causes import Case, Told, is_deviation, is_norm, of_a_zero, softmax_family, weighted_log
 from tinygrad_ce.views.nan.domains import DOMAINS, no_angle, slope_at_an_end
 from tinygrad_ce.views.nan.operands import shown

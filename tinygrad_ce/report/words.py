@@ -1,0 +1,72 @@
+"""Numbers, names and lists in words: one way to write each, everywhere."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygrad_ce.data.checks import several, visible
+
+__all__ = ["cut", "escaped", "format_number", "listed", "several", "short", "visible"]
+
+_NOT_IN_XML = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+
+
+def format_number(value: Any, digits: int = 4) -> str:
+    """A number with so many significant digits.
+
+    >>> format_number(0.25), format_number(2 / 3), format_number(1e-9), format_number(True)
+    ('0.25', '0.6667', '1e-09', 'True')
+    """
+    if isinstance(value, (bool, np.bool_)):
+        return str(bool(value))
+    text = f"{value:.{digits}g}"
+    return "0" if text == "-0" else text
+
+
+def cut(text: Any, longest: int) -> str:
+    """The beginning of a text, at most so many letters; signs that a terminal would obey are written out.
+
+    >>> cut("np.dot(x, W0)", 8)
+    'np.dot(…'
+    """
+    shown = visible(str(text)[: longest + 1])
+    return shown if len(shown) <= longest else shown[: longest - 1].rstrip() + "…"
+
+
+def short(name: Any, longest: int) -> str:
+    """A name with its middle left out where it is longer than that: long names often differ at their ends.
+
+    >>> short("petal length (cm)", 9)
+    'peta…(cm)'
+    """
+    text = visible(str(name))
+    if len(text) <= longest:
+        return text
+    half = (longest - 1) // 2
+    return f"{text[:half]}…{text[-half:]}"
+
+
+def listed(names: Sequence[Any], most: int = 4) -> str:
+    """Names in a sentence: of many the first, and how many there are besides (never just one).
+
+    >>> listed(["a", "b"]), listed("abcdef", most=3)
+    ('a, b', 'a, b, c and 3 more')
+    """
+    more = len(names) - most
+    words = [str(name) for name in names]
+    return ", ".join(words) if more <= 1 else f"{', '.join(words[:most])} and {more:,} more"
+
+
+def escaped(text: str) -> str:
+    """A text of the user's as it stands in SVG and HTML; what XML does not allow at all is shown as a question mark.
+
+    >>> escaped("a<b\\0")
+    'a&lt;b\ufffd'
+    """
+    from html import escape  # not before something is shown: its table of entities takes a millisecond
+
+    return escape(_NOT_IN_XML.sub("\ufffd", text))
