@@ -11,11 +11,11 @@ import numpy as np
 from tinygrad_ce.ancestry import reachable
 from tinygrad_ce.core import Array, Tensor
 from tinygrad_ce.graph.checks import check_not_traced, check_readable
+from tinygrad_ce.graph.latex import latex, slope, symbol
 from tinygrad_ce.graph.nodes import Edge, Graph, Node
 from tinygrad_ce.report.parts import Part, Report
 from tinygrad_ce.source_lines import state
 from tinygrad_ce.views.explain.batch import BatchRows, batch_rows
-from tinygrad_ce.views.explain.latex import latex, slope, symbol
 from tinygrad_ce.views.explain.paths import (
     Path,
     all_paths,
