@@ -118,6 +118,15 @@ def a_mish_by_hand_that_survives_forward_in_float32() -> Tensor:
     return (x * np.tanh(np.log(1 + e))).sum()
 
 
+@reported(None, "logaddexp", "-inf", cure="-1e9|where|mask|finite", index=())
+def two_paths_that_are_both_impossible() -> Tensor:
+    """Should gradients of logsumexp([-inf, -inf]) be 0s instead NaNs?: https://github.com/jax-ml/jax/issues/6811"""
+    x = wanted([1.0, 2.0])
+    paths = x + np.array([-np.inf, -np.inf])
+    total = np.logaddexp(paths[0], paths[1])  # here
+    return np.where(np.isfinite(total.data), total, 0.0) + x.sum()
+
+
 # ---- only the gradient is not finite: a slope that is infinite
 
 
@@ -224,7 +233,9 @@ def a_divergence_from_a_one_hot_target() -> Tensor:
     return (p * information).sum()
 
 
-@reported("log", "log", "0", "1 - #|1 - 1|equal|exactly 1", cure="sigmoid_binary_cross_entropy|logits|clip|1e-7", index=(0,))
+@reported(
+    "log", "log", "0", "1 - #|1 - 1|equal|exactly 1", cure="sigmoid_binary_cross_entropy|logits|clip|1e-7", index=(0,)
+)
 def an_epsilon_that_float32_rounds_away() -> Tensor:
     """binary cross-entropy can return nan because the epsilon is too small:
     https://github.com/keras-team/keras/issues/377"""
@@ -248,6 +259,16 @@ def an_epsilon_inside_of_the_softplus() -> Tensor:
     """moving epsilon outside softplus: https://github.com/ShangtongZhang/DeepRL/pull/4"""
     sigma = ops.softplus(wanted([-1000.0, 1.0]) + 1e-5)
     return np.log(sigma).sum()  # here
+
+
+@reported("sub", None, "-inf - (-inf)|-inf - -inf", "row|mask", cure="-1e9|mask|finite", index=(1, 0))
+def a_softmax_by_hand_of_a_row_that_is_masked_as_a_whole() -> Tensor:
+    """Fix attention_fallback NaN for fully-masked rows: https://github.com/tracel-ai/burn/pull/4697"""
+    scores, allowed = wanted([[1.0, 2.0], [3.0, 4.0]]), np.array([[True, False], [False, False]])
+    masked = np.where(allowed, scores, -np.inf)
+    shifted = masked - masked.max(axis=1, keepdims=True)  # here
+    e = np.exp(shifted)
+    return (e / e.sum(axis=1, keepdims=True)).sum()
 
 
 # ---- the loss is not finite: division by 0
@@ -342,6 +363,13 @@ def the_variance_of_an_encoder_that_is_not_bounded() -> Tensor:
     return -0.5 * (1 + log_variance - mean**2 - variance).mean()
 
 
+@reported("prod", "prod", "float32|3.403e+38", cure="log|float64|smaller", index=())
+def the_ratio_of_a_whole_image_in_float32() -> Tensor:
+    """Log prob Computation: https://github.com/jannerm/ddpo/issues/10"""
+    ratios = wanted(np.full(16384, 1.01), dtype=np.float32)
+    return np.prod(ratios)  # here
+
+
 @reported("constant_power", None, "1.798e+308|float64", cure="learning rate")
 def a_line_that_is_fitted_to_features_that_are_not_scaled() -> Tensor:
     """Linear Regression and The Exploding Gradients:
@@ -418,7 +446,7 @@ def test_the_engine_has_what_the_report_says(name: str) -> None:
 
 def test_the_reports_are_of_many_kinds() -> None:
     stories = REPORTS.values()
-    assert len(REPORTS) >= 30
+    assert len(REPORTS) >= 36
     assert sum(story.forward is None for story in stories) >= 12
     assert sum("float32" in name for name in REPORTS) >= 4
     assert all("https://" in (story.build.__doc__ or "") for story in stories)
