@@ -112,7 +112,7 @@ class NodeCard(Box):
         parts = [
             f"<g {self.mark}>",
             f"<title>{escaped(self.title)}</title>",
-            f'<rect class="body" {self.corners} rx="6"/>',
+            f'<rect class="body" x="{self.x:.1f}" y="{self.y:.1f}" width="{self.width:.1f}" height="{self.height:.1f}" rx="6"/>',
             written(x, y + 10, cut(self.heading, 18), NAME, "name"),
         ]
         if self.shape:

@@ -323,7 +323,7 @@ def _title_width(group: Group) -> float:
 def _frame(box: Box, group: Group) -> str:
     text = written(box.x + 8, box.y + 15, cut(group.title, LONGEST_TITLE), TEXT)
     kind = "module" if group.kind == "module" else "step"
-    return f'<g class="{kind}"><title>{escaped(group.title)}</title><rect {box.corners} rx="8"/>{text}</g>'
+    return f'<g class="{kind}"><title>{escaped(group.title)}</title><rect x="{box.x:.1f}" y="{box.y:.1f}" width="{box.width:.1f}" height="{box.height:.1f}" rx="8"/>{text}</g>'
 
 
 def _curve(points: list[tuple[float, float]], upright: bool) -> str:
