@@ -233,9 +233,9 @@ def test_every_shape_is_shown_as_numbers_or_as_a_heat_map(shape):
 
 
 def test_numbers_have_three_digits():
-    assert [format_number(x, 3) for x in (0.12345, -1234.5, 1e-9, 3, 0.0, -0.0, np.inf, -np.inf, np.nan, 100.0, True)] == [
-        *("0.123", "-1.23e+03", "1e-09", "3", "0", "0", "inf", "-inf", "nan", "100", "True")
-    ]
+    values = 0.12345, -1234.5, 1e-9, 3, 0.0, -0.0, np.inf, -np.inf, np.nan, 100.0, True
+    texts = ["0.123", "-1.23e+03", "1e-09", "3", "0", "0", "inf", "-inf", "nan", "100", "True"]
+    assert [format_number(x, 3) for x in values] == texts
 
 
 def test_other_kinds_of_numbers_and_nothing_at_all():

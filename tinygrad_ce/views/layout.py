@@ -76,15 +76,15 @@ class Level:
         self.lanes: dict[tuple[Box, int], Item] = {}
         self.turns: dict[tuple[int, Box], tuple[float, float, float]] = {}
         items = [self._item(child, wires, width) for child in group.children]
-        ends = [(wire, self.item_of.get(wire.source), self.item_of.get(wire.target)) for wire in wires]
-        rank(items, [(a, b) for _, a, b in ends if a is not None and b is not None and a is not b])
+        held = self.item_of.get
+        ends = [(w, a, b) for w in wires if (a := held(w.source)) is not (b := held(w.target))]
+        rank(items, [(a, b) for _, a, b in ends if a is not None and b is not None])
         self.last = max((item.rank for item in items), default=0) + 1
         leads = [LEAD] * (self.last + 1)  # by column, the longest straight end of the wires that arrive there
-        for wire, source, target in ends:
-            if source is not target:
-                join(self._chain(wire), wire.source)
-                if target is not None and target.box is wire.target:
-                    leads[target.rank] = max(leads[target.rank], wire.lead)
+        for wire, _, target in ends:
+            join(self._chain(wire), wire.source)
+            if target is not None and target.box is wire.target:
+                leads[target.rank] = max(leads[target.rank], wire.lead)
         columns: list[list[Item]] = [[] for _ in range(self.last + 1)]
         for item in (*items, *self.lanes.values()):
             columns[item.rank].append(item)
