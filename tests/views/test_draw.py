@@ -15,7 +15,7 @@ from pictures import NETWORKS, SVG, Reader, network, read
 import tinygrad_ce as tg
 from tinygrad_ce import ops
 from tinygrad_ce.report.words import format_number
-from tinygrad_ce.views.picture import heat_map, range_of
+from tinygrad_ce.views.picture import element, heat_map, range_of
 
 BLUE, WHITE, ORANGE, GREY = (33, 102, 172), (247, 247, 247), (213, 94, 0), (128, 128, 128)
 
@@ -261,6 +261,16 @@ def test_the_numbers_of_a_forward_pass_that_went_wrong_are_shown():
 
 
 # ---- names are text
+
+
+def test_an_element_escapes_texts_once_and_leaves_finished_svg_as_it_is():
+    text = element("text", "a < b & c", "\0")
+    assert text == "<text>a &lt; b &amp; c\ufffd</text>"
+    assert element("g", text, "<") == f"<g>{text}&lt;</g>"
+    mark = element("rect", class_='"><script>', data_node=0, x=1.26, y=np.float64(2), fill=None, text_anchor="")
+    read_back = ET.fromstring(mark).attrib
+    assert read_back == {"class": '"><script>', "data-node": "0", "x": "1.3", "y": "2.0"}
+
 
 NAMES = [
     *("<script>alert(1)</script>", "a&b\"c'd", "]]>", "</svg>", "π θ", "模型 モデル", "😀", "שלום عربى"),

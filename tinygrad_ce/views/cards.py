@@ -79,7 +79,7 @@ class Panel:
         width, height = max(across * side, 8.0), max(down * side, 8.0)
         look: Attributes = {"width": width, "height": height, "preserveAspectRatio": "none", "href": address}
         self.pieces.append(("image", 0.0, self.height + 2, look, ()))
-        self.width, self.height = max(self.width, width), self.height + height
+        self.width, self.height = max(self.width, width), self.height + height + 2
 
     def svg(self, x: float, y: float) -> Svg:
         """Its element, from this corner on."""
