@@ -11,7 +11,20 @@ from typing import Any
 from unicodedata import east_asian_width
 
 from tinygrad_ce.report.histograms import ASCII_BARS, BARS
-from tinygrad_ce.report.parts import Code, Formula, Heading, Part, Picture, Table
+from tinygrad_ce.report.parts import (
+    SIGNS,
+    Code,
+    Formula,
+    Heading,
+    Line,
+    List,
+    Listing,
+    Part,
+    Picture,
+    Section,
+    SideBySide,
+    Table,
+)
 from tinygrad_ce.report.words import visible
 
 WIDEST, NARROWEST = 100, 60  # columns
@@ -31,7 +44,7 @@ def as_text(parts: Sequence[Part], width: int = WIDEST) -> str:
     """
     shown = ""
     for before, part in zip((None, *parts), parts, strict=False):
-        apart = isinstance(part, Heading) or (isinstance(before, Table) and isinstance(part, Table))
+        apart = isinstance(part, (Heading, Section)) or (isinstance(before, Table) and isinstance(part, Table))
         shown += "" if before is None else "\n\n" if apart else "\n"
         shown += _text_of(part, width)
     return shown
@@ -39,13 +52,22 @@ def as_text(parts: Sequence[Part], width: int = WIDEST) -> str:
 
 def _text_of(part: Part, width: int) -> str:
     if isinstance(part, Table):
-        return printed(_table(part, width), width)
+        caption = f"{_wrapped(part.caption, width)}\n" if part.caption else ""
+        return caption + printed(_table(part, width), width)
     if isinstance(part, Code):
         return visible(part.text)
     if isinstance(part, Formula):
         return f"  {visible(part.text)}"
     if isinstance(part, Picture):
         return _wrapped(f"(a picture: {part.label})", width)
+    if isinstance(part, List):
+        return "\n".join(_wrapped(f"- {item}", width, 2) for item in part.items)
+    if isinstance(part, Listing):
+        return "\n".join(map(_line, part.lines))
+    if isinstance(part, SideBySide):
+        return as_text(part.parts, width)
+    if isinstance(part, Section):
+        return as_text([Heading(part.title), *part.parts], width)
     return _wrapped(part.text, width, getattr(part, "indent", 0))
 
 
@@ -61,6 +83,11 @@ def _is_wide(letter: str) -> bool:
     return east_asian_width(letter) in "WF"
 
 
+def _line(line: Line) -> str:
+    number, sign = (f"{line.number:4}" if line.number else "    "), SIGNS.get(line.mark, " ")
+    return visible(f"{sign}{number}  {line.text}{f'  ← {line.remark}' if line.remark else ''}")
+
+
 def _table(part: Table, width: int) -> Any:
     from rich import box
     from rich.cells import cell_len
@@ -68,9 +95,9 @@ def _table(part: Table, width: int) -> Any:
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    columns = max(map(len, (part.header, *part.rows)))
+    rows = [row for row in (part.header, *part.rows, part.footer) if row]
+    columns = max(map(len, rows), default=0)
     whole = part.whole if part.header else part.whole | {0}
-    rows = [row for row in (part.header, *part.rows) if row]
     sizes = [max((cell_len(visible(row[n])) for row in rows), default=0) for n in whole]
     if sum(sizes) + 3 * columns + LEAST * (columns - len(whole)) > width:
         whole = frozenset()  # else the other columns would get no room, and not be seen
@@ -80,7 +107,7 @@ def _table(part: Table, width: int) -> Any:
         title = Text(visible(part.header[n])) if part.header else ""
         side: Any = "right" if n in part.right else "left"
         table.add_column(title, justify=side, no_wrap=n in whole, overflow="fold")
-    for row in part.rows:
+    for row in rows[bool(part.header) :]:
         table.add_row(*(Text(visible(cell)) for cell in row))
     return table if part.header else Padding(table, (0, 0, 0, 2))
 
