@@ -121,16 +121,12 @@ class Level:
 
     def _rows(self, leads: Sequence[float], width: float) -> list[list[int]]:
         """The columns of each row: as few rows as are not too wide, and those about equally long."""
-        rows = self._filled(leads, width)
-        for _ in range(6 if len(rows) > 1 else 0):
-            width *= 0.92
-            if len(self._filled(leads, width)) > len(rows):
-                width /= 0.92
-                break
-        return self._filled(leads, width)
+        fewest = len(self._filled(leads, width))
+        narrow_first = (self._filled(leads, width * 0.92**n) for n in range(6, -1, -1))
+        return next(rows for rows in narrow_first if len(rows) == fewest)
 
     def _filled(self, leads: Sequence[float], width: float) -> list[list[int]]:
-        """The columns of rows of a width, and where each column begins and ends."""
+        """The columns of rows of a width; it notes where each column begins and ends."""
         rows, x = [[0]], PADDING
         self.left, self.right = [0.0], [0.0]
         for n in range(1, self.last):

@@ -119,8 +119,3 @@ def _png(colours: Array) -> str:
         checksum = struct.pack(">I", zlib.crc32(kind + content))
         image += struct.pack(">I", len(content)) + kind + content + checksum
     return "data:image/png;base64," + base64.b64encode(image).decode()
-
-
-def short(value: float) -> str:
-    """A number with three significant digits."""
-    return format_number(value, 3)
