@@ -25,7 +25,6 @@ from tinygrad_ce.core import Array
 from tinygrad_ce.disk import write_whole
 from tinygrad_ce.report.parts import Heading, Picture, Sentence, Table
 from tinygrad_ce.report.words import format_number, several
-from tinygrad_ce.views.picture import short
 from tinygrad_ce.views.run_page import Code, Plot, run_page
 
 MOST_ROWS = 5  # of the hardest
@@ -126,7 +125,7 @@ def _hardest(run: Run) -> list[Any]:
     for n, row in enumerate(map(int, hard.rows)):
         pulls, pushes = _pushed(run, run.test.take([row]))
         p = "" if hard.probabilities is None else f" ({hard.probabilities[n]:.2f})"
-        answer = (_answer(hard.true[n]), f"{_answer(hard.predicted[n])}{p}", short(hard.losses[n]))
+        answer = (_answer(hard.true[n]), f"{_answer(hard.predicted[n])}{p}", format_number(hard.losses[n], 3))
         rows.append((str(row), *answer, _features(own_units, row, run.test.feature_names, pulls), pushes))
     header = ("row", "true", "predicted", "loss", "the features that its loss feels most", "the gradients it gives")
     part = run.test.take(hard.rows)
@@ -158,13 +157,12 @@ def _pushed(run: Run, row: datasets.Dataset) -> tuple[Array, str]:
     names, parameters = zip(*run.model.named_parameters(), strict=True)
     of_x, *others = tg.gradients(cost, [x, *parameters])
     norms = sorted(zip((float(np.linalg.norm(g)) for g in others), names, strict=True), reverse=True)
-    return of_x[0], ", ".join(f"{name} {short(norm)}" for norm, name in norms[:2])
+    return of_x[0], ", ".join(f"{name} {format_number(norm, 3)}" for norm, name in norms[:2])
 
 
 def _features(own_units: datasets.Dataset, row: int, names: Sequence[str], pulls: Array) -> str:
     """The features with the largest slope, in their own units, each with the direction that makes the loss smaller."""
     strongest = np.argsort(-np.abs(pulls), kind="stable")[:MOST_FEATURES]
     felt = [(names[n], "↓" if pulls[n] > 0 else "↑") for n in map(int, strongest) if pulls[n]]
-    return ", ".join(
-        f"{name} = {short(own_units.X[row, own_units.feature_names.index(name)])} {arrow}" for name, arrow in felt
-    )
+    values = dict(zip(own_units.feature_names, own_units.X[row], strict=True))
+    return ", ".join(f"{name} = {format_number(values[name], 3)} {arrow}" for name, arrow in felt)

@@ -52,8 +52,8 @@ def as_text(parts: Sequence[Part], width: int = WIDEST) -> str:
 
 def _text_of(part: Part, width: int) -> str:
     if isinstance(part, Table):
-        caption = [_wrapped(part.caption, width)] if part.caption else []
-        return "\n".join([*caption, printed(_table(part, width), width)])
+        caption = f"{_wrapped(part.caption, width)}\n" if part.caption else ""
+        return caption + printed(_table(part, width), width)
     if isinstance(part, Code):
         return visible(part.text)
     if isinstance(part, Formula):
@@ -95,9 +95,9 @@ def _table(part: Table, width: int) -> Any:
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    columns = max(map(len, (part.header, *part.rows)))
+    rows = [row for row in (part.header, *part.rows, part.footer) if row]
+    columns = max(map(len, rows), default=0)
     whole = part.whole if part.header else part.whole | {0}
-    rows = [row for row in (part.header, *part.rows) if row]
     sizes = [max((cell_len(visible(row[n])) for row in rows), default=0) for n in whole]
     if sum(sizes) + 3 * columns + LEAST * (columns - len(whole)) > width:
         whole = frozenset()  # else the other columns would get no room, and not be seen
@@ -107,7 +107,7 @@ def _table(part: Table, width: int) -> Any:
         title = Text(visible(part.header[n])) if part.header else ""
         side: Any = "right" if n in part.right else "left"
         table.add_column(title, justify=side, no_wrap=n in whole, overflow="fold")
-    for row in [*part.rows, *([part.footer] if part.footer else [])]:
+    for row in rows[bool(part.header) :]:
         table.add_row(*(Text(visible(cell)) for cell in row))
     return table if part.header else Padding(table, (0, 0, 0, 2))
 
