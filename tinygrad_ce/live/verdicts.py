@@ -8,8 +8,8 @@ import numpy as np
 
 from tinygrad_ce.core import Tensor
 from tinygrad_ce.nn import Module, ReLU, Sigmoid, Softplus, Tanh
-from tinygrad_ce.views.audit import thresholds
-from tinygrad_ce.views.audit.activations import find_activations
+from tinygrad_ce.views.audit import verdicts
+from tinygrad_ce.views.audit.activations import DEAD, FLAT, find_activations
 
 ACTIVATIONS: tuple[type[Module], ...] = (Tanh, Sigmoid, ReLU, Softplus)
 
@@ -22,19 +22,19 @@ def audit_content() -> dict[str, Any]:
     """
     return {
         "thresholds": {
-            "most": thresholds.MOST,
-            "fewest_rows": thresholds.FEWEST_ROWS,
-            "flat": thresholds.FLAT,
-            "dead": thresholds.DEAD,
-            "vanishing": thresholds.VANISHING,
-            "exploding": thresholds.EXPLODING,
-            "large_update": thresholds.LARGE_UPDATE,
-            "long_update": thresholds.LONG_UPDATE,
-            "small_update": thresholds.SMALL_UPDATE,
-            "small_gradient": thresholds.SMALL_GRADIENT,
+            "most": verdicts.MOST,
+            "fewest_rows": verdicts.FEWEST_ROWS,
+            "flat": FLAT,
+            "dead": DEAD,
+            "vanishing": verdicts.VANISHING,
+            "exploding": verdicts.EXPLODING,
+            "large_update": verdicts.LARGE_UPDATE,
+            "long_update": verdicts.LONG_UPDATE,
+            "small_update": verdicts.SMALL_UPDATE,
+            "small_gradient": verdicts.SMALL_GRADIENT,
         },
-        "cures": thresholds.CURES,
-        "separate": thresholds.SEPARATE_NOTE,
+        "cures": verdicts.CURES,
+        "separate": verdicts.SEPARATE_NOTE,
         "curves": {activation.__name__: _curve(activation()) for activation in ACTIVATIONS},
     }
 
@@ -42,5 +42,5 @@ def audit_content() -> dict[str, Any]:
 def _curve(activation: Module) -> dict[str, Any]:
     """The largest slope of an activation, and whether it is flat on both sides: measured, as `tg.audit` does."""
     made = activation(Tensor(np.zeros((1, 1)), requires_grad=True))
-    curve = next(find_activations([made])).curve
+    curve = next(find_activations([made]))
     return {"largest": curve.largest, "both_sides": curve.flat_on_both_sides}

@@ -7,46 +7,33 @@ a primitive of the user's own are found as well as a sigmoid.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from tinygrad_ce.ancestry import edges
 from tinygrad_ce.core import Array, Tensor
 from tinygrad_ce.graph.layers import Layer
-from tinygrad_ce.views.audit.thresholds import DEAD, FLAT
 
-_MOST_STEPS = 16  # of an activation: longer chains of operations are not looked at
+# An activation is flat where its slope is at most this share of its largest: |tanh| > 0.975, and a sigmoid within
+# 0.013 of 0 or 1. A unit is dead where its slope is at most DEAD of the largest for every row: as good as nothing.
+FLAT, DEAD = 0.05, 1e-6
+_MOST_STEPS = 16  # longer chains of operations are not looked at: each is run for numbers between -20 and 20
 
-
-class Step(NamedTuple):
-    """An operation that was run: the tensor that it made in the graph, and what went in and came out this time."""
-
-    tensor: Tensor
-    inputs: list[Any]
-    out: Array
+Step: TypeAlias = tuple[Tensor, Any, Array]  # an operation, by its result in the graph; what went in, what came out
 
 
-@dataclass(frozen=True)
-class Curve:
-    """The largest slope of an activation between -20 and 20, and whether it is flat on both sides."""
-
-    largest: float
-    flat_on_both_sides: bool
-
-
-@dataclass(frozen=True)
-class Activation:
-    """The operations that make a tensor from its source, the oldest first, and their curve."""
+class Activation(NamedTuple):
+    """The operations that make a tensor from its source, the oldest first; their largest slope; where they are flat."""
 
     source: Tensor
     tensors: list[Tensor]
-    curve: Curve
+    largest: float
+    flat_on_both_sides: bool
 
     def slopes(self) -> Array:
-        """The size of the slope for each number of the source."""
-        return _slopes(self.source, [Step(tensor, list(tensor.arrays), tensor.data) for tensor in self.tensors])
+        """For each number of the source the size of the slope, as a share of the largest."""
+        return _slopes(self.source, [(x, x.arrays, x.data) for x in self.tensors]) / (self.largest or 1.0)
 
 
 def find_activations(results: list[Tensor]) -> Iterator[Activation]:
@@ -57,17 +44,15 @@ def find_activations(results: list[Tensor]) -> Iterator[Activation]:
     own, inside = {tensor.serial for tensor in results}, set()
     for out in reversed(results):
         chains = [] if out.serial in inside or not out.size else [*_chains(out, own)]
-        for source, tensors in reversed(chains):
-            curve = _curve_of(source, tensors)
-            if curve is not None:
-                inside |= {tensor.serial for tensor in tensors}
-                yield Activation(source, tensors, curve)
-                break
+        found = next(filter(None, (_activation(*chain) for chain in reversed(chains))), None)
+        if found is not None:
+            inside |= {tensor.serial for tensor in found.tensors}
+            yield found
 
 
 def _chains(out: Tensor, own: set[int]) -> Iterator[tuple[Tensor, list[Tensor]]]:
     """Each tensor of the same shape that `out` depends on through nothing else, and the operations from it to `out`."""
-    waiting, tensors = {out.serial: out}, []
+    waiting, tensors = {out.serial: out}, list[Tensor]()
     while len(tensors) < _MOST_STEPS:
         tensor = waiting.pop(max(waiting))  # the youngest: all that it went into has been passed
         inputs = [x for x, _ in edges(tensor)]
@@ -79,62 +64,62 @@ def _chains(out: Tensor, own: set[int]) -> Iterator[tuple[Tensor, list[Tensor]]]
             yield next(iter(waiting.values())), [*tensors]
 
 
-def _curve_of(source: Tensor, tensors: list[Tensor]) -> Curve | None:
-    """The curve of these operations; None if they are none of each number, or are steep without end, or never flat."""
+def _activation(source: Tensor, tensors: list[Tensor]) -> Activation | None:
+    """None for operations that are none of each number alone, or are steep without end, or never flat."""
     line = np.linspace(-20, 20, 401, dtype=source.dtype).reshape((1,) * (source.ndim - 1) + (-1,))
     try:
         with np.errstate(all="ignore"):
             steps, of_half = _run(source, tensors, line), _run(source, tensors, line[..., ::2])
-        out = steps[-1].out
-        if out.shape != line.shape or not np.allclose(out[..., ::2], of_half[-1].out):
+        out = steps[-1][2]
+        if out.shape != line.shape or not np.allclose(out[..., ::2], of_half[-1][2]):
             return None  # each number depends on others: a softmax
         slopes = _slopes(source, steps).ravel()
     except Exception:  # a primitive of the user's own may raise anything for a shape that it does not expect
         return None
-    largest = float(slopes.max())
-    if not np.isfinite(slopes).all() or largest > 1.5 * slopes[100:301].max():
-        return None  # not for all numbers, or steeper without end: a logarithm, a square
-    flat = slopes[[0, -1]] <= FLAT * largest
-    return Curve(largest, bool(flat.all()) and largest > 0) if flat.any() else None
+    largest, ends = float(slopes.max()), slopes[[0, -1]]
+    if not np.isfinite(slopes).all() or largest > 1.5 * slopes[100:301].max() or ends.min() > FLAT * largest:
+        return None  # not for all numbers, or steeper without end, or never flat: a logarithm, a square, a sum
+    return Activation(source, tensors, largest, bool(largest > 0 and ends.max() <= FLAT * largest))
 
 
-def _run(source: Tensor, tensors: list[Tensor], x: Array) -> list[Step]:
+def _run(source: Tensor, tensors: list[Tensor], line: Array) -> list[Step]:
     """The operations for other numbers of their source. ValueError where a constant is not known for those."""
-    values, steps = {source.serial: x}, []
+    values: dict[int | None, Any] = {source.serial: line}
+    steps = list[Step]()
     for tensor in tensors:
-        assert tensor.op is not None
+        serials = [x.serial if isinstance(x, Tensor) else None for x in tensor.inputs]
         inputs = [
-            values[value.serial] if isinstance(value, Tensor) and value.serial in values else _at(array, source.data, x)
-            for value, array in zip(tensor.inputs, tensor.arrays, strict=True)
+            values[serial] if serial in values else _continued(array, source.data, line)
+            for serial, array in zip(serials, tensor.arrays, strict=True)
         ]
-        values[tensor.serial] = np.asarray(tensor.op.run(*inputs, **tensor.params))
-        steps.append(Step(tensor, inputs, values[tensor.serial]))
+        assert tensor.op is not None
+        values[tensor.serial] = out = np.asarray(tensor.op.run(*inputs, **tensor.params))
+        steps.append((tensor, inputs, out))
     return steps
 
 
-def _at(constant: Any, source: Array, x: Array) -> Any:
-    """A constant for other numbers than the source's: a single number stays, and a mask compares with its threshold.
+def _continued(constant: Any, source: Array, line: Array) -> Any:
+    """A constant for other numbers than the source's: a single number stays, a mask compares with its threshold.
 
-    (x > 0) has no history; it is known by its two values, which lie on two sides of a threshold in the source.
+    (x > 0) has no history, but two values, which lie on two sides of a threshold in x.
     """
     if np.ndim(constant) == 0:
         return constant
-    if constant.shape != source.shape:
-        raise ValueError("one number for each column is no function of each number")
     low, high = constant.min(), constant.max()
     if low == high:
-        return np.full(x.shape, low)
-    above, below = source[constant == high], source[constant == low]
-    if above.size + below.size < source.size or not (above.min() > below.max() or above.max() < below.min()):
-        raise ValueError("no mask of a threshold: dropout, or data")
-    if above.min() > below.max():
-        return np.where(x > below.max(), high, low)
-    return np.where(x < below.min(), high, low)
+        return np.full(line.shape, low)
+    if constant.shape == source.shape and ((constant == low) | (constant == high)).all():
+        above, below = source[constant == high], source[constant == low]
+        if below.max() < above.min():
+            return np.where(line > below.max(), high, low)
+        if above.max() < below.min():
+            return np.where(line < below.min(), high, low)
+    raise ValueError("no function of each number: dropout, data, or one number for each column")
 
 
 def _slopes(source: Tensor, steps: list[Step]) -> Array:
-    """One gradient of ones, from the last operation back to the source, by the engine's own rules."""
-    arrived: dict[int, Any] = {steps[-1].tensor.serial: np.ones_like(steps[-1].out)}
+    """The size of the slopes: a gradient of ones, from the last operation back to the source, by the engine's rules."""
+    arrived: dict[int, Any] = {steps[-1][0].serial: np.ones_like(steps[-1][2])}
     with np.errstate(all="ignore"):
         for tensor, inputs, out in reversed(steps):
             g = arrived.pop(tensor.serial)
@@ -142,52 +127,37 @@ def _slopes(source: Tensor, steps: list[Step]) -> Array:
                 assert tensor.op is not None
                 share = tensor.op.rule(position)(g, out, *inputs, **tensor.params)
                 arrived[x.serial] = arrived.get(x.serial, 0) + share
-    return np.abs(np.asarray(arrived[source.serial]))
+    slopes: Array = np.abs(arrived[source.serial])
+    return slopes
 
 
-@dataclass
-class Activity:
-    """What the activations of a layer let through; None where it has none.
-
-    saturated: percent of the numbers of curves that are flat on both sides, where the slope is at most FLAT of the
-    largest. dead: percent of the units (the last axis) whose slope is at most DEAD of the largest for every row. rows:
-    the fewest that an activation has. inputs: the smallest and largest of those numbers, of dead units if there are any.
-    """
+class Activity(NamedTuple):
+    """What a `Row` says of the activations in a layer; of several, the fewest rows count."""
 
     saturated: float | None = None
     dead: float | None = None
     rows: int = 0
-    inputs: tuple[float, float] | None = None
+    flat_inputs: tuple[float, float] | None = None
 
 
 def activity(layer: Layer) -> Activity:
-    """Of all the activations in a layer, in all its calls: a unit that is alive in one call is not dead."""
-    units: dict[Any, list[tuple[Array, Array]]] = {}  # by activation, for each call: what is alive, and the inputs
-    flat: list[Array] = []
-    ends: list[Array] = []
+    """What the activations in all calls of a layer let through: a unit that is alive in one call is not dead."""
+    alive: dict[Any, list[Array]] = {}  # by activation, for each call: (rows, units)
+    saturated, inputs = list[Array](), [np.empty(0)]
     for results in layer.calls.values():
-        places = {tensor.serial: place for place, tensor in enumerate(results)}
-        for found in find_activations(results):
-            slopes, last = found.slopes(), found.tensors[-1]
-            alive = _by_unit(slopes > DEAD * found.curve.largest), _by_unit(found.source.data)
-            units.setdefault((places[last.serial], last.op, last.shape[-1:]), []).append(alive)
-            if found.curve.flat_on_both_sides:
-                flat.append((slopes <= FLAT * found.curve.largest).ravel())
-                ends.append(found.source.data.ravel()[flat[-1]])
-    if not units:
+        for place, found in enumerate(find_activations(results)):
+            slopes, shape = found.slopes(), found.source.shape
+            units = shape[-1] if len(shape) > 1 else 1  # numbers in one axis or none are the rows of one unit
+            key = place, found.tensors[-1].op, shape[-1:]
+            alive.setdefault(key, []).append((slopes > DEAD).reshape(-1, units))
+            inputs.append(found.source.data[slopes <= FLAT])
+            saturated += [(slopes <= FLAT).ravel()] if found.flat_on_both_sides else []
+    if not alive:
         return Activity()
-    by_row = [[np.concatenate(part) for part in zip(*calls, strict=True)] for calls in units.values()]
-    dead = [~alive.any(axis=0) for alive, _ in by_row]
-    of_dead = [inputs[:, of].ravel() for (_, inputs), of in zip(by_row, dead, strict=True)]
-    numbers = np.concatenate(of_dead if any(of.any() for of in dead) else ends or of_dead)
+    by_row, flat = [np.concatenate(calls) for calls in alive.values()], np.concatenate(inputs)
     return Activity(
-        100 * float(np.concatenate(flat).mean()) if flat else None,
-        100 * float(np.concatenate(dead).mean()),
-        min(len(alive) for alive, _ in by_row),
-        (float(numbers.min()), float(numbers.max())) if numbers.size else None,
+        100 * float(np.concatenate(saturated).mean()) if saturated else None,
+        100 * float(1 - np.concatenate([rows.any(axis=0) for rows in by_row]).mean()),
+        min(map(len, by_row)),
+        (float(flat.min()), float(flat.max())) if flat.size else None,
     )
-
-
-def _by_unit(array: Array) -> Array:
-    """(rows, units): the units are the last axis; numbers in one axis or none are the rows of one unit."""
-    return array.reshape(-1, array.shape[-1] if array.ndim > 1 else 1)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,10 +20,10 @@ from tinygrad_ce.optim import Optimizer
 from tinygrad_ce.report.parts import Heading, Part, Report, Sentence, Strong, Table, Words
 from tinygrad_ce.report.words import cut, format_number, listed
 from tinygrad_ce.views.audit.figures import Gradients, Row, row_of
-from tinygrad_ce.views.audit.judging import class_of, has_too_few_rows, judge, lesson
-from tinygrad_ce.views.audit.thresholds import CURES, FEWEST_ROWS, SEPARATE, SEPARATE_NOTE
+from tinygrad_ce.views.audit.lesson import class_of, lesson
+from tinygrad_ce.views.audit.verdicts import CURES, SMALL_GRADIENT, Verdict, verdict_on
 
-_MOST_ROWS, _MOST_REASONS = 12, 3  # of the table: of more rows, layers that are alike share one
+_MOST_ROWS = 12  # of the table: of more, layers that are alike share one
 
 
 class Column(NamedTuple):
@@ -38,26 +38,25 @@ class Column(NamedTuple):
         found = [value for row in rows if (value := getattr(row, self.figure)) not in (None, "")]
         if not found or isinstance(found[0], str):
             return "".join(found[:1]).replace(" ", "\u00a0")  # of a histogram, where a space counts
-        if min(found) == max(found):
-            return self._written(found[0], 2) + self.unit
-        low, high = (self._written(value, 1) for value in (min(found), max(found)))
-        return (low if low == high else f"{low}\nto {high}") + self.unit
-
-    def _written(self, value: float, digits: int) -> str:
-        return f"{value:.0f}" if self.unit else format_number(value, digits)
+        low, high = min(found), max(found)
+        if self.unit:
+            low, high = round(low), round(high)
+        digits = 2 if low == high else 1
+        ends = [format_number(value, 3 if 10 <= value < 1000 else digits) for value in (low, high)]
+        return "\nto ".join(dict.fromkeys(ends)) + self.unit
 
 
 FLATNESS = (Column("saturated", "saturated", " %"), Column("dead", "dead", " %"))
-STEP = Column("update\n/ weight", "update_per_weight")
-SHORT = (*FLATNESS, Column("gradient\n/ last's", "share"), STEP)
-FORWARD = (Column("mean", "mean"), Column("spread", "spread"), Column("histogram", "outputs"), *FLATNESS)
-BACKWARD = (
-    Column("gradient\nthere", "arriving"),
-    Column("/ last\nlayer's", "share"),
-    Column("histogram", "backward"),
-    Column("handed\non", "factor"),
-)
-WEIGHTS = (Column("gradient", "gradient"), Column("gradient\n/ weight", "gradient_per_weight"), STEP)
+UPDATE = Column("update\n/ weight", "update_per_weight")
+SHORT = (*FLATNESS, Column("gradient\n/ last's", "share"), UPDATE)
+DETAILS = {
+    "forward: the outputs": (Column("mean", "mean"), Column("spread", "spread"), Column("", "outputs"), *FLATNESS),
+    "backward: the gradient at the outputs": (
+        *(Column("norm", "arriving"), Column("/ last\nlayer's", "share"), Column("", "backward")),
+        Column("handed on", "factor"),
+    ),
+    "the weights": (Column("gradient", "gradient"), Column("gradient\n/ weight", "gradient_per_weight"), UPDATE),
+}
 
 
 @dataclass(repr=False)
@@ -100,34 +99,27 @@ class Audit(Report):
 
     @property
     def details(self) -> Report:
-        """All figures of all layers: what they compute, and what comes back to them."""
-        rows = [[row] for row in self.rows]
+        """All figures of all layers: what they compute, what comes back to them, and what becomes of the weights."""
         found = Report()
-        found.parts = [
-            *(self._heading(), Heading("forward: the outputs"), _table(rows, FORWARD)),
-            *(Heading("backward: the gradient at the outputs"), _table(rows, BACKWARD)),
-            *(Heading("the weights"), _table([[row] for row in self.rows if row.gradient is not None], WEIGHTS)),
-        ]
+        found.parts = [self._heading()]
+        for title, columns in DETAILS.items():
+            table = _table([[row] for row in self.rows], columns)
+            found.parts += [Heading(title), table] if len(table.header) > 1 else []
         return found
 
     def _heading(self) -> Heading:
         return Heading(f"{self.model}, loss {format_number(self.loss)}: {self.verdict}")
 
     def _notes(self) -> list[str]:
-        """What was said of single layers, and what each illness means with its usual cures."""
-        said: dict[str, list[str]] = {}
-        for row in self.rows:
-            said.setdefault(row.reason, []).append(row.path)
-        notes = [f"{listed(paths)}: {reason}." for reason, paths in said.items() if reason]
-        notes[_MOST_REASONS:] = [f"and {len(notes) - _MOST_REASONS} more: see .rows"] if len(notes) > _MOST_REASONS else []
-        notes += [f"{verdict}: {CURES[verdict]}" for verdict in self.illnesses]
-        if any(row.verdict == SEPARATE for row in self.rows):
-            notes.append(f"{SEPARATE}: {SEPARATE_NOTE}")
-        if any(has_too_few_rows(row) for row in self.rows):
-            notes.append(
-                f"dead units: with fewer than {FEWEST_ROWS} rows there is no verdict, for a healthy ReLU too is "
-                "switched off for all of so few in many units. Use a larger batch."
-            )
+        """What each verdict means, with its cure and the layers of which there is more to say."""
+        found: dict[Verdict, list[str]] = {}
+        for row in sorted(self.rows, key=lambda row: row.verdict == "fine"):
+            said = [] if not row.reason else [row.path if row.verdict == "fine" else f"{row.path}: {row.reason}"]
+            found.setdefault(verdict_on(row), []).extend(said)
+        notes = []
+        for verdict, said in found.items():
+            of = f" ({listed(said, most=3)})" if said else ""
+            notes += [f"{verdict.name}{of}: {verdict.meaning} {verdict.cure}".rstrip()] if verdict.meaning else []
         if any(row.own_part for row in self.rows):
             notes.append(
                 "own part: operations in the module's own forward; outputs and gradient are those of what they hand to "
@@ -139,27 +131,26 @@ class Audit(Report):
 
 
 def folded(rows: Sequence[Row]) -> list[list[Row]]:
-    """The rows of a table that fits a screen: of a deep model, neighbours that are alike stand in one.
+    """The rows of a table that fits a screen: of a deep model, layers that are alike stand in one.
 
-    Neighbours are layers of one kind; if that is not short enough, all of one kind or class with one verdict.
+    They are neighbours among those of their kind, if that is short enough; else all of a kind, or a class.
     """
     groups = [[row] for row in rows]
-    for alike, neighbours in ((attrgetter("kind"), True), (attrgetter("kind"), False), (class_of, False)):
-        if len(groups) <= _MOST_ROWS:
-            break
-        groups = _grouped(rows, alike, neighbours)
+    for kind_of, neighbours in ((attrgetter("kind"), True), (attrgetter("kind"), False), (class_of, False)):
+        if len(groups) > _MOST_ROWS:
+            groups = _grouped(rows, kind_of, neighbours)
     return groups
 
 
 def _grouped(rows: Sequence[Row], kind_of: Callable[[Row], str], neighbours: bool) -> list[list[Row]]:
-    kinds: dict[str, list[Row]] = {}
+    """Rows of one kind and one verdict; neighbours: whether one of another verdict between them parts them."""
+    by_kind: dict[str, list[Row]] = {}
     for row in rows:
-        kinds.setdefault(kind_of(row), []).append(row)
-    groups = []
-    for alike in kinds.values():
-        ordered = alike if neighbours else sorted(alike, key=attrgetter("verdict"))
-        groups += [[*group] for _, group in groupby(ordered, key=attrgetter("verdict"))]
-    return sorted(groups, key=lambda group: rows.index(group[0]))
+        by_kind.setdefault(kind_of(row), []).append(row)
+    verdict, groups = attrgetter("verdict"), list[list[Row]]()
+    for alike in by_kind.values():
+        groups += [[*group] for _, group in groupby(alike if neighbours else sorted(alike, key=verdict), key=verdict)]
+    return sorted(groups, key=lambda group: group[0].order)
 
 
 def _title(group: list[Row]) -> str:
@@ -172,17 +163,19 @@ def _title(group: list[Row]) -> str:
 
 
 def _table(groups: list[list[Row]], columns: Sequence[Column], with_verdicts: bool = False) -> Table:
-    """One row for each group; columns without a figure are left out."""
+    """One row for each group that has a figure; columns without one are left out."""
     cells = [[column.cell(group) for column in columns] for group in groups]
     shown = [n for n in range(len(columns)) if any(row[n] for row in cells)]
-    rows = [[Words(_title(group)), *(row[n] for n in shown)] for group, row in zip(groups, cells, strict=True)]
-    if with_verdicts:
-        for row, group in zip(rows, groups, strict=True):
-            row.append((Strong if group[0].verdict in CURES else Words)(group[0].verdict))
-    header = ["layer", *(columns[n].title for n in shown), *(["verdict"] if with_verdicts else [])]
-    texts = {place for place, n in enumerate(shown, start=1) if columns[n].title == "histogram"}
-    numbers = {*range(1, len(shown) + 1)} - texts
-    return Table(rows, header, right=frozenset(numbers), whole=frozenset(texts), label="the layers")
+    rows = []
+    for row, group in zip(cells, groups, strict=True):
+        words = group[0].verdict.replace(" too ", "\ntoo ")  # so that narrow terminals keep names whole
+        verdict = (Strong if group[0].verdict in CURES else Words)(words)
+        if with_verdicts or any(row):
+            rows.append([Words(_title(group)), *(row[n] for n in shown), *([verdict] if with_verdicts else [])])
+    header = ["layer", *(columns[n].title or "histogram" for n in shown), *(["verdict"] if with_verdicts else [])]
+    histograms = frozenset(place for place, n in enumerate(shown, start=1) if not columns[n].title)
+    numbers = frozenset(range(1, len(shown) + 1)) - histograms
+    return Table(rows, header, right=numbers, whole=histograms, label="the layers")
 
 
 def audit(model: Module, loss: Tensor, optimizer: Optimizer | None = None) -> Audit:
@@ -191,11 +184,9 @@ def audit(model: Module, loss: Tensor, optimizer: Optimizer | None = None) -> Au
     model: a Module. loss: a single number, computed by calling the model, outside of fit and no_grad; no backward() is
     needed, and every `.grad` stays as it is. optimizer: if given, its next update by this loss is measured (without any
     clipping of gradients, and without making it). Units are the last axis, all other axes are rows.
-    An activation is what gets flat somewhere: tanh, relu, softplus, an operation of your own, and operations that make
-    one together, as 1 / (1 + exp(-x)) or x * (x > 0). `.details` has all figures; during training: `views.Watch`.
-    Updates of about 0.001 of the weights are healthy over a training; first steps are longer, so that up to 0.1 is
-    called fine, and from 0.01 on it is said that they are long. `tinygrad_ce.views.audit.VERDICTS` has every threshold
-    with its source.
+    An activation is what gets flat somewhere: tanh, relu, clip, an operation of your own, or several that make one
+    together, as 1 / (1 + exp(-x)) or x * (x > 0). `.details` has all figures, `tinygrad_ce.views.audit.VERDICTS` every
+    threshold with its source; `tinygrad_ce.views.Watch` audits during a training.
     Raises TypeError and ValueError for what is no model, loss or optimizer, and for a loss of another model.
 
     >>> tg.seed(0)
@@ -203,10 +194,16 @@ def audit(model: Module, loss: Tensor, optimizer: Optimizer | None = None) -> Au
     >>> audit(model, losses.softmax_cross_entropy(model(np.ones((3, 2)) * 9), np.array([0, 1, 1]))).verdict
     'saturated: layers.1'
     """
-    _check_model(model)
+    if not isinstance(model, Module):
+        raise TypeError(f"tg.audit: model is {type(model).__name__}; it must be a tg.nn.Module: tg.audit(model, loss)")
     check_readable(loss, "tg.audit")
     check_unchanged(loss, "tg.audit")
-    _check_optimizer(model, optimizer)
+    if not isinstance(optimizer, (Optimizer, type(None))):
+        kind = type(optimizer).__name__
+        raise TypeError(f"tg.audit: optimizer is {kind}; pass one of tg.optim, as tg.optim.SGD(...)")
+    own = {parameter.serial for parameter in model.parameters()}
+    if optimizer is not None and not any(parameter.serial in own for parameter in optimizer.parameters):
+        raise ValueError("tg.audit: the optimizer holds no parameter of this model: make it with model.parameters()")
     graph = reachable(loss)
     layers = layers_of(model, graph, loss)
     if not any(layer.calls for layer in layers):
@@ -214,27 +211,25 @@ def audit(model: Module, loss: Tensor, optimizer: Optimizer | None = None) -> Au
             f"tg.audit: no operation of this loss was made in this {type(model).__name__}: compute the loss by calling "
             "model(x), outside of fit and no_grad, and pass that same model"
         )
-    gradients = Gradients(loss, graph, layers)
-    order = {id(layer): place for place, layer in enumerate(sorted(layers, key=lambda layer: layer.youngest))}
+    gradients, order = Gradients(loss, graph, layers), sorted(layers, key=lambda layer: layer.youngest)
     with np.errstate(all="ignore"):
-        rows = [row_of(layer, order[id(layer)], gradients, optimizer) for layer in layers]
-        judge(layers, rows, gradients)
-    name = None if optimizer is None else type(optimizer).__name__
-    return Audit(type(model).__name__, float(loss.item()), name, rows)
+        rows = [row_of(layer, order.index(layer), gradients, optimizer) for layer in layers]
+    _judge(rows)
+    return Audit(
+        type(model).__name__, float(loss.item()), None if optimizer is None else type(optimizer).__name__, rows
+    )
 
 
-def _check_model(model: Any) -> None:
-    if not isinstance(model, Module):
-        raise TypeError(f"tg.audit: model is {type(model).__name__}; it must be a tg.nn.Module: tg.audit(model, loss)")
-
-
-def _check_optimizer(model: Module, optimizer: Any) -> None:
-    if optimizer is None:
-        return
-    if not isinstance(optimizer, Optimizer):
-        raise TypeError(
-            f"tg.audit: optimizer is {type(optimizer).__name__}; pass one of tg.optim, as tg.optim.SGD(...)"
-        )
-    own = {parameter.serial for parameter in model.parameters()}
-    if not any(parameter.serial in own for parameter in optimizer.parameters):
-        raise ValueError("tg.audit: the optimizer holds no parameter of this model: make it with model.parameters()")
+def _judge(rows: list[Row]) -> None:
+    """Give each row its verdict, and the reason."""
+    asking = max(row.gradient_per_weight or 0.0 for row in rows) > SMALL_GRADIENT
+    for row in rows:
+        row.asking = asking
+        verdict = verdict_on(row)
+        row.verdict, row.reason = "fine" if verdict.reason else verdict.name, verdict.reason
+        if row.verdict == "not finite":
+            row.reason = row.not_finite
+        elif row.verdict == "no gradient":
+            blocking = [other for other in rows if other.dead == 100 and other.order > row.order]
+            nearest = min(blocking, key=attrgetter("order"), default=None)
+            row.reason = row.unused or ("it is 0" if nearest is None else f"{nearest.path} lets nothing back")
