@@ -239,6 +239,7 @@ def boundary_figure(predict: Any, X: Array, y: Array, class_names: Any, feature_
 _PANELS = {  # what is drawn over the epochs: the figures of a row, with the look of their lines
     "update / weight": {"update_per_weight": "-"},
     "norm of the gradient": {"gradient": "-"},
+    "gradient / last layer's": {"share": "-"},
     "saturated, and dead (dotted), %": {"saturated": "-", "dead": ":"},
 }
 _MOST_NAMES = 12  # that a legend has room for
@@ -277,6 +278,7 @@ def audit_figure(epochs: Any, layers: Any, healthy: float) -> Any:
 
 def _drawn(layer: Any, looks: dict[str, str]) -> dict[str, str]:
     """Those of the columns in which the layer has a number."""
+    layer = [row for row in layer if row.gradient is not None or "share" not in looks]  # shares decide on parameters
     return {column: look for column, look in looks.items() if any(getattr(row, column) is not None for row in layer)}
 
 
