@@ -180,8 +180,8 @@ def test_the_plot_has_the_numbers_of_the_audits(epochs, tmp_path):
     figure = watch.plot(tmp_path / "audit.png")
     assert isinstance(figure, matplotlib.figure.Figure)
     assert matplotlib.image.imread(tmp_path / "audit.png").std() > 0.05
-    updates, gradients, shares = figure.axes
-    assert updates.get_yscale() == gradients.get_yscale() == "log"
+    updates, gradients, of_the_last, shares = figure.axes
+    assert updates.get_yscale() == gradients.get_yscale() == of_the_last.get_yscale() == "log"
     healthy, *lines = updates.lines
     np.testing.assert_array_equal(healthy.get_ydata(), 1e-3)
     for line, i in zip(lines, (0, 2), strict=True):
@@ -189,6 +189,8 @@ def test_the_plot_has_the_numbers_of_the_audits(epochs, tmp_path):
         np.testing.assert_array_equal(line.get_ydata(), [found.rows[i].update_per_weight for found in watch.audits])
     for line, i in zip(gradients.lines, (0, 2), strict=True):
         np.testing.assert_array_equal(line.get_ydata(), [found.rows[i].gradient for found in watch.audits])
+    for line, i in zip(of_the_last.lines, (0, 2), strict=True):
+        np.testing.assert_array_equal(line.get_ydata(), [found.rows[i].share for found in watch.audits])
     saturated, dead = shares.lines
     np.testing.assert_array_equal(saturated.get_ydata(), [found.rows[1].saturated for found in watch.audits])
     np.testing.assert_array_equal(dead.get_ydata(), [found.rows[1].dead for found in watch.audits])
