@@ -12,21 +12,21 @@ import tinygrad_ce as tg
 from tinygrad_ce import ops
 
 FORWARD = [
-    (ops.arcsin, 1.5, "arcsin is defined from -1 to 1, and this is arcsin(1.5)", "clip"),
-    (ops.arccos, -2.0, "arccos is defined from -1 to 1", "clip"),
-    (ops.arctanh, 1.0, "arctanh is defined between -1 and 1", "clip"),
-    (ops.arccosh, 0.5, "arccosh is defined from 1 on", "low=1"),
-    (ops.log2, 0.0, "the logarithm of 0 is -inf", "tg.ops.log2(tg.ops.clip"),
-    (ops.log10, -1.0, "only positive numbers have a logarithm", "negative"),
+    (ops.arcsin, 1.5, "arcsin needs abs(x) <= 1, and here x = 1.5", "clip"),
+    (ops.arccos, -2.0, "arccos needs abs(x) <= 1", "clip"),
+    (ops.arctanh, 1.0, "arctanh needs abs(x) < 1, and here x = 1", "clip"),
+    (ops.arccosh, 0.5, "arccosh needs x >= 1", "low=1"),
+    (ops.log2, 0.0, "log2 needs x > 0, and here x = 0", "tg.ops.clip"),
+    (ops.log10, -1.0, "log10 needs x > 0, and here x = -1", "negative"),
     (ops.cosh, 800.0, "cosh(800) is beyond", "smaller"),
     (ops.exp2, 2000.0, "exp2(2000) is beyond", "smaller"),
-    (lambda x: ops.mod(x, 0.0), 3.0, "0.9 was divided by 0", "away from 0"),
+    (lambda x: ops.mod(x, 0.0), 3.0, "mod needs b != 0, and here b = 0", "away from 0"),
 ]
 BACKWARD = [
     (ops.arcsin, 1.0, "the slope of arcsin at 1 is infinite", "clip"),
     (ops.arccosh, 1.0, "the slope of arccosh at 1 is infinite", "clip"),
     (ops.cbrt, 0.0, "the slope of cbrt at 0 is infinite", "away from 0"),
-    (lambda x: ops.arctan2(x, 0.0), 0.0, "no slope at (0, 0)", "where"),
+    (lambda x: ops.arctan2(x, 0.0), 0.0, "the slope of arctan2 at (0, 0) is not defined", "where"),
 ]
 
 

@@ -1,0 +1,232 @@
+"""Which computation made the first number that is not finite: from the loss back, number by number.
+
+A number that is not finite is followed to those of its inputs that it comes from. That is seen by experiment: with NaN
+in an input's place, and ordinary numbers elsewhere, NaN arrives. So an infinity in a branch that `where` did not take
+is not blamed. Where no input is to blame, the computation itself is: it made NaN or infinity of finite numbers.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from tinygrad_ce import ops
+from tinygrad_ce.ancestry import edges, reachable
+from tinygrad_ce.backward import fitted, seed_of, walk
+from tinygrad_ce.core import Array, Tensor
+from tinygrad_ce.graph.checks import undisturbed, written_to
+
+ORDINARY = (0.6, 1.6)  # one or the other lies where a usual function is defined: log, arctanh, 1 / x, arccosh...
+
+Index: TypeAlias = tuple[int, ...]
+Key: TypeAlias = tuple[Any, ...]  # ("value", serial), ("gradient", serial), ("share", serial, position), ("array", id)
+Number: TypeAlias = tuple[Key, Index]
+Run: TypeAlias = Callable[..., Any]
+
+
+def bad_cells(x: Any) -> Array:
+    """Where NaN or infinity stands, as positions in one long row."""
+    array = np.asarray(x)
+    return np.flatnonzero(~np.isfinite(array)) if array.dtype.kind == "f" else np.zeros(0, int)
+
+
+def place(flat: Any, x: Any) -> Index:
+    """The index of a number in x, from its position in one long row."""
+    return tuple(int(i) for i in np.unravel_index(int(flat), np.shape(x)))
+
+
+def with_number(x: Any, cells: Any, number: float) -> Any:
+    """x with a number at these positions, in its own dtype; a Python number stays one, which NumPy treats otherwise."""
+    if not len(cells):
+        return x
+    if type(x) is float:
+        return number
+    array = np.array(x)
+    array.flat[cells] = number
+    return array
+
+
+def ordinary(x: Any) -> Any:
+    """x with an ordinary number for each finite one, and a large one for an infinity; labels and masks stay."""
+    array = np.asarray(x)
+    if array.dtype.kind != "f":
+        return x
+    large = np.copysign(np.sqrt(np.finfo(array.dtype).max), array)  # its square just fits
+    return np.where(np.isinf(array), large, ORDINARY[0]).astype(array.dtype)
+
+
+def tried(run: Run, arguments: Sequence[Any], index: Index, otherwise: float = np.nan) -> Any:
+    """A number of the result for other arguments; a user's body may refuse them: then this."""
+    try:
+        return np.asarray(run(*arguments))[index]
+    except Exception:
+        return otherwise
+
+
+def run_of(tensor: Tensor) -> Run:
+    """What computes a result from its arrays."""
+    assert tensor.op is not None
+    return partial(tensor.op.run, **tensor.params)
+
+
+def share_of(tensor: Tensor, position: int, upstream: Any, out: Any, *values: Any) -> Array:
+    """What the rule of one input gives, on any numbers: as in the walk of `backward`."""
+    assert tensor.op is not None
+    share = np.asarray(tensor.op.rule(position)(upstream, out, *values, **tensor.params))
+    return np.asarray(fitted(share, upstream, tensor, position))
+
+
+def source_of(run: Run, arguments: Sequence[Any], which: int, index: Index, cells: Array | None = None) -> Index | None:
+    """The first number of one argument that reaches a number of the result; None if none does.
+
+    cells: the positions to choose from; all others that are not finite are replaced by ordinary numbers.
+    """
+    x = arguments[which]
+    if cells is None:
+        cells = np.arange(np.size(x))
+    for number in ORDINARY:
+        usual = [with_number(y, bad_cells(y), number) for y in arguments]
+
+        def reaches(some: Any, usual: list[Any] = usual) -> bool:
+            probed = [with_number(y, some if i == which else (), np.nan) for i, y in enumerate(usual)]
+            return bool(np.isnan(tried(run, probed, index)))
+
+        if not np.isnan(tried(run, usual, index, 0.0)) and reaches(cells):
+            shape = np.shape(x)
+            rows = np.unravel_index(cells, shape)[0] if shape else cells
+            likely = [*cells[rows == index[0]][:1]] if index else []  # a product of matrices: of its row
+            likely += (
+                [np.ravel_multi_index(index, shape)]
+                if len(index) == len(shape) and all(map(int.__lt__, index, shape))
+                else []
+            )
+            for cell in (*likely, cells[0]):
+                if cell in cells and reaches([cell]):
+                    return place(cell, x)
+            return place(cells[bisect_left(range(len(cells)), True, key=lambda n: reaches(cells[: n + 1]))], x)
+    return None
+
+
+@dataclass(frozen=True, eq=False)
+class Origin:
+    """Where a number that is not finite came in, and its way from there: each number with the one that came of it.
+
+    mask: the result for which an infinity was put in on purpose that has turned into this number; mostly None.
+    """
+
+    way: list[Number]
+    mask: Tensor | None = None
+
+
+class Search:
+    """The forward and backward pass of a loss, and where what is not finite in it came from.
+
+    Everything is read from the recorded graph; the backward pass is the engine's own walk, and leaves nothing behind.
+    """
+
+    def __init__(self, loss: Tensor) -> None:
+        self.loss = loss
+        self.graph = reachable(loss)
+        self.order = [self.graph[number] for number in sorted(self.graph)]
+        self.uses: dict[int, list[tuple[Tensor, int]]] = {}
+        for tensor in self.order:
+            for x, position in edges(tensor):
+                self.uses.setdefault(x.serial, []).append((tensor, position))
+        self.leaves = [x for x in self.order if x.op is None]
+        spoilt = {id(leaf) for leaf, _ in self.bad(self.leaves, "value")}
+        self.stale = [leaf for leaf in written_to(self.order) if id(leaf) in spoilt] if spoilt else []
+
+    @cached_property
+    def gradients(self) -> dict[int, Array]:
+        """By serial number, the gradient of each tensor."""
+        with undisturbed(self.order):
+            seed = seed_of(self.loss, np.ones_like(self.loss.data))
+            return {tensor.serial: np.asarray(g) for tensor, g in walk(self.loss, seed, self.graph)}
+
+    def bad(self, tensors: Sequence[Tensor], kind: str) -> Iterator[tuple[Tensor, Index]]:
+        """Those whose "value" or "gradient" is not finite, and the first such number."""
+        for tensor in tensors:
+            array = tensor.data if kind == "value" else self.gradients.get(tensor.serial, 0)
+            cells = bad_cells(array)
+            if len(cells):
+                yield tensor, place(cells[0], array)
+
+    def computation(self, key: Key) -> tuple[Run, list[Any], list[Key]]:
+        """How an array was computed: by what, of which arrays, and their keys; of a leaf there are none."""
+        tensor = self.graph.get(key[1]) if key[0] != "array" else None
+        if tensor is None or (key[0] == "value" and tensor.op is None):
+            return np.asarray, [], []
+        if key[0] == "gradient":
+            keys: list[Key] = [("share", user.serial, position) for user, position in self.uses.get(key[1], [])]
+            return _total, [self.array(k) for k in keys], keys
+        keys = [("value", x.serial) if isinstance(x, Tensor) else ("array", id(x)) for x in tensor.inputs]
+        if key[0] == "value":
+            return run_of(tensor), [*tensor.arrays], keys
+        arguments = [self.gradients[tensor.serial], tensor.data, *tensor.arrays]
+        keys = [("gradient", tensor.serial), ("value", tensor.serial), *keys]
+        return partial(share_of, tensor, key[2]), arguments, keys
+
+    def array(self, key: Key) -> Array:
+        """The array of a result, a gradient or a share."""
+        if key[0] == "gradient":
+            return self.gradients[key[1]]
+        if key[0] == "value" and key[1] in self.graph:
+            return self.graph[key[1]].data
+        run, arguments, _ = self.computation(key)
+        return np.asarray(run(*arguments))
+
+    def origins(self, goals: Sequence[Number]) -> Iterator[Origin]:
+        """Where these numbers come from."""
+        after: dict[Number, Number | None] = dict.fromkeys(goals)
+        waiting = [*goals]
+        while waiting:
+            number = waiting.pop()
+            key, index = number
+            run, arguments, keys = self.computation(key)
+            found = []
+            for which, x in enumerate(arguments):
+                cells = bad_cells(x)
+                source = source_of(run, arguments, which, index, cells) if len(cells) else None
+                if source is not None:
+                    found.append((keys[which], source))
+            for earlier in found:
+                if earlier not in after:
+                    after[earlier] = number
+                    waiting.append(earlier)
+            if not found and not (arguments and np.isfinite(tried(run, arguments, index))):
+                way = [number]
+                while (following := after[way[-1]]) is not None:
+                    way.append(following)
+                yield self._past_a_mask(way)
+
+    def _past_a_mask(self, way: list[Number]) -> Origin:
+        """The origin at the beginning of a way, or if an infinity was put in there on purpose, where it became NaN."""
+        if not self.is_leaf(way[0][0]):
+            return Origin(way)
+        user, position = self.taken(way)
+        x, value = user.inputs[position], np.asarray(user.arrays[position])[way[0][1]]
+        chosen = user.op in (ops.where, ops.maximum, ops.minimum) and np.isinf(value)
+        if (isinstance(x, Tensor) and x.requires_grad) or not (chosen or (user.op is ops.add and value == -np.inf)):
+            return Origin(way)
+        became = [n for n, (key, index) in enumerate(way) if n and np.isnan(self.array(key)[index])]
+        return Origin(way[became[0] if became else 0 :], user)
+
+    def is_leaf(self, key: Key) -> bool:
+        """Whether an array came in, and was not computed."""
+        return not self.computation(key)[1]
+
+    def taken(self, way: Sequence[Number]) -> tuple[Tensor, int]:
+        """By which result, and as which of its inputs, the leaf at the beginning of a way was taken."""
+        (leaf, _), (user, _) = way[:2]
+        _, _, keys = self.computation(user)
+        return self.graph[user[1]], keys.index(leaf) - 2 * (user[0] == "share")
+
+
+def _total(*shares: Any) -> Any:
+    """A gradient as the sum of its shares."""
+    return sum(shares[1:], shares[0])
