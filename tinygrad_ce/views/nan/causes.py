@@ -95,6 +95,13 @@ def of_share(cell: Cell, argument: str, upstream: float, share: float, slope: fl
     return _unknown(cell, f"{what} {format_number(share)}")
 
 
+def protected(cell: Cell, gate: str) -> str | None:
+    """The cure of an infinite slope behind a choice: the choice has to be made before the operation, too."""
+    name = cell.op.name
+    written = {"div": "a / safe", "constant_power": "safe ** p"}.get(name, f"{name}(safe)")
+    return PROTECTION[gate].format(name, written) if gate in PROTECTION else None
+
+
 def _is_ours(cell: Cell) -> bool:
     return cell.op.body.__module__.startswith("tinygrad_ce.")
 

@@ -21,15 +21,12 @@ class Finding:
     """The computation, or the leaf, that made the first number that is not finite.
 
     kind: "result" (an operation's), "data" or "parameter". tensor: the result or leaf; None for an array or number.
-    name: the tensor's name, or its number. op: the name of the operation; for a leaf None.
-    index: where in the tensor, the first such number. value: that number; of a gradient, what the rule gave back.
+    op: the name of the operation; for a leaf None. value: the number at `index`; of a gradient, what the rule gave.
     operands: by argument, the number that went in; an array where it was made of several (a row, a column).
-    upstream: in the backward pass, what came from the loss to this number; None where the rule needs several, or where
-    the forward pass is to blame. numbers: the operation, or its rule, with the operands filled in.
-    line: of the user's code; for a leaf where it is used first; None where no places are noted (`fit`).
-    cause, cure: in plain words. then: what became of the number on its way, where that is worth knowing.
-    chain: how the number was made, from this operation back to ordinary numbers; each link has tensor, index, value,
-    text and line.
+    upstream: what came from the loss to this number; None in the forward pass, and where the rule needs several.
+    numbers: the operation, or its rule, with the operands filled in. line: of the user's code; for a leaf where it is
+    used first; None where no lines are noted (`fit`). then: what became of the number on its way.
+    chain: how it was made, back to ordinary numbers; each link has tensor, index, value, text and line.
     """
 
     kind: str

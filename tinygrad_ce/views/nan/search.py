@@ -74,11 +74,11 @@ def run_of(tensor: Tensor) -> Run:
     return partial(tensor.op.run, **tensor.params)
 
 
-def share_of(tensor: Tensor, position: int, upstream: Any, out: Any, *values: Any) -> Array:
-    """What the rule of one input gives, on any numbers: as in the walk of `backward`."""
+def rule_of(tensor: Tensor, position: int) -> Run:
+    """What computes the share of one input, before repetitions are added up: of upstream, the result and the inputs."""
     assert tensor.op is not None
-    share = np.asarray(tensor.op.rule(position)(upstream, out, *values, **tensor.params))
-    return np.asarray(fitted(share, upstream, tensor, position))
+    rule, dtype = tensor.op.rule(position), tensor.inputs[position].dtype
+    return lambda *arguments: np.asarray(rule(*arguments, **tensor.params)).astype(dtype, copy=False)
 
 
 def source_of(run: Run, arguments: Sequence[Any], which: int, index: Index, cells: Array | None = None) -> Index | None:
@@ -116,11 +116,21 @@ def source_of(run: Run, arguments: Sequence[Any], which: int, index: Index, cell
 class Origin:
     """Where a number that is not finite came in, and its way from there: each number with the one that came of it.
 
+    taken: of data and parameters, by which result and as which of its inputs they were taken; else None.
     mask: the result for which an infinity was put in on purpose that has turned into this number; mostly None.
     """
 
     way: list[Number]
+    taken: tuple[Tensor, int] | None = None
     mask: Tensor | None = None
+
+    @property
+    def age(self) -> tuple[bool, float]:
+        """For sorting: the forward pass from the oldest result on, then the backward pass from the youngest."""
+        if self.taken is not None:
+            return False, self.taken[0].serial - 0.5
+        kind, serial = self.way[0][0][:2]
+        return kind != "value", serial if kind == "value" else -serial
 
 
 class Search:
@@ -162,14 +172,15 @@ class Search:
         if tensor is None or (key[0] == "value" and tensor.op is None):
             return np.asarray, [], []
         if key[0] == "gradient":
-            keys: list[Key] = [("share", user.serial, position) for user, position in self.uses.get(key[1], [])]
-            return _total, [self.array(k) for k in keys], keys
+            users = self.uses.get(key[1], [])
+            keys: list[Key] = [("share", user.serial, position) for user, position in users]
+            return partial(_total, users), [self.array(k) for k in keys], keys
         keys = [("value", x.serial) if isinstance(x, Tensor) else ("array", id(x)) for x in tensor.inputs]
         if key[0] == "value":
             return run_of(tensor), [*tensor.arrays], keys
         arguments = [self.gradients[tensor.serial], tensor.data, *tensor.arrays]
         keys = [("gradient", tensor.serial), ("value", tensor.serial), *keys]
-        return partial(share_of, tensor, key[2]), arguments, keys
+        return rule_of(tensor, key[2]), arguments, keys
 
     def array(self, key: Key) -> Array:
         """The array of a result, a gradient or a share."""
@@ -202,31 +213,25 @@ class Search:
                 way = [number]
                 while (following := after[way[-1]]) is not None:
                     way.append(following)
-                yield self._past_a_mask(way)
+                yield self._origin(way)
 
-    def _past_a_mask(self, way: list[Number]) -> Origin:
+    def _origin(self, way: list[Number]) -> Origin:
         """The origin at the beginning of a way, or if an infinity was put in there on purpose, where it became NaN."""
-        if not self.is_leaf(way[0][0]):
+        (leaf, at), *rest = way
+        if self.computation(leaf)[1]:
             return Origin(way)
-        user, position = self.taken(way)
-        x, value = user.inputs[position], np.asarray(user.arrays[position])[way[0][1]]
+        keys = self.computation(rest[0][0])[2]
+        user, position = self.graph[rest[0][0][1]], keys.index(leaf) - 2 * (rest[0][0][0] == "share")
+        x, value = user.inputs[position], np.asarray(user.arrays[position])[at]
         chosen = user.op in (ops.where, ops.maximum, ops.minimum) and np.isinf(value)
         if (isinstance(x, Tensor) and x.requires_grad) or not (chosen or (user.op is ops.add and value == -np.inf)):
-            return Origin(way)
-        became = [n for n, (key, index) in enumerate(way) if n and np.isnan(self.array(key)[index])]
-        return Origin(way[became[0] if became else 0 :], user)
-
-    def is_leaf(self, key: Key) -> bool:
-        """Whether an array came in, and was not computed."""
-        return not self.computation(key)[1]
-
-    def taken(self, way: Sequence[Number]) -> tuple[Tensor, int]:
-        """By which result, and as which of its inputs, the leaf at the beginning of a way was taken."""
-        (leaf, _), (user, _) = way[:2]
-        _, _, keys = self.computation(user)
-        return self.graph[user[1]], keys.index(leaf) - 2 * (user[0] == "share")
+            return Origin(way, (user, position))
+        for n, (key, index) in enumerate(rest, start=1):
+            if np.isnan(self.array(key)[index]):
+                return Origin(way[n:], None, user)
+        return Origin(way, (user, position), user)
 
 
-def _total(*shares: Any) -> Any:
+def _total(users: Sequence[tuple[Tensor, int]], *shares: Any) -> Any:
     """A gradient as the sum of its shares."""
-    return sum(shares[1:], shares[0])
+    return sum(fitted(np.asarray(share), None, *user) for user, share in zip(users, shares, strict=True))
