@@ -97,19 +97,23 @@ def source_of(run: Run, arguments: Sequence[Any], which: int, index: Index, cell
             return bool(np.isnan(tried(run, probed, index)))
 
         if not np.isnan(tried(run, usual, index, 0.0)) and reaches(cells):
-            shape = np.shape(x)
-            rows = np.unravel_index(cells, shape)[0] if shape else cells
-            likely = [*cells[rows == index[0]][:1]] if index else []  # a product of matrices: of its row
-            likely += (
-                [np.ravel_multi_index(index, shape)]
-                if len(index) == len(shape) and all(map(int.__lt__, index, shape))
-                else []
-            )
-            for cell in (*likely, cells[0]):
-                if cell in cells and reaches([cell]):
+            for cell in _likely(cells, np.shape(x), index):
+                if reaches([cell]):
                     return place(cell, x)
             return place(cells[bisect_left(range(len(cells)), True, key=lambda n: reaches(cells[: n + 1]))], x)
     return None
+
+
+def _likely(cells: Array, shape: tuple[int, ...], index: Index) -> list[Any]:
+    """Of some positions the first, and those in the row, the column, or at the index of a number of the result."""
+    if not shape or not index:
+        return [*cells[:1]]
+    places = np.transpose(np.unravel_index(cells, shape))
+    first, last = places[:, 0], places[:, -1]
+    likely = [cells[first == index[0]], cells[last == index[-1]], cells[first == index[-1]], cells[last == index[0]]]
+    if len(shape) == len(index):
+        likely.insert(1, cells[(places == index).all(axis=1)])
+    return [*dict.fromkeys(int(some[0]) for some in (*likely, cells) if len(some))]
 
 
 @dataclass(frozen=True, eq=False)
