@@ -43,10 +43,11 @@ def report(
       tinygrad-ce train moons --epochs 20 --out runs/moons
       tinygrad-ce report runs/moons
     """
+    kept = KeptRun(run)
     path = run / "report.html" if out is None else out
     check_writable(path, ".html")
     leave_dropped_columns_to_the_summary()
-    trained = KeptRun(run).trained()
+    trained = kept.trained()
     page = run_page(_title(trained), sections_of(trained))
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, page.encode())

@@ -12,8 +12,9 @@ from tinygrad_ce.core import Array
 from tinygrad_ce.data.checks import visible
 from tinygrad_ce.grading.grades import Evidence
 from tinygrad_ce.grading.marked import LONGEST_LINE, Marked, for_students, line_of, points_text, standing
+from tinygrad_ce.report.page import file_text, filled
 from tinygrad_ce.report.words import cut, escaped, format_number
-from tinygrad_ce.views.pages import Page, file_text, filled
+from tinygrad_ce.views.pages import Page
 
 ROWS, COLUMNS = 8, 6  # of an array, around the number that is most wrong
 TINY = 80  # numbers of all arguments together that are shown whole

@@ -18,8 +18,9 @@ from tinygrad_ce.data.checks import several, shortened
 from tinygrad_ce.grading.grades import UNNAMED
 from tinygrad_ce.grading.marked import LONGEST_LINE, Marked, line_of, points_text, standing
 from tinygrad_ce.grading.student_page import page_html, scrolled, section
+from tinygrad_ce.report.page import file_text
 from tinygrad_ce.report.words import cut, escaped
-from tinygrad_ce.views.pages import Page, file_text
+from tinygrad_ce.views.pages import Page
 
 MOST_MISTAKES, MOST_STUDENTS, MOST_GROUPS = 25, 6, 25  # in a table, or in one of its rows
 LONGEST_WORDS, LONGEST_NAME, LONGEST_PRINTED = 220, 60, 300  # letters
@@ -44,7 +45,7 @@ def teacher_page(assignment: Assignment, marked: Sequence[Marked]) -> Page:
         _shared(marked, links),
         _not_run(marked, links),
     ]
-    script = f"<script>\n{file_text('tinygrad_ce.grading', 'teacher_page.js')}\n</script>"
+    script = f"<script>\n{file_text('tinygrad_ce.report', 'sorting.js')}\n</script>"
     body = f"{head}\n<main>\n{''.join(parts)}\n</main>"
     return Page(page_html(f"{assignment.title}: the class", body, script), "shows", "a graded class", "index.html")
 
@@ -143,7 +144,7 @@ def _class(names: list[str], marked: Sequence[Marked], links: Mapping[int, str])
     middle = points_text(median(one.score for one in marked)) if marked else ""
     foot = f'<tfoot><tr><th scope="row">median</th><td class="number">{middle}</td>{share}<td></td></tr></tfoot>'
     signs = "✓ right, ✗ wrong and by what, ↳ right for an own wrong one, – missing"
-    table = f'<table class="class"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody>{foot}</table>'
+    table = f'<table class="class sortable"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody>{foot}</table>'
     return f'<p class="soft">{signs}. <span class="sorts">A click on a heading sorts.</span></p>' + scrolled(
         table, "the class"
     )

@@ -17,10 +17,11 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from tinygrad_ce.core import REGISTRY, Array
+from tinygrad_ce.graph.expressions import LOGICAL, in_operators, name_and_arguments
 
 MAX_TERMS = 4  # of a long sum are shown: the first three and the last
 
-LOGICAL, SUM, PRODUCT, FACTOR, POWER, ATOM = range(6)  # how tightly signs bind
+LOGIC, SUM, PRODUCT, FACTOR, POWER, ATOM = range(6)  # how tightly signs bind
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +69,7 @@ def pieces_of(
 
     arrays: by name, what the names stand for. evaluate: the value of a part of the expression, with such arrays.
     """
-    return _joined(leading(_Tracer(arrays, evaluate).part(expression).pieces))
+    return _joined(leading(_Tracer(arrays, evaluate).part(in_operators(expression)).pieces))
 
 
 class _Tracer:
@@ -103,7 +104,7 @@ class _Tracer:
         return Part(value.shape, [Cell(value, positions(value.shape))])
 
     def comparison(self, sign: str, left: ast.expr, right: ast.expr) -> Part:
-        return _joined_by(f" {sign} ", LOGICAL, self.part(left).within(SUM), self.part(right).within(SUM))
+        return _joined_by(f" {sign} ", LOGIC, self.part(left).within(SUM), self.part(right).within(SUM))
 
     def rearranged(self, node: ast.expr, inner: ast.expr) -> Part:
         """A part that only moves the numbers of `inner` about: it is run on their positions."""
@@ -114,14 +115,10 @@ class _Tracer:
     def call(self, node: ast.Call) -> Part | None:
         """The call of a function or of a method; None for one of which nothing is known."""
         name, arguments = name_and_arguments(node)
-        if name in ("astype", "np.asarray"):
-            return self.part(arguments[0])  # the same numbers in another dtype
+        if name in LOGICAL and len(arguments) == 2:
+            return self.comparison(LOGICAL[name][0], *arguments)
         if name in _MOVING and arguments:
             return self.rearranged(node, arguments[0])
-        if name in _WORDS and len(arguments) == 2:
-            return self.comparison(_WORDS[name], *arguments)
-        if name in ("np.dot", "np.matmul") and len(arguments) == 2:
-            return _product(*map(self.part, arguments))
         if name == "np.einsum" and re.fullmatch(r"'[\w,]+->\w*'", ast.unparse(arguments[0])):
             return _contraction(ast.literal_eval(arguments[0]), [*map(self.part, arguments[1:])])
         options = {k.arg: k.value for k in node.keywords}
@@ -207,15 +204,11 @@ def positions(shape: Sequence[int]) -> Array:
 
 _SIGNS: dict[type[ast.operator], tuple[str, int]] = {
     ast.Add: (" + ", SUM), ast.Sub: (" - ", SUM), ast.Mult: (" * ", PRODUCT), ast.Div: (" / ", PRODUCT),
-    ast.FloorDiv: (" // ", PRODUCT), ast.Mod: (" % ", PRODUCT), ast.Pow: ("**", POWER), ast.BitAnd: (" & ", LOGICAL),
-    ast.BitOr: (" | ", LOGICAL),
+    ast.FloorDiv: (" // ", PRODUCT), ast.Mod: (" % ", PRODUCT), ast.Pow: ("**", POWER), ast.BitAnd: (" & ", LOGIC),
+    ast.BitOr: (" | ", LOGIC),
 }  # fmt: skip
 _COMPARISONS: dict[type[ast.cmpop], str] = {
     ast.Eq: "==", ast.NotEq: "!=", ast.Gt: ">", ast.GtE: ">=", ast.Lt: "<", ast.LtE: "<=",
-}  # fmt: skip
-_WORDS = {
-    "np.equal": "==", "np.not_equal": "!=", "np.greater": ">", "np.greater_equal": ">=", "np.less": "<",
-    "np.less_equal": "<=", "np.logical_or": "or", "np.logical_and": "and",
 }  # fmt: skip
 _MOVING = {
     *("np.transpose", "np.swapaxes", "np.moveaxis", "np.reshape", "np.broadcast_to", "np.expand_dims", "np.squeeze"),
@@ -230,16 +223,6 @@ def _works_on_each_number(name: str) -> bool:
         return REGISTRY[name].body.__module__ in _ON_EACH_NUMBER
     function = getattr(np, name.removeprefix("np."), None) if name.startswith("np.") else None
     return isinstance(function, np.ufunc) or function is np.where
-
-
-def name_and_arguments(node: ast.Call) -> tuple[str, list[ast.expr]]:
-    """What is called ("np.tanh", "softmax"), with its arguments; of `x.sum()` and np.sum(x), "sum" and x."""
-    name = ast.unparse(node.func)
-    if name in ("np.sum", "np.mean"):
-        return name.removeprefix("np."), node.args
-    if name.startswith("np.") or not isinstance(node.func, ast.Attribute):
-        return name, node.args
-    return node.func.attr, [node.func.value, *node.args]
 
 
 def _replaced(node: ast.expr, inner: ast.expr, name: str) -> ast.expr:

@@ -48,3 +48,44 @@ def renamed(tree: ast.expr, names: Mapping[str, str | ast.expr]) -> ast.expr:
     """A copy of an expression with other names."""
     copied: ast.expr = _Renamed(names).visit(parsed.__wrapped__(ast.unparse(tree)))
     return copied
+
+
+COMPARED: dict[str, type[ast.cmpop]] = {
+    "np.equal": ast.Eq, "np.not_equal": ast.NotEq, "np.greater": ast.Gt, "np.greater_equal": ast.GtE,
+    "np.less": ast.Lt, "np.less_equal": ast.LtE,
+}  # fmt: skip
+LOGICAL = {"np.logical_and": ("and", r"\wedge"), "np.logical_or": ("or", r"\vee")}  # in words, and in LaTeX
+
+
+def name_and_arguments(node: ast.Call) -> tuple[str, list[ast.expr]]:
+    """What is called ("np.tanh", "softmax"), with its arguments; of `x.sum()` and np.sum(x), "sum" and x."""
+    name = ast.unparse(node.func)
+    if name in ("np.sum", "np.mean"):
+        return name.removeprefix("np."), node.args
+    if name.startswith("np.") or not isinstance(node.func, ast.Attribute):
+        return name, node.args
+    return node.func.attr, [node.func.value, *node.args]
+
+
+class _InOperators(ast.NodeTransformer):
+    """Calls for which Python has a sign are written with it, and conversions of the dtype are left out."""
+
+    def visit_Call(self, node: ast.Call) -> ast.expr:
+        """The operator, or the call as it is."""
+        self.generic_visit(node)
+        name, arguments = name_and_arguments(node)
+        if name in ("astype", "np.asarray"):
+            return arguments[0]
+        if name in COMPARED and len(arguments) == 2:
+            return ast.Compare(arguments[0], [COMPARED[name]()], arguments[1:])
+        if name in ("np.dot", "np.matmul") and len(arguments) == 2:
+            return ast.BinOp(arguments[0], ast.MatMult(), arguments[1])
+        if name in ("transpose", "np.transpose") and [*map(ast.unparse, arguments[1:])] in ([], ["(1, 0)"]):
+            return ast.Attribute(arguments[0], "T", ast.Load())
+        return node
+
+
+def in_operators(tree: ast.expr) -> ast.expr:
+    """A copy of an expression, written with signs where there are some: `np.matmul(x, W)` as `x @ W`."""
+    copied: ast.expr = _InOperators().visit(parsed.__wrapped__(ast.unparse(tree)))
+    return copied

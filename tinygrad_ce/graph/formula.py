@@ -12,6 +12,7 @@ import numpy as np
 
 from tinygrad_ce.core import Array
 from tinygrad_ce.graph.cells import Piece, pieces_of
+from tinygrad_ce.graph.expressions import compiled
 from tinygrad_ce.program.ir import Instruction, Value
 from tinygrad_ce.program.numpy_text import expression_of, textbook_form
 from tinygrad_ce.program.textbook import FUNCTIONS
@@ -67,9 +68,8 @@ class Formula:
         arrays = self.arrays if arrays is None else arrays
         if isinstance(node, ast.Name) and node.id in arrays:
             return arrays[node.id]
-        code = compile(ast.fix_missing_locations(ast.Expression(node)), "<formula>", "eval")
         with np.errstate(all="ignore"):
-            return np.asarray(eval(code, {"np": np, **self.functions}, dict(arrays)))
+            return np.asarray(eval(compiled(node), {"np": np, **self.functions}, dict(arrays)))
 
 
 def _filled(piece: Piece, index: tuple[int, ...]) -> str:

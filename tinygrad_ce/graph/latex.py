@@ -6,10 +6,7 @@ import ast
 import re
 from collections.abc import Callable, Mapping
 
-import numpy as np
-
-from tinygrad_ce.core import Array
-from tinygrad_ce.graph.cells import name_and_arguments
+from tinygrad_ce.graph.expressions import LOGICAL, in_operators, name_and_arguments
 from tinygrad_ce.graph.formula import Formula
 
 
@@ -22,7 +19,7 @@ def latex(formula: Formula, gradients: Mapping[str, str]) -> str:
     >>> print(latex(Formula(whole, {"x": np.ones((3, 2)), "d_z1": np.ones((3, 4))}), {"d_z1": "z1"}))
     x^{\top} \, \frac{\partial L}{\partial z_{1}}
     """
-    return _Translator(formula, gradients).of(formula.whole, 0)
+    return _Translator(formula, gradients).of(in_operators(formula.whole), 0)
 
 
 def slope(name: str) -> str:
@@ -62,16 +59,10 @@ _ADDING: dict[type[ast.operator], str] = {ast.Add: "+", ast.Sub: "-", ast.BitAnd
 _COMPARED: dict[type[ast.cmpop], str] = {
     ast.Eq: "=", ast.NotEq: r"\neq", ast.Gt: ">", ast.GtE: r"\geq", ast.Lt: "<", ast.LtE: r"\leq",
 }  # fmt: skip
-_COMPARING = {
-    "np.equal": "=", "np.not_equal": r"\neq", "np.greater": ">", "np.greater_equal": r"\geq", "np.less": "<",
-    "np.less_equal": r"\leq", "np.logical_and": r"\wedge", "np.logical_or": r"\vee",
-}  # fmt: skip
-_NAMED = {
-    "np.tanh": r"\tanh", "np.exp": r"\exp", "np.log": r"\log", "np.sin": r"\sin", "np.cos": r"\cos",
-    **{f"np.{name}": rf"\{name}" for name in ("tan", "sinh", "cosh")},
-    **{f"np.arc{name}": rf"\arc{name}" for name in ("sin", "cos", "tan")},
-    "np.maximum": r"\max", "np.minimum": r"\min", "np.max": r"\max", "np.min": r"\min", "sigmoid": r"\sigma",
-}  # fmt: skip
+_MACROS = {  # the functions that LaTeX has a sign for
+    *("tanh", "exp", "log", "sin", "cos", "tan", "sinh", "cosh", "arcsin", "arccos", "arctan", "max", "min"),
+}
+_OTHERS = {"maximum": r"\max", "minimum": r"\min", "sigmoid": r"\sigma"}
 SUM, PRODUCT, POWER = 1, 2, 4  # how tightly signs bind
 
 
@@ -124,7 +115,7 @@ class _Translator:
         return _bound(f"{self.of(left, SUM)} {_ADDING[type(node.op)]} {self.of(right, tighter)}", SUM, outside)
 
     def Compare(self, node: ast.Compare, outside: int) -> str:
-        return _bound(self.compared(node.left, _COMPARED.get(type(node.ops[0]), "="), node.comparators[0]), 0, outside)
+        return self.compared(node.left, _COMPARED.get(type(node.ops[0]), "="), node.comparators[0], outside)
 
     def Attribute(self, node: ast.Attribute, outside: int) -> str:
         if node.attr == "T":
@@ -146,34 +137,30 @@ class _Translator:
 
     def Call(self, node: ast.Call, outside: int) -> str:
         name, arguments = name_and_arguments(node)
-        if name in ("np.dot", "np.matmul"):
-            return self.product(arguments[0], arguments[1], outside)
         if name in ("sum", "mean"):
             return self.reduced(name, node, arguments[0], outside)
+        if name in LOGICAL and len(arguments) == 2:
+            return self.compared(arguments[0], LOGICAL[name][1], arguments[1], outside)
         if name == "np.sqrt":
             return rf"\sqrt{{{self.of(arguments[0], 0)}}}"
         if name == "np.abs":
             return rf"\left|{self.of(arguments[0], 0)}\right|"
-        if name in ("transpose", "np.transpose") and [ast.unparse(a) for a in arguments[1:]] in ([], ["(1, 0)"]):
-            return self.transposed(arguments[0])
-        if name in _COMPARING and len(arguments) == 2:
-            return _bound(self.compared(arguments[0], _COMPARING[name], arguments[1]), 0, outside)
         if name in ("np.where", "where") and len(arguments) == 3 and ast.unparse(arguments[2]) == "0":
             chosen = rf"\mathbf{{1}}[{self.of(arguments[0], 0)}] \odot {self.of(arguments[1], PRODUCT)}"
             return _bound(chosen, PRODUCT, outside)
-        if name in ("astype", "np.asarray"):
-            return self.of(arguments[0], outside)
         return self.called(name, arguments, node.keywords)
 
     def called(self, name: str, arguments: list[ast.expr], options: list[ast.keyword]) -> str:
         """A function of these arguments."""
         shown = [self.of(argument, 0) for argument in arguments]
         shown += [f"{words(option.arg or '')}={self.of(option.value, 0)}" for option in options]
-        function = _NAMED.get(name) or words(name.removeprefix("np.").replace("_", " "))
+        plain = name.removeprefix("np.")
+        macro = f"\\{plain}" if plain in _MACROS else words(plain.replace("_", " "))
+        function = _OTHERS.get(plain, macro)
         return rf"{function}\left({', '.join(shown)}\right)"
 
-    def compared(self, left: ast.expr, sign: str, right: ast.expr) -> str:
-        return f"{self.of(left, SUM)} {sign} {self.of(right, SUM)}"
+    def compared(self, left: ast.expr, sign: str, right: ast.expr, outside: int) -> str:
+        return _bound(f"{self.of(left, SUM)} {sign} {self.of(right, SUM)}", 0, outside)
 
     def product(self, left: ast.expr, right: ast.expr, outside: int) -> str:
         return _bound(rf"{self.of(left, PRODUCT)} \, {self.of(right, PRODUCT)}", PRODUCT, outside)
@@ -191,10 +178,7 @@ class _Translator:
         return rf"\mathrm{{mean}}{below}\left({self.of(inner, 0)}\right)"
 
     def is_array(self, node: ast.expr) -> bool:
-        return self.value(node).ndim > 0
-
-    def value(self, node: ast.expr) -> Array:
-        return np.asarray(self.formula.evaluate(node))
+        return self.formula.evaluate(node).ndim > 0
 
 
 def _bound(text: str, binding: int, outside: int) -> str:

@@ -116,9 +116,6 @@ class Edge:
         forward, g = self.target.instruction, self.target.derivative
         assert forward is not None
         assert g is not None
-        forward, g = self.target.instruction, self.target.derivative
-        assert forward is not None
-        assert g is not None
         form = textbook_rule(forward.op, forward.params, g, forward.result)
         return formula_of(share, instructions, form, (g, forward.result))
 

@@ -10,7 +10,20 @@ from textwrap import fill
 from typing import Any
 
 from tinygrad_ce.report.histograms import ASCII_BARS, BARS
-from tinygrad_ce.report.parts import Code, Formula, Heading, Part, Picture, Table
+from tinygrad_ce.report.parts import (
+    SIGNS,
+    Code,
+    Formula,
+    Heading,
+    Line,
+    List,
+    Listing,
+    Part,
+    Picture,
+    Section,
+    SideBySide,
+    Table,
+)
 
 WIDEST, NARROWEST = 100, 60  # columns
 
@@ -24,22 +37,36 @@ def as_text(parts: Sequence[Part], width: int = WIDEST) -> str:
     """The parts below each other, in lines of at most `width` columns; an empty line before each further heading."""
     blocks: list[str] = []
     for part in parts:
-        start = "\n" if blocks and isinstance(part, Heading) else ""
+        start = "\n" if blocks and isinstance(part, (Heading, Section)) else ""
         blocks.append(start + _text_of(part, width))
     return "\n".join(blocks)
 
 
 def _text_of(part: Part, width: int) -> str:
     if isinstance(part, Table):
-        return printed(_table(part), width)
+        lines = [fill(part.caption, width)] if part.caption else []
+        return "\n".join([*lines, printed(_table(part), width)])
     if isinstance(part, Code):
         return part.text
     if isinstance(part, Formula):
         return f"  {part.text}"
     if isinstance(part, Picture):
         return f"(a picture: {part.label})"
+    if isinstance(part, List):
+        return "\n".join(fill(f"- {item}", width, subsequent_indent="  ") for item in part.items)
+    if isinstance(part, Listing):
+        return "\n".join(map(_line, part.lines))
+    if isinstance(part, SideBySide):
+        return as_text(part.parts, width)
+    if isinstance(part, Section):
+        return as_text([Heading(part.title), *part.parts], width)
     rest = " " * getattr(part, "indent", 0)
     return fill(part.text, width, subsequent_indent=rest, break_long_words=True)
+
+
+def _line(line: Line) -> str:
+    number, sign = (f"{line.number:4}" if line.number else "    "), SIGNS.get(line.mark, " ")
+    return f"{sign}{number}  {line.text}{f'  ← {line.remark}' if line.remark else ''}"
 
 
 def _table(part: Table) -> Any:
@@ -54,7 +81,7 @@ def _table(part: Table) -> Any:
         title = Text(part.header[n]) if part.header else ""
         whole = n in part.whole or (not part.header and n == 0)
         table.add_column(title, justify="right" if n in part.right else "left", no_wrap=whole, overflow="fold")
-    for row in part.rows:
+    for row in [*part.rows, *([part.footer] if part.footer else [])]:
         table.add_row(*(Text(cell) for cell in row))
     return table if part.header else Padding(table, (0, 0, 0, 2))
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ast
 import re
-from html import escape
 from typing import Any
 
 import numpy as np
@@ -19,15 +18,16 @@ from tinygrad_ce.graph.nodes import Edge, Graph, Node
 from tinygrad_ce.optim import Optimizer
 from tinygrad_ce.program import CannotLower, TraceError
 from tinygrad_ce.program.scripts_text import as_script
+from tinygrad_ce.report.html import code_lines
+from tinygrad_ce.report.page import file_text, files_text, filled, page_html
 from tinygrad_ce.report.words import escaped
 from tinygrad_ce.views.browser.words import words_script
 from tinygrad_ce.views.graph_picture import PICTURE_STYLE, levels
-from tinygrad_ce.views.pages import Page, as_json, file_text, files_text, filled
+from tinygrad_ce.views.pages import Page, as_json
 from tinygrad_ce.views.picture import MIDDLE, NEGATIVE, POSITIVE
 from tinygrad_ce.views.step.numbers import Numbers
 from tinygrad_ce.views.step.update import Update, update_of
 
-RIGHT_TO_LEFT = re.compile(r"\w*[\u0590-\u08ff]\w*")  # such a name would turn the line around it, too
 DARK_MIDDLE = (38, 46, 56)  # zero, where the paper is dark
 SCRIPTS = (
     "state.js", "follow.js", "levels.js", "pictures.js", "tables.js", "details.js", "changes.js", "story.js",
@@ -103,25 +103,21 @@ class _Page:
         }
         # The shapes stand close behind their lines: there is less room than in a file.
         lines = (re.sub(r"(?<=\S) {2,}# ", "  # ", line) for line in self.program_lines())
-        parts = {
-            "title": escaped(title),
-            "css": files_text("tinygrad_ce.views.browser", "page.css", "words.css")
-            + "\n"
-            + file_text("tinygrad_ce.views", "page.css")
-            + "\n"
-            + PICTURE_STYLE,
-            "svg": self.levels[0].svg(styled=False),
-            "levels": _folded_pictures([picture.svg(styled=False) for picture in self.levels[1:]]),
-            "program": "".join(f"<span>{RIGHT_TO_LEFT.sub(_isolated, escape(line))}</span>" for line in lines),
-            "data": as_json(content),
-            "programs": as_script(self.modules),
-            "script": files_text("tinygrad_ce.views.browser", "numbers.js")
-            + "\n"
-            + words_script()
-            + "\n"
-            + files_text("tinygrad_ce.views.step", *SCRIPTS),
-        }
-        return filled(file_text("tinygrad_ce.views", "page.html"), **parts)
+        css = files_text("tinygrad_ce.views.browser", "page.css", "words.css")
+        css += "\n" + file_text("tinygrad_ce.views", "page.css") + "\n" + PICTURE_STYLE
+        script = [file_text("tinygrad_ce.views.browser", "numbers.js"), words_script()]
+        script.append(files_text("tinygrad_ce.views.step", *SCRIPTS))
+        body = filled(
+            file_text("tinygrad_ce.views", "page.html"),
+            title=escaped(title),
+            svg=self.levels[0].svg(styled=False),
+            levels=_folded_pictures([picture.svg(styled=False) for picture in self.levels[1:]]),
+            program=code_lines(lines),
+            data=as_json(content),
+            programs=as_script(self.modules),
+            script="\n".join(script),
+        )
+        return page_html(title, body, css, scripts=True)
 
     def compiled(self) -> str:
         """Add the program of all numbers; why the page shows recorded ones, if JavaScript cannot hold it."""
@@ -258,10 +254,6 @@ def _push(edge: Edge, upstream: Array) -> Array:
 def _folded_pictures(pictures: list[str]) -> str:
     """The pictures that the page opens, as texts: the browser reads each when it is looked at."""
     return f'<script type="application/json" id="levels">{as_json(pictures)}</script>' if pictures else ""
-
-
-def _isolated(name: re.Match[str]) -> str:
-    return f"<bdi>{name[0]}</bdi>"
 
 
 def _first_sentence(error: Exception) -> str:
