@@ -55,7 +55,10 @@ def violated(cell: Cell, slope: bool = False, rounding: bool = False) -> Why | N
                 if isinstance(node, ast.Call) and "largest" in (text := ast.unparse(node)):
                     condition += f", which is {format_number(_evaluated(text, known), 5)} in {cell.tensor.dtype}"
             row = f"in row {np.argmin(holds.reshape(len(holds), -1).all(1))} " if holds.ndim else ""
-            numbers = ", ".join(f"{name} = {shown(operands[name])}" for name in names if name in operands)
+            rounded = {name: float(f"{x:.4g}") for name, x in operands.items() if type(x) is float}
+            shorter = not np.all(_evaluated(condition, {**known, **rounded}))  # else 1.0000000000000002 is shown as 1
+            given = {name: operands[name] for name in names if name in operands}
+            numbers = ", ".join(f"{name} = {shown(x) if shorter else x}" for name, x in given.items())
             return f"{cell.op.name} needs {condition}, and here {row}{numbers}", cure
     return None
 

@@ -19,7 +19,7 @@ from tinygrad_ce.losses.misuse import MOVING
 from tinygrad_ce.ops.reduction import reduced_axes
 from tinygrad_ce.report.words import format_number
 from tinygrad_ce.source_lines import Line, line_of
-from tinygrad_ce.views.nan.search import ordinary, place, run_of, source_of, tried
+from tinygrad_ce.views.nan.search import Computation, ordinary, place, run_of, tried
 
 LONGEST = 6  # links of a chain
 SHOWN = 5  # numbers of a row; of a longer one the range
@@ -116,6 +116,7 @@ class Cell:
         words = {name: x.label if isinstance(x, Tensor) else format_number(value) for name, x, value in named}
         text = node.formula.readable.text.replace("np.", "")
         text = re.sub("|".join(rf"\b{name}\b" for name in words), lambda found: words[found[0]], text)
+        text = min(text, call_text(self.op, inputs), key=len)  # softplus is many signs in a program
         return f"{text} = {format_number(self.value)}"
 
     def rule(self, position: int, upstream: float, share: float) -> str | None:
@@ -141,7 +142,8 @@ class Cell:
         for position, x in enumerate(self.tensor.inputs):
             if isinstance(x, Tensor) and x.size and (found is None or x.op is not None):  # data comes last
                 changed = [ordinary(y) if i == position else y for i, y in enumerate(self.tensor.arrays)]
-                if _kind(tried(run_of(self.tensor), changed, self.index)) not in (_kind(self.value), "inf", "nan"):
+                result = tried(run_of(self.tensor), changed)
+                if result is not None and _kind(result[self.index]) not in (_kind(self.value), "inf", "nan"):
                     found = x, self._source(position)
         return found
 
@@ -149,8 +151,8 @@ class Cell:
         """The number of an input that counts most in this one: what is not finite, or the largest."""
         array, region = np.asarray(self.tensor.arrays[position]), self.regions[position]
         if region == () and array.ndim:
-            found = source_of(run_of(self.tensor), self.tensor.arrays, position, self.index)
-            return found or (0,) * array.ndim
+            computation = Computation(run_of(self.tensor), self.tensor.arrays)
+            return computation.source(position, self.index, np.arange(array.size)) or (0,) * array.ndim
         places = np.arange(array.size).reshape(array.shape)[region]
         return place(np.ravel(places)[np.argmax(np.nan_to_num(np.abs(array[region]), nan=np.inf))], array)
 

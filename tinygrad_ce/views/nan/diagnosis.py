@@ -66,7 +66,8 @@ class Finding:
         """What there is to say, each with its title."""
         where = "" if self.line is None else f"{self.line.short}  {self.code}".strip()
         rows = [("line", where), ("numbers", self.numbers)]
-        for n, link in enumerate(self.chain[1:]):
+        links = self.chain[1:] if any(link.line is not None for link in self.chain[1:]) else ()
+        for n, link in enumerate(links):
             rows.append(
                 ("" if n else "chain", f"{link.text}  ({link.line.short})" if link.line is not None else link.text)
             )

@@ -17,7 +17,7 @@ from tinygrad_ce.report.words import format_number, listed
 from tinygrad_ce.views.nan import causes
 from tinygrad_ce.views.nan.chain import Cell, chain_of, line_at, shown
 from tinygrad_ce.views.nan.diagnosis import Diagnosis, Finding
-from tinygrad_ce.views.nan.search import Index, Number, Origin, Search, ordinary, rule_of, source_of
+from tinygrad_ce.views.nan.search import Computation, Index, Number, Origin, Search, ordinary, rule_of
 
 
 def diagnosed(loss: Tensor, back: bool = True) -> Diagnosis:
@@ -186,7 +186,7 @@ class Examination:
 def _upstream(tensor: Tensor, position: int, at: Index) -> Index:
     """The number of a result whose gradient reaches this number of a share."""
     arguments = [ordinary(x) for x in (tensor.data, tensor.data, *tensor.arrays)]
-    found = source_of(rule_of(tensor, position), arguments, 0, at)
+    found = Computation(rule_of(tensor, position), arguments).source(0, at, np.arange(tensor.size))
     return found if found is not None else at if len(at) == tensor.ndim else (0,) * tensor.ndim
 
 

@@ -46,8 +46,8 @@ def with_number(x: Any, cells: Any, number: float) -> Any:
         return x
     if type(x) is float:
         return number
-    array = np.array(x)
-    array.flat[cells] = number
+    array = np.array(x, order="C")
+    array.reshape(-1)[cells] = number
     return array
 
 
@@ -60,12 +60,12 @@ def ordinary(x: Any) -> Any:
     return np.where(np.isinf(array), large, ORDINARY[0]).astype(array.dtype)
 
 
-def tried(run: Run, arguments: Sequence[Any], index: Index, otherwise: float = np.nan) -> Any:
-    """A number of the result for other arguments; a user's body may refuse them: then this."""
+def tried(run: Run, arguments: Sequence[Any]) -> Any:
+    """The result for other arguments; None where a user's body refuses them."""
     try:
-        return np.asarray(run(*arguments))[index]
+        return np.asarray(run(*arguments))
     except Exception:
-        return otherwise
+        return None
 
 
 def run_of(tensor: Tensor) -> Run:
@@ -81,27 +81,39 @@ def rule_of(tensor: Tensor, position: int) -> Run:
     return lambda *arguments: np.asarray(rule(*arguments, **tensor.params)).astype(dtype, copy=False)
 
 
-def source_of(run: Run, arguments: Sequence[Any], which: int, index: Index, cells: Array | None = None) -> Index | None:
-    """The first number of one argument that reaches a number of the result; None if none does.
+class Computation:
+    """An operation on its inputs, or a rule on upstream, result and inputs; keys: which arrays these are."""
 
-    cells: the positions to choose from; all others that are not finite are replaced by ordinary numbers.
-    """
-    x = arguments[which]
-    if cells is None:
-        cells = np.arange(np.size(x))
-    for number in ORDINARY:
-        usual = [with_number(y, bad_cells(y), number) for y in arguments]
+    def __init__(self, run: Run, arguments: Sequence[Any], keys: Sequence[Key] = ()) -> None:
+        self.run, self.arguments, self.keys = run, arguments, keys
+        self.bad = [bad_cells(x) for x in arguments]
 
-        def reaches(some: Any, usual: list[Any] = usual) -> bool:
-            probed = [with_number(y, some if i == which else (), np.nan) for i, y in enumerate(usual)]
-            return bool(np.isnan(tried(run, probed, index)))
+    @cached_property
+    def _usual(self) -> list[tuple[list[Any], Any]]:
+        """The arguments with ordinary numbers for all that are not finite, and what comes of them."""
+        pairs = [*zip(self.arguments, self.bad, strict=True)]
+        usual = [[with_number(x, cells, number) for x, cells in pairs] for number in ORDINARY]
+        return [(arguments, tried(self.run, arguments)) for arguments in usual]
 
-        if not np.isnan(tried(run, usual, index, 0.0)) and reaches(cells):
-            for cell in _likely(cells, np.shape(x), index):
-                if reaches([cell]):
-                    return place(cell, x)
-            return place(cells[bisect_left(range(len(cells)), True, key=lambda n: reaches(cells[: n + 1]))], x)
-    return None
+    def source(self, which: int, index: Index, cells: Array | None = None) -> Index | None:
+        """The first number of one argument that reaches a number of the result; None if none does.
+
+        It is looked for among those that are not finite, or at these positions.
+        """
+        x, cells = self.arguments[which], self.bad[which] if cells is None else cells
+        for usual, before in self._usual if len(cells) else ():
+
+            def reaches(some: Any, usual: list[Any] = usual) -> bool:
+                probed = [with_number(y, some if i == which else (), np.nan) for i, y in enumerate(usual)]
+                after = tried(self.run, probed)
+                return after is None or bool(np.isnan(after[index]))
+
+            if (before is None or not np.isnan(before[index])) and reaches(cells):
+                for cell in _likely(cells, np.shape(x), index):
+                    if reaches([cell]):
+                        return place(cell, x)
+                return place(cells[bisect_left(range(len(cells)), True, key=lambda n: reaches(cells[: n + 1]))], x)
+        return None
 
 
 def _likely(cells: Array, shape: tuple[int, ...], index: Index) -> list[Any]:
@@ -148,6 +160,7 @@ class Search:
         self.graph = reachable(loss)
         self.order = [self.graph[number] for number in sorted(self.graph)]
         self.uses: dict[int, list[tuple[Tensor, int]]] = {}
+        self._shares: dict[Key, Array] = {}
         for tensor in self.order:
             for x, position in edges(tensor):
                 self.uses.setdefault(x.serial, []).append((tensor, position))
@@ -170,30 +183,31 @@ class Search:
             if len(cells):
                 yield tensor, place(cells[0], array)
 
-    def computation(self, key: Key) -> tuple[Run, list[Any], list[Key]]:
-        """How an array was computed: by what, of which arrays, and their keys; of a leaf there are none."""
+    def computation(self, key: Key) -> Computation | None:
+        """How an array was computed; None for data and parameters."""
         tensor = self.graph.get(key[1]) if key[0] != "array" else None
         if tensor is None or (key[0] == "value" and tensor.op is None):
-            return np.asarray, [], []
+            return None
         if key[0] == "gradient":
             users = self.uses.get(key[1], [])
             keys: list[Key] = [("share", user.serial, position) for user, position in users]
-            return partial(_total, users), [self.array(k) for k in keys], keys
+            return Computation(partial(_total, users), [self.array(k) for k in keys], keys)
         keys = [("value", x.serial) if isinstance(x, Tensor) else ("array", id(x)) for x in tensor.inputs]
         if key[0] == "value":
-            return run_of(tensor), [*tensor.arrays], keys
+            return Computation(run_of(tensor), tensor.arrays, keys)
         arguments = [self.gradients[tensor.serial], tensor.data, *tensor.arrays]
         keys = [("gradient", tensor.serial), ("value", tensor.serial), *keys]
-        return rule_of(tensor, key[2]), arguments, keys
+        return Computation(rule_of(tensor, key[2]), arguments, keys)
 
     def array(self, key: Key) -> Array:
         """The array of a result, a gradient or a share."""
-        if key[0] == "gradient":
-            return self.gradients[key[1]]
-        if key[0] == "value" and key[1] in self.graph:
-            return self.graph[key[1]].data
-        run, arguments, _ = self.computation(key)
-        return np.asarray(run(*arguments))
+        kind, serial = key[:2]
+        if kind != "share":
+            return self.gradients[serial] if kind == "gradient" else self.graph[serial].data
+        if key not in self._shares:
+            tensor = self.graph[serial]
+            self._shares[key] = rule_of(tensor, key[2])(self.gradients[serial], tensor.data, *tensor.arrays)
+        return self._shares[key]
 
     def origins(self, goals: Sequence[Number]) -> Iterator[Origin]:
         """Where these numbers come from."""
@@ -202,18 +216,19 @@ class Search:
         while waiting:
             number = waiting.pop()
             key, index = number
-            run, arguments, keys = self.computation(key)
-            found = []
-            for which, x in enumerate(arguments):
-                cells = bad_cells(x)
-                source = source_of(run, arguments, which, index, cells) if len(cells) else None
-                if source is not None:
-                    found.append((keys[which], source))
-            for earlier in found:
+            computation = self.computation(key)
+            sources = (
+                [] if computation is None else [computation.source(i, index) for i in range(len(computation.keys))]
+            )
+            for i, source in enumerate(sources):
+                earlier = (computation.keys[i], source) if computation is not None and source is not None else number
                 if earlier not in after:
                     after[earlier] = number
                     waiting.append(earlier)
-            if not found and not (arguments and np.isfinite(tried(run, arguments, index))):
+            if any(source is not None for source in sources):
+                continue
+            again = None if computation is None else tried(computation.run, computation.arguments)
+            if again is None or not np.isfinite(again[index]):  # a body that draws random numbers is not blamed
                 way = [number]
                 while (following := after[way[-1]]) is not None:
                     way.append(following)
@@ -222,10 +237,10 @@ class Search:
     def _origin(self, way: list[Number]) -> Origin:
         """The origin at the beginning of a way, or if an infinity was put in there on purpose, where it became NaN."""
         (leaf, at), *rest = way
-        if self.computation(leaf)[1]:
+        computation = self.computation(rest[0][0]) if rest and self.computation(leaf) is None else None
+        if computation is None:
             return Origin(way)
-        keys = self.computation(rest[0][0])[2]
-        user, position = self.graph[rest[0][0][1]], keys.index(leaf) - 2 * (rest[0][0][0] == "share")
+        user, position = self.graph[rest[0][0][1]], computation.keys.index(leaf) - 2 * (rest[0][0][0] == "share")
         x, value = user.inputs[position], np.asarray(user.arrays[position])[at]
         chosen = user.op in (ops.where, ops.maximum, ops.minimum) and np.isinf(value)
         if (isinstance(x, Tensor) and x.requires_grad) or not (chosen or (user.op is ops.add and value == -np.inf)):
