@@ -51,14 +51,14 @@ def violated(cell: Cell, slope: bool = False, rounding: bool = False) -> Why | N
         names = [*dict.fromkeys(n.id for n in found)]
         holds = np.asarray(_evaluated(condition, known))
         if rounding is ("out" in names) and not holds.all():
-            for node in ast.walk(tree):
-                if isinstance(node, ast.Call) and "largest" in (text := ast.unparse(node)):
-                    condition += f", which is {format_number(_evaluated(text, known), 5)} in {cell.tensor.dtype}"
-            row = f"in row {np.argmin(holds.reshape(len(holds), -1).all(1))} " if holds.ndim else ""
             rounded = {name: float(f"{x:.4g}") for name, x in operands.items() if type(x) is float}
             shorter = not np.all(_evaluated(condition, {**known, **rounded}))  # else 1.0000000000000002 is shown as 1
             given = {name: operands[name] for name in names if name in operands}
             numbers = ", ".join(f"{name} = {shown(x) if shorter else x}" for name, x in given.items())
+            row = f"in row {np.argmin(holds.reshape(len(holds), -1).all(1))} " if holds.ndim else ""
+            for node in ast.walk(tree):
+                if isinstance(node, ast.Call) and "largest" in (text := ast.unparse(node)):
+                    condition += f", which is {format_number(_evaluated(text, known), 5)} in {cell.tensor.dtype}"
             return f"{cell.op.name} needs {condition}, and here {row}{numbers}", cure
     return None
 
