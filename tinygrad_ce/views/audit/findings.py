@@ -23,7 +23,7 @@ from tinygrad_ce.views.audit.figures import Gradients, Row, row_of
 from tinygrad_ce.views.audit.lesson import class_of, lesson
 from tinygrad_ce.views.audit.verdicts import CURES, SMALL_GRADIENT, Verdict, verdict_on
 
-_MOST_ROWS = 12  # of the table: of more, layers that are alike share one
+_MOST_ROWS, _MOST_FOLDED = 12, 7  # of the table: of more, layers that are alike share one, of two lines
 
 
 class Column(NamedTuple):
@@ -135,10 +135,10 @@ def folded(rows: Sequence[Row]) -> list[list[Row]]:
 
     They are neighbours among those of their kind, if that is short enough; else all of a kind, or a class.
     """
-    groups = [[row] for row in rows]
+    groups, most = [[row] for row in rows], _MOST_ROWS
     for kind_of, neighbours in ((attrgetter("kind"), True), (attrgetter("kind"), False), (class_of, False)):
-        if len(groups) > _MOST_ROWS:
-            groups = _grouped(rows, kind_of, neighbours)
+        if len(groups) > most:
+            groups, most = _grouped(rows, kind_of, neighbours), _MOST_FOLDED
     return groups
 
 
