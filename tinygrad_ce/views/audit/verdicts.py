@@ -100,8 +100,8 @@ VERDICTS = (  # the most urgent first
     ),
     Verdict(
         "updates too small",
-        f"the next step is shorter than {SMALL_UPDATE:g} of the weights, and gradient / weight above {SMALL_GRADIENT:g} "
-        "in some layer",
+        f"the next step is shorter than {SMALL_UPDATE:g} of the weights, gradient / weight above {SMALL_GRADIENT:g} in "
+        "some layer",
         f"One step changes the weights by less than {SMALL_UPDATE:g} of their size; about {HEALTHY_UPDATE:g} is "
         "healthy.",
         "Usual cure: a larger learning rate.",
