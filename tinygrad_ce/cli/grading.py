@@ -15,10 +15,10 @@ from tinygrad_ce import assignments
 from tinygrad_ce.cli.run import check_positive
 from tinygrad_ce.cli.terminal import console
 from tinygrad_ce.cli.views import check_writable
-from tinygrad_ce.data.checks import several
 from tinygrad_ce.grading.marked import Marked, points_text, standing
 from tinygrad_ce.grading.marking import mark_class
 from tinygrad_ce.grading.results import write_all, write_csv
+from tinygrad_ce.report.words import several
 
 
 def grade(

@@ -12,7 +12,7 @@ import typer
 
 import tinygrad_ce as tg
 from tinygrad_ce import data as datasets
-from tinygrad_ce.cli.figures import figures_of, report_of, written
+from tinygrad_ce.cli.figures import figures_of, figures_table, report_of, rows_by_class
 from tinygrad_ce.cli.folders import KeptRun
 from tinygrad_ce.cli.loading import load
 from tinygrad_ce.cli.predicting import RunFolder
@@ -22,10 +22,9 @@ from tinygrad_ce.cli.source import program_of_first_batch
 from tinygrad_ce.cli.terminal import console, leave_dropped_columns_to_the_summary
 from tinygrad_ce.cli.views import check_writable
 from tinygrad_ce.core import Array
-from tinygrad_ce.data.checks import several
 from tinygrad_ce.disk import write_whole
-from tinygrad_ce.report.parts import Heading, Sentence, Table
-from tinygrad_ce.views.picture import short
+from tinygrad_ce.report.parts import Heading, Picture, Sentence, Table
+from tinygrad_ce.report.words import format_number, several
 from tinygrad_ce.views.run_page import Code, Plot, run_page
 
 MOST_ROWS = 5  # of the hardest
@@ -85,33 +84,27 @@ def sections_of(run: Run) -> dict[str, Sequence[Any]]:
 
 
 def _data(run: Run) -> list[Any]:
-    parts = run.parts
-    rows = [
-        (str(name), *(f"{int((part.y == c).sum())}" for part in parts.values()))
-        for c, name in enumerate(run.train.class_names)
-    ]
-    rows.append(("all", *(str(len(part)) for part in parts.values())))
-    header = ("class" if run.train.class_names else "rows", *parts)
     shown: list[Any] = [
         Sentence(
             "The training rows train; the validation rows are only measured after each epoch; the test rows are "
             "measured once, at the end."
         ),
-        Table(rows, header, frozenset(range(1, len(header)))),
+        rows_by_class(run),
     ]
     if run.train.preparation is not None:
-        shown.append(Code(run.train.preparation.summary(), "what became of each column"))
+        shown += run.train.preparation.summary().parts
     return shown
 
 
 def _figures(run: Run) -> list[Any]:
     figures = {name: figures_of(run.trainer, part, run.loss) for name, part in run.parts.items()}
-    names = [*dict.fromkeys(name for row in figures.values() for name in row)]
-    rows = [(part, *(written(row[name]) if name in row else "" for name in names)) for part, row in figures.items()]
-    shown: list[Any] = [Table(rows, ("part", *names), frozenset(range(1, len(names) + 1)))]
+    shown: list[Any] = [figures_table(figures)]
     report = report_of(run.trainer, run.test, run.loss)
     if report is not None:
-        shown += [Sentence("The test rows in detail:"), Code(str(report), "the report of the test rows")]
+        shown += [
+            Sentence("The test rows in detail:"),
+            *(part for part in report.parts if not isinstance(part, Picture)),
+        ]
     return shown
 
 
@@ -132,7 +125,7 @@ def _hardest(run: Run) -> list[Any]:
     for n, row in enumerate(map(int, hard.rows)):
         pulls, pushes = _pushed(run, run.test.take([row]))
         p = "" if hard.probabilities is None else f" ({hard.probabilities[n]:.2f})"
-        answer = (_answer(hard.true[n]), f"{_answer(hard.predicted[n])}{p}", short(hard.losses[n]))
+        answer = (_answer(hard.true[n]), f"{_answer(hard.predicted[n])}{p}", format_number(hard.losses[n], 3))
         rows.append((str(row), *answer, _features(own_units, row, run.test.feature_names, pulls), pushes))
     header = ("row", "true", "predicted", "loss", "the features that its loss feels most", "the gradients it gives")
     part = run.test.take(hard.rows)
@@ -154,7 +147,7 @@ def _hardest(run: Run) -> list[Any]:
 
 def _answer(value: Any) -> str:
     """The name of a class, or a number with four digits."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return format_number(value) if isinstance(value, float) else str(value)
 
 
 def _pushed(run: Run, row: datasets.Dataset) -> tuple[Array, str]:
@@ -164,13 +157,12 @@ def _pushed(run: Run, row: datasets.Dataset) -> tuple[Array, str]:
     names, parameters = zip(*run.model.named_parameters(), strict=True)
     of_x, *others = tg.gradients(cost, [x, *parameters])
     norms = sorted(zip((float(np.linalg.norm(g)) for g in others), names, strict=True), reverse=True)
-    return of_x[0], ", ".join(f"{name} {short(norm)}" for norm, name in norms[:2])
+    return of_x[0], ", ".join(f"{name} {format_number(norm, 3)}" for norm, name in norms[:2])
 
 
 def _features(own_units: datasets.Dataset, row: int, names: Sequence[str], pulls: Array) -> str:
     """The features with the largest slope, in their own units, each with the direction that makes the loss smaller."""
     strongest = np.argsort(-np.abs(pulls), kind="stable")[:MOST_FEATURES]
     felt = [(names[n], "↓" if pulls[n] > 0 else "↑") for n in map(int, strongest) if pulls[n]]
-    return ", ".join(
-        f"{name} = {short(own_units.X[row, own_units.feature_names.index(name)])} {arrow}" for name, arrow in felt
-    )
+    values = dict(zip(own_units.feature_names, own_units.X[row], strict=True))
+    return ", ".join(f"{name} = {format_number(values[name], 3)} {arrow}" for name, arrow in felt)

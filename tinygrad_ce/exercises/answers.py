@@ -30,10 +30,10 @@ class Verdict:
     follows: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.name}  {self._shown}"
+        return f"{self.name}  {self.in_words}"
 
     @property
-    def _shown(self) -> str:
+    def in_words(self) -> str:
         return self.message if self.mistake is None else f"wrong ({self.mistake}): {self.message}"
 
 

@@ -15,9 +15,9 @@ import numpy as np
 
 from tinygrad_ce import ops
 from tinygrad_ce.core import EAGER, Array, Tensor, interpreter, next_serial, writes_to
-from tinygrad_ce.data.checks import several
 from tinygrad_ce.optim.arguments import real_number
 from tinygrad_ce.optim.schedules import Constant, Schedule, as_schedule
+from tinygrad_ce.report.words import several
 from tinygrad_ce.source_lines import warn, writer
 from tinygrad_ce.variable import Variable
 

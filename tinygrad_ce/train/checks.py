@@ -10,11 +10,11 @@ import numpy as np
 
 from tinygrad_ce import nn
 from tinygrad_ce.core import Array, Tensor, array_of
-from tinygrad_ce.data.checks import several
 from tinygrad_ce.data.dataset import Dataset
 from tinygrad_ce.data.structures import is_several, map_parts, named_parts, number_of_rows, parts_of, take_rows
 from tinygrad_ce.nn.module import outputs_of
 from tinygrad_ce.optim import Optimizer
+from tinygrad_ce.report.words import several
 from tinygrad_ce.source_lines import warn
 from tinygrad_ce.train.metrics import options_of
 from tinygrad_ce.variable import plain_array

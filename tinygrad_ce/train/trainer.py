@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_ce import data, nn
-from tinygrad_ce.data.checks import several, whole_number
+from tinygrad_ce.data.checks import whole_number
 from tinygrad_ce.nn.module import variables_of
 from tinygrad_ce.optim import Optimizer
+from tinygrad_ce.report.words import several
 from tinygrad_ce.train.built_in import (
     CheckLoss,
     CheckParameters,

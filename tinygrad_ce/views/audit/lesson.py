@@ -16,7 +16,7 @@ _FIRST_CAUSES = ("not finite", "dead", "saturated", "exploding", "vanishing")  #
 
 
 def lesson(rows: Sequence[Row], illnesses: dict[str, list[Row]]) -> str:
-    """On the cause of most illnesses; of a healthy deep model, how its gradient travels; empty where there is nothing to teach."""
+    """On what most layers suffer from; of a healthy deep model, on its gradient; empty if there is nothing to say."""
     causes = [cause for cause in _FIRST_CAUSES if cause in illnesses] or [*illnesses, "fine"]
     verdict = causes[0] if causes[0] == "not finite" else max(causes, key=lambda cause: len(illnesses.get(cause, [])))
     ill = illnesses.get(verdict, [])
