@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -23,7 +23,7 @@ from tinygrad_ce.views.audit.figures import Gradients, Row, row_of
 from tinygrad_ce.views.audit.lesson import class_of, lesson
 from tinygrad_ce.views.audit.verdicts import CURES, SMALL_GRADIENT, Verdict, verdict_on
 
-_MOST_ROWS = 12  # of the table: of more, layers that are alike share one
+_MOST_ROWS, _MOST_FOLDED = 12, 7  # of the table: of more, layers that are alike share one, of two lines
 
 
 class Column(NamedTuple):
@@ -60,6 +60,13 @@ DETAILS = {
 
 
 @dataclass(repr=False)
+class Details(Report):
+    """What `Audit.details` shows."""
+
+    parts: list[Part]
+
+
+@dataclass(repr=False)
 class Audit(Report):
     """What `audit` found: printed it is a table, in a notebook an HTML one; the numbers are in `rows`.
 
@@ -91,21 +98,18 @@ class Audit(Report):
         return lesson(self.rows, self.illnesses)
 
     @property
-    def parts(self) -> list[Part]:  # type: ignore[override]
+    def parts(self) -> list[Part]:
         """The lesson, a table of what decides the verdicts, what they mean, and the cures."""
         table = _table(folded(self.rows), SHORT, with_verdicts=True)
         taught = [Sentence(self.lesson)] if self.lesson else []
         return [self._heading(), *taught, table, *(Sentence(note, indent=2) for note in self._notes())]
 
     @property
-    def details(self) -> Report:
+    def details(self) -> Details:
         """All figures of all layers: what they compute, what comes back to them, and what becomes of the weights."""
-        found = Report()
-        found.parts = [self._heading()]
-        for title, columns in DETAILS.items():
-            table = _table([[row] for row in self.rows], columns)
-            found.parts += [Heading(title), table] if len(table.header) > 1 else []
-        return found
+        tables = {title: _table([[row] for row in self.rows], columns) for title, columns in DETAILS.items()}
+        shown = ((Heading(title), table) for title, table in tables.items() if len(table.header) > 1)
+        return Details([self._heading(), *chain.from_iterable(shown)])
 
     def _heading(self) -> Heading:
         return Heading(f"{self.model}, loss {format_number(self.loss)}: {self.verdict}")
@@ -135,10 +139,10 @@ def folded(rows: Sequence[Row]) -> list[list[Row]]:
 
     They are neighbours among those of their kind, if that is short enough; else all of a kind, or a class.
     """
-    groups = [[row] for row in rows]
+    groups, most = [[row] for row in rows], _MOST_ROWS
     for kind_of, neighbours in ((attrgetter("kind"), True), (attrgetter("kind"), False), (class_of, False)):
-        if len(groups) > _MOST_ROWS:
-            groups = _grouped(rows, kind_of, neighbours)
+        if len(groups) > most:
+            groups, most = _grouped(rows, kind_of, neighbours), _MOST_FOLDED
     return groups
 
 

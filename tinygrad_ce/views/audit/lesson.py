@@ -16,8 +16,9 @@ _FIRST_CAUSES = ("not finite", "dead", "saturated", "exploding", "vanishing")  #
 
 
 def lesson(rows: Sequence[Row], illnesses: dict[str, list[Row]]) -> str:
-    """On the first cause; of a healthy deep model, how its gradient travels; empty where there is nothing to teach."""
-    verdict = next((cause for cause in (*_FIRST_CAUSES, *illnesses) if cause in illnesses), "fine")
+    """On what most layers suffer from; of a healthy deep model, on its gradient; empty if there is nothing to say."""
+    causes = [cause for cause in _FIRST_CAUSES if cause in illnesses] or [*illnesses, "fine"]
+    verdict = causes[0] if causes[0] == "not finite" else max(causes, key=lambda cause: len(illnesses.get(cause, [])))
     ill = illnesses.get(verdict, [])
     first = min(ill or rows, key=lambda row: (row.reason == "its gradient", row.order))
     if verdict in ("not finite", "no gradient"):

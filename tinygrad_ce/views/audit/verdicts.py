@@ -48,7 +48,7 @@ VERDICTS = (  # the most urgent first
     ),
     Verdict(
         "saturated",
-        f"{MOST:g} % of the numbers have a slope of at most {FLAT:.0%} of the largest",
+        f"{MOST:g} % of the numbers have a slope of at most {100 * FLAT:g} % of the largest",
         "Where the curve is flat, gradients are lost.",
         "Usual cures: smaller initial weights, standardised inputs, BatchNorm in front of the activation.",
         "Glorot and Bengio 2010, section 3; measured on 224 small networks: with fewer at the start 1 of 118 ended "
@@ -83,7 +83,7 @@ VERDICTS = (  # the most urgent first
     ),
     Verdict(
         "vanishing",
-        f"it is less than {VANISHING:g} of that",
+        f"the gradient at the outputs is less than {VANISHING:g} of that at the last layer's",
         f"Less than {VANISHING:g} of the gradient comes back to here.",
         'Usual cures: ReLU or Tanh instead of Sigmoid, init="he_normal" or "glorot_uniform", BatchNorm, fewer layers.',
         GLOROT,
@@ -100,7 +100,8 @@ VERDICTS = (  # the most urgent first
     ),
     Verdict(
         "updates too small",
-        f"it is shorter than {SMALL_UPDATE:g} of them, and some layer's gradient / weight above {SMALL_GRADIENT:g}",
+        f"the next step is shorter than {SMALL_UPDATE:g} of the weights, gradient / weight above {SMALL_GRADIENT:g} in "
+        "some layer",
         f"One step changes the weights by less than {SMALL_UPDATE:g} of their size; about {HEALTHY_UPDATE:g} is "
         "healthy.",
         "Usual cure: a larger learning rate.",

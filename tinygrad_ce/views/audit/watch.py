@@ -88,7 +88,7 @@ class Watch(Report):
         return f"{'; '.join(said)}, after epoch {self._passed}" if said else ""
 
     @property
-    def parts(self) -> list[Part]:  # type: ignore[override]
+    def parts(self) -> list[Part]:
         """For each layer its verdicts, and in which epochs they held."""
         if not self.audits:
             return [Sentence("nothing has been watched yet: pass it to trainer.fit(..., callbacks=[watch])")]
