@@ -37,7 +37,7 @@ def _text_of(part: Part, width: int) -> str:
     if isinstance(part, Formula):
         return f"  {part.text}"
     if isinstance(part, Picture):
-        return f"(a picture: {part.label})"
+        return part.text or f"(a picture: {part.label})"
     rest = " " * getattr(part, "indent", 0)
     return fill(part.text, width, subsequent_indent=rest, break_long_words=True)
 
