@@ -241,8 +241,8 @@ class CheckStep(BuiltIn):
     def after_loss(self, loop: Loop) -> None:
         """Look at the loss, and name the operation that made the first NaN."""
         if not math.isfinite(single_number(loop.loss)):
-            first = nan.first_not_finite(loop.loss)
-            origin = "; " + nan.told(first) if first is not None else ""
+            first = nan.where_it_began(loop.loss)
+            origin = f"; {first}" if first else ""
             raise NotFiniteError(
                 f"the loss is {loop.loss.item()} in epoch {loop.epoch}, batch {loop.batch}, and training has "
                 f"stopped{origin}. Usual cures: a smaller learning rate, clip_norm=1.0, standardised inputs"
