@@ -117,7 +117,7 @@ def test_the_cure_is_that_of_the_cause():
     x[3, 0] = np.nan
     with pytest.raises(NotFiniteError, match=r"drop these rows.*np\.argwhere\(~np\.isfinite\(X\)\)") as gap:
         trainer().fit(x, Y, epochs=1)
-    with np.errstate(invalid="ignore"), pytest.raises(NotFiniteError, match="Usual cure.*negative") as negative:
+    with np.errstate(invalid="ignore"), pytest.raises(NotFiniteError, match=r"Usual cure.*negative") as negative:
         trainer(poisson).fit(X, Y, epochs=1)
     for error in (gap, negative):
         assert "learning rate" not in str(error.value)
