@@ -30,11 +30,3 @@ def why_nan(loss: Tensor) -> Diagnosis:
 
     check_readable(loss, "tg.why_nan", single=False)
     return diagnosed(loss)
-
-
-def where_it_began(loss: Tensor) -> str:
-    """Half a sentence on the first computation that made this loss NaN or infinite; "" if nobody can be named."""
-    from tinygrad_ce.views.nan.findings import diagnosed
-
-    first = diagnosed(loss, back=False).forward
-    return "" if first is None else f"the first is {first.what}: {first.numbers}; {first.cause}"
