@@ -14,10 +14,9 @@ from importlib.resources import files
 from string import Template
 from typing import Any
 
-from tinygrad_ce.data.checks import visible
 from tinygrad_ce.report.html import as_html
 from tinygrad_ce.report.parts import Heading, Sentence, Table
-from tinygrad_ce.report.words import escaped
+from tinygrad_ce.report.words import escaped, visible
 from tinygrad_ce.views import plots
 from tinygrad_ce.views.draw import Drawing
 

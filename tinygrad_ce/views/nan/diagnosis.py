@@ -105,7 +105,7 @@ class Diagnosis(Report):
         return (first.kind, first.name, first.op) == (second.kind, second.name, second.op)
 
     @property
-    def parts(self) -> list[Part]:  # type: ignore[override]
+    def parts(self) -> list[Part]:
         """A sentence for each pass, and what was found there."""
         found: list[Part] = []
         value, gradients = shown(self.loss.data), f"the gradient of {listed(self.leaves)}"
