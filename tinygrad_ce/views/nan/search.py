@@ -161,6 +161,7 @@ class Search:
         self.order = [self.graph[number] for number in sorted(self.graph)]
         self.uses: dict[int, list[tuple[Tensor, int]]] = {}
         self._shares: dict[Key, Array] = {}
+        self._known: dict[Number, list[Number] | None] = {}
         for tensor in self.order:
             for x, position in edges(tensor):
                 self.uses.setdefault(x.serial, []).append((tensor, position))
@@ -215,24 +216,29 @@ class Search:
         waiting = [*goals]
         while waiting:
             number = waiting.pop()
-            key, index = number
-            computation = self.computation(key)
-            sources = (
-                [] if computation is None else [computation.source(i, index) for i in range(len(computation.keys))]
-            )
-            for i, source in enumerate(sources):
-                earlier = (computation.keys[i], source) if computation is not None and source is not None else number
+            sources = self._sources(number)
+            for earlier in sources or ():
                 if earlier not in after:
                     after[earlier] = number
                     waiting.append(earlier)
-            if any(source is not None for source in sources):
-                continue
-            again = None if computation is None else tried(computation.run, computation.arguments)
-            if again is None or not np.isfinite(again[index]):  # a body that draws random numbers is not blamed
+            if sources == []:
                 way = [number]
                 while (following := after[way[-1]]) is not None:
                     way.append(following)
                 yield self._origin(way)
+
+    def _sources(self, number: Number) -> list[Number] | None:
+        """The numbers that are not finite from which this one comes; None if computing it again gives another one."""
+        if number not in self._known:
+            key, index = number
+            computation = self.computation(key)
+            keys = [] if computation is None else computation.keys
+            found = [computation.source(i, index) for i in range(len(keys))] if computation is not None else []
+            self._known[number] = [(k, source) for k, source in zip(keys, found, strict=True) if source is not None]
+            again = tried(computation.run, computation.arguments) if computation and not self._known[number] else None
+            if again is not None and np.isfinite(again[index]):  # a body that draws random numbers is not blamed
+                self._known[number] = None
+        return self._known[number]
 
     def _origin(self, way: list[Number]) -> Origin:
         """The origin at the beginning of a way, or if an infinity was put in there on purpose, where it became NaN."""
