@@ -108,8 +108,13 @@ class Computation:
                 after = tried(self.run, probed)
                 return after is None or bool(np.isnan(after[index]))
 
-            if (before is None or not np.isnan(before[index])) and reaches(cells):
-                for cell in _likely(cells, np.shape(x), index):
+            if before is not None and np.isnan(before[index]):
+                continue
+            first, *others = _likely(cells, np.shape(x), index)
+            if reaches([first]):
+                return place(first, x)
+            if reaches(cells):
+                for cell in others:
                     if reaches([cell]):
                         return place(cell, x)
                 return place(cells[bisect_left(range(len(cells)), True, key=lambda n: reaches(cells[: n + 1]))], x)
@@ -120,12 +125,13 @@ def _likely(cells: Array, shape: tuple[int, ...], index: Index) -> list[Any]:
     """Of some positions the first, and those in the row, the column, or at the index of a number of the result."""
     if not shape or not index:
         return [*cells[:1]]
-    places = np.transpose(np.unravel_index(cells, shape))
-    first, last = places[:, 0], places[:, -1]
-    likely = [cells[first == index[0]], cells[last == index[-1]], cells[first == index[-1]], cells[last == index[0]]]
-    if len(shape) == len(index):
-        likely.insert(1, cells[(places == index).all(axis=1)])
-    return [*dict.fromkeys(int(some[0]) for some in (*likely, cells) if len(some))]
+    places = np.full(shape, -1)
+    places.reshape(-1)[cells] = cells
+    ends = [(index[0], 0), (index[-1], -1), (index[-1], 0), (index[0], -1)]
+    likely = [places.take(i, axis).ravel() for i, axis in ends if i < shape[axis]]
+    if len(shape) == len(index) and all(map(int.__lt__, index, shape)):
+        likely.insert(1, places[index].ravel())
+    return [*dict.fromkeys(some[some >= 0][0] for some in (*likely, cells) if (some >= 0).any())]
 
 
 @dataclass(frozen=True, eq=False)
