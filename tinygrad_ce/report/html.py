@@ -128,7 +128,7 @@ class InNotebook:
     def words(self, text: str) -> str:
         """A text of a sentence or a cell, with what is set off in it."""
         if isinstance(text, Phrase):
-            return "".join(map(self.words, text.pieces)).replace("\n", "<br>")
+            return "".join(map(self.words, text.pieces)).replace("\n", "<br/>")
         if isinstance(text, WrongNumber):
             return self.wrong_number(text)
         content = escaped(text)
@@ -183,7 +183,7 @@ class InNotebook:
     def cell(self, part: Table, n: int, text: str, titles: bool) -> str:
         """One cell of column n."""
         kinds = ["number" if n in part.right and not (titles and not part.header) else "left", "cell"]
-        if isinstance(text, Words):
+        if not titles and isinstance(text, Words):
             kinds += ["words", *(["long"] if len(text) > 30 else [])]
         elif not titles:
             kinds += ["whole" if n in part.whole else "wrapped", *(["off"] if isinstance(text, WrongNumber) else [])]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 
 class Words(str):
@@ -38,18 +38,19 @@ SIGNS = {"right": "✓", "wrong": "✗", "follows": "↳", "missing": "–"}
 
 
 class Mark(Words):
-    """A verdict, its sign before it, so that nobody needs to see colours. kind: one of `SIGNS`.
+    """A verdict in a word or a few, its sign before it, so that nobody needs to see colours. kind: one of `SIGNS`.
 
     >>> Mark("wrong", "sign")
     '✗ sign'
     """
 
-    def __new__(cls, kind: str, text: str) -> Mark:
-        mark = super().__new__(cls, f"{SIGNS[kind]} {text}".rstrip())
-        mark.kind = kind
+    def __new__(cls, kind: str, word: str) -> Mark:
+        mark = super().__new__(cls, f"{SIGNS[kind]} {word}".rstrip())
+        mark.kind, mark.word = kind, word
         return mark
 
     kind: str
+    word: str
 
 
 class WrongNumber(str):
@@ -128,9 +129,10 @@ class Table:
     """A table of cells: numbers, names and formulas as texts, all others as `Words`.
 
     header: the titles of the columns; without one each row is a title and what belongs to it. right: the columns of
-    numbers, which stand on the right. whole: the columns that are never broken into lines. label: what it shows, for
-    those who cannot see it. caption: a sentence above it. titled: whether the first cell of each row is its title with
-    a header, too. footer: a last row that sums the others up. sortable: the columns that a click on a page sorts.
+    numbers, which stand on the right. whole: the columns that are broken into lines only where a terminal has no room.
+    label: what it shows, for those who cannot see it. caption: a sentence above it. titled: whether the first cell of
+    each row is its title with a header, too. footer: a last row that sums the others up. sortable: the columns that a
+    click on a page sorts.
     """
 
     rows: Sequence[Sequence[str]]
@@ -183,7 +185,7 @@ class Picture:
 
     content: the bytes of a PNG or SVG, or what gives them; where that raises ImportError or ValueError, its words stand
     there instead. label: what can be seen on it. kind: "png" or "svg+xml". least: the pixels below which its width does
-    not shrink. width: in pixels; 0: as wide as it is.
+    not shrink. width: in pixels; 0: as wide as it is. text: what a terminal shows in its place, if not the label.
     """
 
     content: bytes | Callable[[], bytes]
@@ -191,6 +193,7 @@ class Picture:
     kind: str = "png"
     least: int = 0
     width: int = 0
+    text: str = ""
 
 
 @dataclass(frozen=True)
@@ -212,9 +215,12 @@ Part: TypeAlias = "Heading | Sentence | List | Table | Formula | Code | Listing 
 
 
 class Report:
-    """What shows itself; subclasses give its `parts`."""
+    """What shows itself; subclasses give its `parts`, as a property or once they are found."""
 
-    parts: Sequence[Part] = ()
+    if TYPE_CHECKING:
+
+        @property
+        def parts(self) -> Sequence[Part]: ...
 
     def __str__(self) -> str:
         from tinygrad_ce.report.text import as_text, for_terminal, terminal_width
@@ -228,3 +234,33 @@ class Report:
         from tinygrad_ce.report.html import as_html
 
         return as_html(self.parts)
+
+
+class PrintedText(str):
+    r"""Lines that are shown as they are printed, also where they are the last value of a notebook's cell.
+
+    parts: the same for a notebook; without them it shows the lines.
+
+    >>> PrintedText("two\nlines")
+    two
+    lines
+    """
+
+    parts: Sequence[Part] = ()
+
+    @classmethod
+    def of(cls, parts: Sequence[Part], width: int) -> PrintedText:
+        """The parts in lines of at most so many columns."""
+        from tinygrad_ce.report.text import as_text
+
+        text = cls(as_text(parts, width))
+        text.parts = parts
+        return text
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        from tinygrad_ce.report.html import as_html
+
+        return as_html(self.parts or [Code(self)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import accumulate
 
 import numpy as np
@@ -12,7 +12,17 @@ from tinygrad_ce.graph.nodes import Node
 from tinygrad_ce.report.words import cut, format_number, several
 from tinygrad_ce.views.boxes import Box
 from tinygrad_ce.views.groups import Group
-from tinygrad_ce.views.picture import Svg, element, heat_map, range_of, rectangle, rows_of, wide, words
+from tinygrad_ce.views.picture import (
+    Attributes,
+    Svg,
+    element,
+    heat_map,
+    range_of,
+    rectangle,
+    rows_of,
+    wide,
+    words,
+)
 
 SMALL = 4  # rows and columns of a tensor that is shown as numbers
 SIDES = (120, 78)  # the largest heat map, in pixels
@@ -31,9 +41,11 @@ class Panel:
     def __init__(self, array: Array, kind: str, also: Sequence[Array] = ()) -> None:
         self.kind, self.letters = kind, kind if kind == "gradient" else ""
         self.width = self.height = 0.0
-        self.pieces: list[Callable[[float, float], Svg]] = []  # each is drawn once it is known where the panel stands
-        if self.letters:
-            self._add_line(kind, self.letters)
+        self.pieces: list[
+            tuple[str, float, float, Attributes, Sequence[str]]
+        ] = []  # tag, place in it, attributes, text
+        if kind == "gradient":
+            self._add_line(kind, kind)
         table = rows_of(array)
         if not array.size:
             self._add_line("empty", "soft")
@@ -49,57 +61,52 @@ class Panel:
 
     def _add_line(self, text: str, letters: str) -> None:
         self.height += LINE
-        down = self.height - BASE
-        self.pieces.append(lambda x, y: words(x, y + down, text, TEXT, class_=letters))
         self.width = max(self.width, wide(text, TEXT))
+        self.pieces.append(("text", 0.0, self.height - BASE, {"font_size": TEXT, "class_": letters}, [text]))
 
     def _add_numbers(self, table: Array, widest: float) -> None:
-        column, rows, top = widest + BETWEEN, len(table), self.height
-
-        def number(n: int, x: float, y: float) -> Svg:
+        look: Attributes = {"font_size": TEXT, "class_": self.letters, "text_anchor": "end"}
+        for n, number in enumerate(table.flat):
             i, j = divmod(n, table.shape[1])
-            place = x + column * (j + 1) - BETWEEN, y + top + LINE * (i + 1) - BASE
-            text = format_number(table[i, j], 3)
-            return words(*place, text, TEXT, class_=self.letters, text_anchor="end", data_cell=n)
-
-        self.pieces.append(lambda x, y: Svg("".join(number(n, x, y) for n in range(table.size))))
-        self.width, self.height = max(self.width, column * table.shape[1]), top + LINE * rows
+            x, y = (widest + BETWEEN) * (j + 1) - BETWEEN, self.height + LINE * (i + 1) - BASE
+            self.pieces.append(("text", x, y, {**look, "data_cell": n}, [format_number(number, 3)]))
+        self.width = max(self.width, (widest + BETWEEN) * table.shape[1])
+        self.height += LINE * len(table)
 
     def _add_heat_map(self, array: Array) -> None:
         address, across, down = heat_map(array)
         side = max(min(SIDES[0] / across, SIDES[1] / down, 9.0), 1.0)
-        top, width, height = self.height + 2, max(across * side, 8.0), max(down * side, 8.0)
-        look = {"preserveAspectRatio": "none", "href": address}
-        self.pieces.append(lambda x, y: element("image", x=x, y=y + top, width=width, height=height, **look))
-        self.width, self.height = max(self.width, width), self.height + height
+        width, height = max(across * side, 8.0), max(down * side, 8.0)
+        look: Attributes = {"width": width, "height": height, "preserveAspectRatio": "none", "href": address}
+        self.pieces.append(("image", 0.0, self.height + 2, look, ()))
+        self.width, self.height = max(self.width, width), self.height + height + 2
 
     def svg(self, x: float, y: float) -> Svg:
         """Its element, from this corner on."""
-        return element("g", *(piece(x, y) for piece in self.pieces), class_=f"panel {self.kind}")
+        drawn = (element(tag, *text, x=x + dx, y=y + dy, **look) for tag, dx, dy, look, text in self.pieces)
+        return element("g", *drawn, class_=f"panel {self.kind}")
 
 
 class Card(Box):
     """A rectangle with a heading, a line of text, and panels.
 
-    kind: "node", "outside" or "fold". title: what a pointer shows. inputs: how many wires arrive.
-    marks: the attributes by which a style and a page find it.
+    kind: "node", "outside" or "fold". title: what a pointer shows. marks: the attributes by which a style and a page
+    find it. inputs: how many wires arrive.
     """
 
     def __init__(
         self,
         kind: str,
-        heading: str,
-        line: str,
         node: Node,
+        texts: tuple[str, str, str],
+        marks: Attributes,
         panels: Sequence[Panel] = (),
-        title: str = "",
         inputs: int = 0,
-        **marks: str | float,
     ) -> None:
         self.kind, self.node, self.marks, self.panels = kind, node, marks, panels
+        heading, line, self.title = texts
         self.heading, self.line = cut(heading, 18), cut(line, 26)
         self.shape = "" if node.shape == () else str(node.shape)
-        self.title = title or f"{heading}: {line} {node.shape}"
         first = wide(self.heading, NAME) + (wide(self.shape, TEXT) + 12 if self.shape else 0)
         width = max(first, wide(self.line, TEXT), *(panel.width for panel in panels), 0)
         height = 2 * LINE - 2 + sum(panel.height for panel in panels)
@@ -123,22 +130,22 @@ class Card(Box):
 
 def node_card(node: Node, number: int, with_gradient: bool, is_loss: bool) -> Card:
     """The card of a node: its name, how it was computed, its value and its gradient. number: of the node."""
-    marks: dict[str, str | float] = {"class_": f"node {'loss' if is_loss else node.kind}", "data_node": number}
-    panels = _panels(node, with_gradient)
-    return Card("node", node.name, _computed(node), node, panels, _title(node), len(node.inputs), **marks)
+    marks: Attributes = {"class_": f"node {'loss' if is_loss else node.kind}", "data_node": number}
+    return Card("node", node, _texts(node), marks, _panels(node, with_gradient), len(node.inputs))
 
 
 def outside_card(node: Node, number: int) -> Card:
     """A node of another picture from which a wire comes: its name only. It is no `.node`, for it is one there."""
-    return Card("outside", node.name, _computed(node), node, (), _title(node), class_="outside", data_node=number)
+    return Card("outside", node, _texts(node), {"class_": "outside", "data_node": number})
 
 
 def fold_card(group: Group, number: int, with_gradient: bool) -> Card:
     """A group as one card: its title, how many operations it holds, and what comes out of it; number: of that node."""
     output = group.output
     line = f"{several(len(group.results), 'operation')} → {output.name}"
-    marks: dict[str, str | float] = {"class_": "fold", "data_group": group.number, "data_output": number}
-    return Card("fold", group.title, line, output, _panels(output, with_gradient), inputs=2, **marks)
+    texts = group.title, line, f"{group.title}: {line} {output.shape}"
+    marks: Attributes = {"class_": "fold", "data_group": group.number, "data_output": number}
+    return Card("fold", output, texts, marks, _panels(output, with_gradient), inputs=2)
 
 
 def _panels(node: Node, with_gradient: bool) -> list[Panel]:
@@ -148,17 +155,14 @@ def _panels(node: Node, with_gradient: bool) -> list[Panel]:
     return panels
 
 
-def _title(node: Node) -> str:
-    label = node.label if node.label == node.name else f"{node.name} ({node.label})"
-    return f"{label}: {_computed(node)} {node.shape}" + (f", {node.place.short}" if node.place else "")
-
-
-def _computed(node: Node) -> str:
-    """How a node was computed, or what it is; with the user's name for it, where a program can't call it so."""
+def _texts(node: Node) -> tuple[str, str, str]:
+    """Its name; how it was computed, or what it is, with a user's name that no program can call it; all of it."""
     own = node.tensor.name if node.tensor is not None else None
     called = f" {own}" if own and own != node.name and "." not in own else ""
     formula = node.formula
-    return f"{node.kind}{called}" if formula is None else f"{called} = {formula.readable.text}".strip()
+    line = f"{node.kind}{called}" if formula is None else f"{called} = {formula.readable.text}".strip()
+    label = node.label if node.label == node.name else f"{node.name} ({node.label})"
+    return node.name, line, f"{label}: {line} {node.shape}" + (f", {node.place.short}" if node.place else "")
 
 
 def _partial_sums(node: Node) -> list[Array]:

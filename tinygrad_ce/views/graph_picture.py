@@ -14,7 +14,7 @@ from tinygrad_ce.views.cards import LINE, PORT, TEXT, Card, fold_card, node_card
 from tinygrad_ce.views.columns import LANE
 from tinygrad_ce.views.groups import LONGEST_TITLE, Group, grouped
 from tinygrad_ce.views.layout import COLUMN_GAP, arrange
-from tinygrad_ce.views.picture import FONT, Svg, element, rectangle, wide, words
+from tinygrad_ce.views.picture import FONT, Attributes, Svg, element, rectangle, wide, words
 
 LARGEST = 1500  # nodes
 ROOM = 1230.0  # the width of a row: its letters are not made smaller on a screen of 1280
@@ -96,15 +96,15 @@ class EdgeWire(Wire):
             head, tail = "l-7,-4 v8 z", "l7,-4 v8 z"
             at, anchor, above, below = x - 9, "end", y - 5, y + 13
         numbers = " ".join(str(number[edge]) for edge in self.edges)
-        mark = {"data_edges" if self.folded else "data_edge": numbers}
+        mark: Attributes = {"data_edges" if self.folded else "data_edge": numbers}
         parts = [element("path", d=_curve(self.points, self.is_upright))]
         parts.append(element("path", class_="head", d=f"M{x:.1f},{y:.1f} {head}"))
         if self.flows:
             parts.append(element("path", class_="tail", d=f"M{start_x:.1f},{start_y:.1f} {tail}"))
         parts.append(words(at, above, self.argument, TEXT, class_="soft", text_anchor=anchor))
         if self.flows:
-            place = {"x": at, "y": below, "font_size": f"{TEXT:g}", "text_anchor": anchor}
-            parts.append(element("text", class_="share", **place, tabindex=0, **mark))
+            look: Attributes = {"x": at, "y": below, "font_size": TEXT, "text_anchor": anchor}
+            parts.append(element("text", class_="share", **look, tabindex=0, **mark))
         return element("g", *parts, class_="wire" if self.flows else "wire still", **mark)
 
 
@@ -291,22 +291,14 @@ def _opened(group: Group) -> set[Group]:
 
     A module that is one operation is not folded: there is nothing to hide but its parameters.
     """
-    opened = {inner for inner in group.inner if len(inner.results) == 1}
-    cards, waiting = group.cards, [inner for inner in group.inner if inner not in opened]
-    while waiting:
-        cards += sum(inner.cards - 1 for inner in waiting)
-        if cards > MOST_CARDS:
-            break
-        opened.update(waiting)
-        next_ones = [child for inner in waiting for child in inner.inner]
-        opened.update(child for child in next_ones if len(child.results) == 1)
-        waiting = [
-            child
-            for inner in waiting
-            if inner.kind != "step" or cards <= FEW_CARDS
-            for child in inner.inner
-            if child not in opened
-        ]
+    opened: set[Group] = set()
+    level, cards = [group], group.cards
+    while level and cards <= MOST_CARDS:
+        opened.update(level)
+        opened.update(child for held in level for child in held.inner if len(child.results) == 1)
+        shown = [held for held in level if held is group or held.kind != "step" or cards <= FEW_CARDS]
+        level = [child for held in shown for child in held.inner if child not in opened]
+        cards += sum(child.cards - 1 for child in level)
     return opened
 
 
@@ -329,7 +321,7 @@ def _frame(box: Box, group: Group) -> Svg:
     return element("g", element("title", group.title), rectangle(box, 8), title, class_=kind)
 
 
-def _curve(points: Sequence[tuple[float, float]], upright: bool) -> str:
+def _curve(points: Sequence[tuple[float, float]], upright: bool) -> Svg:
     """A smooth line through the points that leaves and arrives straight; square where it turns into a new row."""
     (x, y), *rest = points
     path = f"M{x:.1f},{y:.1f}"
@@ -341,4 +333,4 @@ def _curve(points: Sequence[tuple[float, float]], upright: bool) -> str:
         else:
             path += f" L{end_x:.1f},{end_y:.1f}"
         x, y = end_x, end_y
-    return path
+    return Svg(path)

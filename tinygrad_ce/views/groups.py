@@ -84,13 +84,13 @@ def grouped(graph: Graph, bundled: bool = False) -> Group:
     top = Group(graph.loss.name, "graph")
     _fill(top, [node for node in graph.nodes if node.kind == "result"], 0)
     home = {node: group for group in top.groups for node in group.children if isinstance(node, Node)}
-    leaves: dict[Group, dict[Node | Group, list[Node]]] = defaultdict(lambda: defaultdict(list))
     for node in graph.nodes:
-        if node.kind != "result":
-            group, user = _beside_first_use(node, home)
-            leaves[group][user].append(node)
-    for group, before in leaves.items():
-        group.children = [x for child in group.children for x in (*before.get(child, ()), child)]
+        if node.kind != "result":  # it stands before what uses it first: data in their round, outside of modules
+            user: Node | Group = node.uses[0].target
+            group = home[node.uses[0].target]
+            while node.kind == "data" and group.parent is not None and group.kind != "step":
+                user, group = group, group.parent
+            group.children.insert(group.children.index(user), node)
     if bundled:
         for group in list(top.groups):
             _number_those_alike(group.inner)
@@ -148,16 +148,6 @@ def _rounds(codes: Sequence[Hashable], sizes: Sequence[int]) -> list[tuple[str, 
         return whole
     rounds = [(f"step {n} of {len(starts)}", slice(*ends)) for n, ends in enumerate(pairwise([*starts, end]), start=1)]
     return [("", slice(first)), *rounds, ("", slice(end, None))]
-
-
-def _beside_first_use(node: Node, home: dict[Node, Group]) -> tuple[Group, Node | Group]:
-    """The group of what went in, and the child before which it stands: data in their round, outside of modules."""
-    user: Node | Group = node.uses[0].target
-    group = home[node.uses[0].target]
-    if node.kind == "data":
-        while group.parent is not None and group.kind != "step":
-            user, group = group, group.parent
-    return group, user
 
 
 def _bundle(group: Group) -> None:

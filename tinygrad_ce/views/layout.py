@@ -76,21 +76,21 @@ class Level:
         self.lanes: dict[tuple[Box, int], Item] = {}
         self.turns: dict[tuple[int, Box], tuple[float, float, float]] = {}
         items = [self._item(child, wires, width) for child in group.children]
-        ends = [(wire, self.item_of.get(wire.source), self.item_of.get(wire.target)) for wire in wires]
-        rank(items, [(a, b) for _, a, b in ends if a is not None and b is not None and a is not b])
+        held = self.item_of.get
+        ends = [(w, a, b) for w in wires if (a := held(w.source)) is not (b := held(w.target))]
+        rank(items, [(a, b) for _, a, b in ends if a is not None and b is not None])
         self.last = max((item.rank for item in items), default=0) + 1
         leads = [LEAD] * (self.last + 1)  # by column, the longest straight end of the wires that arrive there
-        for wire, source, target in ends:
-            if source is not target:
-                join(self._chain(wire), wire.source)
-                if target is not None and target.box is wire.target:
-                    leads[target.rank] = max(leads[target.rank], wire.lead)
+        for wire, _, target in ends:
+            join(self._chain(wire), wire.source)
+            if target is not None and target.box is wire.target:
+                leads[target.rank] = max(leads[target.rank], wire.lead)
         columns: list[list[Item]] = [[] for _ in range(self.last + 1)]
         for item in (*items, *self.lanes.values()):
             columns[item.rank].append(item)
         self.columns = order(columns)
-        if not self.columns[0]:
-            leads[1:2] = [0.0]
+        if not self.columns[0]:  # nothing arrives from the left
+            leads[1:2] = [-COLUMN_GAP]
         rows = self._rows(leads, width)
         straighten(self.columns, [n for n, row in enumerate(rows) for _ in row])
         self._stack(rows, PADDING + title)
@@ -121,16 +121,12 @@ class Level:
 
     def _rows(self, leads: Sequence[float], width: float) -> list[list[int]]:
         """The columns of each row: as few rows as are not too wide, and those about equally long."""
-        rows = self._filled(leads, width)
-        for _ in range(6 if len(rows) > 1 else 0):
-            width *= 0.92
-            if len(self._filled(leads, width)) > len(rows):
-                width /= 0.92
-                break
-        return self._filled(leads, width)
+        fewest = len(self._filled(leads, width))
+        narrow_first = (self._filled(leads, width * 0.92**n) for n in range(6, -1, -1))
+        return next(rows for rows in narrow_first if len(rows) == fewest)
 
     def _filled(self, leads: Sequence[float], width: float) -> list[list[int]]:
-        """The columns of rows of a width, and where each column begins and ends."""
+        """The columns of rows of a width; it notes where each column begins and ends."""
         rows, x = [[0]], PADDING
         self.left, self.right = [0.0], [0.0]
         for n in range(1, self.last):

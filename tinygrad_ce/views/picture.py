@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import struct
 import zlib
+from typing import TypeAlias
 
 import numpy as np
 
@@ -20,11 +21,15 @@ NOT_FINITE = (128, 128, 128)
 CELLS = 64  # a side of a heat map has at most so many cells
 
 
+Attribute: TypeAlias = str | float | None
+Attributes: TypeAlias = dict[str, Attribute]
+
+
 class Svg(str):
     """Finished SVG; any other text is escaped where it is put into an element."""
 
 
-def element(tag: str, *content: str, **attributes: str | float | None) -> Svg:
+def element(tag: str, *content: str, **attributes: Attribute) -> Svg:
     """An element: texts are escaped, finished SVG is not; an attribute that is None or "" is left out.
 
     >>> element("text", "a < b", x=1.25, text_anchor="end", class_="")
@@ -33,18 +38,21 @@ def element(tag: str, *content: str, **attributes: str | float | None) -> Svg:
     start = tag
     for name, value in attributes.items():
         if value is not None and value != "":
-            text = f"{value:.1f}" if isinstance(value, float) else escaped(str(value))
+            text = _safe(value) if isinstance(value, str) else str(round(value, 1))
             start += f' {name.rstrip("_").replace("_", "-")}="{text}"'
-    inside = "".join(part if isinstance(part, Svg) else escaped(part) for part in content)
-    return Svg(f"<{start}>{inside}</{tag}>" if content else f"<{start}/>")
+    return Svg(f"<{start}>{''.join(map(_safe, content))}</{tag}>" if content else f"<{start}/>")
 
 
-def words(x: float, y: float, text: str, size: float, **attributes: str | float | None) -> Svg:
+def _safe(text: str) -> str:
+    return text if isinstance(text, Svg) or text.isalnum() else escaped(text)
+
+
+def words(x: float, y: float, text: str, size: float, **attributes: Attribute) -> Svg:
     """A text; y is its base line."""
-    return element("text", text, x=x, y=y, font_size=f"{size:g}", **attributes)
+    return element("text", text, x=x, y=y, font_size=size, **attributes)
 
 
-def rectangle(box: Box, corners: int, **attributes: str | float | None) -> Svg:
+def rectangle(box: Box, corners: int, **attributes: Attribute) -> Svg:
     """The outline of a box, with round corners."""
     return element("rect", x=box.x, y=box.y, width=box.width, height=box.height, rx=corners, **attributes)
 
