@@ -26,7 +26,6 @@ from typing import TYPE_CHECKING, Any
 from tinygrad_ce import check, core, data, losses, missing_names, nn, numpy_protocol, ops, optim, source_lines, train
 from tinygrad_ce.backward import no_grad
 from tinygrad_ce.core import Primitive, Tensor, primitive
-from tinygrad_ce.data.printed_text import PrintedText
 from tinygrad_ce.functional import grad, gradients, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from tinygrad_ce.kernels import attach
 from tinygrad_ce.nn.init import seed
@@ -48,15 +47,11 @@ missing_names.attach(
 )
 notebook.attach(
     {
-        Tensor: notebook.tensor_form,
-        nn.Module: notebook.module_form,
-        data.Dataset: notebook.dataset_form,
-        data.Preparation: notebook.preparation_form,
-        PrintedText: notebook.text_form,
-        check.Report: notebook.gradcheck_form,
-        train.LearningRates: notebook.learning_rates_form,
-        History: notebook.history_form,
-        Trainer: notebook.trainer_form,
+        Tensor: notebook.tensor_parts,
+        nn.Module: notebook.module_parts,
+        data.Dataset: notebook.dataset_parts,
+        data.Preparation: notebook.preparation_parts,
+        Trainer: notebook.trainer_parts,
     }
 )
 

@@ -64,6 +64,19 @@ def test_softmax_applied_twice_names_both_places(shaped):
     assert "cross_entropy(..., targets)" in message
 
 
+@pytest.mark.parametrize("run", [lambda step: tg.compile(step)(), tg.trace], ids=["compiled", "traced"])
+def test_softmax_applied_twice_in_a_step_that_is_traced(run):
+    W = tg.Tensor(LOGITS, requires_grad=True)
+
+    def step():
+        loss = softmax_cross_entropy(tg.ops.softmax(W * 2.0), LABELS)
+        loss.backward()
+        return loss
+
+    messages = caught_from(lambda: run(step))
+    assert any("softmax is applied twice: before, and again by softmax_cross_entropy at" in m for m in messages)
+
+
 def line():
     import sys
 

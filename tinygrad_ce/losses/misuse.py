@@ -60,7 +60,6 @@ def warn_of_squashed(logits: Any, name: str, other: str, axis: int | None) -> No
             )
         return
     assert maker.op is not None
-    assert maker.note is not None
     ours, theirs = "sigmoid" if axis is None else "softmax", maker.op.name
     what = f"{ours} is applied twice" if theirs == ours else f"{ours} is applied to the output of a {theirs}"
     source = maker.inputs[0].name if isinstance(maker.inputs[0], Tensor) else None
@@ -68,11 +67,10 @@ def warn_of_squashed(logits: Any, name: str, other: str, axis: int | None) -> No
     if theirs == ours and (axis is None or _are_distributions(logits.data, axis)):
         instead = f"write {other}(..., targets), which takes probabilities, or {instead}"
     here = users_line()
+    line = None if maker.note is None else line_of(maker.note)  # a step that is traced keeps no lines
+    first = "before" if maker.note is None else f"at {(line or here).short}"
     # The text is the same in every step of a loop, so that Python shows it once.
-    warn(
-        f"{what}: at {(line_of(maker.note) or here).short}, and again by {name} at {here.short}. {_best(classes)}. "
-        f"{instead[0].upper()}{instead[1:]}"
-    )
+    warn(f"{what}: {first}, and again by {name} at {here.short}. {_best(classes)}. {instead[0].upper()}{instead[1:]}")
 
 
 def _best(classes: int | None) -> str:

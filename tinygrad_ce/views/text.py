@@ -1,33 +1,8 @@
-"""Tables in a terminal."""
+"""A table in a terminal, for the view that does not build parts yet."""
 
 from __future__ import annotations
 
 from typing import Any
-
-import numpy as np
-
-from tinygrad_ce.report.histograms import BARS, histogram
-
-
-def gradient_table(named: Any, title: str, bars: str = BARS) -> Any:
-    """A rich table with a row for each named parameter's gradient: shape, norm, min, max, histogram."""
-    from rich.table import Table
-
-    table = Table(title=title)
-    table.add_column("parameter")
-    table.add_column("shape")
-    for column in ("norm", "min", "max"):
-        table.add_column(column, justify="right")
-    table.add_column("histogram, min to max")
-    for name, parameter in named:
-        grad = parameter.grad
-        if grad is None:
-            table.add_row(name, str(parameter.shape), "none", "", "", "")
-            continue
-        norm = np.linalg.norm(grad.ravel())
-        low, high = (f"{grad.min():.3g}", f"{grad.max():.3g}") if grad.size else ("", "")
-        table.add_row(name, str(parameter.shape), f"{norm:.3g}", low, high, histogram(grad, bars=bars))
-    return table
 
 
 def plain_table(first: str) -> Any:

@@ -1,6 +1,7 @@
 """The words of the field, each with the one line that explains it, and the script that links them."""
 
-from tinygrad_ce.views.pages import as_json, file_text
+from tinygrad_ce.report.page import file_text
+from tinygrad_ce.views.pages import as_json
 
 WORDS = {
     "accuracy": "The share of rows whose class the network names rightly.",

@@ -55,7 +55,7 @@ class Surface(Report):
         return self.witness is None and self.lowest_curvature >= -self.rounding
 
     @property
-    def parts(self) -> Sequence[Part]:  # type: ignore[override]
+    def parts(self) -> Sequence[Part]:
         """The verdict and what else there is to say, the figures, the map."""
         low, high = _range(self.values)
         rows = [("loss here", format_number(self.loss))]
