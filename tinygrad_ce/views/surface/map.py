@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.core import Array
-from tinygrad_ce.data.checks import several
 from tinygrad_ce.report.histograms import ASCII_BARS
 from tinygrad_ce.report.parts import Heading, Part, Picture, Report, Sentence, Table
-from tinygrad_ce.report.words import format_number, listed
+from tinygrad_ce.report.words import format_number, listed, several
 from tinygrad_ce.views import plots
 
 ENDS = 3  # eigenvalues that are kept from each end
