@@ -1,4 +1,4 @@
-"""`tg.explain`: contributions against autograd and the chain rule on paper; and which loss is meant; and one way to it."""
+"""`tg.explain`: shares against autograd and the chain rule on paper, one way to the loss, which loss is meant."""
 
 from __future__ import annotations
 
@@ -171,9 +171,9 @@ def test_a_path_may_begin_with_another_use():
     assert found.path(use=2).product == 5.0
     assert found.path(use=0).product == pytest.approx(np.cos(9.0) * 3.0)
     for wrong in (4, -1, 1.0, True, "0"):
-        with pytest.raises(IndexError, match="is no use of x: they are 0 to 3"):
+        with pytest.raises(IndexError, match=r"is no use of x: they are 0 to 3"):
             found.path(use=wrong)
-    with pytest.raises(ValueError, match="there is no path from .*: the loss itself has no way to go"):
+    with pytest.raises(ValueError, match=r"there is no path from .*: the loss itself has no way to go"):
         tg.explain(x * x).path()
 
 

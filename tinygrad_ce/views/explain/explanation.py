@@ -13,26 +13,10 @@ from tinygrad_ce.graph.latex import latex, slope, symbol
 from tinygrad_ce.graph.nodes import Edge, Graph, Node
 from tinygrad_ce.report.parts import Heading, Part, Report, Sentence, Table, Words
 from tinygrad_ce.report.words import cut, format_number, several
-from tinygrad_ce.views.explain.arguments import (
-    ASKED,
-    argument,
-    cell_at,
-    largest_cell,
-    loss_of,
-    node_of,
-    nodes_of_rows,
-)
+from tinygrad_ce.views.explain.arguments import ASKED, argument, cell_at, largest_cell, loss_of, node_of, nodes_of_rows
 from tinygrad_ce.views.explain.path import Path, cell_name, size_at
 from tinygrad_ce.views.explain.rows import BatchRows, batch_of, batch_rows
-from tinygrad_ce.views.explain.table import (
-    LONGEST_NAME,
-    changed,
-    exact,
-    has_other_name,
-    line,
-    numbers,
-    parts_of_graph,
-)
+from tinygrad_ce.views.explain.table import LONGEST_NAME, changed, exact, origin, parts_of_graph, place, row_text
 from tinygrad_ce.views.explain.zeros import remarks
 
 MOST_USES = 8  # that are shown, those with the largest shares
@@ -163,7 +147,7 @@ class Explanation(Report):
             return parts
         terms = [float(uses[n].share[cell]) for n in shown]  # type: ignore[index]
         if others:
-            terms.append(float(sum(uses[n].share[cell] for n in others)))  # type: ignore[index,misc]
+            terms.append(float(sum(uses[n].share[cell] for n in others)))  # type: ignore[index]
             parts.append(Sentence(f"And {several(len(others), 'more use')}: together {format_number(terms[-1])}."))
         name = cell_name(node, cell)
         parts += [Sentence(_sum(terms, float(self.gradient[cell]), name)), *_other_grad(node)]
@@ -179,31 +163,28 @@ class Explanation(Report):
         return parts
 
     def _about(self) -> str:
-        node, cell, loss = self._node, self.cell, self._graph.loss
-        what = f"the {node.kind} {cut(node.label, 60)}" if has_other_name(node) else f"a {node.kind}"
-        origin = "" if node.formula is None else f", {cut(node.formula.text, 60)}"
-        where = f" in {line(node)}" if node.place else ""
-        count = len(node.backward_uses)
-        used = {1: "once", 2: "twice"}.get(count, f"{count:,} times")
-        name = cut(node.name, LONGEST_NAME)
-        text = f"{name} is {what}{origin}{where}, of shape {node.shape}. It is used {used} on the way to "
-        text += f"{cut(loss.name, LONGEST_NAME)} = {format_number(loss.value.item())}. "
-        if cell is None:
-            return text + "There are no numbers to show: it has no elements."
-        if cell:
-            text += f"The numbers are those of {name}{list(cell)} = {exact(node.value[cell].item())} (at= chooses "
-            text += "another cell). "
-        for use in node.backward_uses:
+        node, loss, name = self._node, self._graph.loss, cut(self._node.name, LONGEST_NAME)
+        uses = node.backward_uses
+        used = {1: "once", 2: "twice"}.get(len(uses), f"{len(uses):,} times")
+        where = f" in {place(node)}" if node.place else ""
+        text = f"{name} is {origin(node)}{where}, of shape {node.shape}. It is used {used} on the way to "
+        text += f"{cut(loss.name, LONGEST_NAME)} = {format_number(loss.value.item())}."
+        if self.cell is None:
+            return f"{text} There are no numbers to show: it has no elements."
+        if self.cell:
+            value = exact(node.value[self.cell].item())
+            text += f" The numbers are those of {cell_name(node, self.cell)} = {value} (at= chooses another cell)."
+        for use in uses:
             upstream = "" if use.target.derivative is None else use.target.derivative.name
             if use.formula is not None and upstream in re.findall(r"\w+", use.formula.readable.text):
                 result = cut(use.target.name, LONGEST_NAME)
-                return f"{text}In a rule, {upstream} is the gradient of the loss with respect to {result}."
-        return text.strip()
+                return f"{text} In a rule, {upstream} is the gradient of the loss with respect to {result}."
+        return text
 
     def _table(self, shown: list[int]) -> Table:
         rows = [(str(n), *_row(self._node.backward_uses[n], self.cell)) for n in shown]
         right = frozenset({0, 3, 4, 5})
-        return Table(rows, ("use", "used in", "line", "upstream", "local", "share"), right, right - {0})
+        return Table(rows, ("use", "used in", "line", "upstream", "local", "share"), right, frozenset({2, 3, 4, 5}))
 
     def _rules(self, shown: list[int]) -> Table:
         """The rule of each use, with the numbers of the cell, and what is to be said of them."""
@@ -239,12 +220,12 @@ def _row(use: Edge, cell: tuple[int, ...] | None) -> tuple[str, ...]:
     operation = f"{cut(target.name, LONGEST_NAME)} = {cut(target.formula.text, 60)}"
     operation += f", as {argument(use)}" if twice else ""
     if cell is None:
-        return operation, line(target), "", "", ""
+        return operation, place(target), "", "", ""
     factors = ("", "")
     if use.local is not None and target.gradient is not None:
         upstream = np.broadcast_to(target.gradient, use.share.shape)[cell]
         factors = (format_number(upstream), format_number(use.local[cell]))
-    return operation, line(target), *factors, format_number(use.share[cell])
+    return operation, place(target), *factors, format_number(use.share[cell])
 
 
 def _rule(use: Edge, cell: tuple[int, ...] | None) -> str:
@@ -285,7 +266,7 @@ def _parts_of_rows(rows: BatchRows, name: str) -> list[Part]:
         if contribution == 0:
             break
         way = f"pushes {name} {'down' if contribution > 0 else 'up'}" if np.isfinite(contribution) else "not finite"
-        target = () if rows.targets is None else (_target(rows.targets[row]),)
+        target = () if rows.targets is None else (row_text(rows.targets[row]),)
         table.append((str(row), *target, format_number(contribution), way))
     header = ("row", *(() if rows.targets is None else ("target",)), "contribution", "direction")
     right = frozenset(range(len(header) - 1))
@@ -296,11 +277,3 @@ def _parts_of_rows(rows: BatchRows, name: str) -> list[Part]:
     text += f" {format_number(rows.rest)} does not come through the rows of the batch." if rows.rest else ""
     shown = [Table(table, header, right=right, whole=right)] if table else []
     return [Heading(f"Which rows of the batch push {name} hardest"), *shown, Sentence(text)]
-
-
-def _target(target: Any) -> str:
-    """A label, or a row of targets: a class that is certain by its number."""
-    row = np.asarray(target)
-    if row.ndim == 1 and row.size > 1 and set(row.tolist()) == {0, 1} and row.sum() == 1:
-        return str(int(np.argmax(row)))
-    return " ".join(f"{value:.2g}" for value in row) if row.ndim == 1 and row.size < 6 else numbers(row)

@@ -38,42 +38,51 @@ def parts_of_graph(graph: Graph) -> list[Part]:
 
 def _row_of(node: Node) -> tuple[str, ...]:
     own = "" if node.tensor is None else str(node.tensor.serial)
-    origin = node.kind + (f" {node.label}" if has_other_name(node) else "")
-    if node.formula is not None:
-        origin = node.formula.text
+    formula = node.formula
+    source = node.kind + _other_name(node) if formula is None else formula.text
     gradient = "" if node.gradient is None else numbers(node.gradient)
-    return own, cut(node.name, 16), cut(origin, 48), str(node.shape), numbers(node.value), gradient, line(node)
+    return own, cut(node.name, 16), cut(source, 48), str(node.shape), numbers(node.value), gradient, place(node)
 
 
-def has_other_name(node: Node) -> bool:
-    """Whether the user calls it otherwise than the program does."""
-    return node.tensor is not None and node.label not in (node.name, f"#{node.tensor.serial}")
+def _other_name(node: Node) -> str:
+    """What the user calls it, if that is not its name in the program."""
+    has_one = node.tensor is not None and node.label not in (node.name, f"#{node.tensor.serial}")
+    return f" {node.label}" if has_one else ""
 
 
-def line(node: Node) -> str:
+def origin(node: Node) -> str:
+    """In words: `the parameter layers.0.W`, or `a result, np.tanh(z1)`."""
+    label = _other_name(node)
+    kind = f"the {node.kind}{cut(label, 60)}" if label else f"a {node.kind}"
+    return kind if node.formula is None else f"{kind}, {cut(node.formula.text, 60)}"
+
+
+def place(node: Node) -> str:
     """Where it was computed; of a long name of a file, the end."""
-    place = "" if node.place is None else node.place.short
-    return place if len(place) <= LONGEST_PLACE else "…" + place[1 - LONGEST_PLACE :]
+    text = "" if node.place is None else node.place.short
+    return text if len(text) <= LONGEST_PLACE else "…" + text[1 - LONGEST_PLACE :]
+
+
+FORMS = (
+    ("softmax", {"xent", "soft_xent"}, "cross_entropy"),
+    ("sigmoid", {"sigmoid_xent"}, "binary_cross_entropy"),
+)
 
 
 def _form_of_the_loss(graph: Graph) -> list[Part]:
     """Which of its two forms a cross-entropy has here."""
     names = {node.op.name for node in graph.nodes if node.op is not None}
-    found: list[Part] = []
-    for squash, as_one, loss in (
-        ("softmax", {"xent", "soft_xent"}, "cross_entropy"),
-        ("sigmoid", {"sigmoid_xent"}, "binary_cross_entropy"),
-    ):
+    for squash, as_one, loss in FORMS:
         both = f"{squash} and cross-entropy are shown"
         if names & as_one:
             text = f"{both} as one operation, on the logits; losses.{loss}(..., fused=False) shows them apart."
-            found.append(Sentence(text))
-        elif squash in names and "xlogy" in names:
+            return [Sentence(text)]
+        if squash in names and "xlogy" in names:
             text = (
                 f"{both} apart, with the gradient at the probabilities; losses.{loss} without fused=False makes them "
             )
-            found.append(Sentence(f"{text}one operation, on the logits."))
-    return found
+            return [Sentence(f"{text}one operation, on the logits.")]
+    return []
 
 
 def changed(graph: Graph) -> list[Part]:
@@ -110,3 +119,11 @@ def numbers(array: Array) -> str:
 def exact(value: Any) -> str:
     """An integer with all its digits, any other number with four."""
     return str(value) if isinstance(value, int) else format_number(value)
+
+
+def row_text(target: Any) -> str:
+    """A label, or a row of targets: a class that is certain by its number."""
+    row = np.asarray(target)
+    if row.ndim == 1 and row.size > 1 and set(row.tolist()) == {0, 1} and row.sum() == 1:
+        return str(int(np.argmax(row)))
+    return " ".join(f"{value:.2g}" for value in row) if row.ndim == 1 and row.size < 6 else numbers(row)
