@@ -191,7 +191,7 @@ class Explanation(Report):
         rows: list[tuple[str, str]] = []
         for n in shown:
             use = self._node.backward_uses[n]
-            rows.append((f"rule {n}" if len(self.shares) > 1 else "rule", _rule(use, self.cell)))
+            rows.append((str(n) if len(self.shares) > 1 else "rule", _rule(use, self.cell)))
             if self.cell is not None:
                 rows += [("", Words(text)) for text in remarks(use, self.cell)]
         return Table(rows)
