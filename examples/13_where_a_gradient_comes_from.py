@@ -1,4 +1,4 @@
-"""Learn where a gradient comes from: its paths to the loss with their numbers, and the rows of the batch behind it.
+"""Learn where a gradient comes from: each use with its numbers, one way to the loss, and the rows of the batch.
 
 Run it: python examples/13_where_a_gradient_comes_from.py
 """
@@ -13,7 +13,7 @@ def show(explanation):
     print("\n   " + str(explanation).replace("\n", "\n   ").replace("\n   \n", "\n\n") + "\n")
 
 
-print("1. One path: upstream times local, from the loss back to x")
+print("1. One use: upstream times local, from the loss back to x")
 x = tg.Tensor(0.5, requires_grad=True, name="x")
 loss = np.tanh(3 * x)
 show(tg.explain(loss))
@@ -29,17 +29,17 @@ loss = a * a + np.sin(a)
 found = tg.explain(a, loss)
 show(found)
 print(f"   on paper: a * a gives a + a = 4, and sin(a) gives cos(2) = {np.cos(2):.4f}; together {4 + np.cos(2):.4f}")
-assert_allclose([path.contribution for path in found.paths], [2, 2, np.cos(2)])
+assert_allclose([share.value for share in found.shares], [2, 2, np.cos(2)])
 assert_allclose(sum(share.value for share in found.shares), 4 + np.cos(2))
 
-print("\n3. Many paths: each floor of this tower has two ways, so 20 floors have 2^20. No path is forgotten in the sum")
+print("\n3. One way of many: each floor of this tower has two, so 20 floors have 2^20. `.path()` takes the steepest")
 y = x
 for _ in range(20):
     y = y * 0.5 + y * 0.25
-found = tg.explain(x, y, paths=2)
-print(f"   {found.path_count:,} paths, of which {len(found.paths)} are shown")
-print("   " + found.parts[-1].text)
-assert found.path_count == 2**20
+found = tg.explain(x, y)
+show(found)
+print(f"   the largest of {2**20:,} terms: {found.path().product:.4g}; their sum: {found.gradient:.4g}")
+assert_allclose(found.path().product, 0.5**20)
 assert_allclose(found.gradient, 0.75**20)
 
 print("\n4. A network: which rows of the batch push a weight, and where to")
@@ -53,6 +53,7 @@ loss.backward()
 W = model.parameters()[2]
 found = tg.explain(W, at=(0, 1))  # of the last backward(), if no loss is named
 show(found)
+show(found.path())
 h = np.tanh(features @ model.parameters()[0].data)
 p = np.exp(h @ W.data) / np.exp(h @ W.data).sum(axis=1, keepdims=True)
 by_hand = h[:, 0] * (p - np.eye(3)[y])[:, 1] / len(y)

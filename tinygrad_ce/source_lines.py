@@ -93,6 +93,20 @@ def _unrecorded(op: Primitive, inputs: tuple[Any, ...], params: dict[str, Any]) 
     return note
 
 
+class PerRow(tuple[Any, ...]):
+    """The note of losses that have the rows of a batch as first axis: their call site, and the targets of the rows."""
+
+    targets: Any
+
+
+def per_row(losses: Any, targets: Any) -> None:
+    """Note that these are the losses of the rows of a batch."""
+    if losses.op is not None:
+        site = losses.note or (None, None, False, None, 0)
+        losses.note = PerRow(site if site[0] is None else (None, site, False, None, 0))  # a module's call stays one
+        losses.note.targets = targets
+
+
 def annotate(inner: Any, op: Primitive, inputs: tuple[Any, ...], params: dict[str, Any]) -> Any:
     """The interpreter that notes on each recorded result where it was made: the module, or the user's line."""
     result = inner(op, inputs, params)

@@ -56,7 +56,7 @@ def explain(
         str | None, typer.Option(help="one number of it, as in 0,3; else that with the largest gradient")
     ] = None,
 ) -> None:
-    """Print where the gradients of one batch come from: of the whole graph, or every path of one tensor to the loss.
+    """Print where the gradients of one batch come from: of the whole graph, or of one tensor, use by use.
 
     Example:
       tinygrad-ce explain moons --hidden 3 --of W0 --at 0,1

@@ -11,6 +11,7 @@ from tinygrad_ce.core import Tensor, interpreter
 from tinygrad_ce.kernels.attach import call_fused
 from tinygrad_ce.losses import arguments, misuse
 from tinygrad_ce.losses.logits import as_loss_of, logits_of
+from tinygrad_ce.source_lines import per_row
 
 
 def softmax_cross_entropy(
@@ -245,6 +246,7 @@ def _where_it_counts(values: Any, target: Any, rows: arguments.Rows, otherwise: 
 
 
 def _reduced_rows(loss: Any, rows: arguments.Rows, reduction: str) -> Any:
+    per_row(loss, rows.soft if rows.labels is None else rows.labels)
     if reduction == "none":
         return loss if loss.shape == rows.shape else ops.reshape(loss, shape=rows.shape)
     if reduction == "sum" or rows.total is None:

@@ -12,6 +12,7 @@ from tinygrad_ce.core import Tensor, interpreter
 from tinygrad_ce.kernels.attach import call_fused
 from tinygrad_ce.losses import arguments, misuse
 from tinygrad_ce.losses.logits import as_loss_of, logits_of
+from tinygrad_ce.source_lines import per_row
 
 
 def sigmoid_binary_cross_entropy(
@@ -74,7 +75,7 @@ def binary_cross_entropy(
         complement = ops.where(near_1, ops.xlogy(1 - y, float(eps)), ops.xlog1py(1 - y, -ops.where(near_1, 0, p)))
     else:
         complement = ops.xlog1py(1 - y, -p)
-    return _reduced(0 - (ops.xlogy(positive * y, p) + complement), weights, reduction)
+    return _reduced(0 - (ops.xlogy(positive * y, p) + complement), targets, weights, reduction)
 
 
 def _binary_arguments(
@@ -114,7 +115,7 @@ def mse(predictions: Any, targets: Any, *, weight: Any = None, reduction: str = 
     Source: C. F. Gauss, "Theoria combinationis observationum", 1821.
     """
     error, weights = _errors("mse", predictions, targets, weight, reduction)
-    return _reduced(error**2, weights, reduction)
+    return _reduced(error**2, targets, weights, reduction)
 
 
 def huber(predictions: Any, targets: Any, *, delta: float = 1.0, weight: Any = None, reduction: str = "mean") -> Any:
@@ -135,7 +136,7 @@ def huber(predictions: Any, targets: Any, *, delta: float = 1.0, weight: Any = N
         raise ValueError(f"huber: delta={delta} must be positive")
     error, weights = _errors("huber", predictions, targets, weight, reduction)
     near = ops.clip(error, low=-float(delta), high=float(delta))
-    return _reduced(near * (error - near / 2), weights, reduction)
+    return _reduced(near * (error - near / 2), targets, weights, reduction)
 
 
 def _errors(name: str, predictions: Any, targets: Any, weight: Any, reduction: str) -> tuple[Any, arguments.Weights]:
@@ -176,7 +177,7 @@ def hinge(scores: Any, targets: Any, *, weight: Any = None, reduction: str = "me
     must = "must be -1 or +1 (of 0 and 1 make them with 2 * y - 1)"
     arguments.check_elements("hinge", "targets", targets, lambda data: np.isin(data, (-1, 1)), must, weights.zero)
     margin = weights.counting(y) * weights.counting(s)
-    return _reduced(ops.relu(1 - margin), weights, reduction)
+    return _reduced(ops.relu(1 - margin), targets, weights, reduction)
 
 
 def _multiclass_hinge(s: Any, targets: Any, weight: Any, reduction: str) -> Any:
@@ -195,12 +196,13 @@ def _multiclass_hinge(s: Any, targets: Any, weight: Any, reduction: str) -> Any:
     is_true = ops.equal(ops.expand_dims(targets, axis=-1), numbers)
     true = ops.reduce_sum(ops.where(is_true, s, 0), axis=-1)
     others = ops.reduce_max(ops.where(is_true, -np.inf, s), axis=-1)
-    return _reduced(ops.relu(1 + others - true), weights, reduction)
+    return _reduced(ops.relu(1 + others - true), targets, weights, reduction)
 
 
-def _reduced(losses: Any, weights: arguments.Weights, reduction: str) -> Any:
+def _reduced(losses: Any, targets: Any, weights: arguments.Weights, reduction: str) -> Any:
     if not isinstance(weights.values, float):
         losses = losses * weights.values
+    per_row(losses, targets)
     if reduction == "none":
         return losses
     return ops.reduce_mean(losses) if reduction == "mean" else ops.reduce_sum(losses)

@@ -6,7 +6,7 @@ import numpy as np
 
 import tinygrad_ce as tg
 from tinygrad_ce.core import Tensor
-from tinygrad_ce.report.parts import Table
+from tinygrad_ce.report.parts import Sentence, Table
 
 
 def wanted(data, name=None):
@@ -18,18 +18,25 @@ def lines(explanation):
 
 
 def the_sum(explanation):
-    """The sentence below this heading."""
-    texts = [part.text for part in explanation.parts if not isinstance(part, Table)]
-    return texts[texts.index("The sum") + 1]
+    """The sentence that adds up the shares."""
+    texts = [part.text for part in explanation.parts if isinstance(part, Sentence)]
+    (text,) = (text for text in texts if "which is the gradient of" in text or text.endswith("it is used only once."))
+    return text
 
 
 def terms(explanation):
     """The terms of the visible sum, and what it says that they sum to."""
     text = the_sum(explanation)
-    if "only one path" in text:
+    if "used only once" in text:
         return [float(text.split()[0])], float(text.split()[0])
     left, right = text.split(" = ")
     return [float(term.strip("()")) for term in left.split(" + ")], float(right.split(",")[0])
+
+
+def uses(explanation):
+    """The rows of the table of uses, as lists of cells by the title of the column."""
+    table = next(part for part in explanation.parts if isinstance(part, Table))
+    return [dict(zip(table.header, row, strict=True)) for row in table.rows]
 
 
 def softmax(z):

@@ -1,4 +1,4 @@
-"""`tg.explain`: which rows of the batch a gradient comes from."""
+"""`tg.explain`: which rows of the batch a gradient comes from, as the losses tell it, or `rows=`."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ import pytest
 from views.explain.explained import lines, softmax, wanted
 
 import tinygrad_ce as tg
+from tinygrad_ce import ops
 from tinygrad_ce.core import Tensor
-from tinygrad_ce.graph.nodes import Graph
-from tinygrad_ce.views.explain import explanation as explain
 
 
 @pytest.mark.parametrize("targets", ["labels", "one-hot", "soft"])
@@ -52,34 +51,58 @@ def test_a_row_pushes_where_a_step_on_this_row_alone_would_go():
     np.testing.assert_array_equal(found.rows.targets, y)
 
 
-def by_masking(result, node, cell, graph):
-    """What comes back for each row of the gradient of a result alone, along the only edge between them."""
-    (edge,) = (edge for edge in node.uses if edge.target is result)
-    rows = np.eye(len(result.value))
-    shape = (-1, *(1 for _ in result.shape[1:]))
-    return [float(edge.pulled(result.gradient * row.reshape(shape))[cell]) for row in rows]
-
-
-def test_rows_through_batch_norm_sum_to_the_gradient():
+def test_rows_through_batch_norm_are_the_gradients_of_the_losses_of_the_rows():
+    """The loss of one row depends on all of them, and so do its slopes."""
     rng = np.random.default_rng(2)
     tg.seed(1)
     model = tg.nn.Sequential(tg.nn.Dense(2, 3), tg.nn.BatchNorm(3), tg.nn.ReLU(), tg.nn.Dense(3, 3))
-    x = rng.normal(size=(8, 2))
-    loss = tg.losses.softmax_cross_entropy(model(x), np.arange(8) % 3)
-    graph = Graph(loss, "the test")
+    x, y = rng.normal(size=(8, 2)), np.arange(8) % 3
+    loss = tg.losses.softmax_cross_entropy(model(x), y)
+    of_rows = tg.losses.softmax_cross_entropy(model(x), y, reduction="none")
     for p in model.parameters():
-        node = graph.node_of(p)
-        for cell in np.ndindex(p.shape):
-            rows = explain.Explanation(graph, node, cell).rows
-            np.testing.assert_allclose(
-                rows.contributions, by_masking(node.uses[0].target, node, cell, graph), atol=1e-15
-            )
-            assert rows.rest == 0
+        cell = (0,) * p.ndim
+        found = tg.explain(p, loss, at=cell)
+        alone = [tg.gradients(of_rows[row], p)[cell] / 8 for row in range(8)]
+        np.testing.assert_allclose(found.rows.contributions, alone, rtol=1e-7, atol=1e-15)
+        assert found.rows.rest == pytest.approx(0, abs=1e-15)  # the gradient of a bias before it is rounding alone
+
+
+LOSSES = {
+    "mse": (lambda z, y, **k: tg.losses.mse(z, np.eye(2)[y], **k)),
+    "weighted": (lambda z, y, **k: tg.losses.mse(z, np.eye(2)[y], weight=np.array([[1.0, 3.0]]), **k)),
+    "huber": (lambda z, y, **k: tg.losses.huber(z, np.eye(2)[y], delta=0.3, **k)),
+    "hinge": (lambda z, y, **k: tg.losses.hinge(z, 2 * np.eye(2)[y] - 1, **k)),
+    "hinge of classes": tg.losses.hinge,
+    "softmax": tg.losses.softmax_cross_entropy,
+    "of classes with weights": (lambda z, y, **k: tg.losses.softmax_cross_entropy(z, y, weight=[1.0, 2.0], **k)),
+    "of probabilities": (lambda z, y, **k: tg.losses.cross_entropy(ops.softmax(z), y, **k)),
+    "apart": (lambda z, y, **k: tg.losses.cross_entropy(ops.softmax(z), y, fused=False, **k)),
+    "nll": (lambda z, y, **k: tg.losses.nll(ops.log_softmax(z), y, fused=False, **k)),
+    "kl": (lambda z, y, **k: tg.losses.kl_divergence(ops.softmax(z), np.eye(2)[y] * 0.8 + 0.1, **k)),
+    "sigmoid": (lambda z, y, **k: tg.losses.sigmoid_binary_cross_entropy(z, np.eye(2)[y], **k)),
+    "binary apart": (lambda z, y, **k: tg.losses.binary_cross_entropy(ops.sigmoid(z), np.eye(2)[y], fused=False, **k)),
+}
+
+
+@pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_every_loss_tells_its_batch(loss, reduction):
+    rng = np.random.default_rng(12)
+    x, y, W = rng.normal(size=(6, 3)), np.array([0, 1, 1, 0, 1, 0]), wanted(rng.normal(size=(3, 2)), "W")
+    found = tg.explain(W, loss(x @ W, y, reduction=reduction), at=(1, 0))
+    of_rows = loss(x @ W, y, reduction="none").reshape(6, -1).sum(axis=1)
+    alone = np.array([tg.gradients(of_rows[row], W)[1, 0] for row in range(6)])
+    ratio = found.gradient[1, 0] / alone.sum()  # what a mean divides by
+    np.testing.assert_allclose(found.rows.contributions, alone * ratio, rtol=1e-9, atol=1e-15)
+    assert found.rows.rest == 0
+    assert len(found.rows.targets) == 6
+    own = loss(x @ W, y, reduction="none").mean()  # reduced by hand: the losses of the rows are known still
+    np.testing.assert_allclose(tg.explain(W, own, at=(1, 0)).rows.contributions.sum(), tg.gradients(own, W)[1, 0])
 
 
 def test_what_does_not_come_through_the_rows():
     x, w = np.array([1.0, 2.0, 3.0]), wanted(0.5, "w")
-    found = tg.explain(w, ((w * x - 1.0) ** 2).mean() + 0.1 * w * w)
+    found = tg.explain(w, ((w * x - 1.0) ** 2).mean() + 0.1 * w * w, rows=x)
     np.testing.assert_allclose(found.rows.contributions, 2 * (0.5 * x - 1) * x / 3)
     assert found.rows.rest == pytest.approx(2 * 0.1 * 0.5)
     assert "0.1 does not come through the rows of the batch." in " ".join(lines(found))
@@ -91,7 +114,7 @@ def test_the_way_to_the_batch_may_be_longer():
     x, W = rng.normal(size=(5, 2)), wanted(rng.normal(size=(3, 2)), "W")
     mask = np.array([[1.0, 0.0, 2.0], [0.0, 1.0, 1.0]])  # data with rows, and no batch
     loss = ((x @ (W.T * mask)) ** 2).sum()
-    found = tg.explain(W, loss, at=(2, 0))
+    found = tg.explain(W, loss, at=(2, 0), rows=x)
     d_z = 2 * (x @ (W.data.T * mask))
     np.testing.assert_allclose(found.rows.contributions, x[:, 0] * d_z[:, 2] * 2.0, rtol=1e-12)
 
@@ -130,29 +153,26 @@ def test_large_batches_need_no_limit():
     assert "Of 5,000 rows" in str(found)
 
 
-def test_where_there_is_no_batch():
+def test_a_loss_written_by_hand_does_not_say_where_the_batch_is():
     x = Tensor(np.arange(6.0).reshape(3, 2), name="x")
     W = wanted(np.ones((2, 2)), "W")
-    h = np.tanh(x @ W)
-    loss = (h * h).sum()
-    assert tg.explain(h, loss).rows is None  # its rows are the rows of the batch
-    assert tg.explain(W, (W * W).sum()).rows is None
-    stacked = wanted(np.ones((2, 3, 4)), "stacked")
-    assert tg.explain(stacked, (stacked @ np.ones((2, 4, 2))).sum()).rows is None
-    features, w = np.array([1.0, 2.0]), wanted([3.0, 4.0], "w")
-    assert tg.explain(w, (features * w).sum()).rows is None  # each number of w has a row of its own
+    loss = (np.tanh(x @ W) ** 2).sum()
+    found = tg.explain(W, loss)
+    assert found.rows is None
+    assert "This loss does not say where the batch is: tg.explain(..., rows=x) does" in last_words(found)
+    assert tg.explain(W, loss, rows=x).rows is not None
+    assert tg.explain(W, (x.data[:1] @ W).sum(), rows=x.data[:1]).rows is None  # one row
+    assert "rows=" not in str(tg.explain(W, (W * W).sum()))  # no data
+
+
+def test_a_number_that_belongs_to_one_row_gets_all_from_it():
+    x, y = Tensor(np.arange(6.0).reshape(3, 2) - 2, name="x"), np.array([0, 1, 1])
     logits = wanted(np.zeros((3, 2)), "logits")
-    assert tg.explain(logits, tg.losses.softmax_cross_entropy(logits, np.array([0, 1, 1]))).rows is None
-    assert tg.explain(W, (x @ W).sum()).rows is not None
-    assert tg.explain(W, (x.data[:1] @ W).sum()).rows is None  # one row
-
-
-def no_table(explanation):
-    """Why there is none."""
-    assert explanation.rows is None
-    text = explanation.parts[-1].text
-    assert text.startswith("There is no table of the rows of a batch: ")
-    return text
+    found = tg.explain(logits, tg.losses.softmax_cross_entropy(logits, y), at=(1, 0))
+    np.testing.assert_allclose(found.rows.contributions, [0, 1 / 6, 0])
+    h = np.tanh(x @ wanted(np.ones((2, 2)), "W"))
+    loss = tg.losses.softmax_cross_entropy(h, y)
+    np.testing.assert_allclose(tg.explain(h, loss, at=(2, 1)).rows.contributions[:2], 0)
 
 
 def last_words(explanation):
@@ -172,12 +192,11 @@ def test_the_rows_of_a_gradient_penalty_are_those_of_one_row_at_a_time(penalised
         return (g * g).sum() / 4 + 0.1 * out + (0.5 * V * V).sum() * (0.3 if penalised else 0.0)
 
     rest = 0.3 * V.data[1, 2] if penalised else 0.0
-    found = tg.explain(V, loss_of(X), at=(1, 2))
+    found = tg.explain(V, loss_of(X), at=(1, 2), rows=X)
     alone = [tg.gradients(loss_of(X[row : row + 1]), V)[1, 2] - rest for row in range(4)]
     np.testing.assert_allclose(found.rows.contributions, alone, rtol=1e-9)
     assert found.rows.rest == pytest.approx(rest, abs=1e-12)
-    assert found.rows.targets is None  # the ones that a gradient starts with are none
-    assert found.rows.meet is None
+    assert found.rows.targets is None
 
 
 def test_data_that_want_a_gradient_are_data():
@@ -191,45 +210,21 @@ def test_data_that_want_a_gradient_are_data():
             plain = tg.explain(p, of(model(x), targets)).rows
             rows = tg.explain(p, of(model(data), targets)).rows
             np.testing.assert_allclose(rows.contributions, plain.contributions, rtol=1e-12)
-    assert "each row of data belongs to one row of the batch" in no_table(tg.explain(data, of(model(data), targets)))
-    W = wanted(np.ones((3, 2)), "W")
-    assert "nothing tells which tensor holds the batch" in no_table(tg.explain(W, (wanted(x) @ W).sum()))
 
 
-def test_where_rows_cannot_be_told_apart_there_is_no_table():
+def test_an_axis_of_the_same_length_is_not_taken_for_the_batch():
+    """Transposed squares, products from the left, sums over the rows: what follows from them has no rows."""
     rng = np.random.default_rng(8)
     x, W, A = rng.normal(size=(4, 4)), wanted(rng.normal(size=(4, 4)), "W"), wanted(rng.normal(size=(4, 4)), "A")
-    data = Tensor(x, name="x")
-    for mixed in (W @ data.T, A @ data, data.mean(axis=0) @ W):
+    for mixed in (W @ x.T, A @ x, x.mean(axis=0) @ W):
         asked = A if mixed.inputs[0] is A else W
-        assert "does not stand on the first axis of" in no_table(tg.explain(asked, (mixed**2).sum()))
-    summed = data.sum(axis=0)  # as many numbers as there are rows
-    assert "first axis" in no_table(tg.explain(W, (np.tanh(summed * W) ** 2).sum() + (data * 1.0).sum()))
-    assert "no data with several rows" in no_table(tg.explain(W, (W * W).sum()))
-
-
-def test_a_parameter_that_meets_a_sum_over_the_rows_first_has_no_table():
-    rng = np.random.default_rng(11)
-    x, y = wanted(rng.normal(size=(5, 3)), "x"), rng.normal(size=(5, 2))
-    W, U = wanted(rng.normal(size=(2, 3)), "W"), wanted(rng.normal(size=(3, 2)), "U")
-    loss = tg.losses.mse(x @ U + x @ (W * x.mean(axis=0)).T, y)
-    assert "where W meets the data" in no_table(tg.explain(W, loss))
-    assert tg.explain(U, loss).rows is not None
-
-
-def test_the_ones_that_a_gradient_starts_with_are_no_batch_of_their_own():
-    x, V = wanted(np.arange(12.0).reshape(4, 3), "x"), wanted(np.ones((3, 5)), "V")
-    assert "only constants have its rows" in no_table(tg.explain(V, (np.tanh((x * 2.0) @ V) * np.ones((4, 5))).sum()))
-
-
-def test_rows_that_meet_before_the_loss_are_told():
-    rng = np.random.default_rng(9)
-    x, W = rng.normal(size=(5, 3)), wanted(rng.normal(size=(3, 2)), "W")
-    z = x @ W
-    for loss in (np.sqrt((z * z).mean()), ((z - z.mean(axis=0)) ** 2).sum(), (z.T @ z).sum()):
-        assert "depends on the others as well" in last_words(tg.explain(W, loss))
-    for loss in (np.sqrt(z * z).mean() / 3 + (W * W).sum(), tg.losses.softmax_cross_entropy(z, np.arange(5) % 2)):
-        assert "depends on the others" not in last_words(tg.explain(W, loss))
+        found = tg.explain(asked, (mixed**2).sum() + (x @ W).sum() * 0.0 + (x * A).sum() * 0.0, rows=x)
+        np.testing.assert_allclose(found.rows.contributions, 0, atol=1e-12)
+        assert found.rows.rest == pytest.approx(found.gradient[found.cell])
+    # As many numbers as there are rows; the sum of them is a row's no more.
+    found = tg.explain(W, ((x @ W).sum(axis=0) ** 2).sum(), at=(1, 2), rows=x)
+    by_hand = x[:, 1] * 2 * (x @ W.data)[:, 2].sum()
+    np.testing.assert_allclose(found.rows.contributions, by_hand, rtol=1e-9)
 
 
 @pytest.mark.parametrize("n", [4, 6])
@@ -238,16 +233,113 @@ def test_two_batches_in_one_loss(n):
     W = wanted(rng.normal(size=(3, 2)), "W")
     first, second = rng.normal(size=(6, 3)), rng.normal(size=(n, 3))
     x, x2 = Tensor(first, name="x"), Tensor(second, name="x2")
-    found = tg.explain(W, (np.tanh(x @ W) * 2.0).sum() + ((x2 @ W) ** 2).sum(), at=(1, 0))
+    loss = (np.tanh(x @ W) * 2.0).sum() + ((x2 @ W) ** 2).sum()
     by_hand = first[:, 1] * 2 / np.cosh(first @ W.data)[:, 0] ** 2
     other = second[:, 1] * 2 * (second @ W.data)[:, 0]
-    if n == 6:
-        np.testing.assert_allclose(found.rows.contributions, by_hand + other)
-        assert "several batches, x and x2: a row here is that row of each of them" in last_words(found)
-    else:
+    for rows, mine, rest in ((x, by_hand, other), (second, other, by_hand)):
+        found = tg.explain(W, loss, at=(1, 0), rows=rows)
+        np.testing.assert_allclose(found.rows.contributions, mine)
+        assert found.rows.rest == pytest.approx(rest.sum())
+    if n == 6:  # both losses tell batches of one size: a row is that row of each
+        loss = tg.losses.mse(x @ W, np.ones((6, 2))) + tg.losses.mse(x2 @ W, np.zeros((6, 2)))
+        found = tg.explain(W, loss, at=(1, 0))
+        by_hand = first[:, 1] * (first @ W.data - 1)[:, 0] / 6 + second[:, 1] * (second @ W.data)[:, 0] / 6
         np.testing.assert_allclose(found.rows.contributions, by_hand)
-        assert found.rows.rest == pytest.approx(other.sum())
-        assert "The rows are those of x." in last_words(found)
+
+
+def test_a_loss_on_the_way_to_another_loss_is_not_counted_twice():
+    rng = np.random.default_rng(14)
+    x, y, W, V = (
+        rng.normal(size=(5, 3)),
+        rng.normal(size=(5, 2)),
+        wanted(rng.normal(size=(3, 2)), "W"),
+        wanted(2.0, "V"),
+    )
+    h = x @ W
+    loss = tg.losses.mse(h, y) + tg.losses.mse(h * V, y) + 0.5 * (W * W).sum()
+    found = tg.explain(W, loss, at=(0, 1))
+    alone = x[:, 0] * ((x @ W.data - y)[:, 1] + 2.0 * (2.0 * x @ W.data - y)[:, 1]) / 5
+    np.testing.assert_allclose(found.rows.contributions, alone, rtol=1e-9)
+    assert found.rows.rest == pytest.approx(W.data[0, 1])
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        (
+            np.ones((7, 2)),
+            r"rows= is an array of shape \(7, 2\), and nothing of it went into the loss: .*; these went in: x",
+        ),
+        (np.zeros((3, 2)), r"rows= is an array of shape \(3, 2\), and nothing of it"),
+        (Tensor(np.ones((3, 2)), name="other"), "rows= is other, and nothing of it went into the loss"),
+        (2.0, r"rows= is an array of shape \(\), and nothing of it"),
+        ("the loss", "rows= is cost, a single number: pass data whose first axis is the batch"),
+        ("x", r"rows= is an array of shape \(\), and nothing of it"),
+        (None, ""),
+    ],
+)
+def test_rows_that_are_not_there(rows, says):
+    x, W = Tensor(np.ones((3, 2)), name="x"), wanted(np.ones((2, 1)), "W")
+    loss = (x @ W * 2.0).sum().named("cost")
+    rows = loss if isinstance(rows, str) and rows == "the loss" else rows
+    if rows is None:
+        assert tg.explain(W, loss, rows=x.data.astype(np.float32)).rows is not None  # the same numbers
+        assert tg.explain(W, loss, rows=x.data.tolist()).rows is not None
+        return
+    with pytest.raises(ValueError, match=says):
+        tg.explain(W, loss, rows=rows)
+
+
+# ---- in words
+
+
+def remarks(explanation):
+    return " ".join(" ".join(lines(explanation)).split())
+
+
+def test_a_row_of_an_embedding_names_the_rows_that_looked_it_up():
+    C = wanted(np.arange(12.0).reshape(6, 2) / 10, "C")
+    loss = tg.losses.mse(C[np.array([5, 1, 2, 5])], np.zeros((4, 2)))
+    found = tg.explain(C, loss, at=(5, 0))
+    assert "C[5] was used by rows 0 and 3:" in remarks(found)
+    np.testing.assert_allclose(found.rows.contributions, [0.25, 0, 0, 0.25])  # 2 * 1.0 / 8 each
+    assert "C[1] was used by row 1:" in remarks(tg.explain(C, loss, at=(1, 0)))
+    never = tg.explain(C, loss, at=(3, 1))
+    assert float(never.gradient[3, 1]) == 0
+    assert "Exactly 0: the index does not choose C[3, 1]." in remarks(never)
+
+
+def test_exact_zeros_say_why():
+    x = wanted([[1.0, -2.0, 3.0]], "x")
+    for loss, says in (
+        (ops.relu(x).sum(), "Exactly 0: relu is off: its input is not positive."),
+        (np.where(x.data > 0, x, 1.0).sum(), "Exactly 0: `where` took its other value."),
+        (np.clip(x, 0.0, 9.0).sum(), "Exactly 0: clip holds it at a bound."),
+        (np.maximum(x, 0.5).sum(), "Exactly 0: the other number is larger."),
+        (x.max(axis=1).sum(), "Exactly 0: another number is the largest."),
+        ((ops.relu(x * 1.0) * 1.0).sum(), "Exactly 0: nothing comes back to this number of t1."),
+        ((x * 2.0).sum() * 0.0, "Exactly 0: the gradient of t1 is 0 everywhere."),
+        ((x * np.zeros(3)).sum(), "Exactly 0: the local slope of mul is 0 there."),
+    ):
+        found = tg.explain(x, loss, at=(0, 1))
+        assert found.gradient[0, 1] == 0
+        assert says in remarks(found)
+    assert "Exactly 0" not in remarks(tg.explain(x, ops.relu(x).sum(), at=(0, 0)))
+    tiny = wanted([1e-200], "tiny")
+    assert "smaller than any number of float64" in remarks(tg.explain(tiny, (tiny * 1e-300).sum() * 1e-300))
+
+
+def test_saturated_slopes_means_and_maxima_are_said():
+    x = wanted([[8.0, 0.1]], "x")
+    for op, slope, most in ((ops.tanh, 1 - np.tanh(8) ** 2, "1"), (ops.sigmoid, 1 / (2 + 2 * np.cosh(8)), "0.25")):
+        said = remarks(tg.explain(x, op(x).sum(), at=(0, 0)))
+        assert f"{op.name} is saturated: its slope is at most {most}, and {slope:.4g} here." in said
+        assert "saturated" not in remarks(tg.explain(x, op(x).sum(), at=(0, 1)))
+    assert "It is divided by 2, because loss is a mean over so many." in remarks(tg.explain(x, x.mean()))
+    e = np.exp(x - x.max(axis=1, keepdims=True))
+    found = tg.explain(x, -np.log(e / e.sum(axis=1, keepdims=True))[0, 1], at=(0, 0))
+    assert "The maximum is only subtracted: it changes no result" in remarks(found)
+    assert "only subtracted" not in remarks(tg.explain(x, (x - x.max(axis=1, keepdims=True)).sum(), at=(0, 0)))
 
 
 def test_a_gradient_that_a_sum_hands_on_has_the_name_of_each_result():

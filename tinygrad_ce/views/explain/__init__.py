@@ -1,4 +1,4 @@
-"""Where a gradient comes from: every path to the loss with its numbers, and the rows that push hardest."""
+"""Where a gradient comes from: each use of a tensor with its numbers, one way to the loss, the rows of the batch."""
 
 from tinygrad_ce.views.explain.explanation import Explanation, explain
 

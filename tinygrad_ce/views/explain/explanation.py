@@ -1,112 +1,123 @@
-"""Where a gradient comes from: every path to the loss, what comes back along it, and their sum; or the whole graph."""
+"""Where a gradient comes from: a share by each use of a tensor, and their sum; or the whole graph of a loss."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from operator import index
 from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.ancestry import reachable
 from tinygrad_ce.core import Array, Tensor
-from tinygrad_ce.graph.checks import check_not_traced, check_readable
 from tinygrad_ce.graph.latex import latex, slope, symbol
 from tinygrad_ce.graph.nodes import Edge, Graph, Node
-from tinygrad_ce.report.parts import Part, Report
-from tinygrad_ce.source_lines import state
-from tinygrad_ce.views.explain.batch import BatchRows, batch_rows
-from tinygrad_ce.views.explain.paths import (
-    Path,
-    all_paths,
-    argument,
-    largest,
-    size_at,
-    some_paths,
-    ways_to_the_loss,
-)
-from tinygrad_ce.views.explain.wording import parts_of_graph, parts_of_tensor
+from tinygrad_ce.report.parts import Heading, Part, Report, Sentence, Table, Words
+from tinygrad_ce.report.words import cut, format_number, several
+from tinygrad_ce.views.explain.arguments import ASKED, argument, cell_at, largest_cell, loss_of, node_of, nodes_of_rows
+from tinygrad_ce.views.explain.path import Path, cell_name, size_at
+from tinygrad_ce.views.explain.rows import BatchRows, batch_of, batch_rows
+from tinygrad_ce.views.explain.table import LONGEST_NAME, changed, exact, origin, parts_of_graph, place, row_text
+from tinygrad_ce.views.explain.zeros import remarks
 
-ASKED = "tg.explain"
+MOST_USES = 8  # that are shown, those with the largest shares
+HARDEST = 5  # rows of the batch that are shown
+LONGEST_RULE = 400
 
 
-def explain(x: Tensor, loss: Tensor | None = None, at: Any = None, paths: int = 8) -> Explanation:
+def explain(x: Tensor, loss: Tensor | None = None, at: Any = None, rows: Any = None) -> Explanation:
     """Say where the gradient of a tensor comes from; or, for a loss itself, show its graph as a table.
 
     x: any tensor of the graph that has a gradient, in any shape; or the loss.
     loss: a single number with a history. Without it: x itself, if it is one; or what `backward()` last started from.
     at: the cell whose numbers are shown, as an index of x; if not given, the one with the largest gradient in size.
-    paths: how many ways to the loss are shown at most, the largest first; what the others bring is added up.
-    The answer shows itself in a terminal and in a notebook; `.gradient`, `.shares`, `.paths` and `.rows` hold the
-    arrays, and `.latex()` gives the rule. Nothing is changed, no `.grad` either.
+    rows: for a loss written by hand, the data (a tensor or array) whose first axis is the batch; ours know it.
+    The answer shows itself in a terminal and in a notebook; `.gradient`, `.shares` and `.rows` hold the arrays,
+    `.path()` follows one way to the loss, and `.latex()` gives the rule. Nothing is changed, no `.grad` either.
     Raises TypeError, ValueError and IndexError that say what to pass instead; RuntimeError in a traced step.
 
     >>> W = Tensor(3.0, requires_grad=True, name="W")
     >>> print(explain(W, W * 2).parts[-1].text)
-    2 is the gradient of W: there is only one path.
+    2 is the gradient of W: it is used only once.
     """
-    graph = Graph(_loss_of(x, loss), ASKED)
-    if isinstance(paths, bool) or not isinstance(paths, (int, np.integer)) or paths < 1:
-        raise ValueError(f"{ASKED}: paths={paths!r} must be a positive integer")
+    graph = Graph(loss_of(x, loss), ASKED)
     if graph.node_of(x) is graph.loss:
-        if at is not None:
-            raise ValueError(f"{ASKED}: at= is a cell of a tensor that leads to the loss, and {x.label} is the loss")
+        for name, value in (("at", at), ("rows", rows)):
+            if value is not None:
+                raise ValueError(f"{ASKED}: {name}= is for a tensor that leads to the loss, and {x.label} is the loss")
         return Explanation(graph)
-    node = _node_of(x, graph)
-    return Explanation(graph, node, _cell(node, at), int(paths))
+    node = node_of(x, graph)
+    cell = largest_cell(node) if at is None else cell_at(node, at)
+    return Explanation(graph, node, cell, [] if rows is None else nodes_of_rows(rows, graph))
 
 
 @dataclass(frozen=True, eq=False)
 class Share:
     """What comes back along one use of a tensor: by which result, as which argument of its operation.
 
-    rule: as it is printed in a program. value: in the shape of the tensor. path_count: ways to the loss from there.
+    rule: as it is printed in a program. value: in the shape of the tensor. upstream: the gradient of the result.
+    local: by what upstream is multiplied, number by number; None where the rule is no such product.
     """
 
     by: str
     argument: str
     rule: str
     value: Array
-    path_count: int
+    upstream: Array
+    local: Array | None
+    _by: tuple[Graph, Node, list[Node]]
+
+    @property
+    def next(self) -> Explanation:
+        """The explanation of the result; for the loss, its graph."""
+        graph, node, rows = self._by
+        return Explanation(graph) if node is graph.loss else Explanation(graph, node, largest_cell(node), rows)
+
+    def __repr__(self) -> str:
+        return f"<share of {self.by}: {self.rule}>"
 
 
 class Explanation(Report):
     """What `explain` has found out: of a tensor of a graph, or of the graph of a loss.
 
     gradient: of the tensor, or of the loss (1). shares: for each use of the tensor; they sum to the gradient.
-    paths: those that were followed, the largest contribution to the cell first. path_count: how many there are.
-    cell: whose numbers are shown; None where there are none. rows: what each row of the batch adds to the cell.
+    cell: whose numbers are shown; None where there are none. rows: what each row of the batch adds to the cell; None
+    where no batch is known.
     """
 
     def __init__(
-        self, graph: Graph, node: Node | None = None, cell: tuple[int, ...] | None = None, most: int = 8
+        self,
+        graph: Graph,
+        node: Node | None = None,
+        cell: tuple[int, ...] | None = None,
+        rows: list[Node] | None = None,
     ) -> None:
         self._graph = graph
         self._node = graph.loss if node is None else node
         assert self._node.gradient is not None
         self.gradient: Array = self._node.gradient
         self.cell = cell
-        self.shares: list[Share] = []
-        self.paths: list[Path] = []
-        self.path_count = 0
-        self.rows: BatchRows | None = None
-        self.parts: list[Part] = parts_of_graph(graph) if node is None else self._found(node, most)
+        self.shares = [] if node is None else [_share(use, graph, rows or []) for use in node.backward_uses]
+        batch = [] if cell is None else batch_of(graph, rows or [])
+        self.rows = None if node is None or cell is None else batch_rows(graph, node, cell, batch)
+        self.parts: list[Part] = parts_of_graph(graph) if node is None else self._parts(bool(batch))
 
-    def _found(self, node: Node, most: int) -> list[Part]:
-        uses = node.backward_uses
-        ways = ways_to_the_loss(self._graph, node)
-        self.path_count = ways[node]
-        self.shares = [_share(use, ways[use.target]) for use in uses]
-        found = all_paths(node, ways)
-        if found is None:
-            shown = largest(uses, self.cell, most)
-            found = [path for use in shown for path in some_paths(use, ways, max(1, most // len(shown)))]
-        self.paths = sorted(found, key=lambda path: -size_at(path.contribution, self.cell))
-        if self.cell is not None:
-            rows = batch_rows(self._graph, node, self.cell)
-            self.rows = rows if isinstance(rows, BatchRows) else None
-            return parts_of_tensor(self._graph, node, self.cell, ways, self.paths, most, rows)
-        return parts_of_tensor(self._graph, node, self.cell, ways, self.paths, most, "it has no elements")
+    def path(self, use: int | None = None) -> Path:
+        """One way from the cell to the loss, by the largest share at each step.
+
+        use: the number of the use to begin with, as the table counts them. Raises ValueError for the loss itself and
+        for a tensor without elements, IndexError for a use that there is not.
+
+        >>> a = Tensor(2.0, requires_grad=True, name="a")
+        >>> explain(a, a * a * 5).path(use=0).names
+        ('a', 't1', 'loss')
+        """
+        uses = self._node.backward_uses
+        if self.cell is None:
+            reason = "the loss itself has no way to go" if self._node is self._graph.loss else "it has no elements"
+            raise ValueError(f"{ASKED}: there is no path from {cut(self._node.label, LONGEST_NAME)}: {reason}")
+        if use is not None and (isinstance(use, bool) or not isinstance(use, int) or not 0 <= use < len(uses)):
+            raise IndexError(f"{ASKED}: use={use!r} is no use of {self._node.label}: they are 0 to {len(uses) - 1}")
+        return Path(self._node, self.cell, None if use is None else uses[use])
 
     def latex(self) -> str:
         r"""The gradient of the tensor as LaTeX, by the rules of its uses; for a loss, every operation of its graph.
@@ -120,9 +131,70 @@ class Explanation(Report):
             rules = [(use.formula, symbols_of_gradients(graph, use.target)) for use in node.backward_uses]
             shown = [latex(formula.readable, names) for formula, names in rules if formula is not None]
             return f"{slope(node.name)} = {' + '.join(shown)}"
-        made = [(other.name, other.formula) for other in graph.nodes]
-        lines = [f"{symbol(name)} &= {latex(formula.readable, {})}" for name, formula in made if formula is not None]
+        results = [(other.name, other.formula) for other in graph.nodes]
+        lines = [f"{symbol(name)} &= {latex(x.readable, {})}" for name, x in results if x is not None]
         return "\\begin{aligned}\n" + " \\\\\n".join(lines) + "\n\\end{aligned}"
+
+    # ---- in words
+
+    def _parts(self, batch_known: bool) -> list[Part]:
+        node, cell, uses = self._node, self.cell, self._node.backward_uses
+        order = sorted(range(len(uses)), key=lambda n: -size_at(uses[n].share, cell))
+        shown, others = sorted(order[:MOST_USES]), order[MOST_USES:]
+        parts: list[Part] = [Heading(f"Where the gradient of {cut(node.name, LONGEST_NAME)} comes from")]
+        parts += [Sentence(self._about()), *changed(self._graph), self._table(shown), self._rules(shown)]
+        if cell is None:
+            return parts
+        terms = [float(uses[n].share[cell]) for n in shown]  # type: ignore[index]
+        if others:
+            terms.append(float(sum(uses[n].share[cell] for n in others)))  # type: ignore[index]
+            parts.append(Sentence(f"And {several(len(others), 'more use')}: together {format_number(terms[-1])}."))
+        name = cell_name(node, cell)
+        parts += [Sentence(_sum(terms, float(self.gradient[cell]), name)), *_other_grad(node)]
+        if self.rows is not None:
+            return [*parts, *_parts_of_rows(self.rows, name)]
+        if (
+            node.kind == "parameter"
+            and not batch_known
+            and any(x.kind == "data" and x.shape for x in self._graph.nodes)
+        ):
+            text = f"Which rows of the batch push {name}? This loss does not say where the batch is: "
+            parts.append(Sentence(f"{text}{ASKED}(..., rows=x) does, with the data x whose first axis is the batch."))
+        return parts
+
+    def _about(self) -> str:
+        node, loss, name = self._node, self._graph.loss, cut(self._node.name, LONGEST_NAME)
+        uses = node.backward_uses
+        used = {1: "once", 2: "twice"}.get(len(uses), f"{len(uses):,} times")
+        where = f" in {place(node)}" if node.place else ""
+        text = f"{name} is {origin(node)}{where}, of shape {node.shape}. It is used {used} on the way to "
+        text += f"{cut(loss.name, LONGEST_NAME)} = {format_number(loss.value.item())}."
+        if self.cell is None:
+            return f"{text} There are no numbers to show: it has no elements."
+        if self.cell:
+            value = exact(node.value[self.cell].item())
+            text += f" The numbers are those of {cell_name(node, self.cell)} = {value} (at= chooses another cell)."
+        for use in uses:
+            upstream = "" if use.target.derivative is None else use.target.derivative.name
+            if use.formula is not None and upstream in re.findall(r"\w+", use.formula.readable.text):
+                result = cut(use.target.name, LONGEST_NAME)
+                return f"{text} In a rule, {upstream} is the gradient of the loss with respect to {result}."
+        return text
+
+    def _table(self, shown: list[int]) -> Table:
+        rows = [(str(n), *_row(self._node.backward_uses[n], self.cell)) for n in shown]
+        right = frozenset({0, 3, 4, 5})
+        return Table(rows, ("use", "used in", "line", "upstream", "local", "share"), right, frozenset({2, 3, 4, 5}))
+
+    def _rules(self, shown: list[int]) -> Table:
+        """The rule of each use, with the numbers of the cell, and what is to be said of them."""
+        rows: list[tuple[str, str]] = []
+        for n in shown:
+            use = self._node.backward_uses[n]
+            rows.append((str(n) if len(self.shares) > 1 else "rule", _rule(use, self.cell)))
+            if self.cell is not None:
+                rows += [("", Words(text)) for text in remarks(use, self.cell)]
+        return Table(rows)
 
 
 def symbols_of_gradients(graph: Graph, after: Node) -> dict[str, str]:
@@ -130,78 +202,78 @@ def symbols_of_gradients(graph: Graph, after: Node) -> dict[str, str]:
     return {x.derivative.name: x.name for x in (*graph.nodes, after) if x.derivative is not None}
 
 
-def _share(use: Edge, path_count: int) -> Share:
+def _share(use: Edge, graph: Graph, rows: list[Node]) -> Share:
+    upstream = use.target.gradient
     assert use.formula is not None
     assert use.share is not None
-    return Share(use.target.name, argument(use), use.formula.readable.text, use.share, path_count)
+    assert upstream is not None
+    rule = use.formula.readable.text
+    return Share(use.target.name, argument(use), rule, use.share, upstream, use.local, (graph, use.target, rows))
 
 
-# ---- what is meant
+def _row(use: Edge, cell: tuple[int, ...] | None) -> tuple[str, ...]:
+    """A use in the table: its operation and line, and the numbers of the cell."""
+    target = use.target
+    assert target.formula is not None
+    assert use.share is not None
+    twice = sum(edge.source is use.source for edge in target.inputs) > 1
+    operation = f"{cut(target.name, LONGEST_NAME)} = {cut(target.formula.text, 60)}"
+    operation += f", as {argument(use)}" if twice else ""
+    if cell is None:
+        return operation, place(target), "", "", ""
+    factors = ("", "")
+    if use.local is not None and target.gradient is not None:
+        upstream = np.broadcast_to(target.gradient, use.share.shape)[cell]
+        factors = (format_number(upstream), format_number(use.local[cell]))
+    return operation, place(target), *factors, format_number(use.share[cell])
 
 
-def _loss_of(x: Any, loss: Tensor | None) -> Tensor:
-    """The loss that is meant. Raises where there is none."""
-    if not isinstance(x, Tensor):
-        raise TypeError(f"{ASKED}: it explains a Tensor, and this is {type(x).__name__}")
-    check_not_traced(x, ASKED)
-    if loss is not None:
-        check_readable(loss, ASKED)
-        return loss
-    last_loss = state().last_loss
-    last = None if last_loss is None else last_loss()
-    if last is not None and last.size == 1 and x.serial in reachable(last):
-        return last
-    if x.op is not None and x.size == 1:
-        return x
-    if not x.requires_grad:
-        raise ValueError(_no_gradient(x))
-    if last is not None and last.size != 1:
-        missing = f"{last.label}, from which the last backward() started, is no single number either"
-    elif last is None:
-        missing = "backward() has not been called, or the loss that it started from is gone"
-    else:
-        missing = f"{last.label}, from which the last backward() started, was not made from it"
-    raise ValueError(
-        f"{ASKED}: {x.label} of shape {x.shape} is no loss, and {missing}: pass the loss, "
-        f"{ASKED}({x.name or 'x'}, loss), or call loss.backward() first"
-    )
+def _rule(use: Edge, cell: tuple[int, ...] | None) -> str:
+    """The rule as printed, and the same with the numbers of the cell."""
+    assert use.formula is not None
+    assert use.share is not None
+    formula = use.formula.readable
+    text = cut(formula.text, LONGEST_RULE)
+    if cell is None:
+        return text
+    share, filled = format_number(use.share[cell]), formula.filled(cell)
+    steps = [text, *([filled] if filled not in (text, share) else []), *([share] if share != text else [])]
+    return " = ".join(steps)
 
 
-def _no_gradient(x: Tensor) -> str:
-    return (
-        f"{ASKED}: {x.label} is data, and has no gradient: none was asked for. To have one, make it with "
-        "Tensor(..., requires_grad=True) before the loss is computed"
-    )
+def _sum(terms: list[float], whole: float, name: str) -> str:
+    if len(terms) == 1:
+        return f"{format_number(whole)} is the gradient of {name}: it is used only once."
+    shown = [f"({text})" if n and text.startswith("-") else text for n, text in enumerate(map(format_number, terms))]
+    return f"{' + '.join(shown)} = {format_number(whole)}, which is the gradient of {name}."
 
 
-def _node_of(x: Tensor, graph: Graph) -> Node:
-    """The node of a tensor in the graph, if a gradient flows there."""
-    if not x.requires_grad:
-        raise ValueError(_no_gradient(x))
-    node = graph.node_of(x)
-    if node is None:
-        raise ValueError(
-            f"{ASKED}: {x.label} is not among the {len(graph.nodes)} tensors and arrays of which the loss "
-            f"{graph.loss.label} was made: pass the loss that was computed from it, {ASKED}({x.name or 'x'}, loss)"
-        )
-    if node.gradient is None:
-        uses = " and ".join(f"as `{argument(use)}` of {use.target.name}" for use in node.uses)
-        raise ValueError(f"{ASKED}: no gradient flows to {x.label}: it is used only {uses}, where there is none")
-    return node
+def _other_grad(node: Node) -> list[Part]:
+    """A word on `.grad`, where it holds something else."""
+    tensor = node.tensor
+    if tensor is None or tensor.grad is None or tensor.op is not None or tensor.grad.shape != node.shape:
+        return []
+    if node.gradient is None or np.allclose(tensor.grad, node.gradient, 1e-5, 1e-8, equal_nan=True):
+        return []
+    text = "holds other numbers: gradients of several backward() calls, added up, or of another loss. An optimizer's "
+    return [Sentence(f"{cut(node.label, LONGEST_NAME)}.grad {text}zero_grad() empties it.")]
 
 
-def _cell(node: Node, at: Any) -> tuple[int, ...] | None:
-    """The cell whose numbers are shown, as an index that is not negative; None where there is none."""
-    assert node.gradient is not None
-    if at is None:
-        if not node.value.size:
-            return None
-        where = np.unravel_index(int(np.argmax(np.abs(node.gradient))), node.shape)
-        return tuple(int(i) for i in where)
-    try:
-        given = tuple(index(i) for i in (at if isinstance(at, tuple) else (at,)))
-    except TypeError:
-        raise TypeError(f"{ASKED}: at={at!r} must be an index of {node.label}: integers, one for each axis") from None
-    if len(given) != len(node.shape) or not all(-n <= i < n for i, n in zip(given, node.shape, strict=True)):
-        raise IndexError(f"{ASKED}: at={at!r} is no cell of {node.label}, which has shape {node.shape}")
-    return tuple(i % n for i, n in zip(given, node.shape, strict=True))
+def _parts_of_rows(rows: BatchRows, name: str) -> list[Part]:
+    table: list[tuple[str, ...]] = []
+    for row in rows.hardest[:HARDEST]:
+        contribution = rows.contributions[row]
+        if contribution == 0:
+            break
+        way = f"pushes {name} {'down' if contribution > 0 else 'up'}" if np.isfinite(contribution) else "not finite"
+        target = () if rows.targets is None else (row_text(rows.targets[row]),)
+        table.append((str(row), *target, format_number(contribution), way))
+    header = ("row", *(() if rows.targets is None else ("target",)), "contribution", "direction")
+    right = frozenset(range(len(header) - 1))
+    down, up = rows.contributions[rows.contributions > 0], rows.contributions[rows.contributions < 0]
+    text = f"A step goes against the gradient. Of {len(rows.contributions):,} rows, {len(down):,} "
+    text += f"(together {format_number(down.sum())}) would move {name} down, "
+    text += f"and {len(up):,} (together {format_number(up.sum())}) up."
+    text += f" {format_number(rows.rest)} does not come through the rows of the batch." if rows.rest else ""
+    shown = [Table(table, header, right=right, whole=right)] if table else []
+    return [Heading(f"Which rows of the batch push {name} hardest"), *shown, Sentence(text)]

@@ -1,0 +1,120 @@
+"""What a call of `explain` means: which loss, node, cell and rows; or what to type instead."""
+
+from __future__ import annotations
+
+from operator import index
+from typing import Any
+
+import numpy as np
+
+from tinygrad_ce.ancestry import reachable
+from tinygrad_ce.core import Tensor
+from tinygrad_ce.graph.checks import check_not_traced, check_readable
+from tinygrad_ce.graph.nodes import Edge, Graph, Node
+from tinygrad_ce.source_lines import state
+
+ASKED = "tg.explain"
+
+
+def loss_of(x: Any, loss: Tensor | None) -> Tensor:
+    """The loss that is meant. Raises TypeError or ValueError where there is none."""
+    if not isinstance(x, Tensor):
+        raise TypeError(f"{ASKED}: it explains a Tensor, and this is {type(x).__name__}")
+    check_not_traced(x, ASKED)
+    if loss is not None:
+        check_readable(loss, ASKED)
+        return loss
+    last_loss = state().last_loss
+    last = None if last_loss is None else last_loss()
+    if last is not None and last.size == 1 and x.serial in reachable(last):
+        return last
+    if x.op is not None and x.size == 1:
+        return x
+    if not x.requires_grad:
+        raise _no_gradient(x)
+    if last is not None and last.size != 1:
+        missing = f"{last.label}, from which the last backward() started, is no single number either"
+    elif last is None:
+        missing = "backward() has not been called, or the loss that it started from is gone"
+    else:
+        missing = f"{last.label}, from which the last backward() started, was not made from it"
+    raise ValueError(
+        f"{ASKED}: {x.label} of shape {x.shape} is no loss, and {missing}: pass the loss, "
+        f"{ASKED}({x.name or 'x'}, loss), or call loss.backward() first"
+    )
+
+
+def _no_gradient(x: Tensor) -> ValueError:
+    return ValueError(
+        f"{ASKED}: {x.label} is data, and has no gradient: none was asked for. To have one, make it with "
+        "Tensor(..., requires_grad=True) before the loss is computed"
+    )
+
+
+def node_of(x: Tensor, graph: Graph) -> Node:
+    """The node of a tensor in the graph. Raises ValueError if no gradient flows there."""
+    if not x.requires_grad:
+        raise _no_gradient(x)
+    node = graph.node_of(x)
+    if node is None:
+        raise ValueError(
+            f"{ASKED}: {x.label} is not among the {len(graph.nodes)} tensors and arrays of which the loss "
+            f"{graph.loss.label} was made: pass the loss that was computed from it, {ASKED}({x.name or 'x'}, loss)"
+        )
+    if node.gradient is None:
+        uses = " and ".join(f"as `{argument(use)}` of {use.target.name}" for use in node.uses)
+        raise ValueError(f"{ASKED}: no gradient flows to {x.label}: it is used only {uses}, where there is none")
+    return node
+
+
+def argument(use: Edge) -> str:
+    """What the operation calls the tensor: `W`, or `arrays[1]` where it takes any number of inputs."""
+    op = use.target.op
+    assert op is not None
+    first = len(op.arguments) - 1
+    return f"{op.starred}[{use.position - first}]" if op.starred and use.position >= first else use.argument
+
+
+def largest_cell(node: Node) -> tuple[int, ...] | None:
+    """The cell with the largest gradient in size; None where there is none."""
+    assert node.gradient is not None
+    if not node.value.size:
+        return None
+    return tuple(int(i) for i in np.unravel_index(int(np.argmax(np.abs(node.gradient))), node.shape))
+
+
+def cell_at(node: Node, at: Any) -> tuple[int, ...]:
+    """The cell that `at=` names, as an index that is not negative. Raises TypeError and IndexError."""
+    try:
+        given = tuple(index(i) for i in (at if isinstance(at, tuple) else (at,)))
+    except TypeError:
+        raise TypeError(f"{ASKED}: at={at!r} must be an index of {node.label}: integers, one for each axis") from None
+    if len(given) != len(node.shape) or not all(-n <= i < n for i, n in zip(given, node.shape, strict=True)):
+        raise IndexError(f"{ASKED}: at={at!r} is no cell of {node.label}, which has shape {node.shape}")
+    return tuple(i % n for i, n in zip(given, node.shape, strict=True))
+
+
+def nodes_of_rows(rows: Any, graph: Graph) -> list[Node]:
+    """The nodes that hold these rows: the tensor itself, or every array that went in with the same numbers."""
+    if isinstance(rows, Tensor):
+        node = graph.node_of(rows)
+        found = [] if node is None else [node]
+    else:
+        array = np.asarray(rows)
+        found = [node for node in graph.nodes if node.op is None and _same(node.value, array)]
+    name = rows.label if isinstance(rows, Tensor) else f"an array of shape {np.shape(rows)}"
+    if not found:
+        went_in = ", ".join(f"{node.name} {node.shape}" for node in graph.nodes if node.kind == "data" and node.shape)
+        raise ValueError(
+            f"{ASKED}: rows= is {name}, and nothing of it went into the loss: pass the data of the batch"
+            + (f"; these went in: {went_in}" if went_in else "")
+        )
+    if not found[0].shape:
+        raise ValueError(f"{ASKED}: rows= is {name}, a single number: pass data whose first axis is the batch")
+    return found
+
+
+def _same(one: Any, other: Any) -> bool:
+    return one.shape == other.shape and bool(
+        np.all((one == other.astype(one.dtype)) | ((one != one) & (other != other)))
+    )
