@@ -97,9 +97,8 @@ def _table(problem: assignments.Assignment, marked: Sequence[Marked]) -> Table:
         table.add_column(name)
     for one in marked:
         score = f"{points_text(one.score)}/{points_text(one.possible)}"
-        verdicts = [standing(verdict) for verdict in one.verdicts.values()]
-        signs = [f"{shown.sign} {shown.word}" for shown in verdicts] if one.grade is not None else ["not graded"]
-        table.add_row(one.hand_in.student, score, *signs)
+        verdicts = map(standing, one.verdicts.values()) if one.grade is not None else ["not graded"]
+        table.add_row(one.hand_in.student, score, *verdicts)
     return table
 
 

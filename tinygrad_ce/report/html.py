@@ -183,7 +183,7 @@ class InNotebook:
     def cell(self, part: Table, n: int, text: str, titles: bool) -> str:
         """One cell of column n."""
         kinds = ["number" if n in part.right and not (titles and not part.header) else "left", "cell"]
-        if isinstance(text, Words):
+        if not titles and isinstance(text, Words):
             kinds += ["words", *(["long"] if len(text) > 30 else [])]
         elif not titles:
             kinds += ["whole" if n in part.whole else "wrapped", *(["off"] if isinstance(text, WrongNumber) else [])]

@@ -38,18 +38,19 @@ SIGNS = {"right": "✓", "wrong": "✗", "follows": "↳", "missing": "–"}
 
 
 class Mark(Words):
-    """A verdict, its sign before it, so that nobody needs to see colours. kind: one of `SIGNS`.
+    """A verdict in a word or a few, its sign before it, so that nobody needs to see colours. kind: one of `SIGNS`.
 
     >>> Mark("wrong", "sign")
     '✗ sign'
     """
 
-    def __new__(cls, kind: str, text: str) -> Mark:
-        mark = super().__new__(cls, f"{SIGNS[kind]} {text}".rstrip())
-        mark.kind = kind
+    def __new__(cls, kind: str, word: str) -> Mark:
+        mark = super().__new__(cls, f"{SIGNS[kind]} {word}".rstrip())
+        mark.kind, mark.word = kind, word
         return mark
 
     kind: str
+    word: str
 
 
 class WrongNumber(str):

@@ -20,7 +20,8 @@ class History(Report):
     """What each epoch gave: `history["loss"]` is a list with one number for each epoch.
 
     columns: epoch, loss, lr, and where they apply accuracy, val_loss, val_accuracy.
-    stopped: why training ended: "finished", "early" (no improvement), "interrupted" (Ctrl-C) or "callback".
+    stopped: why training ended: "finished", "early" (no improvement), "interrupted" (Ctrl-C), "callback" or the
+    alarm of a `Watch`.
     compiled: whether whole epochs ran as one compiled function.
     guessing: the loss of who only guesses, ln C for C classes; None for another loss, and after `load`.
     batch_losses: of `fit(batch_losses=True)`, the loss of each batch in order, also of an epoch that was not completed.

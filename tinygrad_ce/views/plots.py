@@ -232,6 +232,7 @@ def _shades(p: Array) -> Array:
 AUDITED = {  # what is drawn over the epochs: the columns of a row, with the look of their lines
     "update / weight": {"update_per_weight": "-"},
     "norm of the gradient": {"gradient": "-"},
+    "gradient / last layer's": {"share": "-"},
     "saturated, and dead (dotted), %": {"saturated": "-", "dead": ":"},
 }
 
@@ -257,6 +258,7 @@ def audit_figure(epochs: Any, layers: Any, healthy: float) -> Any:
 
 def _measured(layer: Any, looks: dict[str, str]) -> list[str]:
     """Those of the columns in which the layer has a number."""
+    layer = [row for row in layer if row.gradient is not None or "share" not in looks]  # shares decide on parameters
     return [column for column in looks if any(getattr(row, column) is not None for row in layer)]
 
 
