@@ -335,6 +335,15 @@ def test_the_readme_of_programs_lists_every_file_after_those_that_it_imports():
             assert inside & {*listed[k:]} == set(), f"{file} stands before what it imports"
 
 
+HTML = re.compile(r"</?(table|thead|tbody|tr|td|th|div|p|span|section|header|main|ul|li|pre|b|code|bdi|iframe)\b[ >]")
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if not file.startswith("report/")])
+def test_html_is_written_in_one_room(file):
+    written = [text for text in texts(syntax_of(file)) if HTML.search(text)]
+    assert written == [], f"{file}: build parts of tinygrad_ce.report.parts, which its renderers write"
+
+
 def test_importing_the_package_imports_nothing_heavy():
     code = """
         import sys

@@ -14,7 +14,7 @@ What there is, by what one wants to do; `help(tg.Trainer)` and so on say more:
 - networks: `tg.nn`, `tg.losses`, `tg.optim`, `tg.seed`
 - data: `tg.data.moons`, `tg.data.digits`, `tg.data.from_csv`, `tg.data.split`, `tg.data.standardize`
 - training: `tg.Trainer`, `tg.History`, `tg.train.Callback`; keeping: `tg.save`, `tg.load`, `tg.export`
-- looking: `tg.explain`, `tg.draw`, `tg.step_through`, `tg.live`, `tg.why_nan`, `tg.audit`
+- looking: `tg.explain`, `tg.draw`, `tg.step_through`, `tg.live`, `tg.why_nan`, `tg.audit`, `tg.surface`
 - printing and compiling: `tg.source`, `tg.trace`, `tg.compile`, `tg.set_num_threads`
 - a classroom: `tg.exercise`, `tg.grade`, `tg.assignments`
 """
@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from tinygrad_ce.views.explain import explain
     from tinygrad_ce.views.nan import why_nan
     from tinygrad_ce.views.page import step_through
+    from tinygrad_ce.views.surface import surface
 
 __version__ = "0.1.0"
 
@@ -110,6 +111,7 @@ __all__ = [
     "set_num_threads",
     "source",
     "step_through",
+    "surface",
     "trace",
     "train",
     "value_and_grad",
@@ -120,7 +122,7 @@ __all__ = [
 _LATER = {
     **dict.fromkeys(("Program", "TraceError", "compile", "source", "trace"), "program"),
     **dict.fromkeys(("load", "save"), "train.saved"),
-    **{name: f"views.{name}" for name in ("audit", "draw", "explain")},
+    **{name: f"views.{name}" for name in ("audit", "draw", "explain", "surface")},
     "exercise": "exercises",
     "grade": "grading",
     "live": "live.live",

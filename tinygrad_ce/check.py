@@ -386,7 +386,8 @@ class _Comparison:
             if abs(kink) > 1.4 * abs(before):
                 return "no derivative: f jumps here, or has a vertical tangent"
             left, right = (0.0 if abs(s) < 1e-6 * abs(kink) else s for s in (value - kink / 2, value + kink / 2))
-            return f"no derivative: a kink, with slope {left:.6g} to the left and {right:.6g} to the right"
+            sides = f"{format_number(left, 6)} to the left and {format_number(right, 6)} to the right"
+            return f"no derivative: a kink, with slope {sides}"
         if error > least:
             return "no derivative: the difference quotients settle at no step (a jump, a vertical tangent, or noise)"
         return ""

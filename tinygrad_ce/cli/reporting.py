@@ -23,9 +23,9 @@ from tinygrad_ce.cli.terminal import console, leave_dropped_columns_to_the_summa
 from tinygrad_ce.cli.views import check_writable
 from tinygrad_ce.core import Array
 from tinygrad_ce.disk import write_whole
-from tinygrad_ce.report.parts import Heading, Picture, Sentence, Table
+from tinygrad_ce.report.page import as_page
+from tinygrad_ce.report.parts import Code, Heading, Part, Picture, Section, Sentence, Table
 from tinygrad_ce.report.words import format_number, several
-from tinygrad_ce.views.run_page import Code, Plot, run_page
 
 MOST_ROWS = 5  # of the hardest
 MOST_FEATURES = 3  # that are shown of each
@@ -47,7 +47,7 @@ def report(
     check_writable(path, ".html")
     leave_dropped_columns_to_the_summary()
     trained = kept.trained()
-    page = run_page(_title(trained), sections_of(trained))
+    page = as_page(_title(trained), sections_of(trained), links=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, page.encode())
     console.print(f"wrote {path}: {_title(trained)}", highlight=False, soft_wrap=True)
@@ -57,34 +57,38 @@ def _title(run: Run) -> str:
     return f"{run.train.name}, after {several(len(run.trainer.history), 'epoch')}"
 
 
-def sections_of(run: Run) -> dict[str, Sequence[Any]]:
-    """What stands on the page, by its headings."""
+def sections_of(run: Run) -> list[Section]:
+    """What stands on the page."""
     cost, title = loss_and_gradients(run)
-    answers = "Confusion" if run.test.class_names else "Residuals"
-    return {
-        "The data": _data(run),
-        "The network": [
-            Code(run.model.summary(), "the layers of the network"),
-            Sentence(f"The graph of one batch, with values and gradients: {title}."),
-            tg.draw(cost, title),
-        ],
-        "The curves": [Plot(run.trainer.history.plot(), "loss and figures over the epochs")],
-        "How good it is": _figures(run),
-        answers: _answers(run),
-        "The hardest rows": _hardest(run),
-        "The audit": [
-            Sentence(f"What each layer makes of one batch: {title}."),
-            tg.audit(run.model, cost, run.trainer.optimizer),
-        ],
-        "One step of the training": [
-            Sentence("Forward, backward and update as NumPy: the network is no more than this."),
-            Code(program_of_first_batch(run).text(False), "the printed program"),
-        ],
-    }
+    graph = Picture(tg.draw(cost, title).svg.encode(), "the graph of the loss of one batch", "svg+xml")
+    network: list[Part] = [
+        *run.model.summary().parts,
+        Sentence(f"The graph of one batch, with values and gradients: {title}."),
+        graph,
+    ]
+    audit = tg.audit(run.model, cost, run.trainer.optimizer)
+    step = "Forward, backward and update as NumPy: the network is no more than this."
+    program = Code(program_of_first_batch(run).text(False), "the printed program")
+    return [
+        Section("The data", _data(run)),
+        Section("The network", network),
+        Section("The curves", [_plot(run.trainer.history.plot(), "loss and figures over the epochs")]),
+        Section("How good it is", _figures(run)),
+        Section("Confusion" if run.test.class_names else "Residuals", _answers(run)),
+        Section("The hardest rows", _hardest(run)),
+        Section("The audit", [Sentence(f"What each layer makes of one batch: {title}."), *audit.parts]),
+        Section("One step of the training", [Sentence(step), program]),
+    ]
 
 
-def _data(run: Run) -> list[Any]:
-    shown: list[Any] = [
+def _plot(figure: Any, label: str) -> Picture:
+    """A matplotlib figure. label: what can be seen on it."""
+    width = round(96 * figure.get_size_inches()[0])  # CSS has 96 pixels to an inch
+    return Picture(figure._repr_png_, label, width=width)
+
+
+def _data(run: Run) -> list[Part]:
+    shown: list[Part] = [
         Sentence(
             "The training rows train; the validation rows are only measured after each epoch; the test rows are "
             "measured once, at the end."
@@ -96,9 +100,9 @@ def _data(run: Run) -> list[Any]:
     return shown
 
 
-def _figures(run: Run) -> list[Any]:
+def _figures(run: Run) -> list[Part]:
     figures = {name: figures_of(run.trainer, part, run.loss) for name, part in run.parts.items()}
-    shown: list[Any] = [figures_table(figures)]
+    shown: list[Part] = [figures_table(figures)]
     report = report_of(run.trainer, run.test, run.loss)
     if report is not None:
         shown += [
@@ -108,16 +112,16 @@ def _figures(run: Run) -> list[Any]:
     return shown
 
 
-def _answers(run: Run) -> list[Any]:
+def _answers(run: Run) -> list[Part]:
     if not run.test.class_names:
-        return [Plot(residuals_figure(run), f"predicted over true {run.target} of the test rows")]
-    shown = [Plot(confusion_figure(run), "how many test rows of each class were taken for which class")]
+        return [_plot(residuals_figure(run), f"predicted over true {run.target} of the test rows")]
+    shown: list[Part] = [_plot(confusion_figure(run), "how many test rows of each class were taken for which class")]
     if run.train.n_features == 2:
-        shown.append(Plot(boundary_figure(run), "which class is predicted where"))
+        shown.append(_plot(boundary_figure(run), "which class is predicted where"))
     return shown
 
 
-def _hardest(run: Run) -> list[Any]:
+def _hardest(run: Run) -> list[Part]:
     """The test rows with the largest loss: what was predicted, and what each pushes."""
     own_units = datasets.split(load(run.settings), *SHARES, seed=run.settings.seed)[2]
     hard = run.trainer.hardest(run.test.X, run.targets(run.test), MOST_ROWS, run.test.class_names or None)

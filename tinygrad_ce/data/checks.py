@@ -12,9 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.report.words import several as several  # here too, for those who read tables
-from tinygrad_ce.report.words import visible as visible
-
 LONGEST = 80  # characters of a value in a message
 MOST = 20  # names in a message
 

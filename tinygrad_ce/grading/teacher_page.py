@@ -14,7 +14,7 @@ import numpy as np
 
 from tinygrad_ce.assignments import Assignment
 from tinygrad_ce.core import Array
-from tinygrad_ce.data.checks import several, shortened
+from tinygrad_ce.data.checks import shortened
 from tinygrad_ce.grading.grades import UNNAMED
 from tinygrad_ce.grading.marked import LONGEST_LINE, Marked, line_of, points_text, standing
 from tinygrad_ce.report.page import as_page
@@ -34,7 +34,7 @@ from tinygrad_ce.report.parts import (
     Term,
     Words,
 )
-from tinygrad_ce.report.words import cut, escaped
+from tinygrad_ce.report.words import cut, escaped, several
 from tinygrad_ce.views.pages import Page
 
 MOST_MISTAKES, MOST_STUDENTS, MOST_GROUPS = 25, 6, 25  # in a table, or in one of its rows

@@ -128,7 +128,7 @@ class InNotebook:
     def words(self, text: str) -> str:
         """A text of a sentence or a cell, with what is set off in it."""
         if isinstance(text, Phrase):
-            return "".join(map(self.words, text.pieces)).replace("\n", "<br>")
+            return "".join(map(self.words, text.pieces)).replace("\n", "<br/>")
         if isinstance(text, WrongNumber):
             return self.wrong_number(text)
         content = escaped(text)

@@ -185,7 +185,7 @@ class Picture:
 
     content: the bytes of a PNG or SVG, or what gives them; where that raises ImportError or ValueError, its words stand
     there instead. label: what can be seen on it. kind: "png" or "svg+xml". least: the pixels below which its width does
-    not shrink. width: in pixels; 0: as wide as it is.
+    not shrink. width: in pixels; 0: as wide as it is. text: what a terminal shows in its place, if not the label.
     """
 
     content: bytes | Callable[[], bytes]
@@ -193,6 +193,7 @@ class Picture:
     kind: str = "png"
     least: int = 0
     width: int = 0
+    text: str = ""
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ def _text_of(part: Part, width: int) -> str:
     if isinstance(part, Formula):
         return f"  {visible(part.text)}"
     if isinstance(part, Picture):
-        return _wrapped(f"(a picture: {part.label})", width)
+        return visible(part.text) or _wrapped(f"(a picture: {part.label})", width)
     if isinstance(part, List):
         return "\n".join(_wrapped(f"- {item}", width, 2) for item in part.items)
     if isinstance(part, Listing):

@@ -133,15 +133,14 @@ class _Sweep(Callback):
 def _found(sweep: _Sweep) -> LearningRates:
     rates = sweep.rates[: len(sweep.losses)]
     best = int(np.argmin(sweep.smoothed)) if sweep.losses else 0
+    low, high = format_number(sweep.rates[0], 2), format_number(sweep.rates[-1], 2)
     if best == 0:
         raise ValueError(
-            f"find_learning_rate: the loss has not fallen with any rate from {sweep.rates[0]:.2g} on: pass a smaller "
-            "low=, or ask tg.audit(model, loss) what keeps the model from learning"
+            f"find_learning_rate: the loss has not fallen with any rate from {low} on: pass a smaller low=, or ask "
+            "tg.audit(model, loss) what keeps the model from learning"
         )
     if best == len(sweep.rates) - 1:
-        warn(
-            f"find_learning_rate: the loss was still falling at the highest rate, {rates[-1]:.2g}: pass a larger high="
-        )
+        warn(f"find_learning_rate: the loss was still falling at the highest rate, {high}: pass a larger high=")
     return LearningRates(rates, np.array(sweep.losses), np.array(sweep.smoothed), float(rates[best] / 10))
 
 

@@ -89,8 +89,8 @@ class Level:
         for item in (*items, *self.lanes.values()):
             columns[item.rank].append(item)
         self.columns = order(columns)
-        if not self.columns[0]:
-            leads[1:2] = [0.0]
+        if not self.columns[0]:  # nothing arrives from the left
+            leads[1:2] = [-COLUMN_GAP]
         rows = self._rows(leads, width)
         straighten(self.columns, [n for n, row in enumerate(rows) for _ in row])
         self._stack(rows, PADDING + title)

@@ -11,11 +11,8 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.core import Array
-from tinygrad_ce.report.html import as_html, html_of
-from tinygrad_ce.report.html import block as block
-from tinygrad_ce.report.parts import Heading, Part, Picture, Table, Words
-from tinygrad_ce.report.parts import Sentence as SentencePart
-from tinygrad_ce.report.parts import Strong as Strong
+from tinygrad_ce.report.html import as_html
+from tinygrad_ce.report.parts import Heading, Part, Sentence, Table
 from tinygrad_ce.report.words import cut, format_number, listed, several
 
 MOST_ROWS, MOST_COLUMNS = 5, 12  # of a Dataset
@@ -42,7 +39,7 @@ def tensor_parts(tensor: Any) -> list[Part]:
         shape += f", {line.short}" if line is not None else ""
     columns = {"value": tensor.data} if tensor.grad is None else {"value": tensor.data, "gradient": tensor.grad}
     values = Table([[_shortened(array) for array in columns.values()]], [*columns])
-    return [Heading(f"Tensor {tensor.label}{origin}"), SentencePart(shape), values]
+    return [Heading(f"Tensor {tensor.label}{origin}"), Sentence(shape), values]
 
 
 def _shortened(array: Array) -> str:
@@ -73,12 +70,12 @@ def dataset_parts(dataset: Any) -> list[Part]:
         rows.append([*(format_number(value, 3) for value in x[: len(names)]), *(["…"] if left_out else []), target])
     parts: list[Part] = [Heading(repr(dataset)), Table(rows, header, frozenset(range(len(names))))]
     if len(dataset) > len(rows):
-        parts.append(SentencePart(f"the first {len(rows)} of {len(dataset):,} rows"))
+        parts.append(Sentence(f"the first {len(rows)} of {len(dataset):,} rows"))
     if dataset.class_names:
         counts = np.bincount(dataset.y, minlength=dataset.n_classes)
         classes = sorted(zip(dataset.class_names, counts, strict=True), key=lambda pair: -pair[1])
         sizes = [f"{cut(name, LONGEST)} {count:,}" for name, count in classes]
-        parts.append(SentencePart(f"rows by class: {listed(sizes, MOST_COLUMNS)}"))
+        parts.append(Sentence(f"rows by class: {listed(sizes, MOST_COLUMNS)}"))
     return parts
 
 
@@ -108,28 +105,3 @@ def _model_rows(model: Any) -> list[tuple[str, str]]:
 def _name_of(value: Any) -> str:
     """The name of a function, or what an object prints."""
     return getattr(value, "__name__", None) or cut(repr(value), LONGEST_MODEL)
-
-
-# ---- for the views that still write HTML; each that builds parts needs none of it
-
-Sentence = Words
-
-
-def heading(text: str) -> str:
-    """The title of what follows, as HTML."""
-    return html_of(Heading(text))
-
-
-def paragraph(text: str) -> str:
-    """A few sentences, as HTML."""
-    return html_of(SentencePart(text))
-
-
-def table(rows: Any, header: Any = (), right: Any = (), whole: Any = ()) -> str:
-    """A table, as HTML."""
-    return html_of(Table(rows, header, frozenset(right), frozenset(whole)))
-
-
-def image(content: bytes, description: str, kind: str = "png", least: int = 0) -> str:
-    """A picture, as HTML."""
-    return html_of(Picture(content, description, kind, least))

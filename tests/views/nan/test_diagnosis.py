@@ -314,7 +314,7 @@ def test_the_first_that_is_not_finite_is_told_with_its_cause() -> None:
         began = nan.where_it_began(ops.log(ops.softmax(z)).sum())
     assert re.fullmatch(
         r"the first is #\d+ = log\(#\d+\), element \[0, 1\]: log\(0\) = -inf; "
-        r"log needs x > 0, and here x = 0; softmax rounds to 0\. Usual cure: .*softmax_cross_entropy.*",
+        r"log needs x > 0, and here x = 0; softmax rounds to 0",
         began,
     )
     assert nan.where_it_began((z * z).sum()) == ""

@@ -30,15 +30,3 @@ def why_nan(loss: Tensor) -> Diagnosis:
 
     check_readable(loss, "tg.why_nan", single=False)
     return diagnosed(loss)
-
-
-def where_it_began(loss: Tensor) -> str:
-    """On the first computation that made this loss NaN or infinite, and the usual cure; "" if nobody can be named."""
-    from tinygrad_ce.views.nan.findings import diagnosed
-
-    first = diagnosed(loss, back=False).forward
-    if first is None:
-        return ""
-    # Batches are shuffled: the row of a batch is of no help in the user's own table.
-    rows = "; np.argwhere(~np.isfinite(X)), and that of y, finds them in all rows" if first.kind == "data" else ""
-    return f"the first is {first.what}: {first.numbers}; {first.cause}. Usual cure: {first.cure}{rows}"

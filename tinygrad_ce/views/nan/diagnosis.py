@@ -57,6 +57,11 @@ class Finding:
         return f"{text}, element {list(self.index)}" if self.index else text
 
     @property
+    def sentence(self) -> str:
+        """What broke, with its numbers and the cause."""
+        return f"the first is {self.what}: {self.numbers}; {self.cause}"
+
+    @property
     def code(self) -> str:
         """The text of the line; "" where it can't be read."""
         return "" if self.line is None else self.line.text
@@ -105,7 +110,7 @@ class Diagnosis(Report):
         return (first.kind, first.name, first.op) == (second.kind, second.name, second.op)
 
     @property
-    def parts(self) -> list[Part]:  # type: ignore[override]
+    def parts(self) -> list[Part]:
         """A sentence for each pass, and what was found there."""
         found: list[Part] = []
         value, gradients = shown(self.loss.data), f"the gradient of {listed(self.leaves)}"
