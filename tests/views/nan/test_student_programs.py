@@ -88,6 +88,15 @@ def a_discriminator_that_is_sure(cured: bool) -> Tensor:
     return -np.log(1 - logit.sigmoid()).mean()  # here
 
 
+def a_softmax_by_hand_that_underflows_in_one_row_and_overflows_in_another(cured: bool) -> Tensor:
+    z = wanted([[-900.0, 300.0], [0.0, 900.0]])
+    if cured:
+        return tg.losses.softmax_cross_entropy(z, np.array([0, 1]))
+    e = np.exp(z)  # here
+    p = e / e.sum(axis=1, keepdims=True)
+    return -np.log(p[np.arange(2), np.array([0, 1])]).mean()
+
+
 def a_mean_power_of_negative_numbers(cured: bool) -> Tensor:
     x, p = wanted([-2.0, 1.0]), wanted(3.0)
     mean = (ops.absolute(x) ** p).mean() if cured else (x**3).mean()
@@ -115,6 +124,7 @@ PROGRAMS: dict[str, Program] = {
         an_exp_and_its_square_in_float32,
         the_powers_of_a_matrix_over_many_steps,
         a_discriminator_that_is_sure,
+        a_softmax_by_hand_that_underflows_in_one_row_and_overflows_in_another,
         a_mean_power_of_negative_numbers,
         a_logarithm_of_ones_own,
         a_rule_of_ones_own_that_divides_by_zero,

@@ -95,6 +95,16 @@ class Computation:
         usual = [[with_number(x, cells, number) for x, cells in pairs] for number in ORDINARY]
         return [(arguments, tried(self.run, arguments)) for arguments in usual]
 
+    def sources(self, index: Index, is_nan: bool) -> list[Number]:
+        """Of each argument its `source`; for a number that is NaN also a NaN, as an infinity beside it may be found."""
+        found = []
+        for which, (key, x, cells) in enumerate(zip(self.keys, self.arguments, self.bad, strict=True)):
+            nan = cells[np.isnan(np.ravel(x)[cells])] if is_nan and len(cells) else cells[:0]
+            several = [self.source(which, index, nan)] if 0 < len(nan) < len(cells) else []
+            several.append(self.source(which, index))
+            found += [(key, source) for source in several if source is not None]
+        return found
+
     def source(self, which: int, index: Index, cells: Array | None = None) -> Index | None:
         """The first number of one argument that reaches a number of the result; None if none does.
 
@@ -238,9 +248,8 @@ class Search:
         if number not in self._known:
             key, index = number
             computation = self.computation(key)
-            keys = [] if computation is None else computation.keys
-            found = [computation.source(i, index) for i in range(len(keys))] if computation is not None else []
-            self._known[number] = [(k, source) for k, source in zip(keys, found, strict=True) if source is not None]
+            is_nan = bool(np.isnan(self.array(key)[index])) if computation is not None else False
+            self._known[number] = [] if computation is None else computation.sources(index, is_nan)
             again = tried(computation.run, computation.arguments) if computation and not self._known[number] else None
             if again is not None and np.isfinite(again[index]):  # a body that draws random numbers is not blamed
                 self._known[number] = None
