@@ -447,3 +447,16 @@ def test_an_exercise_for_a_class(tmp_path):
     assert "d_W1  upstream: right, given your own d_z1" in printed.text
     assert printed.text.count("def gradients(x, W1, b1, W2, b2, y):") == 1
     assert not printed.pictures
+
+
+def test_the_shape_of_a_loss(tmp_path):
+    printed = run("20_the_shape_of_a_loss.py", tmp_path)
+    by_hand = printed.after("   by hand ")
+    assert printed.after("   tg.surface ") == by_hand
+    assert min(by_hand) > 0
+    assert "A bowl, as far as seen" in printed.text.split("2. Where")[0]
+    count, smallest = printed.after("the smallest of")
+    assert count == 2 * 8 + 8 + 8 + 1
+    assert smallest < 0
+    assert "Not convex" in printed.text.split("4. The way")[1]
+    assert_pictures(printed, "20_bowl.png", "20_training.png")

@@ -437,6 +437,7 @@ NAMES = [
     "Trainer.evaluate", "Trainer.predict", "History", "History.plot", "Tensor.backward", "Tensor.detach",
     "Tensor.item", "Tensor.numpy", "Tensor.named", "Tensor.sum", "Tensor.mean", "Tensor.max", "Tensor.reshape",
     "Tensor.T", "explain", "draw", "step_through", "why_nan", "audit", "exercise", "views.Watch",
+    "surface", "views.Route",
     "optim.AdaGrad", "optim.OneCycle", "optim.ReduceOnPlateau", "optim.SGD.state", "optim.SGD.restore", "optim.clip",
     "train.find_learning_rate", "train.LearningRates", "train.Loop", "check.gradcheck_model", "compile", "trace",
     "source", "ops.erf", "ops.cumsum", "ops.sort", "ops.prod", "ops.pad", "ops.mod", "Tensor.tolist", "Tensor.any",

@@ -118,8 +118,13 @@ class Computation:
                 after = tried(self.run, probed)
                 return after is None or bool(np.isnan(after[index]))
 
-            if (before is None or not np.isnan(before[index])) and reaches(cells):
-                for cell in _likely(cells, np.shape(x), index):
+            if before is not None and np.isnan(before[index]):
+                continue
+            first, *others = _likely(cells, np.shape(x), index)
+            if reaches([first]):
+                return place(first, x)
+            if reaches(cells):
+                for cell in others:
                     if reaches([cell]):
                         return place(cell, x)
                 return place(cells[bisect_left(range(len(cells)), True, key=lambda n: reaches(cells[: n + 1]))], x)
@@ -130,12 +135,13 @@ def _likely(cells: Array, shape: tuple[int, ...], index: Index) -> list[Any]:
     """Of some positions the first, and those in the row, the column, or at the index of a number of the result."""
     if not shape or not index:
         return [*cells[:1]]
-    places = np.transpose(np.unravel_index(cells, shape))
-    first, last = places[:, 0], places[:, -1]
-    likely = [cells[first == index[0]], cells[last == index[-1]], cells[first == index[-1]], cells[last == index[0]]]
-    if len(shape) == len(index):
-        likely.insert(1, cells[(places == index).all(axis=1)])
-    return [*dict.fromkeys(int(some[0]) for some in (*likely, cells) if len(some))]
+    places = np.full(shape, -1)
+    places.reshape(-1)[cells] = cells
+    ends = [(index[0], 0), (index[-1], -1), (index[-1], 0), (index[0], -1)]
+    likely = [places.take(i, axis).ravel() for i, axis in ends if i < shape[axis]]
+    if len(shape) == len(index) and all(map(int.__lt__, index, shape)):
+        likely.insert(1, places[index].ravel())
+    return [*dict.fromkeys(some[some >= 0][0] for some in (*likely, cells) if (some >= 0).any())]
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,6 +177,7 @@ class Search:
         self.order = [self.graph[number] for number in sorted(self.graph)]
         self.uses: dict[int, list[tuple[Tensor, int]]] = {}
         self._shares: dict[Key, Array] = {}
+        self._known: dict[Number, list[Number] | None] = {}
         for tensor in self.order:
             for x, position in edges(tensor):
                 self.uses.setdefault(x.serial, []).append((tensor, position))
@@ -225,21 +232,29 @@ class Search:
         waiting = [*goals]
         while waiting:
             number = waiting.pop()
-            key, index = number
-            computation = self.computation(key)
-            sources = [] if computation is None else computation.sources(index, bool(np.isnan(self.array(key)[index])))
-            for earlier in sources:
+            sources = self._sources(number)
+            for earlier in sources or ():
                 if earlier not in after:
                     after[earlier] = number
                     waiting.append(earlier)
-            if sources:
-                continue
-            again = None if computation is None else tried(computation.run, computation.arguments)
-            if again is None or not np.isfinite(again[index]):  # a body that draws random numbers is not blamed
+            if sources == []:
                 way = [number]
                 while (following := after[way[-1]]) is not None:
                     way.append(following)
                 yield self._origin(way)
+
+    def _sources(self, number: Number) -> list[Number] | None:
+        """The numbers that are not finite from which this one comes; None if computing it again gives another one."""
+        if number not in self._known:
+            key, index = number
+            computation = self.computation(key)
+            self._known[number] = []
+            if computation is not None:
+                self._known[number] = computation.sources(index, bool(np.isnan(self.array(key)[index])))
+            again = tried(computation.run, computation.arguments) if computation and not self._known[number] else None
+            if again is not None and np.isfinite(again[index]):  # a body that draws random numbers is not blamed
+                self._known[number] = None
+        return self._known[number]
 
     def _origin(self, way: list[Number]) -> Origin:
         """The origin at the beginning of a way, or if an infinity was put in there on purpose, where it became NaN."""

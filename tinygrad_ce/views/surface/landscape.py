@@ -49,7 +49,7 @@ def surface(
     values, vectors, curvature, obstacle = np.empty(0), np.empty((0, f.here.size)), np.empty(0), ""
     try:
         with f.hessian() as product:
-            values, vectors = eigenpairs(product, f.here.size, generator)
+            values, vectors = eigenpairs(product, f.here.size)
     except (NotImplementedError, FloatingPointError) as error:
         if isinstance(directions, str) and directions == "hessian":
             raise
