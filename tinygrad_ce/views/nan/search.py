@@ -248,8 +248,9 @@ class Search:
         if number not in self._known:
             key, index = number
             computation = self.computation(key)
-            is_nan = bool(np.isnan(self.array(key)[index])) if computation is not None else False
-            self._known[number] = [] if computation is None else computation.sources(index, is_nan)
+            self._known[number] = []
+            if computation is not None:
+                self._known[number] = computation.sources(index, bool(np.isnan(self.array(key)[index])))
             again = tried(computation.run, computation.arguments) if computation and not self._known[number] else None
             if again is not None and np.isfinite(again[index]):  # a body that draws random numbers is not blamed
                 self._known[number] = None
