@@ -39,10 +39,11 @@ def examined(model, lr=LEARNING_RATE):
     return tg.audit(model, loss, tg.optim.SGD(model.parameters(), lr))
 
 
-print("1. A healthy network. One line a layer; below, what flows through it, forward and back")
+print("1. A healthy network. One line a layer; then all figures: what flows through it, forward and back")
 model = network(tg.nn.Tanh)
 healthy = examined(model)
 print(healthy)
+print(healthy.details)
 assert healthy.verdict == "fine"
 
 print("\n2. Where the figures come from")
@@ -69,6 +70,7 @@ ill = {
 for planted, spoiled in ill.items():
     found = examined(spoiled)
     print(f"   {planted:9} in {', '.join(row.path for row in found.illnesses[planted])}")
+    print(f"             {found.lesson}")
 rows = [row for row in examined(ill["vanishing"]).rows if row.gradient is not None]
 shares = [row.share for row in rows]
 print("   How the gradient vanishes, from the last layer to the first, of eleven:")

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import itertools
+import os
 import re
 import shlex
 import textwrap
@@ -72,6 +73,7 @@ def printed(program, blocks):
     with contextlib.ExitStack() as changed:
         changed.callback(tg.set_num_threads, tg.get_num_threads())
         changed.enter_context(contextlib.chdir(program.parent))
+        changed.enter_context(patch.dict(os.environ, COLUMNS="100"))  # the width for which the pages are written
         changed.enter_context(np.errstate())
         changed.enter_context(warnings.catch_warnings(action="error"))
         for module in (core, variable, base):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -140,8 +141,9 @@ UNDEFINED: list[tuple[Callable[[Any], Any], Any, str]] = [
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize(("f", "at", "words"), UNDEFINED, ids=text_of)
 def test_where_there_is_no_derivative_that_is_said(f: Callable[[Any], Any], at: Any, words: str) -> None:
-    with pytest.raises(GradcheckError, match=f"NOT DEFINED(.|\n)*no derivative: (.*)({words})"):
+    with pytest.raises(GradcheckError) as caught:
         gradcheck(f, np.array(at), order=1)
+    assert re.search(f"NOT DEFINED.*no derivative: .*({words})", " ".join(str(caught.value).split()))
 
 
 def test_only_the_element_at_the_kink_is_named() -> None:

@@ -14,7 +14,7 @@ What there is, by what one wants to do; `help(tg.Trainer)` and so on say more:
 - networks: `tg.nn`, `tg.losses`, `tg.optim`, `tg.seed`
 - data: `tg.data.moons`, `tg.data.digits`, `tg.data.from_csv`, `tg.data.split`, `tg.data.standardize`
 - training: `tg.Trainer`, `tg.History`, `tg.train.Callback`; keeping: `tg.save`, `tg.load`, `tg.export`
-- looking: `tg.explain`, `tg.draw`, `tg.step_through`, `tg.live`, `tg.why_nan`, `tg.audit`
+- looking: `tg.explain`, `tg.draw`, `tg.step_through`, `tg.live`, `tg.why_nan`, `tg.audit`, `tg.surface`
 - printing and compiling: `tg.source`, `tg.trace`, `tg.compile`, `tg.set_num_threads`
 - a classroom: `tg.exercise`, `tg.grade`, `tg.assignments`
 """
@@ -26,7 +26,6 @@ from typing import TYPE_CHECKING, Any
 from tinygrad_ce import check, core, data, losses, missing_names, nn, numpy_protocol, ops, optim, source_lines, train
 from tinygrad_ce.backward import no_grad
 from tinygrad_ce.core import Primitive, Tensor, primitive
-from tinygrad_ce.data.printed_text import PrintedText
 from tinygrad_ce.functional import grad, gradients, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from tinygrad_ce.kernels import attach
 from tinygrad_ce.nn.init import seed
@@ -48,15 +47,11 @@ missing_names.attach(
 )
 notebook.attach(
     {
-        Tensor: notebook.tensor_form,
-        nn.Module: notebook.module_form,
-        data.Dataset: notebook.dataset_form,
-        data.Preparation: notebook.preparation_form,
-        PrintedText: notebook.text_form,
-        check.Report: notebook.gradcheck_form,
-        train.LearningRates: notebook.learning_rates_form,
-        History: notebook.history_form,
-        Trainer: notebook.trainer_form,
+        Tensor: notebook.tensor_parts,
+        nn.Module: notebook.module_parts,
+        data.Dataset: notebook.dataset_parts,
+        data.Preparation: notebook.preparation_parts,
+        Trainer: notebook.trainer_parts,
     }
 )
 
@@ -72,6 +67,7 @@ if TYPE_CHECKING:
     from tinygrad_ce.views.explain import explain
     from tinygrad_ce.views.nan import why_nan
     from tinygrad_ce.views.page import step_through
+    from tinygrad_ce.views.surface import surface
 
 __version__ = "0.1.0"
 
@@ -115,6 +111,7 @@ __all__ = [
     "set_num_threads",
     "source",
     "step_through",
+    "surface",
     "trace",
     "train",
     "value_and_grad",
@@ -125,7 +122,7 @@ __all__ = [
 _LATER = {
     **dict.fromkeys(("Program", "TraceError", "compile", "source", "trace"), "program"),
     **dict.fromkeys(("load", "save"), "train.saved"),
-    **{name: f"views.{name}" for name in ("audit", "draw", "explain")},
+    **{name: f"views.{name}" for name in ("audit", "draw", "explain", "surface")},
     "exercise": "exercises",
     "grade": "grading",
     "live": "live.live",

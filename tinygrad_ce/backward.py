@@ -110,8 +110,7 @@ def fitted(share: Any, g: Any, tensor: Tensor, position: int) -> Any:
         raise errors_module().replaced_data(x, used)
     if share.shape != data.shape:
         share = unbroadcast(tensor.op, position, share, data.shape)
-    if share.dtype != data.dtype:
-        share = share.astype(data.dtype)
+    share = share if share.dtype == data.dtype else share.astype(data.dtype)
     if isinstance(share, np.ndarray) and (share is g or share.base is not None):
         share = share.copy()
     return share

@@ -25,12 +25,16 @@ from tinygrad_ce.data.dataset import Dataset
 from tinygrad_ce.data.structures import map_parts
 from tinygrad_ce.functional import gradients, kept_in_the_graph
 from tinygrad_ce.nn.module import call_model
+from tinygrad_ce.report.parts import Heading, Part, Sentence, Table, Words
+from tinygrad_ce.report.parts import Report as Shown
+from tinygrad_ce.report.words import format_number
 
 __all__ = ["GradcheckError", "Mismatch", "Report", "gradcheck", "gradcheck_model"]
 
 ROUNDING = 64  # the rounding error of a function value, a few operations long, in units of its last place
 EPSILON = float(np.finfo(float).eps)
 FIRST_STEP, SHRINK, LAST_STEP = 2.0**-7, 4, 2.0**-42  # of the size of an input
+COLUMNS = ("input", "index", "analytic", "numerical", "relative", "trouble")  # of the table of wrong elements
 SETTLED = 1e-9  # two estimates that agree as far end the search for a better step
 
 
@@ -56,7 +60,7 @@ class Mismatch:
 
 
 @dataclass(frozen=True, repr=False)
-class Report:
+class Report(Shown):
     """What gradcheck found: `ok`, the largest relative difference of the projections, and every wrong element.
 
     order: how many times f was differentiated. largest_difference: relative. notes: remarks in words. mismatches: the
@@ -73,23 +77,25 @@ class Report:
         """Whether no derivative is wrong."""
         return not self.mismatches
 
-    def __str__(self) -> str:
+    @property
+    def parts(self) -> list[Part]:
+        """The verdict, the remarks, and every wrong element as a row of a table."""
         orders = "first" if self.order == 1 else "first and second"
         verdict = "right" if self.ok else "NOT DEFINED" if all(m.trouble for m in self.mismatches) else "WRONG"
-        lines = [f"gradcheck, {orders} derivatives, in float64: {verdict}"]
-        lines += [f"  {note}" for note in self.notes]
+        parts: list[Part] = [Heading(f"gradcheck, {orders} derivatives, in float64: {verdict}")]
+        parts += [Sentence(note) for note in self.notes]
         if self.ok:
-            return "\n".join(
-                [*lines, f"  largest relative difference of the projections: {self.largest_difference:.1e}"]
-            )
-        lines.append(f"  {'input':<24} {'index':<14} {'analytic':>14} {'numerical':>14} {'relative':>9}")
-        for m in self.mismatches:
-            index = str(list(m.index)) if m.index else "-"
-            row = f"  {m.argument:<24} {index:<14} {m.analytic:>14.6g} {m.numerical:>14.6g} {m.relative:>9.1e}"
-            lines.append(f"{row}  {m.trouble}".rstrip())
-        return "\n".join(lines)
+            return [*parts, Sentence(f"largest relative difference of the projections: {self.largest_difference:.1e}")]
+        columns = COLUMNS if any(m.trouble for m in self.mismatches) else COLUMNS[:-1]
+        numbers = frozenset({2, 3, 4})
+        rows = [_row(m)[: len(columns)] for m in self.mismatches]
+        return [*parts, Table(rows, columns, right=numbers, whole=numbers)]
 
-    __repr__ = __str__
+
+def _row(m: Mismatch) -> tuple[str, ...]:
+    index = str(list(m.index)) if m.index else "-"
+    numbers = format_number(m.analytic, 6), format_number(m.numerical, 6), f"{m.relative:.1e}"
+    return m.argument, index, *numbers, Words(m.trouble)
 
 
 class GradcheckError(AssertionError):
@@ -122,7 +128,7 @@ def gradcheck(
 
     >>> print(gradcheck(lambda x: (x**3).sum(), np.array([1.0, 2.0])))
     gradcheck, first and second derivatives, in float64: right
-      largest relative difference of the projections: ...
+    largest relative difference of the projections: ...
     """
     if order not in (1, 2):
         raise ValueError(f"gradcheck: order={order} must be 1 or 2")
@@ -380,7 +386,8 @@ class _Comparison:
             if abs(kink) > 1.4 * abs(before):
                 return "no derivative: f jumps here, or has a vertical tangent"
             left, right = (0.0 if abs(s) < 1e-6 * abs(kink) else s for s in (value - kink / 2, value + kink / 2))
-            return f"no derivative: a kink, with slope {left:.6g} to the left and {right:.6g} to the right"
+            sides = f"{format_number(left, 6)} to the left and {format_number(right, 6)} to the right"
+            return f"no derivative: a kink, with slope {sides}"
         if error > least:
             return "no derivative: the difference quotients settle at no step (a jump, a vertical tangent, or noise)"
         return ""

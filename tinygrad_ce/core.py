@@ -231,8 +231,7 @@ def interpreted(
     >>> with interpreted(show): y = Tensor(2.0) * 3.0
     mul
     """
-    outer = interpreter.get()
-    inside = Interpreter()
+    outer, inside = interpreter.get(), Interpreter()
     for name in Interpreter.__slots__:  # ten times as fast as copy.copy
         setattr(inside, name, getattr(outer, name))
     inside.attach(**({"call": call} if call else {}), **effects)
@@ -265,8 +264,7 @@ class Primitive:
         self.__doc__, self.__wrapped__, self.__module__ = body.__doc__, body, body.__module__
         if body.__defaults__:
             raise TypeError(f"primitive {self.name}: values have no defaults; a static parameter has: (x, *, k=3)")
-        ours = (__package__ or "") + "."
-        older = REGISTRY.get(self.name)
+        ours, older = (__package__ or "") + ".", REGISTRY.get(self.name)
         if older is not None and older.body.__module__.startswith(ours) and not body.__module__.startswith(ours):
             raise ValueError(f"primitive {self.name}: tinygrad_ce has one of this name; choose another")
         self.arguments, self.starred = _arguments_of(body)

@@ -110,7 +110,7 @@ def test_the_figures_of_numbers_are_those_of_scikit_learn(here):
     said = done("evaluate", here / "price", here / "test.csv")
     for name in ("RMSE", "MAE", "R2"):
         assert name in said
-    loss, *figures = (float(text) for text in re.findall(r"(?<=│ )\d+\.\d+", said))
+    loss, *figures = (float(text) for text in re.findall(r" (\d+\.\d{4}|\d+\.\d+)(?= |$)", said))
     right = (metrics.root_mean_squared_error, metrics.mean_absolute_error, metrics.r2_score)
     assert figures == pytest.approx([measure(truth, predicted) for measure in right], abs=1e-3)
     assert loss < 1  # of scaled targets

@@ -33,6 +33,11 @@ class Page(HTMLParser):
             self.open.append(tag)
         assert not any(name.startswith("on") for name, _ in attrs)
 
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if tag not in self.EMPTY:
+            self.handle_endtag(tag)
+
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
 

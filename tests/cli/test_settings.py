@@ -58,4 +58,5 @@ def test_the_commands_are_listed_in_the_order_of_a_lesson():
     names = [registered.callback.__name__ for registered in app.registered_commands]
     assert names[:5] == ["sample", "train", "predict", "evaluate", "report"]
     assert names[5:10] == ["check", "gradients", "explain", "draw", "step"]
-    assert names[10:] == ["live", "source", "cache", "warmup", "selftest"]
+    assert names[10:16] == ["live", "source", "exercise", "hint", "unlock", "grade"]
+    assert names[16:] == ["cache", "warmup", "selftest"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -313,7 +314,7 @@ def test_identifiers_and_free_text_are_dropped_with_a_word(write: Any) -> None:
     assert "column 'customer_id': an identifier: 30 different whole numbers in 30 rows" in words
     assert "column 'note': identifier or free text: 30 different texts" in words
     summary = made.preparation.summary()  # type: ignore[union-attr]
-    assert "customer_id  dropped" in summary
+    assert re.search("customer_id +dropped", summary)
     assert "\n".join(line for line in summary.splitlines()) == summary.rstrip()
 
 

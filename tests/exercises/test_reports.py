@@ -205,7 +205,7 @@ def test_the_report_as_text_and_as_html(net):
     report = net.exercise().check(d_loss=1, d_logits=net.g["d_logits"] * 8, d_W3=net.g["d_W3"] * 8)
     text = str(report)
     assert text == repr(report)
-    assert text.startswith("d_loss    right\nd_logits  wrong (mean): off by the factor 8")
+    assert text.startswith("  d_loss    right\n  d_logits  wrong (mean): off by the factor 8")
     assert text.endswith("1 of 3 right")
     assert max(map(len, text.splitlines())) <= 100
     assert text.isascii()
@@ -213,7 +213,7 @@ def test_the_report_as_text_and_as_html(net):
     assert str(report["d_loss"]) == "d_loss  right"
     page = report._repr_html_()
     assert "<table" in page
-    assert '<th scope="col"' in page
+    assert '<th scope="row"' in page
     assert "np.log(softmax(logits)[" in page
     with pytest.raises(KeyError, match="d_b3 was not checked"):
         report["d_b3"]

@@ -40,7 +40,7 @@ class Reading(HTMLParser):
         elif tag in ("td", "th"):
             self.tables[-1][-1].append("")
             self.in_cell = True
-            if dict(attributes).get("class") == "off":
+            if "off" in dict(attributes).get("class", "").split():
                 self.off.append((len(self.tables[-1]) - 1, len(self.tables[-1][-1]) - 1))
 
     def handle_endtag(self, tag):
@@ -201,7 +201,7 @@ def test_a_long_file_is_shown_around_its_mistakes(tmp_path):
     path.write_text("pass\n" * 500 + "d_W = 1\n" + "pass\n" * 500)
     html = student_page(ASSIGNMENT, wrong([1.0], [2.0], file=path)).html
     assert [int(number) for number in re.findall(r'class="place">(\d+)<', html)] == [*range(495, 508)]
-    assert "line soft" in html
+    assert html.count(">…</span>") == 2
 
 
 def test_nobody_else_is_named_on_a_students_page(forty):
@@ -395,19 +395,19 @@ def test_columns_sort_by_a_click_and_by_keys(opened_html, forty):
     page = opened_html(teacher_page(ASSIGNMENT, forty).html, DESKTOP)
 
     def column(n):
-        return page.locator(f".class tbody tr > :nth-child({n})").all_inner_texts()
+        return page.locator(f".sortable tbody tr > :nth-child({n})").all_inner_texts()
 
     scores = sorted(one.score for one in forty)
     page.get_by_role("button", name="points").click()
     assert [float(text) for text in column(2)] == scores
-    assert page.locator(".class th[aria-sort=ascending]").inner_text().startswith("points")
+    assert page.locator("th[aria-sort=ascending]").inner_text().startswith("points")
     page.keyboard.press("Enter")
     assert [float(text) for text in column(2)] == scores[::-1]
     page.get_by_role("button", name="student").click()
     names = column(1)
     assert names.index("Ada Lovelace") < names.index("Jürgen Ångström") < names.index("Zoë Müller")
     assert sorted(names) == sorted(STUDENTS)
-    assert page.locator(".class th[aria-sort=ascending]").count() == 1
+    assert page.locator("th[aria-sort=ascending]").count() == 1
     assert page.locator("tfoot tr").count() == 1
 
 

@@ -105,7 +105,7 @@ def test_the_words_of_a_verdict_stand_on_the_page_with_its_cure(opened_live):
 def test_thresholds_are_those_of_audit_and_curves_those_of_the_activations():
     content = audit_content()
     assert content["cures"] == audit_module.CURES
-    assert content["thresholds"]["exploding"] == audit_module.EXPLODING
+    assert content["thresholds"]["exploding"] == audit_module.verdicts.EXPLODING
     slopes = {"Tanh": 1.0, "Sigmoid": 0.25, "ReLU": 1.0, "Softplus": 1.0}
     assert {kind.__name__ for kind in ACTIVATIONS} == set(slopes)
     for name, largest in slopes.items():

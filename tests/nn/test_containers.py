@@ -237,7 +237,7 @@ def test_a_module_that_holds_its_parent_or_itself(early):
         assert [parameter.name for parameter in model.parameters()] == paths
     assert not any(module.training for module in model.eval().modules())
     assert "Parent(" in repr(model)
-    assert re.search(r"\| all .* 10 \|", model.summary())
+    assert re.search(r"all +10$", model.summary())
     assert len(re.findall(r"children\.[01] ", model.summary())) == 2
     twin = pickle.loads(pickle.dumps(copy.deepcopy(model)))
     assert twin.children[1].parent is twin
@@ -261,7 +261,7 @@ def test_a_module_that_is_held_twice_counts_once():
     assert len(model.parameters()) == 2
     assert list(model.modules()).count(norm) == 1
     assert set(model.state()) == {f"layers.0.{n}" for n in ("scale", "shift", "running_mean", "running_variance")}
-    assert re.search(r"\| all .* 6 \|", model.summary(np.ones((2, 3))))
+    assert re.search(r"all +6$", model.summary(np.ones((2, 3))))
     optimizer = tg.optim.SGD(model.parameters(), lr=1.0)
     model(np.ones((2, 3))).sum().backward()
     optimizer.step()

@@ -512,7 +512,7 @@ def test_keyword_arguments_reach_forward():
 
 
 def rows_of(table):
-    return [[cell.strip() for cell in line.strip("| ").split("|")] for line in table.splitlines()[3:] if "| " in line]
+    return [[*row] for row in table.parts[1].rows]
 
 
 def test_the_summary_tells_layers_shapes_and_parameters():

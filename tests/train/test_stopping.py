@@ -107,6 +107,23 @@ def test_the_first_operation_is_named_not_the_last():
         trainer(loss).fit(X, Y)
 
 
+def test_the_cure_is_that_of_the_cause():
+    """A smaller learning rate helps against neither a gap in the data nor a negative rate."""
+
+    def poisson(predictions, targets):
+        return (predictions - tg.ops.log(predictions - 1e6)).mean()
+
+    x = X.copy()
+    x[3, 0] = np.nan
+    with pytest.raises(NotFiniteError, match=r"drop these rows.*np\.argwhere\(~np\.isfinite\(X\)\)") as gap:
+        trainer().fit(x, Y, epochs=1)
+    with np.errstate(invalid="ignore"), pytest.raises(NotFiniteError, match=r"Usual cure.*negative") as negative:
+        trainer(poisson).fit(X, Y, epochs=1)
+    for error in (gap, negative):
+        assert "learning rate" not in str(error.value)
+    assert "argwhere" not in str(negative.value)
+
+
 def test_a_run_that_diverges_names_the_epoch_and_the_batch():
     run = trainer(nn.MSE(), 1, lr=1e6)
     with np.errstate(all="ignore"), pytest.raises(NotFiniteError, match=r"epoch \d+, batch \d+"):

@@ -14,7 +14,8 @@ from pictures import NETWORKS, SVG, Reader, network, read
 
 import tinygrad_ce as tg
 from tinygrad_ce import ops
-from tinygrad_ce.views.picture import heat_map, range_of, short
+from tinygrad_ce.report.words import format_number
+from tinygrad_ce.views.picture import element, heat_map, range_of
 
 BLUE, WHITE, ORANGE, GREY = (33, 102, 172), (247, 247, 247), (213, 94, 0), (128, 128, 128)
 
@@ -232,9 +233,9 @@ def test_every_shape_is_shown_as_numbers_or_as_a_heat_map(shape):
 
 
 def test_numbers_have_three_digits():
-    assert [short(x) for x in (0.12345, -1234.5, 1e-9, 3, 0.0, -0.0, np.inf, -np.inf, np.nan, 100.0, True)] == [
-        *("0.123", "-1.23e+03", "1e-09", "3", "0", "0", "inf", "-inf", "nan", "100", "True")
-    ]
+    values = 0.12345, -1234.5, 1e-9, 3, 0.0, -0.0, np.inf, -np.inf, np.nan, 100.0, True
+    texts = ["0.123", "-1.23e+03", "1e-09", "3", "0", "0", "inf", "-inf", "nan", "100", "True"]
+    assert [format_number(x, 3) for x in values] == texts
 
 
 def test_other_kinds_of_numbers_and_nothing_at_all():
@@ -260,6 +261,16 @@ def test_the_numbers_of_a_forward_pass_that_went_wrong_are_shown():
 
 
 # ---- names are text
+
+
+def test_an_element_escapes_texts_once_and_leaves_finished_svg_as_it_is():
+    text = element("text", "a < b & c", "\0")
+    assert text == "<text>a &lt; b &amp; c\ufffd</text>"
+    assert element("g", text, "<") == f"<g>{text}&lt;</g>"
+    mark = element("rect", class_='"><script>', data_node=0, x=1.26, y=np.float64(2), fill=None, text_anchor="")
+    read_back = ET.fromstring(mark).attrib
+    assert read_back == {"class": '"><script>', "data-node": "0", "x": "1.3", "y": "2.0"}
+
 
 NAMES = [
     *("<script>alert(1)</script>", "a&b\"c'd", "]]>", "</svg>", "π θ", "模型 モデル", "😀", "שלום عربى"),
@@ -324,7 +335,8 @@ def test_saved_as_svg_and_html(tmp_path):
     page = drawing.save(str(tmp_path / "graph.HTML")).read_text(encoding="utf-8")
     assert page.startswith("<!doctype html>")
     assert drawing.svg in page
-    assert "http" not in page.replace("http://www.w3.org/2000/svg", "")
+    assert "http:" not in page.replace("http://www.w3.org/2000/svg", "")
+    assert "https:" not in page
 
 
 def test_saved_as_png(tmp_path):

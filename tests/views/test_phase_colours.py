@@ -5,7 +5,7 @@ from importlib.resources import files
 
 import pytest
 
-SHEET = (files("tinygrad_ce.views.browser") / "page.css").read_text(encoding="utf-8")
+SHEET = (files("tinygrad_ce.report") / "palette.css").read_text(encoding="utf-8")
 LIGHT, DARK = (dict(re.findall(r"--([\w-]+): (#\w{6})", part)) for part in SHEET.split("@media (prefers-color-scheme"))
 PHASES = ("forward", "backward", "update")
 

@@ -21,6 +21,7 @@ from tinygrad_ce.assignments.statements import Statements
 from tinygrad_ce.core import Array
 from tinygrad_ce.disk import write_whole
 from tinygrad_ce.functional import gradients
+from tinygrad_ce.report.words import format_number
 
 HINT_COST = 0.1  # of the points of a value, for each of its hints
 
@@ -117,7 +118,9 @@ class Assignment:
                 raise ValueError(f"{self.name}: {name} of gradients has shape {a.shape}, and it must be {b.shape}")
             off, size = np.max(np.abs(a - b), initial=0), np.max(np.abs(b), initial=0)
             if not off <= tolerance * max(size, 1e-3):
-                raise ValueError(f"{self.name}: {name} of gradients is off by {off:.2g} from the gradient of forward")
+                raise ValueError(
+                    f"{self.name}: {name} of gradients is off by {format_number(off, 2)} from the gradient of forward"
+                )
         return compared
 
     def _slopes(self, arguments: Mapping[str, Array]) -> dict[str, Array]:

@@ -15,6 +15,7 @@ from tinygrad_ce.core import REGISTRY
 from tinygrad_ce.graph.expressions import renamed, sum_of
 from tinygrad_ce.graph.nodes import Edge, Graph, Node
 from tinygrad_ce.graph.rules import divided_by, shown
+from tinygrad_ce.report.words import format_number, listed
 
 STRONGEST = 3  # hints for one gradient
 BLANK = "___"
@@ -70,7 +71,7 @@ def _in_words(edge: Edge) -> str:
     assert edge.target.op is not None
     tree, arrays = edge.formula.readable.whole, edge.formula.readable.arrays
     names = [x for x in _names(tree) if x in arrays]
-    with_shapes = _listed([f"{x} {arrays[x].shape}" for x in names]) or "numbers alone"
+    with_shapes = listed([f"{x} {arrays[x].shape}" for x in names]) or "numbers alone"
     start = f"through {edge.target.name}:"
     if isinstance(tree, ast.Name):
         return f"{start} {tree.id} {arrays[tree.id].shape} passes through unchanged"
@@ -86,12 +87,12 @@ def _in_words(edge: Edge) -> str:
         words.append(f"repeated to shape {edge.source.shape}")
     count = divided_by(edge)
     if count is not None:
-        words.append(f"divided by {count:.6g}")
+        words.append(f"divided by {format_number(count, 6)}")
     if "np.where(" in text:
         words.append("chosen by a condition")
     called = [name for name in _called(tree) if name in edge.formula.readable.functions]
     if called:
-        words.append(f"calling {_listed(called)}")
+        words.append(f"calling {listed(called)}")
     return f"{start} {'; '.join(words)}"
 
 
@@ -110,7 +111,8 @@ def _with_blanks(node: Node, names: Mapping[Node, str]) -> str:
             return ast.Name(BLANK, ast.Load())
 
     text = _written(Blanked().visit(_whole(node)))
-    filled = f"\nwhere {BLANK} stands for {_listed([f'{x} {s}' for x, s in blanks.items()])}" if blanks else ""
+    meanings = listed([f"{x} {shape}" for x, shape in blanks.items()], len(blanks))
+    filled = f"\nwhere {BLANK} stands for {meanings}" if blanks else ""
     meant = [line.removeprefix("# ") for line in _functions([node]) if "tinygrad_ce.ops" not in line]
     return "\n".join([f"{names[node]} = {text}{filled}", *meant])
 
@@ -152,7 +154,3 @@ def _functions(nodes: list[Node]) -> list[str]:
     lines += [smoothing] if "smoothed" in called else []
     here = any("HERE" in _names(_whole(node)) for node in nodes)
     return lines + (["# HERE: from tinygrad_ce.ops.indexing; it stands where an index array goes"] if here else [])
-
-
-def _listed(words: list[str]) -> str:
-    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)

@@ -14,8 +14,8 @@ from tinygrad_ce.assignments.assignment import Assignment
 from tinygrad_ce.assignments.locking import unseal
 from tinygrad_ce.assignments.notebooks import checked_ending, read_notebook, text_of_notebook
 from tinygrad_ce.data.checks import closest, shown
-from tinygrad_ce.data.printed_text import PrintedText
 from tinygrad_ce.disk import write_whole
+from tinygrad_ce.report.parts import PrintedText
 
 TAKEN, TEXTS, SOLUTION = "HINTS", "HINT_TEXTS", "LOCKED_SOLUTION"  # the names of what stands in a student's file
 WIDTH = 100  # characters of a line of what is packed

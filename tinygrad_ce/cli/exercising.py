@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from tinygrad_ce import assignments
-from tinygrad_ce.cli.terminal import console
+from tinygrad_ce.cli.terminal import console, show
 from tinygrad_ce.cli.views import check_writable
-from tinygrad_ce.data.checks import visible
+from tinygrad_ce.report.parts import Table, Words
+from tinygrad_ce.report.words import visible
 
 StudentFile = Annotated[Path, typer.Argument(metavar="FILE", help="the exercise, a .py or .ipynb file")]
 
@@ -36,7 +36,7 @@ def exercise(
     if name is None:
         if out is not None or teacher or password is not None:
             raise ValueError("name the exercise to write: tinygrad-ce exercise lists them")
-        console.print(_listing())
+        show([_listing()])
         return
     problem = assignments.assignment_of(name)
     path = Path(f"{problem.name}.ipynb") if out is None else out
@@ -78,12 +78,9 @@ def unlock(
 
 
 def _listing() -> Table:
-    table = Table()
-    table.add_column("name", no_wrap=True)
-    table.add_column("title")
-    table.add_column("asked for")
-    table.add_column("points", justify="right")
-    for name in assignments.names():
-        problem = assignments.ready(name)
-        table.add_row(name, problem.title, ", ".join(problem.points), f"{sum(problem.points.values()):g}")
-    return table
+    problems = map(assignments.ready, assignments.names())
+    rows = [
+        (problem.name, Words(problem.title), ", ".join(problem.points), f"{sum(problem.points.values()):g}")
+        for problem in problems
+    ]
+    return Table(rows, ("name", "title", "asked for", "points"), right=frozenset({3}), whole=frozenset({0}))

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from rich.table import Table
 
 from tinygrad_ce import data as datasets
-from tinygrad_ce.cli.run import targets_of
-from tinygrad_ce.cli.terminal import console
+from tinygrad_ce.cli.run import Run, targets_of
+from tinygrad_ce.cli.terminal import show
 from tinygrad_ce.core import Array
+from tinygrad_ce.report.parts import Heading, Table
 from tinygrad_ce.train.answers import numbers_beside
 
 Figures = Mapping[str, float]
@@ -47,16 +47,23 @@ def report_of(trainer: Any, part: datasets.Dataset, loss: str) -> Any:
         return None
 
 
-def figures_table(figures: Mapping[str, Figures], title: str) -> Table:
+def rows_by_class(run: Run) -> Table:
+    """How many rows each part of the data has, by class."""
+    parts = run.parts
+    rows = [
+        (str(name), *(f"{int((part.y == c).sum())}" for part in parts.values()))
+        for c, name in enumerate(run.train.class_names)
+    ]
+    rows.append(("all", *(str(len(part)) for part in parts.values())))
+    header = ("class" if run.train.class_names else "", *(f"{part} rows" for part in parts))
+    return Table(rows, header, right=frozenset(range(1, len(header))))
+
+
+def figures_table(figures: Mapping[str, Figures]) -> Table:
     """The figures of some parts of the data, one in each row."""
-    table = Table(title=title)
-    table.add_column("part")
     names = [*dict.fromkeys(name for row in figures.values() for name in row)]
-    for name in names:
-        table.add_column(name, justify="right")
-    for part, row in figures.items():
-        table.add_row(part, *(written(row[name]) if name in row else "" for name in names))
-    return table
+    rows = [(part, *(written(row[name]) if name in row else "" for name in names)) for part, row in figures.items()]
+    return Table(rows, ("part", *names), right=frozenset(range(1, 1 + len(names))))
 
 
 def written(value: float) -> str:
@@ -70,4 +77,4 @@ def written(value: float) -> str:
 
 def show_figures(figures: Mapping[str, Figures], title: str) -> None:
     """Print the table of figures."""
-    console.print(figures_table(figures, title))
+    show([Heading(title), figures_table(figures)])

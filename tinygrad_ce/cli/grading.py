@@ -15,10 +15,10 @@ from tinygrad_ce import assignments
 from tinygrad_ce.cli.run import check_positive
 from tinygrad_ce.cli.terminal import console
 from tinygrad_ce.cli.views import check_writable
-from tinygrad_ce.data.checks import several
 from tinygrad_ce.grading.marked import Marked, points_text, standing
 from tinygrad_ce.grading.marking import mark_class
 from tinygrad_ce.grading.results import write_all, write_csv
+from tinygrad_ce.report.words import several
 
 
 def grade(
@@ -97,9 +97,8 @@ def _table(problem: assignments.Assignment, marked: Sequence[Marked]) -> Table:
         table.add_column(name)
     for one in marked:
         score = f"{points_text(one.score)}/{points_text(one.possible)}"
-        verdicts = [standing(verdict) for verdict in one.verdicts.values()]
-        signs = [f"{shown.sign} {shown.word}" for shown in verdicts] if one.grade is not None else ["not graded"]
-        table.add_row(one.hand_in.student, score, *signs)
+        verdicts = map(standing, one.verdicts.values()) if one.grade is not None else ["not graded"]
+        table.add_row(one.hand_in.student, score, *verdicts)
     return table
 
 

@@ -13,8 +13,8 @@ from tinygrad_ce.cli.figures import figures_of, report_of, show_figures
 from tinygrad_ce.cli.folders import KeptRun, saved_at
 from tinygrad_ce.cli.terminal import console
 from tinygrad_ce.cli.views import check_writable
-from tinygrad_ce.data.checks import visible
 from tinygrad_ce.disk import write_whole
+from tinygrad_ce.report.words import visible
 
 RunFolder: TypeAlias = Annotated[Path, typer.Argument(metavar="DIR", help="the folder of a run: train --out DIR")]
 NewLevels: TypeAlias = Annotated[

@@ -12,7 +12,7 @@ import typer
 
 import tinygrad_ce as tg
 from tinygrad_ce import data as datasets
-from tinygrad_ce.cli.figures import figures_of, report_of, written
+from tinygrad_ce.cli.figures import figures_of, figures_table, report_of, rows_by_class
 from tinygrad_ce.cli.folders import KeptRun
 from tinygrad_ce.cli.loading import load
 from tinygrad_ce.cli.predicting import RunFolder
@@ -22,11 +22,10 @@ from tinygrad_ce.cli.source import program_of_first_batch
 from tinygrad_ce.cli.terminal import console, leave_dropped_columns_to_the_summary
 from tinygrad_ce.cli.views import check_writable
 from tinygrad_ce.core import Array
-from tinygrad_ce.data.checks import several
 from tinygrad_ce.disk import write_whole
-from tinygrad_ce.report.parts import Heading, Sentence, Table
-from tinygrad_ce.views.picture import short
-from tinygrad_ce.views.run_page import Code, Plot, run_page
+from tinygrad_ce.report.page import as_page
+from tinygrad_ce.report.parts import Code, Heading, Part, Picture, Section, Sentence, Table
+from tinygrad_ce.report.words import format_number, several
 
 MOST_ROWS = 5  # of the hardest
 MOST_FEATURES = 3  # that are shown of each
@@ -43,11 +42,12 @@ def report(
       tinygrad-ce train moons --epochs 20 --out runs/moons
       tinygrad-ce report runs/moons
     """
+    kept = KeptRun(run)
     path = run / "report.html" if out is None else out
     check_writable(path, ".html")
     leave_dropped_columns_to_the_summary()
-    trained = KeptRun(run).trained()
-    page = run_page(_title(trained), sections_of(trained))
+    trained = kept.trained()
+    page = as_page(_title(trained), sections_of(trained), links=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, page.encode())
     console.print(f"wrote {path}: {_title(trained)}", highlight=False, soft_wrap=True)
@@ -57,73 +57,71 @@ def _title(run: Run) -> str:
     return f"{run.train.name}, after {several(len(run.trainer.history), 'epoch')}"
 
 
-def sections_of(run: Run) -> dict[str, Sequence[Any]]:
-    """What stands on the page, by its headings."""
+def sections_of(run: Run) -> list[Section]:
+    """What stands on the page."""
     cost, title = loss_and_gradients(run)
-    answers = "Confusion" if run.test.class_names else "Residuals"
-    return {
-        "The data": _data(run),
-        "The network": [
-            Code(run.model.summary(), "the layers of the network"),
-            Sentence(f"The graph of one batch, with values and gradients: {title}."),
-            tg.draw(cost, title),
-        ],
-        "The curves": [Plot(run.trainer.history.plot(), "loss and figures over the epochs")],
-        "How good it is": _figures(run),
-        answers: _answers(run),
-        "The hardest rows": _hardest(run),
-        "The audit": [
-            Sentence(f"What each layer makes of one batch: {title}."),
-            tg.audit(run.model, cost, run.trainer.optimizer),
-        ],
-        "One step of the training": [
-            Sentence("Forward, backward and update as NumPy: the network is no more than this."),
-            Code(program_of_first_batch(run).text(False), "the printed program"),
-        ],
-    }
-
-
-def _data(run: Run) -> list[Any]:
-    parts = run.parts
-    rows = [
-        (str(name), *(f"{int((part.y == c).sum())}" for part in parts.values()))
-        for c, name in enumerate(run.train.class_names)
+    graph = Picture(tg.draw(cost, title).svg.encode(), "the graph of the loss of one batch", "svg+xml")
+    network: list[Part] = [
+        *run.model.summary().parts,
+        Sentence(f"The graph of one batch, with values and gradients: {title}."),
+        graph,
     ]
-    rows.append(("all", *(str(len(part)) for part in parts.values())))
-    header = ("class" if run.train.class_names else "rows", *parts)
-    shown: list[Any] = [
+    audit = tg.audit(run.model, cost, run.trainer.optimizer)
+    step = "Forward, backward and update as NumPy: the network is no more than this."
+    program = Code(program_of_first_batch(run).text(False), "the printed program")
+    return [
+        Section("The data", _data(run)),
+        Section("The network", network),
+        Section("The curves", [_plot(run.trainer.history.plot(), "loss and figures over the epochs")]),
+        Section("How good it is", _figures(run)),
+        Section("Confusion" if run.test.class_names else "Residuals", _answers(run)),
+        Section("The hardest rows", _hardest(run)),
+        Section("The audit", [Sentence(f"What each layer makes of one batch: {title}."), *audit.parts]),
+        Section("One step of the training", [Sentence(step), program]),
+    ]
+
+
+def _plot(figure: Any, label: str) -> Picture:
+    """A matplotlib figure. label: what can be seen on it."""
+    width = round(96 * figure.get_size_inches()[0])  # CSS has 96 pixels to an inch
+    return Picture(figure._repr_png_, label, width=width)
+
+
+def _data(run: Run) -> list[Part]:
+    shown: list[Part] = [
         Sentence(
             "The training rows train; the validation rows are only measured after each epoch; the test rows are "
             "measured once, at the end."
         ),
-        Table(rows, header, frozenset(range(1, len(header)))),
+        rows_by_class(run),
     ]
     if run.train.preparation is not None:
-        shown.append(Code(run.train.preparation.summary(), "what became of each column"))
+        shown += run.train.preparation.summary().parts
     return shown
 
 
-def _figures(run: Run) -> list[Any]:
+def _figures(run: Run) -> list[Part]:
     figures = {name: figures_of(run.trainer, part, run.loss) for name, part in run.parts.items()}
-    names = [*dict.fromkeys(name for row in figures.values() for name in row)]
-    rows = [(part, *(written(row[name]) if name in row else "" for name in names)) for part, row in figures.items()]
-    shown: list[Any] = [Table(rows, ("part", *names), frozenset(range(1, len(names) + 1)))]
+    shown: list[Part] = [figures_table(figures)]
     report = report_of(run.trainer, run.test, run.loss)
     if report is not None:
-        shown += [Sentence("The test rows in detail:"), Code(str(report), "the report of the test rows")]
+        shown += [
+            Sentence("The test rows in detail:"),
+            *(part for part in report.parts if not isinstance(part, Picture)),
+        ]
     return shown
 
 
-def _answers(run: Run) -> list[Any]:
+def _answers(run: Run) -> list[Part]:
     if not run.test.class_names:
-        return [Plot(residuals_figure(run), f"predicted over true {run.target} of the test rows")]
-    shown = [Plot(confusion_figure(run), "how many test rows of each class were taken for which class")]
+        return [_plot(residuals_figure(run), f"predicted over true {run.target} of the test rows")]
+    shown: list[Part] = [_plot(confusion_figure(run), "how many test rows of each class were taken for which class")]
     if run.train.n_features == 2:
-        shown.append(Plot(boundary_figure(run), "which class is predicted where"))
+        shown.append(_plot(boundary_figure(run), "which class is predicted where"))
     return shown
 
 
-def _hardest(run: Run) -> list[Any]:
+def _hardest(run: Run) -> list[Part]:
     """The test rows with the largest loss: what was predicted, and what each pushes."""
     own_units = datasets.split(load(run.settings), *SHARES, seed=run.settings.seed)[2]
     hard = run.trainer.hardest(run.test.X, run.targets(run.test), MOST_ROWS, run.test.class_names or None)
@@ -131,7 +129,7 @@ def _hardest(run: Run) -> list[Any]:
     for n, row in enumerate(map(int, hard.rows)):
         pulls, pushes = _pushed(run, run.test.take([row]))
         p = "" if hard.probabilities is None else f" ({hard.probabilities[n]:.2f})"
-        answer = (_answer(hard.true[n]), f"{_answer(hard.predicted[n])}{p}", short(hard.losses[n]))
+        answer = (_answer(hard.true[n]), f"{_answer(hard.predicted[n])}{p}", format_number(hard.losses[n], 3))
         rows.append((str(row), *answer, _features(own_units, row, run.test.feature_names, pulls), pushes))
     header = ("row", "true", "predicted", "loss", "the features that its loss feels most", "the gradients it gives")
     part = run.test.take(hard.rows)
@@ -153,7 +151,7 @@ def _hardest(run: Run) -> list[Any]:
 
 def _answer(value: Any) -> str:
     """The name of a class, or a number with four digits."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return format_number(value) if isinstance(value, float) else str(value)
 
 
 def _pushed(run: Run, row: datasets.Dataset) -> tuple[Array, str]:
@@ -163,13 +161,12 @@ def _pushed(run: Run, row: datasets.Dataset) -> tuple[Array, str]:
     names, parameters = zip(*run.model.named_parameters(), strict=True)
     of_x, *others = tg.gradients(cost, [x, *parameters])
     norms = sorted(zip((float(np.linalg.norm(g)) for g in others), names, strict=True), reverse=True)
-    return of_x[0], ", ".join(f"{name} {short(norm)}" for norm, name in norms[:2])
+    return of_x[0], ", ".join(f"{name} {format_number(norm, 3)}" for norm, name in norms[:2])
 
 
 def _features(own_units: datasets.Dataset, row: int, names: Sequence[str], pulls: Array) -> str:
     """The features with the largest slope, in their own units, each with the direction that makes the loss smaller."""
     strongest = np.argsort(-np.abs(pulls), kind="stable")[:MOST_FEATURES]
     felt = [(names[n], "↓" if pulls[n] > 0 else "↑") for n in map(int, strongest) if pulls[n]]
-    return ", ".join(
-        f"{name} = {short(own_units.X[row, own_units.feature_names.index(name)])} {arrow}" for name, arrow in felt
-    )
+    values = dict(zip(own_units.feature_names, own_units.X[row], strict=True))
+    return ", ".join(f"{name} = {format_number(values[name], 3)} {arrow}" for name, arrow in felt)

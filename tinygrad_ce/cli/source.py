@@ -9,7 +9,7 @@ import typer
 import tinygrad_ce as tg
 from tinygrad_ce.cli.run import Run, first_batch, prepared
 from tinygrad_ce.cli.settings import Settings, Without
-from tinygrad_ce.data.checks import visible
+from tinygrad_ce.report.words import visible
 
 
 def source(

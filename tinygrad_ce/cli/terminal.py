@@ -5,14 +5,16 @@ from __future__ import annotations
 import functools
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
-from tinygrad_ce.data.checks import visible
+from tinygrad_ce.report.parts import Part
+from tinygrad_ce.report.text import as_text, for_terminal
+from tinygrad_ce.report.words import visible
 
 
 class PlainConsole(Console):
@@ -31,6 +33,13 @@ class PlainConsole(Console):
 
 console = PlainConsole()
 errors = PlainConsole(stderr=True)
+
+
+def show(parts: Sequence[Part]) -> None:
+    """Print the parts of a report, in signs that the terminal knows."""
+    text = for_terminal(as_text(parts, console.width), console.encoding)
+    console.print(text, highlight=False, soft_wrap=True)
+
 
 # What the library calls an option, and what the command calls it: a message says what to type.
 OPTIONS = (

@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from tinygrad_ce.cli.figures import figures_of, show_figures
+from tinygrad_ce.cli.figures import figures_of, rows_by_class, show_figures
 from tinygrad_ce.cli.folders import KeptRun
 from tinygrad_ce.cli.results import ResultsFolder, graph_pictures, plots_of, run_record
 from tinygrad_ce.cli.run import Run, check_positive, fit, prepared
 from tinygrad_ce.cli.settings import TrainSettings
-from tinygrad_ce.cli.terminal import console, in_command_words, leave_dropped_columns_to_the_summary
-from tinygrad_ce.data.checks import several
+from tinygrad_ce.cli.terminal import console, in_command_words, leave_dropped_columns_to_the_summary, show
+from tinygrad_ce.report.parts import Heading
+from tinygrad_ce.report.words import several
 
 WITH_FROM = ("epochs", "compiled", "start", "out")  # the options that go with --from; all others are those of the run
 
@@ -93,15 +93,7 @@ def _check_nothing_else(context: typer.Context) -> None:
 
 def show_data(run: Run) -> None:
     """Print a table of the data: parts, classes, features; and what became of the columns of a table."""
-    table = Table(title=run.train.name)
-    table.add_column("class" if run.train.class_names else "")
-    for part in run.parts:
-        table.add_column(f"{part} rows", justify="right")
-    for c, name in enumerate(run.train.class_names):
-        table.add_row(str(name), *(str(int((part.y == c).sum())) for part in run.parts.values()))
-    table.add_section()
-    table.add_row("all", *(str(len(part)) for part in run.parts.values()))
-    console.print(table)
+    show([Heading(run.train.name), rows_by_class(run)])
     scaled, features = int(run.train.numeric.sum()), run.train.n_features
     how = "standardised with the training part's mean and deviation"
     scaling = "" if not scaled else f", {how}" if scaled == features else f", {scaled} of them {how}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,10 +13,12 @@ import typer
 import tinygrad_ce as tg
 from tinygrad_ce.cli.run import loss_and_gradients, trained
 from tinygrad_ce.cli.settings import ViewSettings, Without
-from tinygrad_ce.cli.terminal import console
+from tinygrad_ce.cli.terminal import console, show
+from tinygrad_ce.core import Array
 from tinygrad_ce.graph.nodes import Graph
-from tinygrad_ce.report.histograms import ASCII_BARS, BARS
-from tinygrad_ce.views.text import gradient_table
+from tinygrad_ce.report.histograms import histogram
+from tinygrad_ce.report.parts import Heading, Table
+from tinygrad_ce.report.words import format_number
 
 
 def gradients(settings: ViewSettings) -> None:
@@ -26,9 +29,22 @@ def gradients(settings: ViewSettings) -> None:
     """
     run = trained(settings)
     cost, title = loss_and_gradients(run)
-    title += f": loss {cost.item():.6f}"
-    bars = BARS if console.encoding.startswith("utf") else ASCII_BARS
-    console.print(gradient_table(run.model.named_parameters(), title, bars))
+    show([Heading(f"{title}: loss {cost.item():.6f}"), gradient_table(run.model.named_parameters())])
+
+
+def gradient_table(named: Iterable[tuple[str, tg.Tensor]]) -> Table:
+    """A row for each parameter's gradient: shape, norm, smallest, largest and distribution."""
+    header = ("parameter", "shape", "norm", "min", "max", "histogram, min to max")
+    rows = [(name, str(parameter.shape), *_figures_of(parameter.grad)) for name, parameter in named]
+    return Table(rows, header, right=frozenset({2, 3, 4}), whole=frozenset({5}))
+
+
+def _figures_of(grad: Array | None) -> tuple[str, ...]:
+    if grad is None:
+        return "none", "", "", ""
+    ends = (grad.min(), grad.max()) if grad.size else ()
+    low, high = (format_number(end, 3) for end in ends) if ends else ("", "")
+    return format_number(np.linalg.norm(grad.ravel()), 3), low, high, histogram(grad)
 
 
 def explain(

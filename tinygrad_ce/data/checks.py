@@ -6,7 +6,6 @@ import importlib
 import math
 import numbers
 import operator
-import re
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Any
@@ -15,8 +14,6 @@ import numpy as np
 
 LONGEST = 80  # characters of a value in a message
 MOST = 20  # names in a message
-# What a terminal obeys instead of showing it: control characters, marks that turn the direction, halves of a character.
-CONTROL = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 Seed = int | np.random.Generator | None
 
@@ -59,15 +56,6 @@ def closest(name: str, names: Iterable[str]) -> str:
     return f" did you mean {shown(found[0])}?" if found else ""
 
 
-def visible(text: str) -> str:
-    """The text with its control characters as they are written in Python: a terminal would obey them.
-
-    >>> visible("a\\x1b[31mb")
-    'a\\\\x1b[31mb'
-    """
-    return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
-
-
 def shown(value: Any) -> str:
     """A value as Python writes it, with its middle left out where it is long.
 
@@ -93,11 +81,6 @@ def listed(names: Sequence[Any]) -> str:
     """
     rest = len(names) - MOST
     return ", ".join(shown(name) for name in names[:MOST]) + (f" and {rest:,} more" if rest > 0 else "")
-
-
-def several(n: int, one: str, many: str = "") -> str:
-    """A number with its noun: "1 row", "2 rows"."""
-    return f"{n} {one if n == 1 else many or one + 's'}"
 
 
 def extra(module: str, name: str = "data") -> Any:

@@ -15,6 +15,7 @@ from tinygrad_ce.data.cells import Cell, boolean, moment, number
 from tinygrad_ce.data.checks import closest, listed, shown
 from tinygrad_ce.data.dataset import Array
 from tinygrad_ce.data.reading import Table
+from tinygrad_ce.report.words import format_number
 
 EPOCH = date(1970, 1, 1).toordinal()
 LAST_OF_2024 = {"Y-m-d": "2024-12-31", "d.m.Y": "31.12.2024", "m/d/Y": "12/31/2024"}  # how to write a date
@@ -60,7 +61,7 @@ class Column:
 
     def fill_words(self, fill: Sequence[float]) -> str:
         """What a missing value becomes, as a summary says it; fill: (features,)."""
-        return ", ".join(f"{value:.4g}" for value in fill)
+        return ", ".join(map(format_number, fill))
 
 
 @dataclass(frozen=True)

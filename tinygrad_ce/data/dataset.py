@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from tinygrad_ce.data.checks import several
+from tinygrad_ce.report.words import several
 
 if TYPE_CHECKING:
     from tinygrad_ce.data.preparation import Preparation

@@ -20,10 +20,11 @@ from tinygrad_ce.data.cells import (
     number,
     plain_number,
 )
-from tinygrad_ce.data.checks import listed, several, shown
+from tinygrad_ce.data.checks import listed, shown
 from tinygrad_ce.data.columns import Boolean, Category, Column, Date, Dropped, Number
 from tinygrad_ce.data.dataset import Array
 from tinygrad_ce.data.reading import Table
+from tinygrad_ce.report.words import several
 
 FEW_ROWS = 20  # in so short a table, values that are all different prove nothing
 MOST_LEVELS = 20  # a text column with more levels is dropped: one feature for each would be dozens

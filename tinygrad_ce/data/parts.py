@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_ce.data.checks import Seed, amount_of, generator_from, listed, several, shown, whole_number
+from tinygrad_ce.data.checks import Seed, amount_of, generator_from, listed, shown, whole_number
 from tinygrad_ce.data.dataset import Array, Dataset, check_dataset
 from tinygrad_ce.data.preparation import Preparation, plain_preparation
 from tinygrad_ce.data.structures import map_parts, named_parts, take_rows
+from tinygrad_ce.report.words import several
 
 
 def split(

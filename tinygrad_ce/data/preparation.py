@@ -15,9 +15,9 @@ from tinygrad_ce.data.checks import closest, listed, shown
 from tinygrad_ce.data.columns import Boolean, Category, Column, Date, Dropped, Number, Target, scaled_features
 from tinygrad_ce.data.dataset import Array, Dataset
 from tinygrad_ce.data.json_fields import fields_from, mapping, plain
-from tinygrad_ce.data.printed_text import PrintedText
 from tinygrad_ce.data.reading import Table, read_again
 from tinygrad_ce.data.summary import summary_of
+from tinygrad_ce.report.parts import PrintedText
 
 KINDS: dict[str, type[Column]] = {kind.kind: kind for kind in (Number, Boolean, Date, Category, Dropped)}
 FORMAT = 1  # of the JSON

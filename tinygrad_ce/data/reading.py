@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from tinygrad_ce.data.cells import Cell, missing_rows, plain_numbers
-from tinygrad_ce.data.checks import closest, extra, listed, several, shown, visible
+from tinygrad_ce.data.checks import closest, extra, listed, shown
+from tinygrad_ce.report.words import several, visible
 
 MARKS_OF_UTF16 = (b"\xff\xfe", b"\xfe\xff")
 UTF8 = ("utf-8", "utf8")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.data.cells import MISSING
-from tinygrad_ce.data.checks import listed, several, shown, whole_number
+from tinygrad_ce.data.checks import listed, shown, whole_number
 from tinygrad_ce.data.columns import Dropped, Target, whole_number_of
 from tinygrad_ce.data.dataset import Dataset
 from tinygrad_ce.data.kinds import (
@@ -27,6 +27,7 @@ from tinygrad_ce.data.kinds import (
 )
 from tinygrad_ce.data.preparation import POLICIES, Preparation, drop_missing
 from tinygrad_ce.data.reading import Table, read_csv, read_frame, read_table
+from tinygrad_ce.report.words import several
 
 __all__ = ["from_csv", "from_frame", "predicts_numbers"]
 

@@ -30,10 +30,10 @@ class Verdict:
     follows: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.name}  {self._shown}"
+        return f"{self.name}  {self.in_words}"
 
     @property
-    def _shown(self) -> str:
+    def in_words(self) -> str:
         return self.message if self.mistake is None else f"wrong ({self.mistake}): {self.message}"
 
 
@@ -141,7 +141,7 @@ def fraction(factor: float) -> str:
     near = Fraction(factor).limit_denominator(100)
     if np.isclose(factor, float(near), 1e-6) and not np.isclose(factor, round(factor, 2), 1e-6):
         return f"{near.numerator}/{near.denominator} of"
-    return f"{factor:.6g} times"
+    return f"{format_number(factor, 6)} times"
 
 
 # ---- words
@@ -175,7 +175,11 @@ def unexplained(array: Array, truth: Array, allowed: Array, is_zero: bool) -> tu
         return "unknown", f"wrong in {counted(bad)}, {where}: too large"
     share = float(off[index]) / float(np.abs(truth).max())
     if share < 1e-2:
-        words = f"nearly right: off by {share:.2g} of the largest number at most, in {counted(bad)}, {where}"
+        words = (
+            f"nearly right: off by {format_number(share, 2)} of the largest number at most, in {counted(bad)}, {where}"
+        )
         return "nearly", f"{words}{in_one_line(bad)}. Was a number rounded on the way, or is an eps another one?"
-    words = f"wrong in {counted(bad)}, {where}; the error there is {share:.2g} times the largest right number"
+    words = (
+        f"wrong in {counted(bad)}, {where}; the error there is {format_number(share, 2)} times the largest right number"
+    )
     return "unknown", f"{words}{in_one_line(bad)}. It is none of the usual mistakes"

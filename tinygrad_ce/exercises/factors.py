@@ -10,6 +10,7 @@ import numpy as np
 from tinygrad_ce.core import Array
 from tinygrad_ce.exercises.answers import fraction
 from tinygrad_ce.exercises.backward_program import Program, Term
+from tinygrad_ce.report.words import format_number
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Division:
     @property
     def where(self) -> str:
         """Where it is done, in words."""
-        return " and ".join(f"{term.of} divides by {term.divisor:.6g}" for term in self.terms)
+        return " and ".join(f"{term.of} divides by {format_number(term.divisor, 6)}" for term in self.terms)
 
 
 def divisions(name: str, program: Program) -> list[Division]:
@@ -70,7 +71,7 @@ def factors(name: str, program: Program) -> Iterator[Factor]:
 
 def _of_division(division: Division, has_square: bool) -> Iterator[Factor]:
     """A division that was forgotten, done twice, or done by another number."""
-    count, where, times = division.count, division.where, f"{division.count:.6g}"
+    count, where, times = division.count, division.where, format_number(division.count, 6)
     words = f"off by the factor {times}: every number is {times} times the right one"
     twice = f"off by the factor 1/{times}: every number is divided by {times} once too often. {where}, once"
     if not division.of_mean:

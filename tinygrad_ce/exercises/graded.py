@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
@@ -14,14 +13,13 @@ from tinygrad_ce.ancestry import reachable
 from tinygrad_ce.assignments.from_rules import STRONGEST, hint, solution
 from tinygrad_ce.assignments.of_exercise import AsFiles
 from tinygrad_ce.core import Array, Tensor
-from tinygrad_ce.data.printed_text import PrintedText
 from tinygrad_ce.exercises.answers import Answer, Verdict, of_one_dtype
 from tinygrad_ce.exercises.backward_program import of_graph
 from tinygrad_ce.exercises.examiner import Examiner
 from tinygrad_ce.graph.nodes import Graph, Node
-from tinygrad_ce.views import notebook
-
-WIDTH = 100  # columns of a report
+from tinygrad_ce.report.parts import Heading, Part, PrintedText, Sentence, Table, Words
+from tinygrad_ce.report.parts import Report as Shown
+from tinygrad_ce.report.words import several
 
 
 def exercise(loss: Tensor) -> Exercise:
@@ -34,14 +32,14 @@ def exercise(loss: Tensor) -> Exercise:
 
     >>> w = Tensor(3.0, requires_grad=True, name="w")
     >>> exercise((w * w).named("square") * 0.5).check(d_square=0.5, d_w=1.5)
-    d_square  right
-    d_w       wrong (missing share): w is used 2 times, and a contribution is missing: ...
+      d_square  right
+      d_w       wrong (missing share): w is used 2 times, and a contribution is missing: ...
     1 of 2 right
     """
     return Exercise(loss)
 
 
-class Report:
+class Report(Shown):
     """The verdicts on what was checked, in the order in which it was given; true if all of it is right.
 
     verdicts: by the name under which each was given.
@@ -71,24 +69,14 @@ class Report:
         """How many are right."""
         return f"{sum(verdict.right for verdict in self.verdicts)} of {len(self.verdicts)} right"
 
-    def __str__(self) -> str:
-        width = max(len(verdict.name) for verdict in self.verdicts) + 2
-        lines = (
-            textwrap.fill(f"{v.name:<{width}}{v._shown}", WIDTH, subsequent_indent=" " * width, break_long_words=False)
-            for v in self.verdicts
-        )
-        return "\n".join([*lines, self.summary])
-
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        sentence = notebook.Sentence
-        rows = [(v.name, sentence(v.mistake or "right"), sentence(v.message)) for v in self.verdicts]
-        table = notebook.table(rows, ("gradient", "verdict", "why"))
-        return notebook.block(notebook.heading(self.summary), table)
+    @property
+    def parts(self) -> list[Part]:
+        """A row for each gradient, and how many are right."""
+        rows = [(verdict.name, Words(verdict.in_words)) for verdict in self.verdicts]
+        return [Table(rows), Sentence(self.summary)]
 
 
-class Exercise(AsFiles):
+class Exercise(AsFiles, Shown):
     """The gradients of a loss, hidden; made by `tg.exercise`."""
 
     def __init__(self, loss: Tensor) -> None:
@@ -115,16 +103,12 @@ class Exercise(AsFiles):
         """The shape of each gradient."""
         return {name: node.shape for name, node in self._nodes.items()}
 
-    def _repr_html_(self) -> str:
-        return notebook.exercise_form(self)
-
-    def __repr__(self) -> str:
-        width = max(map(len, self._nodes))
-        shapes = {name: str(shape) for name, shape in self.shapes.items()}
-        wide = max(map(len, shapes.values()))
-        lines = (f"  {name:<{width}}  {shapes[name]:<{wide}}  {self.status(name)}" for name in self._nodes)
-        head = f"{len(self._nodes)} gradients to compute, in the order of the backward pass:"
-        return "\n".join([head, *(line.rstrip() for line in lines)])
+    @property
+    def parts(self) -> list[Part]:
+        """The gradients that are asked for, and what was said of each."""
+        title = f"{several(len(self.names), 'gradient')} to compute, in the order of the backward pass:"
+        rows = [(name, str(shape), Words(self.status(name))) for name, shape in self.shapes.items()]
+        return [Heading(title), Table(rows)]
 
     def status(self, name: str) -> str:
         """What was said of a gradient when it was last checked: "right", "wrong (sign)"... or "" before."""

@@ -22,6 +22,7 @@ from tinygrad_ce.core import Array
 from tinygrad_ce.exercises.backward_program import Line, Program, Term
 from tinygrad_ce.graph.expressions import compiled, names_in, parsed, renamed, sum_of
 from tinygrad_ce.ops.indexing import filled
+from tinygrad_ce.report.words import format_number
 
 MOST_TERMS = 6  # of a line of which any may have been forgotten together
 SWAPS = ("wrong upstream", "wrong operand")  # another array stands where one must
@@ -175,7 +176,7 @@ def _of_term(term: Term, program: Program) -> Iterator[Mutation]:
             words = f"the derivative of {term.op} is missing: this is {above} as it came"
             yield Mutation("no derivative", words, parsed(above))
         value = np.asarray(program.values.get(above, ()))
-        number = f" (here {value.item():.6g})" if value.size == 1 else ""
+        number = f" (here {format_number(value.item(), 6)})" if value.size == 1 else ""
         words = f"the local derivative alone: {above}, which comes from above{number}, is missing"
         yield Mutation("no upstream", words, renamed(term.tree, {above: parsed(f"np.ones_like({above})")}))
     count = term.divisor if term.of_mean else None
@@ -189,7 +190,8 @@ def _of_term(term: Term, program: Program) -> Iterator[Mutation]:
             words = f"each number of {term.op} depends on several of {term.inside[0]}, and only its own was counted"
             yield replace(mutation, key="only the diagonal", words=words)
         elif count is not None and isinstance(mutation.lost, ast.Constant) and mutation.lost.value == count:
-            words = f"off by the factor {count:.6g} in one share: its division by {count:.6g} was forgotten"
+            times = format_number(count, 6)
+            words = f"off by the factor {times} in one share: its division by {times} was forgotten"
             yield replace(mutation, key="mean", words=words)
         else:
             yield mutation

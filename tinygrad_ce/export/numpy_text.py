@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.core import Array
-from tinygrad_ce.data.checks import visible
 from tinygrad_ce.disk import whole_file
 from tinygrad_ce.export.forward import Forward, forward_of, refuse_others
 from tinygrad_ce.program.numpy_text import as_numpy
+from tinygrad_ce.report.words import visible
 
 HEAD = '''\
 """forward(x) computes what a network has learnt, with NumPy only. Its weights are in the .npz file beside this one."""

@@ -15,6 +15,7 @@ import numpy as np
 
 from tinygrad_ce.assignments.assignment import sizes_of
 from tinygrad_ce.core import Array
+from tinygrad_ce.report.words import format_number
 
 Inputs = Callable[..., dict[str, Array]]
 ROWS = ("n", "N", "m", "rows", "batch", "batch_size")  # what the number of rows is called
@@ -48,7 +49,7 @@ class Case:
     def shapes(self) -> str:
         """The shapes of the arguments, as in `x (2, 3), W (3, 4)`; a number has its value."""
         return ", ".join(
-            f"{name} {np.shape(array)}" if np.ndim(array) else f"{name} = {np.asarray(array):.4g}"
+            f"{name} {np.shape(array)}" if np.ndim(array) else f"{name} = {format_number(np.asarray(array).item())}"
             for name, array in self.arguments.items()
         )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -10,11 +9,10 @@ import numpy as np
 
 from tinygrad_ce.core import Array
 from tinygrad_ce.exercises import Verdict
+from tinygrad_ce.report.parts import Part, Report, Sentence, Table, Words
 from tinygrad_ce.report.words import format_number
-from tinygrad_ce.views import notebook
 
 Points = Mapping[str, float]
-WIDTH = 100  # columns of a grade
 UNNAMED = "unknown", "nearly"  # what stands for a mistake that has no name
 MOST_PRINTED = 12  # numbers of an array that is printed whole
 
@@ -46,8 +44,8 @@ def _printed(array: Array) -> str:
     return format_number(np.asarray(array).item())
 
 
-@dataclass(frozen=True, eq=False)
-class Grade:
+@dataclass(frozen=True, eq=False, repr=False)
+class Grade(Report):
     """What is said of each gradient that a student's function computes, and its points.
 
     verdicts: by what is asked for. points: what each counts. evidence: by name, the numbers that show a mistake.
@@ -82,33 +80,15 @@ class Grade:
         """The score in words."""
         return f"{self.score:g} of {self.possible:g} points"
 
-    def __str__(self) -> str:
-        names = max(map(len, self.points))
-        scores = {name: f"{self.reached(name):g}/{worth:g}" for name, worth in self.points.items()}
-        indent = names + max(map(len, scores.values())) + 4
+    @property
+    def parts(self) -> list[Part]:
+        """A row for each gradient; of two with the same mistake, the second names the first."""
         said: dict[str, str] = {}  # by what was said already, of what
-        lines = []
+        rows = []
         for name, verdict in self.verdicts.items():
             same = said.get(verdict.message) if not verdict.right else None
-            words = f"wrong ({verdict.mistake}): as for {same}" if same else _shown(verdict)
+            words = f"wrong ({verdict.mistake}): as for {same}" if same else verdict.in_words
+            rows.append((name, f"{self.reached(name):g}/{self.points[name]:g}", Words(words)))
             said.setdefault(verdict.message, name)
-            lines.append(_filled(f"{name:<{names}}  {scores[name]:<{indent - names - 2}}{words}", indent))
-        return "\n".join([*lines, *(_filled(f"note: {remark}", 6) for remark in self.remarks), self.summary])
-
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        rows = [
-            (name, f"{self.reached(name):g}/{self.points[name]:g}", notebook.Sentence(_shown(verdict)))
-            for name, verdict in self.verdicts.items()
-        ]
-        table = notebook.table(rows, ("gradient", "points", "verdict"), right={1})
-        return notebook.block(notebook.heading(self.summary), table, *map(notebook.paragraph, self.remarks))
-
-
-def _shown(verdict: Verdict) -> str:
-    return verdict.message if verdict.right else f"wrong ({verdict.mistake}): {verdict.message}"
-
-
-def _filled(line: str, indent: int) -> str:
-    return textwrap.fill(line, WIDTH, subsequent_indent=" " * indent, break_long_words=False)
+        remarks = (Sentence(f"note: {remark}", indent=6) for remark in self.remarks)
+        return [Table(rows), *remarks, Sentence(self.summary)]

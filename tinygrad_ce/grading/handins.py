@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from unicodedata import normalize
 
-from tinygrad_ce.data.checks import listed, visible
+from tinygrad_ce.data.checks import listed
 from tinygrad_ce.grading.marked import LARGEST, HandIn
+from tinygrad_ce.report.words import visible
 
 ENDINGS = (".py", ".ipynb")
 PACKED = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")  # of plain files these are a student's too, who is told so

@@ -11,6 +11,7 @@ from pathlib import Path
 from tinygrad_ce.exercises import Verdict
 from tinygrad_ce.grading.grades import Evidence, Grade
 from tinygrad_ce.grading.outcomes import cells_of_code, decoded
+from tinygrad_ce.report.parts import Mark
 
 LARGEST = 20_000_000  # bytes of a file that is read
 LONGEST_LINE = 200  # letters of a student's line that are looked at and shown
@@ -125,28 +126,17 @@ def line_of(name: str, source: str) -> int | None:
     return None
 
 
-@dataclass(frozen=True)
-class Standing:
-    """What a verdict comes down to. sign, word: shown together, so that nobody needs to see colours."""
-
-    kind: str
-    sign: str
-    word: str
-
-
-def standing(verdict: Verdict | None) -> Standing:
+def standing(verdict: Verdict | None) -> Mark:
     """Whether a value is right, wrong, right for an own wrong one, or not there.
 
-    >>> standing(None).word
-    'missing'
+    >>> standing(None)
+    '– missing'
     """
     if verdict is None or verdict.mistake == "missing":
-        return Standing("missing", "–", "missing")
+        return Mark("missing", "missing")
     if verdict.right:
-        return Standing("right", "✓", "right")
-    return (
-        Standing("follows", "↳", "follows") if verdict.follows else Standing("wrong", "✗", verdict.mistake or "wrong")
-    )
+        return Mark("right", "right")
+    return Mark("follows", "follows") if verdict.follows else Mark("wrong", verdict.mistake or "wrong")
 
 
 def points_text(points: float) -> str:

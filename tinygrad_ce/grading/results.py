@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from tinygrad_ce.assignments import Assignment
-from tinygrad_ce.data.checks import visible
 from tinygrad_ce.disk import whole_file
 from tinygrad_ce.grading.marked import Marked, for_students, points_text, standing
 from tinygrad_ce.grading.student_page import student_page
 from tinygrad_ce.grading.teacher_page import page_names, teacher_page
-from tinygrad_ce.report.words import cut
+from tinygrad_ce.report.words import cut, visible
 
 LONGEST = 5000  # letters of a text in a results file
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # the last four: full-width forms

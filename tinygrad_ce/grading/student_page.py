@@ -3,17 +3,37 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from tinygrad_ce.assignments import Assignment
 from tinygrad_ce.core import Array
-from tinygrad_ce.data.checks import visible
 from tinygrad_ce.grading.grades import Evidence
 from tinygrad_ce.grading.marked import LONGEST_LINE, Marked, for_students, line_of, points_text, standing
-from tinygrad_ce.report.words import cut, escaped, format_number
-from tinygrad_ce.views.pages import Page, file_text, filled
+from tinygrad_ce.report.page import as_page
+from tinygrad_ce.report.parts import (
+    Advice,
+    Heading,
+    Line,
+    List,
+    Listing,
+    Mark,
+    Name,
+    Note,
+    Part,
+    Phrase,
+    Section,
+    Sentence,
+    SideBySide,
+    Strong,
+    Table,
+    Term,
+    Words,
+    WrongNumber,
+)
+from tinygrad_ce.report.words import cut, format_number
+from tinygrad_ce.views.pages import Page
 
 ROWS, COLUMNS = 8, 6  # of an array, around the number that is most wrong
 TINY = 80  # numbers of all arguments together that are shown whole
@@ -34,118 +54,84 @@ def student_page(assignment: Assignment, marked: Marked, solutions: bool = False
     True
     """
     student = marked.hand_in.student
-    score = f"{points_text(marked.score)} of {several_points(marked.possible)}"
-    head = (
-        f"<header><h1>{escaped(assignment.title)}</h1>"
-        f'<p class="large"><b><bdi>{escaped(student)}</bdi></b> · {score}</p>'
-        f'<p class="soft">{escaped(marked.hand_in.file.name)}</p></header>'
-    )
+    points = "point" if marked.possible == 1 else "points"
+    score = f" · {points_text(marked.score)} of {points_text(marked.possible)} {points}"
+    head = [Sentence(Phrase(Name(student), score)), Note(marked.hand_in.file.name)]
     if marked.grade is None:
-        sentence = f'<p><span class="verdict missing">– not graded</span> {escaped(marked.problem)}</p>'
-        parts = [section("Why there are no points", sentence)]
+        reason = Phrase(Mark("missing", "not graded"), " ", marked.problem)
+        sections = [Section("Why there are no points", [Sentence(reason)])]
     else:
         wrong = [name for name, verdict in marked.verdicts.items() if verdict is None or not verdict.right]
-        remarks = "".join(f"<p>Besides: {escaped(remark)}</p>" for remark in marked.grade.remarks)
-        parts = [section("Points", _points(marked), _where_to_begin(marked, wrong), _chain(marked), remarks)]
-        parts += [_mistake(assignment, marked, name, solutions) for name in wrong]
-        parts += [_arguments([marked.evidence[name] for name in wrong if name in marked.evidence])]
-    parts += [_source(marked)]
-    body = f"{head}\n<main>\n{''.join(parts)}\n</main>"
+        remarks = [Sentence(f"Besides: {remark}") for remark in marked.grade.remarks]
+        sections = [Section("Points", [_points(marked), _where_to_begin(marked, wrong), *_chain(marked), *remarks])]
+        sections += [_mistake(assignment, marked, name, solutions) for name in wrong]
+        sections += _arguments([marked.evidence[name] for name in wrong if name in marked.evidence])
+    sections += _source(marked)
     title = f"{assignment.title}: {student}"
-    return Page(page_html(title, body), "says what went wrong in", title, "student.html")
+    html = as_page(title, sections, head, heading=assignment.title)
+    return Page(html, "says what went wrong in", title, "student.html")
 
 
-def page_html(title: str, body: str, script: str = "") -> str:
-    """The text of a page of this folder."""
-    css = file_text("tinygrad_ce.views", "run_page.css") + "\n" + file_text("tinygrad_ce.grading", "pages.css")
-    skeleton = file_text("tinygrad_ce.grading", "page.html")
-    return visible(filled(skeleton, title=escaped(title), css=css, body=body, script=script))
-
-
-def section(title: str, *parts: str) -> str:
-    """A part of a page under a heading."""
-    return f"<section><h2>{escaped(title)}</h2>{''.join(parts)}</section>\n"
-
-
-def scrolled(html: str, label: str) -> str:
-    """What may be wider than a phone, in a frame that scrolls, by keys too."""
-    return f'<div class="wide" tabindex="0" role="group" aria-label="{escaped(label)}">{html}</div>'
-
-
-def several_points(points: float) -> str:
-    """Points with their noun."""
-    return f"{points_text(points)} {'point' if points == 1 else 'points'}"
-
-
-def _points(marked: Marked) -> str:
+def _points(marked: Marked) -> Table:
     """The verdicts and points by what is asked for."""
-    rows = ""
+    rows = []
     for name, verdict in marked.verdicts.items():
-        shown = standing(verdict)
         points = f"{points_text(marked.reached(name))} of {points_text(marked.points[name])}"
-        rows += (
-            f'<tr><th scope="row"><code>{escaped(name)}</code></th>'
-            f'<td><span class="verdict {shown.kind}">{shown.sign} {escaped(shown.word)}</span></td>'
-            f'<td class="number">{points}</td></tr>'
-        )
-    head = (
-        '<thead><tr><th scope="col">asked for</th><th scope="col">verdict</th><th scope="col">points</th></tr></thead>'
-    )
-    return scrolled(f"<table>{head}<tbody>{rows}</tbody></table>", "verdicts and points")
+        rows.append((Term(name), standing(verdict), Words(points)))
+    header = ("asked for", "verdict", "points")
+    return Table(rows, header, right=frozenset({2}), titled=True, label="verdicts and points")
 
 
-def _where_to_begin(marked: Marked, wrong: list[str]) -> str:
+def _where_to_begin(marked: Marked, wrong: list[str]) -> Part:
     if not wrong:
-        return "<p>All of it is right.</p>"
+        return Sentence("All of it is right.")
     first = next((name for name in wrong if standing(marked.verdicts[name]).kind != "follows"), wrong[0])
-    return f'<p class="next">Begin with <code>{escaped(first)}</code>.</p>'
+    return Advice(Phrase("Begin with ", Term(first), "."))
 
 
-def _chain(marked: Marked) -> str:
+def _chain(marked: Marked) -> list[Part]:
     """What follows from what: each wrong value with those that are right for it."""
     followers: dict[str, list[str]] = {}
     for name, verdict in marked.verdicts.items():
         for source in verdict.follows if verdict is not None else ():
             followers.setdefault(source, []).append(name)
-    items = (
-        f"<li>{_codes([source])} → {_codes(names)}: right for your own {_codes([source])}, so the mistake is not here."
-        f" It comes right when {_codes([source])} is.</li>"
-        for source, names in followers.items()
-    )
-    return f"<h3>What follows from what</h3><ul>{''.join(items)}</ul>" if followers else ""
+    items = []
+    for source, names in followers.items():
+        own = Term(source)
+        right = ": right for your own ", own, ", so the mistake is not here. It comes right when ", own, " is."
+        items.append(Phrase(own, " → ", _terms(names), *right))
+    return [Heading("What follows from what"), List(items)] if items else []
 
 
-def _codes(names: Iterable[str]) -> str:
-    return ", ".join(f"<code>{escaped(name)}</code>" for name in names)
+def _terms(names: Iterable[str]) -> Phrase:
+    """Names in a row, each in the letters of code."""
+    pieces = [piece for name in names for piece in (", ", Term(name))]
+    return Phrase(*pieces[1:])
 
 
-def _mistake(assignment: Assignment, marked: Marked, name: str, solutions: bool) -> str:
+def _mistake(assignment: Assignment, marked: Marked, name: str, solutions: bool) -> Section:
     """One value that is not right: why, in which line, with which numbers, and what to try."""
     verdict, evidence = marked.verdicts[name], marked.evidence.get(name)
-    shown = standing(verdict)
-    title = f'<code>{escaped(name)}</code> <span class="verdict {shown.kind}">{shown.sign} {escaped(shown.word)}</span>'
+    mark = standing(verdict)
+    title = Phrase(Term(name), " ", mark)
     message = f"There is no {name} in what your function returns" if verdict is None else verdict.message
     stops = verdict is not None and verdict.mistake == "error"
     same = next(
         other for other, said in marked.verdicts.items() if said is verdict or (said and said.message == message)
     )
     if stops and same != name:
-        return f"<section><h2>{title}</h2><p>As for {_codes([same])}: the function returns nothing.</p></section>\n"
-    parts = [f"<p>{escaped(_sentence(message, assignment))}</p>"]
+        return Section(title, [Sentence(Phrase("As for ", Term(same), ": the function returns nothing."))])
+    parts: list[Part] = [Sentence(_sentence(message, assignment))]
     source = marked.hand_in.source()
     line = line_of(name, source)
     if line is not None and not stops:
-        own = escaped(source.splitlines()[line - 1].strip()[:LONGEST_LINE])
-        parts.append(f"<p>{_numbered(marked, line)}: <code>{own}</code></p>")
-    if evidence is not None and shown.kind != "follows":
-        parts.append(_numbers(name, evidence, solutions))
-    parts.append(f'<p class="next"><b>Next:</b> {_next_step(assignment, marked, name, line)}</p>')
-    return f"<section><h2>{title}</h2>{''.join(parts)}</section>\n"
-
-
-def _numbered(marked: Marked, line: int) -> str:
-    """A line by its number; cells of a notebook are numbered through where they stand on the page."""
-    return f"Line {line}{', as numbered below' if marked.hand_in.is_notebook else ''}"
+        own = source.splitlines()[line - 1].strip()[:LONGEST_LINE]
+        below = ", as numbered below" if marked.hand_in.is_notebook else ""  # of a notebook's cells
+        parts.append(Sentence(Phrase(f"Line {line}{below}: ", Term(own))))
+    if evidence is not None and mark.kind != "follows":
+        parts += _numbers(name, evidence, solutions)
+    parts.append(Advice(Phrase(Strong("Next:"), " ", *_next_step(assignment, marked, name, line))))
+    return Section(title, parts)
 
 
 def _sentence(words: str, assignment: Assignment) -> str:
@@ -157,40 +143,37 @@ def _sentence(words: str, assignment: Assignment) -> str:
     return words if words.endswith((".", "!", "?")) else f"{words}."
 
 
-def _next_step(assignment: Assignment, marked: Marked, name: str, line: int | None) -> str:
-    """A step to try, as HTML."""
+def _next_step(assignment: Assignment, marked: Marked, name: str, line: int | None) -> Sequence[str]:
+    """A step to try, as the pieces of a phrase."""
     verdict, evidence = marked.verdicts[name], marked.evidence.get(name)
     mistake = "missing" if verdict is None else verdict.mistake or ""
     of = name.removeprefix("d_")
     if mistake in ("missing", "zeros"):
-        returned = escaped(f'return {{..., "{name}": {name}}}')
-        return f"compute it, and return it under its name: <code>{returned}</code>."
+        return "compute it, and return it under its name: ", Term(f'return {{..., "{name}": {name}}}'), "."
     if mistake == "error":
-        return "call your function on such an input, and print what the line uses where it stops, each with its shape."
+        return ("call your function on such an input, and print what the line uses where it stops, with each shape.",)
     if verdict is not None and verdict.follows:
-        return f"mend {_codes(verdict.follows)} first, and run your file again: leave this line as it is."
+        return "mend ", _terms(verdict.follows), " first, and run your file again: leave this line as it is."
     if "shape" in mistake or (evidence is not None and np.shape(evidence.yours) != np.shape(evidence.right)):
-        return (
-            f"write <code>print({escaped(name)}.shape, {escaped(of)}.shape)</code> below the line: both must be equal."
-        )
+        return "write ", Term(f"print({name}.shape, {of}.shape)"), " below the line: both must be equal."
     if mistake == "not finite":
-        return "print each array that the line uses, and find the first that is not finite."
+        return ("print each array that the line uses, and find the first that is not finite.",)
     if evidence is not None and np.size(evidence.yours) and assignment.forward is not None and of in evidence.arguments:
         at = ", ".join(map(str, _worst(evidence)))
         place = f"[{at}]" if at else ""
+        yours = format_number(evidence.yours[_worst(evidence)])
         return (
-            f"check one number without calculus. Add 1e-6 to <code>{escaped(of + place)}</code>, compute the loss "
-            f"again, and divide by 1e-6 what it grew by: <code>{escaped(name + place)}</code> must be that. "
-            f"Yours is {format_number(evidence.yours[_worst(evidence)])}."
+            *("check one number without calculus. Add 1e-6 to ", Term(of + place), ", compute the loss again, and "),
+            *("divide by 1e-6 what it grew by: ", Term(name + place), f" must be that. Yours is {yours}."),
         )
     where = f"line {line}" if line is not None else "the line that computes it"
-    return f"take {where} apart: print each array in it with its shape, and do one number with pencil and paper."
+    return (f"take {where} apart: print each array in it with its shape, and do one number with pencil and paper.",)
 
 
 # ---- numbers
 
 
-def _numbers(name: str, evidence: Evidence, solutions: bool) -> str:
+def _numbers(name: str, evidence: Evidence, solutions: bool) -> list[Part]:
     """The student's own numbers, those that are wrong marked; beside them the right ones, if they may be seen."""
     yours, right = np.asarray(evidence.yours), np.asarray(evidence.right)
     alike = yours.shape == right.shape
@@ -198,10 +181,10 @@ def _numbers(name: str, evidence: Evidence, solutions: bool) -> str:
     center = _worst(evidence) if alike else (0,) * yours.ndim
     count = f"; it must be {right.shape}" if off is None else f", {_share(off)} wrong"
     off = None if off is not None and off.all() else off  # a mark on every number says nothing
-    tables = array_table(yours, f"your {name}, shape {yours.shape}{count}", center, off)
+    tables = [array_table(yours, f"your {name}, shape {yours.shape}{count}", center, off)]
     if solutions:
-        tables += array_table(right, f"the right {name}", center if alike else (0,) * right.ndim)
-    return f'<p>Shown on: {escaped(evidence.case)}.</p><div class="arrays">{tables}</div>'
+        tables.append(array_table(right, f"the right {name}", center if alike else (0,) * right.ndim))
+    return [Sentence(f"Shown on: {evidence.case}."), SideBySide(tables)]
 
 
 def _share(off: Array) -> str:
@@ -228,37 +211,32 @@ def _worst(evidence: Evidence) -> tuple[int, ...]:
     return tuple(int(i) for i in np.unravel_index(int(distance.argmax()), distance.shape))
 
 
-def array_table(array: Array, caption: str, center: tuple[int, ...], off: Array | None = None) -> str:
+def array_table(array: Array, caption: str, center: tuple[int, ...], off: Array | None = None) -> Part:
     """An array as a table with its indices; of a large one, the part around an index.
 
     off: where numbers are wrong.
     """
-    if not array.size:
-        return f"<p>{escaped(caption)}: it holds no numbers.</p>"
+    if not array.size or not array.ndim:
+        return Sentence(f"{caption}: {format_number(array[()]) if array.size else 'it holds no numbers'}.")
     leading = center[:-2]
-    plane = array[leading].reshape(-1, array.shape[-1]) if array.ndim else array.reshape(1, 1)
-    marked = np.zeros(plane.shape, bool) if off is None else off[leading].reshape(plane.shape)
-    row, column = ((0, 0, *center))[-2:] if array.ndim else (0, 0)
+    plane = array[leading].reshape(-1, array.shape[-1])
+    wrong = np.zeros(plane.shape, bool) if off is None else off[leading].reshape(plane.shape)
+    row, column = (0, *center)[-2:]
     rows, columns = _window(row, plane.shape[0], ROWS), _window(column, plane.shape[1], COLUMNS)
     if leading:
         caption += f"; here [{', '.join(map(str, leading))}, :, :]"
     if len(rows) < plane.shape[0] or len(columns) < plane.shape[1]:
         caption += "; a part of it"
     titled = array.ndim > 1
-    head = "".join(f'<th scope="col">{j}</th>' for j in columns) if array.ndim else ""
-    head = f"<thead><tr>{'<td></td>' if titled else ''}{head}</tr></thead>" if head else ""
-    body = ""
-    for i in rows:
-        cells = "".join(_number_cell(plane[i, j], bool(marked[i, j])) for j in columns)
-        title = f'<th scope="row">{i}</th>' if titled else ""
-        body += f"<tr>{title}{cells}</tr>"
-    caption = f"<caption>{escaped(caption)}</caption>"
-    return scrolled(f'<table class="numbers">{caption}{head}<tbody>{body}</tbody></table>', "numbers")
+    header = [*([""] if titled else []), *map(str, columns)]
+    cells = [[*([str(i)] if titled else []), *(_number(plane[i, j], bool(wrong[i, j])) for j in columns)] for i in rows]
+    right = frozenset(range(len(cells[0])))
+    return Table(cells, header, right, whole=right, label="numbers", caption=caption, titled=titled)
 
 
-def _number_cell(value: float, off: bool) -> str:
-    number = escaped(format_number(value))
-    return f'<td class="off">{number}<span class="seen-by-readers"> wrong</span></td>' if off else f"<td>{number}</td>"
+def _number(value: float, wrong: bool) -> str:
+    number = format_number(value)
+    return WrongNumber(number) if wrong else number
 
 
 def _window(center: int, n: int, most: int) -> range:
@@ -267,52 +245,48 @@ def _window(center: int, n: int, most: int) -> range:
     return range(start, min(start + most, n))
 
 
-def _arguments(evidences: list[Evidence]) -> str:
+def _arguments(evidences: list[Evidence]) -> list[Section]:
     """The inputs on which the mistakes were found: each case once, whole if it is tiny."""
-    cases = {evidence.case: evidence.arguments for evidence in evidences}
-    parts = ""
-    for case, arguments in cases.items():
+    parts: list[Part] = []
+    for case, arguments in {evidence.case: evidence.arguments for evidence in evidences}.items():
         arrays = {name: np.asarray(value) for name, value in arguments.items()}
-        parts += f"<h3>{escaped(case[:1].upper() + case[1:])}</h3>"
-        shapes = (f"<code>{escaped(name)}</code> {array.shape or 'a number'}" for name, array in arrays.items())
-        parts += f"<p>{', '.join(shapes)}</p>"
+        shapes = [(", ", Term(name), f" {array.shape or 'a number'}") for name, array in arrays.items()]
+        pieces = [piece for shape in shapes for piece in shape][1:]
+        parts += [Heading(case[:1].upper() + case[1:]), Sentence(Phrase(*pieces))]
         if sum(array.size for array in arrays.values()) <= TINY:
-            tables = (array_table(array, name, (0,) * array.ndim) for name, array in arrays.items())
-            parts += f'<div class="arrays">{"".join(tables)}</div>'
-    return section("The inputs", parts) if cases else ""
+            parts.append(SideBySide([array_table(array, name, (0,) * array.ndim) for name, array in arrays.items()]))
+    return [Section("The inputs", parts)] if parts else []
 
 
 # ---- the student's file
 
 
-def _source(marked: Marked) -> str:
+def _source(marked: Marked) -> list[Section]:
     """The student's own lines, those of the wrong values marked; of a long file, what is around these."""
     lines = [cut(line, LONGEST_LINE) for line in marked.hand_in.source().splitlines()]
-    if not lines:
-        return ""
-    notes: dict[int, list[str]] = {}
-    kinds: dict[int, str] = {}
+    marks: dict[int, list[tuple[str, Mark]]] = {}
     for name, verdict in marked.verdicts.items() if marked.grade is not None else ():
-        number, shown = line_of(name, "\n".join(lines)), standing(verdict)
-        if number is not None and shown.kind in ("wrong", "follows"):
-            notes.setdefault(number, []).append(f"{name} {shown.sign} {shown.word}")
-            kinds[number] = "wrong" if "wrong" in (shown.kind, kinds.get(number)) else "follows"
-    numbers = [number for number in range(1, len(lines) + 1) if _near(number, kinds, len(lines))]
-    shown_lines, last = "", 0
-    for number in numbers:
-        if number > last + 1:
-            shown_lines += '<span class="line soft">…</span>'
-        note = f" <em>← {escaped(', '.join(notes[number]))}</em>" if number in notes else ""
-        kind = f" {kinds[number]}" if number in kinds else ""
-        place = f'<span class="place">{number}</span>'
-        shown_lines += f'<span class="line{kind}">{place}{escaped(lines[number - 1])}{note}</span>'
-        last = number
-    if last < len(lines):
-        shown_lines += '<span class="line soft">…</span>'
-    return section("Your file", scrolled(f'<pre class="source">{shown_lines}</pre>', "your file"))
+        number, mark = line_of(name, "\n".join(lines)), standing(verdict)
+        if number is not None and mark.kind in ("wrong", "follows"):
+            marks.setdefault(number, []).append((name, mark))
+    shown: list[Line] = []
+    last = 0
+    for number, text in enumerate(lines, start=1):
+        if _near(number, [*marks], len(lines)):
+            gap = [Line("…")] if number > last + 1 else []
+            shown += [*gap, _line(number, text, marks.get(number, []))]
+            last = number
+    shown += [Line("…")] if last < len(lines) else []
+    return [Section("Your file", [Listing(shown, "your file")])] if lines else []
 
 
-def _near(number: int, marks: dict[int, str], n: int) -> bool:
+def _line(number: int, text: str, marks: Sequence[tuple[str, Mark]]) -> Line:
+    """A line of the file, with what is wrong of the values that it computes."""
+    kind = max((mark.kind for _, mark in marks), default="")  # "wrong" comes after "follows"
+    return Line(text, number, kind, ", ".join(f"{name} {mark}" for name, mark in marks))
+
+
+def _near(number: int, marks: Sequence[int], n: int) -> bool:
     """Whether a line is shown: all of a short file, of a long one what is near a mark, or its beginning."""
     if n <= WHOLE_SOURCE:
         return True

@@ -14,15 +14,31 @@ import numpy as np
 
 from tinygrad_ce.assignments import Assignment
 from tinygrad_ce.core import Array
-from tinygrad_ce.data.checks import several, shortened
+from tinygrad_ce.data.checks import shortened
 from tinygrad_ce.grading.grades import UNNAMED
 from tinygrad_ce.grading.marked import LONGEST_LINE, Marked, line_of, points_text, standing
-from tinygrad_ce.grading.student_page import page_html, scrolled, section
-from tinygrad_ce.report.words import cut, escaped
-from tinygrad_ce.views.pages import Page, file_text
+from tinygrad_ce.report.page import as_page
+from tinygrad_ce.report.parts import (
+    Count,
+    Link,
+    List,
+    Mark,
+    Note,
+    Part,
+    Phrase,
+    Picture,
+    Section,
+    Sentence,
+    Strong,
+    Table,
+    Term,
+    Words,
+)
+from tinygrad_ce.report.words import cut, escaped, several
+from tinygrad_ce.views.pages import Page
 
 MOST_MISTAKES, MOST_STUDENTS, MOST_GROUPS = 25, 6, 25  # in a table, or in one of its rows
-LONGEST_WORDS, LONGEST_NAME, LONGEST_PRINTED = 220, 60, 300  # letters
+LONGEST_WORDS, LONGEST_NAME, LONGEST_PRINTED = 220, 60, 120  # letters
 BARS = 10  # of the distribution, at most
 
 
@@ -36,17 +52,17 @@ def teacher_page(assignment: Assignment, marked: Sequence[Marked]) -> Page:
     True
     """
     links = dict(zip(map(id, marked), map(_link, marked, page_names(marked)), strict=True))
-    head = f"<header><h1>{escaped(assignment.title)}</h1>{_figures(marked)}</header>"
-    parts = [
-        section("Scores", _distribution([one.score for one in marked], max((m.possible for m in marked), default=0.0))),
-        section("The class", _class(list(assignment.points), marked, links)),
+    possible = max((one.possible for one in marked), default=0.0)
+    picture = Picture(_distribution([one.score for one in marked], possible).encode(), "the scores", "svg+xml")
+    sections = [
+        Section("Scores", [picture, Note("Students by points.")]),
+        Section("The class", _class(list(assignment.points), marked, links)),
         _mistakes(marked, links),
         _shared(marked, links),
         _not_run(marked, links),
     ]
-    script = f"<script>\n{file_text('tinygrad_ce.grading', 'teacher_page.js')}\n</script>"
-    body = f"{head}\n<main>\n{''.join(parts)}\n</main>"
-    return Page(page_html(f"{assignment.title}: the class", body, script), "shows", "a graded class", "index.html")
+    html = as_page(f"{assignment.title}: the class", sections, [_figures(marked)], heading=assignment.title)
+    return Page(html, "shows", "a graded class", "index.html")
 
 
 def page_names(marked: Sequence[Marked]) -> list[str]:
@@ -73,11 +89,11 @@ def page_names(marked: Sequence[Marked]) -> list[str]:
     return names
 
 
-def _link(marked: Marked, page: str) -> str:
-    return f'<a href="{quote(page)}.html"><bdi>{escaped(cut(marked.hand_in.student, LONGEST_NAME))}</bdi></a>'
+def _link(marked: Marked, page: str) -> Link:
+    return Link(cut(marked.hand_in.student, LONGEST_NAME), f"{quote(page)}.html")
 
 
-def _figures(marked: Sequence[Marked]) -> str:
+def _figures(marked: Sequence[Marked]) -> List:
     """The class in a few numbers."""
     scores = [one.score for one in marked]
     possible = points_text(max((one.possible for one in marked), default=0.0))
@@ -90,12 +106,11 @@ def _figures(marked: Sequence[Marked]) -> str:
             (str(full), "with full marks"),
             (str(sum(one.grade is None for one in marked)), "did not run"),
         ]
-    items = "".join(f"<li><b>{number}</b> {words}</li>" for number, words in figures)
-    return f'<ul class="figures">{items}</ul>'
+    return List([Phrase(Strong(number), f" {words}") for number, words in figures])
 
 
 def _distribution(scores: Sequence[float], possible: float) -> str:
-    """How many have how many points, as bars with their numbers."""
+    """How many have how many points, as SVG: bars with their numbers."""
     whole = all(score == int(score) for score in scores) and possible == int(possible) and possible <= BARS
     edges = np.arange(possible + 2) - 0.5 if whole else np.linspace(0, possible or 1, BARS + 1)
     counts, _ = np.histogram(scores, edges)
@@ -103,50 +118,42 @@ def _distribution(scores: Sequence[float], possible: float) -> str:
     width, height, bars = 380, 136, ""
     step = width / len(counts)
     for k, (count, title) in enumerate(zip(counts, titles, strict=True)):
-        tall = 100 * count / max(counts.max(), 1)
-        middle = (k + 0.5) * step
-        bars += (
-            f'<rect x="{k * step + 3:.1f}" y="{118 - tall:.1f}" width="{step - 6:.1f}" height="{tall:.1f}"/>'
-            if count
-            else ""
-        )
-        bars += f'<text x="{middle:.1f}" y="{114 - tall:.1f}">{count}</text>' if count else ""
+        left, middle, tall = k * step + 3, (k + 0.5) * step, 100 * count / max(counts.max(), 1)
+        if count:
+            bars += f'<rect x="{left:.1f}" y="{118 - tall:.1f}" width="{step - 6:.1f}" height="{tall:.1f}"/>'
+            bars += f'<text x="{middle:.1f}" y="{114 - tall:.1f}">{count}</text>'
         bars += f'<text x="{middle:.1f}" y="132">{title}</text>'
     spoken = ", ".join(f"{title} points: {count}" for title, count in zip(titles, counts, strict=True) if count)
     label = escaped(f"How many reached how many points. {spoken or 'Nobody yet'}")
     line = f'<line x1="0" x2="{width}" y1="118.5" y2="118.5"/>'
-    svg = f'<svg class="distribution" viewBox="0 0 {width} {height}" role="img" aria-label="{label}">{bars}{line}</svg>'
-    return f'{svg}<p class="soft">Students by points.</p>'
+    return (
+        f'<svg class="distribution" viewBox="0 0 {width} {height}" role="img" aria-label="{label}">{bars}{line}</svg>'
+    )
 
 
 # ---- the class
 
 
-def _class(names: list[str], marked: Sequence[Marked], links: Mapping[int, str]) -> str:
+def _class(names: list[str], marked: Sequence[Marked], links: Mapping[int, Link]) -> list[Part]:
     """A row for each student, a column for each value that is asked for."""
-    titles = ["student", "points", *names]
-    head = "".join(f'<th scope="col" aria-sort="none"><button type="button">{escaped(t)}</button></th>' for t in titles)
-    head += '<th scope="col">remark</th>'
-    rows = ""
+    rows = []
     for one in marked:
-        cells = f'<td class="number">{points_text(one.score)}</td>'
-        for name in names:
-            shown = standing(one.verdicts.get(name))
-            word = "" if one.grade is None else f" {escaped(cut(shown.word, 30))}"
-            cells += f'<td class="{shown.kind}">{shown.sign}{word}</td>'
-        remark = "did not run" if one.grade is None else escaped(cut(one.remark, 40))
-        rows += f'<tr><th scope="row">{links[id(one)]}</th>{cells}<td>{remark}</td></tr>\n'
-    share = ""
-    for name in names:
-        right = sum(standing(one.verdicts.get(name)).kind == "right" for one in marked)
-        share += f"<td>{right} of {len(marked)} right</td>"
+        verdicts = [_shown(standing(one.verdicts.get(name)), one.grade is not None) for name in names]
+        remark = "did not run" if one.grade is None else cut(one.remark, 40)
+        rows.append((links[id(one)], points_text(one.score), *verdicts, Words(remark)))
+    right = [sum(standing(one.verdicts.get(name)).kind == "right" for one in marked) for name in names]
     middle = points_text(median(one.score for one in marked)) if marked else ""
-    foot = f'<tfoot><tr><th scope="row">median</th><td class="number">{middle}</td>{share}<td></td></tr></tfoot>'
-    signs = "✓ right, ✗ wrong and by what, ↳ right for an own wrong one, – missing"
-    table = f'<table class="class"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody>{foot}</table>'
-    return f'<p class="soft">{signs}. <span class="sorts">A click on a heading sorts.</span></p>' + scrolled(
-        table, "the class"
-    )
+    footer = ("median", middle, *(Words(f"{n} of {len(marked)} right") for n in right), "")
+    header = ("student", "points", *names, "remark")
+    sortable = frozenset(range(len(header) - 1))
+    signs = "✓ right, ✗ wrong and by what, ↳ right for an own wrong one, – missing. A click on a heading sorts."
+    table = Table(rows, header, frozenset({1}), label="the class", titled=True, footer=footer, sortable=sortable)
+    return [Note(signs), table]
+
+
+def _shown(mark: Mark, ran: bool) -> Mark:
+    """A verdict in a narrow column; of a file that did not run, its sign alone."""
+    return Mark(mark.kind, cut(mark.word, 30) if ran else "")
 
 
 # ---- mistakes
@@ -186,62 +193,58 @@ def _mistakes_of(marked: Sequence[Marked]) -> list[_Mistake]:
     return sorted(mistakes, key=lambda mistake: -len(mistake.by))
 
 
-def _mistakes(marked: Sequence[Marked], links: Mapping[int, str]) -> str:
+def _mistakes(marked: Sequence[Marked], links: Mapping[int, Link]) -> Section:
     mistakes = _mistakes_of(marked)
     if not mistakes:
-        return section("Mistakes", "<p>There are none in what ran.</p>")
+        return Section("Mistakes", [Sentence("There are none in what ran.")])
     most = len(mistakes[0].by)
-    rows = "".join(
-        f'<tr><th scope="row"><code>{escaped(m.name)}</code> {escaped(m.key)}</th>'
-        f'<td class="count">{len(m.by)}<span class="bar" style="width: {100 * len(m.by) / most:.0f}%"></span></td>'
-        f'<td class="words">{escaped(m.words)}{_example(m.example)}</td>'
-        f'<td class="who">{_who((links[id(one)] for one in m.by), len(m.by))}</td></tr>'
-        for m in mistakes[:MOST_MISTAKES]
-    )
-    table = _table(("mistake", "how often", "in words, and a line that has it", "who"), rows)
+    rows = [
+        (
+            Phrase(Term(mistake.name), f" {mistake.key}"),
+            Count(len(mistake.by), len(mistake.by) / most),
+            Phrase(mistake.words, *(["\n", Term(mistake.example)] if mistake.example else [])),
+            _who(mistake.by, links),
+        )
+        for mistake in mistakes[:MOST_MISTAKES]
+    ]
+    header = ("mistake", "how often", "in words, and a line that has it", "who")
+    table = Table(rows, header, label="mistakes", titled=True)
     rare = mistakes[MOST_MISTAKES:]
-    more = f"<p>And {several(len(rare), 'rarer one')}: see the students' pages.</p>" if rare else ""
-    return section("Mistakes, the commonest first", table, more)
+    more = [Sentence(f"And {several(len(rare), 'rarer one')}: see the students' pages.")] if rare else []
+    return Section("Mistakes, the commonest first", [table, *more])
 
 
-def _example(line: str) -> str:
-    return f"<br><code>{escaped(line)}</code>" if line else ""
-
-
-def _who(links: Iterable[str], n: int) -> str:
-    shown = ", ".join(link for link, _ in zip(links, range(MOST_STUDENTS), strict=False))
-    return shown + (f" and {n - MOST_STUDENTS} more" if n > MOST_STUDENTS else "")
-
-
-def _table(titles: Sequence[str], rows: str) -> str:
-    head = "".join(f'<th scope="col">{escaped(title)}</th>' for title in titles)
-    return scrolled(f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>", titles[0])
+def _who(marked: Iterable[Marked], links: Mapping[int, Link]) -> Phrase:
+    """Links to some students, and how many there are besides."""
+    all_links = [links[id(one)] for one in marked]
+    pieces = [piece for link in all_links[:MOST_STUDENTS] for piece in (", ", link)][1:]
+    more = len(all_links) - MOST_STUDENTS
+    return Phrase(*pieces, *([f" and {more} more"] if more > 0 else []))
 
 
 # ---- who shares one
 
 
-def _shared(marked: Sequence[Marked], links: Mapping[int, str]) -> str:
+def _shared(marked: Sequence[Marked], links: Mapping[int, Link]) -> Section:
     """Students with the same wrong numbers, or with the same code: what is unusual first."""
-    groups: dict[tuple[int, ...], list[str]] = {}
+    groups: dict[tuple[Marked, ...], list[str]] = {}
     unusual = set()
     for what, rare, members in [*_same_code(marked), *_same_numbers(marked)]:
-        key = tuple(map(id, members))
-        groups.setdefault(key, []).append(what)
-        unusual |= {key} if rare else set()
+        groups.setdefault(tuple(members), []).append(what)
+        unusual |= {tuple(members)} if rare else set()
     ranked = sorted(groups.items(), key=lambda group: (group[0] not in unusual, -len(group[1]), len(group[0])))
-    rows = "".join(
-        f'<tr><td class="who">{_who((links[member] for member in members), len(members))}</td>'
-        f'<td class="number">{len(members)}</td><td class="words">{escaped("; ".join(shared))}</td></tr>'
-        for members, shared in ranked[:MOST_GROUPS]
-    )
+    rows = [
+        (_who(members, links), str(len(members)), Words("; ".join(shared))) for members, shared in ranked[:MOST_GROUPS]
+    ]
     if not rows:
-        return section("Who shares a mistake", "<p>No two have the same wrong numbers, or the same code.</p>")
+        nobody = "No two have the same wrong numbers, or the same code."
+        return Section("Who shares a mistake", [Sentence(nobody)])
     words = (
         "A usual mistake gives everybody the same wrong numbers: that alone says nothing about copying. "
         "The same code, or numbers that no usual mistake gives, are worth a talk: they stand first."
     )
-    return section("Who shares a mistake", f"<p>{words}</p>", _table(("students", "how many", "what they share"), rows))
+    table = Table(rows, ("students", "how many", "what they share"), frozenset({1}), label="students")
+    return Section("Who shares a mistake", [Sentence(words), table])
 
 
 def _same_numbers(marked: Sequence[Marked]) -> Iterator[tuple[str, bool, list[Marked]]]:
@@ -279,23 +282,21 @@ def _same_code(marked: Sequence[Marked]) -> Iterator[tuple[str, bool, list[Marke
             yield "the same code, but for spaces and comments", True, members
 
 
-def _not_run(marked: Sequence[Marked], links: Mapping[int, str]) -> str:
-    absent = [one for one in marked if one.grade is None]
-    if not absent:
-        return section("What did not run", "<p>Every file ran.</p>")
-    rows = "".join(
-        f'<tr><td class="who">{links[id(one)]}</td><td class="words">{escaped(cut(one.problem, LONGEST_WORDS))}</td>'
-        f'<td class="words"><code>{escaped(cut(one.remark, LONGEST_WORDS))}</code>{_printed(one.printed)}</td>'
-        f'<td class="number">{one.seconds:.1f}</td></tr>'
-        for one in absent
-    )
-    table = _table(("student", "what the student reads", "for you", "seconds"), rows)
-    return section("What did not run", table)
+def _not_run(marked: Sequence[Marked], links: Mapping[int, Link]) -> Section:
+    rows = [
+        (
+            Phrase(links[id(one)]),
+            Words(cut(one.problem, LONGEST_WORDS)),
+            Phrase(Term(cut(one.remark, LONGEST_WORDS)), *_printed(one.printed)),
+            f"{one.seconds:.1f}",
+        )
+        for one in marked
+        if one.grade is None
+    ]
+    header = ("student", "what the student reads", "for you", "seconds")
+    table = Table(rows, header, frozenset({3}), label="what did not run")
+    return Section("What did not run", [table] if rows else [Sentence("Every file ran.")])
 
 
-def _printed(text: str) -> str:
-    return (
-        f"<details><summary>what it printed</summary><code>{escaped(cut(text, LONGEST_PRINTED))}</code></details>"
-        if text
-        else ""
-    )
+def _printed(text: str) -> list[str]:
+    return ["\nit printed ", Term(cut(" ".join(text.split()), LONGEST_PRINTED))] if text else []

@@ -21,9 +21,10 @@ from tinygrad_ce.live.verdicts import audit_content
 from tinygrad_ce.nn import Module
 from tinygrad_ce.optim import Optimizer
 from tinygrad_ce.program.scripts_text import as_script
+from tinygrad_ce.report.page import file_text, files_text, filled, page_html
 from tinygrad_ce.report.words import escaped
 from tinygrad_ce.views.browser.words import words_script
-from tinygrad_ce.views.pages import Page, as_json, deflated, file_text, files_text, filled, packed
+from tinygrad_ce.views.pages import Page, as_json, deflated, packed
 
 SCRIPTS = (
     "session.js", "random.js", "keeping.js",
@@ -167,14 +168,14 @@ def html_of(title: str, content: dict[str, Any], programs: dict[str, str]) -> st
             files_text("tinygrad_ce.live.page", *SCRIPTS),
         )
     )
-    return filled(
+    css = files_text("tinygrad_ce.views.browser", "page.css", "words.css")
+    css += "\n" + files_text("tinygrad_ce.live.page", "page.css", "moments.css", "lines.css")
+    body = filled(
         file_text("tinygrad_ce.live.page", "page.html"),
         title=escaped(title),
-        css=files_text("tinygrad_ce.views.browser", "page.css", "words.css")
-        + "\n"
-        + files_text("tinygrad_ce.live.page", "page.css", "moments.css", "lines.css"),
         content=deflated(as_json(content), "application/json", "page-data"),
         programs=deflated(as_script(programs), "text/javascript", "page-programs"),
         script=deflated(script, "text/javascript", "page-script"),
         loader=file_text("tinygrad_ce.views.browser", "loader.js"),
     )
+    return page_html(f"{title}, live", body, css, scripts=True)

@@ -10,9 +10,9 @@ import numpy as np
 
 from tinygrad_ce.core import Array
 from tinygrad_ce.data import Dataset, split
-from tinygrad_ce.data.checks import several
 from tinygrad_ce.data.dataset import check_dataset
 from tinygrad_ce.data.preparation import Preparation, plain_preparation
+from tinygrad_ce.report.words import several
 from tinygrad_ce.views.pages import packed
 
 MOST_ROWS = 2000

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.core import Tensor
-from tinygrad_ce.graph.layers import DEAD, FLAT, curve_of
 from tinygrad_ce.nn import Module, ReLU, Sigmoid, Softplus, Tanh
-from tinygrad_ce.views import audit
+from tinygrad_ce.views.audit import verdicts
+from tinygrad_ce.views.audit.activations import DEAD, FLAT, find_activations
 
 ACTIVATIONS: tuple[type[Module], ...] = (Tanh, Sigmoid, ReLU, Softplus)
 
@@ -22,25 +22,25 @@ def audit_content() -> dict[str, Any]:
     """
     return {
         "thresholds": {
-            "most": audit.MOST,
-            "fewest_rows": audit.FEWEST_ROWS,
+            "most": verdicts.MOST,
+            "fewest_rows": verdicts.FEWEST_ROWS,
             "flat": FLAT,
             "dead": DEAD,
-            "vanishing": audit.VANISHING,
-            "exploding": audit.EXPLODING,
-            "large_update": audit.LARGE_UPDATE,
-            "long_update": audit.LONG_UPDATE,
-            "small_update": audit.SMALL_UPDATE,
-            "small_gradient": audit.SMALL_GRADIENT,
+            "vanishing": verdicts.VANISHING,
+            "exploding": verdicts.EXPLODING,
+            "large_update": verdicts.LARGE_UPDATE,
+            "long_update": verdicts.LONG_UPDATE,
+            "small_update": verdicts.SMALL_UPDATE,
+            "small_gradient": verdicts.SMALL_GRADIENT,
         },
-        "cures": audit.CURES,
-        "separate": audit.SEPARATE_NOTE,
+        "cures": verdicts.CURES,
+        "separate": verdicts.SEPARATE_NOTE,
         "curves": {activation.__name__: _curve(activation()) for activation in ACTIVATIONS},
     }
 
 
 def _curve(activation: Module) -> dict[str, Any]:
     """The largest slope of an activation, and whether it is flat on both sides: measured, as `tg.audit` does."""
-    curve = curve_of(activation(Tensor(np.zeros((1, 1)), requires_grad=True)))
-    assert curve is not None
+    made = activation(Tensor(np.zeros((1, 1)), requires_grad=True))
+    curve = next(find_activations([made]))
     return {"largest": curve.largest, "both_sides": curve.flat_on_both_sides}

@@ -8,7 +8,6 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from copy import copy
 from dataclasses import fields, is_dataclass
 from functools import partial
-from io import StringIO
 from reprlib import recursive_repr
 from sys import _getframe
 from types import GeneratorType, MappingProxyType, ModuleType, NoneType
@@ -18,11 +17,12 @@ import numpy as np
 
 from tinygrad_ce.backward import no_grad
 from tinygrad_ce.core import Array, Tensor
-from tinygrad_ce.data.printed_text import PrintedText
 from tinygrad_ce.data.structures import is_several
+from tinygrad_ce.report.parts import Heading, PrintedText, Table
 from tinygrad_ce.source_lines import current, state
 from tinygrad_ce.variable import Variable
 
+SUMMARY_WIDTH = 100  # columns
 PLAIN = (bool, int, float, str, bytes, NoneType, np.generic)  # they hold nothing
 # Whoever looks into these has emptied them.
 ITERATORS: tuple[type, ...] = (
@@ -355,10 +355,6 @@ def _substituted(value: Any, new: dict[int, Tensor]) -> Any:
 
 def summary_of(model: Module, shapes: dict[int, str] | None = None) -> PrintedText:
     """A table of the layers. shapes: by id of the module what it gives; without them, there is no such column."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
     rows: list[tuple[str, ...]] = []
     before: set[int] = set()  # the modules above: a child may know its parent, and the parent is no part of it
     for path, module in _walk(model, "", Module):
@@ -371,18 +367,8 @@ def summary_of(model: Module, shapes: dict[int, str] | None = None) -> PrintedTe
         before.add(id(module))
     last = ("all", *(() if shapes is None else ("",)), f"{sum(p.size for p in model.parameters()):,}")
     header = ("layer", *(() if shapes is None else ("output shape",)), "parameters")
-    table = Table(*header[:-1], box=box.MARKDOWN)  # plain ASCII: it can be pasted and printed anywhere
-    table.add_column(header[-1], justify="right")
-    for row in rows:
-        table.add_row(*row)
-    table.add_section()
-    table.add_row(*last)
-    text = StringIO()
-    Console(file=text, width=100, color_system=None, force_jupyter=False).print(table)
-    summary = PrintedText(f"{type(model).__name__}\n{text.getvalue().strip()}")
-    summary.caption, summary.header, summary.rows = type(model).__name__, header, [*rows, last]
-    summary.right = frozenset({len(header) - 1})
-    return summary
+    table = Table([*rows, last], header, right=frozenset({len(header) - 1}))
+    return PrintedText.of([Heading(type(model).__name__), table], SUMMARY_WIDTH)
 
 
 def _shape_of(out: Any) -> str:

@@ -70,6 +70,9 @@ def div_b(g, out, a, b):
     return -(g * out / b)
 
 
+div.domain("b != 0", "add an eps (1e-12) to it, as tg.nn.BatchNorm does; tg.ops.maximum(count, 1) for a count")
+
+
 @primitive
 def neg(x):
     """-x, elementwise."""

@@ -419,3 +419,22 @@ def xdivy_x(g, out, x, y):
 @xdivy.vjp("y")
 def xdivy_y(g, out, x, y):
     return -xdivy(g * x, y * y)
+
+
+# Where they are defined, where their slopes are finite, and what they round: for `tg.why_nan`.
+LOGITS = "pass the logits to tg.losses.{}: it never forms what was rounded"
+NEGATIVE = "find out why it is negative: a probability, a length or a square is not"
+_BY_HAND = """by hand? tg.ops.softmax(z) and tg.ops.logsumexp(z) subtract the maximum first, tg.ops.sigmoid(z) and \
+tg.ops.softplus(z) never overflow. Else standardise what goes in, or tg.ops.clip(x, high=80)"""
+exp.domain("x < log(largest)", _BY_HAND)
+exp.domain("out > 0", LOGITS.format("softmax_cross_entropy") + "; tg.ops.logsumexp(z) needs no exp either")
+expm1.domain("x < log(largest)", _BY_HAND)
+log.domain("x >= 0", NEGATIVE)
+log.domain("x > 0", "keep it away from 0: tg.ops.clip(x, low=1e-12); a * log(x), 0 at 0, is tg.ops.xlogy(a, x)")
+log1p.domain("x > -1", "keep the argument above -1: tg.ops.clip(x, low=-1 + 1e-12)")
+sqrt.domain("x >= 0", NEGATIVE + ". mean(x * x) - mean(x)**2 may round to less than 0: take t.var()")
+sqrt.domain("x >= 0", "add an eps under the root, sqrt(x + 1e-12), as tg.nn.LayerNorm does", slope="x > 0")
+tanh.domain("abs(out) < 1", "log(1 - tanh(z)**2) is 2 * (log(2) - z - tg.ops.softplus(-2 * z)): nothing is rounded")
+sigmoid.domain("0 < out < 1", LOGITS.format("sigmoid_binary_cross_entropy"))
+xlogy.domain("y > 0 or x == 0", LOGITS.format("softmax_cross_entropy") + ", or eps=1e-12 in the loss")
+xlog1py.domain("y > -1 or x == 0", LOGITS.format("sigmoid_binary_cross_entropy") + ", or eps=1e-12 in the loss")

@@ -315,3 +315,14 @@ def erfc(x):
 @erfc.vjp("x")
 def erfc_x(g, out, x):
     return -(g * ERF_SLOPE * exp(-(x * x)))
+
+
+_INSIDE = "keep it inside: tg.ops.clip(x, low=-0.999999, high=0.999999)"
+arcsin.domain("abs(x) <= 1", _INSIDE, slope="abs(x) < 1")
+arccos.domain("abs(x) <= 1", _INSIDE, slope="abs(x) < 1")
+arctanh.domain("abs(x) < 1", _INSIDE)
+arccosh.domain("x >= 1", "keep it above 1: tg.ops.clip(x, low=1 + 1e-6)", slope="x > 1")
+arctan2.domain("True", "leave such points out before: tg.ops.where(good, b, 1.0)", slope="a != 0 or b != 0")
+cbrt.domain("True", "keep the argument away from 0", slope="x != 0")
+for _logarithm in (log2, log10):
+    _logarithm.domain("x > 0", "find out why it is negative, or keep it away from 0: tg.ops.clip(x, low=1e-12)")

@@ -12,7 +12,7 @@ import numpy as np
 
 from tinygrad_ce.core import primitive
 from tinygrad_ce.ops.elementwise import sigmoid, sigmoid_slope, softplus, where
-from tinygrad_ce.ops.reduction import deviation, log_softmax, reduce_mean, reduce_sum, softmax
+from tinygrad_ce.ops.reduction import ALL_MASKED, deviation, log_softmax, reduce_mean, reduce_sum, softmax
 from tinygrad_ce.ops.shape import expand_dims
 
 
@@ -314,3 +314,10 @@ def sigmoid_xent_grad_y(g, out, upstream, z, y, w, weight, *, reduction):
 
 
 sigmoid_xent_grad.constant_in("w", "weight")
+
+
+for _entropy in (xent, soft_xent):
+    _entropy.domain("max(z, axis=-1) > -inf", ALL_MASKED)
+    _entropy.domain("smoothing == 0 or min(z) > -inf", "label_smoothing=0: a class that is masked must get no share")
+xent.domain("z[rows, y] > -inf", "look at the labels: the true class of no row may be masked")
+soft_xent.domain("(q == 0) | (z > -inf)", "look at the targets: what is masked must have probability 0")

@@ -65,3 +65,9 @@ def general_power_base(g, out, base, exponent):
 def general_power_exponent(g, out, base, exponent):
     # 0**b is 0 for every b > 0: its slope is 0, where out * log(0) would be 0 * -inf. At b = 0 it is taken to be 0 too.
     return g * out * log(where(logical_and(base == 0, exponent >= 0), 1, base))
+
+
+constant_power.domain("x >= 0 or exponent % 1 == 0", "take tg.ops.absolute(x) ** p, or another base")
+constant_power.domain("x != 0 or exponent >= 0", "add an eps to the base", "x != 0 or exponent >= 1 or exponent == 0")
+general_power.domain("base >= 0 or exponent % 1 == 0", "an exponent that learns needs a positive base", "base >= 0")
+general_power.domain("base != 0 or exponent >= 0", "add an eps to the base", "base != 0 or exponent >= 1")

@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygrad_ce.core import Primitive, primitive
 from tinygrad_ce.ops.comparison import equal, logical_or, not_equal
-from tinygrad_ce.ops.elementwise import astype, where
+from tinygrad_ce.ops.elementwise import LOGITS, astype, where
 from tinygrad_ce.ops.shape import broadcast_to, reshape
 
 
@@ -289,3 +289,14 @@ def log_softmax_grad_v(g, out, v, x, *, axis):
 @log_softmax_grad.vjp("x")
 def log_softmax_grad_x(g, out, v, x, *, axis):
     return -(softmax(x, axis=axis) * deviation(g, x, axis=axis) * reduce_sum(v, axis=axis, keepdims=True))
+
+
+# Where they are defined, and what they round: for `tg.why_nan`.
+ALL_MASKED = "leave out a row that is masked as a whole, or mask with -1e9 instead of -inf: then it is uniform"
+reduce_mean.domain("x.size > 0", "look whether anything is left: a mask or a filter has taken everything out")
+for _spread in (variance, std):
+    _spread.domain("x.size > ddof", "use more rows, or ddof=0")
+for _of_rows in (softmax, log_softmax, logsumexp, reduce_max):
+    _of_rows.domain("max(x) > -inf", ALL_MASKED)
+softmax.domain("out > 0 or min(x) == -inf", LOGITS.format("softmax_cross_entropy") + "; tg.ops.log_softmax(z)")
+softmax.domain("out > 0", "what is masked has probability 0: leave out what was masked before the logarithm")

@@ -96,3 +96,7 @@ def floor_divide_ab(g: Any, out: Any, a: Any, b: Any) -> Any:
 
 floor_divide.vjp("a")(floor_divide_ab)
 floor_divide.vjp("b")(floor_divide_ab)
+
+
+mod.domain("b != 0", "keep the divisor away from 0")
+floor_divide.domain("b != 0", "keep the divisor away from 0")

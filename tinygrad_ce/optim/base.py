@@ -15,9 +15,9 @@ import numpy as np
 
 from tinygrad_ce import ops
 from tinygrad_ce.core import EAGER, Array, Tensor, interpreter, next_serial, writes_to
-from tinygrad_ce.data.checks import several
 from tinygrad_ce.optim.arguments import real_number
 from tinygrad_ce.optim.schedules import Constant, Schedule, as_schedule
+from tinygrad_ce.report.words import format_number, listed, several
 from tinygrad_ce.source_lines import warn, writer
 from tinygrad_ce.variable import Variable
 
@@ -30,7 +30,7 @@ class _Described:
 
     def __repr__(self: Any) -> str:
         parameters, steps = several(len(self.parameters), "parameter"), several(self.steps, "step")
-        return f"{type(self).__name__}({parameters}, lr={self.lr:.4g}, {steps} taken)"
+        return f"{type(self).__name__}({parameters}, lr={format_number(self.lr)}, {steps} taken)"
 
 
 class Optimizer(_Described):
@@ -254,7 +254,7 @@ def checked_state(optimizer: Optimizer, state: Mapping[str, Any]) -> dict[str, A
     if missing or unknown:
         raise ValueError(
             f"{name}: this is the state of another kind of optimizer, or of other parameters: it lacks "
-            f"{', '.join(missing[:5]) or 'nothing'}, and has besides {', '.join(unknown[:5]) or 'nothing'}; this one "
+            f"{listed(missing) or 'nothing'}, and has besides {listed(unknown) or 'nothing'}; this one "
             f"has {len(optimizer.parameters)} parameters and remembers {', '.join(optimizer.remembers) or 'nothing'}"
         )
     for key, own in expected.items():

@@ -6,6 +6,7 @@ from bisect import insort
 from collections.abc import Iterable, Sequence
 
 from tinygrad_ce.program.statements import Buffer, Loop
+from tinygrad_ce.report.words import listed
 
 ALIGNMENT = 64  # bytes: a line of the cache
 ROLES = {
@@ -57,8 +58,8 @@ def report(buffers: Sequence[Buffer], arena: int) -> str:
         of_role = [b for b in buffers if b.role == role]
         if of_role:
             size = arena if role == "temporary" else sum(b.bytes for b in of_role)
-            names = ", ".join(b.name for b in of_role[:8]) + (", ..." if len(of_role) > 8 else "")
-            rows.append(f"{size:>12,} bytes  {purpose}: {names}")
+            names = [b.name for b in of_role]
+            rows.append(f"{size:>12,} bytes  {purpose}: {listed(names, 8)}")
     apart = sum(b.bytes for b in buffers if b.role == "temporary")
     total = arena + sum(b.bytes for b in buffers if b.role != "temporary")
     shared = f" ({apart:,} if they did not share memory, as their lives do not overlap)" if apart > arena else ""

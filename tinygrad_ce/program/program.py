@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.core import Array, Tensor, array_of
-from tinygrad_ce.data.checks import several
-from tinygrad_ce.data.printed_text import PrintedText
 from tinygrad_ce.nn import Module
 from tinygrad_ce.nn.module import in_modes
 from tinygrad_ce.program.effects import TraceError, models_of
@@ -20,6 +18,8 @@ from tinygrad_ce.program.numpy_text import as_numpy
 from tinygrad_ce.program.passes import simplified
 from tinygrad_ce.program.record import of_loss
 from tinygrad_ce.program.tracing import trace_step
+from tinygrad_ce.report.parts import PrintedText
+from tinygrad_ce.report.words import several
 
 
 class Program(Function):
@@ -121,8 +121,7 @@ class Program(Function):
         return f"Program({names}: {several(len(self.instructions), 'instruction')}; print(program) shows them)"
 
     def _repr_html_(self) -> str:
-        form: str = self.source._repr_html_()  # type: ignore[attr-defined]  # given by views.notebook
-        return form
+        return self.source._repr_html_()
 
 
 def trace(step: Callable[..., Any], *examples: Any, models: Sequence[Module] | None = None) -> Program:

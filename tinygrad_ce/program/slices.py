@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.core import Tensor
-from tinygrad_ce.data.printed_text import PrintedText
 from tinygrad_ce.optim import Optimizer
 from tinygrad_ce.program.ir import Function, Value
 from tinygrad_ce.program.javascript_sizes import formula
@@ -22,6 +21,7 @@ from tinygrad_ce.program.lowered import lowered_alone, written_from
 from tinygrad_ce.program.names import Names
 from tinygrad_ce.program.passes import drop_dead_code
 from tinygrad_ce.program.program import Program, trace
+from tinygrad_ce.report.parts import PrintedText
 from tinygrad_ce.variable import Variable
 
 

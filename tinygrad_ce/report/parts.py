@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 
 class Words(str):
@@ -13,6 +13,85 @@ class Words(str):
 
 class Strong(Words):
     """One that stands out."""
+
+
+class Name(Words):
+    """What somebody is called: in whichever direction it is read, what stands around it keeps its place."""
+
+
+class Term(str):
+    """A name or an expression of a program, in the letters of code; in a table all that is no `Words` has them."""
+
+
+class Link(Name):
+    """A name that leads to another page; a terminal shows the name alone."""
+
+    def __new__(cls, text: str, address: str) -> Link:
+        link = super().__new__(cls, text)
+        link.address = address
+        return link
+
+    address: str
+
+
+SIGNS = {"right": "✓", "wrong": "✗", "follows": "↳", "missing": "–"}
+
+
+class Mark(Words):
+    """A verdict in a word or a few, its sign before it, so that nobody needs to see colours. kind: one of `SIGNS`.
+
+    >>> Mark("wrong", "sign")
+    '✗ sign'
+    """
+
+    def __new__(cls, kind: str, word: str) -> Mark:
+        mark = super().__new__(cls, f"{SIGNS[kind]} {word}".rstrip())
+        mark.kind, mark.word = kind, word
+        return mark
+
+    kind: str
+    word: str
+
+
+class WrongNumber(str):
+    """A number that is not right, a sign behind it.
+
+    >>> WrongNumber("0.25")
+    '0.25 ✗'
+    """
+
+    def __new__(cls, number: str) -> WrongNumber:
+        wrong = super().__new__(cls, f"{number} {SIGNS['wrong']}")
+        wrong.number = number
+        return wrong
+
+    number: str
+
+
+class Count(str):
+    """How often something was found. share: of the largest, from 0 to 1, which a page shows as a bar."""
+
+    def __new__(cls, count: int, share: float) -> Count:
+        text = super().__new__(cls, count)
+        text.share = share
+        return text
+
+    share: float
+
+
+class Phrase(Words):
+    """Words with `Strong`, `Term`, `Link` or `Mark` between them; in a cell, a new line begins at each line break.
+
+    >>> Phrase("Begin with ", Term("d_z"), ".")
+    'Begin with d_z.'
+    """
+
+    def __new__(cls, *pieces: str) -> Phrase:
+        phrase = super().__new__(cls, "".join(pieces))
+        phrase.pieces = pieces
+        return phrase
+
+    pieces: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -30,13 +109,30 @@ class Sentence:
     indent: int = 0
 
 
+class Note(Sentence):
+    """One that stands back behind the others, such as a legend."""
+
+
+class Advice(Sentence):
+    """What to do next."""
+
+
+@dataclass(frozen=True)
+class List:
+    """Sentences below each other, each with a dot before it."""
+
+    items: Sequence[str]
+
+
 @dataclass(frozen=True)
 class Table:
-    """A table of cells, each a text, `Words` or `Strong`.
+    """A table of cells: numbers, names and formulas as texts, all others as `Words`.
 
     header: the titles of the columns; without one each row is a title and what belongs to it. right: the columns of
-    numbers, which stand on the right. whole: the columns that are never broken into lines. label: what it shows, for
-    those who cannot see it.
+    numbers, which stand on the right. whole: the columns that are broken into lines only where a terminal has no room.
+    label: what it shows, for those who cannot see it. caption: a sentence above it. titled: whether the first cell of
+    each row is its title with a header, too. footer: a last row that sums the others up. sortable: the columns that a
+    click on a page sorts.
     """
 
     rows: Sequence[Sequence[str]]
@@ -44,6 +140,10 @@ class Table:
     right: frozenset[int] = field(default_factory=frozenset)
     whole: frozenset[int] = field(default_factory=frozenset)
     label: str = "a table"
+    caption: str = ""
+    titled: bool = False
+    footer: Sequence[str] = ()
+    sortable: frozenset[int] = field(default_factory=frozenset)
 
 
 @dataclass(frozen=True)
@@ -62,12 +162,30 @@ class Code:
 
 
 @dataclass(frozen=True)
+class Line:
+    """A line of a `Listing`. number: 0 for none. mark: "wrong", "follows" or none. remark: what is said of it."""
+
+    text: str
+    number: int = 0
+    mark: str = ""
+    remark: str = ""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Lines of a program, with their numbers and remarks. label: what they are, for those who cannot see them."""
+
+    lines: Sequence[Line]
+    label: str = "a program"
+
+
+@dataclass(frozen=True)
 class Picture:
     """A picture, which is drawn when HTML is asked for; a terminal says what it shows.
 
     content: the bytes of a PNG or SVG, or what gives them; where that raises ImportError or ValueError, its words stand
     there instead. label: what can be seen on it. kind: "png" or "svg+xml". least: the pixels below which its width does
-    not shrink. width: in pixels; 0: as wide as it is.
+    not shrink. width: in pixels; 0: as wide as it is. text: what a terminal shows in its place, if not the label.
     """
 
     content: bytes | Callable[[], bytes]
@@ -75,15 +193,34 @@ class Picture:
     kind: str = "png"
     least: int = 0
     width: int = 0
+    text: str = ""
 
 
-Part: TypeAlias = Heading | Sentence | Table | Formula | Code | Picture
+@dataclass(frozen=True)
+class SideBySide:
+    """Parts beside each other, where there is room for them; a terminal shows them below each other."""
+
+    parts: Sequence[Part]
+
+
+@dataclass(frozen=True)
+class Section:
+    """Parts under a title of their own."""
+
+    title: str
+    parts: Sequence[Part]
+
+
+Part: TypeAlias = "Heading | Sentence | List | Table | Formula | Code | Listing | Picture | SideBySide | Section"
 
 
 class Report:
-    """What shows itself; subclasses give its `parts`."""
+    """What shows itself; subclasses give its `parts`, as a property or once they are found."""
 
-    parts: Sequence[Part] = ()
+    if TYPE_CHECKING:
+
+        @property
+        def parts(self) -> Sequence[Part]: ...
 
     def __str__(self) -> str:
         from tinygrad_ce.report.text import as_text, for_terminal, terminal_width
@@ -97,3 +234,33 @@ class Report:
         from tinygrad_ce.report.html import as_html
 
         return as_html(self.parts)
+
+
+class PrintedText(str):
+    r"""Lines that are shown as they are printed, also where they are the last value of a notebook's cell.
+
+    parts: the same for a notebook; without them it shows the lines.
+
+    >>> PrintedText("two\nlines")
+    two
+    lines
+    """
+
+    parts: Sequence[Part] = ()
+
+    @classmethod
+    def of(cls, parts: Sequence[Part], width: int) -> PrintedText:
+        """The parts in lines of at most so many columns."""
+        from tinygrad_ce.report.text import as_text
+
+        text = cls(as_text(parts, width))
+        text.parts = parts
+        return text
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        from tinygrad_ce.report.html import as_html
+
+        return as_html(self.parts or [Code(self)])

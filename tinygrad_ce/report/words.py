@@ -8,10 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.data.checks import several, visible
-
-__all__ = ["cut", "escaped", "format_number", "listed", "several", "short", "visible"]
-
+# What a terminal obeys instead of showing it: control characters, marks that turn the direction, halves of a character.
+_CONTROL = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _NOT_IN_XML = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
@@ -59,6 +57,24 @@ def listed(names: Sequence[Any], most: int = 4) -> str:
     more = len(names) - most
     words = [str(name) for name in names]
     return ", ".join(words) if more <= 1 else f"{', '.join(words[:most])} and {more:,} more"
+
+
+def several(n: int, one: str, many: str = "") -> str:
+    """A number with its noun.
+
+    >>> several(1, "row"), several(2, "class", "classes")
+    ('1 row', '2 classes')
+    """
+    return f"{n} {one if n == 1 else many or one + 's'}"
+
+
+def visible(text: str) -> str:
+    """The text with its control characters as they are written in Python: a terminal would obey them.
+
+    >>> visible("a\\x1b[31mb")
+    'a\\\\x1b[31mb'
+    """
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def escaped(text: str) -> str:

@@ -10,14 +10,15 @@ from sklearn.base import is_classifier
 
 from tinygrad_ce.core import Array, Tensor
 from tinygrad_ce.functional import gradients
-from tinygrad_ce.report.words import cut
-from tinygrad_ce.views import notebook
+from tinygrad_ce.report.parts import Heading, Part, Report, Sentence, Table
+from tinygrad_ce.report.words import format_number, several, short
 
 MOST = 10  # features that are printed
+LONGEST = 40  # letters of a name
 
 
-@dataclass(frozen=True, eq=False)
-class RowExplanation:
+@dataclass(frozen=True, eq=False, repr=False)
+class RowExplanation(Report):
     """The pushes of the features of one row. Printed: the largest first, in size.
 
     what: the number that is explained, in words. score: what it is for this row. feature_names, values, pushes: (D,),
@@ -35,27 +36,17 @@ class RowExplanation:
         """The columns, the largest push in size first."""
         return [int(column) for column in np.argsort(-np.abs(self.pushes), kind="stable")]
 
-    def __repr__(self) -> str:
-        width = max(map(len, self.feature_names))
-        lines = [
-            f"  {self.feature_names[j]:<{width}}  {self.values[j]:>10.4g}  pushes {self.pushes[j]:+.4g}"
-            for j in self.order[:MOST]
-        ]
-        rest = len(self.pushes) - MOST
-        more = [f"  and {rest} features that push less"] if rest > 0 else []
-        return "\n".join([f"{self.what}: {self.score:+.4g}", *lines, *more])
-
-    def _repr_html_(self) -> str:
+    @property
+    def parts(self) -> list[Part]:
+        """The features that push most, the largest first."""
         rows = [
-            (cut(self.feature_names[j], notebook.LONGEST), f"{self.values[j]:.4g}", f"{self.pushes[j]:+.4g}")
+            (short(self.feature_names[j], LONGEST), format_number(self.values[j]), f"{self.pushes[j]:+.4g}")
             for j in self.order[:MOST]
         ]
         rest = len(self.pushes) - MOST
-        return notebook.block(
-            notebook.heading(f"{self.what}: {self.score:+.4g}"),
-            notebook.table(rows, ("feature", "value", "pushes"), right={1, 2}),
-            notebook.paragraph(f"and {rest} features that push less") if rest > 0 else "",
-        )
+        more = [Sentence(f"and {several(rest, 'feature')} that push less")] if rest > 0 else []
+        table = Table(rows, ("feature", "value", "pushes"), right=frozenset({1, 2}))
+        return [Heading(f"{self.what}: {self.score:+.4g}"), table, *more]
 
 
 def explain_row(estimator: Any, X: Array, i: int, target: Any) -> RowExplanation:

@@ -13,7 +13,7 @@ import numpy as np
 from tinygrad_ce import nn
 from tinygrad_ce.backward import no_grad
 from tinygrad_ce.core import Array, array_of
-from tinygrad_ce.data.checks import several
+from tinygrad_ce.report.words import several
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module] | None] = {
     "identity": None,

@@ -9,8 +9,9 @@ import numpy as np
 
 from tinygrad_ce import nn
 from tinygrad_ce.core import Array
-from tinygrad_ce.data.checks import several, shown
+from tinygrad_ce.data.checks import shown
 from tinygrad_ce.export.forward import module_of
+from tinygrad_ce.report.words import several
 from tinygrad_ce.train.metrics import infer_task
 
 OUTPUT_ACTIVATIONS = (nn.Softmax, nn.Sigmoid)

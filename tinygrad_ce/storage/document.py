@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.core import Array
-from tinygrad_ce.data.checks import listed, shortened, shown, visible
+from tinygrad_ce.data.checks import listed, shortened, shown
 from tinygrad_ce.nn import Module
 from tinygrad_ce.nn.module import arrays_of
+from tinygrad_ce.report.words import visible
 from tinygrad_ce.storage.architecture import shared_paths
 from tinygrad_ce.storage.classes import OwnCodeError
 from tinygrad_ce.storage.file import Entry, ModelFile, NoModelError, check_entries

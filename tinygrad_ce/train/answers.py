@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tinygrad_ce.core import Array
-from tinygrad_ce.data.checks import several, shown
+from tinygrad_ce.data.checks import shown
+from tinygrad_ce.report.words import several
 from tinygrad_ce.train.checks import labels_for, targets_for
 from tinygrad_ce.train.metrics import class_axis, ignored_index, measured_task, predicted_classes
 from tinygrad_ce.train.probabilities import has_probabilities, probabilities_of

@@ -241,11 +241,14 @@ class CheckStep(BuiltIn):
     def after_loss(self, loop: Loop) -> None:
         """Look at the loss, and name the operation that made the first NaN."""
         if not math.isfinite(single_number(loop.loss)):
-            first = nan.first_not_finite(loop.loss)
-            origin = "; " + nan.told(first) if first is not None else ""
+            found = nan.why_nan(loop.loss).forward
+            origin = "" if found is None else f"; {found.sentence}"
+            cure = "a smaller learning rate, clip_norm=1.0, standardised inputs" if found is None else found.cure
+            # Batches are shuffled, so that the row of a batch is of no help in the user's own table.
+            rows = "; np.argwhere(~np.isfinite(X)), and that of y, finds them in all rows"
             raise NotFiniteError(
                 f"the loss is {loop.loss.item()} in epoch {loop.epoch}, batch {loop.batch}, and training has "
-                f"stopped{origin}. Usual cures: a smaller learning rate, clip_norm=1.0, standardised inputs"
+                f"stopped{origin}. Usual cure: {cure}{rows if found is not None and found.kind == 'data' else ''}"
             )
 
     def after_backward(self, loop: Loop) -> None:

@@ -95,8 +95,10 @@ class AfterEpoch(Callback):
         self.function = function
 
     def after_epoch(self, loop: Loop) -> bool | None:
-        """Call the function."""
+        """Call the function; an object with a `reason` tells `History.stopped` why it has ended the training."""
         answer: bool | None = self.function(loop.trainer, loop.figures)
+        if answer is True:
+            loop.stop(getattr(self.function, "reason", "callback"))
         return answer
 
 

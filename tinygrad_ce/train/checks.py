@@ -10,11 +10,11 @@ import numpy as np
 
 from tinygrad_ce import nn
 from tinygrad_ce.core import Array, Tensor, array_of
-from tinygrad_ce.data.checks import several
 from tinygrad_ce.data.dataset import Dataset
 from tinygrad_ce.data.structures import is_several, map_parts, named_parts, number_of_rows, parts_of, take_rows
 from tinygrad_ce.nn.module import outputs_of
 from tinygrad_ce.optim import Optimizer
+from tinygrad_ce.report.words import format_number, listed, several
 from tinygrad_ce.source_lines import warn
 from tinygrad_ce.train.metrics import options_of
 from tinygrad_ce.variable import plain_array
@@ -77,7 +77,7 @@ def _check_optimizer(model: nn.Module, loss: Any, optimizer: Any) -> None:
         raise ValueError("Trainer: the optimizer holds no parameter of this model: make it with model.parameters()")
     if left_out:
         warn(
-            f"Trainer: the optimizer does not hold {', '.join(left_out[:3])}{', ...' if left_out[3:] else ''}, which "
+            f"Trainer: the optimizer does not hold {listed(left_out)}, which "
             "will not be trained: make it with model.parameters(), or set requires_grad=False where that is meant"
         )
 
@@ -235,7 +235,8 @@ def warn_of_large_targets(dataset: Dataset) -> None:
     mean, spread = float(dataset.y.mean()), float(dataset.y.std())
     if max(abs(mean), spread) > LARGE_TARGETS:
         warn(
-            f"fit: the targets of {dataset.name!r} have mean {mean:.4g} and deviation {spread:.4g}, and a new model "
+            f"fit: the targets of {dataset.name!r} have mean {format_number(mean)} and deviation "
+            f"{format_number(spread)}, and a new model "
             "gives numbers near 0: write train, test = tg.data.standardize(train, test, targets=True); "
             "train.preparation.invert(predictions) gives their own units again"
         )

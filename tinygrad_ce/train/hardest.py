@@ -11,19 +11,17 @@ import numpy as np
 from tinygrad_ce.core import Array, array_of
 from tinygrad_ce.data.checks import whole_number
 from tinygrad_ce.data.structures import number_of_rows, take_rows
-from tinygrad_ce.report.text import printed
-from tinygrad_ce.report.words import short
+from tinygrad_ce.report.parts import Part, Report, Table
+from tinygrad_ce.report.words import format_number, short
 from tinygrad_ce.train.answers import names_of_classes, numbers_beside
 from tinygrad_ce.train.checks import labels_for
 from tinygrad_ce.train.metrics import align_targets, class_axis, ignored_index, predicted_classes, single_number
 from tinygrad_ce.train.probabilities import has_probabilities, probabilities_of
 from tinygrad_ce.train.weights import losses_of_rows
-from tinygrad_ce.views import notebook
-from tinygrad_ce.views.text import plain_table
 
 
-@dataclass(frozen=True, eq=False)
-class HardRows:
+@dataclass(frozen=True, eq=False, repr=False)
+class HardRows(Report):
     """The rows with the largest loss, the hardest first; `print` shows them as a table.
 
     rows: (n,) numbers of the rows of X, counted from 0. losses: (n,). true, predicted: (n,) names of classes (their
@@ -40,31 +38,20 @@ class HardRows:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def _table(self) -> tuple[list[str], list[list[str]]]:
+    @property
+    def parts(self) -> list[Part]:
+        """A row for each of them."""
         columns = {"loss": self.losses, "true": self.true, "predicted": self.predicted}
         if self.probabilities is not None:
             columns["probability"] = self.probabilities
-        rows = ([str(row), *(_in_a_cell(values[k]) for values in columns.values())] for k, row in enumerate(self.rows))
-        return ["row", *columns], [*rows]
-
-    def __str__(self) -> str:
-        (first, *others), rows = self._table()
-        table = plain_table(first)
-        for name in others:
-            table.add_column(name, justify="right")
-        for row in rows:
-            table.add_row(*row)
-        return printed(table, 80)
-
-    def _repr_html_(self) -> str:
-        header, rows = self._table()
-        return notebook.block(notebook.table(rows, header, right={*range(len(header))}))
+        rows = [(str(row), *(_in_a_cell(values[k]) for values in columns.values())) for k, row in enumerate(self.rows)]
+        return [Table(rows, ("row", *columns), right=frozenset(range(1 + len(columns))))]
 
 
 def _in_a_cell(value: Any) -> str:
     if isinstance(value, np.ndarray):
         return short(np.array2string(value, precision=4, threshold=6), 30)
-    return f"{value:.4g}" if isinstance(value, np.floating) else short(value, 22)
+    return format_number(value) if isinstance(value, np.floating) else short(value, 22)
 
 
 def loss_of_each_row(loss: Callable[[Any, Any], Any], predictions: Any, y: Any) -> Array:

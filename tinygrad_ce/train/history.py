@@ -7,16 +7,21 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tinygrad_ce.data.checks import extra
 from tinygrad_ce.disk import whole_file
+from tinygrad_ce.report.parts import Heading, Part, Picture, Report, Sentence, Table
+from tinygrad_ce.report.words import format_number, several
 from tinygrad_ce.views import plots
 
 
-class History:
+class History(Report):
     """What each epoch gave: `history["loss"]` is a list with one number for each epoch.
 
     columns: epoch, loss, lr, and where they apply accuracy, val_loss, val_accuracy.
-    stopped: why training ended: "finished", "early" (no improvement), "interrupted" (Ctrl-C) or "callback".
+    stopped: why training ended: "finished", "early" (no improvement), "interrupted" (Ctrl-C), "callback" or the
+    alarm of a `Watch`.
     compiled: whether whole epochs ran as one compiled function.
     guessing: the loss of who only guesses, ln C for C classes; None for another loss, and after `load`.
     batch_losses: of `fit(batch_losses=True)`, the loss of each batch in order, also of an epoch that was not completed.
@@ -98,6 +103,24 @@ class History:
             raise ValueError("the history is empty: there is nothing to plot before the first epoch has ended")
         return plots.save(plots.history_figure(self), path)
 
+    @property
+    def parts(self) -> list[Part]:
+        """The curves, and the figures of the first, best and last epoch."""
+        epochs = len(self)
+        if not epochs:
+            return [Sentence(repr(self))]
+        losses = self["val_loss" if "val_loss" in self.columns else "loss"]
+        best = int(np.nanargmin(losses)) if np.isfinite(losses).any() else 0
+        chosen = {0: "first", best: "best", epochs - 1: "last"}
+        rows = [[chosen[k], *(format_number(values[k], 3) for values in self.columns.values())] for k in sorted(chosen)]
+        return [
+            Heading(f"{several(epochs, 'epoch')}, {self.stopped}"),
+            Picture(lambda: self.plot()._repr_png_(), "the curves over the epochs, which .plot(path) saves"),
+            Table(rows, ["", *self.columns], right=frozenset(range(1, 1 + len(self.columns)))),
+        ]
+
     def __repr__(self) -> str:
-        figures = ", ".join(f"{name}={value:.4g}" for name, value in self.last().items())
-        return f"History({len(self)} epochs, {self.stopped}; last: {figures})"
+        figures = ", ".join(f"{name}={format_number(value)}" for name, value in self.last().items())
+        return f"History({several(len(self), 'epoch')}, {self.stopped}; last: {figures})"
+
+    __str__ = __repr__  # all epochs would not fit a line, and a table of some stands in a notebook

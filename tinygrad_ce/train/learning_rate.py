@@ -13,6 +13,8 @@ import numpy as np
 from tinygrad_ce.core import Array, array_of
 from tinygrad_ce.data.checks import whole_number
 from tinygrad_ce.nn import Module
+from tinygrad_ce.report.parts import Heading, Part, Picture, Report, Sentence
+from tinygrad_ce.report.words import format_number
 from tinygrad_ce.source_lines import warn
 from tinygrad_ce.train.built_in import NotFiniteError
 from tinygrad_ce.train.callbacks import BuiltIn, Callback
@@ -36,8 +38,8 @@ class ObserveLoss(BuiltIn):
             loop.optimizer.schedule.observe(loop.figures.get("val_loss", loop.figures["loss"]))
 
 
-@dataclass(frozen=True)
-class LearningRates:
+@dataclass(frozen=True, repr=False)
+class LearningRates(Report):
     """What `find_learning_rate` has found.
 
     rates: (n,) the rates that were tried, one for each batch. losses: (n,) the loss of each batch. smoothed: (n,) their
@@ -49,13 +51,19 @@ class LearningRates:
     smoothed: Array
     suggestion: float
 
-    def __repr__(self) -> str:
+    @property
+    def parts(self) -> list[Part]:
+        """The suggestion, where it comes from, and the curve."""
         best = int(np.argmin(self.smoothed))
-        return (
-            f"suggestion: lr={self.suggestion:.2g}\n"
-            f"{len(self.rates)} rates from {self.rates[0]:.2g} to {self.rates[-1]:.2g}; the loss was smallest, "
-            f"{self.smoothed[best]:.4g}, at {self.rates[best]:.2g}, ten times as much"
-        )
+        low, high, at = (format_number(self.rates[k], 2) for k in (0, -1, best))
+        return [
+            Heading(f"suggestion: lr={format_number(self.suggestion, 2)}"),
+            Sentence(
+                f"{len(self.rates)} rates from {low} to {high}; the loss was smallest, "
+                f"{format_number(self.smoothed[best])}, at {at}, ten times as much"
+            ),
+            Picture(lambda: self.plot()._repr_png_(), "the loss over the learning rates, which .plot(path) saves"),
+        ]
 
     def plot(self, path: Any = None) -> Any:
         """The loss over the rates as a matplotlib Figure (a notebook shows it); with a path, also saved there."""
@@ -125,15 +133,14 @@ class _Sweep(Callback):
 def _found(sweep: _Sweep) -> LearningRates:
     rates = sweep.rates[: len(sweep.losses)]
     best = int(np.argmin(sweep.smoothed)) if sweep.losses else 0
+    low, high = format_number(sweep.rates[0], 2), format_number(sweep.rates[-1], 2)
     if best == 0:
         raise ValueError(
-            f"find_learning_rate: the loss has not fallen with any rate from {sweep.rates[0]:.2g} on: pass a smaller "
-            "low=, or ask tg.audit(model, loss) what keeps the model from learning"
+            f"find_learning_rate: the loss has not fallen with any rate from {low} on: pass a smaller low=, or ask "
+            "tg.audit(model, loss) what keeps the model from learning"
         )
     if best == len(sweep.rates) - 1:
-        warn(
-            f"find_learning_rate: the loss was still falling at the highest rate, {rates[-1]:.2g}: pass a larger high="
-        )
+        warn(f"find_learning_rate: the loss was still falling at the highest rate, {high}: pass a larger high=")
     return LearningRates(rates, np.array(sweep.losses), np.array(sweep.smoothed), float(rates[best] / 10))
 
 

@@ -6,7 +6,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from tinygrad_ce.report.words import escaped
+from tinygrad_ce.report.html import progress_line
 from tinygrad_ce.source_lines import notebook_kernel
 from tinygrad_ce.train.callbacks import BuiltIn
 
@@ -95,8 +95,7 @@ class _JupyterLine:
 
     def _shown(self) -> dict[str, str]:
         text = f"epoch {self.epoch}/{self.epochs}  {self.figures}".rstrip()
-        bar = f'<progress value="{self.epoch}" max="{self.epochs}" aria-label="epochs"></progress>'
-        return {"text/plain": text, "text/html": f'{bar} <span style="white-space: pre">{escaped(text)}</span>'}
+        return {"text/plain": text, "text/html": progress_line(self.epoch, self.epochs, text)}
 
 
 class _MarimoLine:

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from tinygrad_ce.core import Array
-from tinygrad_ce.data.checks import extra, listed, several
-from tinygrad_ce.report.text import printed
-from tinygrad_ce.report.words import short
+from tinygrad_ce.data.checks import extra, listed
+from tinygrad_ce.report.parts import Part, Picture, Report, Sentence, Table
+from tinygrad_ce.report.words import format_number, several, short
 from tinygrad_ce.train.answers import Answers, Contrast
 from tinygrad_ce.train.weights import sample_weights
-from tinygrad_ce.views import notebook, plots
-from tinygrad_ce.views.text import plain_table
+from tinygrad_ce.views import plots
 
-WIDTH = 80  # characters in a line of a report
 BINS = 10  # of the probabilities, where calibration is measured
 LABELS = {
     "accuracy": "accuracy",
@@ -32,8 +30,8 @@ RELIABILITY = ("probability", "was true", "rows")
 MISTAKES = ("frequent mistake", "answered as", "rows")
 
 
-@dataclass(frozen=True, eq=False)
-class ClassificationReport:
+@dataclass(frozen=True, eq=False, repr=False)
+class ClassificationReport(Report):
     """How good a classifier's answers and its probabilities are; `print(report)` shows all of it.
 
     accuracy: the share of right answers; where each row has several labels, of right labels.
@@ -58,10 +56,10 @@ class ClassificationReport:
     average_precision: float | None
     calibration_error: float | None
     classes: dict[str, dict[str, float]]
-    confusion: Array = field(repr=False)
-    reliability: Array = field(repr=False)
-    contrasts: tuple[Contrast, ...] = field(repr=False)
-    table: str = field(repr=False)
+    confusion: Array
+    reliability: Array
+    contrasts: tuple[Contrast, ...]
+    table: str
     notes: tuple[str, ...]
 
     @property
@@ -80,33 +78,26 @@ class ClassificationReport:
         curves = {c.name: roc_curve(c.true, c.score, sample_weight=c.weights)[:2] for c in self.contrasts}
         return plots.save(plots.reliability_figure(self.reliability, curves), path)
 
-    def _repr_html_(self) -> str:
-        return notebook.report_form(self)
-
-    def __str__(self) -> str:
-        figures = "\n".join(f"{LABELS[name]:<28}{value:8.4f}" for name, value in self.figures.items())
-        reliability = [RELIABILITY, *_reliability_rows(self.reliability)]
-        parts = [self.table.strip("\n"), figures, _as_text(reliability) * (len(reliability) > 1), _confusion_text(self)]
-        return "\n\n".join([*filter(None, parts), *self.notes])
-
-    def tables(self) -> list[list[Sequence[str]]]:
-        """The same as tables for a notebook, of each its header (or none) and its rows."""
+    @property
+    def parts(self) -> list[Part]:
+        """Tables of the classes, the figures, the calibration and the mistakes; what is not defined; the curves."""
         keys = next(iter(self.classes.values()), {})
-        rows = [
+        classes = [
             (short(name, 30), *(f"{value:g}" if key == "support" else f"{value:.2f}" for key, value in row.items()))
             for name, row in self.classes.items()
         ]
-        shown: list[list[Sequence[str]]] = [[("", *keys), *rows, *_averages(self.table, len(keys))]]
-        shown.append([(), *((LABELS[name], f"{value:.4f}") for name, value in self.figures.items())])
-        if len(self.reliability):
-            shown.append([RELIABILITY, *_reliability_rows(self.reliability)])
-        counts = _confusion_rows(self)
-        shown.append(counts if counts is not None else [MISTAKES, *_frequent_mistakes(self)])
-        return [table for table in shown if len(table) > 1]
+        tables = [
+            _numbers([*classes, *_averages(self.table, len(keys))], ("", *keys)),
+            _numbers([(LABELS[name], f"{value:.4f}") for name, value in self.figures.items()]),
+            _numbers([(f"{p:.3f}", f"{share:.3f}", f"{rows:g}") for p, share, rows in self.reliability], RELIABILITY),
+            _mistakes(list(self.classes), self.confusion),
+        ]
+        curves = Picture(lambda: self.figure()._repr_png_(), "the curves of this report, which .figure(path) saves")
+        return [*(table for table in tables if table.rows), *map(Sentence, self.notes), curves]
 
 
-@dataclass(frozen=True, eq=False)
-class RegressionReport:
+@dataclass(frozen=True, eq=False, repr=False)
+class RegressionReport(Report):
     """How far a model's numbers are from the true ones, in the units of the table; `print(report)` shows it.
 
     rmse: the root of the mean squared error. mae: the mean absolute error. r2: the share of the targets' variance that
@@ -119,8 +110,8 @@ class RegressionReport:
     r2: float | None
     outputs: dict[str, dict[str, float]]
     notes: tuple[str, ...]
-    true: Array = field(repr=False)
-    predicted: Array = field(repr=False)
+    true: Array
+    predicted: Array
 
     @property
     def figures(self) -> dict[str, float]:
@@ -131,20 +122,21 @@ class RegressionReport:
         """What was predicted over what was true, and the residuals, as a matplotlib Figure; with a path, also saved."""
         return plots.save(plots.residuals_figure(self.true, self.predicted, tuple(self.outputs)), path)
 
-    def _repr_html_(self) -> str:
-        return notebook.report_form(self)
+    @property
+    def parts(self) -> list[Part]:
+        """A row for each output, and what is not defined; the pictures."""
+        rows = [
+            (short(name, 30), *(format_number(figures[key]) if key in figures else "" for key in ("rmse", "mae", "r2")))
+            for name, figures in (self.outputs | ({"mean": self.figures} if len(self.outputs) > 1 else {})).items()
+        ]
+        picture = Picture(lambda: self.figure()._repr_png_(), "the residuals, which .figure(path) saves")
+        notes = several(len(self.true), "row"), *self.notes
+        return [_numbers(rows, ("", "RMSE", "MAE", "R²")), *map(Sentence, notes), picture]
 
-    def __str__(self) -> str:
-        (table,) = self.tables()
-        return "\n\n".join([_as_text(table), several(len(self.true), "row"), *self.notes])
 
-    def tables(self) -> list[list[Sequence[str]]]:
-        """The same as a table for a notebook: its header and its rows."""
-        shown: list[Sequence[str]] = [("", "RMSE", "MAE", "R²")]
-        for name, figures in (self.outputs | ({"mean": self.figures} if len(self.outputs) > 1 else {})).items():
-            numbers = (f"{figures[key]:.4g}" if key in figures else "" for key in ("rmse", "mae", "r2"))
-            shown.append((short(name, 30), *numbers))
-        return [shown]
+def _numbers(rows: Sequence[Sequence[str]], header: Sequence[str] = ()) -> Table:
+    """A table whose columns are numbers, but for the first."""
+    return Table(rows, header, right=frozenset(range(1, max(map(len, rows), default=1))))
 
 
 # ---- of classes
@@ -254,60 +246,32 @@ def _mean(values: Iterable[Any]) -> float | None:
     return sum(numbers) / len(numbers) if numbers else None
 
 
-def _as_text(table: Sequence[Sequence[str]]) -> str:
-    """A header and rows as lines of plain text."""
-    (first, *others), *rows = table
-    text = plain_table(first)
-    for column in others:
-        text.add_column(column, justify="right", no_wrap=True)
-    for row in rows:
-        text.add_row(*row)
-    return printed(text, WIDTH)
-
-
 def _averages(table: str, columns: int) -> list[Sequence[str]]:
     """The last rows of scikit-learn's table, over all classes; the accuracy is none of them, it stands below."""
     lines = (re.split(r"\s{2,}", line.strip()) for line in table.strip("\n").split("\n\n")[-1].splitlines())
     return [line for line in lines if len(line) == 1 + columns]
 
 
-def _reliability_rows(reliability: Array) -> list[Sequence[str]]:
-    return [(f"{p:.3f}", f"{share:.3f}", f"{rows:g}") for p, share, rows in reliability]
+def _mistakes(names: Sequence[str], counts: Array) -> Table:
+    """The confusion where there is room for it; of more classes the mistakes that are most frequent."""
+    if counts.ndim < 3 and len(names) > 8:
+        return _frequent_mistakes(names, counts)
+    header = ["label", "true no", "false yes", "false no", "true yes"]
+    if counts.ndim < 3:
+        header = [r"true \ answer", *(short(name, max(5, 56 // len(names) - 3)) for name in names)]
+    rows = zip(names, counts.reshape(len(names), -1), strict=True)
+    return _numbers([(short(name, 16), *(f"{count:g}" for count in row)) for name, row in rows], header)
 
 
-def _confusion_rows(report: ClassificationReport) -> list[Sequence[str]] | None:
-    """The header and the counts where there is room for them."""
-    names, counts = list(report.classes), report.confusion
-    if counts.ndim == 3:
-        header, rows = ["label", "true no", "false yes", "false no", "true yes"], counts.reshape(len(names), 4)
-    elif len(names) <= 8:
-        header, rows = [r"true \ answer", *(short(name, max(5, 56 // len(names) - 3)) for name in names)], counts
-    else:
-        return None
-    return [
-        header,
-        *((short(name, 16), *(f"{count:g}" for count in row)) for name, row in zip(names, rows, strict=True)),
-    ]
-
-
-def _confusion_text(report: ClassificationReport) -> str:
-    """The counts where there is room for them; of more classes the mistakes that are most frequent."""
-    counts = _confusion_rows(report)
-    if counts is not None:
-        return _as_text(counts)
-    lines = [f"  {name} answered as {other}: {count}" for name, other, count in _frequent_mistakes(report)]
-    return "\n".join(["Most frequent mistakes:", *lines]) if lines else ""
-
-
-def _frequent_mistakes(report: ClassificationReport, most: int = 5) -> list[tuple[str, str, str]]:
-    names, counts = list(report.classes), report.confusion
+def _frequent_mistakes(names: Sequence[str], counts: Array, most: int = 5) -> Table:
     wrong = np.where(np.eye(len(names), dtype=bool), 0, counts)
     cells = np.argsort(-wrong, axis=None, kind="stable")[:most]
-    return [
+    rows = [
         (short(names[i], 24), short(names[j], 24), f"{wrong[i, j]:g}")
         for i, j in zip(*np.unravel_index(cells, wrong.shape), strict=True)
         if wrong[i, j]
     ]
+    return Table(rows, MISTAKES, right=frozenset({2}))
 
 
 # ---- of numbers

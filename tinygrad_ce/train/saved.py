@@ -11,11 +11,13 @@ import numpy as np
 from tinygrad_ce import data, nn
 from tinygrad_ce.backward import no_grad
 from tinygrad_ce.core import Array, Tensor
-from tinygrad_ce.data.checks import listed, several, shown
+from tinygrad_ce.data.checks import listed, shown
 from tinygrad_ce.data.preparation import Preparation
 from tinygrad_ce.data.structures import take_rows
 from tinygrad_ce.nn.module import call_model, evaluating, leaves_of
 from tinygrad_ce.optim import Optimizer
+from tinygrad_ce.report.html import as_html
+from tinygrad_ce.report.words import several
 from tinygrad_ce.storage import architecture, file, parameters, settings
 from tinygrad_ce.storage.document import (
     check_numbers,
@@ -30,7 +32,7 @@ from tinygrad_ce.storage.document import (
 from tinygrad_ce.train.history import History
 from tinygrad_ce.train.predictor import Predictor
 from tinygrad_ce.train.trainer import Trainer
-from tinygrad_ce.views.notebook import saved_form
+from tinygrad_ce.views.notebook import saved_parts
 
 Path = str | os.PathLike[str]
 
@@ -381,4 +383,4 @@ class Saved:
         return f"Saved({', '.join(parts)})"
 
     def _repr_html_(self) -> str:
-        return saved_form(self)
+        return as_html(saved_parts(self))

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_ce import data, nn
-from tinygrad_ce.data.checks import several, whole_number
+from tinygrad_ce.data.checks import whole_number
 from tinygrad_ce.nn.module import variables_of
 from tinygrad_ce.optim import Optimizer
+from tinygrad_ce.report.words import format_number, several
 from tinygrad_ce.train.built_in import (
     CheckLoss,
     CheckParameters,
@@ -116,7 +117,7 @@ class Trainer(Predictor):
 
     def __repr__(self) -> str:
         loss = getattr(self.loss, "__name__", None) or repr(self.loss)
-        optimizer = f"{type(self.optimizer).__name__}(lr={self.optimizer.lr:.4g})"
+        optimizer = f"{type(self.optimizer).__name__}(lr={format_number(self.optimizer.lr)})"
         return f"Trainer({self.model!r}, {loss}, {optimizer}; {several(len(self.history), 'epoch')} so far)"
 
     def fit(

@@ -12,10 +12,11 @@ import numpy as np
 
 from tinygrad_ce import ops
 from tinygrad_ce.core import Array
-from tinygrad_ce.data.checks import closest, listed, several
+from tinygrad_ce.data.checks import closest, listed
 from tinygrad_ce.data.structures import is_several, number_of_rows, take_rows
 from tinygrad_ce.nn import Module
 from tinygrad_ce.nn.losses import _Loss
+from tinygrad_ce.report.words import several
 from tinygrad_ce.train.checks import array_of_numbers
 from tinygrad_ce.train.metrics import class_axis, ignored_index, label_counts, options_of
 

@@ -34,6 +34,11 @@ class Box:
         return self.y + self.height / 2
 
     @property
+    def right(self) -> float:
+        """Where it ends."""
+        return self.x + self.width
+
+    @property
     def height_above(self) -> float:
         """The room that those above take, with the way down from them."""
         return max((above.height + above.lift + DROP for above in self.above), default=0.0)
@@ -43,15 +48,10 @@ class Box:
         """How wide those above are together."""
         return sum(above.width for above in self.above) + BESIDE * max(len(self.above) - 1, 0)
 
-    @property
-    def corners(self) -> str:
-        """Its place as attributes of an SVG rectangle."""
-        return f'x="{self.x:.1f}" y="{self.y:.1f}" width="{self.width:.1f}" height="{self.height:.1f}"'
-
 
 @dataclass(eq=False)
 class Wire:
-    """A line from the right side of one box to the left side of another.
+    """A line from the right side of one box to the left side of another, or from above a box down to it.
 
     label: the width of what is written at its end. points: where it passes.
     """
@@ -60,6 +60,11 @@ class Wire:
     target: Box
     label: float = 0.0
     points: list[tuple[float, float]] = field(default_factory=list)
+
+    @property
+    def is_upright(self) -> bool:
+        """Whether it leads down to the box that its source stands above."""
+        return self.source in self.target.above
 
     @property
     def lead(self) -> float:

@@ -8,162 +8,161 @@ from itertools import accumulate
 import numpy as np
 
 from tinygrad_ce.core import Array
-from tinygrad_ce.data.checks import several
 from tinygrad_ce.graph.nodes import Node
-from tinygrad_ce.report.words import cut, escaped
+from tinygrad_ce.report.words import cut, format_number, several
 from tinygrad_ce.views.boxes import Box
-from tinygrad_ce.views.picture import SIDES, heat_map, range_of, rows_of, short, wide, written
+from tinygrad_ce.views.groups import Group
+from tinygrad_ce.views.picture import (
+    Attributes,
+    Svg,
+    element,
+    heat_map,
+    range_of,
+    rectangle,
+    rows_of,
+    wide,
+    words,
+)
 
-SMALL = (4, 4)  # rows and columns of a tensor that is shown as numbers
+SMALL = 4  # rows and columns of a tensor that is shown as numbers
+SIDES = (120, 78)  # the largest heat map, in pixels
 NAME, TEXT = 13.0, 12.0  # sizes of letters: none is smaller
-LINE = 16.0
-MARGIN = 9.0
+LINE, BASE = 16.0, 3.0  # the height of a line, and of its base line above its end
+MARGIN, BETWEEN = 9.0, 8.0  # around what stands in a card; between two columns of numbers
 PORT = 32.0  # between the ends of wires that arrive at one node: two lines of text
 
 
-class _Panel:
-    """An array as it is shown in a node: numbers, or a heat map with its range.
+class Panel:
+    """An array as it is shown in a card: numbers, or a heat map with its range.
 
     kind: "value" or "gradient". also: arrays that may be shown in its place.
     """
 
     def __init__(self, array: Array, kind: str, also: Sequence[Array] = ()) -> None:
-        self.array, self.kind = array, kind
-        self.numbers: list[list[str]] | None = None
-        table = rows_of(array)
-        rows, columns = table.shape
-        if not table.size:
-            self.width, self.height = wide("empty", TEXT), LINE
-        elif rows <= SMALL[0] and columns <= SMALL[1]:
-            self.numbers = [[short(x) for x in row] for row in table]
-            self.cell = max(wide(short(x), TEXT) for shown in (array, *also) for x in shown.flat) + 8
-            self.width, self.height = self.cell * columns, LINE * rows
-        else:
-            image, across, down = heat_map(array)
-            side = max(min(SIDES[0] / across, SIDES[1] / down, 9.0), 1.0)
-            self.image, self.picture = image, (max(across * side, 8.0), max(down * side, 8.0))
-            self.axes = f"{several(rows, 'row')} × {columns}" if array.ndim > 1 else several(columns, "number")
-            texts = [self.axes, *(range_of(shown) for shown in (array, *also))]
-            self.width = max(self.picture[0], *(wide(text, TEXT) for text in texts))
-            self.height = self.picture[1] + (2 if kind == "value" else 1) * LINE
+        self.kind, self.letters = kind, kind if kind == "gradient" else ""
+        self.width = self.height = 0.0
+        self.pieces: list[
+            tuple[str, float, float, Attributes, Sequence[str]]
+        ] = []  # tag, place in it, attributes, text
         if kind == "gradient":
-            self.width, self.height = max(self.width, wide("gradient", TEXT)), self.height + LINE
-
-    def svg(self, x: float, y: float) -> str:
-        """Its texts, or its image; under the value of a heat map stands what its rows and columns are."""
-        parts, kind = [f'<g class="panel {self.kind}">'], ""
-        if self.kind == "gradient":
-            kind = "gradient"
-            parts.append(written(x, y + LINE - 3, "gradient", TEXT, kind))
-            y += LINE
-        if not self.array.size:
-            parts.append(written(x, y + LINE - 4, "empty", TEXT, "soft"))
-        elif self.numbers is not None:
-            cells = ((m, n, text) for m, row in enumerate(self.numbers) for n, text in enumerate(row))
-            parts += [
-                written(x + self.cell * (n + 1) - 8, y + LINE * (m + 1) - 4, text, TEXT, kind, "end", number)
-                for number, (m, n, text) in enumerate(cells)
-            ]
+            self._add_line(kind, kind)
+        table = rows_of(array)
+        if not array.size:
+            self._add_line("empty", "soft")
+        elif max(table.shape) <= SMALL:
+            self._add_numbers(table, max(wide(format_number(x, 3), TEXT) for a in (array, *also) for x in a.flat))
         else:
-            width, height = self.picture
-            box = f'x="{x:.1f}" y="{y + 2:.1f}" width="{width:.1f}" height="{height:.1f}"'
-            parts.append(f'<image {box} preserveAspectRatio="none" href="{self.image}"/>')
-            parts.append(written(x, y + height + LINE - 2, range_of(self.array), TEXT, kind))
-            if self.kind == "value":
-                parts.append(written(x, y + height + 2 * LINE - 2, self.axes, TEXT, "soft"))
-        return "\n".join([*parts, "</g>"])
+            self._add_heat_map(array)
+            self._add_line(range_of(array), self.letters)
+            self.width = max(self.width, *(wide(range_of(other), TEXT) for other in (array, *also)))
+            if kind == "value":
+                axes = f"{several(len(table), 'row')} × {table.shape[1]}"
+                self._add_line(axes if array.ndim > 1 else several(array.size, "number"), "soft")
+
+    def _add_line(self, text: str, letters: str) -> None:
+        self.height += LINE
+        self.width = max(self.width, wide(text, TEXT))
+        self.pieces.append(("text", 0.0, self.height - BASE, {"font_size": TEXT, "class_": letters}, [text]))
+
+    def _add_numbers(self, table: Array, widest: float) -> None:
+        look: Attributes = {"font_size": TEXT, "class_": self.letters, "text_anchor": "end"}
+        for n, number in enumerate(table.flat):
+            i, j = divmod(n, table.shape[1])
+            x, y = (widest + BETWEEN) * (j + 1) - BETWEEN, self.height + LINE * (i + 1) - BASE
+            self.pieces.append(("text", x, y, {**look, "data_cell": n}, [format_number(number, 3)]))
+        self.width = max(self.width, (widest + BETWEEN) * table.shape[1])
+        self.height += LINE * len(table)
+
+    def _add_heat_map(self, array: Array) -> None:
+        address, across, down = heat_map(array)
+        side = max(min(SIDES[0] / across, SIDES[1] / down, 9.0), 1.0)
+        width, height = max(across * side, 8.0), max(down * side, 8.0)
+        look: Attributes = {"width": width, "height": height, "preserveAspectRatio": "none", "href": address}
+        self.pieces.append(("image", 0.0, self.height + 2, look, ()))
+        self.width, self.height = max(self.width, width), self.height + height + 2
+
+    def svg(self, x: float, y: float) -> Svg:
+        """Its element, from this corner on."""
+        drawn = (element(tag, *text, x=x + dx, y=y + dy, **look) for tag, dx, dy, look, text in self.pieces)
+        return element("g", *drawn, class_=f"panel {self.kind}")
 
 
-class NodeCard(Box):
-    """The rectangle of a node, with what stands in it.
+class Card(Box):
+    """A rectangle with a heading, a line of text, and panels.
 
-    number: of the node. mark: more attributes of its element. full: with its numbers.
+    kind: "node", "outside" or "fold". title: what a pointer shows. marks: the attributes by which a style and a page
+    find it. inputs: how many wires arrive.
     """
 
-    def __init__(self, node: Node, number: int, with_gradient: bool, is_loss: bool, full: bool = True) -> None:
-        super().__init__()
-        self.node, self.number = node, number
-        self.kind = "loss" if is_loss else node.kind
-        self.heading, self.line = node.name, _computed(node)
+    def __init__(
+        self,
+        kind: str,
+        node: Node,
+        texts: tuple[str, str, str],
+        marks: Attributes,
+        panels: Sequence[Panel] = (),
+        inputs: int = 0,
+    ) -> None:
+        self.kind, self.node, self.marks, self.panels = kind, node, marks, panels
+        heading, line, self.title = texts
+        self.heading, self.line = cut(heading, 18), cut(line, 26)
         self.shape = "" if node.shape == () else str(node.shape)
-        title = node.label if node.label == node.name else f"{node.name} ({node.label})"
-        self.title = f"{title}: {self.line} {node.shape}" + (f", {node.place.short}" if node.place else "")
-        self.panels = [_Panel(node.value, "value")] if full else []
-        if full and with_gradient and node.gradient is not None:
-            self.panels.append(_Panel(node.gradient, "gradient", _partial_sums(node)))
-        self._measure(len(node.inputs))
+        first = wide(self.heading, NAME) + (wide(self.shape, TEXT) + 12 if self.shape else 0)
+        width = max(first, wide(self.line, TEXT), *(panel.width for panel in panels), 0)
+        height = 2 * LINE - 2 + sum(panel.height for panel in panels)
+        ports = PORT * (inputs + 0.5 if inputs > 1 else inputs)
+        super().__init__(width + 2 * MARGIN, max(height + 2 * MARGIN, ports))
 
-    def _measure(self, inputs: int) -> None:
-        heading = wide(cut(self.heading, 18), NAME) + (wide(self.shape, TEXT) + 12 if self.shape else 0)
-        self.width = (
-            max(heading, wide(cut(self.line, 26), TEXT), *(panel.width for panel in self.panels), 0) + 2 * MARGIN
-        )
-        shown = sum(panel.height for panel in self.panels)
-        self.height = max(2 * LINE + 2 * MARGIN - 2 + shown, PORT * (inputs + 0.5 if inputs > 1 else inputs))
-
-    @property
-    def mark(self) -> str:
-        """The attributes by which a page finds it."""
-        return f'class="node {self.kind}" data-node="{self.number}"'
-
-    def svg(self) -> str:
-        """Its element: a title that a pointer shows, the rectangle, two lines, and the panels."""
+    def svg(self) -> Svg:
+        """Its element."""
         x, y = self.x + MARGIN, self.y + MARGIN
-        parts = [
-            f"<g {self.mark}>",
-            f"<title>{escaped(self.title)}</title>",
-            f'<rect class="body" {self.corners} rx="6"/>',
-            written(x, y + 10, cut(self.heading, 18), NAME, "name"),
-        ]
+        parts = [element("title", self.title), rectangle(self, 6, class_="body")]
+        parts.append(words(x, y + 10, self.heading, NAME, class_="name"))
         if self.shape:
-            parts.append(written(self.x + self.width - MARGIN, y + 10, self.shape, TEXT, "soft", "end"))
-        parts.append(written(x, y + 10 + LINE, cut(self.line, 26), TEXT, "soft"))
+            parts.append(words(self.right - MARGIN, y + 10, self.shape, TEXT, class_="soft", text_anchor="end"))
+        parts.append(words(x, y + 10 + LINE, self.line, TEXT, class_="soft"))
         top = y + 2 * LINE - 2
         for panel in self.panels:
             parts.append(panel.svg(x, top))
             top += panel.height
-        return "\n".join([*parts, "</g>"])
+        return element("g", *parts, **self.marks)
 
 
-class OutsideCard(NodeCard):
-    """A node of another picture from which a wire comes: its name only."""
-
-    def __init__(self, node: Node, number: int) -> None:
-        super().__init__(node, number, with_gradient=False, is_loss=False, full=False)
-
-    @property
-    def mark(self) -> str:
-        """It is no `.node`: that is in the picture of its own group."""
-        return f'class="outside" data-node="{self.number}"'
+def node_card(node: Node, number: int, with_gradient: bool, is_loss: bool) -> Card:
+    """The card of a node: its name, how it was computed, its value and its gradient. number: of the node."""
+    marks: Attributes = {"class_": f"node {'loss' if is_loss else node.kind}", "data_node": number}
+    return Card("node", node, _texts(node), marks, _panels(node, with_gradient), len(node.inputs))
 
 
-class FoldCard(NodeCard):
-    """A group as one card: its title, how many operations it holds, and what comes out of it.
-
-    number: of the group. node, node_number: its output.
-    """
-
-    def __init__(
-        self, title: str, number: int, operations: int, output: Node, node_number: int, gradient: bool
-    ) -> None:
-        super().__init__(output, number, gradient, is_loss=False)
-        self.node_number = node_number
-        self.heading, self.line = title, f"{several(operations, 'operation')} → {output.name}"
-        self.title = f"{title}: {self.line} {output.shape}"
-        self._measure(inputs=2)
-
-    @property
-    def mark(self) -> str:
-        """It stands for its group, and shows the numbers of its output."""
-        return f'class="fold" data-group="{self.number}" data-output="{self.node_number}"'
+def outside_card(node: Node, number: int) -> Card:
+    """A node of another picture from which a wire comes: its name only. It is no `.node`, for it is one there."""
+    return Card("outside", node, _texts(node), {"class_": "outside", "data_node": number})
 
 
-def _computed(node: Node) -> str:
-    """How a node was computed, or what it is; with the user's name for it, where a program can't call it so."""
+def fold_card(group: Group, number: int, with_gradient: bool) -> Card:
+    """A group as one card: its title, how many operations it holds, and what comes out of it; number: of that node."""
+    output = group.output
+    line = f"{several(len(group.results), 'operation')} → {output.name}"
+    texts = group.title, line, f"{group.title}: {line} {output.shape}"
+    marks: Attributes = {"class_": "fold", "data_group": group.number, "data_output": number}
+    return Card("fold", output, texts, marks, _panels(output, with_gradient), inputs=2)
+
+
+def _panels(node: Node, with_gradient: bool) -> list[Panel]:
+    panels = [Panel(node.value, "value")]
+    if with_gradient and node.gradient is not None:
+        panels.append(Panel(node.gradient, "gradient", _partial_sums(node)))
+    return panels
+
+
+def _texts(node: Node) -> tuple[str, str, str]:
+    """Its name; how it was computed, or what it is, with a user's name that no program can call it; all of it."""
     own = node.tensor.name if node.tensor is not None else None
     called = f" {own}" if own and own != node.name and "." not in own else ""
     formula = node.formula
-    return f"{node.kind}{called}" if formula is None else f"{called} = {formula.readable.text}".strip()
+    line = f"{node.kind}{called}" if formula is None else f"{called} = {formula.readable.text}".strip()
+    label = node.label if node.label == node.name else f"{node.name} ({node.label})"
+    return node.name, line, f"{label}: {line} {node.shape}" + (f", {node.place.short}" if node.place else "")
 
 
 def _partial_sums(node: Node) -> list[Array]:

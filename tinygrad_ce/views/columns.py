@@ -1,173 +1,144 @@
-"""The columns of a layout: what stands in each, in an order in which few wires cross."""
+"""The columns of a layered layout: what stands in each, in which order, and how far down (Sugiyama's method)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
-from tinygrad_ce.views.boxes import DROP, Box, Wire
+from tinygrad_ce.views.boxes import Box
 
-LANE = 10.0  # the height of a place where an edge passes
+if TYPE_CHECKING:
+    from tinygrad_ce.views.layout import Level
+
+LANE = 10.0  # the height of a place where wires pass
+ROW_GAP = 18.0  # between what stands one below the other
 SWEEPS = 12
+STILL = 0.02  # what moves no farther stands
 
 
 @dataclass(eq=False)
 class Item:
-    """What stands in a column: a box with what is above it, a group, or a lane of an edge."""
+    """What stands in a column: a box with what is above it, a group, or a lane for the wires of one source.
 
-    width: float
-    height: float
-    box: Box | None = None
-    ports: dict[Box, float] = field(default_factory=dict)  # how far down an edge of this source enters or leaves
-    default_port: float = 0.0
-    rank: int = 0
-    y: float = 0.0
-    before: list[tuple[Item, Box]] = field(default_factory=list)
-    after: list[tuple[Item, Box]] = field(default_factory=list)
-
-    def port(self, source: Box) -> float:
-        """How far down an edge of this source enters or leaves."""
-        return self.ports.get(source, self.default_port)
-
-
-class Columns:
-    """The columns of one group: its items, the wires between them, and those that come in or go out.
-
-    inner: by the id of each group inside, what has placed that one.
+    middle: how far down wires begin and end; ports: the same of those sources for which it is elsewhere.
+    before, after: the neighbours in the columns beside it, each with the source of the wire from or to there.
     """
 
-    def __init__(self, children: Sequence[Box], inner: Mapping[int, Columns], wires: Sequence[Wire]) -> None:
-        self.inner = inner
-        self.item_of: dict[int, Item] = {}  # by the id of each box inside, the item that holds it
-        self.items = [self._item(child) for child in children]
-        self.entries: dict[Box, Item] = {}
-        self.exits: dict[Box, Item] = {}
-        self.lanes: dict[tuple[int, int, int], list[Item]] = {}
-        self.trunks: dict[tuple[int, int], Item] = {}
-        self._rank(wires)
-        self._connect(wires)
-        self._order()
+    width: float = 0.0
+    height: float = LANE
+    middle: float = LANE / 2
+    rank: int = 1  # its column; 0 holds the wires that come into the group
+    box: Box | None = None
+    level: Level | None = None
+    ports: dict[Box, float] = field(default_factory=dict)
+    before: list[tuple[Item, Box]] = field(default_factory=list)
+    after: list[tuple[Item, Box]] = field(default_factory=list)
+    pulls: list[tuple[Item, float, float]] = field(default_factory=list)  # a neighbour, how much lower, a weight
+    weight: float = 0.0
+    y: float = 0.0
 
-    def _item(self, child: Box) -> Item:
-        if id(child) in self.inner:
-            level = self.inner[id(child)]
-            item = Item(child.width, child.height, child)
-            for ports in (level.entries, level.exits):
-                item.ports |= {source: port.y + port.height / 2 for source, port in ports.items()}
-            for held in level.item_of:
-                self.item_of[held] = item
-            return item
-        above = child.height_above
-        item = Item(max(child.width, child.width_above), above + child.height, child)
-        item.default_port = above + child.height / 2
-        for box in child.above:
-            item.ports[box] = above - DROP - box.lift - box.height / 2
-        for box in (child, *child.above):
-            self.item_of[id(box)] = item
-        return item
+    def port(self, source: Box) -> float:
+        """How far down a wire of this source begins or ends."""
+        return self.ports.get(source, self.middle)
 
-    def _ends(self, wires: Iterable[Wire]) -> Iterable[tuple[Wire, Item | None, Item | None]]:
-        for wire in wires:
-            source, target = self.item_of.get(id(wire.source)), self.item_of.get(id(wire.target))
-            if (source is not None or target is not None) and source is not target:
-                yield wire, source, target
 
-    def _rank(self, wires: Sequence[Wire]) -> None:
-        """Each item one column to the right of what it needs; what needs nothing just before its first use."""
-        for _ in self.items:
-            moved = False
-            for _, source, target in self._ends(wires):
-                if source is not None and target is not None and target.rank <= source.rank:
-                    target.rank, moved = source.rank + 1, True
-            if not moved:
-                break
-        inside = [(a, b) for _, a, b in self._ends(wires) if a is not None and b is not None]
-        fed = {id(target) for _, target in inside}
-        first: dict[int, int] = {}
-        for source, target in inside:
-            first[id(source)] = min(target.rank, first.get(id(source), target.rank))
-        for item in self.items:
-            if id(item) in first and id(item) not in fed:
-                item.rank = first[id(item)] - 1
-        self.last = max((item.rank for item in self.items), default=0)
+def rank(items: Sequence[Item], links: Iterable[tuple[Item, Item]]) -> None:
+    """Put each item one column to the right of what it needs; what needs nothing just before its first use."""
+    targets: dict[Item, list[Item]] = {item: [] for item in items}
+    for source, target in links:
+        targets[source].append(target)
+    for item in items:  # no link goes back in this order
+        for target in targets[item]:
+            target.rank = max(target.rank, item.rank + 1)
+    needy = {target for near in targets.values() for target in near}
+    for item in items:
+        if targets[item] and item not in needy:
+            item.rank = min(target.rank for target in targets[item]) - 1
 
-    def _connect(self, wires: Sequence[Wire]) -> None:
-        """Chains of lanes along every wire, through each column that it passes."""
-        self.all = list(self.items)
-        for wire, source, target in self._ends(wires):
-            start, end = source, target
-            if start is None:
-                start = self._end(self.entries, wire.source, -1)
-            if end is None:
-                end = self._end(self.exits, wire.source, self.last + 1)
-            key = (id(wire.source), id(start), id(end))
-            if key in self.lanes:
-                continue
-            chain = [self._lane(wire.source, rank) for rank in range(start.rank + 1, end.rank)]
-            for a, b in pairwise([start, *chain, end]):
-                self._join(a, b, wire.source)
-            self.lanes[key] = chain
 
-    def _lane(self, source: Box, rank: int) -> Item:
-        """Where the wires of one source pass a column: all in one lane, from which they branch off."""
-        key = (id(source), rank)
-        if key not in self.trunks:
-            self.trunks[key] = Item(0.0, LANE, rank=rank, default_port=LANE / 2)
-            self.all.append(self.trunks[key])
-        return self.trunks[key]
-
-    def _end(self, ends: dict[Box, Item], source: Box, rank: int) -> Item:
-        if source not in ends:
-            ends[source] = Item(0.0, LANE, rank=rank, default_port=LANE / 2)
-            self.all.append(ends[source])
-        return ends[source]
-
-    @staticmethod
-    def _join(a: Item, b: Item, source: Box) -> None:
+def join(chain: Sequence[Item], source: Box) -> None:
+    """Make neighbours of what a wire of this source connects, and passes on its way."""
+    for a, b in pairwise(chain):
         if (b, source) not in a.after:
             a.after.append((b, source))
             b.before.append((a, source))
 
-    def _order(self) -> None:
-        """The order in each column, by the mean position of the neighbours (the barycentre method)."""
-        ranks = range(-1, self.last + 2)
-        self.columns = {rank: [item for item in self.all if item.rank == rank] for rank in ranks}
-        best, fewest = self._copied(), self._crossings()
-        for sweep in range(SWEEPS if fewest else 0):
-            down = sweep % 2 == 0
-            for rank in ranks if down else reversed(ranks):
-                self._sort(rank, down)
-            crossings = self._crossings()
-            if crossings < fewest:
-                best, fewest = self._copied(), crossings
-        self.columns = best
 
-    def _copied(self) -> dict[int, list[Item]]:
-        return {rank: list(column) for rank, column in self.columns.items()}
+def order(columns: list[list[Item]]) -> list[list[Item]]:
+    """The columns in an order in which few wires cross: each sorted by the mean place of its neighbours, to and fro."""
+    best, fewest = [*map(list, columns)], _crossings(columns)
+    for sweep in range(SWEEPS if fewest else 0):
+        forward = sweep % 2 == 0
+        for fixed, column in pairwise(columns if forward else columns[::-1]):
+            _sort(column, fixed, forward)
+        crossings = _crossings(columns)
+        if crossings < fewest:
+            best, fewest = [*map(list, columns)], crossings
+    return best
 
-    def _sort(self, rank: int, down: bool) -> None:
-        neighbours = self.columns.get(rank - 1 if down else rank + 1, [])
-        at = {id(item): n for n, item in enumerate(neighbours)}
-        column = self.columns[rank]
-        own = {id(item): float(n) for n, item in enumerate(column)}
 
-        def centre(item: Item) -> float:
-            near = item.before if down else item.after
-            found = [at[id(x)] + x.port(s) / max(x.height, 1) for x, s in near if id(x) in at]
-            return sum(found) / len(found) if found else own[id(item)]
+def _sort(column: list[Item], fixed: Sequence[Item], forward: bool) -> None:
+    places, own = _places(fixed), _places(column)
 
-        column.sort(key=centre)
+    def barycentre(item: Item) -> float:
+        ends = [places[x] + x.port(source) / x.height for x, source in (item.before if forward else item.after)]
+        return sum(ends) / len(ends) if ends else own[item]
 
-    def _crossings(self) -> int:
-        count = 0
-        for rank, column in self.columns.items():
-            following = {id(item): n for n, item in enumerate(self.columns.get(rank + 1, []))}
-            ends = [
-                (n + item.port(source) / max(item.height, 1), following[id(x)] + x.port(source) / max(x.height, 1))
-                for n, item in enumerate(column)
-                for x, source in item.after
-                if id(x) in following
+    column.sort(key=barycentre)
+
+
+def _crossings(columns: Sequence[Sequence[Item]]) -> int:
+    count = 0
+    for column, following in pairwise(columns):
+        places = _places(following)
+        ends = [
+            (n + item.port(source) / item.height, places[x] + x.port(source) / x.height)
+            for n, item in enumerate(column)
+            for x, source in item.after
+        ]
+        count += sum((a[0] - b[0]) * (a[1] - b[1]) < 0 for n, a in enumerate(ends) for b in ends[:n])
+    return count
+
+
+def _places(column: Sequence[Item]) -> dict[Item, int]:
+    return {item: n for n, item in enumerate(column)}
+
+
+def straighten(columns: Sequence[Sequence[Item]], row_of: Sequence[int]) -> None:
+    """Stack the items of each column, as near as their order allows to where the wires inside of a row are straight."""
+    for column in columns:
+        y = -sum(item.height + ROW_GAP for item in column) / 2
+        for item in column:
+            item.y, y = y, y + item.height + ROW_GAP
+            item.pulls = [
+                (x, x.port(source) - item.port(source), 4.0 if x.box is None or item.box is None else 2.0)
+                for x, source in (*item.before, *item.after)
+                if row_of[x.rank] == row_of[item.rank]
             ]
-            count += sum((a[0] - b[0]) * (a[1] - b[1]) < 0 for n, a in enumerate(ends) for b in ends[:n])
-        return count
+            item.weight = max(sum(weight for *_, weight in item.pulls), 0.1)
+    for _ in range(3 * SWEEPS):
+        if max(map(_settle, (*columns, *reversed(columns))), default=0.0) < STILL:
+            break
+
+
+def _settle(column: Sequence[Item]) -> float:
+    """Move each item to the mean of where its wires pull it, as far as there is room; how far the farthest has moved.
+
+    Items that would overlap move as one block to their common mean (pool adjacent violators).
+    """
+    blocks: list[tuple[float, float, int]] = []  # where it begins without what stands above it, weight, items
+    tops, top = [], 0.0
+    for item in column:
+        pulled = sum((x.y + lower) * weight for x, lower, weight in item.pulls) / item.weight if item.pulls else item.y
+        blocks.append((pulled - top, item.weight, 1))
+        while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:
+            (mean, weight, count), (other, heavy, more) = blocks[-2:]
+            blocks[-2:] = [((mean * weight + other * heavy) / (weight + heavy), weight + heavy, count + more)]
+        tops.append(top)
+        top += item.height + ROW_GAP
+    farthest, starts = 0.0, [mean for mean, _, count in blocks for _ in range(count)]
+    for item, start, top in zip(column, starts, tops, strict=True):
+        farthest, item.y = max(farthest, abs(item.y - start - top)), start + top
+    return farthest

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import re
-from math import prod
 from pathlib import Path
 
 from tinygrad_ce.core import Tensor
 from tinygrad_ce.disk import whole_file
 from tinygrad_ce.graph.checks import check_unchanged
 from tinygrad_ce.graph.nodes import Graph
-from tinygrad_ce.report.words import escaped
-from tinygrad_ce.views import notebook
+from tinygrad_ce.report import parts
+from tinygrad_ce.report.html import html_of
+from tinygrad_ce.report.page import page_html
 from tinygrad_ce.views.graph_picture import DARK, STYLE, Picture
 
 __all__ = ["DARK", "STYLE", "Drawing", "Picture", "draw"]
 
 LARGEST_PNG = 32_000  # pixels of a side
 MOST_PIXELS = 10_000_000  # of a PNG: they are drawn in a second or two
-LEAST_ZOOM = 0.4  # of its size, below which a picture cannot be read
-READABLE = 0.4  # of its size, below which a picture does not shrink in a notebook
+READABLE = 0.4  # of its size, below which a picture cannot be read
 LARGEST_IN_NOTEBOOK = 1_000_000  # letters of a picture: a notebook holds it, and whoever opens that waits for it
 WIDEST_IN_NOTEBOOK = 1_500  # pixels of a PNG: more than a cell shows
 
@@ -38,8 +37,8 @@ class Drawing:
         """
         if len(self.svg) > LARGEST_IN_NOTEBOOK:
             return None
-        (width,) = re.findall(r' width="(\d+)"', self.svg.partition(">")[0])
-        return notebook.image(self.svg.encode(), f"the graph of {self.title}", "svg+xml", round(READABLE * int(width)))
+        least = round(READABLE * _size(self.svg)[0])
+        return html_of(parts.Picture(self.svg.encode(), f"the graph of {self.title}", "svg+xml", least))
 
     def _repr_svg_(self) -> str | None:
         return self.svg if len(self.svg) <= LARGEST_IN_NOTEBOOK else None
@@ -69,11 +68,7 @@ class Drawing:
         if ending == ".svg":
             return self.svg.encode()
         if ending == ".html":
-            title = escaped(self.title)
-            head = f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>{title}</title>\n'
-            dark = "@media (prefers-color-scheme: dark) { body { background: #0d1117; } }"
-            fit = f"<style>body {{ margin: 1rem; }} {dark}</style>"
-            return f"{head}{fit}\n<body>\n{self.svg}\n</body>\n</html>\n".encode()
+            return page_html(self.title, self.svg, "body { margin: 1rem; }").encode()
         if ending == ".png":
             return _png_file(self.svg)
         raise ValueError(f"save: {path.name} must end in .svg, .png or .html")
@@ -93,9 +88,8 @@ def draw(loss: Tensor, title: str = "") -> Drawing:
     """
     graph = Graph(loss, "tg.draw")
     check_unchanged(loss, "tg.draw")
-    return Drawing(
-        Picture(graph, loss.grad is not None, on_paper=True).svg(title), f"{graph.loss.name}, {len(graph.nodes)} nodes"
-    )
+    picture = Picture(graph, loss.grad is not None, on_paper=True)
+    return Drawing(picture.svg(title), f"{graph.loss.name}, {len(graph.nodes)} nodes")
 
 
 def png_for_notebook(svg: str) -> bytes | None:
@@ -103,24 +97,22 @@ def png_for_notebook(svg: str) -> bytes | None:
     if len(svg) > LARGEST_IN_NOTEBOOK:
         return None
     try:
-        return _as_png(svg, min(2.0, WIDEST_IN_NOTEBOOK / _longest_side(svg)))
+        return _as_png(svg, min(2.0, WIDEST_IN_NOTEBOOK / max(_size(svg))))
     except ImportError:
         return None
 
 
 def _png_file(svg: str) -> bytes:
-    side = _longest_side(svg)
-    zoom = min(2.0, LARGEST_PNG / side, (MOST_PIXELS / prod(_size(svg))) ** 0.5)
-    if zoom < LEAST_ZOOM:
+    """A PNG twice as large as the picture, or as large as programs open. ValueError if its letters cannot be read."""
+    width, height = _size(svg)
+    side = max(width, height)
+    zoom = min(2.0, LARGEST_PNG / side, (MOST_PIXELS / (width * height)) ** 0.5)
+    if zoom < READABLE:
         raise ValueError(
             f"save: a PNG of this picture would be {2 * side:,} pixels long, and few programs open that: save it as "
             ".svg or .html"
         )
     return _as_png(svg, zoom)
-
-
-def _longest_side(svg: str) -> int:
-    return max(_size(svg))
 
 
 def _size(svg: str) -> tuple[int, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -11,7 +11,6 @@ from typing import Any
 
 from tinygrad_ce.graph.nodes import Graph, Node
 from tinygrad_ce.report.words import cut
-from tinygrad_ce.source_lines import CallSite
 
 MOST = 24  # children of a group before they are bundled
 MOST_HELD = 38  # cards of a bundle of small groups, so that it can show them opened
@@ -36,32 +35,45 @@ class Group:
     number: int = 0
 
     @property
-    def nodes(self) -> Iterator[Node]:
-        """All nodes in it, and in the groups that it holds."""
-        for child in self.children:
-            if isinstance(child, Group):
-                yield from child.nodes
-            else:
-                yield child
+    def inner(self) -> list[Group]:
+        """The groups that it holds itself."""
+        return [child for child in self.children if isinstance(child, Group)]
 
     @property
     def groups(self) -> Iterator[Group]:
         """Itself, and all groups that it holds, each after the one around it."""
         yield self
-        for child in self.children:
-            if isinstance(child, Group):
-                yield from child.groups
+        for group in self.inner:
+            yield from group.groups
 
     @property
-    def operations(self) -> int:
-        """How many results it holds."""
-        return sum(node.kind == "result" for node in self.nodes)
+    def nodes(self) -> Iterator[Node]:
+        """All nodes in it, and in the groups that it holds."""
+        for child in self.children:
+            yield from child.nodes if isinstance(child, Group) else (child,)
+
+    @property
+    def results(self) -> list[Node]:
+        """The operations in it."""
+        return [node for node in self.nodes if node.kind == "result"]
+
+    @property
+    def output(self) -> Node:
+        """The last of its results that is used outside; the last of all, if none is."""
+        inside = set(self.nodes)
+        leaving = [node for node in self.results if any(edge.target not in inside for edge in node.uses)]
+        return (leaving or self.results)[-1]
 
     @property
     def cards(self) -> int:
         """How many cards show what it holds; a group of one operation is not folded."""
-        groups = [child for child in self.children if isinstance(child, Group)]
-        return len(self.children) + sum(group.cards - 1 for group in groups if group.operations == 1)
+        return len(self.children) + sum(group.cards - 1 for group in self.inner if len(group.results) == 1)
+
+    def add(self, title: str, kind: str) -> Group:
+        """A new group at its end."""
+        group = Group(title, kind, self)
+        self.children.append(group)
+        return group
 
 
 def grouped(graph: Graph, bundled: bool = False) -> Group:
@@ -72,16 +84,16 @@ def grouped(graph: Graph, bundled: bool = False) -> Group:
     top = Group(graph.loss.name, "graph")
     _fill(top, [node for node in graph.nodes if node.kind == "result"], 0)
     home = {node: group for group in top.groups for node in group.children if isinstance(node, Node)}
-    places: dict[Group, dict[Node | Group, list[Node]]] = {}
     for node in graph.nodes:
-        if node.kind != "result":  # it stands before what uses it first
-            group, before = _beside_first_use(node, home)
-            places.setdefault(group, {}).setdefault(before, []).append(node)
-    for group, added in places.items():
-        group.children = [x for child in group.children for x in (*added.get(child, ()), child)]
+        if node.kind != "result":  # it stands before what uses it first: data in their round, outside of modules
+            user: Node | Group = node.uses[0].target
+            group = home[node.uses[0].target]
+            while node.kind == "data" and group.parent is not None and group.kind != "step":
+                user, group = group, group.parent
+            group.children.insert(group.children.index(user), node)
     if bundled:
         for group in list(top.groups):
-            _number_those_alike([child for child in group.children if isinstance(child, Group)])
+            _number_those_alike(group.inner)
             _bundle(group)
     for number, group in enumerate(top.groups):
         group.number = number
@@ -90,31 +102,21 @@ def grouped(graph: Graph, bundled: bool = False) -> Group:
 
 def _fill(group: Group, results: Sequence[Node], depth: int) -> None:
     """Put results into a group: those of one call of a module into a group of their own, and rounds of a loop."""
-    calls: dict[int, tuple[CallSite, list[Node]]] = {}
-    items: list[tuple[Hashable, Node | int]] = []
+    items: dict[int, list[Node]] = defaultdict(list)  # by the call of a module, or else by the operation
+    codes: dict[int, Hashable] = {}
     for node in results:
-        if len(node.modules) <= depth:
-            items.append((_code_of(node), node))
-            continue
-        call = node.modules[depth]
-        if id(call) not in calls:
-            calls[id(call)] = call, []
-            items.append(((_title(call[0]), *call[3:]), id(call)))
-        calls[id(call)][1].append(node)
-    sizes = [1 if isinstance(item, Node) else len(calls[item][1]) for _, item in items]
-    for title, stretch in _rounds([key for key, _ in items], sizes):
-        holder = group
-        if title:
-            holder = Group(title, "step", group)
-            group.children.append(holder)
-        for _, item in items[stretch]:
-            if isinstance(item, Node):
-                holder.children.append(item)
-                continue
-            call, inside = calls[item]
-            module = Group(_title(call[0]), "module", holder)
-            holder.children.append(module)
-            _fill(module, inside, depth + 1)
+        call = node.modules[depth] if len(node.modules) > depth else None
+        key = id(call or node)
+        if key not in codes:
+            codes[key] = _code_of(node) if call is None else (_title(call[0]), *call[3:])
+        items[key].append(node)
+    for title, stretch in _rounds([*codes.values()], [*map(len, items.values())]):
+        holder = group.add(title, "step") if title else group
+        for nodes in [*items.values()][stretch]:
+            if len(nodes[0].modules) > depth:
+                _fill(holder.add(_title(nodes[0].modules[depth][0]), "module"), nodes, depth + 1)
+            else:
+                holder.children += nodes
 
 
 def _code_of(node: Node) -> Hashable:
@@ -123,44 +125,29 @@ def _code_of(node: Node) -> Hashable:
     return id(node) if site is None or site[3] is None or site[2] else (site[3], site[4])
 
 
-def _rounds(keys: Sequence[Hashable], sizes: Sequence[int]) -> list[tuple[str, slice]]:
-    """Stretches of what is done one after the other; those that are rounds of a loop have a title."""
-    count = Counter(keys)
-    again = [n for n, key in enumerate(keys) if count[key] > 1]
-    starts: list[int] = []
-    known: set[Hashable] = set()
-    for n in range(again[0], again[-1] + 1) if again else ():
-        if not starts or keys[n] in known:
+def _rounds(codes: Sequence[Hashable], sizes: Sequence[int]) -> list[tuple[str, slice]]:
+    """Stretches of what is done one after the other; those that are rounds of a loop have a title.
+
+    codes: where the code of each stands. sizes: how many operations each is.
+    """
+    whole = [("", slice(len(codes)))]
+    count = Counter(codes)
+    again = [n for n, code in enumerate(codes) if count[code] > 1]
+    if not again:
+        return whole
+    first, end = again[0], again[-1] + 1
+    starts, known = [first], set[Hashable]()
+    for n in range(first, end):
+        if codes[n] in known:
             starts.append(n)
             known.clear()
-        known.add(keys[n])
-    whole = [("", slice(0, len(keys)))]
-    if len(starts) < 2:
+        known.add(codes[n])
+    mean = sum(sizes[first:end]) / len(starts)
+    alone = len(starts) >= end - first  # each round is one call, which is a group already
+    if len(starts) == 1 or alone or mean < (SHORT_ROUND if len(starts) >= MANY else ROUND):
         return whole
-    mean = sum(sizes[again[0] : again[-1] + 1]) / len(starts)
-    alone = len(starts) > again[-1] - again[0]  # each round is one call, which is a group already
-    if alone or (mean < ROUND and (mean < SHORT_ROUND or len(starts) < MANY)):
-        return whole
-    bounds = [*starts, again[-1] + 1]
-    rounds = [(f"step {n} of {len(starts)}", slice(*ends)) for n, ends in enumerate(pairwise(bounds), start=1)]
-    return [("", slice(0, bounds[0])), *rounds, ("", slice(bounds[-1], len(keys)))]
-
-
-def _beside_first_use(node: Node, home: dict[Node, Group]) -> tuple[Group, Node | Group]:
-    """The group of what went in, and the child before which it stands: data in their round, outside of modules."""
-    target = node.uses[0].target
-    path: list[Node | Group] = [target]
-    around: Group | None = home[target]
-    while around is not None:
-        path.append(around)
-        around = around.parent
-    kinds = [x.kind for x in path]
-    place = 1
-    if node.kind == "data":
-        place = kinds.index("step") if "step" in kinds else len(path) - 1
-    group = path[place]
-    assert isinstance(group, Group)
-    return group, path[place - 1]
+    rounds = [(f"step {n} of {len(starts)}", slice(*ends)) for n, ends in enumerate(pairwise([*starts, end]), start=1)]
+    return [("", slice(first)), *rounds, ("", slice(end, None))]
 
 
 def _bundle(group: Group) -> None:
@@ -173,17 +160,14 @@ def _bundle(group: Group) -> None:
     if cards <= SMALL * len(children):
         number = max(number, -(-cards // MOST_HELD))
     number = min(number, MOST)
-    bounds = [len(children) * n // number for n in range(number + 1)]
     group.children = []
-    for start, end in pairwise(bounds):
-        held = children[start:end]
-        bundle = Group(_joint_title(held), "bundle", group, held)
-        for child in held:
-            if isinstance(child, Group):
-                child.parent = bundle
-        group.children.append(bundle)
+    for start, end in pairwise(len(children) * n // number for n in range(number + 1)):
+        bundle = group.add(_joint_title(children[start:end]), "bundle")
+        bundle.children = children[start:end]
+        for child in bundle.inner:
+            child.parent = bundle
         _bundle(bundle)
-    _number_those_alike([child for child in group.children if isinstance(child, Group)])
+    _number_those_alike(group.inner)
 
 
 def _number_those_alike(groups: Sequence[Group]) -> None:
@@ -192,21 +176,17 @@ def _number_those_alike(groups: Sequence[Group]) -> None:
     for group in groups:
         title = group.title
         known[title] += 1
-        if count[title] > 1 and group.operations > 1:
+        if count[title] > 1 and len(group.results) > 1:
             group.title = f"{title}, {known[title]} of {count[title]}"
 
 
 def _joint_title(children: Sequence[Node | Group]) -> str:
     """What a bundle is called: "steps 23 to 45", or after its first and its last child."""
-    first, last = children[0], children[-1]
-    names = [child.title if isinstance(child, Group) else child.name for child in (first, last)]
-    if all(isinstance(child, Group) and child.kind == "step" for child in (first, last)):
-        numbers = [name.split()[1] for name in names]  # "step 23 of 250"
-        return f"steps {numbers[0]} to {numbers[1]}"
-    numbered = [re.fullmatch(r"(.*), (\d+) of \d+", name) for name in names]
-    if numbered[0] and numbered[1] and numbered[0][1] == numbered[1][1]:
-        return f"{numbered[0][1]} {numbered[0][2]} to {numbered[1][2]}"
-    return f"{cut(names[0], 8)} … {cut(names[1], 8)}" if names[0] != names[1] else names[0]
+    first, last = (child.title if isinstance(child, Group) else child.name for child in (children[0], children[-1]))
+    a, b = (re.fullmatch(r"(.*?),? (\d+) of \d+", title) for title in (first, last))
+    if a and b and a[1] == b[1]:
+        return f"{'steps' if a[1] == 'step' else a[1]} {a[2]} to {b[2]}"
+    return f"{cut(first, 8)} … {cut(last, 8)}" if first != last else first
 
 
 def _title(module: Any) -> str:

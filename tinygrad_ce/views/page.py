@@ -5,37 +5,36 @@ Python sends the leaves, names, formulas and programs; the browser computes ever
 
 from __future__ import annotations
 
-import ast
 import re
-from html import escape
 from typing import Any
 
 import numpy as np
 
 from tinygrad_ce.core import Array, Tensor
 from tinygrad_ce.graph.checks import check_unchanged
+from tinygrad_ce.graph.expressions import names_in
 from tinygrad_ce.graph.formula import Formula
 from tinygrad_ce.graph.nodes import Edge, Graph, Node
 from tinygrad_ce.optim import Optimizer
 from tinygrad_ce.program import CannotLower, TraceError
 from tinygrad_ce.program.scripts_text import as_script
+from tinygrad_ce.report.html import code_lines
+from tinygrad_ce.report.page import file_text, files_text, filled, page_html
 from tinygrad_ce.report.words import escaped
 from tinygrad_ce.views.browser.words import words_script
 from tinygrad_ce.views.graph_picture import PICTURE_STYLE, levels
-from tinygrad_ce.views.pages import Page, as_json, file_text, files_text, filled
+from tinygrad_ce.views.pages import Page, as_json
 from tinygrad_ce.views.picture import MIDDLE, NEGATIVE, POSITIVE
 from tinygrad_ce.views.step.numbers import Numbers
 from tinygrad_ce.views.step.update import Update, update_of
 
-RIGHT_TO_LEFT = re.compile(r"\w*[\u0590-\u08ff]\w*")  # such a name would turn the line around it, too
 DARK_MIDDLE = (38, 46, 56)  # zero, where the paper is dark
 SCRIPTS = (
     "state.js", "follow.js", "levels.js", "pictures.js", "tables.js", "details.js", "changes.js", "story.js",
     "frame.js",
 )  # fmt: skip
 ONE_OPERATION = {  # what is one operation there, and what shows it as several
-    "xent": ("softmax and cross-entropy", "cross_entropy"),
-    "soft_xent": ("softmax and cross-entropy", "cross_entropy"),
+    **dict.fromkeys(("xent", "soft_xent"), ("softmax and cross-entropy", "cross_entropy")),
     "sigmoid_xent": ("sigmoid and binary cross-entropy", "binary_cross_entropy"),
 }
 
@@ -73,24 +72,23 @@ class _Page:
         self.levels = levels(graph, with_gradients=True)
         self.numbers = Numbers(graph)
         self.node_number = {node: n for n, node in enumerate(graph.nodes)}
-        self.by_name = {node.name: n for node, n in self.node_number.items()}
         self.edge_number = {edge: n for n, edge in enumerate(graph.edges)}
         self.update: Update | None = None
+        self.modules: dict[str, str] = {}
         self.untrained = ""  # why there is no update
         try:
-            self.update = update_of(graph, optimizer, "tg.step_through")
-            self.modules = {"update": self.update.javascript()}
+            update = update_of(graph, optimizer, "tg.step_through")
+            self.modules, self.update = {"update": update.javascript()}, update
         except (TraceError, CannotLower) as error:
-            self.update, self.modules, self.untrained = None, {}, f"No training here: {_first_sentence(error)}"
+            self.untrained = f"No training here: {_first_sentence(error)}"
 
     def html(self, title: str) -> str:
         """The whole page."""
-        content: dict[str, Any] = {
-            "nodes": [self.node(node) for node in self.graph.nodes],
-            "edges": [self.edge(edge) for edge in self.graph.edges],
-        }
+        nodes, edges = [self.node(node) for node in self.graph.nodes], [self.edge(edge) for edge in self.graph.edges]
         recorded = self.compiled()
-        content |= {
+        content = {
+            "nodes": nodes,
+            "edges": edges,
             "recorded": recorded,
             "untrained": self.untrained,
             "update": self.update and self.update.described(self.node_number),
@@ -103,25 +101,21 @@ class _Page:
         }
         # The shapes stand close behind their lines: there is less room than in a file.
         lines = (re.sub(r"(?<=\S) {2,}# ", "  # ", line) for line in self.program_lines())
-        parts = {
-            "title": escaped(title),
-            "css": files_text("tinygrad_ce.views.browser", "page.css", "words.css")
-            + "\n"
-            + file_text("tinygrad_ce.views", "page.css")
-            + "\n"
-            + PICTURE_STYLE,
-            "svg": self.levels[0].svg(styled=False),
-            "levels": _folded_pictures([picture.svg(styled=False) for picture in self.levels[1:]]),
-            "program": "".join(f"<span>{RIGHT_TO_LEFT.sub(_isolated, escape(line))}</span>" for line in lines),
-            "data": as_json(content),
-            "programs": as_script(self.modules),
-            "script": files_text("tinygrad_ce.views.browser", "numbers.js")
-            + "\n"
-            + words_script()
-            + "\n"
-            + files_text("tinygrad_ce.views.step", *SCRIPTS),
-        }
-        return filled(file_text("tinygrad_ce.views", "page.html"), **parts)
+        css = files_text("tinygrad_ce.views.browser", "page.css", "words.css")
+        css += "\n" + file_text("tinygrad_ce.views", "page.css") + "\n" + PICTURE_STYLE
+        script = [file_text("tinygrad_ce.views.browser", "numbers.js"), words_script()]
+        script.append(files_text("tinygrad_ce.views.step", *SCRIPTS))
+        body = filled(
+            file_text("tinygrad_ce.views", "page.html"),
+            title=escaped(title),
+            svg=self.levels[0].svg(styled=False),
+            levels=_folded_pictures([picture.svg(styled=False) for picture in self.levels[1:]]),
+            program=code_lines(lines),
+            data=as_json(content),
+            programs=as_script(self.modules),
+            script="\n".join(script),
+        )
+        return page_html(title, body, css, scripts=True)
 
     def compiled(self) -> str:
         """Add the program of all numbers; why the page shows recorded ones, if JavaScript cannot hold it."""
@@ -141,29 +135,19 @@ class _Page:
             while above is not None and above not in level_of:  # it is opened where this one is folded
                 titles.insert(0, above.title)
                 above = above.parent
-            levels.append(
-                {
-                    "title": " / ".join(titles),
-                    "group": picture.group.number,
-                    "above": None if above is None else level_of[above],
-                    "nodes": picture.nodes,
-                }
-            )
+            level = {"title": " / ".join(titles), "group": picture.group.number, "nodes": picture.nodes}
+            levels.append({**level, "above": None if above is None else level_of[above]})
         return levels
 
     def node(self, node: Node) -> dict[str, Any]:
         """What the page knows of a node."""
-        formula = None if node.formula is None else node.formula.readable
-        opened = formula if node.op is not None and node.op.name in ONE_OPERATION else None
         return {
+            **self.formula(node.formula, node),
             "name": node.name,
             "kind": node.kind,
             "integer": node.value.dtype.kind in "iu",
             "op": node.op.name if node.op is not None else "",
             "doc": _described(node),
-            "text": formula.text if formula is not None else "",
-            "pieces": [] if formula is None else self.numbers.pieces(formula),
-            "opened": self.numbers.opened(opened),
             "value": self.numbers.of(self.numbers.by_name[node.name]),
             "gradient": None if node.derivative is None else self.numbers.of(node.derivative),
             "place": node.place.short if node.place is not None else "",
@@ -173,52 +157,46 @@ class _Page:
         }
 
     def edge(self, edge: Edge) -> dict[str, Any]:
-        """What the page knows of an edge."""
-        formula = None if edge.formula is None else edge.formula.readable
-        opened = formula if edge.target.op is not None and edge.target.op.name in ONE_OPERATION else None
+        """What the page knows of an edge; operands: the nodes whose values its rule makes use of."""
+        used = set() if edge.formula is None else names_in(edge.formula.readable.whole)
         return {
+            **self.formula(edge.formula, edge.target),
             "source": self.node_number[edge.source],
             "target": self.node_number[edge.target],
             "argument": edge.argument,
-            "operands": self.operands(formula),
+            "operands": [number for node, number in self.node_number.items() if node.name in used],
             "share": None if edge.rule is None else self.numbers.of(edge.rule[1]),
             "local": self.numbers.local(edge),
-            "text": formula.text if formula is not None else "",
-            "pieces": [] if formula is None else self.numbers.pieces(formula),
-            "opened": self.numbers.opened(opened),
         }
 
-    def operands(self, formula: Formula | None) -> list[int]:
-        """The nodes whose values the rule of an edge makes use of."""
-        names = {} if formula is None else {x.id: 0 for x in ast.walk(formula.whole) if isinstance(x, ast.Name)}
-        return [self.by_name[name] for name in names if name in self.by_name]
+    def formula(self, formula: Formula | None, node: Node) -> dict[str, Any]:
+        """What the page knows of a formula; opened: the parts of several operations that the node does as one."""
+        if formula is None:
+            return {"text": "", "pieces": [], "opened": []}
+        shown, several = formula.readable, node.op is not None and node.op.name in ONE_OPERATION
+        pieces = self.numbers.pieces(shown)
+        return {"text": shown.text, "pieces": pieces, "opened": self.numbers.opened(shown) if several else []}
 
     def steps(self) -> list[dict[str, Any]]:
         """Forward through the operations, then back, each share of a gradient a step, then a step per parameter."""
         results = [node for node in self.graph.nodes if node.kind == "result"]
-        steps: list[dict[str, Any]] = [
-            {"node": self.node_number[node], "phase": "forward", "lines": self.lines(node.name)} for node in results
-        ]
-        steps.append({"node": self.node_number[self.graph.loss], "phase": "backward", "lines": []})
-        for node in reversed(results):
-            for edge in node.inputs:
-                if edge.share is not None:
-                    names = {f"d_{edge.source.name}", edge.rule[1].name if edge.rule is not None else ""}
-                    names.discard(f"d_{edge.target.name}")  # it was there before, and is handed on as it is
-                    steps.append(
-                        {
-                            "node": self.node_number[edge.source],
-                            "edge": self.edge_number[edge],
-                            "phase": "backward",
-                            "lines": self.lines(*sorted(names)),
-                        }
-                    )
-        for k, node in enumerate(self.update.nodes if self.update else []):
-            assert self.update is not None
-            line = self.update.place_of(node)
-            lines = [] if line is None else [len(self.graph.source) + line]
-            steps.append({"node": self.node_number[node], "phase": "update", "update": k, "lines": lines})
+        steps = [self.step("forward", node, self.lines(node.name)) for node in results]
+        steps.append(self.step("backward", self.graph.loss, []))
+        for edge in (edge for node in reversed(results) for edge in node.inputs if edge.share is not None):
+            names = {f"d_{edge.source.name}", edge.rule[1].name if edge.rule is not None else ""}
+            names.discard(f"d_{edge.target.name}")  # it was there before, and is handed on as it is
+            lines = self.lines(*sorted(names))
+            steps.append({**self.step("backward", edge.source, lines), "edge": self.edge_number[edge]})
+        if self.update is not None:
+            for k, node in enumerate(self.update.nodes):
+                line = self.update.place_of(node)
+                lines = [] if line is None else [len(self.graph.source) + line]
+                steps.append({**self.step("update", node, lines), "update": k})
         return steps
+
+    def step(self, phase: str, node: Node, lines: list[int]) -> dict[str, Any]:
+        """One step: what becomes of a node, by which lines of the program."""
+        return {"node": self.node_number[node], "phase": phase, "lines": lines}
 
     def lines(self, *names: str) -> list[int]:
         """The lines of the program in which these names get their values."""
@@ -226,8 +204,7 @@ class _Page:
 
     def program_lines(self) -> list[str]:
         """The printed program, then the update, which whoever trains calls with what the program has returned."""
-        update = self.update
-        after = [] if update is None else [*update.lines, "", *update.rule]
+        after = [] if self.update is None else [*self.update.lines, "", *self.update.rule]
         return "\n".join([*self.graph.source, *after]).rstrip().split("\n")
 
 
@@ -258,10 +235,6 @@ def _push(edge: Edge, upstream: Array) -> Array:
 def _folded_pictures(pictures: list[str]) -> str:
     """The pictures that the page opens, as texts: the browser reads each when it is looked at."""
     return f'<script type="application/json" id="levels">{as_json(pictures)}</script>' if pictures else ""
-
-
-def _isolated(name: re.Match[str]) -> str:
-    return f"<bdi>{name[0]}</bdi>"
 
 
 def _first_sentence(error: Exception) -> str:

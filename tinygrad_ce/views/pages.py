@@ -5,19 +5,15 @@ from __future__ import annotations
 import base64
 import json
 import zlib
-from functools import cache
-from html import escape
-from importlib.resources import files
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import numpy as np
 
 from tinygrad_ce.core import Array
 from tinygrad_ce.disk import whole_file
-from tinygrad_ce.report.words import escaped
-from tinygrad_ce.views import notebook
+from tinygrad_ce.report.html import as_html, block, html_of, page_in_frame
+from tinygrad_ce.report.parts import Picture, Sentence
 from tinygrad_ce.views.draw import png_for_notebook
 
 HEIGHT = 900  # of the page in a notebook, in pixels, until its script gives it the height of what it shows
@@ -46,13 +42,9 @@ class Page:
         words = f"{self.action} {self.title}".capitalize()
         if len(self.html) > LARGEST_IN_NOTEBOOK:
             size = f"{len(self.html) / 1e6:.0f} MB, too much for a notebook"
-            return notebook.block(notebook.paragraph(f'{words}: {size}: .save("{self.file_name}")'))
-        frame = (
-            f'<iframe srcdoc="{escape(self.html)}" title="{escaped(self.title)}" width="100%" height="{HEIGHT}" '
-            'style="border: 0"></iframe>'
-        )
-        picture = notebook.image(self.svg.encode(), f"the graph of {self.title}", "svg+xml") if self.svg else ""
-        return notebook.block(frame, picture)
+            return as_html([Sentence(f'{words}: {size}: .save("{self.file_name}")')])
+        picture = Picture(self.svg.encode(), f"the graph of {self.title}", "svg+xml")
+        return block(page_in_frame(self.html, self.title, HEIGHT), html_of(picture) if self.svg else "")
 
     def _repr_png_(self) -> bytes | None:
         """Its picture, where a page cannot be shown; None where there is none, or a PNG cannot be made."""
@@ -69,22 +61,6 @@ class Page:
         with whole_file(path) as draft:
             draft.write_text(self.html, encoding="utf-8")
         return path
-
-
-@cache
-def file_text(package: str, name: str) -> str:
-    """The text of a file that lies in a package, such as a script or a style."""
-    return files(package).joinpath(name).read_text(encoding="utf-8").rstrip()
-
-
-def files_text(package: str, *names: str) -> str:
-    """The texts of several files, one after the other."""
-    return "\n".join(file_text(package, name) for name in names)
-
-
-def filled(skeleton: str, **parts: str) -> str:
-    """A skeleton with its `$parts` filled in; what they hold is left as it is."""
-    return Template(skeleton).substitute(parts)
 
 
 def as_json(content: Any) -> str:

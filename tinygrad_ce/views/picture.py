@@ -1,22 +1,60 @@
-"""Pieces of an SVG picture: text of known width, and a heat map of an array."""
+"""Pieces of an SVG picture: elements, text of known width, rectangles, and heat maps of arrays."""
 
 from __future__ import annotations
 
 import base64
 import struct
 import zlib
+from typing import TypeAlias
 
 import numpy as np
 
 from tinygrad_ce.core import Array
 from tinygrad_ce.report.words import escaped, format_number
+from tinygrad_ce.views.boxes import Box
 
 # Widths must be known before anything is drawn, so all text is set in fonts whose letters are 0.6 of their size wide.
 FONT = "'DejaVu Sans Mono', Menlo, Consolas, 'Liberation Mono', monospace"
 LETTER = 0.605
 NEGATIVE, MIDDLE, POSITIVE = (33, 102, 172), (247, 247, 247), (213, 94, 0)  # told apart by colour-blind eyes
-SIDES = (120, 78)  # the largest heat map, in pixels
+NOT_FINITE = (128, 128, 128)
 CELLS = 64  # a side of a heat map has at most so many cells
+
+
+Attribute: TypeAlias = str | float | None
+Attributes: TypeAlias = dict[str, Attribute]
+
+
+class Svg(str):
+    """Finished SVG; any other text is escaped where it is put into an element."""
+
+
+def element(tag: str, *content: str, **attributes: Attribute) -> Svg:
+    """An element: texts are escaped, finished SVG is not; an attribute that is None or "" is left out.
+
+    >>> element("text", "a < b", x=1.25, text_anchor="end", class_="")
+    '<text x="1.2" text-anchor="end">a &lt; b</text>'
+    """
+    start = tag
+    for name, value in attributes.items():
+        if value is not None and value != "":
+            text = _safe(value) if isinstance(value, str) else str(round(value, 1))
+            start += f' {name.rstrip("_").replace("_", "-")}="{text}"'
+    return Svg(f"<{start}>{''.join(map(_safe, content))}</{tag}>" if content else f"<{start}/>")
+
+
+def _safe(text: str) -> str:
+    return text if isinstance(text, Svg) or text.isalnum() else escaped(text)
+
+
+def words(x: float, y: float, text: str, size: float, **attributes: Attribute) -> Svg:
+    """A text; y is its base line."""
+    return element("text", text, x=x, y=y, font_size=size, **attributes)
+
+
+def rectangle(box: Box, corners: int, **attributes: Attribute) -> Svg:
+    """The outline of a box, with round corners."""
+    return element("rect", x=box.x, y=box.y, width=box.width, height=box.height, rx=corners, **attributes)
 
 
 def wide(text: str, size: float) -> float:
@@ -24,28 +62,9 @@ def wide(text: str, size: float) -> float:
     return sum(2.0 if ord(c) > 0x2E80 else 1.0 for c in text) * LETTER * size
 
 
-def written(
-    x: float, y: float, text: str, size: float, kind: str = "", anchor: str = "start", cell: int | None = None
-) -> str:
-    """A text element; the text is the user's, perhaps, so it is escaped. cell: which number of an array it is."""
-    mark = "" if cell is None else f' data-cell="{cell}"'
-    classes = f' class="{kind}"' if kind else ""
-    place = "" if anchor == "start" else f' text-anchor="{anchor}"'
-    return f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size:g}"{classes}{place}{mark}>{escaped(text)}</text>'
-
-
 def rows_of(array: Array) -> Array:
     """An array of any shape as a table: the last axis across."""
     return array.reshape(1, -1) if array.ndim < 2 else array.reshape(-1, array.shape[-1])
-
-
-def short(value: float) -> str:
-    """A number with three significant digits.
-
-    >>> short(-0.12345), short(1e-7), short(3)
-    ('-0.123', '1e-07', '3')
-    """
-    return format_number(value, digits=3)
 
 
 def range_of(array: Array) -> str:
@@ -54,8 +73,8 @@ def range_of(array: Array) -> str:
     if not finite.size:
         return "nothing finite" if array.size else "empty"
     spoiled = array.size - finite.size
-    said = f"{short(finite.min())} … {short(finite.max())}"
-    return said + (f", {spoiled} not finite" if spoiled else "")
+    ends = f"{format_number(finite.min(), 3)} … {format_number(finite.max(), 3)}"
+    return ends + (f", {spoiled} not finite" if spoiled else "")
 
 
 def heat_map(array: Array) -> tuple[str, int, int]:
@@ -63,15 +82,12 @@ def heat_map(array: Array) -> tuple[str, int, int]:
 
     A table with more than CELLS rows or columns is shown by the mean of neighbouring cells.
     """
-    table = _scaled(rows_of(array).astype(np.float64))
+    table = _scaled(rows_of(array).astype(np.float64))  # before the means: sums of large numbers could overflow
     for axis in (0, 1):
         table = _averaged(table, axis)
     share = _scaled(table)[..., None]
-    finite = np.isfinite(share[..., 0])
-    share = np.nan_to_num(share, posinf=0, neginf=0)
-    ends = np.where(share < 0, np.array(NEGATIVE), np.array(POSITIVE))
-    colours = np.array(MIDDLE) + (ends - np.array(MIDDLE)) * np.abs(share)
-    colours = np.where(finite[..., None], colours, np.array((128, 128, 128)))
+    ends = np.where(share < 0, NEGATIVE, POSITIVE)
+    colours = np.where(np.isfinite(share), MIDDLE + (ends - MIDDLE) * np.abs(share), NOT_FINITE)
     return _png(np.round(colours).astype(np.uint8)), *table.shape[::-1]
 
 
@@ -96,13 +112,10 @@ def _averaged(table: Array, axis: int) -> Array:
 def _png(colours: Array) -> str:
     """(height, width, 3) bytes as the data address of a PNG (https://www.w3.org/TR/png/)."""
     height, width, _ = colours.shape
-    lines = b"".join(b"\0" + colours[row].tobytes() for row in range(height))
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    image = (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(lines, 9)) + chunk(b"IEND", b"")
-    )
+    lines = np.insert(colours.reshape(height, -1), 0, 0, axis=1).tobytes()  # 0: none of PNG's filters
+    image = b"\x89PNG\r\n\x1a\n"
+    for kind, content in ((b"IHDR", header), (b"IDAT", zlib.compress(lines, 9)), (b"IEND", b"")):
+        checksum = struct.pack(">I", zlib.crc32(kind + content))
+        image += struct.pack(">I", len(content)) + kind + content + checksum
     return "data:image/png;base64," + base64.b64encode(image).decode()

@@ -15,11 +15,13 @@ from tinygrad_ce.report.words import short
 
 # Paul Tol's "bright" scheme: told apart by colour-blind eyes (https://personal.sron.nl/~pault/).
 COLOURS = ("#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377", "#BBBBBB")
-
-
-PIXELS_PER_INCH = 110  # in a notebook
 MARKERS = ("o", "^", "s", "D", "v", "P", "X")  # one per class, also for who sees no colours
+PIXELS_PER_INCH = 110  # in a notebook
 MOST_UNLIKE = 5.0  # times as wide as high, up to which the axes of a boundary have one scale
+GRID = 300  # points on a side of a boundary's background
+MOST_NAMES = 12  # that the legend of an audit has room for
+REFERENCE = {"color": "0.4", "lw": 1, "ls": ":"}  # a line to compare with
+DOTS = {"s": 14, "edgecolor": "white", "linewidth": 0.4}
 
 
 def _short(name: Any, longest: int = 22) -> str:
@@ -34,12 +36,20 @@ def _figure(width: float, height: float) -> Any:
     except ImportError:
         raise ImportError('pictures need matplotlib: pip install "tinygrad_ce[plot]"') from None
     figure: Any = Figure(figsize=(width, height), layout="constrained")
-    figure._repr_png_ = partial(_as_png, figure)
+    figure._repr_png_ = partial(_as_png, figure)  # made without pyplot, it has no form of its own in a notebook
     return figure
 
 
+def _panels(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Any, list[Any]]:
+    """A figure, and its axes with a grid; those of one column share what is below them."""
+    figure = _figure(width, height)
+    panels = list(np.ravel(figure.subplots(rows, columns, sharex="col")))
+    for axes in panels:
+        axes.grid(alpha=0.3)
+    return figure, panels
+
+
 def _as_png(figure: Any) -> bytes:
-    """What a notebook shows: a figure that is made without pyplot has no form of its own there."""
     file = BytesIO()
     figure.savefig(file, format="png", dpi=PIXELS_PER_INCH)
     return file.getvalue()
@@ -47,14 +57,12 @@ def _as_png(figure: Any) -> bytes:
 
 def save(figure: Any, path: Any = None) -> Any:
     """The figure, which is also written to this path, whole or not at all, or to this open file, if there is one."""
-    if path is None:
-        return figure
     if hasattr(path, "write"):
         figure.savefig(path, dpi=150)
-        return figure
-    path = Path(path)
-    with whole_file(path if path.suffix else path.with_name(f"{path.name}.png")) as draft:
-        figure.savefig(draft, dpi=150)
+    elif path is not None:
+        path = Path(path)
+        with whole_file(path if path.suffix else path.with_name(f"{path.name}.png")) as draft:
+            figure.savefig(draft, dpi=150)
     return figure
 
 
@@ -64,23 +72,20 @@ def history_figure(history: Any) -> Any:
     Dotted is the loss of who only guesses among the classes, ln C.
     Faint behind the losses are those of the batches, if they were kept, with their own scale above.
     """
-    panels = ["loss"] + (["accuracy"] if "accuracy" in history.columns else [])
-    figure = _figure(5.2 * len(panels), 3.8)
-    for axes, name in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True):
-        axes.plot(history["epoch"], history[name], color=COLOURS[0], label="training")
-        if f"val_{name}" in history.columns:
-            axes.plot(history["epoch"], history[f"val_{name}"], color=COLOURS[1], ls="--", label="validation")
+    names = ["loss", "accuracy"] if "accuracy" in history.columns else ["loss"]
+    figure, panels = _panels(5.2 * len(names), 3.8, columns=len(names))
+    marker = "o" if len(history) == 1 else None
+    for axes, name in zip(panels, names, strict=True):
+        for column, colour, style, label in ((name, 0, "-", "training"), (f"val_{name}", 1, "--", "validation")):
+            if column in history.columns:
+                values = history["epoch"], history[column]
+                axes.plot(*values, style, color=COLOURS[colour], label=label, marker=marker)
         if name == "loss" and history.guessing is not None:
-            guessing = history.guessing
-            axes.axhline(guessing, color="0.4", lw=1.2, ls=":", label=f"guessing: ln {round(np.exp(guessing))}")
+            axes.axhline(history.guessing, **REFERENCE, label=f"guessing: ln {round(np.exp(history.guessing))}")
         axes.set(xlabel="epoch", title=name)
-        axes.grid(alpha=0.3)
         axes.legend(frameon=False)
-        if len(history) == 1:
-            for line in axes.lines:
-                line.set_marker("o")
     if history.batch_losses:
-        _draw_batches(figure.axes[0], history.batch_losses, len(history))
+        _draw_batches(panels[0], history.batch_losses, len(history))
     return figure
 
 
@@ -115,21 +120,18 @@ def confusion_matrix(labels: Array, predicted: Array, classes: int) -> Array:
 
 def confusion_figure(matrix: Array, class_names: Any) -> Any:
     """The confusion matrix as a picture, with the counts in the cells."""
-    classes, names = len(matrix), [_short(name) for name in class_names]
-    side = 1.2 + 0.36 * classes + max(1.0, 0.085 * max(map(len, names)))  # the cells, and the names beside them
+    names = [_short(name) for name in class_names]
+    longest = max(map(len, names))
+    side = 1.2 + 0.36 * len(matrix) + max(1.0, 0.085 * longest)  # the cells, and the names beside them
     figure = _figure(side + 1.1, side)
-    axes = figure.subplots()
-    share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    axes, share = figure.subplots(), matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     colours = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(colours, ax=axes, shrink=0.8, label="share of the true class")
-    for i, j in np.ndindex(matrix.shape):
-        if matrix[i, j]:
-            axes.text(
-                j, i, str(matrix[i, j]), ha="center", va="center", color="white" if share[i, j] > 0.5 else "black"
-            )
-    slanted = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if max(map(len, names)) > 2 else {}
-    axes.set_xticks(range(classes), names, **slanted)
-    axes.set_yticks(range(classes), names)
+    for i, j in np.argwhere(matrix):
+        axes.text(j, i, str(matrix[i, j]), ha="center", va="center", color="white" if share[i, j] > 0.5 else "black")
+    slanted = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if longest > 2 else {}
+    axes.set_xticks(range(len(names)), names, **slanted)
+    axes.set_yticks(range(len(names)), names)
     axes.set(xlabel="predicted", ylabel="true")
     figure.suptitle("confusion matrix", fontsize="large")  # over the whole figure: few cells are narrower than it
     return figure
@@ -140,19 +142,17 @@ def reliability_figure(reliability: Array, curves: dict[str, tuple[Array, Array]
 
     reliability: (bins, 3) mean probability, share that was true, rows. curves: (false, true) positive rates by name.
     """
-    figure = _figure(9.6, 4.2)
-    calibration, roc = figure.subplots(1, 2)
+    figure, (calibration, roc) = _panels(9.6, 4.2, columns=2)
     for axes in (calibration, roc):
-        axes.plot([0, 1], [0, 1], color="0.6", lw=1, ls=":")
+        axes.plot([0, 1], [0, 1], **REFERENCE)
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
-        axes.grid(alpha=0.3)
     p, share, rows = reliability.T
     calibration.plot(p, share, color=COLOURS[0], lw=1.4)
     calibration.scatter(p, share, s=12 + 120 * rows / max(rows.sum(), 1e-300), color=COLOURS[0], zorder=3)
     calibration.set(xlabel="probability (larger: more rows)", ylabel="share that was true", title="reliability")
-    for k, (name, (false_rate, true_rate)) in enumerate(curves.items()):
-        look = "-" if k < len(COLOURS) else "--"
-        roc.plot(false_rate, true_rate, look, color=COLOURS[k % len(COLOURS)], lw=1.6, label=_short(name))
+    for k, (name, rates) in enumerate(curves.items()):
+        style = "-" if k < len(COLOURS) else "--"
+        roc.plot(*rates, style, color=COLOURS[k % len(COLOURS)], lw=1.6, label=_short(name))
     roc.set(xlabel="false positive rate", ylabel="true positive rate", title="ROC curve")
     if 0 < len(curves) <= 2 * len(COLOURS):
         roc.legend(frameon=False, loc="lower right", fontsize="small" if len(curves) <= 7 else "xx-small")
@@ -164,19 +164,17 @@ def residuals_figure(true: Array, predicted: Array, names: Any) -> Any:
 
     true, predicted: (N, K). names: of the K outputs.
     """
-    figure = _figure(9.6, 4.2)
-    both, residuals = figure.subplots(1, 2)
+    figure, (both, residuals) = _panels(9.6, 4.2, columns=2)
     for k, name in enumerate(names):
-        look = {"s": 14, "color": COLOURS[k % len(COLOURS)], "edgecolor": "white", "linewidth": 0.4}
-        both.scatter(true[:, k], predicted[:, k], label=_short(name), **look)
-        residuals.scatter(predicted[:, k], true[:, k] - predicted[:, k], **look)
-    low, high = min(true.min(), predicted.min()), max(true.max(), predicted.max())
-    both.plot([low, high], [low, high], color="0.4", lw=1, ls=":")
-    residuals.axhline(0, color="0.4", lw=1, ls=":")
+        colour = COLOURS[k % len(COLOURS)]
+        both.scatter(true[:, k], predicted[:, k], label=_short(name), color=colour, **DOTS)
+        residuals.scatter(predicted[:, k], true[:, k] - predicted[:, k], color=colour, **DOTS)
+    ends = [min(true.min(), predicted.min()), max(true.max(), predicted.max())]
+    both.plot(ends, ends, **REFERENCE)
+    residuals.axhline(0, **REFERENCE)
     both.set(xlabel="true", ylabel="predicted", title="predictions")
     residuals.set(xlabel="predicted", ylabel="true - predicted", title="residuals")
     for axes in (both, residuals):
-        axes.grid(alpha=0.3)
         axes.locator_params(axis="x", nbins=5)  # numbers in the units of a table are long
     if 1 < len(names) <= len(COLOURS):
         both.legend(frameon=False)
@@ -185,13 +183,11 @@ def residuals_figure(true: Array, predicted: Array, names: Any) -> Any:
 
 def learning_rates_figure(found: Any) -> Any:
     """The loss of each batch over the rate that it was trained with, its running mean, and the suggested rate."""
-    figure = _figure(6.4, 3.8)
-    axes = figure.subplots()
+    figure, (axes,) = _panels(6.4, 3.8)
     axes.plot(found.rates, found.losses, color=COLOURS[0], lw=0.6, alpha=0.5, label="of a batch")
     axes.plot(found.rates, found.smoothed, color=COLOURS[0], lw=1.6, label="running mean")
     axes.axvline(found.suggestion, color=COLOURS[1], ls="--", label=f"suggestion: {found.suggestion:.2g}")
     axes.set(xscale="log", xlabel="learning rate", title="loss")
-    axes.grid(alpha=0.3)
     axes.legend(frameon=False)
     return figure
 
@@ -205,43 +201,40 @@ def boundary_figure(predict: Any, X: Array, y: Array, class_names: Any, feature_
     axes = figure.subplots()
     low, high = X.min(axis=0), X.max(axis=0)
     span = np.maximum(high - low, 1e-9)
-    alike = bool(span.max() <= MOST_UNLIKE * span.min())
-    low, high = low - 0.08 * span, high + 0.08 * span
-    grid = [np.linspace(a, b, 300) for a, b in zip(low, high, strict=True)]
-    points = np.stack(np.meshgrid(*grid), axis=-1).reshape(-1, 2).astype(X.dtype)
-    p = predict(points)
-    classes = p.shape[1]
-    colours = np.array([_rgb(COLOURS[c % len(COLOURS)]) for c in range(classes)])
-    certainty = (p.max(axis=1, keepdims=True) - 1 / classes) / (1 - 1 / classes)
-    strength = 0.12 + 0.38 * certainty
-    image = (1 - strength) + strength * colours[p.argmax(axis=1)]
-    extent = (low[0], high[0], low[1], high[1])
-    axes.imshow(
-        image.reshape(300, 300, 3),
-        origin="lower",
-        extent=extent,
-        aspect="equal" if alike else "auto",
-        interpolation="bilinear",
-    )
-    for c in range(classes):  # the line along which class c is as probable as the best of the others
-        lead = p[:, c] - np.delete(p, c, axis=1).max(axis=1)
-        if lead.min() < 0 < lead.max():
-            axes.contour(*grid, lead.reshape(300, 300), levels=[0.0], colors="0.3", linewidths=1)
+    sides = np.linspace(low - 0.08 * span, high + 0.08 * span, GRID).T
+    p = predict(np.stack(np.meshgrid(*sides), axis=-1).reshape(-1, 2).astype(X.dtype))
+    aspect = "equal" if span.max() <= MOST_UNLIKE * span.min() else "auto"
+    extent = (*sides[0, [0, -1]], *sides[1, [0, -1]])
+    axes.imshow(_shades(p), origin="lower", extent=extent, aspect=aspect, interpolation="bilinear")
     for c, name in enumerate(class_names):
+        if c < p.shape[1]:  # the line along which class c is as probable as the best of the others
+            lead = p[:, c] - np.delete(p, c, axis=1).max(axis=1)
+            if lead.min() < 0 < lead.max():
+                axes.contour(*sides, lead.reshape(GRID, GRID), levels=[0.0], colors="0.3", linewidths=1)
         look = {"color": COLOURS[c % len(COLOURS)], "marker": MARKERS[(c + c // len(COLOURS)) % len(MARKERS)]}
-        axes.scatter(*X[y == c].T, s=14, edgecolor="white", linewidth=0.4, label=_short(name), **look)
-    axes.set(title="decision boundary", xlim=extent[:2], ylim=extent[2:])
-    axes.set(xlabel=_short(feature_names[0], 48), ylabel=_short(feature_names[1], 48))
+        axes.scatter(*X[y == c].T, label=_short(name), **look, **DOTS)
+    axes.set(title="decision boundary", xlabel=_short(feature_names[0], 48), ylabel=_short(feature_names[1], 48))
     figure.legend(title="class", loc="outside right upper", frameon=False)
     return figure
 
 
-_PANELS = {  # what is drawn over the epochs: the figures of a row, with the look of their lines
+def _shades(p: Array) -> Array:
+    """(GRID, GRID, 3) the colour of the most probable class of each point, paler where it is less sure. p: (N, C)."""
+    from matplotlib.colors import to_rgb
+
+    classes = p.shape[1]
+    colours = np.array([to_rgb(COLOURS[c % len(COLOURS)]) for c in range(classes)])
+    certainty = (p.max(axis=1, keepdims=True) - 1 / classes) / (1 - 1 / classes)
+    strength = 0.12 + 0.38 * certainty
+    return np.asarray((1 - strength) + strength * colours[p.argmax(axis=1)]).reshape(GRID, GRID, 3)
+
+
+AUDITED = {  # what is drawn over the epochs: the columns of a row, with the look of their lines
     "update / weight": {"update_per_weight": "-"},
     "norm of the gradient": {"gradient": "-"},
+    "gradient / last layer's": {"share": "-"},
     "saturated, and dead (dotted), %": {"saturated": "-", "dead": ":"},
 }
-_MOST_NAMES = 12  # that a legend has room for
 
 
 def audit_figure(epochs: Any, layers: Any, healthy: float) -> Any:
@@ -249,57 +242,46 @@ def audit_figure(epochs: Any, layers: Any, healthy: float) -> Any:
 
     layers: for each its rows of the audits, one an epoch. healthy: where update / weight should be.
     """
-    panels = {title: [layer for layer in layers if _drawn(layer, looks)] for title, looks in _PANELS.items()}
-    panels = {title: shown for title, shown in panels.items() if shown}
-    figure = _figure(8.4, 0.4 + 2.3 * len(panels))
-    subplots = np.atleast_1d(figure.subplots(len(panels), 1, sharex=True))
-    for axes, (title, shown) in zip(subplots, panels.items(), strict=True):
+    shown = {title: [layer for layer in layers if _measured(layer, looks)] for title, looks in AUDITED.items()}
+    titles = [title for title in shown if shown[title]]
+    figure, panels = _panels(8.4, 0.4 + 2.3 * len(titles), rows=len(titles))
+    for axes, title in zip(panels, titles, strict=True):
         if title == "update / weight":
             axes.axhline(healthy, color="0.3", lw=1, ls="--", label=f"about {healthy:g} is healthy")
-        step, marker = -(-len(shown) // _MOST_NAMES), "o" if len(epochs) == 1 else None
-        for number, (layer, colour) in enumerate(zip(shown, _in_order(len(shown)), strict=True)):
-            label = _short(layer[0].name, 30) if number % step == 0 else None
-            for column, look in _drawn(layer, _PANELS[title]).items():
-                values = np.array([getattr(row, column) for row in layer], float)  # None becomes nan: a gap
-                axes.plot(epochs, values, look, color=colour, lw=1.6, label=label, marker=marker)
-                label = None
-        if title.endswith("%"):
-            axes.set_ylim(-4, 104)
-        else:
-            _whole_decades(axes)
+        _draw_layers(axes, epochs, shown[title], AUDITED[title])
         axes.set_title(title, loc="left", fontsize="medium")
-        axes.grid(alpha=0.3)
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize="small")
-    subplots[-1].set_xlabel("epoch")
-    subplots[-1].xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+    panels[-1].set_xlabel("epoch")
+    panels[-1].xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     return figure
 
 
-def _drawn(layer: Any, looks: dict[str, str]) -> dict[str, str]:
+def _measured(layer: Any, looks: dict[str, str]) -> list[str]:
     """Those of the columns in which the layer has a number."""
-    return {column: look for column, look in looks.items() if any(getattr(row, column) is not None for row in layer)}
+    layer = [row for row in layer if row.gradient is not None or "share" not in looks]  # shares decide on parameters
+    return [column for column in looks if any(getattr(row, column) is not None for row in layer)]
 
 
-def _whole_decades(axes: Any) -> None:
-    """A logarithmic scale from one power of ten to another, with all numbers between."""
+def _draw_layers(axes: Any, epochs: Any, layers: Any, looks: dict[str, str]) -> None:
+    """Lines over the epochs: shares on a scale up to 100 %, everything else on a logarithmic one."""
+    from matplotlib import colormaps
     from matplotlib.ticker import NullFormatter
 
+    many = len(layers) >= len(COLOURS)  # then they go from dark to light as they follow each other
+    colours = colormaps["viridis"](np.linspace(0, 0.9, len(layers))) if many else COLOURS
+    for n, layer in enumerate(layers):
+        label = _short(layer[0].name, 30) if n % -(-len(layers) // MOST_NAMES) == 0 else None
+        for column in _measured(layer, looks):
+            values = np.array([getattr(row, column) for row in layer], float)  # None becomes nan: a gap
+            marker = "o" if len(epochs) == 1 else None
+            axes.plot(epochs, values, looks[column], color=colours[n], lw=1.6, label=label, marker=marker)
+            label = None
+    if "saturated" in looks:
+        axes.set_ylim(-4, 104)
+        return
     values = np.concatenate([np.asarray(line.get_ydata(), float) for line in axes.lines])
     exponents = np.log10(values[np.isfinite(values) & (values > 0)])
     axes.set_yscale("log")
-    if exponents.size:
+    if exponents.size:  # from one power of ten to another
         axes.set_ylim(10.0 ** (np.ceil(exponents.min()) - 1), 10.0 ** (np.floor(exponents.max()) + 1))
     axes.yaxis.set_minor_formatter(NullFormatter())
-
-
-def _in_order(count: int) -> list[Any]:
-    """Colours for so many layers; where there are more than colours, from dark to light as they follow each other."""
-    if count < len(COLOURS):
-        return list(COLOURS[:count])
-    from matplotlib import colormaps
-
-    return [colormaps["viridis"](x) for x in np.linspace(0, 0.9, count)]
-
-
-def _rgb(colour: str) -> tuple[float, ...]:
-    return tuple(int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))

@@ -180,8 +180,8 @@ def test_the_plot_has_the_numbers_of_the_audits(epochs, tmp_path):
     figure = watch.plot(tmp_path / "audit.png")
     assert isinstance(figure, matplotlib.figure.Figure)
     assert matplotlib.image.imread(tmp_path / "audit.png").std() > 0.05
-    updates, gradients, shares = figure.axes
-    assert updates.get_yscale() == gradients.get_yscale() == "log"
+    updates, gradients, of_the_last, shares = figure.axes
+    assert updates.get_yscale() == gradients.get_yscale() == of_the_last.get_yscale() == "log"
     healthy, *lines = updates.lines
     np.testing.assert_array_equal(healthy.get_ydata(), 1e-3)
     for line, i in zip(lines, (0, 2), strict=True):
@@ -189,6 +189,8 @@ def test_the_plot_has_the_numbers_of_the_audits(epochs, tmp_path):
         np.testing.assert_array_equal(line.get_ydata(), [found.rows[i].update_per_weight for found in watch.audits])
     for line, i in zip(gradients.lines, (0, 2), strict=True):
         np.testing.assert_array_equal(line.get_ydata(), [found.rows[i].gradient for found in watch.audits])
+    for line, i in zip(of_the_last.lines, (0, 2), strict=True):
+        np.testing.assert_array_equal(line.get_ydata(), [found.rows[i].share for found in watch.audits])
     saturated, dead = shares.lines
     np.testing.assert_array_equal(saturated.get_ydata(), [found.rows[1].saturated for found in watch.audits])
     np.testing.assert_array_equal(dead.get_ydata(), [found.rows[1].dead for found in watch.audits])
@@ -260,3 +262,72 @@ def test_a_watch_says_what_it_needs():
     trained(watch)
     with pytest.raises(ValueError, match="this one has watched another model"):
         trained(watch)
+
+
+# ---- alarms, and the page
+
+
+@pytest.mark.parametrize("compile", [False, True])
+@pytest.mark.parametrize("stop_when", ["updates too large", ["dead", "updates too large"]])
+def test_an_alarm_ends_the_training_and_the_history_says_why(compile, stop_when):
+    watch = Watch(X, Y, stop_when=stop_when)
+    model = network()
+    trainer = tg.Trainer(model, nn.SoftmaxCrossEntropy(), optim.SGD(model.parameters(), lr=5.0))
+    history = trainer.fit(X, Y, epochs=9, batch_size=20, seed=0, compile=compile, callbacks=[watch])
+    assert history.compiled == compile
+    assert len(history) == len(watch.audits) == 1
+    paths = ", ".join(row.path for row in watch.audits[-1].illnesses["updates too large"])
+    assert history.stopped == watch.reason == f"updates too large: {paths}, after epoch 1"
+    assert f"It has ended the training: {history.stopped}." in " ".join(str(watch).split())
+
+
+def test_without_its_verdict_an_alarm_is_silent():
+    watch = Watch(X, Y, stop_when=["dead", "not finite"])
+    trainer = trained(watch, lr=5.0)
+    assert (trainer.history.stopped, watch.reason, len(watch.audits)) == ("finished", "", 3)
+    assert "ended" not in str(watch)
+
+
+def test_an_alarm_may_be_a_function_of_the_audit():
+    def low_enough(found):
+        return found.loss < first
+
+    seen = Watch(X, Y)
+    trained(seen, epochs=4)
+    first = seen.audits[1].loss + 1e-9
+    watch = Watch(X, Y, stop_when=low_enough)
+    trainer = trained(watch, epochs=4)
+    assert trainer.history.stopped == "low_enough, after epoch 2"
+    trainer.fit(X, Y, epochs=2, callbacks=[watch])  # it rings again
+    assert watch.epochs == [1, 2, 3]
+
+
+def test_a_callback_of_ones_own_that_says_nothing_is_called_callback():
+    trainer = trained(lambda trainer, row: True)
+    assert trainer.history.stopped == "callback"
+
+
+def test_an_alarm_for_what_is_no_verdict_is_refused():
+    with pytest.raises(ValueError, match=r"stop_when='deda' is no verdict: .* did you mean 'dead'\?"):
+        Watch(X, Y, stop_when="deda")
+    with pytest.raises(ValueError, match="stop_when='fine' is no verdict"):
+        Watch(X, Y, stop_when=["dead", "fine"])
+    with pytest.raises(ValueError, match="stop_when=3 is no verdict"):
+        Watch(X, Y, stop_when=["dead", 3])
+    with pytest.raises(TypeError, match=r"stop_when=0\.5 must be a verdict, a list of them or a function of an Audit"):
+        Watch(X, Y, stop_when=0.5)
+
+
+def test_the_page_has_verdicts_curves_and_figures(tmp_path):
+    watch = Watch(X, Y)
+    with pytest.raises(ValueError, match="before the first epoch"):
+        watch.page()
+    trained(watch, epochs=2)
+    html = watch.page().save(tmp_path / "watch.html").read_text()
+    assert re.search(r"layers\.0  Dense\(6, 8\)</t[hd]>.*?fine 1-2", html, re.DOTALL)
+    assert html.count("data:image/png;base64,") == 1
+    for title in ("The verdicts by epoch", "The curves", "After epoch 2", "All its figures"):
+        assert title in html
+    assert f"{watch.audits[-1].rows[0].update_per_weight:.2g}" in html
+    assert "<script" not in html
+    assert "http" not in html.replace("http-equiv", "")

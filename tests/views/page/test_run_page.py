@@ -5,8 +5,8 @@ import pytest
 from views.page.losses import DESKTOP, PHONE
 
 import tinygrad_ce as tg
-from tinygrad_ce.report.parts import Heading, Sentence, Table
-from tinygrad_ce.views.run_page import Code, Plot, run_page
+from tinygrad_ce.report.page import as_page
+from tinygrad_ce.report.parts import Code, Heading, Picture, Section, Sentence, Table
 
 HOSTILE = "<img src=x onerror=alert(1)>\x1b[2J$title&amp;\ud800"
 
@@ -23,18 +23,25 @@ def page():
     cost = trainer.loss(model(moons.X), moons.y)
     cost.backward()
     wide = tuple(f"column {n}" for n in range(30))
-    sections = {
-        "The data": [
-            Heading(HOSTILE),
-            Sentence(HOSTILE * 9),
-            Table([(HOSTILE, *wide[1:])], wide),
-            Code(HOSTILE, HOSTILE),
-        ],
-        HOSTILE: [Plot(trainer.history.plot(), HOSTILE), tg.draw(cost, HOSTILE)],
-        "The audit": [tg.audit(model, cost, trainer.optimizer), *tg.explain(model.layers[0].W, cost).parts],
-        "The program": [Code("def step():\n" + "    x = np.tanh(x)  # a long line " * 20, "the program")],
-    }
-    return run_page(HOSTILE, sections)
+    curves = Picture(trainer.history.plot()._repr_png_, HOSTILE)
+    sections = [
+        Section(
+            "The data",
+            [
+                Heading(HOSTILE),
+                Sentence(HOSTILE * 9),
+                Table([(HOSTILE, *wide[1:])], wide, label=HOSTILE),
+                Code(HOSTILE, HOSTILE),
+            ],
+        ),
+        Section(HOSTILE, [curves, Picture(tg.draw(cost, HOSTILE).svg.encode(), HOSTILE, "svg+xml")]),
+        Section(
+            "The audit",
+            [*tg.audit(model, cost, trainer.optimizer).parts, *tg.explain(model.layers[0].W, cost).parts],
+        ),
+        Section("The program", [Code("def step():\n" + "    x = np.tanh(x)  # a long line " * 20, "the program")]),
+    ]
+    return as_page(HOSTILE, sections, links=True)
 
 
 def test_no_text_becomes_an_element_or_a_control_code(page):

@@ -58,7 +58,7 @@ const audited = (() => {
 
   const tooFewRows = (row) => row.dead !== null && row.dead >= thresholds.most && row.rows < thresholds.fewest_rows;
 
-  // The most urgent verdict on a layer, and what more there is to say; the order and the rules are those of views/audit.py.
+  // The most urgent verdict on a layer, and what more there is to say; the order and the rules are those of views/audit/verdicts.py.
   function judged(row, after, asking) {
     const spoiled = whereNotFinite(row);
     if (spoiled) return ["not finite", spoiled];

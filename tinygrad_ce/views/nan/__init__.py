@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from tinygrad_ce.core import Tensor
-from tinygrad_ce.errors import call_text
 
 if TYPE_CHECKING:
     from tinygrad_ce.views.nan.diagnosis import Diagnosis
@@ -33,31 +30,3 @@ def why_nan(loss: Tensor) -> Diagnosis:
 
     check_readable(loss, "tg.why_nan", single=False)
     return diagnosed(loss)
-
-
-def first_not_finite(of: Tensor) -> Tensor | None:
-    """The oldest tensor of the graph that has made this one NaN or infinite; None if it is finite.
-
-    An infinity that is meant, as in a mask, and one in a branch that was not taken are none of the trouble.
-    """
-    from tinygrad_ce.views.nan.findings import first_spoilt
-
-    return None if np.isfinite(of.data).all() else first_spoilt(of)
-
-
-def told(tensor: Tensor) -> str:
-    """A sentence on the first tensor that is not finite: what made it, which element, from which operands, and why."""
-    from tinygrad_ce.views.nan.findings import cause_of
-
-    index = tuple(int(i) for i in np.argwhere(~np.isfinite(tensor.data))[0])
-    what = f"element {list(index)} is {tensor.data[index]}" if index else f"its value is {tensor.data}"
-    if tensor.op is None:
-        return f"the leaf {tensor.label} itself is not finite: {what}"
-    ranges = [
-        f"{x.label if isinstance(x, Tensor) else 'an array'} in [{np.min(value):.4g}, {np.max(value):.4g}]"
-        for x, value in zip(tensor.inputs, tensor.arrays, strict=True)
-        if np.size(value)
-    ]
-    made = f"{tensor.label} = {call_text(tensor.op, tensor.inputs)}"
-    cause = cause_of(tensor)
-    return f"the first is {made}: {what}; its inputs: {', '.join(ranges)}" + (f"; {cause}" if cause else "")

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import linecache
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from textwrap import fill
 from typing import Any
+
+import numpy as np
 
 from tinygrad_ce.core import Tensor
 from tinygrad_ce.errors import call_text
+from tinygrad_ce.report.parts import Part, Report, Sentence, Table, Words
+from tinygrad_ce.report.words import listed
 from tinygrad_ce.source_lines import Line
-from tinygrad_ce.views import notebook
-from tinygrad_ce.views.nan.blame import not_finite
-from tinygrad_ce.views.nan.operands import shown
-
-WIDTH = 88
+from tinygrad_ce.views.nan.chain import Link, shown
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,13 +21,12 @@ class Finding:
     """The computation, or the leaf, that made the first number that is not finite.
 
     kind: "result" (an operation's), "data" or "parameter". tensor: the result or leaf; None for an array or number.
-    name: the tensor's name, or its number. op: the name of the operation; for a leaf None.
-    index: where in the tensor, the first such number. value: that number; of a gradient, what the rule gave back.
+    op: the name of the operation; for a leaf None. value: the number at `index`; of a gradient, what the rule gave.
     operands: by argument, the number that went in; an array where it was made of several (a row, a column).
-    upstream: in the backward pass, what came from the loss to this number; None where the rule needs several, or where
-    the forward pass is to blame. numbers: the operation, or its rule, with the operands filled in.
-    line: of the user's code; for a leaf where it is used first; None where no places are noted (`fit`).
-    cause, cure: in plain words. then: what became of the number on its way, where that is worth knowing.
+    upstream: what came from the loss to this number; None in the forward pass, and where the rule needs several.
+    numbers: the operation, or its rule, with the operands filled in. line: of the user's code; for a leaf where it is
+    used first; None where no lines are noted (`fit`). then: what became of the number on its way.
+    chain: how it was made, back to ordinary numbers; each link has tensor, index, value, text and line.
     """
 
     kind: str
@@ -45,6 +42,7 @@ class Finding:
     cause: str
     cure: str
     then: str = ""
+    chain: Sequence[Link] = ()
 
     def __repr__(self) -> str:
         return f"<{self.what}: {self.numbers}>"
@@ -59,20 +57,31 @@ class Finding:
         return f"{text}, element {list(self.index)}" if self.index else text
 
     @property
-    def code(self) -> str:
-        """The text of the line; "" where it can't be read."""
-        return "" if self.line is None else linecache.getline(self.line.file, self.line.number).strip()
+    def sentence(self) -> str:
+        """What broke, with its numbers and the cause."""
+        return f"the first is {self.what}: {self.numbers}; {self.cause}"
 
     @property
-    def rows(self) -> list[tuple[str, str]]:
+    def code(self) -> str:
+        """The text of the line; "" where it can't be read."""
+        return "" if self.line is None else self.line.text
+
+    @property
+    def table(self) -> Table:
         """What there is to say, each with its title."""
         where = "" if self.line is None else f"{self.line.short}  {self.code}".strip()
-        rows = [("line", where), ("numbers", self.numbers), ("cause", self.cause), ("then", self.then)]
-        return [(title, text) for title, text in [*rows, ("cure", self.cure)] if text]
+        rows = [("line", where), ("numbers", self.numbers)]
+        links = self.chain[1:] if any(link.line is not None for link in self.chain[1:]) else ()
+        for n, link in enumerate(links):
+            rows.append(
+                ("" if n else "chain", f"{link.text}  ({link.line.short})" if link.line is not None else link.text)
+            )
+        rows += [("cause", Words(self.cause)), ("then", Words(self.then)), ("cure", Words(self.cure))]
+        return Table([(title, text) for title, text in rows if text])
 
 
-@dataclass(frozen=True, eq=False)
-class Diagnosis:
+@dataclass(frozen=True, eq=False, repr=False)
+class Diagnosis(Report):
     """Where the first number that is not finite came from, in the forward and in the backward pass.
 
     forward: what made the loss NaN or infinite; None if the loss is finite. backward: what made the gradient of a leaf
@@ -90,64 +99,34 @@ class Diagnosis:
     remarks: list[str] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.spoilt or self.stale or not_finite(self.loss.data) is not None)
+        return bool(self.spoilt or self.stale or not np.isfinite(self.loss.data).all())
 
     @property
     def same(self) -> bool:
         """Whether both passes have the same culprit."""
-        return (
-            self.forward is not None
-            and self.backward is not None
-            and (self.forward.kind, self.forward.name, self.forward.op)
-            == (self.backward.kind, self.backward.name, self.backward.op)
-        )
+        first, second = self.forward, self.backward
+        if first is None or second is None:
+            return False
+        return (first.kind, first.name, first.op) == (second.kind, second.name, second.op)
 
-    def _parts(self) -> Iterator[tuple[str, Finding | None]]:
-        """Each paragraph's first sentence, and the finding that it is about."""
-        value = shown(self.loss.data)
-        gradients = f"the gradient of {listed(self.leaves)}"
+    @property
+    def parts(self) -> list[Part]:
+        """A sentence for each pass, and what was found there."""
+        found: list[Part] = []
+        value, gradients = shown(self.loss.data), f"the gradient of {listed(self.leaves)}"
         if not self:
-            yield f"All is finite: the loss ({value}), and {gradients}.", None
+            found.append(Sentence(f"All is finite: the loss ({value}), and {gradients}."))
         if self.forward is not None:
-            yield f"The loss is not finite ({value}). The forward pass broke at {self.forward.what}", self.forward
-        if self.backward is not None:
-            whose = f"the gradient of {listed(self.spoilt)}"
-            if self.same:
-                yield f"In the backward pass {whose} is not finite, for the same reason.", None
-            else:
-                start = "" if self.forward is not None else f"The loss is finite ({value}), and "
-                text = f"{start}{whose} is not{' finite' if not start else ''}. "
-                broke = "It goes back to" if self.backward.upstream is None else "The backward pass broke at"
-                text = text[0].upper() + text[1:]
-                yield f"{text}{broke} {self.backward.what}", self.backward
+            broke = f"The loss is not finite ({value}). The forward pass broke at {self.forward.what}"
+            found += [Sentence(broke), self.forward.table]
+        if self.same:
+            whose = f"In the backward pass the gradient of {listed(self.spoilt)}"
+            found.append(Sentence(f"{whose} is not finite, for the same reason."))
+        elif self.backward is not None:
+            whose = f"the gradient of {listed(self.spoilt)} is not"
+            start = f"The loss is finite ({value}), and {whose}" if self.forward is None else f"T{whose[1:]} finite"
+            broke = "It goes back to" if self.backward.upstream is None else "The backward pass broke at"
+            found += [Sentence(f"{start}. {broke} {self.backward.what}"), self.backward.table]
         elif self.forward is not None and not self.spoilt and not self.stale:
-            yield f"In the backward pass {gradients} is finite.", None
-        for remark in self.remarks:
-            yield remark, None
-
-    def __str__(self) -> str:
-        lines = []
-        for sentence, finding in self._parts():
-            lines.append(fill(sentence, WIDTH, break_long_words=False))
-            for title, text in finding.rows if finding is not None else []:
-                start = f"  {title:8} "
-                rest = " " * len(start)
-                lines.append(fill(text, WIDTH, initial_indent=start, subsequent_indent=rest, break_long_words=False))
-        return "\n".join(lines)
-
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        parts = []
-        for sentence, finding in self._parts():
-            parts.append(notebook.paragraph(sentence))
-            if finding is not None:
-                code = ("line", "numbers")
-                rows = [(title, text if title in code else notebook.Sentence(text)) for title, text in finding.rows]
-                parts.append(notebook.table(rows))
-        return notebook.block(*parts)
-
-
-def listed(names: list[str]) -> str:
-    """The names in a sentence, or the first of many."""
-    return ", ".join(names) if len(names) <= 4 else f"{', '.join(names[:3])} and {len(names) - 3} more"
+            found.append(Sentence(f"In the backward pass {gradients} is finite."))
+        return [*found, *map(Sentence, self.remarks)]

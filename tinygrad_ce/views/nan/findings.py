@@ -1,378 +1,208 @@
-"""From suspects to findings: who is to blame becomes a diagnosis with numbers, a line, a cause and a cure."""
+"""From the origin of a number that is not finite to a finding: its numbers, line, chain, cause and cure."""
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from tinygrad_ce import ops
-from tinygrad_ce.core import Array, Tensor
+from tinygrad_ce.backward import fitted
+from tinygrad_ce.core import Tensor
 from tinygrad_ce.errors import call_text
-from tinygrad_ce.report.words import format_number
-from tinygrad_ce.source_lines import Line, line_of
-from tinygrad_ce.views.nan import causes, slopes
-from tinygrad_ce.views.nan.blame import Search, Suspect, Trail, quiet, share_of, source_of_share
-from tinygrad_ce.views.nan.diagnosis import Diagnosis, Finding, listed
-from tinygrad_ce.views.nan.operands import made, sent_back, shown
+from tinygrad_ce.report.words import format_number, listed
+from tinygrad_ce.views.nan import causes
+from tinygrad_ce.views.nan.chain import Cell, chain_of, line_at, shown
+from tinygrad_ce.views.nan.diagnosis import Diagnosis, Finding
+from tinygrad_ce.views.nan.search import Computation, Index, Number, Origin, Search, ordinary, rule_of
 
 
-def diagnosed(loss: Tensor) -> Diagnosis:
-    """The diagnosis of a loss that was recorded."""
-    with quiet():
-        return Examination(Search(loss)).diagnosis()
-
-
-def cause_of(tensor: Tensor) -> str:
-    """Why a result is not finite, in one sentence; "" if it is, or if it could not be found out."""
-    with quiet():
-        finding = Examination(Search(tensor)).forward()
-    return "" if finding is None else finding.cause
-
-
-def first_spoilt(of: Tensor) -> Tensor | None:
-    """The oldest result or parameter that has made this one NaN or infinite; None if it is finite."""
-    with quiet():
-        examination = Examination(Search(of))
-        blamed = examination.search.blamed_for_loss()
-        finding = examination.forward()
-    if blamed is None or finding is None:
-        return None
-    if finding.tensor is not None and finding.tensor.requires_grad:
-        return finding.tensor
-    spoilt = (examination.search.graph.get(key[1]) for key in blamed[1].order if key[0] == "value")
-    return next((tensor for tensor in spoilt if tensor is not None), None)
+def diagnosed(loss: Tensor, back: bool = True) -> Diagnosis:
+    """The diagnosis of a loss that was recorded. back: of its gradients too."""
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the user's own pass has warned already
+        return Examination(loss).diagnosis(back)
 
 
 class Examination:
-    """One look at a recorded loss: its suspects are turned into findings."""
+    """One look at a recorded loss: the origins that a search finds are turned into findings."""
 
-    def __init__(self, search: Search) -> None:
-        self.search = search
-        self.leaves = [leaf for leaf in search.leaves if search.uses(leaf)]
+    def __init__(self, loss: Tensor) -> None:
+        self.loss, self.search = loss, Search(loss)
+        self.finite = bool(np.isfinite(loss.data).all())
 
-    def forward(self) -> Finding | None:
-        """Why the loss is not finite; None if it is."""
-        blamed = self.search.blamed_for_loss()
-        return None if blamed is None else self._finding(*blamed)
-
-    def diagnosis(self) -> Diagnosis:
+    def diagnosis(self, back: bool) -> Diagnosis:
         """Why the loss is not finite, and why the gradients are not."""
-        search, loss = self.search, self.search.loss
-        remarks: list[str] = []
-        forward = self.forward()
-        if forward is None and search.bad(("value", loss.serial)) is not None:
-            remarks.append(_unknown(f"The loss is {shown(loss.data)}"))
-        backward, spoilt = None, []
-        stale = [leaf.label for leaf in search.stale]
+        search, value = self.search, shown(self.loss.data)
+        forward = self._first([*search.bad([self.loss], "value")], "value")
+        stale = [x.label for x in search.stale]
+        bad = [*search.bad(search.leaves, "gradient")] if back and not stale else []
+        backward = self._first(bad, "gradient")
+        remarks, spoilt = [], [leaf.label for leaf, _ in bad]
+        unknown = "and it could not be found out why: no operation on the way gives this again when it is run alone."
+        if forward is None and not self.finite:
+            remarks.append(f"The loss is {value}, {unknown}")
+        if backward is None and spoilt:
+            remarks.append(f"The gradient of {listed(spoilt)} is not finite, {unknown}")
         if stale:
-            finite = "" if forward is not None else f"The loss is finite ({shown(loss.data)}). "
             remarks.append(
-                f"{finite}The backward pass can't be looked at any more: {listed(stale)} changed after this loss was "
-                "computed, and what was written there is not finite. Call tg.why_nan(loss) before optimizer.step()."
+                f"{f'The loss is finite ({value}). ' if self.finite else ''}The backward pass can't be looked at any "
+                f"more: {listed(stale)} changed after this loss was computed, and what was written there is not "
+                "finite. Call tg.why_nan(loss) before optimizer.step()."
             )
-        else:
-            blamed = search.blamed_for_gradients()
-            spoilt = [x.label for x in self.leaves if search.bad(("gradient", x.serial)) is not None]
-            backward = None if blamed is None else self._finding(*blamed, back=True)
-            if blamed is None and spoilt:
-                remarks.append(_unknown(f"The gradient of {', '.join(spoilt)} is not finite"))
-        if forward is None and backward is None and not remarks:  # all is finite
+        if back and self.finite and not spoilt and not stale:
             remarks += self._harmless()
-        return Diagnosis(loss, forward, backward, spoilt, [leaf.label for leaf in self.leaves], stale, remarks)
+        return Diagnosis(self.loss, forward, backward, spoilt, [x.label for x in search.leaves], stale, remarks)
 
     def _harmless(self) -> list[str]:
-        found = self.search.first_on_the_way()
-        if found is None:
-            return []
-        kind, tensor = found
-        cells = self.search.bad((kind, tensor.serial))
-        assert cells is not None
-        index = _first(cells)
-        array = tensor.data if kind == "value" else self.search.gradients[tensor.serial]
-        whose = "" if kind == "value" else "the gradient of "
-        made = f" = {call_text(tensor.op, tensor.inputs)}" if tensor.op is not None else ""
-        at = f" at {list(index)}" if index else ""
-        line = _line(tensor)
-        where = f" ({line.short})" if line is not None else ""
-        what = f"{whose}{tensor.label}{made} is {format_number(array[index])}{at}{where}"
-        return [f"On the way {what}; nothing that is not finite came of it."]
+        """What is not finite on the way, although nothing came of it."""
+        for kind, tensors in (("value", self.search.order), ("gradient", self.search.order[::-1])):
+            for tensor, index in self.search.bad(tensors, kind):
+                value = format_number(self.search.array((kind, tensor.serial))[index])
+                text = ("the gradient of " if kind == "gradient" else "") + _call(tensor)
+                where = f"{f' at {list(index)}' if index else ''} ({_place(tensor)})"
+                return [f"On the way {text} is {value}{where}; nothing that is not finite came of it."]
+        return []
 
-    # ---- findings
+    def _first(self, spoilt: Sequence[tuple[Tensor, Index]], kind: str) -> Finding | None:
+        """The first, in the order of the passes, that has spoilt one of these; None if nobody can be named."""
+        goals = [((kind, tensor.serial), index) for tensor, index in spoilt]
+        origins = [self._out_of_domain(origin) for origin in self.search.origins(goals)]
+        return self._finding(min(origins, key=lambda origin: origin.age)) if origins else None
 
-    def _finding(self, suspect: Suspect, trail: Trail, back: bool = False) -> Finding:
-        if suspect.kind == "leaf":
-            masked = self._masked(suspect, back)
-            return masked or self._leaf(suspect, trail, back)
-        older = None if suspect.kind == "sum" else self.search.behind(suspect)
-        if older is not None:
-            return self._behind(older, suspect, back)
-        if suspect.kind == "value":
-            return self._value(suspect, trail, back)
-        if suspect.kind == "share":
-            assert suspect.position is not None
-            return self._share(suspect.tensor, suspect.position, suspect.cells)
-        return self._sum(suspect)
+    def _out_of_domain(self, origin: Origin) -> Origin:
+        """Of an infinity that was put in on purpose and is no NaN: the operation that is not defined there."""
+        if origin.mask is not None and origin.taken is not None:
+            for n, (key, index) in enumerate(origin.way):
+                tensor = self.search.graph.get(key[1]) if key[0] == "value" else None
+                if tensor is not None and tensor.op is not None and causes.violated(Cell(tensor, index)):
+                    return Origin(origin.way[n:], None, origin.mask)
+        return origin
 
-    def _case(self, tensor: Tensor, index: tuple[int, ...], value: float) -> causes.Case:
-        return causes.Case(tensor, index, made(tensor, index), value, self._users, self.leaves)
+    def _finding(self, origin: Origin) -> Finding:
+        key, index = origin.way[0]
+        if origin.taken is not None:
+            return self._leaf(origin.way, *origin.taken)
+        tensor = self.search.graph[key[1]]
+        if key[0] == "gradient":
+            return self._sum(tensor, index)
+        finding = self._value(origin) if key[0] == "value" else self._share(tensor, key[2], index)
+        for link in finding.chain[1:]:
+            if origin.mask is None and not np.isfinite(link.value):  # 1 / inf is 0: whoever made the infinity
+                first = self._first([(link.tensor, link.index)], "value")
+                if first is not None:
+                    then = f"{format_number(first.value)} became finite on the way, as in 1 / inf = 0, and spoilt "
+                    return replace(first, then=f"{then}{finding.name}: {finding.numbers} ({_place(tensor)})")
+        return finding
 
-    def _users(self, tensor: Tensor) -> list[Tensor]:
-        return [user for user, _ in self.search.uses(tensor)]
+    def _value(self, origin: Origin) -> Finding:
+        key, index = origin.way[0]
+        tensor = self.search.graph[key[1]]
+        cell, chain = Cell(tensor, index), chain_of(tensor, index)
+        cause, cure = causes.of_value(cell, chain, self.search.leaves)
+        if origin.mask is not None:
+            cause += f". An infinity was put in at {_place(origin.mask)}"
+        then, gate = self._then(origin.way, cell.value)
+        if gate == "where":
+            cure = causes.protected(cell, gate) or cure
+        return _of_cell(cell, float(cell.value), cell.numbers, cause, cure, then=then, chain=chain)
 
-    def _value(self, suspect: Suspect, trail: Trail, back: bool) -> Finding:
-        tensor, index = suspect.tensor, _first(suspect.cells)
-        value = float(tensor.data[index])
-        case = self._case(tensor, index, value)
-        cause, cure = causes.forward(case)
-        then = self._met(trail) if back else self._became_nan(suspect, value)
-        if back and self._protected(trail) == "where" and not cause.endswith("by hand"):
-            cure = slopes.safe_input(_name(tensor), "where")  # what is written by hand has a better cure: ours
-        return _of(tensor, index, value, case, None, case.made.text, cause, cure, then)
+    def _share(self, tensor: Tensor, position: int, at: Index) -> Finding:
+        index, upstream, share = self._sent_back(tensor, position, at)
+        cell, chain = Cell(tensor, index), chain_of(tensor, index)
+        rule, argument = cell.rule(position, upstream, share), cell.op.argument(position)
+        slopes = rule_of(tensor, position)(np.ones_like(tensor.data), tensor.data, *tensor.arrays)
+        cause, cure = causes.of_share(cell, argument, upstream, share, np.asarray(slopes)[at], chain)
+        if upstream == 0:
+            because, gate = self._gate(tensor, index)
+            cause += f". What comes from upstream is 0{f', because {because}' if because else ''}; but 0 * inf is NaN"
+            cure = causes.protected(cell, gate) or cure
+        numbers = f"{cell.numbers}; back to `{argument}` comes {rule or format_number(share)}"
+        return _of_cell(cell, share, numbers, cause, cure, upstream=upstream if rule else None, chain=chain)
 
-    def _behind(self, older: Suspect, suspect: Suspect, back: bool) -> Finding:
-        """An infinity that became finite on the way, 1 / inf = 0 for one, and a number that was spoilt by that."""
-        tensor = suspect.tensor
-        if suspect.position is None:
-            index = _first(suspect.cells)
-        else:
-            index, _ = self._cell_of_share(tensor, suspect.position, suspect.cells)
-        leaf = older.kind == "leaf"
-        finding = self._leaf(older, Trail(), back) if leaf else self._value(older, Trail(), back)
-        text = made(tensor, index).text
-        then = f"{format_number(finding.value)} became finite on the way, as in 1 / inf = 0, "
-        then += f"and spoilt {tensor.label}: {text}"
-        return replace(finding, then=f"{then} ({_at(tensor)})")
+    def _sent_back(self, tensor: Tensor, position: int, at: Index) -> tuple[Index, float, float]:
+        """Of a number of a share: the number of the result from which it came, the gradient there, and the share."""
+        index = _upstream(tensor, position, at)
+        share = self.search.array(("share", tensor.serial, position))[at]
+        return index, float(self.search.gradients[tensor.serial][index]), float(share)
 
-    def _share(self, tensor: Tensor, position: int, cells: Array) -> Finding:
-        assert tensor.op is not None
-        index, share = self._cell_of_share(tensor, position, cells)
-        upstream = float(self.search.gradients[tensor.serial][index])
-        case = self._case(tensor, index, share)
-        argument = tensor.op.argument(position)
-        zero, step = self._zero(tensor, index) if upstream == 0 else ("", "")
-        rule = sent_back(tensor, position, index, upstream, share) if case.made.alone else None
-        alone = upstream if rule is not None else None
-        dtype = np.asarray(tensor.arrays[position]).dtype
-        cause, cure = slopes.backward(slopes.Share(case, argument, dtype, alone, zero, step))
-        numbers = f"{case.made.text}; back to `{argument}` comes {rule or format_number(share)}"
-        return _of(tensor, index, share, case, alone, numbers, cause, cure)
-
-    def _cell_of_share(self, tensor: Tensor, position: int, cells: Array) -> tuple[tuple[int, ...], float]:
-        """A number of the result from which the rule made one of these cells; and what the rule made there.
-
-        Where the input was repeated, that is before the shares of its repetitions are added up.
-        """
-        assert tensor.op is not None
-        first, shape = _first(cells), cells.shape
-        upstream = self.search.gradients[tensor.serial]
-        whole = np.asarray(tensor.op.rule(position)(upstream, tensor.data, *tensor.arrays, **tensor.params))
-        if whole.shape == tensor.shape and tensor.op.broadcasts:
-            places = np.broadcast_to(np.arange(cells.size).reshape(shape), tensor.shape)
-            bad = ~np.isfinite(whole) & (places == np.ravel_multi_index(first, shape))
-            if bad.any():
-                return _first(bad), float(whole[_first(bad)])
-        share = share_of(tensor, position, upstream, tensor.data, tensor.arrays)
-        return source_of_share(tensor, position, first), float(share[first])
-
-    def _sum(self, suspect: Suspect) -> Finding:
-        tensor, index = suspect.tensor, _first(suspect.cells)
+    def _sum(self, tensor: Tensor, index: Index) -> Finding:
         value = float(self.search.gradients[tensor.serial][index])
-        cause, cure = causes.sum_of_shares(str(tensor.dtype), float(np.finfo(tensor.dtype).max))
-        kind = "parameter" if tensor.op is None else "result"
-        name = None if tensor.op is None else tensor.op.name
-        users = ", ".join(user.label for user in self._users(tensor))
+        cause, cure = causes.overflow(tensor.dtype, "each share of this gradient is finite, and their sum")
+        users = listed([user.label for user, _ in self.search.uses[tensor.serial]])
         numbers = f"the sum of the shares from {users} = {format_number(value)}"
-        return Finding(kind, tensor, tensor.label, name, index, value, {}, None, numbers, _line(tensor), cause, cure)
+        kind, op = ("parameter", None) if tensor.op is None else ("result", tensor.op.name)
+        return Finding(kind, tensor, tensor.label, op, index, value, {}, None, numbers, line_at(tensor), cause, cure)
 
-    # ---- leaves
-
-    def _leaf(self, suspect: Suspect, trail: Trail, back: bool) -> Finding:
-        user, position = suspect.tensor, suspect.position
-        assert position is not None
+    def _leaf(self, way: Sequence[Number], user: Tensor, position: int) -> Finding:
+        index, array = way[0][1], np.asarray(user.arrays[position])
         assert user.op is not None
-        x, array = user.inputs[position], np.asarray(user.arrays[position])
-        tensor = x if isinstance(x, Tensor) else None
-        index = _first(suspect.cells)
-        cells = self.search.bad(suspect.key)
-        assert cells is not None
-        argument = user.op.argument(position)
+        tensor = user.inputs[position] if isinstance(user.inputs[position], Tensor) else None
+        name = tensor.label if tensor is not None else f"array {array.shape}" if array.ndim else "number"
+        kind, (cause, cure) = "data", causes.of_data(name, array)
         if tensor is not None and tensor.requires_grad:
-            kind, name = "parameter", tensor.label
-            cause, cure = causes.parameter(tensor, [leaf for leaf in self.leaves if leaf is not tensor])
-        else:
-            kind = "data"
-            name = tensor.label if tensor is not None else f"array {array.shape}" if array.ndim else "number"
-            cause, cure = causes.data(name, array, cells)
-        value = float(array[index])
-        at = list(index) if index else ""
-        numbers = f"{name}{at} = {format_number(value)}, which is `{argument}` of {user.label} = {user.op.name}(...)"
-        then = self._met(trail) if back else ""
-        return Finding(kind, tensor, name, None, index, value, {}, None, numbers, _line(user), cause, cure, then)
+            kind, (cause, cure) = "parameter", causes.of_parameter(tensor, self.search.leaves)
+        numbers = f"{name}{list(index) if index else ''} = {format_number(array[index])}, which is "
+        numbers += f"`{user.op.argument(position)}` of {_call(user)}"
+        value, line = float(array[index]), line_at(user)
+        return Finding(
+            kind, tensor, name, None, index, value, {}, None, numbers, line, cause, cure, self._then(way, value)[0]
+        )
 
-    def _masked(self, suspect: Suspect, back: bool) -> Finding | None:
-        """An infinity that was put in on purpose is no fault: that is the operation that could not work with it."""
-        user, position = suspect.tensor, suspect.position
-        assert position is not None
-        x = user.inputs[position]
-        array = np.asarray(user.arrays[position])
-        bad = array[~np.isfinite(array)]
-        by_choice = user.op in (ops.where, ops.maximum, ops.minimum) and not np.isnan(bad).any()
-        by_sum = user.op is ops.add and (bad == -np.inf).all()
-        if (isinstance(x, Tensor) and x.requires_grad) or not (by_choice or by_sum):
-            return None
-        trail = self.search.spoilt_by(suspect, back)
-        for look in (_is_nan, _is_of_rows):
-            for key in trail.order:
-                tensor = self.search.graph.get(key[1]) if key[0] in ("value", "share") else None
-                if tensor is None or tensor.op is None:
-                    continue
-                if key[0] == "share":
-                    return self._share(tensor, key[2], trail.marks[key])
-                cells = trail.marks[key] & look(tensor)
-                if not cells.any():
-                    continue
-                case = self._case(tensor, _first(cells), float(tensor.data[_first(cells)]))
-                cause, cure = causes.forward(case)
-                cause += f". The {format_number(bad[0])} was put in at {_at(user)}"
-                if tensor.op is ops.sub:
-                    cause += "; where all of a row is masked, no finite number is left in it"
-                return _of(tensor, case.at, case.value, case, None, case.made.text, cause, cure)
-        return None
-
-    # ---- stories
-
-    def _became_nan(self, suspect: Suspect, value: float) -> str:
-        """Where an infinity turned into NaN."""
-        if np.isnan(value) or not np.isnan(self.search.loss.data).any():
-            return ""
-        tensor, trail = suspect.tensor, self.search.spoilt_by(suspect, back=False)
-        for key in trail.order:
-            later = self.search.graph[key[1]] if key[0] == "value" else None
-            if later is None or later.op is None or later is tensor:
-                continue
-            nan = trail.marks[key] & np.isnan(later.data)
-            if nan.any():
-                text = made(later, _first(nan)).text
-                return f"{format_number(value)} became NaN in {later.label}: {text} ({_at(later)})"
-        return ""
-
-    def _entry(self, trail: Trail) -> tuple[Tensor, int, tuple[int, ...]] | None:
-        """The rule in which numbers of the forward pass first spoilt a gradient, and where in its result."""
-        for key in trail.order:
-            if key[0] != "share" or ("gradient", key[1]) in trail.marks:
-                continue
+    def _then(self, way: Sequence[Number], first: float) -> tuple[str, str]:
+        """Where an infinity became NaN, or how a number came into the gradients; and what kept it from the loss."""
+        for key, index in way[1:]:
             tensor = self.search.graph[key[1]]
-            cells = trail.marks.get(("value", tensor.serial))
-            if cells is None:
-                return tensor, key[2], self._cell_of_share(tensor, key[2], trail.marks[key])[0]
-            return tensor, key[2], _first(cells)
-        return None
-
-    def _met(self, trail: Trail) -> str:
-        """Why the loss is finite all the same, and how the number came into the gradients."""
-        entry = self._entry(trail)
-        if entry is None or self.search.bad(("value", self.search.loss.serial)) is not None:
-            return ""
-        tensor, position, index = entry
-        upstream = self.search.gradients[tensor.serial][index]
-        because, _ = self._zero(tensor, index)
-        key = ("share", tensor.serial, position)
-        _, share = self._cell_of_share(tensor, position, trail.marks[key])
-        rule = sent_back(tensor, position, index, float(upstream), share)
-        what = rule or f"{format_number(upstream)} times a number that is not finite, which is {format_number(share)}"
-        hidden = f"the loss is finite all the same: {because}. But " if because else ""
-        return f"{hidden}in the backward pass the rule of {tensor.label} = {_name(tensor)} gives {what}"
-
-    def _protected(self, trail: Trail) -> str:
-        """The operation that kept the number away from the loss; "" if it is not known."""
-        entry = self._entry(trail)
-        return "" if entry is None else self._zero(entry[0], entry[2])[1]
-
-    def _zero(self, tensor: Tensor, index: tuple[int, ...]) -> tuple[str, str]:
-        """Why the gradient of a result is 0 at this number: in words, and the name of the operation that made it 0."""
-        seen = self.search.gradients[tensor.serial]
-        while seen[index] == 0 and self.search.uses(tensor):
-            user, position = self.search.uses(tensor)[0]
-            op = user.op
-            assert op is not None
-            source = self._source_of_share(user, position, index)
-            if source is None:
-                return _why_zero(user, _at(user)), "" if _is_gated(user, position) else op.name
-            tensor, index = user, source
-            seen = self.search.gradients[tensor.serial]
+            if key[0] == "value" and np.isinf(first) and np.isnan(tensor.data[index]) and not self.finite:
+                text = Cell(tensor, index).numbers
+                return f"{format_number(first)} became NaN in {tensor.label}: {text} ({_place(tensor)})", ""
+            if key[0] == "share" and self.finite:
+                index, upstream, share = self._sent_back(tensor, key[2], index)
+                because, gate = self._gate(tensor, index)
+                rule = Cell(tensor, index).rule(key[2], upstream, share)
+                rule = rule or f"{format_number(upstream)} times what is not finite, which is {format_number(share)}"
+                hidden = f"the loss is finite all the same: {because}. But " if because else ""
+                return f"{hidden}in the backward pass the rule of {_call(tensor)} gives {rule}", gate
         return "", ""
 
-    def _source_of_share(self, user: Tensor, position: int, index: tuple[int, ...]) -> tuple[int, ...] | None:
-        """A number of upstream that reaches this number of a share; None if the slope is 0 for all of them."""
-        ones = np.ones(user.shape, user.dtype)
-        if share_of(user, position, ones, user.data, user.arrays)[index] == 0:
-            return None
-        return source_of_share(user, position, index)
+    def _gate(self, tensor: Tensor, index: Index) -> tuple[str, str]:
+        """Why the gradient of a result is 0 at this number: in words, and the name of the operation that made it 0."""
+        while self.search.gradients[tensor.serial][index] == 0 and tensor.serial in self.search.uses:
+            user, position = self.search.uses[tensor.serial][0]
+            assert user.op is not None
+            share = rule_of(user, position)(np.ones_like(user.data), user.data, *user.arrays)
+            if fitted(np.asarray(share), None, user, position)[index] == 0:
+                other = user.inputs[1 - position] if user.op is ops.mul else None
+                learnt = isinstance(other, Tensor) and other.requires_grad  # a product with what is learnt is no mask
+                words = causes.GATES.get(user.op.name, f"the slope of {user.op.name} at {{}} is 0 there")
+                return words.format(_place(user)), "" if learnt else user.op.name
+            tensor, index = user, _upstream(user, position, index)
+        return "", ""
 
 
-def _is_gated(user: Tensor, position: int) -> bool:
-    """Whether this is a product with something that is learnt, and no mask."""
-    other = user.inputs[1 - position] if user.op is ops.mul else None
-    return isinstance(other, Tensor) and other.requires_grad
+def _upstream(tensor: Tensor, position: int, at: Index) -> Index:
+    """The number of a result whose gradient reaches this number of a share."""
+    arguments = [ordinary(x) for x in (tensor.data, tensor.data, *tensor.arrays)]
+    found = Computation(rule_of(tensor, position), arguments).source(0, at, np.arange(tensor.size))
+    return found if found is not None else at if len(at) == tensor.ndim else (0,) * tensor.ndim
 
 
-def _why_zero(user: Tensor, at: str) -> str:
-    words = {
-        "where": f"the `where` at {at} did not take this branch",
-        "mul": f"it is multiplied by 0 at {at}",
-        "getitem": f"it is not among the elements that were taken at {at}",
-        "pick": f"it is not the element that was picked at {at}",
-        "relu": f"the relu at {at} is flat there",
-        "clip": f"the clip at {at} is flat there",
-    }
-    return words.get(_name(user), f"the slope of {_name(user)} at {at} is 0 there")
+def _of_cell(cell: Cell, value: float, numbers: str, cause: str, cure: str, **rest: Any) -> Finding:
+    """What was found at a cell of a result."""
+    tensor, upstream = cell.tensor, rest.pop("upstream", None)
+    start = ("result", tensor, tensor.label, cell.op.name, cell.index, value, cell.operands, upstream, numbers)
+    return Finding(*start, line_at(tensor), cause, cure, **rest)
 
 
-def _is_nan(tensor: Tensor) -> Any:
-    return np.isnan(tensor.data)
+def _call(tensor: Tensor) -> str:
+    """As in "#3 = exp(#2)"; of a leaf its name."""
+    return tensor.label if tensor.op is None else f"{tensor.label} = {call_text(tensor.op, tensor.inputs)}"
 
 
-def _is_of_rows(tensor: Tensor) -> Any:
-    """For operations on whole rows, in which a mask is meant to be: all cells."""
-    return _name(tensor) in ("softmax", "log_softmax", "logsumexp", "xent", "soft_xent", "reduce_max", "reduce_min")
-
-
-def _of(
-    tensor: Tensor,
-    index: tuple[int, ...],
-    value: float,
-    case: causes.Case,
-    upstream: float | None,
-    numbers: str,
-    cause: str,
-    cure: str,
-    then: str = "",
-) -> Finding:
-    return Finding(
-        *("result", tensor, tensor.label, _name(tensor), index, value, case.made.operands, upstream, numbers),
-        *(_line(tensor), cause, cure, then),
-    )
-
-
-def _name(tensor: Tensor) -> str:
-    return "" if tensor.op is None else tensor.op.name
-
-
-def _line(tensor: Tensor) -> Line | None:
-    return None if tensor.note is None else line_of(tensor.note)
-
-
-def _at(tensor: Tensor) -> str:
+def _place(tensor: Tensor) -> str:
     """Where a result was computed, for a sentence."""
-    line = _line(tensor)
+    line = line_at(tensor)
     return line.short if line is not None else tensor.label
-
-
-def _first(cells: Array) -> tuple[int, ...]:
-    return tuple(int(i) for i in np.unravel_index(int(np.argmax(cells)), cells.shape))
-
-
-def _unknown(what: str) -> str:
-    return f"{what}, and it could not be found out why: no operation on the way gives this again when it is run alone."

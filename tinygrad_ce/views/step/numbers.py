@@ -16,6 +16,7 @@ import numpy as np
 
 from tinygrad_ce.core import REGISTRY, Array, Primitive
 from tinygrad_ce.graph.cells import Cell, pieces_of
+from tinygrad_ce.graph.expressions import names_in
 from tinygrad_ce.graph.formula import Formula
 from tinygrad_ce.graph.nodes import Edge, Graph
 from tinygrad_ce.program import Instruction, Value
@@ -33,9 +34,7 @@ class Numbers:
     def __init__(self, graph: Graph) -> None:
         self.program = graph.recorded.program
         self.instructions = [*self.program.instructions]
-        inputs = (x for i in self.instructions for x in i.inputs if isinstance(x, Value))
-        results = (i.result for i in self.instructions)
-        self.by_name = {x.name: x for x in (*self.program.inputs, *inputs, *results)}
+        self.by_name = {x.name: x for x in values_of(self.program)}
         self.values: list[Value] = []
         self.numbers: dict[Value, int] = {}
         self.parts: dict[tuple[Any, ...], Value] = {}
@@ -68,7 +67,7 @@ class Numbers:
 
     def part(self, node: ast.expr, formula: Formula, example: Array) -> Value:
         """The value of a part of a formula, which an instruction of its own computes."""
-        names = sorted({x.id for x in ast.walk(node) if isinstance(x, ast.Name) and x.id in formula.arrays})
+        names = sorted(names_in(node) & formula.arrays.keys())
         inputs = tuple(self.by_name[name] for name in names)
         text = ast.unparse(node)
         if (text, inputs) not in self.parts:
@@ -105,14 +104,11 @@ class Numbers:
         with renamed(program, {x: f"v{n}" for n, x in enumerate(self.values)}):
             return str(javascript_keeping(program, [x for x in self.values if x not in program.inputs]))
 
-    def opened(self, formula: Formula | None) -> list[dict[str, Any]]:
+    def opened(self, formula: Formula) -> list[dict[str, Any]]:
         """The parts of a formula that textbooks give names, each with its array: `p = softmax(z)`, `p - y`."""
-        if formula is None:
-            return []
         found: dict[str, int] = {}
         for node in _inner_first(formula.whole):
-            names = {x.id for x in ast.walk(node) if isinstance(x, ast.Name)}
-            if node is not formula.whole and names & formula.arrays.keys() and not _is_factor(node):
+            if node is not formula.whole and names_in(node) & formula.arrays.keys() and not _is_factor(node):
                 array = formula.evaluate(node)
                 found.setdefault(ast.unparse(node), self.of(self.part(node, formula, array)))
         p = next((text for text in found if text.startswith(("softmax(", "sigmoid("))), None)
@@ -130,11 +126,16 @@ class Numbers:
         return [{"name": f"v{n}", **array} for n, array in enumerate(known)]
 
 
+def values_of(program: Function) -> list[Value]:
+    """All values of a program, constants too."""
+    inputs = (x for i in program.instructions for x in i.inputs if isinstance(x, Value))
+    return [*program.values, *inputs]
+
+
 @contextmanager
 def renamed(program: Function, names: Mapping[Value, str]) -> Iterator[None]:
     """Temporarily short names for all values: a user's may be 300 letters long, or mean something in JavaScript."""
-    inputs = (x for i in program.instructions for x in i.inputs if isinstance(x, Value))
-    before = {x: x.name for x in (*program.values, *inputs, *names)}
+    before = {x: x.name for x in (*values_of(program), *names)}
     try:
         for n, x in enumerate(before):
             x.name = names.get(x, f"w{n}")
@@ -187,14 +188,10 @@ WITHOUT_INDICES = {"one_hot": one_hot, "smoothed": smoothed}  # loops cannot loo
 def _place(cell: Cell, array: int) -> dict[str, Any]:
     """Where a number stands: a start and a step for each axis, or a table where there is no such pattern."""
     table = cell.table
-    place: dict[str, Any] = {"array": array, "leads": cell.leads}
-    if not table.size:
-        return {**place, "start": 0, "steps": [0] * table.ndim}
-    start = int(table.flat[0])
-    steps = [int(np.take(table, 1, axis).flat[0]) - start if size > 1 else 0 for axis, size in enumerate(table.shape)]
-    regular = start + sum(
-        (step * index for step, index in zip(steps, np.indices(table.shape), strict=True)), np.zeros(table.shape)
-    )
-    if (regular == table).all():
+    place = {"array": array, "leads": cell.leads}
+    start = int(table.flat[0]) if table.size else 0
+    second = [np.take(table, [1], axis) if size > 1 else table for axis, size in enumerate(table.shape)]
+    steps = [int(along.flat[0]) - start if table.size else 0 for along in second]
+    if (start + np.tensordot(steps, np.indices(table.shape), 1) == table).all():
         return {**place, "start": start, "steps": steps}
     return {**place, "table": table.ravel().tolist()}

@@ -1,5 +1,5 @@
 // The story: which step is shown, by buttons, keys, the slider and clicks; where it stands in picture and program.
-const lines = [...document.querySelectorAll("#program pre span")];
+const lines = [...document.querySelectorAll("#program pre > span")];
 let followed = steps.map((_, n) => n); // the steps that are followed: all, or those of what is pinned
 let now = 0; // a position in `followed`
 let pinned = null; // a node

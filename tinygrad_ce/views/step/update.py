@@ -75,14 +75,15 @@ class Update:
     def described(self, number_of: dict[Node, int]) -> dict[str, Any]:
         """What the page knows of it, but the module that computes it."""
         memory = self.memory
-        parameters = []
-        for node in self.nodes:
-            kept = [
-                {"label": x.name, "at": k, "shape": x.shape}
-                for k, x in enumerate(memory)
-                if re.fullmatch(rf"\w+?_{node.name}", x.name)
-            ]
-            parameters.append({"node": number_of[node], "name": node.name, "memory": kept})
+        kept = [{"label": x.name, "at": k, "shape": x.shape} for k, x in enumerate(memory)]
+        parameters = [
+            {
+                "node": number_of[node],
+                "name": node.name,
+                "memory": [each for each in kept if re.fullmatch(rf"\w+?_{node.name}", str(each["label"]))],
+            }
+            for node in self.nodes
+        ]
         return {
             "optimizer": self.optimizer,
             "parameters": parameters,
@@ -93,9 +94,9 @@ class Update:
         }
 
     def line_of(self, node: Node) -> str:
-        """The line of the printed update of a parameter."""
+        """The line of the printed update of a parameter, without its comment."""
         place = self.place_of(node)
-        return plain(node) if place is None else _code(self.lines[place])
+        return plain(node) if place is None else self.lines[place].split("#")[0].strip()
 
     def place_of(self, node: Node) -> int | None:
         """Where in `lines` it stands."""
@@ -105,10 +106,6 @@ class Update:
 def plain(node: Node) -> str:
     """The update of gradient descent, as it is printed."""
     return f"{node.name} = {node.name} - lr * d_{node.name}"
-
-
-def _code(line: str) -> str:
-    return line.split("#")[0].strip()
 
 
 def update_of(graph: Graph, optimizer: Optimizer | None, view: str) -> Update:

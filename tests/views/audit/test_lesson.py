@@ -1,0 +1,144 @@
+"""The table of verdicts, the table that fits a screen, and the sentence at its top."""
+
+import re
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from views.audit.networks import X, Y, audited, loss_of, network
+
+import tinygrad_ce as tg
+from tinygrad_ce import nn
+from tinygrad_ce.report.text import as_text
+from tinygrad_ce.views.audit import VERDICTS, audit
+from tinygrad_ce.views.audit.findings import folded
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_the_docs_print_the_table_of_verdicts():
+    text = (ROOT / "docs/reference/views.md").read_text()
+    for verdict in VERDICTS:
+        cells = (verdict.name, verdict.threshold, f"{verdict.meaning} {verdict.cure}".strip(), verdict.source)
+        assert f"| {' | '.join(cells)} |" in text
+    assert len(re.findall(r"(?m)^\| (?!verdict|--)", text)) == len(VERDICTS)
+
+
+def test_every_verdict_says_when_it_holds_why_and_where_that_is_from():
+    for verdict in VERDICTS:
+        assert all((verdict.name, verdict.threshold, verdict.meaning, verdict.source))
+    assert len({verdict.name for verdict in VERDICTS}) == len(VERDICTS)
+
+
+DEEP = {
+    "sigmoids": (nn.Sigmoid, 20, {}),
+    "a hundred tanhs": (nn.Tanh, 100, {}),
+    "exploding": (nn.ReLU, 40, {"scale": 3}),
+    "dead": (nn.ReLU, 60, {"bias": -30}),
+    "every size another": (nn.ReLU, 0, {"sizes": (6, *range(5, 75), 3)}),
+}
+
+
+@pytest.mark.parametrize("name", DEEP)
+@pytest.mark.parametrize("lr", [None, 0.1])
+def test_a_deep_model_gives_one_table_that_fits_a_screen(name, lr):
+    activation, depth, options = DEEP[name]
+    found = audited(network(activation, **{"sizes": (6, *[16] * depth, 3), **options}), lr)
+    lines = as_text(found.parts, 80).splitlines()
+    assert len(lines) <= 28  # with three illnesses and their cures
+    assert next(n for n, line in enumerate(lines) if line.startswith("layer ")) <= 7
+    assert max(map(len, lines)) <= 80
+    assert sum(len(group) for group in folded(found.rows)) == len(found.rows)
+
+
+def test_layers_that_are_alike_are_folded_with_their_smallest_and_largest_figures():
+    found = audited(network(nn.Tanh, (6, *[16] * 20, 3)), 0.1)
+    text = as_text(found.parts, 100)
+    shares = [row.share for row in found.rows[2:40:2]]
+    assert re.search(r"layers\.2 to layers\.38: ", text)
+    assert re.search(r"19 x Dense\(16, 16\) ", text)
+    assert f"to {max(shares):.1g} " in text
+    one_is_dead = network(nn.ReLU, (6, *[16] * 20, 3), init="he_normal")
+    one_is_dead[8].b.data -= 30
+    groups = [[row.path for row in group] for group in folded(audited(one_is_dead).rows)]
+    assert ["layers.9"] not in groups  # those after it are dead, too: their inputs are all alike
+    assert ["layers.1", "layers.3", "layers.5", "layers.7"] in groups
+
+
+def test_a_sigmoid_divides_the_gradient_by_about_four():
+    tg.seed(0)
+    sizes = [(6, 16), *pairwise([16] * 11)]
+    layers = [layer for n_in, n_out in sizes for layer in (nn.Dense(n_in, n_out), nn.Sigmoid())]
+    model = nn.Sequential(*layers, nn.Dense(16, 3))
+    found = audited(model)
+    gradients, z, x = [], None, tg.Tensor(X)
+    for layer in model.layers:
+        x = layer(x)
+        if isinstance(layer, nn.Sigmoid):
+            gradients.append((z, x))
+        z = x
+    pairs = tg.gradients(tg.losses.softmax_cross_entropy(x, Y), [tensor for pair in gradients for tensor in pair])
+    norms = np.array([np.linalg.norm(g) for g in pairs]).reshape(-1, 2)  # before and after each sigmoid
+    factor = np.exp(np.log(norms[:, 1] / norms[:, 0]).mean())
+    assert 4 < factor < 5
+    assert f"each Sigmoid divides the gradient by {factor:.2g}" in found.lesson
+    assert found.lesson.endswith(f": after 11 of them {found.rows[0].share:.2g} of it is left.")
+    for row, (before, after) in zip(found.rows[1::2], norms, strict=True):
+        assert row.factor == pytest.approx(before / after, rel=1e-9)
+    assert found.lesson in " ".join(str(found).split())
+
+
+def test_factors_count_what_a_layer_hands_back_and_no_shortcut():
+    class Residual(nn.Module):
+        def __init__(self):
+            tg.seed(0)
+            self.first, self.inner, self.last = nn.Dense(6, 8), nn.Dense(8, 8), nn.Dense(8, 3)
+
+        def forward(self, x):
+            h = self.first(x)
+            return self.last(self.inner(h) + h)
+
+    model = Residual()
+    rows = {row.path: row for row in audited(model).rows}
+    h = model.first(X)
+    sum_of_both = model.inner(h) + h
+    (g,) = tg.gradients(tg.losses.softmax_cross_entropy(model.last(sum_of_both), Y), [sum_of_both])
+    assert rows["inner"].factor == pytest.approx(np.linalg.norm(g @ model.inner.W.data.T) / np.linalg.norm(g))
+    assert rows["first"].factor is None  # its inputs are data
+
+
+def test_each_illness_has_its_sentence():
+    dead = audited(network(nn.ReLU, bias=-30))
+    z = X @ network().layers[0].W.data - 30
+    assert (
+        dead.lesson
+        == f"layers.1's ReLU is 100 % dead: its inputs are all negative there ({z.min():.3g} to {z.max():.3g})."
+    )
+    saturated = audited(network(nn.Sigmoid, scale=30))
+    assert re.fullmatch(
+        r"layers\.1's Sigmoid is \d\d % saturated: its inputs lie between -\S+ and \S+\.", saturated.lesson
+    )
+    update = audited(network(), 5.0)
+    ratio = update.rows[0].update_per_weight
+    assert f"by {ratio:.2g} of its size, {ratio * 1000:.2g} times what is healthy" in update.lesson
+    exploding = audited(network(nn.ReLU, (6, *[64] * 10, 3), scale=6))
+    assert re.search(r"each Dense multiplies the gradient by \S+ and each ReLU divides it", exploding.lesson)
+    assert "times as much arrives" in exploding.lesson
+    model = network(nn.Tanh, (6, 8, 8, 3))
+    model.layers[2].W.data[1, 1] = np.nan
+    assert audited(model).lesson == "It begins in layers.2: its parameters."
+    assert audited(network(init="zeros")).lesson == "It begins in layers.0: it is 0."
+    assert audited(network()).lesson == ""
+
+
+def test_details_have_the_figures_that_the_table_leaves_out():
+    found = audited(network(nn.Tanh, (6, 8, 8, 3)), 0.1)
+    short, details = str(found), str(found.details)
+    for row in found.rows:
+        assert f"{row.spread:.2g}" in details
+        assert row.outputs.rstrip() in details
+        assert row.outputs not in short
+    assert "gradient\n" not in short
+    empty = audit(model := network(), loss_of(model))
+    assert "update" not in str(empty.details)

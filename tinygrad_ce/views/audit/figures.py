@@ -1,0 +1,180 @@
+"""The figures of each layer: what it computes, what comes back to it, and what the optimizer would make of that."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from tinygrad_ce.ancestry import edges
+from tinygrad_ce.backward import seed_of, walk
+from tinygrad_ce.core import Array, Tensor
+from tinygrad_ce.graph.checks import undisturbed
+from tinygrad_ce.graph.layers import Layer, holds_others
+from tinygrad_ce.nn import Module
+from tinygrad_ce.optim import Optimizer
+from tinygrad_ce.report.histograms import histogram
+from tinygrad_ce.report.words import listed
+from tinygrad_ce.views.audit.activations import activity
+
+
+@dataclass
+class Row:
+    """The figures of one layer; None where there is nothing to measure.
+
+    path: where it stands in the model; several, if it stands in several places. uses: how often it was called. order:
+    its place among the layers as they compute. own_part: whether the outputs, and the gradient there, are of what its
+    own operations made for modules inside it; else they are what it gives on.
+    saturated: percent of the activation's numbers where its slope is at most 5 % of its largest (of curves that are
+    flat on both sides; ReLU is switched off for about half of its numbers, and well). dead: percent of its units
+    (columns) whose slope is at most 1e-6 of the largest for every row of the batch; rows: how many those are.
+    flat_inputs: the smallest and the largest input where it is flat.
+    mean, spread, outputs: of the outputs; the standard deviation, the histogram. arriving, backward: the norm and the
+    histogram of the gradient there. share: that norm over that of the last layers. factor: the norm of the gradient
+    that the layer hands back, over that at its outputs.
+    gradient: the norm of all its parameters' gradients together; gradient_per_weight: over the norm of the parameters;
+    update_per_weight: that of the optimizer's next update over it. asking: whether some layer's gradient is large.
+    not_finite, unused: where there is a NaN or infinity; which parameters the loss does not use.
+    verdict: one of CURES, "fine" or "not in the graph". reason: more on it, where there is more to say.
+    """
+
+    path: str
+    layer: str
+    uses: int = 0
+    order: int = 0
+    own_part: bool = False
+    saturated: float | None = None
+    dead: float | None = None
+    rows: int = 0
+    flat_inputs: tuple[float, float] | None = None
+    mean: float | None = None
+    spread: float | None = None
+    outputs: str = ""
+    arriving: float | None = None
+    backward: str = ""
+    share: float | None = None
+    factor: float | None = None
+    gradient: float | None = None
+    gradient_per_weight: float | None = None
+    update_per_weight: float | None = None
+    asking: bool = False
+    not_finite: str = ""
+    unused: str = ""
+    verdict: str = "fine"
+    reason: str = ""
+
+    @property
+    def kind(self) -> str:
+        """The layer as it writes itself, and how it is used."""
+        own = ", own part" if self.own_part else ""
+        return f"{self.layer}{own}" + (f" x{self.uses}" if self.uses > 1 else "")
+
+    @property
+    def name(self) -> str:
+        """The path and the layer."""
+        return f"{self.path}  {self.kind}"
+
+
+class Gradients:
+    """What comes back in one walk: to tensors, by their numbers, and from layers to what they were computed from."""
+
+    def __init__(self, loss: Tensor, graph: dict[int, Tensor], layers: list[Layer]) -> None:
+        self.makers = {tensor.serial: layer for layer in layers for tensor in layer.results}
+        self.parameters = {parameter.serial for layer in layers for _, parameter in layer.parameters}
+        looked_at = self.parameters | {tensor.serial for layer in layers for tensor in layer.outputs}
+        self.by_serial: dict[int, Array] = {}
+        self.handed_back: dict[Layer, dict[int, Array]] = {layer: {} for layer in layers}  # by the number of the input
+        with undisturbed(list(graph.values())), np.errstate(all="ignore"):
+            for tensor, gradient in walk(loss, seed_of(loss, None), graph, on_share=self._hand_back):
+                if tensor.serial in looked_at:
+                    self.by_serial[tensor.serial] = np.asarray(gradient)
+            last = {layer for layer in self._last_layers(loss) if layer.outputs}
+            self.at_the_last = max((norm(self.of(layer.outputs)) for layer in last), default=None)
+
+    def of(self, tensors: list[Tensor]) -> list[Array]:
+        """Those that have reached these tensors."""
+        return [self.by_serial[tensor.serial] for tensor in tensors if tensor.serial in self.by_serial]
+
+    def _hand_back(self, tensor: Tensor, position: int, share: Array) -> None:
+        """Keep a share that leaves a layer for what was made outside of it."""
+        serial, layer = tensor.inputs[position].serial, self.makers.get(tensor.serial)
+        if layer is not None and serial not in self.parameters and self.makers.get(serial) is not layer:
+            shares = self.handed_back[layer]
+            shares[serial] = shares[serial] + share if serial in shares else share
+
+    def _last_layers(self, loss: Tensor) -> Iterator[Layer]:
+        """The layers with parameters from which the loss is computed without further ones."""
+        seen, waiting = {loss.serial}, [loss]
+        while waiting:
+            tensor = waiting.pop()
+            maker = self.makers.get(tensor.serial)
+            if maker is not None and maker.parameters:
+                yield maker
+            else:
+                new = {x.serial: x for x, _ in edges(tensor) if x.serial not in seen}
+                seen |= new.keys()
+                waiting += new.values()
+
+
+def row_of(layer: Layer, order: int, gradients: Gradients, optimizer: Optimizer | None) -> Row:
+    """The figures of a layer, before it is judged."""
+    name = ", ".join(path or "(model)" for path in layer.paths)
+    row = Row(name, _described(layer.module), len(layer.calls), order, not layer.has_output, *activity(layer))
+    outputs, parameters = joined([x.data for x in layer.outputs]), [parameter for _, parameter in layer.parameters]
+    if outputs.size:
+        arriving, handed_back = gradients.of(layer.outputs), [*gradients.handed_back[layer].values()]
+        row.mean, row.spread, row.outputs = float(outputs.mean()), float(outputs.std()), histogram(outputs)
+        row.arriving, row.backward = norm(arriving), histogram(joined(arriving))
+        row.share = row.arriving / gradients.at_the_last if gradients.at_the_last else None
+        row.factor = norm(handed_back) / row.arriving if handed_back and row.arriving else None
+    reached = [parameter for parameter in parameters if parameter.serial in gradients.by_serial]
+    if reached:
+        weight, updates = norm([parameter.data for parameter in reached]), _updates(reached, gradients, optimizer)
+        row.gradient = norm(gradients.of(reached))
+        row.gradient_per_weight = row.gradient / weight if weight else None
+        row.update_per_weight = norm(updates) / weight if updates and weight else None
+    unused = [name for name, parameter in layer.parameters if parameter.serial not in gradients.by_serial]
+    row.unused = (f"{listed(unused)} is " if reached else "") + "not used by this loss" if unused else ""
+    looked_at = {  # what it was given to work with, before what came of it
+        "its parameters": [parameter.data for parameter in parameters],
+        "its numbers": [tensor.data for tensor in layer.results],
+        "its gradient": gradients.of([*layer.outputs, *parameters]),
+    }
+    found = (where for where, arrays in looked_at.items() if not all(np.isfinite(array).all() for array in arrays))
+    row.not_finite = next(found, "")
+    return row
+
+
+def _described(module: Module) -> str:
+    """A layer as it writes itself; a module that holds others, or says nothing of itself, by its class."""
+    plain = type(module).__repr__ is object.__repr__ or holds_others(module)
+    return type(module).__name__ if plain else " ".join(repr(module).split())
+
+
+def _updates(parameters: list[Tensor], gradients: Gradients, optimizer: Optimizer | None) -> list[Array]:
+    """What the optimizer's next step would add to each parameter: its pure `update` is asked, nothing is kept."""
+    if optimizer is None:
+        return []
+    positions = {parameter.serial: i for i, parameter in enumerate(optimizer.parameters)}
+    updates = []
+    for parameter in parameters:
+        i = positions.get(parameter.serial)
+        if i is not None:
+            gradient, state = gradients.by_serial[parameter.serial], tuple(v.data for v in optimizer.memory[i])
+            new, _ = optimizer.computed_update(parameter.data, gradient, state, optimizer.lr, optimizer.count(i))
+            updates.append(np.asarray(new) - parameter.data)
+    return updates
+
+
+def norm(arrays: list[Array]) -> float:
+    """Of all their numbers together; scaled before they are squared, for exploded ones would overflow."""
+    numbers = joined(arrays)
+    largest = float(np.abs(numbers).max(initial=0.0))
+    return largest * float(np.linalg.norm(numbers / largest)) if 0 < largest < math.inf else largest
+
+
+def joined(arrays: list[Array]) -> Array:
+    """All their numbers in one array."""
+    return np.concatenate([np.empty(0), *(array.astype(np.float64).ravel() for array in arrays)])
