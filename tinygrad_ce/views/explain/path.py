@@ -61,7 +61,7 @@ class Path(Report):
         return float(np.prod([step.local for step in self.steps]))
 
     @property
-    def parts(self) -> Sequence[Part]:  # type: ignore[override]
+    def parts(self) -> Sequence[Part]:
         assert self._gradient is not None
         rows = [_row(step) for step in self.steps]
         about = "At each step the use, and the number of its result, by which the most comes back."
