@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import chain, groupby
+from itertools import groupby
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -107,9 +107,11 @@ class Audit(Report):
     @property
     def details(self) -> Details:
         """All figures of all layers: what they compute, what comes back to them, and what becomes of the weights."""
-        tables = {title: _table([[row] for row in self.rows], columns) for title, columns in DETAILS.items()}
-        shown = ((Heading(title), table) for title, table in tables.items() if len(table.header) > 1)
-        return Details([self._heading(), *chain.from_iterable(shown)])
+        parts: list[Part] = [self._heading()]
+        for title, columns in DETAILS.items():
+            table = _table([[row] for row in self.rows], columns)
+            parts += [Heading(title), table] if len(table.header) > 1 else []
+        return Details(parts)
 
     def _heading(self) -> Heading:
         return Heading(f"{self.model}, loss {format_number(self.loss)}: {self.verdict}")
