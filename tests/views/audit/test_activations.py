@@ -178,3 +178,22 @@ def test_the_same_network_gets_the_same_figures_however_it_is_written():
         for figure in ("saturated", "dead", "share", "gradient", "update_per_weight"):
             expected = getattr(other, figure)
             assert getattr(one, figure) == (expected and pytest.approx(expected, rel=1e-9)), figure
+
+
+def test_elu_by_hand_is_dead_where_its_exponential_is():
+    row = audited(Written(lambda z: tg.ops.where(z > 0, z, np.exp(z) - 1), bias=np.array([0, -30] * 4))).rows[0]
+    assert (row.dead, row.saturated) == (50, None)
+
+
+class ByHand(nn.Module):
+    def forward(self, x):
+        return 1 / (1 + np.exp(-x))
+
+
+def test_a_layer_of_many_operations_hands_back_what_one_operation_does():
+    factors = []
+    for activation in (nn.Sigmoid, ByHand):
+        tg.seed(0)
+        factors.append(audited(nn.Sequential(nn.Dense(6, 8), activation(), nn.Dense(8, 3))).rows[1].factor)
+    assert factors[0] < 0.25
+    assert factors[1] == pytest.approx(factors[0], rel=1e-12)

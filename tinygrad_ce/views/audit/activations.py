@@ -131,17 +131,14 @@ def _slopes(source: Tensor, steps: list[Step]) -> Array:
     return slopes
 
 
-class Activity(NamedTuple):
-    """What a `Row` says of the activations in a layer; of several, the fewest rows count."""
-
-    saturated: float | None = None
-    dead: float | None = None
-    rows: int = 0
-    flat_inputs: tuple[float, float] | None = None
+Activity: TypeAlias = tuple[float | None, float | None, int, tuple[float, float] | None]
 
 
 def activity(layer: Layer) -> Activity:
-    """What the activations in all calls of a layer let through: a unit that is alive in one call is not dead."""
+    """A row's percent saturated, percent dead, rows and flat inputs, of the activations in all calls of a layer.
+
+    A unit that is alive in one call is not dead; of several activations, the fewest rows count.
+    """
     alive: dict[Any, list[Array]] = {}  # by activation, for each call: (rows, units)
     saturated, inputs = list[Array](), [np.empty(0)]
     for results in layer.calls.values():
@@ -153,9 +150,9 @@ def activity(layer: Layer) -> Activity:
             inputs.append(found.source.data[slopes <= FLAT])
             saturated += [(slopes <= FLAT).ravel()] if found.flat_on_both_sides else []
     if not alive:
-        return Activity()
+        return None, None, 0, None
     by_row, flat = [np.concatenate(calls) for calls in alive.values()], np.concatenate(inputs)
-    return Activity(
+    return (
         100 * float(np.concatenate(saturated).mean()) if saturated else None,
         100 * float(1 - np.concatenate([rows.any(axis=0) for rows in by_row]).mean()),
         min(map(len, by_row)),
