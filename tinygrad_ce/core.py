@@ -272,7 +272,7 @@ class Primitive:
         rules = [partial(_missing, self, argument) for argument in self.arguments]
         self.rules: Any = _Repeated(rules) if self.starred else rules
         self.has_constants = False
-        self.domains: list[tuple[str, str, str]] = []  # what `domain` was told
+        self.domains: list[tuple[str, str, str, str]] = []  # what `domain` was told
         REGISTRY[self.name] = self
 
     def __repr__(self) -> str:
@@ -305,9 +305,9 @@ class Primitive:
             self.rules[self._position(argument)] = None
         self.has_constants = True
 
-    def domain(self, condition: str, cure: str = "", slope: str = "") -> None:
-        """Declare where it is defined (`"x >= 0"`), where its slope is finite (`"x > 0"`), and how to stay there."""
-        self.domains.append((condition, cure, slope or condition))
+    def domain(self, condition: str, cure: str = "", slope: str = "", words: str = "") -> None:
+        """Declare where it is defined (`"x >= 0"`), where its slope is finite (`"x > 0"`), a cure, and words for it."""
+        self.domains.append((condition, cure, slope or condition, words))
 
     def depends_on(self, inputs: tuple[Any, ...]) -> bool:
         """Whether a gradient flows to any of these inputs; the rules of starred arguments have no end."""

@@ -18,6 +18,7 @@ from tinygrad_ce import ops
 from tinygrad_ce.ancestry import edges, reachable
 from tinygrad_ce.core import Primitive, Rule, Tensor
 from tinygrad_ce.missing_names import unknown_keyword as unknown_keyword
+from tinygrad_ce.report.words import format_number
 from tinygrad_ce.source_lines import line_of
 
 Reason = Callable[..., str | None]
@@ -60,9 +61,11 @@ def call_text(op: Primitive, inputs: tuple[Any, ...]) -> str:
 
 
 def value_text(value: Any) -> str:
-    """How an input is written: the label of a tensor, the shape of an array, a number as it is."""
+    """How an input is written: the label of a tensor, the shape of an array, a number as it is, NumPy's short."""
     if isinstance(value, Tensor):
         return value.label
+    if isinstance(value, np.generic):
+        return format_number(value)
     return f"array{np.shape(value)}" if np.ndim(value) else repr(value)
 
 

@@ -19,6 +19,11 @@ def check_readable(loss: Any, view: str, single: bool = True) -> None:
 
     view: the call that the user wrote, such as "tg.draw". single: whether the view needs a single number.
     """
+    if isinstance(loss, (np.ndarray, np.generic)):
+        raise TypeError(
+            f"{view}: an array has no history, and a compiled step answers with arrays: call the step itself, without "
+            "tg.compile, and pass the loss that it computes"
+        )
     if not isinstance(loss, Tensor):
         raise TypeError(f"{view}: a loss is a Tensor that was computed from others, and this is {type(loss).__name__}")
     check_not_traced(loss, view)

@@ -426,9 +426,9 @@ LOGITS = "pass the logits to tg.losses.{}: it never forms what was rounded"
 NEGATIVE = "find out why it is negative: a probability, a length or a square is not"
 _BY_HAND = """by hand? tg.ops.softmax(z) and tg.ops.logsumexp(z) subtract the maximum first, tg.ops.sigmoid(z) and \
 tg.ops.softplus(z) never overflow. Else standardise what goes in, or tg.ops.clip(x, high=80)"""
-exp.domain("x < log(largest)", _BY_HAND)
+for _steep in (exp, expm1):
+    _steep.domain("x < log(largest)", _BY_HAND, words="{op}(x) is too large for {dtype} above {log(largest):.5g}")
 exp.domain("out > 0", LOGITS.format("softmax_cross_entropy") + "; tg.ops.logsumexp(z) needs no exp either")
-expm1.domain("x < log(largest)", _BY_HAND)
 log.domain("x >= 0", NEGATIVE)
 log.domain("x > 0", "keep it away from 0: tg.ops.clip(x, low=1e-12); a * log(x), 0 at 0, is tg.ops.xlogy(a, x)")
 log1p.domain("x > -1", "keep the argument above -1: tg.ops.clip(x, low=-1 + 1e-12)")

@@ -290,6 +290,8 @@ def test_what_is_no_loss_is_refused() -> None:
     x = wanted([1.0], "x")
     with pytest.raises(TypeError, match=r"tg\.why_nan: a loss is a Tensor .* and this is float"):
         tg.why_nan(1.0)
+    with pytest.raises(TypeError, match=r"an array has no history, and a compiled step .*: call the step itself"):
+        tg.why_nan(tg.compile(lambda x: (x * x).sum())(x))
     with pytest.raises(ValueError, match=r"tg\.why_nan: x has no history: it was made by you\. Compute a loss"):
         tg.why_nan(x)
     with tg.no_grad(), pytest.raises(ValueError, match="outside of no_grad"):

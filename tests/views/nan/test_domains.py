@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 from typing import Any
 
@@ -90,10 +91,103 @@ def test_of_a_chain_through_a_product_the_row_is_shown() -> None:
 
 @pytest.mark.parametrize("op", [op for op in REGISTRY.values() if op.domains], ids=lambda op: op.name)
 def test_every_declared_condition_can_be_evaluated(op: Any) -> None:
-    """A misspelt name would say nothing, and nobody would notice."""
-    known = {"out", "largest", "rows", "inf", "abs", "max", "min", "log", "axis", *op.arguments, *op.defaults}
-    for condition, cure, slope in op.domains:
+    """A misspelt name is told only to the one who asks about this operation."""
+    known = {
+        "out",
+        "largest",
+        "rows",
+        "inf",
+        "abs",
+        "max",
+        "min",
+        "log",
+        "axis",
+        *inspect.signature(op.body).parameters,
+    }
+    for condition, cure, slope, words in op.domains:
         assert cure
-        for text in (condition, slope):
+        for text in (condition, slope, f"f{words!r}"):
             names = {node.id for node in ast.walk(ast.parse(text, mode="eval")) if isinstance(node, ast.Name)}
-            assert names <= known | {"ddof", "exponent", "smoothing"}, text
+            assert names <= known | {"op", "dtype"}, text
+
+
+def root_of_ones_own() -> Any:
+    @tg.primitive
+    def root_for_a_domain(x, *, shift=0.0):  # type: ignore[no-untyped-def]
+        return np.sqrt(x - shift)
+
+    @root_for_a_domain.vjp("x")
+    def root_for_a_domain_x(g, out, x, *, shift):  # type: ignore[no-untyped-def]
+        return g / (2 * out)
+
+    return root_for_a_domain
+
+
+@pytest.mark.parametrize(
+    ("condition", "words", "told"),
+    [
+        ("y >= 0", "", "'y >= 0' can't be evaluated (name 'y' is not defined); write Python with "),
+        ("x >= shfit", "", "'x >= shfit' can't be evaluated (name 'shfit' is not defined); write Python with "),
+        ("x >", "", "'x >' can't be evaluated (invalid syntax); write Python with "),
+        ("x >= shift", "no root below {shfit}", "can't be evaluated (name 'shfit' is not defined); write Python with "),
+    ],
+)
+def test_a_misspelt_domain_is_told_in_one_line(condition: str, words: str, told: str) -> None:
+    root = root_of_ones_own()
+    root.domain(condition, words=words)
+    with np.errstate(all="ignore"):
+        loss = root(wanted([-1.0], "x"), shift=0.5).sum()
+    with pytest.raises(ValueError, match=re.escape(told)) as raised:
+        tg.why_nan(loss)
+    assert str(raised.value).startswith("root_for_a_domain.domain: ")
+    assert "\n" not in str(raised.value)
+    assert re.search(r"\babs, .*\bx, shift, out\b", str(raised.value))
+
+
+def test_a_domain_may_say_what_is_wrong_in_words() -> None:
+    root = root_of_ones_own()
+    root.domain("x >= shift", "take a larger x", words="there is no real root below {shift:g}")
+    with np.errstate(all="ignore"):
+        finding = tg.why_nan(root(wanted([3.0, 1.0], "x"), shift=2.0).sum()).forward
+    assert finding.cause == "there is no real root below 2, and here x = 1, shift = 2"
+
+
+@pytest.mark.parametrize(
+    ("f", "cause"),
+    [
+        (lambda x: ops.exp(x * 400.0), "exp(x) is too large for float64 above 709.78, and here x = 800"),
+        (lambda x: ops.expm1(x * 400.0), "expm1(x) is too large for float64 above 709.78, and here x = 800"),
+        (lambda x: (x - 3.0) ** 0.5, "needs x >= 0 or exponent is a whole number, and here x = -1, exponent = 0.5"),
+        (lambda x: (x - 3.0) ** (x / 4), "needs base >= 0 or exponent is a whole number, and here base = -1"),
+    ],
+)
+def test_a_cause_can_be_read_by_who_knows_no_code(f: Any, cause: str) -> None:
+    with np.errstate(all="ignore"):
+        assert cause in tg.why_nan(f(wanted([2.0], "x")).sum()).forward.cause
+
+
+def text_of(loss: Any) -> str:
+    return " ".join(str(tg.why_nan(loss)).split())
+
+
+def test_what_a_zero_was_made_of_is_told() -> None:
+    a, b, mask = wanted([2.0, 3.0], "a"), wanted([2.0, 1.0], "b"), np.zeros(2)
+    zero, count = wanted([0.0, 1.0], "zero"), wanted([0.0], "count")
+    with np.errstate(all="ignore"):
+        assert re.search(r"chain #\d+ = a - b = 2 - 2 = 0 \(", text_of((1.0 / (a - b)).sum()))
+        assert re.search(
+            r"chain #\d+ = zero \* zero = 0 \* 0 = 0 \(\S+ zero = 0 ", text_of((1.0 / (zero * zero)).sum())
+        )
+        assert re.search(r"chain count = 0 cause div needs b != 0", text_of((a / count).sum()))
+        empty = text_of((a * mask).sum() / mask.sum())
+        assert re.search(r" #\d+\[0\] = a \* 0 = 2 \* 0 = 0 ", text_of(1.0 / (a * mask).sum()))
+    assert "b = 0 (computed outside of the graph)" in empty
+    assert re.search(r"= div\(#\d+, 0\) line", empty)
+
+
+def test_a_long_row_is_told_once() -> None:
+    A, B = wanted(np.full((2, 8), 1e200), "A"), wanted(np.full((8, 2), 1e200), "B")
+    with np.errstate(over="ignore"):
+        text = text_of((A @ B).sum())
+    assert text.count("8 numbers, all 1e+200") == 2  # of a, of b
+    assert "cause this matmul is beyond 1.798e+308" in text

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from tinygrad_ce.core import Array, Tensor
+from tinygrad_ce.graph.expressions import names_in, parsed
 from tinygrad_ce.report.words import format_number, listed
-from tinygrad_ce.views.nan.chain import Cell, Link, shown
+from tinygrad_ce.views.nan.chain import SHOWN, Cell, Link, shown
 
 HUGE = 1e6  # a parameter beyond this has not learnt that, it has blown up
 SMALLER = "make the numbers smaller: standardise the inputs, start with smaller weights, take a smaller learning rate"
+FUNCTIONS = {name: getattr(np, name) for name in ("abs", "exp", "inf", "log", "max", "min", "pi", "sqrt")}
+WHOLE = " % 1 == 0"  # nobody reads that as it is meant
 BLOWN_UP = "start again from fresh parameters with a smaller learning rate, clip_norm=1.0 and standardised inputs"
 FINITE = "replace infinities first, tg.ops.where(mask, x, 0); a * log(b) with 0 * log(0) = 0 is tg.ops.xlogy(a, b)"
-FUNCTIONS = {name: getattr(np, name) for name in ("abs", "exp", "inf", "log", "max", "min", "pi", "sqrt")}
 
 # Why nothing comes back to a number, by the operation that sent 0; and the cure where its slope is infinite.
 GATES = {
@@ -40,40 +41,45 @@ def violated(cell: Cell, slope: bool = False, rounding: bool = False) -> Why | N
 
     slope: those for a finite slope. rounding: only those of the result, such as "out > 0".
     """
+    first, dtype = np.asarray(cell.tensor.arrays[0]), cell.tensor.dtype
     operands = {**cell.operands, **cell.tensor.params}
-    first = np.asarray(cell.tensor.arrays[0])
     known = {**FUNCTIONS, **operands, "out": cell.value, "rows": np.arange(len(first) if first.ndim else 1)}
-    known["largest"] = float(np.finfo(cell.tensor.dtype).max)
-    for of_value, cure, of_slope in cell.op.domains:
+    known |= {"largest": float(np.finfo(dtype).max), "dtype": str(dtype), "op": cell.op.name}
+    for of_value, cure, of_slope, words in cell.op.domains:
         condition = of_slope if slope else of_value
-        tree = ast.parse(condition)
-        found = sorted((n for n in ast.walk(tree) if isinstance(n, ast.Name)), key=lambda n: n.col_offset)
-        names = [*dict.fromkeys(n.id for n in found)]
-        holds = np.asarray(_evaluated(condition, known))
+        holds = np.asarray(_evaluated(cell, condition, known))
+        names = sorted(names_in(parsed(condition)), key=condition.index)
         if rounding is ("out" in names) and not holds.all():
             rounded = {name: float(f"{x:.4g}") for name, x in operands.items() if type(x) is float}
-            shorter = not np.all(_evaluated(condition, {**known, **rounded}))  # else 1.0000000000000002 is shown as 1
-            given = {name: operands[name] for name in names if name in operands}
-            numbers = ", ".join(f"{name} = {shown(x) if shorter else x}" for name, x in given.items())
+            shorter = not np.all(_evaluated(cell, condition, {**known, **rounded}))  # 1.0000000000000002 is not 1
+            given = [
+                f"{name} = {shown(operands[name]) if shorter else operands[name]}" for name in names if name in operands
+            ]
+            if given and names[0] in cell.operands and isinstance(cell.inputs[names[0]], (np.ndarray, np.generic)):
+                given[0] += " (computed outside of the graph)"
             row = f"in row {np.argmin(holds.reshape(len(holds), -1).all(1))} " if holds.ndim else ""
-            for node in ast.walk(tree):
-                if isinstance(node, ast.Call) and "largest" in (text := ast.unparse(node)):
-                    condition += f", which is {format_number(_evaluated(text, known), 5)} in {cell.tensor.dtype}"
-            return f"{cell.op.name} needs {condition}, and here {row}{numbers}", cure
+            needs = f"{cell.op.name} needs {condition.replace(WHOLE, ' is a whole number')}"
+            if words:
+                needs = _evaluated(cell, f"f{words!r}", known)
+            return f"{needs}, and here {row}{', '.join(given)}", cure
     return None
 
 
-def _evaluated(expression: str, known: dict[str, Any]) -> Any:
-    """The value of an expression; True where these numbers have none: then it says nothing about them."""
+def _evaluated(cell: Cell, expression: str, known: dict[str, Any]) -> Any:
+    """The value of what a domain declares; True where these numbers have none: then it says nothing about them."""
     try:
         return eval(expression, {"__builtins__": {}}, known)
+    except (NameError, SyntaxError) as error:
+        what = f"{cell.op.name}.domain: {expression!r} can't be evaluated ({error.args[0]})"
+        raise ValueError(f"{what}; write Python with {listed([*known], most=20)}") from None
     except Exception:
         return True
 
 
 def of_value(cell: Cell, chain: Sequence[Link], parameters: Sequence[Tensor]) -> Why:
     """Why an operation made a number that is not finite of finite ones, or NaN of infinities that were intended."""
-    expression = cell.numbers.rpartition(" = ")[0]
+    short = all(np.size(x) <= SHOWN for x in cell.operands.values())
+    expression = cell.numbers.rpartition(" = ")[0] if short else f"this {cell.op.name}"
     why = violated(cell)
     if why is not None:
         return _with_rounding(why, chain)

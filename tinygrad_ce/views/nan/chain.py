@@ -49,10 +49,10 @@ class Cell:
         self.alone = self._by_itself()
         self.regions = self._regions()
         names = [self.op.argument(position) for position in range(len(tensor.arrays))]
-        self.operands: dict[str, Any] = {}
-        for i, (name, x, region) in enumerate(zip(names, tensor.arrays, self.regions, strict=True)):
-            part = np.asarray(x)[region]
-            self.operands[f"{name}[{i}]" if names.count(name) > 1 else name] = part if part.ndim else part.item()
+        names = [f"{name}[{i}]" if names.count(name) > 1 else name for i, name in enumerate(names)]
+        parts = [np.asarray(x)[region] for x, region in zip(tensor.arrays, self.regions, strict=True)]
+        self.operands = {n: part if part.ndim else part.item() for n, part in zip(names, parts, strict=True)}
+        self.inputs = dict(zip(names, tensor.inputs, strict=True))
 
     def _by_itself(self) -> Tensor | None:
         """The operation on the numbers of this cell; None if that gives something else."""
@@ -106,9 +106,9 @@ class Cell:
 
     @property
     def symbols(self) -> str:
-        """The operation with the names of its inputs, as in "1 - #11"; of a row, with what stands in it."""
+        """The operation with the names of its inputs, as in "1 - #11"."""
         if self.alone is None:
-            return f"{call_text(self.op, self.tensor.inputs)} = {format_number(self.value)}, of {self.given}"
+            return call_text(self.op, self.tensor.inputs)
         node = Graph(self.alone, "tg.why_nan").loss
         assert node.formula is not None
         inputs, values = self.tensor.inputs, [*self.operands.values()]
@@ -116,8 +116,7 @@ class Cell:
         words = {name: x.label if isinstance(x, Tensor) else format_number(value) for name, x, value in named}
         text = node.formula.readable.text.replace("np.", "")
         text = re.sub("|".join(rf"\b{name}\b" for name in words), lambda found: words[found[0]], text)
-        text = min(text, call_text(self.op, inputs), key=len)  # softplus is many signs in a program
-        return f"{text} = {format_number(self.value)}"
+        return min(text, call_text(self.op, inputs), key=len)  # softplus is many signs in a program
 
     def rule(self, position: int, upstream: float, share: float) -> str | None:
         """The rule of one input with the numbers of this cell; None if it needs more than its own numbers."""
@@ -137,15 +136,21 @@ class Cell:
         return f"{edge.formula.filled()} = {format_number(share)}"
 
     def maker(self) -> tuple[Tensor, tuple[int, ...]] | None:
-        """The number to which this one owes what it is: with an ordinary one instead, it would be of another kind."""
-        found = None
-        for position, x in enumerate(self.tensor.inputs):
-            if isinstance(x, Tensor) and x.size and (found is None or x.op is not None):  # data comes last
-                changed = [ordinary(y) if i == position else y for i, y in enumerate(self.tensor.arrays)]
-                result = tried(run_of(self.tensor), changed)
-                if result is not None and _kind(result[self.index]) not in (_kind(self.value), "inf", "nan"):
-                    found = x, self._source(position)
-        return found
+        """The number to which this one owes what it is: with an ordinary one instead, it would be of another kind.
+
+        Of 0 * 0 neither alone is to blame: it owes it to both, and one is followed.
+        """
+        inputs = [x for x in self.tensor.inputs if isinstance(x, Tensor) and x.size]
+        inputs.sort(key=lambda x: (x.op is None, -x.serial))  # data comes last
+        for changed in (*([x] for x in inputs), inputs):
+            arrays = [
+                ordinary(x.data) if any(x is c for c in changed) else y
+                for x, y in zip(self.tensor.inputs, self.tensor.arrays, strict=True)
+            ]
+            result = tried(run_of(self.tensor), arrays) if changed else None
+            if result is not None and _kind(result[self.index]) not in (_kind(self.value), "inf", "nan"):
+                return changed[0], self._source([x is changed[0] for x in self.tensor.inputs].index(True))
+        return None
 
     def _source(self, position: int) -> tuple[int, ...]:
         """The number of an input that counts most in this one: what is not finite, or the largest."""
@@ -168,8 +173,11 @@ def chain_of(tensor: Tensor, index: tuple[int, ...]) -> list[Link]:
         text = f"{name} = {format_number(value)}"
         if tensor.op is not None:
             cell = Cell(tensor, index)
-            text = f"{name} = {cell.symbols}"
             following = cell.maker() if len(links) < 2 or _kind(value) != "ordinary" else None
+            numbers = format_number(value) if cell.alone is not None else f"{format_number(value)}, of {cell.given}"
+            if cell.alone is not None and (following is None or sum(isinstance(x, Tensor) for x in tensor.inputs) > 1):
+                numbers = cell.numbers  # the end of the chain, or what does not follow from one number alone
+            text = f"{name} = {cell.symbols} = {numbers}"
         if not links or tensor.op not in MOVING:
             links.append(Link(tensor, index, value, text, line_at(tensor)))
     return links
@@ -191,7 +199,8 @@ def shown(x: Any) -> str:
     if not finite.size:
         return f"{array.size} numbers, none finite" if array.size else "no numbers"
     others = f", {array.size - finite.size} not finite" if finite.size < array.size else ""
-    return f"{array.size} numbers from {format_number(finite.min())} to {format_number(finite.max())}{others}"
+    least, most = format_number(finite.min()), format_number(finite.max())
+    return f"{array.size} numbers{f', all {least}' if least == most else f' from {least} to {most}'}{others}"
 
 
 def _broadcast(shape: tuple[int, ...], index: tuple[int, ...]) -> tuple[int, ...]:

@@ -71,7 +71,7 @@ class Finding:
         """What there is to say, each with its title."""
         where = "" if self.line is None else f"{self.line.short}  {self.code}".strip()
         rows = [("line", where), ("numbers", self.numbers)]
-        links = self.chain[1:] if any(link.line is not None for link in self.chain[1:]) else ()
+        links = self.chain[1:] if len(self.chain) > 2 or len(self.operands) > 1 else ()  # else it is in the numbers
         for n, link in enumerate(links):
             rows.append(
                 ("" if n else "chain", f"{link.text}  ({link.line.short})" if link.line is not None else link.text)
