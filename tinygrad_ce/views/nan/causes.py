@@ -19,18 +19,20 @@ WHOLE = " % 1 == 0"  # nobody reads that as it is meant
 BLOWN_UP = "start again from fresh parameters with a smaller learning rate, clip_norm=1.0 and standardised inputs"
 FINITE = "replace infinities first, tg.ops.where(mask, x, 0); a * log(b) with 0 * log(0) = 0 is tg.ops.xlogy(a, b)"
 
-# Why nothing comes back to a number, by the operation that sent 0; and the cure where its slope is infinite.
+# Why nothing comes back to a number, by the operation that sent 0; and the cure where the slope of {0} is infinite.
+_SAFE = "safe = tg.ops.where(good, x, 1.0)"
+_PICKED = "pick first and apply {0} then, so that it never sees the other elements"
 GATES = {
-    "where": "the `where` at {} did not take this branch",
-    "mul": "it is multiplied by 0 at {}",
-    "getitem": "it is not among the elements that were taken at {}",
-    "pick": "it is not the element that was picked at {}",
-}
-SAFE = "safe = tg.ops.where(good, x, 1.0)"
-PROTECTION = {
-    "where": f"make the input safe before {{0}}, with a second `where`: {SAFE}, then tg.ops.where(good, {{1}}, 0.0)",
-    "mul": f"a mask that multiplies does not protect {{0}}: {SAFE} first, then the mask times {{1}}",
-    **dict.fromkeys(("getitem", "pick"), "pick first and apply {0} then, so that it never sees the other elements"),
+    "where": (
+        "the `where` at {} did not take this branch",
+        f"make the input safe before {{0}}, with a second `where`: {_SAFE}, then tg.ops.where(good, {{1}}, 0.0)",
+    ),
+    "mul": (
+        "it is multiplied by 0 at {}",
+        f"a mask that multiplies does not protect {{0}}: {_SAFE} first, then the mask times {{1}}",
+    ),
+    "getitem": ("it is not among the elements that were taken at {}", _PICKED),
+    "pick": ("it is not the element that was picked at {}", _PICKED),
 }
 
 Why: TypeAlias = tuple[str, str]  # the cause, and the cure
@@ -108,7 +110,7 @@ def protected(cell: Cell, gate: str) -> str | None:
     """The cure of an infinite slope behind a choice: the choice has to be made before the operation, too."""
     name = cell.op.name
     written = {"div": "a / safe", "constant_power": "safe ** p"}.get(name, f"{name}(safe)")
-    return PROTECTION[gate].format(name, written) if gate in PROTECTION else None
+    return GATES[gate][1].format(name, written) if gate in GATES else None
 
 
 def _is_ours(cell: Cell) -> bool:
@@ -148,39 +150,33 @@ def of_data(name: str, array: Array) -> Why:
     if array.size == 1:
         return f"{name} is {format_number(array.item())} itself", "pass a finite number"
     bad = np.argwhere(~np.isfinite(array))
-    kinds = [word for word, look in (("NaN", np.isnan), ("infinite", np.isinf)) if look(array).any()]
-    axes = {1: "positions"} if array.ndim == 1 else {0: "rows", -1: "columns"}
-    where = [_places(word, np.unique(bad[:, axis if array.ndim > 1 else 0]).tolist()) for axis, word in axes.items()]
-    cause = f"{name} is not finite itself: {len(bad)} of {array.size} numbers {'is' if len(bad) == 1 else 'are'} "
-    cause += (
-        f"{' or '.join(kinds)}, {'at' if array.ndim == 1 else 'in'} {' and '.join(where)}. It came in like that, or "
+    kinds = " or ".join(word for word, look in (("NaN", np.isnan), ("infinite", np.isinf)) if look(array).any())
+    rows, is_table = _places("row" if array.ndim > 1 else "position", bad[:, 0]), array.ndim > 1
+    where = f"in {rows} and {_places('column', bad[:, -1])}" if is_table else f"at {rows}"
+    cause = (
+        f"{name} is not finite itself: {len(bad)} of {array.size} numbers {'is' if len(bad) == 1 else 'are'} {kinds}"
     )
-    cause += "was computed outside of the graph"
+    cause += f", {where}. It came in like that, or was computed outside of the graph"
     if (array[~np.isfinite(array)] == -np.inf).all():
         cause += " (np.log(0) is -inf)"
-    if len(kinds) == 2:
+    elif " or " in kinds:
         cause += " (mask * np.inf gives both: 0 * inf is NaN; np.where(mask, np.inf, 0) does not)"
-    rows = f".all(axis={-1 if array.ndim == 2 else tuple(range(1, array.ndim))})" if array.ndim > 1 else ""
-    drop = f"drop {'these rows' if rows else 'them'}, x = x[np.isfinite(x){rows}]"
+    axes = {1: "", 2: ".all(axis=-1)"}.get(array.ndim, f".all(axis={tuple(range(1, array.ndim))})")
+    drop = f"drop {'these rows' if is_table else 'them'}, x = x[np.isfinite(x){axes}]"
     return cause, f"look at the data there; {drop}, or fill them (with the mean of the column, say) before training"
 
 
-def _places(word: str, numbers: list[int]) -> str:
-    return f"{word if len(numbers) > 1 else word[:-1]} {listed(numbers, most=5)}"
+def _places(word: str, numbers: Array) -> str:
+    several = np.unique(numbers).tolist()
+    return f"{word}{'s' if len(several) > 1 else ''} {listed(several, most=5)}"
 
 
 def of_parameter(leaf: Tensor, parameters: Sequence[Tensor]) -> Why:
     """A parameter that was not finite before the pass began. parameters: all of the graph."""
-    cause = (
-        f"the parameter {leaf.label} is not finite itself ({np.sum(~np.isfinite(leaf.data))} of {leaf.size} numbers)"
-    )
-    others = [p for p in parameters if p is not leaf]
-    spoilt = [p.label for p in others if not np.isfinite(p.data).all()]
-    huge = _huge([p for p in others if p.label not in spoilt])
-    for names, what in ((spoilt, "not finite either"), (huge, "huge")):
-        if names:
-            cause += f"; {listed(names)} {'is' if len(names) == 1 else 'are'} {what}"
-    cause += (
-        ". Most often an optimizer wrote that: a learning rate that blew up, or a step with a gradient that was NaN"
-    )
+    bad = {p.label: int(np.sum(~np.isfinite(p.data))) for p in parameters}
+    cause = f"the parameter {leaf.label} is not finite itself ({bad[leaf.label]} of {leaf.size} numbers). "
+    others = [p.label for p in parameters if p is not leaf and bad[p.label]]
+    if others:
+        cause += f"{listed(others)} {'is' if len(others) == 1 else 'are'} not finite either. "
+    cause += "Most often an optimizer wrote that: a learning rate that blew up, or a step with a gradient that was NaN"
     return cause, f"{BLOWN_UP}; ask tg.why_nan(loss) in the step before this one, which was still finite"

@@ -177,7 +177,7 @@ class Examination:
             if fitted(np.asarray(share), None, user, position)[index] == 0:
                 other = user.inputs[1 - position] if user.op is ops.mul else None
                 learnt = isinstance(other, Tensor) and other.requires_grad  # a product with what is learnt is no mask
-                words = causes.GATES.get(user.op.name, f"the slope of {user.op.name} at {{}} is 0 there")
+                words = causes.GATES.get(user.op.name, (f"the slope of {user.op.name} at {{}} is 0 there",))[0]
                 return words.format(_place(user)), "" if learnt else user.op.name
             tensor, index = user, _upstream(user, position, index)
         return "", ""

@@ -120,28 +120,13 @@ class Computation:
 
             if before is not None and np.isnan(before[index]):
                 continue
-            first, *others = _likely(cells, np.shape(x), index)
-            if reaches([first]):
-                return place(first, x)
+            if before is not None and before.shape == np.shape(x):  # most operations work number by number
+                own = np.ravel_multi_index(index, before.shape)
+                if own in cells and reaches([own]):
+                    return index
             if reaches(cells):
-                for cell in others:
-                    if reaches([cell]):
-                        return place(cell, x)
                 return place(cells[bisect_left(range(len(cells)), True, key=lambda n: reaches(cells[: n + 1]))], x)
         return None
-
-
-def _likely(cells: Array, shape: tuple[int, ...], index: Index) -> list[Any]:
-    """Of some positions the first, and those in the row, the column, or at the index of a number of the result."""
-    if not shape or not index:
-        return [*cells[:1]]
-    places = np.full(shape, -1)
-    places.reshape(-1)[cells] = cells
-    ends = [(index[0], 0), (index[-1], -1), (index[-1], 0), (index[0], -1)]
-    likely = [places.take(i, axis).ravel() for i, axis in ends if i < shape[axis]]
-    if len(shape) == len(index) and all(map(int.__lt__, index, shape)):
-        likely.insert(1, places[index].ravel())
-    return [*dict.fromkeys(some[some >= 0][0] for some in (*likely, cells) if (some >= 0).any())]
 
 
 @dataclass(frozen=True, eq=False)
