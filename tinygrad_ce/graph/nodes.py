@@ -137,17 +137,22 @@ class Edge:
             return None
         return local
 
-    def pulled(self, upstream: Array) -> Array:
-        """The share for another upstream gradient, by the engine's own rule."""
+    def pulled(self, upstream: Any) -> Any:
+        """The share for another upstream gradient, by the engine's own rule; of a Tensor, one with a history."""
         target, source = self.target.tensor, self.source.tensor
         assert target is not None
         assert source is not None
         shares: dict[int, Any] = {}
-        both = {target.serial: target, source.serial: source}
         with as_computed([target]), undisturbed([target]), np.errstate(all="ignore"):
-            for _ in walk(target, upstream, both, on_share=lambda _, position, g: shares.update({position: g})):
-                pass
-        return np.asarray(shares[self.position])
+            back = walk(
+                target,
+                upstream,
+                {source.serial},
+                isinstance(upstream, Tensor),
+                lambda _, position, g: shares.update({position: g}),
+            )
+            next(x for x, _ in back if x is source)  # by then all shares have come
+        return shares[self.position]
 
 
 class Graph:

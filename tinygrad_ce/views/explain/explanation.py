@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from tinygrad_ce.core import Array, Tensor
+from tinygrad_ce.graph.expressions import names_in
+from tinygrad_ce.graph.formula import Formula
 from tinygrad_ce.graph.latex import latex, slope, symbol
 from tinygrad_ce.graph.nodes import Edge, Graph, Node
 from tinygrad_ce.report.parts import Heading, Part, Report, Sentence, Table, Words
 from tinygrad_ce.report.words import cut, format_number, several
 from tinygrad_ce.views.explain.arguments import ASKED, argument, cell_at, largest_cell, loss_of, node_of, nodes_of_rows
 from tinygrad_ce.views.explain.path import Path, cell_name, size_at
-from tinygrad_ce.views.explain.rows import BatchRows, batch_of, batch_rows
-from tinygrad_ce.views.explain.table import LONGEST_NAME, changed, exact, origin, parts_of_graph, place, row_text
+from tinygrad_ce.views.explain.rows import batch_of, batch_rows
+from tinygrad_ce.views.explain.table import LONGEST_NAME, changed, exact, origin, parts_of_graph, place
 from tinygrad_ce.views.explain.zeros import remarks
 
 MOST_USES = 8  # that are shown, those with the largest shares
-HARDEST = 5  # rows of the batch that are shown
 LONGEST_RULE = 400
 
 
@@ -64,13 +64,15 @@ class Share:
     value: Array
     upstream: Array
     local: Array | None
-    _by: tuple[Graph, Node, list[Node]]
+    _formula: Formula
+    _edge: Edge
+    _of: Explanation
 
     @property
     def next(self) -> Explanation:
         """The explanation of the result; for the loss, its graph."""
-        graph, node, rows = self._by
-        return Explanation(graph) if node is graph.loss else Explanation(graph, node, largest_cell(node), rows)
+        graph, node = self._of._graph, self._edge.target
+        return Explanation(graph) if node is graph.loss else Explanation(graph, node, largest_cell(node), self._of._given)
 
     def __repr__(self) -> str:
         return f"<share of {self.by}: {self.rule}>"
@@ -91,15 +93,21 @@ class Explanation(Report):
         cell: tuple[int, ...] | None = None,
         rows: list[Node] | None = None,
     ) -> None:
-        self._graph = graph
-        self._node = graph.loss if node is None else node
+        self._graph, self._node, self._given, self.cell = graph, node or graph.loss, rows or [], cell
         assert self._node.gradient is not None
         self.gradient: Array = self._node.gradient
-        self.cell = cell
-        self.shares = [] if node is None else [_share(use, graph, rows or []) for use in node.backward_uses]
-        batch = [] if cell is None else batch_of(graph, rows or [])
-        self.rows = None if node is None or cell is None else batch_rows(graph, node, cell, batch)
-        self.parts: list[Part] = parts_of_graph(graph) if node is None else self._parts(bool(batch))
+        self.shares = [self._share(use) for use in self._node.backward_uses]
+        self._batch = [] if cell is None else batch_of(graph, self._given)
+        self.rows = None if cell is None else batch_rows(graph, self._node, cell, self._batch)
+        self.parts: list[Part] = parts_of_graph(graph) if node is None else self._parts()
+
+    def _share(self, use: Edge) -> Share:
+        rule, upstream = use.formula, use.target.gradient
+        assert rule is not None
+        assert use.share is not None
+        assert upstream is not None
+        text, name = rule.readable.text, argument(use)
+        return Share(use.target.name, name, text, use.share, upstream, use.local, rule.readable, use, self)
 
     def path(self, use: int | None = None) -> Path:
         """One way from the cell to the loss, by the largest share at each step.
@@ -128,44 +136,39 @@ class Explanation(Report):
         """
         graph, node = self._graph, self._node
         if node is not graph.loss:
-            rules = [(use.formula, symbols_of_gradients(graph, use.target)) for use in node.backward_uses]
-            shown = [latex(formula.readable, names) for formula, names in rules if formula is not None]
-            return f"{slope(node.name)} = {' + '.join(shown)}"
+            rules = [latex(x._formula, symbols_of_gradients(graph, x._edge.target)) for x in self.shares]
+            return f"{slope(node.name)} = {' + '.join(rules)}"
         results = [(other.name, other.formula) for other in graph.nodes]
         lines = [f"{symbol(name)} &= {latex(x.readable, {})}" for name, x in results if x is not None]
         return "\\begin{aligned}\n" + " \\\\\n".join(lines) + "\n\\end{aligned}"
 
     # ---- in words
 
-    def _parts(self, batch_known: bool) -> list[Part]:
-        node, cell, uses = self._node, self.cell, self._node.backward_uses
-        order = sorted(range(len(uses)), key=lambda n: -size_at(uses[n].share, cell))
+    def _parts(self) -> list[Part]:
+        node, cell = self._node, self.cell
+        order = sorted(range(len(self.shares)), key=lambda n: -size_at(self.shares[n].value, cell))
         shown, others = sorted(order[:MOST_USES]), order[MOST_USES:]
         parts: list[Part] = [Heading(f"Where the gradient of {cut(node.name, LONGEST_NAME)} comes from")]
         parts += [Sentence(self._about()), *changed(self._graph), self._table(shown), self._rules(shown)]
         if cell is None:
             return parts
-        terms = [float(uses[n].share[cell]) for n in shown]  # type: ignore[index]
+        terms = [float(self.shares[n].value[cell]) for n in shown]
         if others:
-            terms.append(float(sum(uses[n].share[cell] for n in others)))  # type: ignore[index]
+            terms.append(sum(float(self.shares[n].value[cell]) for n in others))
             parts.append(Sentence(f"And {several(len(others), 'more use')}: together {format_number(terms[-1])}."))
         name = cell_name(node, cell)
         parts += [Sentence(_sum(terms, float(self.gradient[cell]), name)), *_other_grad(node)]
         if self.rows is not None:
-            return [*parts, *_parts_of_rows(self.rows, name)]
-        if (
-            node.kind == "parameter"
-            and not batch_known
-            and any(x.kind == "data" and x.shape for x in self._graph.nodes)
-        ):
+            return [*parts, *self.rows.parts(name)]
+        has_data = any(x.kind == "data" and x.shape for x in self._graph.nodes)
+        if node.kind == "parameter" and has_data and not self._batch:
             text = f"Which rows of the batch push {name}? This loss does not say where the batch is: "
             parts.append(Sentence(f"{text}{ASKED}(..., rows=x) does, with the data x whose first axis is the batch."))
         return parts
 
     def _about(self) -> str:
         node, loss, name = self._node, self._graph.loss, cut(self._node.name, LONGEST_NAME)
-        uses = node.backward_uses
-        used = {1: "once", 2: "twice"}.get(len(uses), f"{len(uses):,} times")
+        used = {1: "once", 2: "twice"}.get(len(self.shares), f"{len(self.shares):,} times")
         where = f" in {place(node)}" if node.place else ""
         text = f"{name} is {origin(node)}{where}, of shape {node.shape}. It is used {used} on the way to "
         text += f"{cut(loss.name, LONGEST_NAME)} = {format_number(loss.value.item())}."
@@ -174,15 +177,15 @@ class Explanation(Report):
         if self.cell:
             value = exact(node.value[self.cell].item())
             text += f" The numbers are those of {cell_name(node, self.cell)} = {value} (at= chooses another cell)."
-        for use in uses:
-            upstream = "" if use.target.derivative is None else use.target.derivative.name
-            if use.formula is not None and upstream in re.findall(r"\w+", use.formula.readable.text):
-                result = cut(use.target.name, LONGEST_NAME)
-                return f"{text} In a rule, {upstream} is the gradient of the loss with respect to {result}."
+        for share in self.shares:
+            result = share._edge.target
+            if result.derivative is not None and result.derivative.name in names_in(share._formula.whole):
+                of = cut(result.name, LONGEST_NAME)
+                return f"{text} In a rule, {result.derivative.name} is the gradient of the loss with respect to {of}."
         return text
 
     def _table(self, shown: list[int]) -> Table:
-        rows = [(str(n), *_row(self._node.backward_uses[n], self.cell)) for n in shown]
+        rows = [(str(n), *_row(self.shares[n], self.cell)) for n in shown]
         right = frozenset({0, 3, 4, 5})
         return Table(rows, ("use", "used in", "line", "upstream", "local", "share"), right, frozenset({2, 3, 4, 5}))
 
@@ -190,10 +193,9 @@ class Explanation(Report):
         """The rule of each use, with the numbers of the cell, and what is to be said of them."""
         rows: list[tuple[str, str]] = []
         for n in shown:
-            use = self._node.backward_uses[n]
-            rows.append((str(n) if len(self.shares) > 1 else "rule", _rule(use, self.cell)))
+            rows.append((str(n) if len(self.shares) > 1 else "rule", _rule(self.shares[n], self.cell)))
             if self.cell is not None:
-                rows += [("", Words(text)) for text in remarks(use, self.cell)]
+                rows += [("", Words(text)) for text in remarks(self.shares[n]._edge, self.cell)]
         return Table(rows)
 
 
@@ -202,43 +204,28 @@ def symbols_of_gradients(graph: Graph, after: Node) -> dict[str, str]:
     return {x.derivative.name: x.name for x in (*graph.nodes, after) if x.derivative is not None}
 
 
-def _share(use: Edge, graph: Graph, rows: list[Node]) -> Share:
-    upstream = use.target.gradient
-    assert use.formula is not None
-    assert use.share is not None
-    assert upstream is not None
-    rule = use.formula.readable.text
-    return Share(use.target.name, argument(use), rule, use.share, upstream, use.local, (graph, use.target, rows))
-
-
-def _row(use: Edge, cell: tuple[int, ...] | None) -> tuple[str, ...]:
+def _row(share: Share, cell: tuple[int, ...] | None) -> tuple[str, ...]:
     """A use in the table: its operation and line, and the numbers of the cell."""
-    target = use.target
-    assert target.formula is not None
-    assert use.share is not None
-    twice = sum(edge.source is use.source for edge in target.inputs) > 1
-    operation = f"{cut(target.name, LONGEST_NAME)} = {cut(target.formula.text, 60)}"
-    operation += f", as {argument(use)}" if twice else ""
+    result = share._edge.target
+    assert result.formula is not None
+    operation = f"{cut(share.by, LONGEST_NAME)} = {cut(result.formula.text, 60)}"
+    if sum(edge.source is share._edge.source for edge in result.inputs) > 1:
+        operation += f", as {share.argument}"
     if cell is None:
-        return operation, place(target), "", "", ""
+        return operation, place(result), "", "", ""
     factors = ("", "")
-    if use.local is not None and target.gradient is not None:
-        upstream = np.broadcast_to(target.gradient, use.share.shape)[cell]
-        factors = (format_number(upstream), format_number(use.local[cell]))
-    return operation, place(target), *factors, format_number(use.share[cell])
+    if share.local is not None:
+        upstream = np.broadcast_to(share.upstream, share.value.shape)[cell]
+        factors = (format_number(upstream), format_number(share.local[cell]))
+    return operation, place(result), *factors, format_number(share.value[cell])
 
 
-def _rule(use: Edge, cell: tuple[int, ...] | None) -> str:
+def _rule(share: Share, cell: tuple[int, ...] | None) -> str:
     """The rule as printed, and the same with the numbers of the cell."""
-    assert use.formula is not None
-    assert use.share is not None
-    formula = use.formula.readable
-    text = cut(formula.text, LONGEST_RULE)
+    text = cut(share.rule, LONGEST_RULE)
     if cell is None:
         return text
-    share, filled = format_number(use.share[cell]), formula.filled(cell)
-    steps = [text, *([filled] if filled not in (text, share) else []), *([share] if share != text else [])]
-    return " = ".join(steps)
+    return " = ".join(dict.fromkeys((text, share._formula.filled(cell), format_number(share.value[cell]))))
 
 
 def _sum(terms: list[float], whole: float, name: str) -> str:
@@ -257,23 +244,3 @@ def _other_grad(node: Node) -> list[Part]:
         return []
     text = "holds other numbers: gradients of several backward() calls, added up, or of another loss. An optimizer's "
     return [Sentence(f"{cut(node.label, LONGEST_NAME)}.grad {text}zero_grad() empties it.")]
-
-
-def _parts_of_rows(rows: BatchRows, name: str) -> list[Part]:
-    table: list[tuple[str, ...]] = []
-    for row in rows.hardest[:HARDEST]:
-        contribution = rows.contributions[row]
-        if contribution == 0:
-            break
-        way = f"pushes {name} {'down' if contribution > 0 else 'up'}" if np.isfinite(contribution) else "not finite"
-        target = () if rows.targets is None else (row_text(rows.targets[row]),)
-        table.append((str(row), *target, format_number(contribution), way))
-    header = ("row", *(() if rows.targets is None else ("target",)), "contribution", "direction")
-    right = frozenset(range(len(header) - 1))
-    down, up = rows.contributions[rows.contributions > 0], rows.contributions[rows.contributions < 0]
-    text = f"A step goes against the gradient. Of {len(rows.contributions):,} rows, {len(down):,} "
-    text += f"(together {format_number(down.sum())}) would move {name} down, "
-    text += f"and {len(up):,} (together {format_number(up.sum())}) up."
-    text += f" {format_number(rows.rest)} does not come through the rows of the batch." if rows.rest else ""
-    shown = [Table(table, header, right=right, whole=right)] if table else []
-    return [Heading(f"Which rows of the batch push {name} hardest"), *shown, Sentence(text)]

@@ -100,7 +100,7 @@ def _row(step: Step) -> tuple[str, ...]:
 def _step(edge: Edge, cell: tuple[int, ...]) -> Step:
     upstream = edge.target.gradient
     assert upstream is not None
-    local = slopes(lambda g: _share(edge, g), upstream, cell)
+    local = slopes(edge.pulled, upstream, cell)
     with np.errstate(all="ignore"):
         sizes = np.abs(local * upstream)
     sizes = np.where(np.isnan(sizes), np.inf, sizes)
@@ -108,17 +108,3 @@ def _step(edge: Edge, cell: tuple[int, ...]) -> Step:
     largest = np.argmax(sizes if sizes.any() else np.abs(local))
     there = tuple(int(i) for i in np.unravel_index(int(largest), upstream.shape))
     return Step(edge, cell, there, float(upstream[there]), float(local[there]))
-
-
-def _share(edge: Edge, upstream: Tensor) -> Tensor:
-    """What comes back along the edge, with a history."""
-    target, source = edge.target.tensor, edge.source.tensor
-    assert target is not None
-    assert source is not None
-    shares: dict[int, Any] = {}
-    with as_computed([target]), undisturbed([target]):
-        back = walk(target, upstream, {source.serial}, True, lambda _, position, g: shares.update({position: g}))
-        next(back)  # the target itself
-        next(back)  # the source: by then all shares have come
-    share: Tensor = shares[edge.position]
-    return share

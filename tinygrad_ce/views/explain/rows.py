@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +16,12 @@ from tinygrad_ce.graph.checks import undisturbed
 from tinygrad_ce.graph.nodes import Edge, Graph, Node
 from tinygrad_ce.ops import index
 from tinygrad_ce.program.record import as_computed
+from tinygrad_ce.report.parts import Heading, Part, Sentence, Table
+from tinygrad_ce.report.words import format_number
 from tinygrad_ce.source_lines import PerRow, tracking
+from tinygrad_ce.views.explain.table import row_text
 
+HARDEST = 5  # rows that are shown
 CROSS_ENTROPIES = {"xent": "y", "soft_xent": "q", "sigmoid_xent": "y"}  # their first input is a batch, this the targets
 
 
@@ -38,6 +42,25 @@ class BatchRows:
         """The rows, the largest contribution in size first; what is not a number comes before all others."""
         sizes = np.abs(np.where(np.isnan(self.contributions), np.inf, self.contributions))
         return [int(row) for row in np.argsort(-sizes, kind="stable")]
+
+    def parts(self, name: str) -> list[Part]:
+        """The rows that push a number hardest, as a table, and how many push it where."""
+        table: list[tuple[str, ...]] = []
+        for row in self.hardest[:HARDEST]:
+            contribution = self.contributions[row]
+            way = f"pushes {name} {'down' if contribution > 0 else 'up'}" if np.isfinite(contribution) else "not finite"
+            target = () if self.targets is None else (row_text(self.targets[row]),)
+            if contribution != 0:
+                table.append((str(row), *target, format_number(contribution), way))
+        header = ("row", *(() if self.targets is None else ("target",)), "contribution", "direction")
+        right = frozenset(range(len(header) - 1))
+        down, up = self.contributions[self.contributions > 0], self.contributions[self.contributions < 0]
+        text = f"A step goes against the gradient. Of {len(self.contributions):,} rows, {len(down):,} "
+        text += f"(together {format_number(down.sum())}) would move {name} down, "
+        text += f"and {len(up):,} (together {format_number(up.sum())}) up."
+        text += f" {format_number(self.rest)} does not come through the rows of the batch." if self.rest else ""
+        shown = [Table(table, header, right=right, whole=right)] if table else []
+        return [Heading(f"Which rows of the batch push {name} hardest"), *shown, Sentence(text)]
 
 
 def batch_of(graph: Graph, rows: list[Node]) -> list[Node]:
@@ -63,24 +86,44 @@ def _is_logits(use: Edge) -> bool:
     return use.target.op is not None and use.target.op.name in CROSS_ENTROPIES and use.position == 0
 
 
-def _is_row_by_row(node: Node, batch: dict[Node, Any]) -> bool:
-    """Whether other numbers in the first row of what it is computed from change its first row alone.
+def _is_row_by_row(node: Node, batch: dict[Node, None]) -> bool:
+    """Whether each row is computed from that row of the batch alone.
 
-    An axis of the same length may be another one (a transposed square), or a sum over the rows.
+    An axis of the same length may be another one (a transposed square), a sum over the rows, or rows in another order.
+    So rows are exchanged for others, and those that are kept must stay as they are. Any two rows differ in a binary
+    digit of their numbers: once one of them is exchanged and the other kept.
     """
-    tensor = node.tensor
     given = [edge for edge in node.inputs if edge.source in batch]
-    if tensor is None or tensor.op is None or any(node.shape[:1] != edge.source.shape[:1] for edge in given):
+    if node.tensor is None or any(node.shape[:1] != edge.source.shape[:1] for edge in given):
         return False
-    values = [edge.source.value for edge in given]
-    arrays = list(tensor.arrays)
-    for edge, value in zip(given, values, strict=True):
-        other = next((row for row in value[:0:-1] if not np.array_equal(row, value[0])), value[0])
-        arrays[edge.position] = np.concatenate([other[None], value[1:]])
+    others = {edge.position: _other_rows(edge.source.value) for edge in given}
+    before = _run(node.tensor, node.tensor.arrays)
+    rounding = 1e-9 * np.abs(before[np.isfinite(before)]).max(initial=0)
+    rows = np.arange(len(before))
+    for digit in range(len(rows).bit_length()):
+        for kept in (rows >> digit & 1 == 0, rows >> digit & 1 == 1):
+            arrays = list(node.tensor.arrays)
+            for edge in given:
+                arrays[edge.position] = others[edge.position].copy()
+                arrays[edge.position][kept] = edge.source.value[kept]
+            after = _run(node.tensor, arrays)
+            if not np.allclose(before[kept], after[kept], rtol=0, atol=rounding, equal_nan=True):
+                return False
+    return True
+
+
+def _other_rows(array: Array) -> Array:
+    """For each row of an array another one of its rows, with other numbers."""
+    different, places = np.unique(array, axis=0, return_inverse=True)
+    others: Array = different[(places.reshape(-1) + 1) % len(different)]
+    return others
+
+
+def _run(tensor: Tensor, arrays: Sequence[Array]) -> Array:
+    """The operation that made a tensor, for other inputs."""
+    assert tensor.op is not None
     with np.errstate(all="ignore"):
-        before, after = (np.asarray(tensor.op.run(*x, **tensor.params))[1:] for x in (tensor.arrays, arrays))
-        rounding = 1e-9 * np.abs(before[np.isfinite(before)]).max(initial=0)
-    return bool(np.allclose(before, after, rtol=0, atol=rounding, equal_nan=True))
+        return np.asarray(tensor.op.run(*arrays, **tensor.params))
 
 
 def batch_rows(graph: Graph, node: Node, cell: tuple[int, ...], batch: list[Node]) -> BatchRows | None:
@@ -102,15 +145,14 @@ def _last_shares(graph: Graph, batch: list[Node]) -> dict[Node, Array]:
 
     Each path to the loss leaves the batch for the last time once, so that nothing is counted twice.
     """
-    before: set[Node] = set()  # what leads to a node of the batch
-    for node in reversed(graph.nodes):
-        if any(use.target in before or use.target in batch for use in node.backward_uses):
-            before.add(node)
+    rows, leads = set(batch), set(batch)
     shares: dict[Node, Array] = {}
-    for node in batch:
+    for node in reversed(graph.nodes):
         for use in node.backward_uses:
-            if use.share is not None and use.target not in before and use.target not in batch:
-                shares[node] = shares[node] + use.share if node in shares else use.share
+            if use.target in leads:
+                leads.add(node)
+            elif node in rows and use.share is not None:
+                shares[node] = shares.get(node, 0) + use.share
     return shares
 
 
@@ -118,11 +160,12 @@ def _arrived(last: Node, upstream: Tensor, node: Node) -> Tensor:
     """What arrives at the node for this gradient of the last node of the batch."""
     assert last.tensor is not None
     assert node.tensor is not None
-    between = leading_to({node.tensor.serial}, last.tensor)
-    with as_computed(reachable(last.tensor).values()), undisturbed(reachable(last.tensor).values()):
-        back = {x.serial: g for x, g in walk(last.tensor, upstream, between, create_graph=True)}
-    arrived: Tensor = back.get(node.tensor.serial, Tensor(np.zeros_like(node.value)))
-    return arrived
+    tensors = reachable(last.tensor).values()
+    with as_computed(tensors), undisturbed(tensors):
+        for tensor, g in walk(last.tensor, upstream, leading_to({node.tensor.serial}, last.tensor), create_graph=True):
+            if tensor is node.tensor:
+                return g  # type: ignore[no-any-return]
+    return Tensor(np.zeros_like(node.value))
 
 
 def _targets(graph: Graph, batch: list[Node]) -> Array | None:
