@@ -13,6 +13,7 @@ import numpy as np
 from tinygrad_ce.core import Array, array_of
 from tinygrad_ce.data.checks import whole_number
 from tinygrad_ce.nn import Module
+from tinygrad_ce.nn.restoring import left_as_they_are
 from tinygrad_ce.report.parts import Heading, Part, Picture, Report, Sentence
 from tinygrad_ce.report.words import format_number
 from tinygrad_ce.source_lines import warn
@@ -151,8 +152,6 @@ def _left_untouched(trainer: Trainer) -> Iterator[None]:
     remembered = {name: vars(trainer)[name] for name in ("optimizer", "task", "history", "generator", "preparation")}
     parameters = {id(p): p for p in (*model.parameters(), *optimizer.parameters)}.values()
     before = [(p, p.data.copy(), p.grad, p.version, p.note) for p in parameters]
-    from tinygrad_ce.views.audit import left_as_they_are  # a view, loaded when it is needed
-
     state, schedule = optimizer.state(), optimizer.schedule
     trainer.history = History()
     losses = trainer.loss.modules() if isinstance(trainer.loss, Module) else ()

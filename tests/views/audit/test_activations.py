@@ -197,3 +197,21 @@ def test_a_layer_of_many_operations_hands_back_what_one_operation_does():
         factors.append(audited(nn.Sequential(nn.Dense(6, 8), activation(), nn.Dense(8, 3))).rows[1].factor)
     assert factors[0] < 0.25
     assert factors[1] == pytest.approx(factors[0], rel=1e-12)
+
+
+@pytest.mark.parametrize("bias", [0.0, -1.0])
+def test_relu6_is_switched_off_for_half_of_its_numbers_and_well(bias):
+    """It is flat on both sides, but as a ReLU: its numbers below 0 are not lost to saturation."""
+    row = audited(Written(lambda z: np.minimum(np.maximum(z, 0), 6), bias=bias)).rows[0]
+    assert (row.saturated, row.verdict) == (None, "fine")
+
+
+@pytest.mark.parametrize("condition", [lambda z: z > 0, lambda z: z >= 0])
+def test_a_where_with_one_value_for_all_is_a_comparison_with_0(condition):
+    """Of negative numbers alone nothing tells where the other side begins."""
+    elu = Written(lambda z: tg.ops.where(condition(z), z, np.exp(z) - 1), bias=-60)
+    assert (audited(elu).rows[0].dead, audited(elu).rows[0].verdict) == (100, "dead")
+    other_way = Written(lambda z: tg.ops.where(z < 0, np.exp(z) - 1, z), bias=-60)
+    assert audited(other_way).rows[0].dead == 100
+    alive = Written(lambda z: tg.ops.where(condition(z), z, np.exp(z) - 1), bias=60)
+    assert (audited(alive).rows[0].dead, audited(alive).rows[0].saturated) == (0, None)

@@ -145,3 +145,82 @@ def test_details_have_the_figures_that_the_table_leaves_out():
     assert "gradient\n" not in short
     empty = audit(model := network(), loss_of(model))
     assert "update" not in str(empty.details)
+
+
+class Block(nn.Module):
+    def __init__(self):
+        self.first, self.relu, self.second = nn.Dense(8, 8), nn.ReLU(), nn.Dense(8, 8)
+
+    def forward(self, x):
+        return x + self.second(self.relu(self.first(x)))
+
+
+class Recurrent(nn.Module):
+    def __init__(self, scale):
+        self.first, self.again, self.last = nn.Dense(6, 8), nn.Dense(8, 8), nn.Dense(8, 3)
+        self.again.W.data *= scale
+
+    def forward(self, x):
+        h = self.first(x)
+        for _ in range(15):
+            h = self.again(h)
+        return self.last(h)
+
+
+def test_factors_are_told_only_if_they_make_what_arrives():
+    """Beside a shortcut, or in a layer that is used again and again, no factor says what each layer does."""
+    tg.seed(0)
+    residual = audited(nn.Sequential(nn.Dense(6, 8), *[Block() for _ in range(10)], nn.Dense(8, 3)))
+    assert (residual.verdict, residual.lesson) == ("fine", "")
+    exploding = audited(Recurrent(6.0))
+    share = exploding.rows[0].share
+    assert share > 1e3
+    assert exploding.lesson.startswith("The gradient has several ways back to first: ")
+    assert exploding.lesson.endswith(f": {share:.2g} times as much arrives.")
+
+
+@pytest.mark.parametrize("depth", [3, 30])
+@pytest.mark.parametrize("activation", [nn.Tanh, nn.Sigmoid, nn.ReLU, nn.SiLU])
+@pytest.mark.parametrize("normalised", [False, True])
+def test_the_factors_of_the_sentence_multiply_to_what_arrives(depth, activation, normalised):
+    tg.seed(0)
+    layers = []
+    for n_in, n_out in pairwise([6, *[16] * depth]):
+        layers += [nn.Dense(n_in, n_out), *([nn.BatchNorm(n_out)] if normalised else []), activation()]
+    model = nn.Sequential(*layers, nn.Dense(16, 3), nn.Sigmoid())  # behind the last layer with parameters
+    found = audit(model, tg.losses.mse(model(X), np.eye(3)[Y]))
+    way = re.search(r"On the way back (.*): after (\d+) (\S+)", found.lesson)
+    factors = re.findall(r"each (\w+) (multiplies|divides) \S+(?: gradient)? by ([\d.e+-]+)", way[1]) if way else []
+    if factors:
+        end = min((row for row in found.rows if row.share and row.gradient), key=lambda row: row.share)
+        end = end if "vanishing" in found.illnesses else found.rows[0]
+        passed = [row for row in found.rows[:-1] if row.order > end.order]
+        named = [row for row in passed if row.layer.split("(")[0] == factors[0][0]]
+        assert int(way[2]) == len(passed if way[3] == "layers" else named)
+        power = {"multiplies": 1, "divides": -1}
+        said = sum(
+            power[verb] * np.log(float(factor)) * sum(row.layer.split("(")[0] == kind for row in passed)
+            for kind, verb, factor in factors
+        )
+        assert abs(said - np.log(end.share)) < np.log(2) + 0.03 * len(passed)
+
+
+def test_a_loss_that_gives_back_0_is_the_cause_itself():
+    model = network()
+    model.layers[2].b.data[0] = 800
+    found = audited(model, 0.1, y=np.zeros(40, int))
+    assert (found.loss, found.verdict) == (0, "no gradient: layers.0, layers.2")
+    assert found.lesson == "It begins in layers.0: the loss gives back 0."
+
+
+def test_a_layer_in_many_places_names_a_few_and_says_what_it_is():
+    tg.seed(0)
+    shared = nn.Dense(16, 16)
+    layers = [layer for _ in range(20) for layer in (shared, nn.Tanh())]
+    found = audited(nn.Sequential(nn.Dense(6, 16), *layers, nn.Dense(16, 3)), 0.1)
+    row = next(row for row in found.rows if row.uses == 20)
+    assert row.name == "layers.1, layers.3, layers.5 and 17 more  Dense(16, 16) x20"
+    text = " ".join(as_text(found.parts, 80).split())
+    assert "layers.1, layers.3, layers.5 and 17 more" in text
+    assert "x20" in text
+    assert "layers.33" not in text

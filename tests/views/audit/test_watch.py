@@ -250,6 +250,8 @@ def test_a_loss_of_a_training_step_is_refused():
 def test_a_watch_says_what_it_needs():
     with pytest.raises(ValueError, match=r"Watch: X has shape \(40, 6\) and y \(39,\)"):
         Watch(X, Y[1:])
+    with pytest.raises(ValueError, match=r"Watch: X has no rows: pass one batch, as Watch\(X\[:100\], y\[:100\]\)"):
+        Watch(X[:0], Y[:0])
     with pytest.raises(ValueError, match="Watch: every is 0"):
         Watch(X, Y, every=0)
     with pytest.raises(TypeError, match=r"Watch: every is 1\.5"):
@@ -314,6 +316,11 @@ def test_an_alarm_for_what_is_no_verdict_is_refused():
         Watch(X, Y, stop_when=["dead", "fine"])
     with pytest.raises(ValueError, match="stop_when=3 is no verdict"):
         Watch(X, Y, stop_when=["dead", 3])
+    with pytest.raises(ValueError, match=r"stop_when=\['dead'\] is no verdict"):
+        Watch(X, Y, stop_when=[["dead"]])
+    with pytest.raises(ValueError, match=r"stop_when='xxx.* is no verdict") as long:
+        Watch(X, Y, stop_when="x" * 5000)
+    assert len(str(long.value)) < 300
     with pytest.raises(TypeError, match=r"stop_when=0\.5 must be a verdict, a list of them or a function of an Audit"):
         Watch(X, Y, stop_when=0.5)
 

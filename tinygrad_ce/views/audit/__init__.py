@@ -2,6 +2,6 @@
 
 from tinygrad_ce.views.audit.findings import Audit, audit
 from tinygrad_ce.views.audit.verdicts import CURES, SEPARATE, VERDICTS
-from tinygrad_ce.views.audit.watch import Watch, left_as_they_are
+from tinygrad_ce.views.audit.watch import Watch
 
-__all__ = ["CURES", "SEPARATE", "VERDICTS", "Audit", "Watch", "audit", "left_as_they_are"]
+__all__ = ["CURES", "SEPARATE", "VERDICTS", "Audit", "Watch", "audit"]

@@ -79,7 +79,10 @@ def _activation(source: Tensor, tensors: list[Tensor]) -> Activation | None:
     largest, ends = float(slopes.max()), slopes[[0, -1]]
     if not np.isfinite(slopes).all() or largest > 1.5 * slopes[100:301].max() or ends.min() > FLAT * largest:
         return None  # not for all numbers, or steeper without end, or never flat: a logarithm, a square, a sum
-    return Activation(source, tensors, largest, bool(largest > 0 and ends.max() <= FLAT * largest))
+    around_0 = slopes[[199, 201]]
+    switched_off = around_0.min() == 0 < around_0.max()  # on one side of 0, as ReLU6: for half of the numbers, and well
+    both = bool(largest > 0 and ends.max() <= FLAT * largest and not switched_off)
+    return Activation(source, tensors, largest, both)
 
 
 def _run(source: Tensor, tensors: list[Tensor], line: Array) -> list[Step]:
@@ -101,11 +104,15 @@ def _run(source: Tensor, tensors: list[Tensor], line: Array) -> list[Step]:
 def _continued(constant: Any, source: Array, line: Array) -> Any:
     """A constant for other numbers than the source's: a single number stays, a mask compares with its threshold.
 
-    (x > 0) has no history, but two values, which lie on two sides of a threshold in x.
+    (x > 0) has no history, but two values, which lie on two sides of a threshold in x; where it has
+    one for all of x, on one side of 0, the threshold is taken to be 0.
     """
     if np.ndim(constant) == 0:
         return constant
     low, high = constant.min(), constant.max()
+    one_sided = (source > 0).all() or (source < 0).all()
+    if low == high and constant.dtype == bool and constant.shape == source.shape and one_sided:
+        return (np.sign(line) == np.sign(source.flat[0])) == low  # where(z > 0, z, exp(z) - 1) of negative numbers
     if low == high:
         return np.full(line.shape, low)
     if constant.shape == source.shape and ((constant == low) | (constant == high)).all():

@@ -16,7 +16,7 @@ from tinygrad_ce.graph.layers import Layer, holds_others
 from tinygrad_ce.nn import Module
 from tinygrad_ce.optim import Optimizer
 from tinygrad_ce.report.histograms import histogram
-from tinygrad_ce.report.words import listed
+from tinygrad_ce.report.words import cut, listed
 from tinygrad_ce.views.audit.activations import activity
 
 
@@ -72,9 +72,15 @@ class Row:
         return f"{self.layer}{own}" + (f" x{self.uses}" if self.uses > 1 else "")
 
     @property
+    def class_name(self) -> str:
+        """The class of the layer, without its sizes."""
+        return self.layer.split("(")[0]
+
+    @property
     def name(self) -> str:
-        """The path and the layer."""
-        return f"{self.path}  {self.kind}"
+        """The path and the layer; of a long path what fits beside it."""
+        kind = cut(self.kind, 30)
+        return f"{cut(self.path, 58 - len(kind))}  {kind}"
 
 
 class Gradients:
@@ -120,7 +126,7 @@ class Gradients:
 
 def row_of(layer: Layer, order: int, gradients: Gradients, optimizer: Optimizer | None) -> Row:
     """The figures of a layer, before it is judged."""
-    name = ", ".join(path or "(model)" for path in layer.paths)
+    name = listed([path or "(model)" for path in layer.paths], most=3)
     row = Row(name, _described(layer.module), len(layer.calls), order, not layer.has_output, *activity(layer))
     outputs, parameters = joined([x.data for x in layer.outputs]), [parameter for _, parameter in layer.parameters]
     if outputs.size:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -20,7 +21,7 @@ from tinygrad_ce.optim import Optimizer
 from tinygrad_ce.report.parts import Heading, Part, Report, Sentence, Strong, Table, Words
 from tinygrad_ce.report.words import cut, format_number, listed
 from tinygrad_ce.views.audit.figures import Gradients, Row, row_of
-from tinygrad_ce.views.audit.lesson import class_of, lesson
+from tinygrad_ce.views.audit.lesson import lesson
 from tinygrad_ce.views.audit.verdicts import CURES, SMALL_GRADIENT, Verdict, verdict_on
 
 _MOST_ROWS, _MOST_FOLDED = 12, 7  # of the table: of more, layers that are alike share one, of two lines
@@ -142,9 +143,9 @@ def folded(rows: Sequence[Row]) -> list[list[Row]]:
     They are neighbours among those of their kind, if that is short enough; else all of a kind, or a class.
     """
     groups, most = [[row] for row in rows], _MOST_ROWS
-    for kind_of, neighbours in ((attrgetter("kind"), True), (attrgetter("kind"), False), (class_of, False)):
+    for kind_of, neighbours in (("kind", True), ("kind", False), ("class_name", False)):
         if len(groups) > most:
-            groups, most = _grouped(rows, kind_of, neighbours), _MOST_FOLDED
+            groups, most = _grouped(rows, attrgetter(kind_of), neighbours), _MOST_FOLDED
     return groups
 
 
@@ -163,8 +164,8 @@ def _title(group: list[Row]) -> str:
     """The name of a layer, or of several with how many there are."""
     first, last = group[0], group[-1]
     if first is last:
-        return cut(first.name, 60)
-    kind = first.kind if all(row.kind == first.kind for row in group) else class_of(first)
+        return first.name
+    kind = first.kind if all(row.kind == first.kind for row in group) else first.class_name
     return f"{cut(first.path, 30)} to {cut(last.path, 30)}:\n{len(group)} x {cut(kind, 30)}"
 
 
@@ -174,7 +175,7 @@ def _table(groups: list[list[Row]], columns: Sequence[Column], with_verdicts: bo
     shown = [n for n in range(len(columns)) if any(row[n] for row in cells)]
     rows = []
     for row, group in zip(cells, groups, strict=True):
-        words = group[0].verdict.replace(" too ", "\ntoo ")  # so that narrow terminals keep names whole
+        words = re.sub(" (too|the) ", r"\n\1 ", group[0].verdict)  # so that narrow terminals keep names whole
         verdict = (Strong if group[0].verdict in CURES else Words)(words)
         if with_verdicts or any(row):
             rows.append([Words(_title(group)), *(row[n] for n in shown), *([verdict] if with_verdicts else [])])
@@ -229,6 +230,7 @@ def audit(model: Module, loss: Tensor, optimizer: Optimizer | None = None) -> Au
 def _judge(rows: list[Row]) -> None:
     """Give each row its verdict, and the reason."""
     asking = max(row.gradient_per_weight or 0.0 for row in rows) > SMALL_GRADIENT
+    nothing_came = "the loss gives back 0" if not any(row.arriving or row.gradient for row in rows) else "it is 0"
     for row in rows:
         row.asking = asking
         verdict = verdict_on(row)
@@ -238,4 +240,4 @@ def _judge(rows: list[Row]) -> None:
         elif row.verdict == "no gradient":
             blocking = [other for other in rows if other.dead == 100 and other.order > row.order]
             nearest = min(blocking, key=attrgetter("order"), default=None)
-            row.reason = row.unused or ("it is 0" if nearest is None else f"{nearest.path} lets nothing back")
+            row.reason = row.unused or (nothing_came if nearest is None else f"{nearest.path} lets nothing back")

@@ -6,8 +6,6 @@ import math
 from collections.abc import Sequence
 from operator import attrgetter
 
-import numpy as np
-
 from tinygrad_ce.report.words import format_number
 from tinygrad_ce.views.audit.figures import Row
 from tinygrad_ce.views.audit.verdicts import HEALTHY_UPDATE
@@ -25,9 +23,11 @@ def lesson(rows: Sequence[Row], illnesses: dict[str, list[Row]]) -> str:
         return f"It begins in {first.path}: {first.reason}."
     if verdict in ("dead", "saturated"):
         alone = first.gradient is None and not first.own_part
-        where = f"{first.path}'s {class_of(first)}" if alone else f"The activation in {first.path}"
-        share = f"{first.dead:.0f} % dead" if verdict == "dead" else f"{first.saturated:.0f} % saturated"
-        return f"{where} is {share}: its inputs {_between(*(first.flat_inputs or (math.nan, math.nan)))}."
+        where = f"{first.path}'s {first.class_name}" if alone else f"The activation in {first.path}"
+        low, high = first.flat_inputs or (math.nan, math.nan)
+        ends = format_number(low, 3), format_number(high, 3)
+        inputs = "are all negative there ({} to {})" if high < 0 else "lie between {} and {}"
+        return f"{where} is {getattr(first, verdict):.0f} % {verdict}: its inputs {inputs.format(*ends)}."
     if verdict.startswith("updates"):
         update = first.update_per_weight or 0.0
         times = f"{format_number(update / HEALTHY_UPDATE, 2)} times what is healthy in the long run"
@@ -35,36 +35,29 @@ def lesson(rows: Sequence[Row], illnesses: dict[str, list[Row]]) -> str:
     return _way_back(rows, ill, verdict)
 
 
-def class_of(row: Row) -> str:
-    """The class of a layer, without its sizes."""
-    return row.layer.split("(")[0]
-
-
-def _between(low: float, high: float) -> str:
-    ends = format_number(low, 3), format_number(high, 3)
-    return f"are all negative there ({ends[0]} to {ends[1]})" if high < 0 else f"lie between {ends[0]} and {ends[1]}"
-
-
 def _way_back(rows: Sequence[Row], ill: list[Row], verdict: str) -> str:
-    """By how much each kind of layer multiplies the gradient, and what that makes of it."""
+    """By how much each kind of layer multiplies the gradient, if that makes what arrives: a shortcut has no factor."""
     reached = sorted((row for row in rows if row.share and row.gradient is not None), key=attrgetter("order"))
-    end = (max if verdict == "exploding" else min)(ill, key=lambda row: row.share or 0) if ill else reached[0]
-    passed = [row for row in rows if row.order > end.order and row.factor and 0 < row.factor < math.inf]
-    if len(reached) < 3 or not passed:
+    if len(reached) < 3:
         return ""
+    end = (max if verdict == "exploding" else min)(ill, key=lambda row: row.share or 0) if ill else reached[0]
+    passed = [row for row in rows if end.order < row.order <= reached[-1].order and 0 < (row.factor or 0) < math.inf]
     logs: dict[str, list[float]] = {}
     for row in passed:
-        logs.setdefault(class_of(row), []).append(math.log(row.factor or 1))
-    factors = {kind: math.exp(np.mean(logs[kind])) for kind in sorted(logs, key=lambda kind: -abs(sum(logs[kind])))}
-    strong = [kind for kind, factor in factors.items() if not 0.95 < factor < 1.05][:2]
-    said = [
-        f"each {kind} {_times(factors[kind], what)}" for kind, what in zip(strong, ("the gradient", "it"), strict=False)
-    ]
-    said = said or ["each layer passes on almost all of the gradient"]
-    after = len(logs[strong[0]]) if strong else len(passed)
+        logs.setdefault(row.class_name, []).append(math.log(row.factor or 1))
     left = f"{format_number(end.share, 2)} {'of it is left' if (end.share or 0) < 1 else 'times as much arrives'}"
-    return f"On the way back {' and '.join(said)}: after {after} of them {left}."
+    makes_it = math.isclose(sum(map(sum, logs.values())), math.log(end.share or 1), rel_tol=0.05, abs_tol=0.05)
+    if not makes_it or any(row.uses > 1 for row in (end, *passed)):
+        return f"The gradient has several ways back to {end.path}: {left}." if ill else ""
+    factors = {kind: math.exp(sum(logs[kind]) / len(logs[kind])) for kind in logs}
+    strong = [kind for kind in logs if not 0.95 < factors[kind] < 1.05 or abs(sum(logs[kind])) > math.log(2)]
+    strong.sort(key=lambda kind: -abs(sum(logs[kind])))
+    said = [f"each {kind} {_times(factors[kind], 'it' if n else 'the gradient')}" for n, kind in enumerate(strong)]
+    said = said or ["each layer passes on almost all of the gradient"]
+    after = f"{len(logs[strong[0]])} of them" if len(strong) == 1 else f"{len(passed)} layers"
+    return f"On the way back {' and '.join(said)}: after {after} {left}."
 
 
 def _times(factor: float, what: str) -> str:
-    return f"multiplies {what} by {factor:.2g}" if factor > 1 else f"divides {what} by {1 / factor:.2g}"
+    verb, factor = ("multiplies", factor) if factor > 1 else ("divides", 1 / factor)
+    return f"{verb} {what} by {format_number(factor, 2 if factor > 1.5 else 3)}"

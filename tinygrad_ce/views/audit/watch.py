@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from copy import copy
+from collections.abc import Callable, Sequence
 from io import BytesIO
 from itertools import groupby
 from typing import Any
@@ -13,11 +11,12 @@ import numpy as np
 
 from tinygrad_ce.backward import recording
 from tinygrad_ce.core import array_of
-from tinygrad_ce.data.checks import closest, whole_number
-from tinygrad_ce.nn import Module, init
+from tinygrad_ce.data.checks import closest, shown, whole_number
+from tinygrad_ce.nn import Module
+from tinygrad_ce.nn.restoring import left_as_they_are
 from tinygrad_ce.report.page import as_page
 from tinygrad_ce.report.parts import Heading, Part, Picture, Report, Section, Sentence, Strong, Table, Words
-from tinygrad_ce.report.words import cut, format_number, listed, several
+from tinygrad_ce.report.words import format_number, listed, several
 from tinygrad_ce.source_lines import tracking
 from tinygrad_ce.views import plots
 from tinygrad_ce.views.audit.figures import Row
@@ -49,6 +48,8 @@ class Watch(Report):
         self.X, self.y = array_of(X), array_of(y)
         if self.X.ndim == 0 or self.y.ndim == 0 or len(self.X) != len(self.y):
             raise ValueError(f"Watch: X has shape {self.X.shape} and y {self.y.shape}: each row needs one target")
+        if not len(self.X):
+            raise ValueError("Watch: X has no rows: pass one batch, as Watch(X[:100], y[:100])")
         self.every = whole_number("Watch", "every", every, least=1)
         self.audits: list[Audit] = []
         self.epochs: list[int] = []
@@ -93,10 +94,10 @@ class Watch(Report):
         if not self.audits:
             return [Sentence("nothing has been watched yet: pass it to trainer.fit(..., callbacks=[watch])")]
         first, last = self.audits[0], self.audits[-1]
-        losses = f"loss {format_number(first.loss)} to {format_number(last.loss)}"
+        losses = "loss " + " to ".join(dict.fromkeys([format_number(first.loss), format_number(last.loss)]))
         heading = f"{last.model}, {several(len(self.audits), 'audit')}, {losses}; at the end {last.verdict}"
         rows = [
-            (Words(cut(layer[-1].name, 40)), (Strong if layer[-1].verdict in CURES else Words)(self._spans(layer)))
+            (Words(layer[-1].name), (Strong if layer[-1].verdict in CURES else Words)(self._spans(layer)))
             for layer in self._layers()
         ]
         ended = [Sentence(f"It has ended the training: {self.reason}.")] if self.reason else []
@@ -160,40 +161,7 @@ def _checked(stop_when: Any) -> Callable[[Audit], bool] | list[str]:
     if not isinstance(names, Sequence):
         raise TypeError(f"Watch: stop_when={stop_when!r} must be a verdict, a list of them or a function of an Audit")
     for name in names:
-        if name not in CURES:
+        if not isinstance(name, str) or name not in CURES:
             known = f"there are {', '.join(CURES)};{closest(str(name), CURES)}"
-            raise ValueError(f"Watch: stop_when={name!r} is no verdict: {known}".removesuffix(";"))
+            raise ValueError(f"Watch: stop_when={shown(name)} is no verdict: {known}".removesuffix(";"))
     return list(names)
-
-
-@contextmanager
-def left_as_they_are(modules: list[Module]) -> Iterator[None]:
-    """Inside, modules may run; after, their attributes and the random generators are as they were before."""
-    attributes = [vars(module) for module in modules]
-    holders = [*attributes, *(value for held in attributes for value in held.values())]
-    contents = [(holder, copy(holder)) for holder in holders if isinstance(holder, (np.ndarray, list, dict))]
-    generators = [init.generator(), *(value for value in holders if isinstance(value, np.random.Generator))]
-    states = [(generator.bit_generator, generator.bit_generator.state) for generator in generators]
-    averages = [(variable, variable.data) for module in modules for variable in module.variables.values()]
-    of_numpy = np.random.get_state()
-    try:
-        yield
-    finally:
-        for holder, content in contents:
-            _refill(holder, content)
-        for variable, array in averages:
-            variable.data = array
-        for generator, state in states:
-            generator.state = state
-        np.random.set_state(of_numpy)
-
-
-def _refill(holder: Any, content: Any) -> None:
-    """Give an array, a list or a dict the content that it had, in place."""
-    if isinstance(holder, dict):
-        holder.clear()
-        holder.update(content)
-    elif isinstance(holder, list):
-        holder[:] = content
-    elif holder.flags.writeable:
-        holder[...] = content

@@ -15,7 +15,7 @@ from tinygrad_ce.data.structures import map_parts, parts_of
 from tinygrad_ce.functional import gradients
 from tinygrad_ce.graph.checks import check_not_traced, check_readable
 from tinygrad_ce.nn.module import Module, call_model
-from tinygrad_ce.views.audit import left_as_they_are
+from tinygrad_ce.nn.restoring import left_as_they_are
 
 
 def joined(arrays: Sequence[Any]) -> Array:
