@@ -30,11 +30,12 @@ from tinygrad_ce.source_lines import CallSite, Line, calls_around, line_of
 class Node:
     """An array of the graph: data that went in, a parameter, or the result of an operation.
 
-    name: in the printed program (`W0`, `z1`). label: the user's name for it, or its number (`layers.0.W`, `#17`).
+    number: its place among the nodes of the graph. name: in the printed program (`W0`, `z1`). label: the user's name for it, or its number (`layers.0.W`, `#17`).
     kind: "data", "parameter" or "result". instruction: how the program computes it; None for what went in.
     derivative: the value that is its gradient in the program; None where none flows.
     """
 
+    number: int
     name: str
     label: str
     kind: str
@@ -92,11 +93,12 @@ class Node:
 class Edge:
     """One use of a node by an operation.
 
-    argument: what the operation calls it. share: what comes back along this edge in the backward pass; None where no
+    number: its place among the edges of the graph. argument: what the operation calls it. share: what comes back along this edge in the backward pass; None where no
     gradient flows. The gradient of a node is the sum of the shares of its uses. rule: the instructions that compute
     the share, and its value.
     """
 
+    number: int
     source: Node
     target: Node
     position: int
@@ -153,7 +155,7 @@ class Edge:
 class Graph:
     """The graph of a loss, with the gradients of one backward pass.
 
-    nodes: the oldest first. recorded: the program, and which of its values stand for what. view: the call that the
+    nodes: the oldest first. edges: all uses, in the order of the operations. recorded: the program, and which of its values stand for what. view: the call that the
     user wrote, for messages. arrays: what arrays that are no Tensors are called, labels for example. Raises
     TypeError and ValueError for what has no history.
 
@@ -170,6 +172,7 @@ class Graph:
             self.recorded = record(loss, arrays)
             self._take_gradients_of_the_engine(loss)
         self.nodes: list[Node] = []
+        self.edges: list[Edge] = []
         self._by_value: dict[Value, Node] = {}
         self._by_tensor: dict[int, Node] = {}
         instructions = {i.result: i for i in self.recorded.program.instructions if i.section == "forward"}
@@ -199,7 +202,8 @@ class Graph:
         target = self._add(instruction.result, tensor, "result", instruction)
         for position, node in sources.items():
             rule = self.recorded.shares.get((tensor.serial, position))
-            edge = Edge(node, target, position, instruction.op.argument(position), rule)
+            edge = Edge(len(self.edges), node, target, position, instruction.op.argument(position), rule)
+            self.edges.append(edge)
             target.inputs.append(edge)
             node.uses.append(edge)
 
@@ -216,17 +220,12 @@ class Graph:
     def _add(self, value: Value, tensor: Tensor | None, kind: str, instruction: Instruction | None = None) -> Node:
         label = tensor.label if tensor is not None else f"array {value.shape}"
         derivative = self.recorded.gradients.get(tensor.serial) if tensor is not None else None
-        node = Node(value.name, label, kind, value.example, tensor, derivative, instruction)
+        node = Node(len(self.nodes), value.name, label, kind, value.example, tensor, derivative, instruction)
         self.nodes.append(node)
         self._by_value[value] = node
         if tensor is not None:
             self._by_tensor[tensor.serial] = node
         return node
-
-    @property
-    def edges(self) -> list[Edge]:
-        """All uses, in the order of the operations."""
-        return [edge for node in self.nodes for edge in node.inputs]
 
     @cached_property
     def changed(self) -> list[Node]:

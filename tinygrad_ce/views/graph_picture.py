@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import inf
 
@@ -85,7 +85,7 @@ class EdgeWire(Wire):
         """Whether a gradient comes back along it."""
         return any(edge.share is not None for edge in self.edges)
 
-    def svg(self, number: Mapping[Edge, int]) -> Svg:
+    def svg(self) -> Svg:
         """A line with a head at its target and one at its source, of which one is seen; its argument, and its share."""
         (start_x, start_y), (x, y) = self.points[0], self.points[-1]
         if self.is_upright:
@@ -95,7 +95,7 @@ class EdgeWire(Wire):
         else:
             head, tail = "l-7,-4 v8 z", "l7,-4 v8 z"
             at, anchor, above, below = x - 9, "end", y - 5, y + 13
-        numbers = " ".join(str(number[edge]) for edge in self.edges)
+        numbers = " ".join(str(edge.number) for edge in self.edges)
         mark: Attributes = {"data_edges" if self.folded else "data_edge": numbers}
         parts = [element("path", d=_curve(self.points, self.is_upright))]
         parts.append(element("path", class_="head", d=f"M{x:.1f},{y:.1f} {head}"))
@@ -130,7 +130,6 @@ class Picture:
             )
         self.graph, self.with_gradients = graph, with_gradients
         self.group = grouped(graph) if group is None else group
-        self.number = {node: n for n, node in enumerate(graph.nodes)}
         self.cards: dict[Node | Group, Card] = {}
         self.card_of: dict[Node, Card] = {}  # the one that shows a node, or that it is folded into
         self.frames: list[tuple[Box, Group]] = []
@@ -148,12 +147,12 @@ class Picture:
     @property
     def nodes(self) -> list[int]:
         """The numbers of the nodes that have a card of their own here."""
-        return [self.number[card.node] for card in self.cards.values() if card.kind == "node"]
+        return [card.node.number for card in self.cards.values() if card.kind == "node"]
 
     def _fill(self, box: Box, group: Group, opened: set[Group] | None) -> None:
         for child in group.children:
             if isinstance(child, Node):
-                card = node_card(child, self.number[child], self.with_gradients, child is self.graph.loss)
+                card = node_card(child, self.with_gradients, child is self.graph.loss)
                 self.card_of[child] = card
             elif opened is None or child in opened:
                 inner = Box(starts_row=child.kind == "step")
@@ -162,7 +161,7 @@ class Picture:
                 self._fill(inner, child, opened)
                 continue
             else:
-                card = fold_card(child, self.number[child.output], self.with_gradients)
+                card = fold_card(child, self.with_gradients)
                 self.card_of.update(dict.fromkeys(child.nodes, card))
             self.cards[child] = card
             box.children.append(card)
@@ -187,7 +186,7 @@ class Picture:
             target = self.card_of[node]
             for edge in node.inputs:
                 if edge.source not in self.card_of:
-                    card = outside_card(edge.source, self.number[edge.source])
+                    card = outside_card(edge.source)
                     self.card_of[edge.source] = self.cards[edge.source] = card
                     self.top.children.insert(0, card)
                 source = self.card_of[edge.source]
@@ -234,12 +233,11 @@ class Picture:
         width = round(max(self.top.width, wide(caption, TEXT) + 28))
         height = round(self.top.height + (LINE + 6 if caption else 0))
         inside = "" if self.group.parent is None else f"{self.group.title} in "
-        number = {edge: n for n, edge in enumerate(self.graph.edges)}
         parts = [
             element("style", Svg(PICTURE_STYLE)) if styled else Svg(),
             element("rect", class_="paper", width=width, height=height),
             *(_frame(box, group) for box, group in self.frames),
-            *(wire.svg(number) for wire in sorted(self.wires, key=lambda wire: number[wire.edges[0]])),
+            *(wire.svg() for wire in sorted(self.wires, key=lambda wire: wire.edges[0].number)),
             *(card.svg() for card in self.cards.values()),
             words(14, self.top.height + LINE - 4, caption, TEXT, class_="gradient") if caption else Svg(),
         ]
