@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from math import inf
 
 from tinygrad_ce.graph.nodes import Edge, Graph, Node
+from tinygrad_ce.report.page import file_text
 from tinygrad_ce.report.words import cut
 from tinygrad_ce.views.boxes import DROP, Box, Wire
 from tinygrad_ce.views.cards import LINE, PORT, TEXT, Card, fold_card, node_card, outside_card
 from tinygrad_ce.views.columns import LANE
 from tinygrad_ce.views.groups import LONGEST_TITLE, Group, grouped
 from tinygrad_ce.views.layout import COLUMN_GAP, arrange
-from tinygrad_ce.views.picture import FONT, Attributes, Svg, element, rectangle, wide, words
+from tinygrad_ce.views.picture import Attributes, Svg, element, rectangle, wide, words
 
 LARGEST = 1500  # nodes
 ROOM = 1230.0  # the width of a row: its letters are not made smaller on a screen of 1280
@@ -24,48 +25,9 @@ MOST_CARDS, FEW_CARDS = 40, 16  # of one picture of several; and up to which mod
 MOST_ABOVE = 3  # cards on top of an operation
 SHARE = wide("-0.0123", TEXT)  # what a page writes at an edge
 
-_COLOURS = (  # of what, which, by day, by night
-    ("rect.paper", "fill", "#ffffff", "#0d1117"),
-    ("text", "fill", "#1b1f24", "#e6edf3"),
-    ("text.soft", "fill", "#57606a", "#a6b0ba"),
-    ("text.gradient", "fill", "#8f2260", "#f5a3cc"),
-    (".node rect.body", "fill stroke", "#ffffff #57606a", "#161b22 #9aa4ae"),
-    (".data rect.body", "fill stroke", "#e9f2fb #2a5f95", "#10263c #6cb0f0"),
-    (".parameter rect.body", "fill stroke", "#fdf3d7 #8a6100", "#2e2508 #e0b040"),
-    (".loss rect.body", "fill stroke", "#f9e6f0 #8f2260", "#38142a #f08cc0"),
-    (".fold rect.body", "fill stroke", "#f0edf8 #5b4a9c", "#1d1836 #a99be8"),
-    (".wire path", "stroke", "#6e7781", "#9aa4ae"),
-    (".wire path.head", "fill", "#6e7781", "#9aa4ae"),
-    (".wire path.tail", "fill", "#6e7781", "#9aa4ae"),
-)
-_SHAPES = f"""
-.tg-graph text {{ font-family: {FONT}; }}
-.tg-graph text.name {{ font-weight: bold; }}
-.tg-graph .node rect.body {{ stroke-width: 1.2; }}
-.tg-graph .loss rect.body, .tg-graph .fold rect.body {{ stroke-width: 2; }}
-.tg-graph .module rect {{ fill: #6e7781; fill-opacity: 0.07; stroke: #8c959f; stroke-dasharray: 4 3; }}
-.tg-graph .step rect {{ fill: none; stroke: #8c959f; stroke-opacity: 0.7; }}
-.tg-graph .outside rect.body {{ fill: none; stroke: #8c959f; stroke-dasharray: 4 3; }}
-.tg-graph .wire path {{ fill: none; stroke-width: 1.4; stroke-linejoin: round; }}
-.tg-graph .wire.still path {{ stroke-dasharray: 3 3; }}
-.tg-graph .wire path.head, .tg-graph .wire path.tail {{ stroke: none; }}
-.tg-graph .wire path.tail, .tg-graph .share {{ display: none; }}
-.tg-graph image {{ image-rendering: pixelated; }}
-"""
-
-
-def _colours(night: bool) -> str:
-    rules = ""
-    for what, names, *values in _COLOURS:
-        pairs = zip(names.split(), values[night].split(), strict=True)
-        rules += f".tg-graph {what} {{ {' '.join(f'{name}: {value};' for name, value in pairs)} }}\n"
-    return rules
-
-
-STYLE = _SHAPES + _colours(night=False)
-# A heat map at night: zero is dark, negative still blue, positive orange.
-DARK = _colours(night=True) + ".tg-graph image { filter: invert(1) hue-rotate(180deg); }"
-PICTURE_STYLE = f"{STYLE}@media (prefers-color-scheme: dark) {{\n{DARK}\n}}"
+STYLE = file_text("tinygrad_ce.views", "graph.css")
+DARK = file_text("tinygrad_ce.views", "graph_dark.css")
+PICTURE_STYLE = f"\n{STYLE}\n@media (prefers-color-scheme: dark) {{\n{DARK}\n}}"
 
 
 @dataclass(eq=False)
