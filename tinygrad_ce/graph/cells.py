@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from tinygrad_ce.core import REGISTRY, Array
-from tinygrad_ce.graph.expressions import LOGICAL, in_operators, name_and_arguments
+from tinygrad_ce.graph.expressions import COMPARED, LOGICAL, in_operators, name_and_arguments
 
 MAX_TERMS = 4  # of a long sum are shown: the first three and the last
 
@@ -93,8 +93,8 @@ class _Tracer:
             tighter = binding + isinstance(node.op, (ast.Sub, ast.Div))
             left, right = self.part(node.left).within(binding), self.part(node.right).within(tighter)
             return _joined_by(sign, binding, left, right)
-        if isinstance(node, ast.Compare) and [*map(type, node.ops)] in ([op] for op in _COMPARISONS):
-            return self.comparison(_COMPARISONS[type(node.ops[0])], node.left, node.comparators[0])
+        if isinstance(node, ast.Compare) and len(node.ops) == 1 and type(node.ops[0]) in COMPARED:
+            return self.comparison(COMPARED[type(node.ops[0])][1], node.left, node.comparators[0])
         if isinstance(node, ast.Subscript) or (isinstance(node, ast.Attribute) and node.attr == "T"):
             return self.rearranged(node, node.value)
         called = self.call(node) if isinstance(node, ast.Call) else None
@@ -207,9 +207,6 @@ _SIGNS: dict[type[ast.operator], tuple[str, int]] = {
     ast.FloorDiv: (" // ", PRODUCT), ast.Mod: (" % ", PRODUCT), ast.Pow: ("**", POWER), ast.BitAnd: (" & ", LOGIC),
     ast.BitOr: (" | ", LOGIC),
 }  # fmt: skip
-_COMPARISONS: dict[type[ast.cmpop], str] = {
-    ast.Eq: "==", ast.NotEq: "!=", ast.Gt: ">", ast.GtE: ">=", ast.Lt: "<", ast.LtE: "<=",
-}  # fmt: skip
 _MOVING = {
     *("np.transpose", "np.swapaxes", "np.moveaxis", "np.reshape", "np.broadcast_to", "np.expand_dims", "np.squeeze"),
     *("getitem", "take_along_axis", "np.flip", "np.roll", "np.diagonal", "np.repeat", "np.tile"),
@@ -225,17 +222,15 @@ def _works_on_each_number(name: str) -> bool:
     return isinstance(function, np.ufunc) or function is np.where
 
 
-def _replaced(node: ast.expr, inner: ast.expr, name: str) -> ast.expr:
-    """A call, index or attribute of `inner`, with a name in place of it."""
-    new = ast.Name(name, ast.Load())
-    if isinstance(node, ast.Subscript):
-        return ast.Subscript(new, node.slice, ast.Load())
-    if isinstance(node, ast.Attribute):
-        return ast.Attribute(new, node.attr, ast.Load())
-    assert isinstance(node, ast.Call)
-    if node.args and node.args[0] is inner:
-        return ast.Call(node.func, [new, *node.args[1:]], node.keywords)
-    return ast.Call(_replaced(node.func, inner, name), node.args, node.keywords)
+def _replaced(node: Any, inner: ast.expr, name: str) -> Any:
+    """A copy of an expression with a name in place of one of its parts."""
+    if node is inner:
+        return ast.Name(name, ast.Load())
+    if isinstance(node, list):
+        return [_replaced(each, inner, name) for each in node]
+    if not isinstance(node, ast.AST):
+        return node
+    return type(node)(**{field: _replaced(value, inner, name) for field, value in ast.iter_fields(node)})
 
 
 def leading(pieces: list[Piece]) -> list[Piece]:

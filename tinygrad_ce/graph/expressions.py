@@ -50,10 +50,12 @@ def renamed(tree: ast.expr, names: Mapping[str, str | ast.expr]) -> ast.expr:
     return copied
 
 
-COMPARED: dict[str, type[ast.cmpop]] = {
-    "np.equal": ast.Eq, "np.not_equal": ast.NotEq, "np.greater": ast.Gt, "np.greater_equal": ast.GtE,
-    "np.less": ast.Lt, "np.less_equal": ast.LtE,
+COMPARED: dict[type[ast.cmpop], tuple[str, str, str]] = {  # what NumPy calls it, its sign, and that in LaTeX
+    ast.Eq: ("np.equal", "==", "="), ast.NotEq: ("np.not_equal", "!=", r"\neq"), ast.Gt: ("np.greater", ">", ">"),
+    ast.GtE: ("np.greater_equal", ">=", r"\geq"), ast.Lt: ("np.less", "<", "<"),
+    ast.LtE: ("np.less_equal", "<=", r"\leq"),
 }  # fmt: skip
+_COMPARING = {name: op for op, (name, _, _) in COMPARED.items()}
 LOGICAL = {"np.logical_and": ("and", r"\wedge"), "np.logical_or": ("or", r"\vee")}  # in words, and in LaTeX
 
 
@@ -76,8 +78,8 @@ class _InOperators(ast.NodeTransformer):
         name, arguments = name_and_arguments(node)
         if name in ("astype", "np.asarray"):
             return arguments[0]
-        if name in COMPARED and len(arguments) == 2:
-            return ast.Compare(arguments[0], [COMPARED[name]()], arguments[1:])
+        if name in _COMPARING and len(arguments) == 2:
+            return ast.Compare(arguments[0], [_COMPARING[name]()], arguments[1:])
         if name in ("np.dot", "np.matmul") and len(arguments) == 2:
             return ast.BinOp(arguments[0], ast.MatMult(), arguments[1])
         if name in ("transpose", "np.transpose") and [*map(ast.unparse, arguments[1:])] in ([], ["(1, 0)"]):

@@ -6,7 +6,7 @@ import ast
 import re
 from collections.abc import Callable, Mapping
 
-from tinygrad_ce.graph.expressions import LOGICAL, in_operators, name_and_arguments
+from tinygrad_ce.graph.expressions import COMPARED, LOGICAL, in_operators, name_and_arguments
 from tinygrad_ce.graph.formula import Formula
 
 
@@ -56,9 +56,6 @@ def words(text: str) -> str:
 
 _ESCAPED = {sign: f"\\{sign}" for sign in "_#$%&{} "} | {"\\": r"\backslash ", "^": r"\wedge ", "~": r"\sim "}
 _ADDING: dict[type[ast.operator], str] = {ast.Add: "+", ast.Sub: "-", ast.BitAnd: r"\wedge", ast.BitOr: r"\vee"}
-_COMPARED: dict[type[ast.cmpop], str] = {
-    ast.Eq: "=", ast.NotEq: r"\neq", ast.Gt: ">", ast.GtE: r"\geq", ast.Lt: "<", ast.LtE: r"\leq",
-}  # fmt: skip
 _MACROS = {  # the functions that LaTeX has a sign for
     *("tanh", "exp", "log", "sin", "cos", "tan", "sinh", "cosh", "arcsin", "arccos", "arctan", "max", "min"),
 }
@@ -105,9 +102,9 @@ class _Translator:
         if isinstance(node.op, ast.Pow):
             return _bound(f"{self.of(left, POWER + 1)}^{{{self.of(right, 0)}}}", POWER, outside)
         if isinstance(node.op, ast.MatMult):
-            return self.product(left, right, outside)
+            return _bound(rf"{self.of(left, PRODUCT)} \, {self.of(right, PRODUCT)}", PRODUCT, outside)
         if isinstance(node.op, ast.Mult):
-            sign = r"\odot" if self.is_array(left) and self.is_array(right) else r"\cdot"
+            sign = r"\odot" if all(self.formula.evaluate(factor).ndim for factor in (left, right)) else r"\cdot"
             return _bound(f"{self.of(left, PRODUCT)} {sign} {self.of(right, PRODUCT)}", PRODUCT, outside)
         if type(node.op) not in _ADDING:
             return words(ast.unparse(node))
@@ -115,11 +112,14 @@ class _Translator:
         return _bound(f"{self.of(left, SUM)} {_ADDING[type(node.op)]} {self.of(right, tighter)}", SUM, outside)
 
     def Compare(self, node: ast.Compare, outside: int) -> str:
-        return self.compared(node.left, _COMPARED.get(type(node.ops[0]), "="), node.comparators[0], outside)
+        _, _, sign = COMPARED.get(type(node.ops[0]), COMPARED[ast.Eq])
+        return self.compared(node.left, sign, node.comparators[0], outside)
 
     def Attribute(self, node: ast.Attribute, outside: int) -> str:
         if node.attr == "T":
-            return self.transposed(node.value)
+            simple = isinstance(node.value, ast.Name) and node.value.id not in self.gradients
+            inner = self.of(node.value, 0)
+            return rf"{inner}^{{\top}}" if simple else rf"\left({inner}\right)^{{\top}}"
         if ast.unparse(node) in ("np.inf", "np.nan"):
             return r"\infty" if node.attr == "inf" else words("nan")
         return words(ast.unparse(node))
@@ -162,23 +162,12 @@ class _Translator:
     def compared(self, left: ast.expr, sign: str, right: ast.expr, outside: int) -> str:
         return _bound(f"{self.of(left, SUM)} {sign} {self.of(right, SUM)}", 0, outside)
 
-    def product(self, left: ast.expr, right: ast.expr, outside: int) -> str:
-        return _bound(rf"{self.of(left, PRODUCT)} \, {self.of(right, PRODUCT)}", PRODUCT, outside)
-
-    def transposed(self, node: ast.expr) -> str:
-        inner = self.of(node, POWER + 1)
-        simple = isinstance(node, ast.Name) and node.id not in self.gradients
-        return rf"{inner}^{{\top}}" if simple else rf"\left({self.of(node, 0)}\right)^{{\top}}"
-
     def reduced(self, name: str, node: ast.Call, inner: ast.expr, outside: int) -> str:
         axis = next((option.value for option in node.keywords if option.arg == "axis"), None)
         below = "" if axis is None else rf"_{{{words('axis ')}{self.of(axis, 0)}}}"
         if name == "sum":
             return _bound(rf"\sum{below} {self.of(inner, PRODUCT)}", SUM, outside)
         return rf"\mathrm{{mean}}{below}\left({self.of(inner, 0)}\right)"
-
-    def is_array(self, node: ast.expr) -> bool:
-        return self.formula.evaluate(node).ndim > 0
 
 
 def _bound(text: str, binding: int, outside: int) -> str:

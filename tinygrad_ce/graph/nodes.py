@@ -30,11 +30,13 @@ from tinygrad_ce.source_lines import CallSite, Line, calls_around, line_of
 class Node:
     """An array of the graph: data that went in, a parameter, or the result of an operation.
 
-    name: in the printed program (`W0`, `z1`). label: the user's name for it, or its number (`layers.0.W`, `#17`).
+    number: its place among the nodes of the graph. name: in the printed program (`W0`, `z1`). label: the user's name
+    for it, or its number there (`layers.0.W`, `#17`).
     kind: "data", "parameter" or "result". instruction: how the program computes it; None for what went in.
     derivative: the value that is its gradient in the program; None where none flows.
     """
 
+    number: int
     name: str
     label: str
     kind: str
@@ -92,11 +94,12 @@ class Node:
 class Edge:
     """One use of a node by an operation.
 
-    argument: what the operation calls it. share: what comes back along this edge in the backward pass; None where no
-    gradient flows. The gradient of a node is the sum of the shares of its uses. rule: the instructions that compute
-    the share, and its value.
+    number: its place among the edges of the graph. argument: what the operation calls it. share: what comes back along
+    this edge in the backward pass; None where no gradient flows. The gradient of a node is the sum of the shares of its
+    uses. rule: the instructions that compute the share, and its value.
     """
 
+    number: int
     source: Node
     target: Node
     position: int
@@ -158,9 +161,9 @@ class Edge:
 class Graph:
     """The graph of a loss, with the gradients of one backward pass.
 
-    nodes: the oldest first. recorded: the program, and which of its values stand for what. view: the call that the
-    user wrote, for messages. arrays: what arrays that are no Tensors are called, labels for example. Raises
-    TypeError and ValueError for what has no history.
+    nodes: the oldest first. edges: all uses, in the order of the operations. recorded: the program, and which of its
+    values stand for what. view: the call that the user wrote, for messages. arrays: what arrays that are no Tensors are
+    called, labels for example. Raises TypeError and ValueError for what has no history.
 
     >>> x = Tensor([1.0, 2.0], requires_grad=True, name="x")
     >>> graph = Graph((x * x).sum(), "tg.explain")
@@ -175,6 +178,7 @@ class Graph:
             self.recorded = record(loss, arrays)
             self._take_gradients_of_the_engine(loss)
         self.nodes: list[Node] = []
+        self.edges: list[Edge] = []
         self._by_value: dict[Value, Node] = {}
         self._by_tensor: dict[int, Node] = {}
         instructions = {i.result: i for i in self.recorded.program.instructions if i.section == "forward"}
@@ -197,41 +201,32 @@ class Graph:
     def _read(self, tensor: Tensor, instruction: Instruction) -> None:
         """Add the nodes of an operation: of its inputs that are not there yet, and of its result."""
         sources = {
-            position: self._source(x, value)
+            position: self._node(x, value)
             for position, (x, value) in enumerate(zip(tensor.inputs, instruction.inputs, strict=True))
             if isinstance(value, Value)
         }
-        target = self._add(instruction.result, tensor, "result", instruction)
+        target = self._node(tensor, instruction.result, instruction)
         for position, node in sources.items():
             rule = self.recorded.shares.get((tensor.serial, position))
-            edge = Edge(node, target, position, instruction.op.argument(position), rule)
+            edge = Edge(len(self.edges), node, target, position, instruction.op.argument(position), rule)
+            self.edges.append(edge)
             target.inputs.append(edge)
             node.uses.append(edge)
 
-    def _source(self, x: Any, value: Value) -> Node:
-        """The node of an input, which is a new one if it has not been read before."""
+    def _node(self, x: Any, value: Value, instruction: Instruction | None = None) -> Node:
+        """The node of a value, which is a new one if it has not been read before. x: the tensor or array."""
         tensor = x if isinstance(x, Tensor) else None
-        node = self._by_value.get(value)
-        if node is None:
-            return self._add(value, tensor, "parameter" if tensor is not None and tensor.requires_grad else "data")
+        if value not in self._by_value:
+            label = f"array {value.shape}" if tensor is None else tensor.label
+            leaf = "parameter" if tensor is not None and tensor.requires_grad else "data"
+            kind = leaf if instruction is None else "result"
+            derivative = None if tensor is None else self.recorded.gradients.get(tensor.serial)
+            node = Node(len(self.nodes), value.name, label, kind, value.example, tensor, derivative, instruction)
+            self._by_value[value] = node
+            self.nodes.append(node)
         if tensor is not None:
-            self._by_tensor.setdefault(tensor.serial, node)
-        return node
-
-    def _add(self, value: Value, tensor: Tensor | None, kind: str, instruction: Instruction | None = None) -> Node:
-        label = tensor.label if tensor is not None else f"array {value.shape}"
-        derivative = self.recorded.gradients.get(tensor.serial) if tensor is not None else None
-        node = Node(value.name, label, kind, value.example, tensor, derivative, instruction)
-        self.nodes.append(node)
-        self._by_value[value] = node
-        if tensor is not None:
-            self._by_tensor[tensor.serial] = node
-        return node
-
-    @property
-    def edges(self) -> list[Edge]:
-        """All uses, in the order of the operations."""
-        return [edge for node in self.nodes for edge in node.inputs]
+            self._by_tensor.setdefault(tensor.serial, self._by_value[value])
+        return self._by_value[value]
 
     @cached_property
     def changed(self) -> list[Node]:

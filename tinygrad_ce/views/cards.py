@@ -128,23 +128,23 @@ class Card(Box):
         return element("g", *parts, **self.marks)
 
 
-def node_card(node: Node, number: int, with_gradient: bool, is_loss: bool) -> Card:
-    """The card of a node: its name, how it was computed, its value and its gradient. number: of the node."""
-    marks: Attributes = {"class_": f"node {'loss' if is_loss else node.kind}", "data_node": number}
+def node_card(node: Node, with_gradient: bool, is_loss: bool) -> Card:
+    """The card of a node: its name, how it was computed, its value and its gradient."""
+    marks: Attributes = {"class_": f"node {'loss' if is_loss else node.kind}", "data_node": node.number}
     return Card("node", node, _texts(node), marks, _panels(node, with_gradient), len(node.inputs))
 
 
-def outside_card(node: Node, number: int) -> Card:
+def outside_card(node: Node) -> Card:
     """A node of another picture from which a wire comes: its name only. It is no `.node`, for it is one there."""
-    return Card("outside", node, _texts(node), {"class_": "outside", "data_node": number})
+    return Card("outside", node, _texts(node), {"class_": "outside", "data_node": node.number})
 
 
-def fold_card(group: Group, number: int, with_gradient: bool) -> Card:
-    """A group as one card: its title, how many operations it holds, and what comes out of it; number: of that node."""
+def fold_card(group: Group, with_gradient: bool) -> Card:
+    """A group as one card: its title, how many operations it holds, and what comes out of it."""
     output = group.output
     line = f"{several(len(group.results), 'operation')} → {output.name}"
     texts = group.title, line, f"{group.title}: {line} {output.shape}"
-    marks: Attributes = {"class_": "fold", "data_group": group.number, "data_output": number}
+    marks: Attributes = {"class_": "fold", "data_group": group.number, "data_output": output.number}
     return Card("fold", output, texts, marks, _panels(output, with_gradient), inputs=2)
 
 

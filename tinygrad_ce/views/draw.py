@@ -58,20 +58,14 @@ class Drawing:
         what makes a PNG is not installed.
         """
         path = Path(path)
-        content = self._as_file(path)
+        ending = path.suffix.lower()
+        if ending not in (".svg", ".png", ".html"):
+            raise ValueError(f"save: {path.name} must end in .svg, .png or .html")
+        html = page_html(self.title, self.svg, "body { margin: 1rem; }") if ending == ".html" else self.svg
+        content = _png_file(self.svg) if ending == ".png" else html.encode()
         with whole_file(path) as draft:
             draft.write_bytes(content)
         return path
-
-    def _as_file(self, path: Path) -> bytes:
-        ending = path.suffix.lower()
-        if ending == ".svg":
-            return self.svg.encode()
-        if ending == ".html":
-            return page_html(self.title, self.svg, "body { margin: 1rem; }").encode()
-        if ending == ".png":
-            return _png_file(self.svg)
-        raise ValueError(f"save: {path.name} must end in .svg, .png or .html")
 
 
 def draw(loss: Tensor, title: str = "") -> Drawing:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import inf
 
 from tinygrad_ce.graph.nodes import Edge, Graph, Node
+from tinygrad_ce.report.page import file_text
 from tinygrad_ce.report.words import cut
 from tinygrad_ce.views.boxes import DROP, Box, Wire
 from tinygrad_ce.views.cards import LINE, PORT, TEXT, Card, fold_card, node_card, outside_card
 from tinygrad_ce.views.columns import LANE
 from tinygrad_ce.views.groups import LONGEST_TITLE, Group, grouped
 from tinygrad_ce.views.layout import COLUMN_GAP, arrange
-from tinygrad_ce.views.picture import FONT, Attributes, Svg, element, rectangle, wide, words
+from tinygrad_ce.views.picture import Attributes, Svg, element, rectangle, wide, words
 
 LARGEST = 1500  # nodes
 ROOM = 1230.0  # the width of a row: its letters are not made smaller on a screen of 1280
@@ -24,48 +25,9 @@ MOST_CARDS, FEW_CARDS = 40, 16  # of one picture of several; and up to which mod
 MOST_ABOVE = 3  # cards on top of an operation
 SHARE = wide("-0.0123", TEXT)  # what a page writes at an edge
 
-_COLOURS = (  # of what, which, by day, by night
-    ("rect.paper", "fill", "#ffffff", "#0d1117"),
-    ("text", "fill", "#1b1f24", "#e6edf3"),
-    ("text.soft", "fill", "#57606a", "#a6b0ba"),
-    ("text.gradient", "fill", "#8f2260", "#f5a3cc"),
-    (".node rect.body", "fill stroke", "#ffffff #57606a", "#161b22 #9aa4ae"),
-    (".data rect.body", "fill stroke", "#e9f2fb #2a5f95", "#10263c #6cb0f0"),
-    (".parameter rect.body", "fill stroke", "#fdf3d7 #8a6100", "#2e2508 #e0b040"),
-    (".loss rect.body", "fill stroke", "#f9e6f0 #8f2260", "#38142a #f08cc0"),
-    (".fold rect.body", "fill stroke", "#f0edf8 #5b4a9c", "#1d1836 #a99be8"),
-    (".wire path", "stroke", "#6e7781", "#9aa4ae"),
-    (".wire path.head", "fill", "#6e7781", "#9aa4ae"),
-    (".wire path.tail", "fill", "#6e7781", "#9aa4ae"),
-)
-_SHAPES = f"""
-.tg-graph text {{ font-family: {FONT}; }}
-.tg-graph text.name {{ font-weight: bold; }}
-.tg-graph .node rect.body {{ stroke-width: 1.2; }}
-.tg-graph .loss rect.body, .tg-graph .fold rect.body {{ stroke-width: 2; }}
-.tg-graph .module rect {{ fill: #6e7781; fill-opacity: 0.07; stroke: #8c959f; stroke-dasharray: 4 3; }}
-.tg-graph .step rect {{ fill: none; stroke: #8c959f; stroke-opacity: 0.7; }}
-.tg-graph .outside rect.body {{ fill: none; stroke: #8c959f; stroke-dasharray: 4 3; }}
-.tg-graph .wire path {{ fill: none; stroke-width: 1.4; stroke-linejoin: round; }}
-.tg-graph .wire.still path {{ stroke-dasharray: 3 3; }}
-.tg-graph .wire path.head, .tg-graph .wire path.tail {{ stroke: none; }}
-.tg-graph .wire path.tail, .tg-graph .share {{ display: none; }}
-.tg-graph image {{ image-rendering: pixelated; }}
-"""
-
-
-def _colours(night: bool) -> str:
-    rules = ""
-    for what, names, *values in _COLOURS:
-        pairs = zip(names.split(), values[night].split(), strict=True)
-        rules += f".tg-graph {what} {{ {' '.join(f'{name}: {value};' for name, value in pairs)} }}\n"
-    return rules
-
-
-STYLE = _SHAPES + _colours(night=False)
-# A heat map at night: zero is dark, negative still blue, positive orange.
-DARK = _colours(night=True) + ".tg-graph image { filter: invert(1) hue-rotate(180deg); }"
-PICTURE_STYLE = f"{STYLE}@media (prefers-color-scheme: dark) {{\n{DARK}\n}}"
+STYLE = file_text("tinygrad_ce.views", "graph.css")
+DARK = file_text("tinygrad_ce.views", "graph_dark.css")
+PICTURE_STYLE = f"\n{STYLE}\n@media (prefers-color-scheme: dark) {{\n{DARK}\n}}"
 
 
 @dataclass(eq=False)
@@ -85,7 +47,7 @@ class EdgeWire(Wire):
         """Whether a gradient comes back along it."""
         return any(edge.share is not None for edge in self.edges)
 
-    def svg(self, number: Mapping[Edge, int]) -> Svg:
+    def svg(self) -> Svg:
         """A line with a head at its target and one at its source, of which one is seen; its argument, and its share."""
         (start_x, start_y), (x, y) = self.points[0], self.points[-1]
         if self.is_upright:
@@ -95,7 +57,7 @@ class EdgeWire(Wire):
         else:
             head, tail = "l-7,-4 v8 z", "l7,-4 v8 z"
             at, anchor, above, below = x - 9, "end", y - 5, y + 13
-        numbers = " ".join(str(number[edge]) for edge in self.edges)
+        numbers = " ".join(str(edge.number) for edge in self.edges)
         mark: Attributes = {"data_edges" if self.folded else "data_edge": numbers}
         parts = [element("path", d=_curve(self.points, self.is_upright))]
         parts.append(element("path", class_="head", d=f"M{x:.1f},{y:.1f} {head}"))
@@ -130,7 +92,6 @@ class Picture:
             )
         self.graph, self.with_gradients = graph, with_gradients
         self.group = grouped(graph) if group is None else group
-        self.number = {node: n for n, node in enumerate(graph.nodes)}
         self.cards: dict[Node | Group, Card] = {}
         self.card_of: dict[Node, Card] = {}  # the one that shows a node, or that it is folded into
         self.frames: list[tuple[Box, Group]] = []
@@ -148,12 +109,12 @@ class Picture:
     @property
     def nodes(self) -> list[int]:
         """The numbers of the nodes that have a card of their own here."""
-        return [self.number[card.node] for card in self.cards.values() if card.kind == "node"]
+        return [card.node.number for card in self.cards.values() if card.kind == "node"]
 
     def _fill(self, box: Box, group: Group, opened: set[Group] | None) -> None:
         for child in group.children:
             if isinstance(child, Node):
-                card = node_card(child, self.number[child], self.with_gradients, child is self.graph.loss)
+                card = node_card(child, self.with_gradients, child is self.graph.loss)
                 self.card_of[child] = card
             elif opened is None or child in opened:
                 inner = Box(starts_row=child.kind == "step")
@@ -162,7 +123,7 @@ class Picture:
                 self._fill(inner, child, opened)
                 continue
             else:
-                card = fold_card(child, self.number[child.output], self.with_gradients)
+                card = fold_card(child, self.with_gradients)
                 self.card_of.update(dict.fromkeys(child.nodes, card))
             self.cards[child] = card
             box.children.append(card)
@@ -187,7 +148,7 @@ class Picture:
             target = self.card_of[node]
             for edge in node.inputs:
                 if edge.source not in self.card_of:
-                    card = outside_card(edge.source, self.number[edge.source])
+                    card = outside_card(edge.source)
                     self.card_of[edge.source] = self.cards[edge.source] = card
                     self.top.children.insert(0, card)
                 source = self.card_of[edge.source]
@@ -234,12 +195,11 @@ class Picture:
         width = round(max(self.top.width, wide(caption, TEXT) + 28))
         height = round(self.top.height + (LINE + 6 if caption else 0))
         inside = "" if self.group.parent is None else f"{self.group.title} in "
-        number = {edge: n for n, edge in enumerate(self.graph.edges)}
         parts = [
             element("style", Svg(PICTURE_STYLE)) if styled else Svg(),
             element("rect", class_="paper", width=width, height=height),
             *(_frame(box, group) for box, group in self.frames),
-            *(wire.svg(number) for wire in sorted(self.wires, key=lambda wire: number[wire.edges[0]])),
+            *(wire.svg() for wire in sorted(self.wires, key=lambda wire: wire.edges[0].number)),
             *(card.svg() for card in self.cards.values()),
             words(14, self.top.height + LINE - 4, caption, TEXT, class_="gradient") if caption else Svg(),
         ]

@@ -71,8 +71,6 @@ class _Page:
         self.graph = graph
         self.levels = levels(graph, with_gradients=True)
         self.numbers = Numbers(graph)
-        self.node_number = {node: n for n, node in enumerate(graph.nodes)}
-        self.edge_number = {edge: n for n, edge in enumerate(graph.edges)}
         self.update: Update | None = None
         self.modules: dict[str, str] = {}
         self.untrained = ""  # why there is no update
@@ -91,12 +89,12 @@ class _Page:
             "edges": edges,
             "recorded": recorded,
             "untrained": self.untrained,
-            "update": self.update and self.update.described(self.node_number),
+            "update": self.update and self.update.described(),
             "steps": self.steps(),
             "arrays": self.numbers.described(bool(recorded)),
             "levels": self.described_levels(),
-            "loss": self.node_number[self.graph.loss],
-            "path": [[self.node_number[node], cell] for node, cell in hardest_path(self.graph)],
+            "loss": self.graph.loss.number,
+            "path": [[node.number, cell] for node, cell in hardest_path(self.graph)],
             "colours": {"negative": NEGATIVE, "light": MIDDLE, "dark": DARK_MIDDLE, "positive": POSITIVE},
         }
         # The shapes stand close behind their lines: there is less room than in a file.
@@ -109,7 +107,7 @@ class _Page:
             file_text("tinygrad_ce.views", "page.html"),
             title=escaped(title),
             svg=self.levels[0].svg(styled=False),
-            levels=_folded_pictures([picture.svg(styled=False) for picture in self.levels[1:]]),
+            levels=as_json([picture.svg(styled=False) for picture in self.levels[1:]]),
             program=code_lines(lines),
             data=as_json(content),
             programs=as_script(self.modules),
@@ -152,8 +150,8 @@ class _Page:
             "gradient": None if node.derivative is None else self.numbers.of(node.derivative),
             "place": node.place.short if node.place is not None else "",
             "modules": " / ".join(type(call[0]).__name__ for call in node.modules),
-            "inputs": [self.edge_number[edge] for edge in node.inputs],
-            "uses": [self.edge_number[edge] for edge in node.uses],
+            "inputs": [edge.number for edge in node.inputs],
+            "uses": [edge.number for edge in node.uses],
         }
 
     def edge(self, edge: Edge) -> dict[str, Any]:
@@ -161,10 +159,10 @@ class _Page:
         used = set() if edge.formula is None else names_in(edge.formula.readable.whole)
         return {
             **self.formula(edge.formula, edge.target),
-            "source": self.node_number[edge.source],
-            "target": self.node_number[edge.target],
+            "source": edge.source.number,
+            "target": edge.target.number,
             "argument": edge.argument,
-            "operands": [number for node, number in self.node_number.items() if node.name in used],
+            "operands": [node.number for node in self.graph.nodes if node.name in used],
             "share": None if edge.rule is None else self.numbers.of(edge.rule[1]),
             "local": self.numbers.local(edge),
         }
@@ -186,7 +184,7 @@ class _Page:
             names = {f"d_{edge.source.name}", edge.rule[1].name if edge.rule is not None else ""}
             names.discard(f"d_{edge.target.name}")  # it was there before, and is handed on as it is
             lines = self.lines(*sorted(names))
-            steps.append({**self.step("backward", edge.source, lines), "edge": self.edge_number[edge]})
+            steps.append({**self.step("backward", edge.source, lines), "edge": edge.number})
         if self.update is not None:
             for k, node in enumerate(self.update.nodes):
                 line = self.update.place_of(node)
@@ -196,7 +194,7 @@ class _Page:
 
     def step(self, phase: str, node: Node, lines: list[int]) -> dict[str, Any]:
         """One step: what becomes of a node, by which lines of the program."""
-        return {"node": self.node_number[node], "phase": phase, "lines": lines}
+        return {"node": node.number, "phase": phase, "lines": lines}
 
     def lines(self, *names: str) -> list[int]:
         """The lines of the program in which these names get their values."""
@@ -230,11 +228,6 @@ def _push(edge: Edge, upstream: Array) -> Array:
     """How much each cell of an edge's source gets of what is upstream; infinitely much where a number is spoiled."""
     share = np.abs(edge.pulled(upstream))
     return np.where(np.isfinite(share) & np.isfinite(edge.source.value), share, np.inf).ravel()
-
-
-def _folded_pictures(pictures: list[str]) -> str:
-    """The pictures that the page opens, as texts: the browser reads each when it is looked at."""
-    return f'<script type="application/json" id="levels">{as_json(pictures)}</script>' if pictures else ""
 
 
 def _first_sentence(error: Exception) -> str:

@@ -13,9 +13,8 @@ from tinygrad_ce.core import Array
 from tinygrad_ce.report.words import escaped, format_number
 from tinygrad_ce.views.boxes import Box
 
-# Widths must be known before anything is drawn, so all text is set in fonts whose letters are 0.6 of their size wide.
-FONT = "'DejaVu Sans Mono', Menlo, Consolas, 'Liberation Mono', monospace"
-LETTER = 0.605
+# Widths must be known before anything is drawn, so graph.css sets all text in fonts whose letters are equally wide.
+LETTER = 0.605  # of their size
 NEGATIVE, MIDDLE, POSITIVE = (33, 102, 172), (247, 247, 247), (213, 94, 0)  # told apart by colour-blind eyes
 NOT_FINITE = (128, 128, 128)
 CELLS = 64  # a side of a heat map has at most so many cells

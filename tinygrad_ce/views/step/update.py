@@ -72,13 +72,13 @@ class Update:
         starts = [n for n, line in enumerate(self.text) if line.startswith("def ")]
         return self.text[starts[0] : starts[-1]]
 
-    def described(self, number_of: dict[Node, int]) -> dict[str, Any]:
+    def described(self) -> dict[str, Any]:
         """What the page knows of it, but the module that computes it."""
         memory = self.memory
         kept = [{"label": x.name, "at": k, "shape": x.shape} for k, x in enumerate(memory)]
         parameters = [
             {
-                "node": number_of[node],
+                "node": node.number,
                 "name": node.name,
                 "memory": [each for each in kept if re.fullmatch(rf"\w+?_{node.name}", str(each["label"]))],
             }
