@@ -59,10 +59,6 @@ class Formula:
         """The expression with the numbers of this cell of the result."""
         return "".join(_filled(piece, tuple(index)) for piece in self.pieces)
 
-    def with_numbers(self, arrays: Mapping[str, Array]) -> Formula:
-        """The same expression, with other arrays for some of its names."""
-        return Formula(self.whole, {**self.arrays, **arrays}, self.functions)
-
     def evaluate(self, node: ast.expr, arrays: Mapping[str, Array] | None = None) -> Array:
         """The value of a part of the expression, with its own arrays or these."""
         arrays = self.arrays if arrays is None else arrays
