@@ -69,7 +69,7 @@ def test_what_somebody_named_is_escaped(kind):
     assert "b" not in {element.tag for element in fromstring(html).iter()} or kind == "words"  # Strong is bold
 
 
-@pytest.mark.parametrize("width", [60, 80, 100])
+@pytest.mark.parametrize("width", [60, 61, 80, 100])
 @pytest.mark.parametrize("words", [WORDS * 3, "n" * 250, WIDE * 60, f"a {WIDE * 40} {WORDS}"])
 @pytest.mark.parametrize("kind", ["heading", "sentence", "list", "picture", "cell", "words", "section"])
 def test_words_stay_within_the_terminal_and_are_all_there(kind, words, width):
@@ -169,6 +169,7 @@ def test_numbers_names_and_lists():
     ]  # fmt: skip
     assert [cut("a" * n, 5) for n in (5, 6)] == ["aaaaa", "aaaa…"]
     assert [short("abcdefgh", n) for n in (8, 7, 5)] == ["abcdefgh", "abc…fgh", "ab…gh"]
+    assert all(len(short("abcdefghi", n)) <= n for n in range(3, 10))
     assert listed(range(6)) == "0, 1, 2, 3 and 2 more"
     assert listed(range(5)) == "0, 1, 2, 3, 4"  # "and 1 more" would be no shorter
     assert [several(n, "row") for n in (0, 1, 2)] == ["0 rows", "1 row", "2 rows"]

@@ -12,6 +12,7 @@ from tinygrad_ce.ancestry import reachable
 from tinygrad_ce.core import Tensor, interpreter
 from tinygrad_ce.errors import writing_line
 from tinygrad_ce.kernels.attach import set_aside
+from tinygrad_ce.report.words import listed
 
 
 def check_readable(loss: Any, view: str, single: bool = True) -> None:
@@ -93,10 +94,9 @@ def check_unchanged(loss: Tensor, view: str) -> None:
     """Raise ValueError if a parameter was written to after the loss was computed: its numbers would be false."""
     changed = written_to(reachable(loss).values())
     if changed:
-        names = ", ".join(x.label for x in changed[:4]) + (f" and {len(changed) - 4} more" if len(changed) > 4 else "")
         where = next((words for x in changed if (words := writing_line(x))), " (optimizer.step()?)")
+        were = f"{listed([x.label for x in changed])} {'was' if len(changed) == 1 else 'were'}"
         raise ValueError(
-            f"{view}: {names} {'was' if len(changed) == 1 else 'were'} written to after the loss was computed{where}, "
-            f"so that its numbers are no longer those of one pass: call {view} before the step, or compute the loss "
-            "again"
+            f"{view}: {were} written to after the loss was computed{where}, so that its numbers are no longer those of "
+            f"one pass: call {view} before the step, or compute the loss again"
         )

@@ -1,12 +1,34 @@
-"""An operation and its rule in words: how it is printed, where it stands, and by which number the rule divides."""
+"""An operation in words: how it is printed, where it stands, what its rule divides by, which losses it does at once."""
 
 from __future__ import annotations
 
 import ast
+from typing import NamedTuple
 
 import numpy as np
 
 from tinygrad_ce.graph.nodes import Edge, Node
+
+
+class OnLogits(NamedTuple):
+    """A loss that is one operation: what it starts with, its argument for targets, the loss that shows both apart."""
+
+    squash: str
+    targets: str
+    apart: str
+
+    @property
+    def words(self) -> str:
+        """A sentence without its point."""
+        both = f"{self.squash} and cross-entropy are shown as one operation, on the logits"
+        return f"{both}; losses.{self.apart}(..., fused=False) shows them apart"
+
+
+ON_LOGITS = {
+    "xent": OnLogits("softmax", "y", "cross_entropy"),
+    "soft_xent": OnLogits("softmax", "q", "cross_entropy"),
+    "sigmoid_xent": OnLogits("sigmoid", "y", "binary_cross_entropy"),
+}
 
 
 def divided_by(edge: Edge) -> float | None:

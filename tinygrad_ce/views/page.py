@@ -15,6 +15,7 @@ from tinygrad_ce.graph.checks import check_unchanged
 from tinygrad_ce.graph.expressions import names_in
 from tinygrad_ce.graph.formula import Formula
 from tinygrad_ce.graph.nodes import Edge, Graph, Node
+from tinygrad_ce.graph.rules import ON_LOGITS
 from tinygrad_ce.optim import Optimizer
 from tinygrad_ce.program import CannotLower, TraceError
 from tinygrad_ce.program.scripts_text import as_script
@@ -33,10 +34,6 @@ SCRIPTS = (
     "state.js", "follow.js", "levels.js", "pictures.js", "tables.js", "details.js", "changes.js", "story.js",
     "frame.js",
 )  # fmt: skip
-ONE_OPERATION = {  # what is one operation there, and what shows it as several
-    **dict.fromkeys(("xent", "soft_xent"), ("softmax and cross-entropy", "cross_entropy")),
-    "sigmoid_xent": ("sigmoid and binary cross-entropy", "binary_cross_entropy"),
-}
 
 
 def step_through(loss: Tensor, optimizer: Optimizer | None = None, title: str = "") -> Page:
@@ -171,7 +168,7 @@ class _Page:
         """What the page knows of a formula; opened: the parts of several operations that the node does as one."""
         if formula is None:
             return {"text": "", "pieces": [], "opened": []}
-        shown, several = formula.readable, node.op is not None and node.op.name in ONE_OPERATION
+        shown, several = formula.readable, node.op is not None and node.op.name in ON_LOGITS
         pieces = self.numbers.pieces(shown)
         return {"text": shown.text, "pieces": pieces, "opened": self.numbers.opened(shown) if several else []}
 
@@ -239,8 +236,7 @@ def _described(node: Node) -> str:
     """The operation, and what its docstring says of it."""
     if node.op is None:
         return ""
-    if node.op.name in ONE_OPERATION:
-        both, apart = ONE_OPERATION[node.op.name]
-        return f"{both} as one operation, on the logits; losses.{apart}(..., fused=False) shows them apart"
+    if node.op.name in ON_LOGITS:
+        return ON_LOGITS[node.op.name].words
     words = (node.op.__doc__ or "").strip().splitlines()
     return f"{node.op.name}: {words[0].rstrip('.')}" if words else node.op.name

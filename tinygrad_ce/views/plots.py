@@ -29,7 +29,7 @@ def _short(name: Any, longest: int = 22) -> str:
     return short(name, longest).replace("$", r"\$")
 
 
-def _figure(width: float, height: float) -> Any:
+def new_figure(width: float, height: float) -> Any:
     """A figure that belongs to no window and no global state; ImportError says what to install."""
     try:
         from matplotlib.figure import Figure
@@ -42,7 +42,7 @@ def _figure(width: float, height: float) -> Any:
 
 def _panels(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Any, list[Any]]:
     """A figure, and its axes with a grid; those of one column share what is below them."""
-    figure = _figure(width, height)
+    figure = new_figure(width, height)
     panels = list(np.ravel(figure.subplots(rows, columns, sharex="col")))
     for axes in panels:
         axes.grid(alpha=0.3)
@@ -123,7 +123,7 @@ def confusion_figure(matrix: Array, class_names: Any) -> Any:
     names = [_short(name) for name in class_names]
     longest = max(map(len, names))
     side = 1.2 + 0.36 * len(matrix) + max(1.0, 0.085 * longest)  # the cells, and the names beside them
-    figure = _figure(side + 1.1, side)
+    figure = new_figure(side + 1.1, side)
     axes, share = figure.subplots(), matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     colours = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(colours, ax=axes, shrink=0.8, label="share of the true class")
@@ -197,7 +197,7 @@ def boundary_figure(predict: Any, X: Array, y: Array, class_names: Any, feature_
 
     predict: from (N, 2) points to class probabilities (N, C). X: (N, 2). y: (N,) class indices.
     """
-    figure = _figure(6.4, 4.8)
+    figure = new_figure(6.4, 4.8)
     axes = figure.subplots()
     low, high = X.min(axis=0), X.max(axis=0)
     span = np.maximum(high - low, 1e-9)

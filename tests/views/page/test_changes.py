@@ -190,6 +190,9 @@ def test_other_optimizers_are_refused():
     loss, _ = textbook()
     with pytest.raises(ValueError, match=r"tg\.step_through: the optimizer has none of the parameters of this loss"):
         tg.step_through(loss, tg.optim.SGD([wanted([1.0])], lr=0.1))
+    many = [tg.Tensor(float(n), requires_grad=True, name=f"w{n}") for n in range(9)]
+    with pytest.raises(ValueError, match=r"this loss \(w0, w1, w2, w3 and 5 more\)"):
+        tg.step_through(sum(many), tg.optim.SGD([wanted([1.0])], lr=0.1))
     with pytest.raises(TypeError, match=r"optimizer='moons' is a text; for a heading write title='moons'"):
         tg.step_through(loss, "moons")
     with pytest.raises(TypeError, match=r"optimizer=3 is no optimizer"):

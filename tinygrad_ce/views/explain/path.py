@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.backward import walk
-from tinygrad_ce.core import Array, Tensor
-from tinygrad_ce.graph.checks import undisturbed
+from tinygrad_ce.core import Array
 from tinygrad_ce.graph.nodes import Edge, Node
-from tinygrad_ce.program.record import as_computed
 from tinygrad_ce.report.parts import Heading, Part, Report, Sentence, Table
 from tinygrad_ce.report.words import cut, format_number
 from tinygrad_ce.views.explain.rows import slopes

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from tinygrad_ce.core import Array, Tensor
 from tinygrad_ce.functional import gradients
 from tinygrad_ce.graph.checks import undisturbed
 from tinygrad_ce.graph.nodes import Edge, Graph, Node
+from tinygrad_ce.graph.rules import ON_LOGITS
 from tinygrad_ce.ops import index
 from tinygrad_ce.program.record import as_computed
 from tinygrad_ce.report.parts import Heading, Part, Sentence, Table
@@ -22,7 +22,6 @@ from tinygrad_ce.source_lines import PerRow, tracking
 from tinygrad_ce.views.explain.table import row_text
 
 HARDEST = 5  # rows that are shown
-CROSS_ENTROPIES = {"xent": "y", "soft_xent": "q", "sigmoid_xent": "y"}  # their first input is a batch, this the targets
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +82,7 @@ def _is_noted(node: Node) -> bool:
 
 
 def _is_logits(use: Edge) -> bool:
-    return use.target.op is not None and use.target.op.name in CROSS_ENTROPIES and use.position == 0
+    return use.target.op is not None and use.target.op.name in ON_LOGITS and use.position == 0
 
 
 def _is_row_by_row(node: Node, batch: dict[Node, None]) -> bool:
@@ -171,8 +170,8 @@ def _arrived(last: Node, upstream: Tensor, node: Node) -> Tensor:
 def _targets(graph: Graph, batch: list[Node]) -> Array | None:
     for node in reversed(graph.nodes):
         told = node.tensor.note.targets if node.tensor is not None and _is_noted(node) else None
-        if node.op is not None and node.op.name in CROSS_ENTROPIES:
-            told = next(x.source.value for x in node.inputs if x.argument == CROSS_ENTROPIES[node.op.name])
+        if node.op is not None and node.op.name in ON_LOGITS:
+            told = next(x.source.value for x in node.inputs if x.argument == ON_LOGITS[node.op.name].targets)
         if told is not None and np.shape(told)[:1] == batch[0].shape[:1]:
             return np.asarray(told)
     return None

@@ -8,6 +8,7 @@ import numpy as np
 
 from tinygrad_ce.core import Array
 from tinygrad_ce.graph.nodes import Graph, Node
+from tinygrad_ce.graph.rules import ON_LOGITS
 from tinygrad_ce.report.parts import Heading, Part, Sentence, Table
 from tinygrad_ce.report.words import cut, format_number, listed, several
 
@@ -63,26 +64,17 @@ def place(node: Node) -> str:
     return text if len(text) <= LONGEST_PLACE else "…" + text[1 - LONGEST_PLACE :]
 
 
-FORMS = (
-    ("softmax", {"xent", "soft_xent"}, "cross_entropy"),
-    ("sigmoid", {"sigmoid_xent"}, "binary_cross_entropy"),
-)
-
-
 def _form_of_the_loss(graph: Graph) -> list[Part]:
     """Which of its two forms a cross-entropy has here."""
     names = {node.op.name for node in graph.nodes if node.op is not None}
-    for squash, as_one, loss in FORMS:
-        both = f"{squash} and cross-entropy are shown"
-        if names & as_one:
-            text = f"{both} as one operation, on the logits; losses.{loss}(..., fused=False) shows them apart."
-            return [Sentence(text)]
-        if squash in names and "xlogy" in names:
-            text = (
-                f"{both} apart, with the gradient at the probabilities; losses.{loss} without fused=False makes them "
-            )
-            return [Sentence(f"{text}one operation, on the logits.")]
-    return []
+    texts = [f"{form.words}." for name, form in ON_LOGITS.items() if name in names]
+    texts += [
+        f"{form.squash} and cross-entropy are shown apart, with the gradient at the probabilities; losses.{form.apart} "
+        "without fused=False makes them one operation, on the logits."
+        for form in ON_LOGITS.values()
+        if {form.squash, "xlogy"} <= names
+    ]
+    return [Sentence(text) for text in texts[:1]]
 
 
 def changed(graph: Graph) -> list[Part]:

@@ -14,6 +14,7 @@ from tinygrad_ce.graph.nodes import Graph, Node
 from tinygrad_ce.optim import SGD, Optimizer
 from tinygrad_ce.program import Program, TraceError, Value
 from tinygrad_ce.program.slices import update_alone
+from tinygrad_ce.report.words import listed
 from tinygrad_ce.views.pages import packed
 from tinygrad_ce.views.step.numbers import renamed
 
@@ -126,7 +127,7 @@ def update_of(graph: Graph, optimizer: Optimizer | None, view: str) -> Update:
     trained = {name: x for name, x in tensors.items() if id(x) in mine}
     if not trained:
         raise ValueError(
-            f"{view}: the optimizer has none of the parameters of this loss ({', '.join([*tensors][:4])}): make it "
+            f"{view}: the optimizer has none of the parameters of this loss ({listed([*tensors])}): make it "
             "from model.parameters() of the model that computed the loss"
         )
     program = update_alone(optimizer, trained)

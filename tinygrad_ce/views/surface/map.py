@@ -119,7 +119,7 @@ class Surface(Report):
 
     def plot(self, path: Any = None) -> Any:
         """The map as a matplotlib Figure: lines of equal loss, and the path of the training. path: also saved there."""
-        figure = plots._figure(6.4, 5.2)
+        figure = plots.new_figure(6.4, 5.2)
         axes, heights = figure.subplots(), np.ma.masked_invalid(self._heights().T)
         filled = axes.contourf(self.steps, self.steps, heights, levels=np.linspace(0, 1, 21), cmap="viridis")
         axes.contour(self.steps, self.steps, heights, levels=filled.levels, colors="white", linewidths=0.6, alpha=0.5)
