@@ -125,7 +125,7 @@ class Edge:
         upstream = self.target.gradient
         if self.share is None or upstream is None:
             return None
-        local = self.pulled(np.ones_like(upstream))
+        local: Array = self.pulled(np.ones_like(upstream))
         # The rule is asked with other numbers, too: with an upstream of zeros every rule would look like a product.
         other = np.linspace(0.5, 1.5, upstream.size).astype(upstream.dtype).reshape(upstream.shape)
         with np.errstate(all="ignore"):

@@ -72,7 +72,9 @@ class Share:
     def next(self) -> Explanation:
         """The explanation of the result; for the loss, its graph."""
         graph, node = self._of._graph, self._edge.target
-        return Explanation(graph) if node is graph.loss else Explanation(graph, node, largest_cell(node), self._of._given)
+        return (
+            Explanation(graph) if node is graph.loss else Explanation(graph, node, largest_cell(node), self._of._given)
+        )
 
     def __repr__(self) -> str:
         return f"<share of {self.by}: {self.rule}>"

@@ -54,9 +54,12 @@ def _looked_up(use: Edge, cell: tuple[int, ...]) -> Iterator[str]:
         yield f"Exactly 0: the index does not choose {name}{list(cell)}."
     elif len(tensor.arrays) > 1 and taken.ndim:
         first = tuple(places[0][: taken.ndim - len(cell) + 1])
-        index = cell[:1] if np.array_equal(taken[first], positions[cell[0]]) else cell  # whole rows, or single numbers
+        by_row = taken.ndim >= len(cell) and np.array_equal(taken[first], positions[cell[0]])
+        index = cell[:1] if by_row else cell
         rows = [str(n) for n in dict.fromkeys(places[:, 0].tolist())]
-        where = f"row {rows[0]}" if len(rows) == 1 else "rows " + (" and ".join(rows) if len(rows) == 2 else listed(rows))
+        where = (
+            f"row {rows[0]}" if len(rows) == 1 else "rows " + (" and ".join(rows) if len(rows) == 2 else listed(rows))
+        )
         yield f"{name}{list(index)} was used by {where}: what comes back from there is added up."
 
 
@@ -82,8 +85,9 @@ def _why_zero(use: Edge, cell: tuple[int, ...], name: str, result: str) -> str:
 def _is_only_subtracted(use: Edge) -> bool:
     """Whether a maximum is subtracted from the numbers themselves, so that what comes back by it is rounding."""
     for other in use.target.backward_uses:
-        numbers = other.target.inputs[0]
-        if other.target.op is not None and other.target.op.name == "sub" and other.position == 1:
-            if numbers.source is use.source and numbers.share is not None and use.share is not None:
-                return bool(np.abs(use.share).max(initial=0) <= 1e-6 * np.abs(numbers.share).max(initial=0))
+        numbers, op = other.target.inputs[0], other.target.op
+        if op is not None and op.name == "sub" and other.position == 1 and numbers.source is use.source:
+            assert use.share is not None
+            assert numbers.share is not None
+            return bool(np.abs(use.share).max(initial=0) <= 1e-6 * np.abs(numbers.share).max(initial=0))
     return False
