@@ -227,6 +227,18 @@ def test_an_axis_of_the_same_length_is_not_taken_for_the_batch():
     np.testing.assert_allclose(found.rows.contributions, by_hand, rtol=1e-9)
 
 
+@pytest.mark.parametrize("order", [[0, 2, 1, 3, 4], [0, 1, 3, 2, 4], [0, 2, 3, 4, 1], [0, 1, 2, 3, 3], [1, 0, 2, 3, 4]])
+def test_rows_in_another_order_are_told_by_where_they_came_from(order):
+    """An order that leaves the first rows alone still is another: row 2 of the data is not row 2 of the loss."""
+    rng = np.random.default_rng(11)
+    x, t, W = rng.normal(size=(5, 3)), rng.normal(size=(5, 2)), wanted(rng.normal(size=(3, 2)), "W")
+    found = tg.explain(W, (((x @ W)[order] - t) ** 2).sum(), at=(1, 0), rows=x)
+    slopes = 2 * ((x @ W.data)[order] - t)[:, 0]  # of the loss, at each row after the exchange
+    by_hand = [x[row, 1] * slopes[np.array(order) == row].sum() for row in range(5)]
+    np.testing.assert_allclose(found.rows.contributions, by_hand, rtol=1e-9, atol=1e-12)
+    assert found.rows.rest == 0
+
+
 @pytest.mark.parametrize("n", [4, 6])
 def test_two_batches_in_one_loss(n):
     rng = np.random.default_rng(10)
@@ -306,6 +318,32 @@ def test_a_row_of_an_embedding_names_the_rows_that_looked_it_up():
     never = tg.explain(C, loss, at=(3, 1))
     assert float(never.gradient[3, 1]) == 0
     assert "Exactly 0: the index does not choose C[3, 1]." in remarks(never)
+
+
+def test_a_lookup_of_single_numbers_names_the_number():
+    """Another number of the same row was used by other rows."""
+    x = wanted(np.arange(9.0).reshape(3, 3), "x")
+    single = remarks(tg.explain(x, x[[0, 0, 1], [1, 2, 1]].sum(), at=(0, 1)))
+    assert "x[0, 1] was used by row 0:" in single
+    assert "x[1] was used by rows 0 and 2:" in remarks(tg.explain(x, x[[1, 0, 1]].sum(), at=(1, 1)))
+    assert "x[2, 1] was used by row 1:" in remarks(tg.explain(x, (x[x.data > 5] ** 2).sum(), at=(2, 1)))
+
+
+@pytest.mark.parametrize("weights", [[1.0, -1.0], [1.0, -2.0, 1.0], [3.0, -1.0, -2.0]])
+def test_products_that_cancel_are_not_said_to_be_zero(weights):
+    W, b, c = wanted([[1.0]], "W"), wanted([0.5], "b"), np.array(weights)[:, None]
+    for p, loss in ((W, ((np.ones_like(c) @ W) * c).sum()), (b, ((np.ones_like(c) + b) * c).sum())):
+        found = tg.explain(p, loss)
+        assert not found.gradient.any()
+        assert "Exactly 0: what comes back from several numbers cancels." in remarks(found)
+    zeros = tg.explain(W, ((np.zeros_like(c) @ W) * c).sum())
+    assert "Exactly 0: each product in the rule is 0." in remarks(zeros)
+
+
+def test_only_a_division_by_the_count_is_called_a_mean():
+    s = wanted([1.0, 2.0], "v").sum()
+    assert "because loss is a mean over so many" in remarks(tg.explain(s, s / 2))
+    assert "a mean" not in remarks(tg.explain(s, s / 7))
 
 
 def test_exact_zeros_say_why():

@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygrad_ce.ancestry import reachable
 from tinygrad_ce.core import Tensor
-from tinygrad_ce.graph.checks import check_not_traced, check_readable
+from tinygrad_ce.graph.checks import check_not_traced
 from tinygrad_ce.graph.nodes import Edge, Graph, Node
 from tinygrad_ce.source_lines import state
 
@@ -17,12 +17,16 @@ ASKED = "tg.explain"
 
 
 def loss_of(x: Any, loss: Tensor | None) -> Tensor:
-    """The loss that is meant. Raises TypeError or ValueError where there is none."""
+    """The loss that is meant: this one, that of the last backward, or x itself. Raises TypeError and ValueError."""
     if not isinstance(x, Tensor):
         raise TypeError(f"{ASKED}: it explains a Tensor, and this is {type(x).__name__}")
     check_not_traced(x, ASKED)
+    if not x.requires_grad:
+        raise ValueError(
+            f"{ASKED}: {x.label} is data, and has no gradient: none was asked for. To have one, make it with "
+            "Tensor(..., requires_grad=True) before the loss is computed"
+        )
     if loss is not None:
-        check_readable(loss, ASKED)
         return loss
     last_loss = state().last_loss
     last = None if last_loss is None else last_loss()
@@ -30,31 +34,18 @@ def loss_of(x: Any, loss: Tensor | None) -> Tensor:
         return last
     if x.op is not None and x.size == 1:
         return x
-    if not x.requires_grad:
-        raise _no_gradient(x)
-    if last is not None and last.size != 1:
-        missing = f"{last.label}, from which the last backward() started, is no single number either"
-    elif last is None:
-        missing = "backward() has not been called, or the loss that it started from is gone"
-    else:
-        missing = f"{last.label}, from which the last backward() started, was not made from it"
+    missing = "backward() has not been called, or the loss that it started from is gone"
+    if last is not None:
+        other = "was not made from it" if last.size == 1 else "is no single number either"
+        missing = f"{last.label}, from which the last backward() started, {other}"
     raise ValueError(
         f"{ASKED}: {x.label} of shape {x.shape} is no loss, and {missing}: pass the loss, "
         f"{ASKED}({x.name or 'x'}, loss), or call loss.backward() first"
     )
 
 
-def _no_gradient(x: Tensor) -> ValueError:
-    return ValueError(
-        f"{ASKED}: {x.label} is data, and has no gradient: none was asked for. To have one, make it with "
-        "Tensor(..., requires_grad=True) before the loss is computed"
-    )
-
-
 def node_of(x: Tensor, graph: Graph) -> Node:
     """The node of a tensor in the graph. Raises ValueError if no gradient flows there."""
-    if not x.requires_grad:
-        raise _no_gradient(x)
     node = graph.node_of(x)
     if node is None:
         raise ValueError(
@@ -97,12 +88,10 @@ def cell_at(node: Node, at: Any) -> tuple[int, ...]:
 def nodes_of_rows(rows: Any, graph: Graph) -> list[Node]:
     """The nodes that hold these rows: the tensor itself, or every array that went in with the same numbers."""
     if isinstance(rows, Tensor):
-        node = graph.node_of(rows)
-        found = [] if node is None else [node]
+        name, found = rows.label, [node for node in graph.nodes if node is graph.node_of(rows)]
     else:
-        array = np.asarray(rows)
+        name, array = f"an array of shape {np.shape(rows)}", np.asarray(rows)
         found = [node for node in graph.nodes if node.op is None and _same(node.value, array)]
-    name = rows.label if isinstance(rows, Tensor) else f"an array of shape {np.shape(rows)}"
     if not found:
         went_in = ", ".join(f"{node.name} {node.shape}" for node in graph.nodes if node.kind == "data" and node.shape)
         raise ValueError(
@@ -115,6 +104,6 @@ def nodes_of_rows(rows: Any, graph: Graph) -> list[Node]:
 
 
 def _same(one: Any, other: Any) -> bool:
-    return one.shape == other.shape and bool(
-        np.all((one == other.astype(one.dtype)) | ((one != one) & (other != other)))
-    )
+    if one.shape != other.shape or other.dtype.kind not in "biuf":
+        return False
+    return bool(np.array_equal(one, other.astype(one.dtype), equal_nan=one.dtype.kind == "f"))

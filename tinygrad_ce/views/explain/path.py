@@ -39,8 +39,9 @@ class Path(Report):
     """The steps from a number to the loss; the product of their slopes is one term of its gradient."""
 
     def __init__(self, node: Node, cell: tuple[int, ...], use: Edge | None) -> None:
+        assert node.gradient is not None
         self.steps: list[Step] = []
-        self._name, self._gradient = cell_name(node, cell), node.gradient
+        self._name, self._gradient = cell_name(node, cell), float(node.gradient[cell])
         while node.backward_uses:
             edge = use or max(node.backward_uses, key=lambda use: size_at(use.share, cell))
             self.steps.append(_step(edge, cell))
@@ -58,22 +59,18 @@ class Path(Report):
 
     @property
     def parts(self) -> Sequence[Part]:
-        assert self._gradient is not None
-        rows = [_row(step) for step in self.steps]
+        shown, half = self.steps, MOST_STEPS // 2
         about = "At each step the use, and the number of its result, by which the most comes back."
-        if len(rows) > MOST_STEPS:
-            half = MOST_STEPS // 2
-            about += f" Shown are the first and the last {half} of {len(rows):,} steps."
-            rows = rows[:half] + rows[-half:]
-        whole = format_number(self._gradient[self.steps[0].cell])
-        text = f"The local slopes multiply to {format_number(self.product)}: "
+        if len(shown) > MOST_STEPS:
+            about += f" Shown are the first and the last {half} of {len(shown):,} steps."
+            shown = shown[:half] + shown[-half:]
+        header = ("number", "used in", "upstream", "local", "comes back")
+        term = f"The local slopes multiply to {format_number(self.product)}: one of the terms that sum to "
         return [
             Heading(f"One way from {self._name} to the loss"),
             Sentence(about),
-            Table(
-                rows, ("number", "used in", "upstream", "local", "comes back"), frozenset({2, 3, 4}), frozenset({2, 3})
-            ),
-            Sentence(f"{text}one of the terms that sum to {whole}, the gradient of {self._name}."),
+            Table([_row(step) for step in shown], header, right=frozenset({2, 3, 4}), whole=frozenset({2, 3})),
+            Sentence(f"{term}{format_number(self._gradient)}, the gradient of {self._name}."),
         ]
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -85,6 +86,7 @@ def _is_logits(use: Edge) -> bool:
     return use.target.op is not None and use.target.op.name in ON_LOGITS and use.position == 0
 
 
+@np.errstate(all="ignore")
 def _is_row_by_row(node: Node, batch: dict[Node, None]) -> bool:
     """Whether each row is computed from that row of the batch alone.
 
@@ -93,19 +95,20 @@ def _is_row_by_row(node: Node, batch: dict[Node, None]) -> bool:
     digit of their numbers: once one of them is exchanged and the other kept.
     """
     given = [edge for edge in node.inputs if edge.source in batch]
-    if node.tensor is None or any(node.shape[:1] != edge.source.shape[:1] for edge in given):
+    if node.tensor is None or node.op is None or any(node.shape[:1] != edge.source.shape[:1] for edge in given):
         return False
+    run, tensor = partial(node.op.run, **node.tensor.params), node.tensor
     others = {edge.position: _other_rows(edge.source.value) for edge in given}
-    before = _run(node.tensor, node.tensor.arrays)
+    before = np.asarray(run(*tensor.arrays))
     rounding = 1e-9 * np.abs(before[np.isfinite(before)]).max(initial=0)
     rows = np.arange(len(before))
     for digit in range(len(rows).bit_length()):
         for kept in (rows >> digit & 1 == 0, rows >> digit & 1 == 1):
-            arrays = list(node.tensor.arrays)
+            arrays = list(tensor.arrays)
             for edge in given:
                 arrays[edge.position] = others[edge.position].copy()
                 arrays[edge.position][kept] = edge.source.value[kept]
-            after = _run(node.tensor, arrays)
+            after = np.asarray(run(*arrays))
             if not np.allclose(before[kept], after[kept], rtol=0, atol=rounding, equal_nan=True):
                 return False
     return True
@@ -116,13 +119,6 @@ def _other_rows(array: Array) -> Array:
     different, places = np.unique(array, axis=0, return_inverse=True)
     others: Array = different[(places.reshape(-1) + 1) % len(different)]
     return others
-
-
-def _run(tensor: Tensor, arrays: Sequence[Array]) -> Array:
-    """The operation that made a tensor, for other inputs."""
-    assert tensor.op is not None
-    with np.errstate(all="ignore"):
-        return np.asarray(tensor.op.run(*arrays, **tensor.params))
 
 
 def batch_rows(graph: Graph, node: Node, cell: tuple[int, ...], batch: list[Node]) -> BatchRows | None:

@@ -10,12 +10,16 @@ from tinygrad_ce.core import Array
 from tinygrad_ce.graph.nodes import Graph, Node
 from tinygrad_ce.graph.rules import ON_LOGITS
 from tinygrad_ce.report.parts import Heading, Part, Sentence, Table
-from tinygrad_ce.report.words import cut, format_number, listed, several
+from tinygrad_ce.report.words import cut, format_number, listed, several, short
 
 MOST_NODES = 400  # rows
 LONGEST_PLACE = 24  # characters of a file and line
 LONGEST_NAME = 40
 SMALL = 3  # numbers that are shown one by one
+FORMS = (
+    ("softmax", {"xent", "soft_xent"}, "cross_entropy"),
+    ("sigmoid", {"sigmoid_xent"}, "binary_cross_entropy"),
+)
 
 
 def parts_of_graph(graph: Graph) -> list[Part]:
@@ -59,9 +63,8 @@ def origin(node: Node) -> str:
 
 
 def place(node: Node) -> str:
-    """Where it was computed; of a long name of a file, the end."""
-    text = "" if node.place is None else node.place.short
-    return text if len(text) <= LONGEST_PLACE else "…" + text[1 - LONGEST_PLACE :]
+    """Where it was computed; a long name of a file without its middle."""
+    return "" if node.place is None else short(node.place.short, LONGEST_PLACE)
 
 
 def _form_of_the_loss(graph: Graph) -> list[Part]:

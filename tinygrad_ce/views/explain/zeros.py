@@ -54,7 +54,8 @@ def _looked_up(use: Edge, cell: tuple[int, ...]) -> Iterator[str]:
         yield f"Exactly 0: the index does not choose {name}{list(cell)}."
     elif len(tensor.arrays) > 1 and taken.ndim:
         first = tuple(places[0][: taken.ndim - len(cell) + 1])
-        index = cell[:1] if np.array_equal(taken[first], positions[cell[0]]) else cell  # whole rows, or single numbers
+        by_row = taken.ndim >= len(cell) and np.array_equal(taken[first], positions[cell[0]])
+        index = cell[:1] if by_row else cell
         rows = [str(n) for n in dict.fromkeys(places[:, 0].tolist())]
         where = (
             f"row {rows[0]}" if len(rows) == 1 else "rows " + (" and ".join(rows) if len(rows) == 2 else listed(rows))
