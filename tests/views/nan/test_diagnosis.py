@@ -125,6 +125,19 @@ def test_nothing_is_loaded_before_it_is_asked() -> None:
     assert printed(code.format(asked)) == ["True"]
 
 
+def test_of_a_product_the_row_that_makes_nan_is_told_not_its_neighbour() -> None:
+    """The gradient of W is h.T @ g, and h[2] = inf meets g[2] = 0 behind the tanh: the other rows of g are ordinary."""
+    z, W = wanted([[0.1], [0.2], [800.0]], "z"), wanted([[0.5]], "W")
+    with np.errstate(all="ignore"):
+        loss = ops.tanh(ops.exp(z) @ W).sum()
+        backward = tg.why_nan(loss).backward
+    assert (backward.op, backward.index) == ("exp", (2, 0))
+    assert re.search(
+        r"finite all the same: the slope of tanh at \S+ is 0 there\. But in the backward pass", backward.then
+    )
+    assert "0 times what is not finite, which is nan" in backward.then or "0 * " in backward.then
+
+
 # ---- losses of other kinds
 
 

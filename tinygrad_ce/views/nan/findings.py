@@ -11,7 +11,7 @@ import numpy as np
 
 from tinygrad_ce import ops
 from tinygrad_ce.backward import fitted
-from tinygrad_ce.core import Tensor
+from tinygrad_ce.core import Array, Tensor
 from tinygrad_ce.errors import call_text
 from tinygrad_ce.report.words import format_number, listed
 from tinygrad_ce.views.nan import causes
@@ -125,9 +125,13 @@ class Examination:
 
     def _sent_back(self, tensor: Tensor, position: int, at: Index) -> tuple[Index, float, float]:
         """Of a number of a share: the number of the result from which it came, the gradient there, and the share."""
-        index = _upstream(tensor, position, at)
-        share = self.search.array(("share", tensor.serial, position))[at]
-        return index, float(self.search.gradients[tensor.serial][index]), float(share)
+        share, gradient = (
+            self.search.array(("share", tensor.serial, position))[at],
+            self.search.gradients[tensor.serial],
+        )
+        fitting = np.flatnonzero((gradient == 0) == np.isnan(share))  # infinity times 0 is NaN, times others it is not
+        index = _upstream(tensor, position, at, fitting)
+        return index, float(gradient[index]), float(share)
 
     def _sum(self, tensor: Tensor, index: Index) -> Finding:
         value = float(self.search.gradients[tensor.serial][index])
@@ -163,7 +167,9 @@ class Examination:
                 index, upstream, share = self._sent_back(tensor, key[2], index)
                 because, gate = self._gate(tensor, index)
                 rule = Cell(tensor, index).rule(key[2], upstream, share)
-                rule = rule or f"{format_number(upstream)} times what is not finite, which is {format_number(share)}"
+                likely = (upstream == 0) == np.isnan(share)
+                times = f"{format_number(upstream)} times what is not finite" if likely else "a sum of infinities"
+                rule = rule or f"{times}, which is {format_number(share)}"
                 hidden = f"the loss is finite all the same: {because}. But " if because else ""
                 return f"{hidden}in the backward pass the rule of {_call(tensor)} gives {rule}", gate
         return "", ""
@@ -183,10 +189,12 @@ class Examination:
         return "", ""
 
 
-def _upstream(tensor: Tensor, position: int, at: Index) -> Index:
-    """The number of a result whose gradient reaches this number of a share."""
+def _upstream(tensor: Tensor, position: int, at: Index, likely: Array | None = None) -> Index:
+    """The number of a result whose gradient reaches this number of a share; of several one of the likely ones."""
     arguments = [ordinary(x) for x in (tensor.data, tensor.data, *tensor.arrays)]
-    found = Computation(rule_of(tensor, position), arguments).source(0, at, np.arange(tensor.size))
+    computation, anywhere = Computation(rule_of(tensor, position), arguments), np.arange(tensor.size)
+    found = None if likely is None else computation.source(0, at, likely)
+    found = found if found is not None else computation.source(0, at, anywhere)
     return found if found is not None else at if len(at) == tensor.ndim else (0,) * tensor.ndim
 
 
