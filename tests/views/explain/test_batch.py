@@ -227,6 +227,23 @@ def test_an_axis_of_the_same_length_is_not_taken_for_the_batch():
     np.testing.assert_allclose(found.rows.contributions, by_hand, rtol=1e-9)
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_rounding_is_not_said_to_come_by_no_row(dtype):
+    """Nor is the gradient of a bias before BatchNorm, which is rounding alone; a small decay of weights is."""
+    rng = np.random.default_rng(13)
+    x, V = rng.normal(size=(40, 3)).astype(dtype), wanted(rng.normal(size=(3, 2)).astype(dtype), "V")
+    for loss in (tg.losses.softmax_cross_entropy(x @ V, np.arange(40) % 2), np.tanh(x @ V).mean()):
+        assert tg.explain(V, loss, rows=x).rows.rest == 0
+    tg.seed(0)
+    model = tg.nn.Sequential(tg.nn.Dense(3, 4), tg.nn.BatchNorm(4), tg.nn.Dense(4, 2))
+    loss = tg.losses.softmax_cross_entropy(model(x.astype(np.float64)), np.arange(40) % 2)
+    assert all(tg.explain(p, loss).rows.rest == 0 for p in model.parameters())
+    decay = 1e-7 * (V.astype(np.float64) ** 2).sum()
+    found = tg.explain(V, np.tanh(x.astype(np.float64) @ V.astype(np.float64)).mean() + decay, at=(0, 0), rows=x)
+    if dtype == np.float64:
+        assert found.rows.rest == pytest.approx(2e-7 * V.data[0, 0], rel=1e-6)
+
+
 @pytest.mark.parametrize("order", [[0, 2, 1, 3, 4], [0, 1, 3, 2, 4], [0, 2, 3, 4, 1], [0, 1, 2, 3, 3], [1, 0, 2, 3, 4]])
 def test_rows_in_another_order_are_told_by_where_they_came_from(order):
     """An order that leaves the first rows alone still is another: row 2 of the data is not row 2 of the loss."""

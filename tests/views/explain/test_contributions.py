@@ -169,6 +169,10 @@ def test_a_path_may_begin_with_another_use():
     found = tg.explain(x, np.sin(x * x) + x * 5.0 + x * 7.0)
     assert found.path().names == found.path(use=3).names
     assert found.path(use=2).product == 5.0
+    assert "It begins with the use that was asked for. Then, at each step the use," in " ".join(
+        lines(found.path(use=2))
+    )
+    assert "asked for" not in str(found.path())
     assert found.path(use=0).product == pytest.approx(np.cos(9.0) * 3.0)
     for wrong in (4, -1, 1.0, True, "0"):
         with pytest.raises(IndexError, match=r"is no use of x: they are 0 to 3"):

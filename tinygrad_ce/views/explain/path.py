@@ -41,6 +41,7 @@ class Path(Report):
     def __init__(self, node: Node, cell: tuple[int, ...], use: Edge | None) -> None:
         assert node.gradient is not None
         self.steps: list[Step] = []
+        self._asked = use is not None
         self._name, self._gradient = cell_name(node, cell), float(node.gradient[cell])
         while node.backward_uses:
             edge = use or max(node.backward_uses, key=lambda use: size_at(use.share, cell))
@@ -60,7 +61,8 @@ class Path(Report):
     @property
     def parts(self) -> Sequence[Part]:
         shown, half = self.steps, MOST_STEPS // 2
-        about = "At each step the use, and the number of its result, by which the most comes back."
+        begin = "It begins with the use that was asked for. Then, at" if self._asked else "At"
+        about = f"{begin} each step the use, and the number of its result, by which the most comes back."
         if len(shown) > MOST_STEPS:
             about += f" Shown are the first and the last {half} of {len(shown):,} steps."
             shown = shown[:half] + shown[-half:]

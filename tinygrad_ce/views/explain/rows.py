@@ -121,18 +121,22 @@ def _other_rows(array: Array) -> Array:
     return others
 
 
+@np.errstate(all="ignore")
 def batch_rows(graph: Graph, node: Node, cell: tuple[int, ...], batch: list[Node]) -> BatchRows | None:
     """The contributions of the rows to the gradient of this node at this cell; None for a batch of one row or none."""
     if not batch or batch[0].shape[0] < 2:
         return None
     assert node.gradient is not None
     found = np.zeros(batch[0].shape[0])
-    for last, upstream in _last_shares(graph, batch).items():
-        products = upstream * slopes(lambda g, last=last: _arrived(last, g, node), upstream, cell)  # type: ignore[misc]
+    for last, share in _last_shares(graph, batch).items():
+        products = share * slopes(lambda g, last=last: _arrived(last, g, node), share, cell)  # type: ignore[misc]
         found = found + products.reshape(len(found), -1).sum(axis=1)
-    whole, rounding = float(node.gradient[cell]), 1e-6 * float(np.abs(found).max())
-    close = np.isclose(whole, found.sum(), rtol=1e-6, atol=rounding, equal_nan=True)
-    return BatchRows(found, 0.0 if close else float(whole - found.sum()), _targets(graph, batch))
+    # What remains is said where it is more than rounding, of the rows or of what the gradient itself was summed from.
+    upstream = [use.target.gradient for use in node.backward_uses if use.target.gradient is not None]
+    largest = max((float(np.abs(g).max(initial=0)) for g in upstream), default=0.0)
+    rounding = 64 * float(np.finfo(node.gradient.dtype).eps) * (np.abs(found).sum() + largest)
+    rest = float(node.gradient[cell]) - float(found.sum())
+    return BatchRows(found, 0.0 if np.isnan(rest) or abs(rest) <= rounding else rest, _targets(graph, batch))
 
 
 def _last_shares(graph: Graph, batch: list[Node]) -> dict[Node, Array]:
