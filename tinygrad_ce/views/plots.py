@@ -229,6 +229,26 @@ def _shades(p: Array) -> Array:
     return np.asarray((1 - strength) + strength * colours[p.argmax(axis=1)]).reshape(GRID, GRID, 3)
 
 
+def surface_figure(surface: Any) -> Any:
+    """A map of a loss: lines of equal loss, the parameters in the middle, and the path of the training."""
+    figure = new_figure(6.4, 5.2)
+    axes, heights = figure.subplots(), np.ma.masked_invalid(surface.heights().T)
+    sides = surface.steps, surface.steps
+    filled = axes.contourf(*sides, heights, levels=np.linspace(0, 1, 21), cmap="viridis")
+    axes.contour(*sides, heights, levels=filled.levels, colors="white", linewidths=0.6, alpha=0.5)
+    losses = (np.geomspace if surface.is_steep else np.linspace)(surface.low, surface.high, 6)
+    label = "loss, logarithmic" if surface.is_steep else "loss"
+    figure.colorbar(filled, ticks=np.linspace(0, 1, 6), label=label).set_ticklabels([f"{loss:.3g}" for loss in losses])
+    if len(surface.path):  # black and white, which are told apart on every colour and by every eye
+        dots = {"marker": "o", "markersize": 3.5, "markerfacecolor": "white", "markeredgewidth": 0.8}
+        axes.plot(*surface.path.T, color="black", lw=1.2, label="the training", **dots)
+    axes.plot(0, 0, "*", color="white", markeredgecolor="black", markersize=13, label="the parameters")
+    axes.set(xlabel="along d1", ylabel="along d2", aspect="equal", xlim=sides[0][[0, -1]], ylim=sides[0][[0, -1]])
+    axes.set_title(_short(surface.title, 64), fontsize="medium")
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
+    return figure
+
+
 AUDITED = {  # what is drawn over the epochs: the columns of a row, with the look of their lines
     "update / weight": {"update_per_weight": "-"},
     "norm of the gradient": {"gradient": "-"},

@@ -27,6 +27,10 @@ def network(*sizes, activation=nn.Tanh):
     return nn.Sequential(*layers[:-1])
 
 
+def model_vector(model):
+    return np.concatenate([p.data.ravel() for p in model.parameters()])
+
+
 def logistic_loss(W, b):
     """By hand, of plain arrays."""
     z = X @ W + b
@@ -42,7 +46,7 @@ def as_function(model):
         (W1, b1, W2, b2) = (theta[e - int(np.prod(s)) : e].reshape(s) for e, s in zip(ends, shapes, strict=True))
         return tg.losses.sigmoid_binary_cross_entropy(tg.ops.tanh(X @ W1 + b1) @ W2 + b2, Y)
 
-    return cost, np.concatenate([p.data.ravel() for p in model.parameters()])
+    return cost, model_vector(model)
 
 
 # ---- numbers
@@ -107,7 +111,7 @@ def test_random_directions_are_as_long_as_the_weights_of_each_neuron_and_leave_b
                 np.testing.assert_allclose(*lengths, rtol=1e-12)
 
 
-def test_networks_that_compute_the_same_have_the_same_map():
+def test_layers_scaled_against_each_other_which_compute_the_same_have_the_same_map():
     model, scaled = network(2, 4, 1, activation=nn.ReLU), network(2, 4, 1, activation=nn.ReLU)
     scaled[0].W.data *= 8
     scaled[2].W.data /= 8
@@ -143,6 +147,16 @@ def test_directions_of_ones_own_and_those_of_another_map():
     assert tg.surface(model, BCE, X, Y, flat, points=3).directions[0][0].ravel()[0] == 1
 
 
+def test_no_direction_is_too_short_or_too_long():
+    model = nn.Dense(2, 1)
+    ones = tg.surface(model, BCE, X, Y, np.eye(3)[:2], points=3)
+    for lengths in ([[1.0], [1e-20]], [[1e200], [1e200]], [[1e-200], [1e-200]]):
+        found = tg.surface(model, BCE, X, Y, lengths * np.eye(3)[:2], points=3)
+        np.testing.assert_allclose(found.curvature, ones.curvature, rtol=1e-12)
+    with pytest.raises(ValueError, match="span no plane"):  # a straight path, and rounding beside it
+        tg.surface(model, BCE, X, Y, "path", path=[np.full(3, 0.1 * k) + model_vector(model) for k in range(5)])
+
+
 # ---- bowls
 
 
@@ -160,6 +174,14 @@ def test_logistic_regression_is_a_bowl_and_a_hidden_layer_is_not(seed, dtype):
     deep = tg.surface(network(2, 6, 1), BCE, X, Y, span=2.0, seed=seed, points=11)
     assert not deep.convex
     assert deep.eigenvalues[-1] < 0
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_rounding_of_second_derivatives_that_are_0_is_no_verdict(seed):
+    tg.seed(seed)
+    found = tg.surface(nn.Dense(2, 1), lambda p, y: ((p - y) ** 2).sqrt().mean(), X, Y, seed=seed, points=5)
+    assert found.convex is True
+    assert 0 < np.abs(found.eigenvalues).max() < 1e-14  # it is piecewise linear
 
 
 def test_a_witness_is_a_pair_with_a_hill_between():
@@ -236,8 +258,9 @@ def test_a_route_is_bounded_and_counts_epochs():
     other = network(2, 1)
     with pytest.raises(ValueError, match="another model"):
         route(tg.Trainer(other, BCE, tg.optim.SGD(other.parameters(), lr=0.1)))
-    with pytest.raises(TypeError, match=r"pass the tg\.nn\.Module"):
-        Route(print)
+    for nothing_to_train in (print, nn.Tanh()):
+        with pytest.raises(TypeError, match=r"pass the tg\.nn\.Module"):
+            Route(nothing_to_train)
 
 
 # ---- what is left alone
@@ -286,7 +309,8 @@ def test_points_that_are_not_finite_are_left_out_and_said(tmp_path):
     missing = int((~np.isfinite(found.values)).sum())
     assert missing == sum(2 + a + b <= 0 for a in found.steps for b in found.steps) > 0
     assert f"At {missing} of 81 points" in str(found)
-    assert "?" in str(found)
+    assert "?: not finite" in str(found)
+    assert "?: not finite" not in str(tg.surface(model, tg.losses.mse, ones, ones, points=5))
     assert found.convex
     found.plot(tmp_path / "map.png")
     assert (tmp_path / "map.png").stat().st_size > 5000
@@ -313,6 +337,12 @@ def test_a_steep_loss_has_a_logarithmic_scale(tmp_path):
     assert labels[0] == pytest.approx(steep.values.min(), rel=1e-2)
     assert np.diff(np.log(labels)) == pytest.approx([np.log(labels[-1] / labels[0]) / 5] * 5, rel=2e-2)
     assert "logarithmic" not in str(tg.surface(nn.Dense(2, 1), BCE, X, Y, points=5))
+
+
+def test_a_picture_says_what_its_signs_are():
+    model, route = trained()
+    figure = tg.surface(model, BCE, X, Y, points=5, path=route).plot()
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["the training", "the parameters"]
 
 
 def test_a_flat_loss_is_shown():
@@ -364,6 +394,17 @@ def test_it_is_html_with_a_picture_and_names_are_escaped():
         ),
         ({"path": [np.ones(7)]}, ValueError, "a point of the path has the shapes"),
         ({"loss": lambda p, y: (p * 0.0).sum(), "directions": "gradient"}, ValueError, "the gradient is 0"),
+        ({"loss": lambda p, y: (p * 0.0).sqrt().sum(), "directions": "gradient"}, ValueError, "or not finite"),
+        (
+            {"loss": lambda p, y: (p * 0.0).sqrt().sum(), "directions": "hessian"},
+            FloatingPointError,
+            r"tg\.surface: .* not finite here: pass directions='random'",
+        ),
+        ({"directions": None}, ValueError, "directions=None: pass one of random"),
+        ({"directions": [np.ones(3), np.full(3, np.nan)]}, ValueError, "a direction holds NaN or infinity"),
+        ({"path": [np.full(3, np.inf)]}, ValueError, "a point of the path holds NaN or infinity"),
+        ({"path": nn.Dense(2, 1)}, TypeError, r"path is of class Dense: pass a tg\.views\.Route"),
+        ({"loss": tg.losses.mse, "span": 1e200, "points": 4}, ValueError, "finite nowhere on the map: span=1e"),
     ],
 )
 def test_bad_input_is_refused_with_what_to_pass_instead(options, error, words):

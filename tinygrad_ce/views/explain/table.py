@@ -16,10 +16,6 @@ MOST_NODES = 400  # rows
 LONGEST_PLACE = 24  # characters of a file and line
 LONGEST_NAME = 40
 SMALL = 3  # numbers that are shown one by one
-FORMS = (
-    ("softmax", {"xent", "soft_xent"}, "cross_entropy"),
-    ("sigmoid", {"sigmoid_xent"}, "binary_cross_entropy"),
-)
 
 
 def parts_of_graph(graph: Graph) -> list[Part]:

@@ -12,11 +12,13 @@ from tinygrad_ce.data.checks import whole_number
 from tinygrad_ce.nn import Module
 from tinygrad_ce.views.surface.vector import LossOfVector, joined
 
+OWN = "a pair of your own"
 WAYS = {  # what a title says, and what an error says where they span no plane
     "random": ("two random directions", ""),
-    "gradient": ("the way down and a random direction", "the gradient is 0: pass directions='hessian'"),
+    "gradient": ("the way down and a random direction", "the gradient is 0 or not finite: pass directions='random'"),
     "hessian": ("the leading eigenvectors of its Hessian", ""),
     "path": ("the plane of its training", "pass path=Route(model) after some epochs of fit(..., callbacks=[route])"),
+    OWN: ("two directions of your own", "pass two, neither 0 nor parallel"),
 }
 STEPS = 100  # of Lanczos: of up to so many parameters all eigenvalues are found
 MOST = 256  # points of a route; where there are more, every second one is dropped
@@ -33,7 +35,7 @@ class Route:
     """
 
     def __init__(self, model: Module, every: int = 1) -> None:
-        if not isinstance(model, Module):
+        if not isinstance(model, Module) or not model.parameters():
             raise TypeError(f"Route: model is of class {type(model).__name__}: pass the tg.nn.Module that is trained")
         self.model, self.every = model, whole_number("Route", "every", every, least=1)
         self.points: list[Array] = []
@@ -51,58 +53,54 @@ class Route:
             self.points, self.every = self.points[::2], 2 * self.every
 
 
-def directions_of(kind: Any, loss: LossOfVector, eigenvectors: Array, path: Array, generator: Any) -> Array:
-    """(2, n): the directions that are called `kind`, or the user's own. path: (k, n), from the parameters of now."""
-    n = loss.here.size
-    if not isinstance(kind, str):
-        found = np.array([vector_of(direction, loss, "a direction") for direction in kind])
+def directions_of(kind: str, own: Any, f: LossOfVector, eigenvectors: Array, path: Array, generator: Any) -> Array:
+    """(2, n): the directions that are called `kind`. own: a pair of the user's. path: (k, n), from `f.here`."""
+    n = f.here.size
+    if kind == OWN:
+        found = np.array([f.vector(direction, "a direction") for direction in own])
     elif kind == "random":
-        found = _random(loss, generator)
+        found = np.array([_random(f, generator) for _ in range(2)])
+        if not _is_plane(found):  # of one weight, or of weights that are 0: then all parameters are scaled as one
+            length = np.linalg.norm(f.here) or 1.0
+            found = length * np.array([unit(generator.normal(size=n)) for _ in range(2)])
     elif kind == "gradient":
-        downhill, other = _unit(-loss.gradient()), generator.normal(size=n)
-        found = np.array([downhill, _unit(other - downhill * (downhill @ other))])
+        downhill, other = unit(-f.gradient()), generator.normal(size=n)
+        found = np.array([downhill, unit(other - downhill * (downhill @ other))])
     elif kind == "hessian":
         found = eigenvectors[:2]
-    elif kind == "path":
-        axes = np.linalg.svd(np.vstack([path, np.zeros((2, n))]), full_matrices=False)[2][:2]
-        found = axes * 1.1 * np.abs(axes @ path.T).max(axis=1, initial=0)[:, None]  # so that the path is on the map
     else:
-        raise ValueError(f"tg.surface: directions={kind!r}: pass one of {', '.join(WAYS)}, or a pair of your own")
-    if found.shape != (2, n) or np.linalg.matrix_rank(found) < 2:
-        cure = WAYS[kind][1] if isinstance(kind, str) else "pass two, neither 0 nor parallel"
-        raise ValueError(f"tg.surface: these directions span no plane: {cure}")
+        axes = np.linalg.svd(np.vstack([path, np.zeros((2, n))]), full_matrices=False)[2][:2]
+        reach = np.abs(axes @ path.T).max(axis=1, initial=0)
+        found = axes * np.where(reach > 1e-9 * reach.max(), 1.1 * reach, 0)[:, None]  # so that the path is on the map
+    if not _is_plane(found):
+        raise ValueError(f"tg.surface: these directions span no plane: {WAYS[kind][1]}")
     return found
 
 
-def vector_of(parts: Any, loss: LossOfVector, what: str) -> Array:
-    """(n,) from such a vector, or from a list of arrays shaped as the parameters."""
-    arrays = [np.asarray(part) for part in ([parts] if isinstance(parts, np.ndarray) else parts)]
-    shapes, own = [array.shape for array in arrays], [p.shape for p in loss.parameters]
-    if shapes not in (own, [loss.here.shape]):
-        raise ValueError(f"tg.surface: {what} has the shapes {shapes}, and the parameters have {own}")
-    return joined(arrays)
+def _random(f: LossOfVector, generator: Any) -> Array:
+    """A direction in which the weights of each neuron, a column, are as long as the model's; biases and scales stay.
 
-
-def _random(loss: LossOfVector, generator: Any) -> Array:
-    """Two directions in which the weights of each neuron, a column, are as long as the model's; biases and scales stay.
-
-    So networks that compute the same have the same map, however their weights are scaled (H. Li et al., "Visualizing
-    the loss landscape of neural nets", 2018, section 4). Where that spans no plane, all parameters are scaled as one.
+    So the map stays the same where one layer is scaled up and the next one down, which computes the same (H. Li et al.,
+    "Visualizing the loss landscape of neural nets", 2018, section 4).
     """
-    pair = []
-    for _ in range(2):
-        parts = [generator.normal(size=p.shape) if p.ndim > 1 else np.zeros(p.shape) for p in loss.parameters]
-        for part, weights in zip(parts, loss.parts(loss.here), strict=True):
-            if part.ndim > 1:
-                columns, own = (x.reshape(-1, x.shape[-1]) for x in (part, weights))
-                part *= np.linalg.norm(own, axis=0) / np.linalg.norm(columns, axis=0)
-        pair.append(joined(parts))
-    if np.linalg.matrix_rank(pair) < 2:
-        pair = [_unit(generator.normal(size=v.size)) * (np.linalg.norm(loss.here) or 1.0) for v in pair]
-    return np.array(pair)
+    parts = [np.zeros(p.shape) if p.ndim < 2 else generator.normal(size=p.shape) for p in f.parameters]
+    for part, weights in zip(parts, f.parts(f.here), strict=True):
+        if part.ndim > 1:
+            columns, own = (x.reshape(-1, x.shape[-1]) for x in (part, weights))
+            part *= np.linalg.norm(own, axis=0) / np.linalg.norm(columns, axis=0)
+    return joined(parts)
 
 
-def _unit(vector: Array) -> Array:
+def _is_plane(found: Array) -> bool:
+    if len(found) != 2 or not np.isfinite(found).all():
+        return False
+    return bool(np.linalg.matrix_rank([unit(direction) for direction in found]) == 2)
+
+
+def unit(vector: Array) -> Array:
+    """The vector at length 1, or 0 where it is 0."""
+    with np.errstate(invalid="ignore"):  # of infinities it is NaN
+        vector = vector / (np.abs(vector).max() or 1.0)  # now no square is too large or too small
     return vector / (np.linalg.norm(vector) or 1.0)
 
 
@@ -120,11 +118,11 @@ def eigenpairs(product: Callable[[Array], Array], n: int) -> tuple[Array, Array]
     basis, images = np.empty((2, min(n, STEPS), n))
     following = np.zeros(n)
     for k in range(len(basis)):
-        other = _unit(generator.normal(size=n))  # where the product leads to nothing new, what has not been reached
+        other = unit(generator.normal(size=n))  # where the product leads to nothing new, what has not been reached
         rest = following + 1e-12 * (np.linalg.norm(following) or 1.0) * other
         for _ in range(2):  # rounding leaves some of the basis the first time
             rest = rest - basis[:k].T @ (basis[:k] @ rest)
-        basis[k] = _unit(rest)
+        basis[k] = unit(rest)
         images[k] = following = product(basis[k])
         if not np.isfinite(following).all():
             raise FloatingPointError("its second derivatives are not finite here")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -57,6 +57,16 @@ class LossOfVector:
         if abs(self(self.here) - self.value) > 64 * self.eps * abs(self.value):
             raise ValueError("tg.surface: two calls of the loss differ: switch off what is random in it")
 
+    def vector(self, parts: Any, what: str) -> Array:
+        """(n,) from such a vector, or from a list of arrays shaped as the parameters."""
+        arrays = [np.asarray(part) for part in ([parts] if isinstance(parts, np.ndarray) else parts)]
+        shapes, own = [array.shape for array in arrays], [p.shape for p in self.parameters]
+        if shapes not in (own, [self.here.shape]):
+            raise ValueError(f"tg.surface: {what} has the shapes {shapes}, and the parameters have {own}")
+        if not np.isfinite(joined(arrays)).all():
+            raise ValueError(f"tg.surface: {what} holds NaN or infinity: pass finite numbers")
+        return joined(arrays)
+
     def parts(self, vector: Array) -> list[Array]:
         """The numbers of a vector in the shapes of the parameters."""
         pieces = np.split(vector, np.cumsum([p.size for p in self.parameters])[:-1])
@@ -85,14 +95,14 @@ class LossOfVector:
         with self.at(self.here) as loss:
             return joined(gradients(loss, self.parameters))
 
-    @contextmanager
-    def hessian(self) -> Iterator[Callable[[Array], Array]]:
-        """Inside: its product with a vector, by walking back through the graph of the gradient.
+    def hessian_times(self, vector: Array) -> Array:
+        """(n,) the Hessian at the parameters of the model, times this vector: back through the graph of the gradient.
 
         Raises NotImplementedError that names the primitive whose gradient has no derivative.
         """
         with self.at(self.here) as loss:
             shares = gradients(loss, self.parameters, create_graph=True)
             slope = ops.concatenate(*(ops.reshape(share, shape=(-1,)) for share in shares))
-            is_curved = slope.requires_grad
-            yield lambda v: joined(gradients(slope, self.parameters, gradient=v)) if is_curved else np.zeros_like(v)
+            if not slope.requires_grad:  # the loss is linear
+                return np.zeros_like(vector)
+            return joined(gradients(slope, self.parameters, gradient=vector))
