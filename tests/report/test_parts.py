@@ -9,6 +9,7 @@ import pytest
 from fresh import printed
 
 from tinygrad_ce.report.html import as_html
+from tinygrad_ce.report.page import as_page
 from tinygrad_ce.report.parts import (
     Code,
     Formula,
@@ -64,7 +65,8 @@ def test_what_somebody_named_is_escaped(kind):
     text, html = as_text([part]), as_html([part])
     assert not {"\x1b", "\0", "\u202e"} & {*text}
     assert r"<b>&\"'</b>\x1b[31m\x00\u202e".replace('\\"', '"') in text.replace("\n", "")
-    assert not {"\x1b", "\0"} & {*html}
+    assert not {"\x1b", "\0", "\u202e", "\ufffd"} & {*html}
+    assert r"\x1b[31m\x00\u202e" in html
     assert HOSTILE[:7] in unescape(html).replace("&quot;", '"')
     assert "b" not in {element.tag for element in fromstring(html).iter()} or kind == "words"  # Strong is bold
 
@@ -108,6 +110,18 @@ def test_a_column_that_is_kept_whole_takes_no_room_from_the_others(header):
     text = as_text([Table([("n" * 90, "0.25")], header, whole=frozenset({0}))], 60)
     assert "0.25" in text
     assert text.count("n") >= 90
+
+
+def test_a_range_is_not_broken_into_lines_beside_a_long_formula():
+    table = Table(
+        [("", "-0.125 to 0.5\nmean 0.25", "a_long_name + another_long_name * a_third")], ("", "value", "formula")
+    )
+    for html, whole in (
+        (as_html([table]), 'white-space: pre"'),
+        (as_page("", [Section("", [table])]), 'class="whole"'),
+    ):
+        value, formula = (html[: html.index(text)].rpartition("<td")[2] for text in ("-0.125", "a_long"))
+        assert (whole in value, whole in formula) == (True, False)
 
 
 def test_numbers_stand_on_the_right_and_titles_above_them():
@@ -192,3 +206,14 @@ def test_nothing_is_loaded_before_it_is_shown(part):
     words = printed(code)
     assert words[:3] == ["built", "as", "text"]
     assert words[3:] == (["rich"] if "Table" in part else [])
+
+
+def test_a_phone_shows_a_title_and_what_is_said_of_it_without_scrolling(contexts, tmp_path):
+    name = "a_name_that_is_longer_than_the_screen_of_a_phone_is_wide"
+    rows = [("cause", Words(f"the parameter {name} is not finite itself")), ("numbers", f"{name}[2] = nan")]
+    (tmp_path / "page.html").write_text(as_page("a page", [Section("why", [Table(rows)])]))
+    page = contexts((390, 844), "light").new_page()
+    page.goto((tmp_path / "page.html").as_uri())
+    wide, frame = (page.locator(each).bounding_box() for each in ("table", ".wide"))
+    page.close()
+    assert wide["width"] <= frame["width"]

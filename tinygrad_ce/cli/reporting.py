@@ -25,10 +25,11 @@ from tinygrad_ce.core import Array
 from tinygrad_ce.disk import write_whole
 from tinygrad_ce.report.page import as_page
 from tinygrad_ce.report.parts import Code, Heading, Part, Picture, Section, Sentence, Table
-from tinygrad_ce.report.words import format_number, several
+from tinygrad_ce.report.words import format_number, several, short
 
 MOST_ROWS = 5  # of the hardest
 MOST_FEATURES = 3  # that are shown of each
+LONGEST = 30  # letters of a name there
 OF_PYTHON = " (at= chooses another cell)"  # an advice to those who write tg.explain(...)
 
 
@@ -72,9 +73,9 @@ def sections_of(run: Run) -> list[Section]:
     return [
         Section("The data", _data(run)),
         Section("The network", network),
-        Section("The curves", [_plot(run.trainer.history.plot(), "loss and figures over the epochs")]),
+        Section("The curves", run.trainer.history.parts),
         Section("How good it is", _figures(run)),
-        Section("Confusion" if run.test.class_names else "Residuals", _answers(run)),
+        *_answers(run),
         Section("The hardest rows", _hardest(run)),
         Section("The audit", [Sentence(f"What each layer makes of one batch: {title}."), *audit.parts]),
         Section("One step of the training", [Sentence(step), program]),
@@ -105,20 +106,20 @@ def _figures(run: Run) -> list[Part]:
     shown: list[Part] = [figures_table(figures)]
     report = report_of(run.trainer, run.test, run.loss)
     if report is not None:
-        shown += [
-            Sentence("The test rows in detail:"),
-            *(part for part in report.parts if not isinstance(part, Picture)),
-        ]
+        shown += [Sentence("The test rows in detail:"), *report.parts]
+    elif not run.test.class_names:
+        shown.append(_plot(residuals_figure(run), f"predicted over true {run.target} of the test rows"))
     return shown
 
 
-def _answers(run: Run) -> list[Part]:
+def _answers(run: Run) -> list[Section]:
+    """Which class was taken for which; of numbers nothing: their residuals stand beside their figures."""
     if not run.test.class_names:
-        return [_plot(residuals_figure(run), f"predicted over true {run.target} of the test rows")]
+        return []
     shown: list[Part] = [_plot(confusion_figure(run), "how many test rows of each class were taken for which class")]
     if run.train.n_features == 2:
         shown.append(_plot(boundary_figure(run), "which class is predicted where"))
-    return shown
+    return [Section("Confusion", shown)]
 
 
 def _hardest(run: Run) -> list[Part]:
@@ -151,7 +152,7 @@ def _hardest(run: Run) -> list[Part]:
 
 def _answer(value: Any) -> str:
     """The name of a class, or a number with four digits."""
-    return format_number(value) if isinstance(value, float) else str(value)
+    return format_number(value) if isinstance(value, float) else short(value, LONGEST)
 
 
 def _pushed(run: Run, row: datasets.Dataset) -> tuple[Array, str]:
@@ -169,4 +170,4 @@ def _features(own_units: datasets.Dataset, row: int, names: Sequence[str], pulls
     strongest = np.argsort(-np.abs(pulls), kind="stable")[:MOST_FEATURES]
     felt = [(names[n], "↓" if pulls[n] > 0 else "↑") for n in map(int, strongest) if pulls[n]]
     values = dict(zip(own_units.feature_names, own_units.X[row], strict=True))
-    return ", ".join(f"{name} = {format_number(values[name], 3)} {arrow}" for name, arrow in felt)
+    return ", ".join(f"{short(name, LONGEST)} = {format_number(values[name], 3)} {arrow}" for name, arrow in felt)

@@ -58,6 +58,7 @@ CLASSES = {  # of a page, whose style knows the other kinds by their elements
     *("formula", "line", "place", "number", "words", "long", "whole", "beside", "next", "soft", "sortable"),
     *("mark", "right", "wrong", "follows", "missing", "off"),
 }
+SHORT = 24  # letters of a line of a cell, as in "-0.125 to 0.5": so few are not broken into lines
 RIGHT_TO_LEFT = re.compile(r"\w*[\u0590-\u08ff]\w*")  # such a name would turn the line around it, too
 
 
@@ -186,7 +187,9 @@ class InNotebook:
         if not titles and isinstance(text, Words):
             kinds += ["words", *(["long"] if len(text) > 30 else [])]
         elif not titles:
-            kinds += ["whole" if n in part.whole else "wrapped", *(["off"] if isinstance(text, WrongNumber) else [])]
+            wrong = isinstance(text, WrongNumber)
+            short = not wrong and " " in text and max(map(len, text.split("\n"))) <= SHORT
+            kinds += ["whole" if short or n in part.whole else "wrapped", *(["off"] if wrong else [])]
         tag, scope = ("th", ' scope="row"') if titles else ("td", "")
         return f"<{tag}{scope}{self.look(*kinds)}>{self.words(text)}</{tag}>"
 

@@ -9,7 +9,7 @@ from string import Template
 
 from tinygrad_ce.report.html import OnPage
 from tinygrad_ce.report.parts import Part, Section, Table
-from tinygrad_ce.report.words import escaped, visible
+from tinygrad_ce.report.words import escaped
 
 ROOM = "tinygrad_ce.report"
 
@@ -40,7 +40,7 @@ def page_html(title: str, body: str, css: str, scripts: bool = False) -> str:
 def as_page(
     title: str, sections: Sequence[Section], head: Sequence[Part] = (), heading: str = "", links: bool = False
 ) -> str:
-    """The text of an HTML file with sections of parts; control characters are shown as they are written in Python.
+    """The text of an HTML file with sections of parts.
 
     heading: at its top, if that is another text than the title. head: what stands below it. links: whether the
     sections are listed there. A script is on the page only where a table can be sorted.
@@ -57,7 +57,7 @@ def as_page(
     body = f"<header>\n{''.join(top)}\n</header>\n<main>\n{main}</main>"
     sortable = any(isinstance(part, Table) and part.sortable for part in _inner(sections))
     body += f"\n<script>\n{file_text(ROOM, 'sorting.js')}\n</script>" if sortable else ""
-    return visible(page_html(title, body, file_text(ROOM, "parts.css"), sortable))
+    return page_html(title, body, file_text(ROOM, "parts.css"), sortable)
 
 
 def _inner(parts: Sequence[Part]) -> Iterator[Part]:

@@ -127,7 +127,6 @@ def for_terminal(text: str, encoding: str | None = None) -> str:
     >>> for_terminal("1 + … + 2 ▁█", "ascii")
     '1 + ... + 2 .@'
     """
-    text = text.replace("\u00a0", " ")
     encoding = encoding or getattr(sys.stdout, "encoding", None) or "ascii"
     try:
         text.encode(encoding)

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
-# What a terminal obeys instead of showing it: control characters, marks that turn the direction, halves of a character.
-_CONTROL = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-_NOT_IN_XML = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+# What is obeyed or left out instead of being shown: control characters, marks that turn the direction, halves of a
+# character, and what XML does not allow.
+_CONTROL = re.compile(
+    "[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
+)
 
 
 def format_number(value: Any, digits: int = 4) -> str:
@@ -78,11 +80,11 @@ def visible(text: str) -> str:
 
 
 def escaped(text: str) -> str:
-    """A text of the user's as it stands in SVG and HTML; what XML does not allow at all is shown as a question mark.
+    """A text of the user's as it stands in SVG and HTML, its control characters as they are written in Python.
 
     >>> escaped("a<b\\0")
-    'a&lt;b\ufffd'
+    'a&lt;b\\\\x00'
     """
     from html import escape  # not before something is shown: its table of entities takes a millisecond
 
-    return escape(_NOT_IN_XML.sub("\ufffd", text))
+    return escape(visible(text))

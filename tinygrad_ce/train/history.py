@@ -115,7 +115,7 @@ class History(Report):
         rows = [[chosen[k], *(format_number(values[k], 3) for values in self.columns.values())] for k in sorted(chosen)]
         return [
             Heading(f"{several(epochs, 'epoch')}, {self.stopped}"),
-            Picture(lambda: self.plot()._repr_png_(), "the curves over the epochs, which .plot(path) saves"),
+            Picture(lambda: self.plot()._repr_png_(), "the curves over the epochs", least=600),
             Table(rows, ["", *self.columns], right=frozenset(range(1, 1 + len(self.columns)))),
         ]
 

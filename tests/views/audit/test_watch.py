@@ -336,5 +336,6 @@ def test_the_page_has_verdicts_curves_and_figures(tmp_path):
     for title in ("The verdicts by epoch", "The curves", "After epoch 2", "All its figures"):
         assert title in html
     assert f"{watch.audits[-1].rows[0].update_per_weight:.2g}" in html
+    assert html.count("2 audits") == 2  # as the title of the page and, once, at its top
     assert "<script" not in html
     assert "http" not in html.replace("http-equiv", "")

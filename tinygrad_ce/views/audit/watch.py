@@ -93,15 +93,17 @@ class Watch(Report):
         """For each layer its verdicts, and in which epochs they held."""
         if not self.audits:
             return [Sentence("nothing has been watched yet: pass it to trainer.fit(..., callbacks=[watch])")]
-        first, last = self.audits[0], self.audits[-1]
-        losses = "loss " + " to ".join(dict.fromkeys([format_number(first.loss), format_number(last.loss)]))
-        heading = f"{last.model}, {several(len(self.audits), 'audit')}, {losses}; at the end {last.verdict}"
         rows = [
             (Words(layer[-1].name), (Strong if layer[-1].verdict in CURES else Words)(self._spans(layer)))
             for layer in self._layers()
         ]
         ended = [Sentence(f"It has ended the training: {self.reason}.")] if self.reason else []
-        return [Heading(heading), *ended, Table(rows, ("layer", "verdict, by epoch"), label="the verdicts")]
+        return [Heading(self._heading()), *ended, Table(rows, ("layer", "verdict, by epoch"), label="the verdicts")]
+
+    def _heading(self) -> str:
+        first, last = self.audits[0], self.audits[-1]
+        losses = "loss " + " to ".join(dict.fromkeys([format_number(first.loss), format_number(last.loss)]))
+        return f"{last.model}, {several(len(self.audits), 'audit')}, {losses}; at the end {last.verdict}"
 
     def table(self) -> str:
         """The same as a text."""
@@ -140,17 +142,16 @@ class Watch(Report):
         Raises ValueError before the first epoch has ended, and ImportError without matplotlib.
         """
         self.plot(file := BytesIO())
-        heading, *verdicts = self.parts
         label = "updates, gradients, saturated and dead shares over the epochs"
         last = self.audits[-1]
         sections = [
-            Section("The verdicts by epoch", verdicts),
+            Section("The verdicts by epoch", self.parts[1:]),
             Section("The curves", [Picture(file.getvalue(), label, least=600)]),
             Section(f"After epoch {self.epochs[-1]}", last.parts),
             Section("All its figures", last.details.parts[1:]),
         ]
         title = f"{last.model}, {several(len(self.audits), 'audit')}"
-        return Page(as_page(title, sections, [heading]), "shows", title, "watch.html")
+        return Page(as_page(title, sections, heading=self._heading()), "shows", title, "watch.html")
 
 
 def _checked(stop_when: Any) -> Callable[[Audit], bool] | list[str]:
