@@ -13,9 +13,7 @@ from tinygrad_ce.graph.nodes import Graph
 from tinygrad_ce.report import parts
 from tinygrad_ce.report.html import html_of
 from tinygrad_ce.report.page import page_html
-from tinygrad_ce.views.graph_picture import DARK, STYLE, Picture
-
-__all__ = ["DARK", "STYLE", "Drawing", "Picture", "draw"]
+from tinygrad_ce.views.graph_picture import Picture
 
 LARGEST_PNG = 32_000  # pixels of a side
 MOST_PIXELS = 10_000_000  # of a PNG: they are drawn in a second or two
