@@ -216,8 +216,8 @@ class Exercise(AsFiles, Shown):
                 reason = f"{node.name} is data, for which no gradient was asked: make it with requires_grad=True"
                 return f"there is no gradient {asked!r} here: {reason}. {self._there_is()}"
         inside = asked.removeprefix("d_")
-        line = self._graph.line(inside)
-        around = [node for node in self._graph.nodes if line is not None and (self._graph.line(node.name) or 0) > line]
+        lines, missing = self._graph.line_numbers, len(self._graph.source)
+        around = [node for node in self._graph.nodes if lines.get(node.name, 0) > lines.get(inside, missing)]
         if around:
             behind = " and ".join(self._names[edge.source] for edge in around[0].inputs if edge.source in self._names)
             reason = f"{inside} is a step on the way to {around[0].name}, and not differentiated alone: take {behind}"

@@ -270,12 +270,8 @@ class Graph:
             text = source(self.loss.tensor)
         return text[text.index("def step(") :].splitlines()
 
-    def line(self, name: str) -> int | None:
-        """Where in `source` a name gets its value."""
-        return self._line_of.get(name)
-
     @cached_property
-    def _line_of(self) -> dict[str, int]:
-        """By name, the first line that gives it a value."""
+    def line_numbers(self) -> dict[str, int]:
+        """By name, the first line of `source` that gives it a value."""
         lines = [(line.lstrip().partition(" = ")[0], n) for n, line in enumerate(self.source) if " = " in line]
         return dict(reversed(lines))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from tinygrad_ce.core import Tensor
@@ -12,9 +13,7 @@ from tinygrad_ce.graph.nodes import Graph
 from tinygrad_ce.report import parts
 from tinygrad_ce.report.html import html_of
 from tinygrad_ce.report.page import page_html
-from tinygrad_ce.views.graph_picture import DARK, STYLE, Picture
-
-__all__ = ["DARK", "STYLE", "Drawing", "Picture", "draw"]
+from tinygrad_ce.views.graph_picture import Picture
 
 LARGEST_PNG = 32_000  # pixels of a side
 MOST_PIXELS = 10_000_000  # of a PNG: they are drawn in a second or two
@@ -23,12 +22,12 @@ LARGEST_IN_NOTEBOOK = 1_000_000  # letters of a picture: a notebook holds it, an
 WIDEST_IN_NOTEBOOK = 1_500  # pixels of a PNG: more than a cell shows
 
 
+@dataclass(eq=False)
 class Drawing:
     """A picture of a graph: shown by Jupyter, marimo and VS Code, saved with `.save`."""
 
-    def __init__(self, svg: str, title: str) -> None:
-        self.svg = svg
-        self.title = title
+    svg: str
+    title: str
 
     def _repr_html_(self) -> str | None:
         """The picture, as wide as it is or as its cell, and scrolled where its letters would become too small.

@@ -195,7 +195,7 @@ class _Page:
 
     def lines(self, *names: str) -> list[int]:
         """The lines of the program in which these names get their values."""
-        return [line for name in names if (line := self.graph.line(name)) is not None]
+        return [self.graph.line_numbers[name] for name in names if name in self.graph.line_numbers]
 
     def program_lines(self) -> list[str]:
         """The printed program, then the update, which whoever trains calls with what the program has returned."""

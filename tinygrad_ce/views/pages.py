@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ HEIGHT = 900  # of the page in a notebook, in pixels, until its script gives it 
 LARGEST_IN_NOTEBOOK = 10_000_000  # letters
 
 
+@dataclass(eq=False)
 class Page:
     """A page: shown in a notebook, saved with `.save`; `.html` is its text.
 
@@ -27,12 +29,11 @@ class Page:
     where no script may run. file_name: what it would be saved as.
     """
 
-    def __init__(self, html: str, action: str, title: str, file_name: str, svg: str = "") -> None:
-        self.html = html
-        self.action = action
-        self.title = title
-        self.file_name = file_name
-        self.svg = svg
+    html: str
+    action: str
+    title: str
+    file_name: str
+    svg: str = ""
 
     def _repr_html_(self) -> str:
         """The page in a frame of its own, so that its style and keys don't meet those of the notebook.

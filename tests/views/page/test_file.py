@@ -19,7 +19,7 @@ from views.page.losses import MARKUP, diamond, many_operations, network_of_digit
 
 import tinygrad_ce as tg
 from tinygrad_ce import ops
-from tinygrad_ce.views.draw import DARK, STYLE
+from tinygrad_ce.views.graph_picture import DARK, STYLE
 
 NODE = shutil.which("node")
 
