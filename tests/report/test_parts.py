@@ -130,6 +130,11 @@ def test_numbers_stand_on_the_right_and_titles_above_them():
     assert as_html([table]).count("text-align: right") == 3
 
 
+def test_only_a_long_text_asks_for_room_where_a_table_is_wider_than_the_page():
+    short_one, long_one = (as_html([Table([("a", Words("word " * n))])]) for n in (3, 9))
+    assert ("min-width" in short_one, "min-width" in long_one) == (False, True)
+
+
 @pytest.mark.parametrize("table", [Table([]), Table([], header=("a", "b"))])
 def test_a_table_without_rows(table):
     assert as_text([table]).split() == [*table.header, "-----"] * bool(table.header)

@@ -15,6 +15,8 @@ def histogram(values: Any, bins: int = 12, bars: str = BARS) -> str:
 
     >>> histogram(np.array([0.0, 1.0, 1.0]), bins=2)
     '▄█'
+    >>> histogram(np.ones(3))
+    '█'
     """
     finite = values[np.isfinite(values)].astype(np.float64)
     if not finite.size:

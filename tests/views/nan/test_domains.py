@@ -89,6 +89,32 @@ def test_of_a_chain_through_a_product_the_row_is_shown() -> None:
     assert chain[1].text.endswith("= matmul(array(2, 2), W) = 800, of a = [3, 400], b = [0, 2]")
 
 
+def test_a_chain_goes_on_through_what_was_computed_and_not_to_the_data_beside_it() -> None:
+    z, one = wanted(40.0, "z"), tg.Tensor(1.0, name="one")
+    for difference in (ops.sigmoid(z) - one, one - ops.sigmoid(z)):
+        with np.errstate(all="ignore"):
+            chain = tg.why_nan(ops.log(difference)).forward.chain
+        assert [link.tensor.op and link.tensor.op.name for link in chain] == ["log", "sub", "sigmoid", None]
+        assert chain[-1].text == "z = 40"
+
+
+@pytest.mark.parametrize("size", [1e5, 1e7])
+def test_only_a_parameter_that_is_huge_is_said_to_have_blown_up(size: float) -> None:
+    with np.errstate(all="ignore"):
+        cause = tg.why_nan((wanted([1.0, size], "W") * 1e304).sum()).forward.cause
+    assert ("Huge already: W (up to 1e+07)" in cause) is (size > 1e6)
+
+
+BESIDE_NAN = [([np.nan, np.inf], True), ([np.nan, 1.0], False), ([np.inf, 1.0], False)]
+
+
+@pytest.mark.parametrize(("data", "is_said"), BESIDE_NAN)
+def test_of_nan_beside_infinity_it_is_said_that_a_mask_makes_both(data: list[float], is_said: bool) -> None:
+    mask = tg.Tensor(data, name="mask")
+    cause = tg.why_nan((wanted([1.0, 2.0], "x") * mask).sum()).forward.cause
+    assert ("0 * inf is NaN" in cause) is is_said
+
+
 @pytest.mark.parametrize("op", [op for op in REGISTRY.values() if op.domains], ids=lambda op: op.name)
 def test_every_declared_condition_can_be_evaluated(op: Any) -> None:
     """A misspelt name is told only to the one who asks about this operation."""

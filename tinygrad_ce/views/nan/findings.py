@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -15,7 +14,8 @@ from tinygrad_ce.core import Array, Tensor
 from tinygrad_ce.errors import call_text
 from tinygrad_ce.report.words import format_number, listed
 from tinygrad_ce.views.nan import causes
-from tinygrad_ce.views.nan.chain import Cell, chain_of, line_at, shown
+from tinygrad_ce.views.nan.causes import Why
+from tinygrad_ce.views.nan.chain import Cell, Link, chain_of, line_at, shown
 from tinygrad_ce.views.nan.diagnosis import Diagnosis, Finding
 from tinygrad_ce.views.nan.search import Computation, Index, Number, Origin, Search, ordinary, rule_of
 
@@ -108,7 +108,7 @@ class Examination:
         then, gate = self._then(origin.way, cell.value)
         if gate == "where":
             cure = causes.protected(cell, gate) or cure
-        return _of_cell(cell, float(cell.value), cell.numbers, cause, cure, then=then, chain=chain)
+        return _of_cell(cell, float(cell.value), cell.numbers, (cause, cure), chain, then=then)
 
     def _share(self, tensor: Tensor, position: int, at: Index) -> Finding:
         index, upstream, share = self._sent_back(tensor, position, at)
@@ -121,7 +121,7 @@ class Examination:
             cause += f". What comes from upstream is 0{f', because {because}' if because else ''}; but 0 * inf is NaN"
             cure = causes.protected(cell, gate) or cure
         numbers = f"{cell.numbers}; back to `{argument}` comes {rule or format_number(share)}"
-        return _of_cell(cell, share, numbers, cause, cure, upstream=upstream if rule else None, chain=chain)
+        return _of_cell(cell, share, numbers, (cause, cure), chain, upstream if rule else None)
 
     def _sent_back(self, tensor: Tensor, position: int, at: Index) -> tuple[Index, float, float]:
         """Of a number of a share: the number of the result from which it came, the gradient there, and the share."""
@@ -198,11 +198,13 @@ def _upstream(tensor: Tensor, position: int, at: Index, likely: Array | None = N
     return found if found is not None else at if len(at) == tensor.ndim else (0,) * tensor.ndim
 
 
-def _of_cell(cell: Cell, value: float, numbers: str, cause: str, cure: str, **rest: Any) -> Finding:
+def _of_cell(
+    cell: Cell, value: float, numbers: str, why: Why, chain: list[Link], upstream: float | None = None, then: str = ""
+) -> Finding:
     """What was found at a cell of a result."""
-    tensor, upstream = cell.tensor, rest.pop("upstream", None)
+    tensor = cell.tensor
     start = ("result", tensor, tensor.label, cell.op.name, cell.index, value, cell.operands, upstream, numbers)
-    return Finding(*start, line_at(tensor), cause, cure, **rest)
+    return Finding(*start, line_at(tensor), *why, then, chain)
 
 
 def _call(tensor: Tensor) -> str:

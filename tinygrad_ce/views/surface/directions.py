@@ -10,7 +10,8 @@ import numpy as np
 from tinygrad_ce.core import Array
 from tinygrad_ce.data.checks import whole_number
 from tinygrad_ce.nn import Module
-from tinygrad_ce.views.surface.vector import LossOfVector, joined
+from tinygrad_ce.views.audit.figures import joined
+from tinygrad_ce.views.surface.vector import LossOfVector
 
 OWN = "a pair of your own"
 WAYS = {  # what a title says, and what an error says where they span no plane
