@@ -10,7 +10,7 @@ import numpy as np
 
 from tinygrad_ce import ops
 from tinygrad_ce.backward import fitted
-from tinygrad_ce.core import Array, Tensor
+from tinygrad_ce.core import Tensor
 from tinygrad_ce.errors import call_text
 from tinygrad_ce.report.words import format_number, listed
 from tinygrad_ce.views.nan import causes
@@ -41,18 +41,14 @@ class Examination:
         stale = [x.label for x in search.stale]
         bad = [*search.bad(search.leaves, "gradient")] if back and not stale else []
         backward = self._first(bad, "gradient")
-        remarks, spoilt = [], [leaf.label for leaf, _ in bad]
-        unknown = "and it could not be found out why: no operation on the way gives this again when it is run alone."
-        if forward is None and not self.finite:
-            remarks.append(f"The loss is {value}, {unknown}")
-        if backward is None and spoilt:
-            remarks.append(f"The gradient of {listed(spoilt)} is not finite, {unknown}")
+        spoilt = [leaf.label for leaf, _ in bad]
+        lost = [f"The loss is {value}"] if forward is None and not self.finite else []
+        lost += [f"The gradient of {listed(spoilt)} is not finite"] if backward is None and spoilt else []
+        remarks = [f"{what}, and why is not known: run alone, no operation gives this again." for what in lost]
         if stale:
-            remarks.append(
-                f"{f'The loss is finite ({value}). ' if self.finite else ''}The backward pass can't be looked at any "
-                f"more: {listed(stale)} changed after this loss was computed, and what was written there is not "
-                "finite. Call tg.why_nan(loss) before optimizer.step()."
-            )
+            remarks += [f"The loss is finite ({value})."] if self.finite else []
+            gone = f"The backward pass can't be repeated: {listed(stale)} changed after this loss was computed"
+            remarks.append(f"{gone}, and not to finite numbers. Call tg.why_nan(loss) before optimizer.step().")
         if back and self.finite and not spoilt and not stale:
             remarks += self._harmless()
         return Diagnosis(self.loss, forward, backward, spoilt, [x.label for x in search.leaves], stale, remarks)
@@ -129,8 +125,8 @@ class Examination:
             self.search.array(("share", tensor.serial, position))[at],
             self.search.gradients[tensor.serial],
         )
-        fitting = np.flatnonzero((gradient == 0) == np.isnan(share))  # infinity times 0 is NaN, times others it is not
-        index = _upstream(tensor, position, at, fitting)
+        likely = (gradient == 0) == np.isnan(share)  # infinity times 0 is NaN, times others it is not
+        index = _upstream(tensor, position, at, likely)
         return index, float(gradient[index]), float(share)
 
     def _sum(self, tensor: Tensor, index: Index) -> Finding:
@@ -189,12 +185,11 @@ class Examination:
         return "", ""
 
 
-def _upstream(tensor: Tensor, position: int, at: Index, likely: Array | None = None) -> Index:
-    """The number of a result whose gradient reaches this number of a share; of several one of the likely ones."""
+def _upstream(tensor: Tensor, position: int, at: Index, likely: Any = True) -> Index:
+    """The number of a result whose gradient reaches this number of a share; of several the first that is likely."""
     arguments = [ordinary(x) for x in (tensor.data, tensor.data, *tensor.arrays)]
-    computation, anywhere = Computation(rule_of(tensor, position), arguments), np.arange(tensor.size)
-    found = None if likely is None else computation.source(0, at, likely)
-    found = found if found is not None else computation.source(0, at, anywhere)
+    cells = np.argsort(~np.broadcast_to(likely, tensor.shape).ravel(), kind="stable")
+    found = Computation(rule_of(tensor, position), arguments).source(0, at, cells)
     return found if found is not None else at if len(at) == tensor.ndim else (0,) * tensor.ndim
 
 
