@@ -61,7 +61,7 @@ def is_mean(edge: Edge, count: float) -> bool:
     if op is None or op.name != "reduce_sum":
         return False
     numbers = edge.source.inputs[0].source.value.size / max(edge.source.value.size, 1)
-    return bool(np.isclose(count, numbers))
+    return target.op.name == "div" or bool(np.isclose(count, numbers))
 
 
 def shown(node: Node) -> str:

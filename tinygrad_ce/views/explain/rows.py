@@ -46,12 +46,11 @@ class BatchRows:
     def parts(self, name: str) -> list[Part]:
         """The rows that push a number hardest, as a table, and how many push it where."""
         table: list[tuple[str, ...]] = []
-        for row in self.hardest[:HARDEST]:
-            contribution = self.contributions[row]
-            way = f"pushes {name} {'down' if contribution > 0 else 'up'}" if np.isfinite(contribution) else "not finite"
+        for row in (row for row in self.hardest[:HARDEST] if self.contributions[row] != 0):
+            share = self.contributions[row]
+            way = f"pushes {name} {'down' if share > 0 else 'up'}" if np.isfinite(share) else "not finite"
             target = () if self.targets is None else (row_text(self.targets[row]),)
-            if contribution != 0:
-                table.append((str(row), *target, format_number(contribution), way))
+            table.append((str(row), *target, format_number(share), way))
         header = ("row", *(() if self.targets is None else ("target",)), "contribution", "direction")
         right = frozenset(range(len(header) - 1))
         down, up = self.contributions[self.contributions > 0], self.contributions[self.contributions < 0]

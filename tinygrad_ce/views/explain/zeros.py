@@ -38,7 +38,7 @@ def remarks(use: Edge, cell: tuple[int, ...]) -> Iterator[str]:
         yield f"{name} is saturated: its slope is at most {STEEPEST[name]:g}, and {slope} here."
     if name == "reduce_max" and _is_only_subtracted(use):
         yield "The maximum is only subtracted: it changes no result, and nothing but rounding comes back by it."
-    if count is not None and count != 1 and is_mean(use, count):
+    if count is not None and count != 1 and _is_mean(use, count):
         yield f"It is divided by {count:,g}, because {result} is a mean over so many."
 
 
@@ -90,3 +90,10 @@ def _is_only_subtracted(use: Edge) -> bool:
         if subtracts and numbers.source is use.source and numbers.share is not None and use.share is not None:
             return bool(np.abs(use.share).max(initial=0) <= 1e-6 * np.abs(numbers.share).max(initial=0))
     return False
+
+
+def _is_mean(use: Edge, count: float) -> bool:
+    """Whether a result is a mean over so many numbers; a sum may be divided by another number than theirs."""
+    if use.target.op is not None and use.target.op.name == "div" and use.source.inputs:
+        return bool(np.isclose(count, use.source.inputs[0].source.value.size / max(use.source.value.size, 1)))
+    return is_mean(use, count)
