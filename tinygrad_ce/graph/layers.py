@@ -43,7 +43,8 @@ def layers_of(model: Module, graph: dict[int, Tensor], loss: Tensor) -> list[Lay
     """The layers in the order of the model: modules with parameters or operations of their own, or with none inside."""
     layers: dict[int, Layer] = {}  # by the id of the module
     for path, module in _places(model, ""):
-        own = [(name, x) for name, x in _contents(module, "") if isinstance(x, Tensor) and x.requires_grad]
+        inside = {x.serial for inner in module.modules() if inner is not module for x in inner.parameters()}
+        own = [(name, x) for name, x in module.named_parameters() if x.serial not in inside]
         layers.setdefault(id(module), Layer([], module, own)).paths.append(path)
     makers: dict[int, tuple[Layer, int]] = {}  # by the serial of a tensor: the layer, and the id of its call
     for serial in sorted(graph):
@@ -68,22 +69,15 @@ def layers_of(model: Module, graph: dict[int, Tensor], loss: Tensor) -> list[Lay
     return [layer for layer in layers.values() if layer.calls or layer.parameters or not holds_others(layer.module)]
 
 
-def _places(module: Module, path: str, around: tuple[Module, ...] = ()) -> Iterator[tuple[str, Module]]:
+def _places(value: Any, path: str, around: tuple[Module, ...] = ()) -> Iterator[tuple[str, Module]]:
     """Every module with its path, one that stands in several places several times; but none inside itself."""
-    yield path, module
-    for inner_path, inner in _contents(module, path):
-        if isinstance(inner, Module) and not any(inner is outer for outer in (*around, module)):
-            yield from _places(inner, inner_path, (*around, module))
-
-
-def _contents(value: Any, path: str) -> Iterator[tuple[str, Module | Tensor]]:
-    """The modules and tensors that a module or container holds, with their paths; not what modules inside it hold."""
+    if isinstance(value, Module):
+        if any(value is outer for outer in around):
+            return
+        yield path, value
+        around = (*around, value)
     for name, inner in items_of(value) or ():
-        inner_path = f"{path}.{name}" if path else str(name)
-        if isinstance(inner, (Module, Tensor)):
-            yield inner_path, inner
-        else:
-            yield from _contents(inner, inner_path)
+        yield from _places(inner, f"{path}.{name}" if path else str(name), around)
 
 
 def holds_others(module: Module) -> bool:

@@ -218,6 +218,22 @@ def test_an_optimizer_of_some_parameters_tells_of_these():
     assert found.rows[2].update_per_weight > 0
 
 
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_an_embedding_is_measured_by_the_rows_that_the_batch_has_used(momentum):
+    tg.seed(0)
+    model = nn.Sequential(nn.Embedding(5000, 4), nn.Dense(4, 3))
+    table, optimizer = model.layers[0].parameters()[0], optim.SGD(model.parameters(), lr=0.1, momentum=momentum)
+    words = rng.integers(0, 5000, 40)
+    loss = loss_of(model, words)
+    found = audit(model, loss, optimizer)
+    (gradient,) = tg.gradients(loss, [table])
+    used = np.unique(words)
+    ratio = norm(gradient[used]) / norm(table.data[used])
+    assert found.rows[0].gradient_per_weight == pytest.approx(ratio, rel=1e-9)
+    assert found.rows[0].update_per_weight == pytest.approx(0.1 * ratio, rel=1e-9)
+    assert found.verdict == "fine"
+
+
 # ---- and for every network
 
 

@@ -12,15 +12,15 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from tinygrad_ce.ancestry import edges
+from tinygrad_ce.backward import recording
 from tinygrad_ce.core import Array, Tensor
+from tinygrad_ce.functional import gradients
 from tinygrad_ce.graph.layers import Layer
 
 # An activation is flat where its slope is at most this share of its largest: |tanh| > 0.975, and a sigmoid within
 # 0.013 of 0 or 1. A unit is dead where its slope is at most DEAD of the largest for every row: as good as nothing.
 FLAT, DEAD = 0.05, 1e-6
 _MOST_STEPS = 16  # longer chains of operations are not looked at: each is run for numbers between -20 and 20
-
-Step: TypeAlias = tuple[Tensor, Any, Array]  # an operation, by its result in the graph; what went in, what came out
 
 
 class Activation(NamedTuple):
@@ -33,7 +33,7 @@ class Activation(NamedTuple):
 
     def slopes(self) -> Array:
         """For each number of the source the size of the slope, as a share of the largest."""
-        return _slopes(self.source, [(x, x.arrays, x.data) for x in self.tensors]) / (self.largest or 1.0)
+        return _run(self.source, self.tensors, self.source.data)[1] / (self.largest or 1.0)
 
 
 def find_activations(results: list[Tensor]) -> Iterator[Activation]:
@@ -68,74 +68,58 @@ def _activation(source: Tensor, tensors: list[Tensor]) -> Activation | None:
     """None for operations that are none of each number alone, or are steep without end, or never flat."""
     line = np.linspace(-20, 20, 401, dtype=source.dtype).reshape((1,) * (source.ndim - 1) + (-1,))
     try:
-        with np.errstate(all="ignore"):
-            steps, of_half = _run(source, tensors, line), _run(source, tensors, line[..., ::2])
-        out = steps[-1][2]
-        if out.shape != line.shape or not np.allclose(out[..., ::2], of_half[-1][2]):
-            return None  # each number depends on others: a softmax
-        slopes = _slopes(source, steps).ravel()
+        (out, slopes), (of_half, _) = (_run(source, tensors, numbers) for numbers in (line, line[..., ::2]))
     except Exception:  # a primitive of the user's own may raise anything for a shape that it does not expect
         return None
-    largest, ends = float(slopes.max()), slopes[[0, -1]]
+    if out.shape != line.shape or not np.allclose(out[..., ::2], of_half):
+        return None  # each number depends on others: a softmax
+    slopes = slopes.ravel()
+    largest, ends, around_0 = float(slopes.max()), slopes[[0, -1]], slopes[[199, 201]]
     if not np.isfinite(slopes).all() or largest > 1.5 * slopes[100:301].max() or ends.min() > FLAT * largest:
         return None  # not for all numbers, or steeper without end, or never flat: a logarithm, a square, a sum
-    around_0 = slopes[[199, 201]]
     switched_off = around_0.min() == 0 < around_0.max()  # on one side of 0, as ReLU6: for half of the numbers, and well
-    both = bool(largest > 0 and ends.max() <= FLAT * largest and not switched_off)
-    return Activation(source, tensors, largest, both)
+    return Activation(source, tensors, largest, bool(ends.max() <= FLAT * largest > 0 and not switched_off))
 
 
-def _run(source: Tensor, tensors: list[Tensor], line: Array) -> list[Step]:
-    """The operations for other numbers of their source. ValueError where a constant is not known for those."""
-    values: dict[int | None, Any] = {source.serial: line}
-    steps = list[Step]()
-    for tensor in tensors:
-        serials = [x.serial if isinstance(x, Tensor) else None for x in tensor.inputs]
-        inputs = [
-            values[serial] if serial in values else _continued(array, source.data, line)
-            for serial, array in zip(serials, tensor.arrays, strict=True)
-        ]
-        assert tensor.op is not None
-        values[tensor.serial] = out = np.asarray(tensor.op.run(*inputs, **tensor.params))
-        steps.append((tensor, inputs, out))
-    return steps
+def _run(source: Tensor, tensors: list[Tensor], numbers: Array) -> tuple[Array, Array]:
+    """What the operations make of these numbers in place of their source's, and the size of the slopes there.
+
+    ValueError where a constant is not known for those.
+    """
+    start = out = Tensor(numbers, requires_grad=True)
+    values: dict[int, Any] = {source.serial: start}
+    with recording(True), np.errstate(all="ignore"):
+        for tensor in tensors:
+            inputs = [
+                values[x.serial] if isinstance(x, Tensor) and x.serial in values else _continued(array, source, numbers)
+                for x, array in zip(tensor.inputs, tensor.arrays, strict=True)
+            ]
+            assert tensor.op is not None
+            out = values[tensor.serial] = tensor.op(*inputs, **tensor.params)
+        (slopes,) = gradients(out, [start], gradient=np.ones_like(out.data))
+    return out.data, np.abs(slopes)
 
 
-def _continued(constant: Any, source: Array, line: Array) -> Any:
+def _continued(constant: Any, source: Tensor, numbers: Array) -> Any:
     """A constant for other numbers than the source's: a single number stays, a mask compares with its threshold.
 
-    (x > 0) has no history, but two values, which lie on two sides of a threshold in x; where it has
-    one for all of x, on one side of 0, the threshold is taken to be 0.
+    (x > 0) has no history, but two values, which lie on two sides of a threshold in x. Where it has one, for numbers
+    on one side of 0, that threshold is taken to be 0, as in where(x > 0, x, exp(x) - 1) of negative numbers.
     """
-    if np.ndim(constant) == 0:
+    if numbers is source.data:
         return constant
-    low, high = constant.min(), constant.max()
-    one_sided = (source > 0).all() or (source < 0).all()
-    if low == high and constant.dtype == bool and constant.shape == source.shape and one_sided:
-        return (np.sign(line) == np.sign(source.flat[0])) == low  # where(z > 0, z, exp(z) - 1) of negative numbers
-    if low == high:
-        return np.full(line.shape, low)
-    if constant.shape == source.shape and ((constant == low) | (constant == high)).all():
-        above, below = source[constant == high], source[constant == low]
-        if below.max() < above.min():
-            return np.where(line > below.max(), high, low)
-        if above.max() < below.min():
-            return np.where(line < below.min(), high, low)
+    constant = np.asarray(constant)
+    if constant.shape == source.shape:
+        order = np.argsort(source.data, axis=None)
+        ordered, values = source.data.ravel()[order], constant.ravel()[order]
+        (changes,) = np.nonzero(values[1:] != values[:-1])
+        if len(changes) == 1 and ordered[changes[0]] < ordered[changes[0] + 1]:
+            return np.where(numbers > ordered[changes[0]], values[-1], values[0])
+        if not len(changes) and constant.dtype == bool and ordered[0] * ordered[-1] > 0:
+            return np.where(numbers * ordered[0] > 0, values[0], ~values[0])
+    if (constant == constant.flat[0]).all():
+        return constant.flat[0]
     raise ValueError("no function of each number: dropout, data, or one number for each column")
-
-
-def _slopes(source: Tensor, steps: list[Step]) -> Array:
-    """The size of the slopes: a gradient of ones, from the last operation back to the source, by the engine's rules."""
-    arrived: dict[int, Any] = {steps[-1][0].serial: np.ones_like(steps[-1][2])}
-    with np.errstate(all="ignore"):
-        for tensor, inputs, out in reversed(steps):
-            g = arrived.pop(tensor.serial)
-            for x, position in edges(tensor):
-                assert tensor.op is not None
-                share = tensor.op.rule(position)(g, out, *inputs, **tensor.params)
-                arrived[x.serial] = arrived.get(x.serial, 0) + share
-    slopes: Array = np.abs(arrived[source.serial])
-    return slopes
 
 
 Activity: TypeAlias = tuple[float | None, float | None, int, tuple[float, float] | None]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from tinygrad_ce.backward import seed_of, walk
 from tinygrad_ce.core import Array, Tensor
 from tinygrad_ce.graph.checks import undisturbed
 from tinygrad_ce.graph.layers import Layer, holds_others
-from tinygrad_ce.nn import Module
+from tinygrad_ce.nn import Embedding, Module
 from tinygrad_ce.optim import Optimizer
 from tinygrad_ce.report.histograms import histogram
 from tinygrad_ce.report.words import cut, listed
@@ -35,7 +36,8 @@ class Row:
     histogram of the gradient there. share: that norm over that of the last layers. factor: the norm of the gradient
     that the layer hands back, over that at its outputs.
     gradient: the norm of all its parameters' gradients together; gradient_per_weight: over the norm of the parameters;
-    update_per_weight: that of the optimizer's next update over it. asking: whether some layer's gradient is large.
+    update_per_weight: that of the optimizer's next update over it (of an embedding, of
+    the rows that the batch has used). asking: whether some layer's gradient is large.
     not_finite, unused: where there is a NaN or infinity; which parameters the loss does not use.
     verdict: one of CURES, "fine" or "not in the graph". reason: more on it, where there is more to say.
     """
@@ -137,7 +139,9 @@ def row_of(layer: Layer, order: int, gradients: Gradients, optimizer: Optimizer 
         row.factor = norm(handed_back) / row.arriving if handed_back and row.arriving else None
     reached = [parameter for parameter in parameters if parameter.serial in gradients.by_serial]
     if reached:
-        weight, updates = norm([parameter.data for parameter in reached]), _updates(reached, gradients, optimizer)
+        used = {parameter.serial: _part_used(parameter, gradients, layer.module) for parameter in reached}
+        weight = norm([parameter.data[used[parameter.serial]] for parameter in reached])
+        updates = [update[used[serial]] for serial, update in _updates(reached, gradients, optimizer).items()]
         row.gradient = norm(gradients.of(reached))
         row.gradient_per_weight = row.gradient / weight if weight else None
         row.update_per_weight = norm(updates) / weight if updates and weight else None
@@ -159,18 +163,22 @@ def _described(module: Module) -> str:
     return type(module).__name__ if plain else " ".join(repr(module).split())
 
 
-def _updates(parameters: list[Tensor], gradients: Gradients, optimizer: Optimizer | None) -> list[Array]:
+def _part_used(parameter: Tensor, gradients: Gradients, module: Module) -> Any:
+    """Of an embedding the rows that the batch has used, of all others everything."""
+    gradient = gradients.by_serial[parameter.serial]
+    return gradient.any(axis=1) if isinstance(module, Embedding) and gradient.any() else ...
+
+
+def _updates(parameters: list[Tensor], gradients: Gradients, optimizer: Optimizer | None) -> dict[int, Array]:
     """What the optimizer's next step would add to each parameter: its pure `update` is asked, nothing is kept."""
-    if optimizer is None:
-        return []
-    positions = {parameter.serial: i for i, parameter in enumerate(optimizer.parameters)}
-    updates = []
+    positions = {} if optimizer is None else {parameter.serial: i for i, parameter in enumerate(optimizer.parameters)}
+    updates = {}
     for parameter in parameters:
         i = positions.get(parameter.serial)
-        if i is not None:
+        if optimizer is not None and i is not None:
             gradient, state = gradients.by_serial[parameter.serial], tuple(v.data for v in optimizer.memory[i])
             new, _ = optimizer.computed_update(parameter.data, gradient, state, optimizer.lr, optimizer.count(i))
-            updates.append(np.asarray(new) - parameter.data)
+            updates[parameter.serial] = np.asarray(new) - parameter.data
     return updates
 
 
