@@ -171,10 +171,8 @@ class InNotebook:
 
     def title(self, part: Table, n: int) -> str:
         """The title of a column; an empty corner is none."""
-        text, kinds = part.header[n], ("number" if n in part.right else "left", "cell")
-        return (
-            f'<th scope="col"{self.look(*kinds)}>{self.words(text)}</th>' if text else f"<td{self.look(*kinds)}></td>"
-        )
+        text, look = part.header[n], self.look("number" if n in part.right else "left", "cell")
+        return f'<th scope="col"{look}>{self.words(text)}</th>' if text else f"<td{look}></td>"
 
     def row(self, part: Table, cells: Sequence[str]) -> str:
         """A row of cells, the first of which may be its title."""

@@ -8,11 +8,8 @@ from typing import Any
 
 import numpy as np
 
-# What is obeyed or left out instead of being shown: control characters, marks that turn the direction, halves of a
-# character, and what XML does not allow.
-_CONTROL = re.compile(
-    "[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
-)
+# What is obeyed or left out instead of being shown: control characters, marks that turn the direction, no characters.
+_CONTROL = "[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
 
 
 def format_number(value: Any, digits: int = 4) -> str:
@@ -76,7 +73,7 @@ def visible(text: str) -> str:
     >>> visible("a\\x1b[31mb")
     'a\\\\x1b[31mb'
     """
-    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    return re.sub(_CONTROL, lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def escaped(text: str) -> str:

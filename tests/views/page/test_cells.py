@@ -20,6 +20,8 @@ from views.page.losses import (
     textbook,
 )
 
+import tinygrad_ce as tg
+
 
 def dimmed(page):
     return marked(page, "off")
@@ -251,6 +253,12 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(opened, make):
         assert small == []
     page.click("#first")
     assert shown(page).count == "1 of 16"
+
+
+def test_a_long_name_above_a_table_is_broken_into_lines_on_a_phone(opened):
+    w = tg.Tensor(np.ones((3, 2)), requires_grad=True, name="a_name_that_is_longer_than_the_screen_of_a_phone_is_wide")
+    page = opened((tg.Tensor(np.ones((4, 3))) @ w).sum(), PHONE)
+    assert page.evaluate("[...document.querySelectorAll('figure')].every((x) => x.scrollWidth <= x.clientWidth)")
 
 
 def test_light_and_dark(opened):

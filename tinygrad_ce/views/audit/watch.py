@@ -142,11 +142,10 @@ class Watch(Report):
         Raises ValueError before the first epoch has ended, and ImportError without matplotlib.
         """
         self.plot(file := BytesIO())
-        label = "updates, gradients, saturated and dead shares over the epochs"
         last = self.audits[-1]
         sections = [
             Section("The verdicts by epoch", self.parts[1:]),
-            Section("The curves", [Picture(file.getvalue(), label, least=600)]),
+            Section("The curves", [Picture(file.getvalue(), "what the layers did in each epoch", least=600)]),
             Section(f"After epoch {self.epochs[-1]}", last.parts),
             Section("All its figures", last.details.parts[1:]),
         ]
