@@ -153,11 +153,8 @@ class Explanation(Report):
         parts += [Sentence(_sum(terms, float(self.gradient[cell]), name)), *_other_grad(node)]
         if self.rows is not None:
             return [*parts, *_parts_of_rows(self.rows, name)]
-        if (
-            node.kind == "parameter"
-            and not batch_known
-            and any(x.kind == "data" and x.shape for x in self._graph.nodes)
-        ):
+        unknown = node.kind == "parameter" and not batch_known
+        if unknown and any(x.kind == "data" and x.shape for x in self._graph.nodes):
             text = f"Which rows of the batch push {name}? This loss does not say where the batch is: "
             parts.append(Sentence(f"{text}{ASKED}(..., rows=x) does, with the data x whose first axis is the batch."))
         return parts

@@ -18,6 +18,7 @@ from tinygrad_ce.report.words import cut, format_number
 from tinygrad_ce.views.explain.rows import slopes
 
 MOST_STEPS = 24  # rows of the table
+HEADER = ("number", "used in", "upstream", "local", "comes back")
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,9 +75,7 @@ class Path(Report):
         return [
             Heading(f"One way from {self._name} to the loss"),
             Sentence(about),
-            Table(
-                rows, ("number", "used in", "upstream", "local", "comes back"), frozenset({2, 3, 4}), frozenset({2, 3})
-            ),
+            Table(rows, HEADER, frozenset({2, 3, 4}), frozenset({2, 3})),
             Sentence(f"{text}one of the terms that sum to {whole}, the gradient of {self._name}."),
         ]
 

@@ -127,14 +127,10 @@ class Cell:
             graph = Graph(ops.mul(self.alone, np.asarray(upstream, self.tensor.dtype)), "tg.why_nan")
         node = graph.node_of(self.alone)
         edge = next((e for e in node.inputs if e.position == position), None) if node is not None else None
-        if (
-            edge is None
-            or edge.formula is None
-            or edge.share is None
-            or not np.isclose(edge.share, share, 1e-4, 0, equal_nan=True)
-        ):
+        if edge is None or edge.formula is None or edge.share is None:
             return None
-        return f"{edge.formula.filled()} = {format_number(share)}"
+        same = np.isclose(edge.share, share, 1e-4, 0, equal_nan=True)
+        return f"{edge.formula.filled()} = {format_number(share)}" if same else None
 
     def maker(self) -> tuple[Tensor, tuple[int, ...]] | None:
         """The number to which this one owes what it is: with an ordinary one instead, it would be of another kind."""

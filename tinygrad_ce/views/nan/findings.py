@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -123,9 +124,10 @@ class Examination:
         numbers = f"{cell.numbers}; back to `{argument}` comes {rule or format_number(share)}"
         return _of_cell(cell, share, numbers, cause, cure, upstream=upstream if rule else None, chain=chain)
 
-    def _sent_back(self, tensor: Tensor, position: int, at: Index) -> tuple[Index, float, float]:
-        """Of a number of a share: the number of the result from which it came, the gradient there, and the share."""
-        index = _upstream(tensor, position, at)
+    def _sent_back(self, tensor: Tensor, position: int, at: Index, *met: Number) -> tuple[Index, float, float]:
+        """Of a number of a share: that of the result behind it, into which `met` went, the gradient there, and it."""
+        made = self.search.computation(("value", tensor.serial))
+        index = _upstream(tensor, position, at, made.reached(*met[0]) if made and met else ())
         share = self.search.array(("share", tensor.serial, position))[at]
         return index, float(self.search.gradients[tensor.serial][index]), float(share)
 
@@ -147,20 +149,18 @@ class Examination:
             kind, (cause, cure) = "parameter", causes.of_parameter(tensor, self.search.leaves)
         numbers = f"{name}{list(index) if index else ''} = {format_number(array[index])}, which is "
         numbers += f"`{user.op.argument(position)}` of {_call(user)}"
-        value, line = float(array[index]), line_at(user)
-        return Finding(
-            kind, tensor, name, None, index, value, {}, None, numbers, line, cause, cure, self._then(way, value)[0]
-        )
+        value, line, then = float(array[index]), line_at(user), self._then(way, float(array[index]))[0]
+        return Finding(kind, tensor, name, None, index, value, {}, None, numbers, line, cause, cure, then)
 
     def _then(self, way: Sequence[Number], first: float) -> tuple[str, str]:
         """Where an infinity became NaN, or how a number came into the gradients; and what kept it from the loss."""
-        for key, index in way[1:]:
+        for before, (key, index) in pairwise(way):
             tensor = self.search.graph[key[1]]
             if key[0] == "value" and np.isinf(first) and np.isnan(tensor.data[index]) and not self.finite:
                 text = Cell(tensor, index).numbers
                 return f"{format_number(first)} became NaN in {tensor.label}: {text} ({_place(tensor)})", ""
             if key[0] == "share" and self.finite:
-                index, upstream, share = self._sent_back(tensor, key[2], index)
+                index, upstream, share = self._sent_back(tensor, key[2], index, before)
                 because, gate = self._gate(tensor, index)
                 rule = Cell(tensor, index).rule(key[2], upstream, share)
                 rule = rule or f"{format_number(upstream)} times what is not finite, which is {format_number(share)}"
@@ -183,10 +183,11 @@ class Examination:
         return "", ""
 
 
-def _upstream(tensor: Tensor, position: int, at: Index) -> Index:
-    """The number of a result whose gradient reaches this number of a share."""
+def _upstream(tensor: Tensor, position: int, at: Index, cells: Any = ()) -> Index:
+    """The number of a result, of these cells if there are any, whose gradient reaches this number of a share."""
     arguments = [ordinary(x) for x in (tensor.data, tensor.data, *tensor.arrays)]
-    found = Computation(rule_of(tensor, position), arguments).source(0, at, np.arange(tensor.size))
+    every = np.arange(tensor.size)
+    found = Computation(rule_of(tensor, position), arguments).source(0, at, cells if len(cells) else every)
     return found if found is not None else at if len(at) == tensor.ndim else (0,) * tensor.ndim
 
 

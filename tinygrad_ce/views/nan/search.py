@@ -105,6 +105,13 @@ class Computation:
             found += [(key, source) for source in several if source is not None]
         return found
 
+    def reached(self, key: Key, index: Index) -> Any:
+        """Which numbers of the result one of an argument reaches, as positions in one long row."""
+        probed = [np.array(ordinary(x)) for x in self.arguments]
+        for x in (x for x, other in zip(probed, self.keys, strict=True) if other == key):
+            x[index] = np.nan
+        return bad_cells(tried(self.run, probed))
+
     def source(self, which: int, index: Index, cells: Array | None = None) -> Index | None:
         """The first number of one argument that reaches a number of the result; None if none does.
 
