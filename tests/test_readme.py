@@ -42,6 +42,16 @@ def test_its_programs_give_what_their_comments_say(tmp_path):
     assert (tmp_path / "spirals.png").stat().st_size > 10_000
 
 
+ROOMS = [HERE / "CONTRIBUTING.md", *sorted((HERE / "tinygrad_ce").rglob("README.md"))]
+
+
+@pytest.mark.parametrize("text", ROOMS, ids=lambda path: path.relative_to(HERE).as_posix())
+def test_a_file_that_is_named_with_its_folder_is_there(text):
+    tops = (HERE, HERE / "tinygrad_ce", text.parent)
+    named = re.findall(r"`((?!docs/_build)\w[\w./]*/\w+\.(?:py|md|js|css|html|txt))`", text.read_text(encoding="utf-8"))
+    assert [name for name in named if not any((top / name).exists() for top in tops)] == []
+
+
 @pytest.mark.parametrize("link", LINKS)
 def test_a_link_is_absolute_and_leads_to_a_file_or_a_page(link):
     """A package index shows the README too, so that nothing may be relative. Sites are built from `docs/`."""

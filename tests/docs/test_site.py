@@ -17,6 +17,7 @@ from page_blocks import DOCS
 from test_house import NAMES
 
 import tinygrad_ce as tg
+from tinygrad_ce.report.parts import Report
 
 sys.path.append(str(DOCS))
 
@@ -45,6 +46,13 @@ def module_of(name):
     return import_module(f"tinygrad_ce.{name}")
 
 
+def subclasses(cls):
+    """All that are derived from a class, once the modules that define the answers of views are imported."""
+    for module in ("audit.findings", "explain.explanation", "nan.diagnosis", "surface.map"):
+        module_of(f"views.{module}")
+    return {*cls.__subclasses__(), *(c for child in cls.__subclasses__() for c in subclasses(child))}
+
+
 def value_of(name):
     """What a name of the package, with dots, stands for."""
     return reduce(getattr, name.split(".")[1:], tg)
@@ -63,6 +71,15 @@ def test_every_public_name_is_on_a_page_of_the_reference():
     for name, other in elsewhere.items():
         assert value_of(name) is value_of(f"tinygrad_ce.{other}")
     assert {f"tinygrad_ce.{elsewhere.get(n, n.removeprefix('tinygrad_ce.'))}" for n in public()} - documented() == set()
+
+
+@built
+def test_the_report_that_a_public_function_gives_is_on_a_page_of_the_reference():
+    functions = [getattr(tg, name) for name in tg.__all__ if not isinstance(getattr(tg, name), (ModuleType, type))]
+    given = {str(getattr(f, "__annotations__", {}).get("return")) for f in functions}
+    reports = {cls.__name__ for cls in subclasses(Report)} & given
+    assert reports >= {"Audit", "Diagnosis", "Explanation", "Surface"}
+    assert reports - {name.rpartition(".")[2] for name in documented()} == set()
 
 
 @built

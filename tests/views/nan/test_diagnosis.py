@@ -89,6 +89,20 @@ def test_what_became_of_an_infinity_is_told() -> None:
     assert re.match(r"-inf became NaN in #\d+: 0 \* \(-inf\) = nan \(test_diagnosis.py", forward.then)
 
 
+@pytest.mark.parametrize("row", range(4))
+@pytest.mark.parametrize("mask", ["where", "rows"])
+def test_of_the_rows_that_a_rule_sums_the_one_with_the_hole_is_told(row: int, mask: str) -> None:
+    data = np.arange(12.0).reshape(4, 3)
+    data[row, 1] = np.nan
+    known, W = np.isfinite(data).all(axis=1), wanted(np.full((3, 2), 0.1), "W")
+    out = ops.matmul(Tensor(data, name="X"), W)
+    kept = np.where(known[:, None], out, 0.0) if mask == "where" else out[known]
+    backward = tg.why_nan(kept.sum()).backward
+    assert backward.index == (row, 1)
+    assert backward.then.startswith("the loss is finite all the same: ")  # what left the row out
+    assert "gives 0 times what is not finite, which is nan" in backward.then  # nothing comes back to that row
+
+
 def test_where_no_places_are_noted_the_rest_is_said() -> None:
     x = wanted([0.0], "x")
     with tracking(False), np.errstate(divide="ignore"):

@@ -73,9 +73,8 @@ class Finding:
         rows = [("line", where), ("numbers", self.numbers)]
         links = self.chain[1:] if len(self.chain) > 2 or len(self.operands) > 1 else ()  # else it is in the numbers
         for n, link in enumerate(links):
-            rows.append(
-                ("" if n else "chain", f"{link.text}  ({link.line.short})" if link.line is not None else link.text)
-            )
+            place = f"  ({link.line.short})" if link.line is not None else ""
+            rows.append(("" if n else "chain", link.text + place))
         rows += [("cause", Words(self.cause)), ("then", Words(self.then)), ("cure", Words(self.cure))]
         return Table([(title, text) for title, text in rows if text])
 
