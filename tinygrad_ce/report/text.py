@@ -127,6 +127,7 @@ def for_terminal(text: str, encoding: str | None = None) -> str:
     >>> for_terminal("1 + … + 2 ▁█", "ascii")
     '1 + ... + 2 .@'
     """
+    text = text.replace("\u00a0", " ")  # a space of a histogram, which HTML would leave out
     encoding = encoding or getattr(sys.stdout, "encoding", None) or "ascii"
     try:
         text.encode(encoding)
