@@ -104,7 +104,7 @@ class _Page:
             file_text("tinygrad_ce.views", "page.html"),
             title=escaped(title),
             svg=self.levels[0].svg(styled=False),
-            levels=as_json([picture.svg(styled=False) for picture in self.levels[1:]]),
+            levels=_folded_pictures([picture.svg(styled=False) for picture in self.levels[1:]]),
             program=code_lines(lines),
             data=as_json(content),
             programs=as_script(self.modules),
@@ -225,6 +225,11 @@ def _push(edge: Edge, upstream: Array) -> Array:
     """How much each cell of an edge's source gets of what is upstream; infinitely much where a number is spoiled."""
     share = np.abs(edge.pulled(upstream))
     return np.where(np.isfinite(share) & np.isfinite(edge.source.value), share, np.inf).ravel()
+
+
+def _folded_pictures(pictures: list[str]) -> str:
+    """The pictures that the page opens, as texts: the browser reads each when it is looked at."""
+    return f'<script type="application/json" id="levels">{as_json(pictures)}</script>' if pictures else ""
 
 
 def _first_sentence(error: Exception) -> str:

@@ -240,7 +240,7 @@ def test_the_lines_of_a_step_are_those_in_which_its_numbers_are_computed(make):
 def test_names_are_text(losses):
     for name in (*(f"named {name[:12]}" for name in MARKUP), "a user's primitive"):
         tags = Tags(page_of(losses[name]).html)
-        assert [tag for tag, _ in tags.found].count("script") == 3
+        assert [tag for tag, _ in tags.found].count("script") == 2
         assert "img" not in [tag for tag, _ in tags.found]
 
 

@@ -1,6 +1,6 @@
 // The levels of the picture: the first shows all of the graph, each further one a group that is folded in another one.
 const levels = data.levels;
-const texts = JSON.parse(at("levels").textContent); // the further pictures, made when they are opened
+const texts = at("levels") ? JSON.parse(at("levels").textContent) : []; // the further pictures, made when they are opened
 const drawn = [document.querySelector(".tg-graph")];
 const levelOfGroup = new Map(levels.map(({ group }, k) => [group, k]));
 const homeOf = []; // by node, the level in which it has a card of its own
