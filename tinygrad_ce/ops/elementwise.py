@@ -429,7 +429,7 @@ tg.ops.softplus(z) never overflow. Else standardise what goes in, or tg.ops.clip
 for _steep in (exp, expm1):
     _steep.domain("x < log(largest)", _BY_HAND, words="{op}(x) is too large for {dtype} above {log(largest):.5g}")
 exp.domain("out > 0", LOGITS.format("softmax_cross_entropy") + "; tg.ops.logsumexp(z) needs no exp either")
-log.domain("x >= 0", NEGATIVE)
+log.domain("x >= 0", NEGATIVE, words="{op} needs x > 0")
 log.domain("x > 0", "keep it away from 0: tg.ops.clip(x, low=1e-12); a * log(x), 0 at 0, is tg.ops.xlogy(a, x)")
 log1p.domain("x > -1", "keep the argument above -1: tg.ops.clip(x, low=-1 + 1e-12)")
 sqrt.domain("x >= 0", NEGATIVE + ". mean(x * x) - mean(x)**2 may round to less than 0: take t.var()")

@@ -258,7 +258,7 @@ def log1p_of_minus_a_probability_of_1() -> Tensor:
     return -ops.log1p(-p).sum()  # here
 
 
-@story("log", None, "log needs x >= 0, and here x = -1.5", cure="why it is negative", operands={"x": -1.5})
+@story("log", None, "log needs x > 0, and here x = -1.5", cure="why it is negative", operands={"x": -1.5})
 def the_logarithm_of_a_negative_number() -> Tensor:
     return np.log(wanted([2.0, -1.5])).sum()  # here
 

@@ -188,8 +188,10 @@ class Explanation(Report):
 
     def _table(self, shown: list[int]) -> Table:
         rows = [(str(n), *_row(self.shares[n], self.cell)) for n in shown]
-        right = frozenset({0, 3, 4, 5})
-        return Table(rows, ("use", "used in", "line", "upstream", "local", "share"), right, frozenset({2, 3, 4, 5}))
+        header = ("use", "used in", "line", "upstream", "local", "share")
+        kept = [n for n in range(len(header)) if any(row[n] for row in rows)]  # a product of matrices has no slope
+        right, whole = (frozenset(map(kept.index, {*columns} & {*kept})) for columns in ((0, 3, 4, 5), (2, 3, 4, 5)))
+        return Table([[row[n] for n in kept] for row in rows], [header[n] for n in kept], right, whole)
 
     def _rules(self, shown: list[int]) -> Table:
         """The rule of each use, with the numbers of the cell, and what is to be said of them."""
