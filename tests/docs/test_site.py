@@ -48,7 +48,7 @@ def module_of(name):
 
 def subclasses(cls):
     """All that are derived from a class, once the modules that define the answers of views are imported."""
-    for module in ("audit.findings", "explain.explanation", "nan.diagnosis", "surface.map"):
+    for module in ("audit.findings", "explain.explanation", "nan.diagnosis", "surface.landscape"):
         module_of(f"views.{module}")
     return {*cls.__subclasses__(), *(c for child in cls.__subclasses__() for c in subclasses(child))}
 
