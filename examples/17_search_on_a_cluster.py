@@ -61,4 +61,4 @@ assert accuracy >= 0.95
 print("\n6. Why it takes the first wine of the test part for what it does: slope times value of each measurement")
 scaler, best = search.best_estimator_
 explained = best.explain_row(scaler.transform(test_X), 0)
-print("   " + "\n   ".join(str(explained).splitlines()[:5]))
+print("   " + "\n   ".join(str(explained).splitlines()[:7]))
