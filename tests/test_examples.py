@@ -300,7 +300,7 @@ def test_draw_the_graph(tmp_path):
     assert [path.name for path in printed.pictures] == ["14_diamond.svg", "14_network.svg", "14_digits.svg"]
     for path in printed.pictures:
         assert ElementTree.parse(path).getroot().tag.endswith("svg")
-    assert "no gradient has been computed yet" in printed.text
+    assert "there are no gradients, not yet or no longer" in printed.text
     assert printed.after("the gradient of a is ") == [2, 2, 3, 7]
 
 

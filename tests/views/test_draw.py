@@ -122,7 +122,7 @@ def test_before_backward_it_says_that_there_is_no_gradient():
     w = wanted([1.0, 2.0], "w")
     loss = (w * w).sum()
     before = drawn(loss)
-    assert before.caption == "no gradient has been computed yet: call loss.backward()"
+    assert before.caption == "there are no gradients, not yet or no longer: call loss.backward()"
     assert not any("gradient" in text for n in before.cards for text in before.said(n))
     loss.backward()
     after = drawn(loss)

@@ -190,7 +190,7 @@ class Picture:
 
     def svg(self, title: str = "", styled: bool = True) -> str:
         """The whole picture, with its title below it; not styled where a page brings `PICTURE_STYLE`."""
-        missing = "" if self.with_gradients else "no gradient has been computed yet: call loss.backward()"
+        missing = "" if self.with_gradients else "there are no gradients, not yet or no longer: call loss.backward()"
         caption = "; ".join(filter(None, (title, missing)))
         width = round(max(self.top.width, wide(caption, TEXT) + 28))
         height = round(self.top.height + (LINE + 6 if caption else 0))
