@@ -67,8 +67,8 @@ def warn_of_squashed(logits: Any, name: str, other: str, axis: int | None) -> No
     if theirs == ours and (axis is None or _are_distributions(logits.data, axis)):
         instead = f"write {other}(..., targets), which takes probabilities, or {instead}"
     here = users_line()
-    line = None if maker.note is None else line_of(maker.note)  # a step that is traced keeps no lines
-    first = "before" if maker.note is None else f"at {(line or here).short}"
+    # A step that is traced keeps no lines.
+    first = "before" if maker.note is None else f"at {(line_of(maker.note) or here).short}"
     # The text is the same in every step of a loop, so that Python shows it once.
     warn(f"{what}: {first}, and again by {name} at {here.short}. {_best(classes)}. {instead[0].upper()}{instead[1:]}")
 

@@ -21,11 +21,11 @@ from tinygrad_ce.views.nan.diagnosis import Diagnosis, Finding
 from tinygrad_ce.views.nan.search import Computation, Index, Number, Origin, Search, ordinary, rule_of
 
 
-def diagnosed(loss: Tensor, back: bool = True) -> Diagnosis:
-    """The diagnosis of a loss that was recorded. back: of its gradients too."""
+def diagnosed(loss: Tensor) -> Diagnosis:
+    """The diagnosis of a loss that was recorded."""
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the user's own pass has warned already
-        return Examination(loss).diagnosis(back)
+        return Examination(loss).diagnosis()
 
 
 class Examination:
@@ -35,12 +35,12 @@ class Examination:
         self.loss, self.search = loss, Search(loss)
         self.finite = bool(np.isfinite(loss.data).all())
 
-    def diagnosis(self, back: bool) -> Diagnosis:
+    def diagnosis(self) -> Diagnosis:
         """Why the loss is not finite, and why the gradients are not."""
         search, value = self.search, shown(self.loss.data)
         forward = self._first([*search.bad([self.loss], "value")], "value")
         stale = [x.label for x in search.stale]
-        bad = [*search.bad(search.leaves, "gradient")] if back and not stale else []
+        bad = [] if stale else [*search.bad(search.leaves, "gradient")]
         backward = self._first(bad, "gradient")
         spoilt = [leaf.label for leaf, _ in bad]
         lost = [f"The loss is {value}"] if forward is None and not self.finite else []
@@ -50,7 +50,7 @@ class Examination:
             remarks += [f"The loss is finite ({value})."] if self.finite else []
             gone = f"The backward pass can't be repeated: {listed(stale)} changed after this loss was computed"
             remarks.append(f"{gone}, and not to finite numbers. Call tg.why_nan(loss) before optimizer.step().")
-        if back and self.finite and not spoilt and not stale:
+        if self.finite and not spoilt and not stale:
             remarks += self._harmless()
         return Diagnosis(self.loss, forward, backward, spoilt, [x.label for x in search.leaves], stale, remarks)
 
