@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
+import traceback
 
 import pytest
 from grading.hand_ins import MEGABYTES, RIGHT, SAMPLES, SECONDS
@@ -75,6 +77,60 @@ def test_an_interrupt_ends_all_that_runs(tmp_path, monkeypatch):
         mark_class(tmp_path, ready("softmax_cross_entropy"), 30, MEGABYTES, at_once=2, progress=interrupt)
     assert 1 <= len(runs) <= 2
     assert all(run.error == sandbox.ENDED for run in runs)
+
+
+class Interrupt:
+    """Raises KeyboardInterrupt in this thread before one of the instructions of Python that grade a class."""
+
+    def __init__(self, step):
+        self.left, self.raised, self.too_late = step, threading.Event(), threading.Event()
+
+    def __call__(self, frame, event, argument):
+        frame.f_trace_opcodes = frame.f_code.co_filename in (marking.__file__, contextlib.__file__)
+        self.left -= event == "opcode"
+        if self.left == 0 and not self.raised.is_set() and not self.too_late.is_set():
+            self.raised.set()
+            raise KeyboardInterrupt
+        return self
+
+
+def test_an_interrupt_at_any_instruction_leaves_nothing_running(tmp_path, monkeypatch):
+    """From the start of the first hand-in to the wait for its end."""
+    (tmp_path / "ada.py").write_text("while True: pass")
+    runs, left = [], []
+
+    def run_file(*arguments, watch, **options):
+        """As the one that runs processes: it goes on until it is ended, or until the interrupt would come too late."""
+        ended = threading.Event()
+        runs.append(ended)
+        watch(ended)
+        while not ended.wait(0.05):
+            if not interrupt.raised.is_set():
+                interrupt.too_late.set()
+                ended.set()
+        return sandbox.FileRun(error="it is over")
+
+    assignment, before = ready("softmax_cross_entropy"), sys.gettrace()
+    problem = problems.problem_of(assignment)
+    monkeypatch.setattr(marking, "problem_of", lambda _: problem)
+    monkeypatch.setattr(marking, "run_file", run_file)
+    monkeypatch.setattr(marking, "end", lambda ended: ended.set())
+    for step in range(1, 10_000):
+        interrupt = Interrupt(step)
+        try:
+            sys.settrace(interrupt)
+            mark_class(tmp_path, assignment, 30, MEGABYTES)
+        except KeyboardInterrupt as error:  # its frames are alive, as they are where the command reports it
+            where = [*traceback.walk_tb(error.__traceback__)][-1]
+            left += [where for ended in runs if not ended.is_set()]
+            for ended in runs:
+                ended.set()
+        finally:
+            sys.settrace(before)
+        if interrupt.too_late.is_set():
+            break
+    assert interrupt.too_late.is_set()
+    assert not left
 
 
 def test_hints_cost_points_and_the_student_reads_it(tmp_path):
