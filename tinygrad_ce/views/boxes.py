@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 LEAD = 12.0  # of a straight line before its head, at least
-DROP = 36.0  # between what stands above a box and the box: two lines of text
-BESIDE = 10.0  # between those that stand there side by side
 
 
 @dataclass(eq=False)
@@ -37,16 +35,6 @@ class Box:
     def right(self) -> float:
         """Where it ends."""
         return self.x + self.width
-
-    @property
-    def height_above(self) -> float:
-        """The room that those above take, with the way down from them."""
-        return max((above.height + above.lift + DROP for above in self.above), default=0.0)
-
-    @property
-    def width_above(self) -> float:
-        """How wide those above are together."""
-        return sum(above.width for above in self.above) + BESIDE * max(len(self.above) - 1, 0)
 
 
 @dataclass(eq=False)

@@ -10,11 +10,11 @@ from math import inf
 from tinygrad_ce.graph.nodes import Edge, Graph, Node
 from tinygrad_ce.report.page import file_text
 from tinygrad_ce.report.words import cut
-from tinygrad_ce.views.boxes import DROP, Box, Wire
+from tinygrad_ce.views.boxes import Box, Wire
 from tinygrad_ce.views.cards import LINE, PORT, TEXT, Card, fold_card, node_card, outside_card
 from tinygrad_ce.views.columns import LANE
 from tinygrad_ce.views.groups import LONGEST_TITLE, Group, grouped
-from tinygrad_ce.views.layout import COLUMN_GAP, arrange
+from tinygrad_ce.views.layout import DROP, arrange
 from tinygrad_ce.views.picture import Attributes, Svg, element, rectangle, wide, words
 
 LARGEST = 1500  # nodes
@@ -52,14 +52,13 @@ class EdgeWire(Wire):
         (start_x, start_y), (x, y) = self.points[0], self.points[-1]
         if self.is_upright:
             head, tail = "l-4,-7 h8 z", "l-4,7 h8 z"
-            aside = self.label <= self.target.right + COLUMN_GAP - x - 6
-            at, anchor, above, below = (x + 6 if aside else x - 8), ("" if aside else "end"), y - 19, y - 5
+            at, anchor, above, below = x + 6, "", y - 19, y - 5
         else:
             head, tail = "l-7,-4 v8 z", "l7,-4 v8 z"
             at, anchor, above, below = x - 9, "end", y - 5, y + 13
         numbers = " ".join(str(edge.number) for edge in self.edges)
         mark: Attributes = {"data_edges" if self.folded else "data_edge": numbers}
-        parts = [element("path", d=_curve(self.points, self.is_upright))]
+        parts = [element("path", d=_curve(self.points))]
         parts.append(element("path", class_="head", d=f"M{x:.1f},{y:.1f} {head}"))
         if self.flows:
             parts.append(element("path", class_="tail", d=f"M{start_x:.1f},{start_y:.1f} {tail}"))
@@ -136,8 +135,6 @@ class Picture:
             if target in self.cards:
                 self.cards[target].above.append(card)
                 lifted.add(card)
-        for card in self.cards.values():  # a wire needs room for what is written at it
-            card.width = max(card.width, 12 + len(card.above) * (SHARE + 16))
         for box in (self.top, *(box for box, _ in self.frames)):
             box.children = [child for child in box.children if child not in lifted]
 
@@ -158,6 +155,8 @@ class Picture:
                     wires.setdefault(ends, EdgeWire(source, target, folded=folded)).edges.append(edge)
         for wire in wires.values():
             wire.label = max(wide(wire.argument, TEXT), SHARE if wire.flows else 0.0)
+            if wire.is_upright:  # there is room for it on the right of the wire
+                wire.source.width = max(wire.source.width, 2 * wire.label)
         return list(wires.values())
 
     def _arrange(self, on_paper: bool) -> None:
@@ -281,16 +280,15 @@ def _frame(box: Box, group: Group) -> Svg:
     return element("g", element("title", group.title), rectangle(box, 8), title, class_=kind)
 
 
-def _curve(points: Sequence[tuple[float, float]], upright: bool) -> Svg:
+def _curve(points: Sequence[tuple[float, float]]) -> Svg:
     """A smooth line through the points that leaves and arrives straight; square where it turns into a new row."""
     (x, y), *rest = points
     path = f"M{x:.1f},{y:.1f}"
     for end_x, end_y in rest:
-        bend_x, bend_y = (0.0, (end_y - y) / 2) if upright else ((end_x - x) / 2, 0.0)
-        if upright or min(abs(end_x - x), abs(end_y - y)) >= 0.05:
-            path += f" C{x + bend_x:.1f},{y + bend_y:.1f} {end_x - bend_x:.1f},{end_y - bend_y:.1f}"
-            path += f" {end_x:.1f},{end_y:.1f}"
-        else:
+        if min(abs(end_x - x), abs(end_y - y)) < 0.05:
             path += f" L{end_x:.1f},{end_y:.1f}"
+        else:
+            middle = (x + end_x) / 2
+            path += f" C{middle:.1f},{y:.1f} {middle:.1f},{end_y:.1f} {end_x:.1f},{end_y:.1f}"
         x, y = end_x, end_y
     return Svg(path)
