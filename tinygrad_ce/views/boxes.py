@@ -12,8 +12,7 @@ class Box:
     """A rectangle; x and y are its top left corner, known after `arrange`.
 
     above: boxes that stand above this one, side by side, in its column. children: what a group holds.
-    width, height: of a group, they are found out; a width given to it is its smallest.
-    lift: how much higher one of them stands, so that a wire to the right passes over those beside it.
+    width, height: of a group, they are found out; least: the smallest width that it may have.
     starts_row: whether a new row begins with it, as with a time step.
     """
 
@@ -21,7 +20,7 @@ class Box:
     height: float = 0.0
     above: list[Box] = field(default_factory=list)
     children: list[Box] = field(default_factory=list)
-    lift: float = 0.0
+    least: float = 0.0
     starts_row: bool = False
     x: float = 0.0
     y: float = 0.0

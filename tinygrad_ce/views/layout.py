@@ -30,39 +30,34 @@ def arrange(top: Box, wires: Sequence[Wire], width: float = inf) -> None:
     The children of each group stand in an order in which no wire goes back. width: where it would be wider, it goes on
     in a new row, unless one column is.
     """
-    _lift(wires)
-    level = Level(top, wires, width, title=0.0)
+    sideways = [wire for wire in wires if not wire.is_upright]
+    level = Level(top, sideways, width, title=0.0)
     level.move(0.0, 0.0)
     for wire in wires:
-        if wire.is_upright:
-            x = wire.source.x + wire.source.width / 2
-            wire.points = [(x, wire.source.y + wire.source.height), (x, wire.target.y)]
-        else:
-            *points, (x, y) = level.route(wire)
-            end = (wire.target.x, wire.target.middle)
-            wire.points = [(wire.source.right, wire.source.middle), *points, (x - wire.lead, y), end]
+        x = wire.source.x + wire.source.width / 2
+        wire.points = [(x, wire.source.y + wire.source.height), (x, wire.target.y)]
+    for wire in sideways:
+        *points, (x, y) = level.route(wire)
+        end = (wire.target.x, wire.target.middle)
+        wire.points = [(wire.source.right, wire.source.middle), *points, (x - wire.lead, y), end]
 
 
-def _lift(wires: Sequence[Wire]) -> None:
-    """Those above a box whose wires also go to the right stand higher than those on their right."""
-    leaving = {wire.source for wire in wires if not wire.is_upright}
-    for box in {wire.target for wire in wires}:
-        highest = 0.0
-        for above in reversed(box.above):
-            if above in leaving and highest:
-                above.lift = max(highest + LANE - above.height / 2, 0.0)
-            highest = max(highest, above.lift + above.height)
+def _stacked(box: Box, leaving: set[Box]) -> Item:
+    """A box with those above it, which is at least as wide as they are; all at their places in the item.
 
-
-def _stacked(box: Box) -> Item:
-    """A box with those above it, which is at least as wide as they are; all at their places in the item."""
-    wide = sum(above.width + BESIDE for above in box.above) - BESIDE
-    box.width = max(box.width, wide)
-    box.x, box.y = 0.0, max((above.height + above.lift + DROP for above in box.above), default=0.0)
-    x = (box.width - wide) / 2
+    leaving: those whose wires go to the right, above all that stand there.
+    """
+    x = highest = 0.0
+    for above in reversed(box.above):
+        lift = max(highest + LANE - above.height / 2, 0.0) if above in leaving and highest else 0.0
+        highest = max(highest, lift + above.height)
+        x -= above.width
+        above.x, above.y = x, -DROP - lift - above.height
+        x -= BESIDE
+    box.width = max(box.width, -x - BESIDE)
+    box.x, box.y = 0.0, highest + DROP if box.above else 0.0
     for above in box.above:
-        above.x, above.y = x, box.y - DROP - above.lift - above.height
-        x += above.width + BESIDE
+        above.x, above.y = above.x + (box.width - x - BESIDE) / 2, above.y + box.y
     ports = {above: above.middle for above in box.above}
     return Item(box.width, box.y + box.height, box.middle, box=box, ports=ports)
 
@@ -74,11 +69,12 @@ class Level(Item):
     """
 
     def __init__(self, group: Box, wires: Sequence[Wire], width: float, title: float = TITLE) -> None:
-        super().__init__(box=group)
+        super().__init__(group.least, box=group)
         self.group = group
         self.item_of: dict[Box, Item] = {}  # of each box inside, also of those in groups
         self.lanes: dict[tuple[Box, int], Item] = {}
         self.turns: dict[tuple[int, Box], tuple[float, float, float]] = {}
+        self.leaving = {wire.source for wire in wires}
         self.items = [self._item(child, wires, width) for child in group.children]
         held = self.item_of.get
         ends = [(w, a, b) for w in wires if (a := held(w.source)) is not (b := held(w.target))]
@@ -98,14 +94,14 @@ class Level(Item):
         rows = self._rows(leads, width)
         straighten(self.columns, [n for n, row in enumerate(rows) for _ in row])
         self._stack(rows, PADDING + title)
-        self.width, self.height = group.width, group.height
+        group.width, group.height = self.width, self.height
         edges = {source: lane for (source, rank), lane in self.lanes.items() if rank in (0, self.last)}
         self.ports = {source: lane.y + lane.middle for source, lane in edges.items()}
 
     def _item(self, child: Box, wires: Sequence[Wire], width: float) -> Item:
         """A child as what stands in a column."""
         if not child.children:
-            item = _stacked(child)
+            item = _stacked(child, self.leaving)
             self.item_of |= dict.fromkeys((child, *child.above), item)
             return item
         level = Level(child, wires, (width - AROUND) * (WIDER if child.starts_row else 1))
@@ -160,7 +156,7 @@ class Level(Item):
             end = row[-1] if row[-1] < self.last else self.last - 1
             crossing = self._sources(end) if row is not rows[-1] else []
             right = self.right[end] + LANE * len(crossing)
-            self.group.width = max(right + PADDING, self.group.width)
+            self.width = max(right + PADDING, self.width)
             if row is rows[-1]:
                 break
             y += ROW_GAP
@@ -168,9 +164,9 @@ class Level(Item):
                 out = LANE * (len(crossing) - n)
                 self.turns[end, source] = self.right[end] + out, y + out, PADDING + out
             y += LANE * (len(crossing) + 1) + ROW_GAP
-        self.left.append(self.group.width)
-        self.right.append(self.group.width)
-        self.group.height = y + PADDING
+        self.left.append(self.width)
+        self.right.append(self.width)
+        self.height = y + PADDING
 
     def move(self, x: float, y: float) -> None:
         """Move everything to its place in the picture; the group's own corner is at x, y."""
