@@ -54,18 +54,7 @@ class Mark(Words):
 
 
 class WrongNumber(str):
-    """A number that is not right, a sign behind it.
-
-    >>> WrongNumber("0.25")
-    '0.25 ✗'
-    """
-
-    def __new__(cls, number: str) -> WrongNumber:
-        wrong = super().__new__(cls, f"{number} {SIGNS['wrong']}")
-        wrong.number = number
-        return wrong
-
-    number: str
+    """A number that is not right; wherever it is shown, a sign stands behind it."""
 
 
 class Count(str):
@@ -185,7 +174,7 @@ class Picture:
 
     content: the bytes of a PNG or SVG, or what gives them; where that raises ImportError or ValueError, its words stand
     there instead. label: what can be seen on it. kind: "png" or "svg+xml". least: the pixels below which its width does
-    not shrink. width: in pixels; 0: as wide as it is. text: what a terminal shows in its place, if not the label.
+    not shrink. width: in pixels; 0: as wide as it is. text: the same in letters, for a terminal.
     """
 
     content: bytes | Callable[[], bytes]
