@@ -37,7 +37,6 @@ CLASSES = {  # of a page, whose style knows the other kinds by their elements
     *("formula", "line", "place", "wide", "number", "words", "long", "whole", "beside", "next", "soft", "sortable"),
     *("mark", "right", "wrong", "follows", "missing", "off"),
 }
-KINDS = {parts.Advice: "next", parts.Note: "soft"}  # of sentences
 TAGS = {parts.Term: "code", parts.Strong: "b", parts.Name: "bdi"}
 SHORT = 24  # letters of a line of a cell, as in "-0.125 to 0.5": so few are not broken into lines
 LONG = 30  # letters: words that need some room
@@ -76,8 +75,8 @@ class Writer:
             case parts.Heading(text):
                 tag = "h3" if self.on_page else "p"
                 return f"<{tag}{self.look('heading')}>{self.words(text)}</{tag}>"
-            case parts.Sentence(text):
-                return f"<p{self.look('sentence', KINDS.get(type(part), ''))}>{self.words(text)}</p>"
+            case parts.Sentence(text, kind=kind):
+                return f"<p{self.look('sentence', kind)}>{self.words(text)}</p>"
             case parts.List(items):
                 return f"<ul>{''.join(f'<li>{self.words(item)}</li>' for item in items)}</ul>"
             case parts.Formula(text):
@@ -108,9 +107,6 @@ class Writer:
                 return f'<a href="{escaped(text.address)}"><bdi>{content}</bdi></a>'
             case parts.Mark():
                 return f"<span{self.look('mark', text.kind)}>{content}</span>"
-            case parts.Count():
-                style = f"display: block; width: {100 * text.share:.0f}%; border-top: 0.5em solid"
-                return f'{content}<span class="bar" style="{style}"></span>'
         tag = TAGS.get(type(text))
         return f"<{tag}>{content}</{tag}>" if tag else content
 

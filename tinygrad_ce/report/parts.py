@@ -57,17 +57,6 @@ class WrongNumber(str):
     """A number that is not right; wherever it is shown, a sign stands behind it."""
 
 
-class Count(str):
-    """How often something was found. share: of the largest, from 0 to 1, which a page shows as a bar."""
-
-    def __new__(cls, count: int, share: float) -> Count:
-        text = super().__new__(cls, count)
-        text.share = share
-        return text
-
-    share: float
-
-
 class Phrase(Words):
     """Words with `Strong`, `Term`, `Link` or `Mark` between them; in a cell, a new line begins at each line break.
 
@@ -92,18 +81,15 @@ class Heading:
 
 @dataclass(frozen=True)
 class Sentence:
-    """One or a few sentences; indent: columns of a terminal by which lines after the first stand further right."""
+    """One or a few sentences.
+
+    indent: columns of a terminal by which lines after the first stand further right. kind: on a page, "soft" stands
+    back behind the others, as a legend does, and "next" says what to do next.
+    """
 
     text: str
     indent: int = 0
-
-
-class Note(Sentence):
-    """One that stands back behind the others, such as a legend."""
-
-
-class Advice(Sentence):
-    """What to do next."""
+    kind: str = ""
 
 
 @dataclass(frozen=True)
@@ -136,18 +122,15 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Formula:
-    """An expression on a line of its own."""
-
-    text: str
-
-
-@dataclass(frozen=True)
 class Code:
     """Lines that are shown as they are: a program, a summary. label: what they are, for those who cannot see them."""
 
     text: str
     label: str = "a program"
+
+
+class Formula(Code):
+    """An expression on a line of its own."""
 
 
 @dataclass(frozen=True)

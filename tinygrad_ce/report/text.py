@@ -41,10 +41,10 @@ def _text_of(part: Part, width: int) -> str:
     match part:
         case Table():
             return (f"{_wrapped(part.caption, width)}\n" if part.caption else "") + _table(part, width)
-        case parts.Code(text):
-            return visible(text)
         case parts.Formula(text):
             return f"  {visible(text)}"
+        case parts.Code(text):
+            return visible(text)
         case parts.Picture(label=label, text=text):
             return visible(text) or _wrapped(f"(a picture: {label})", width)
         case parts.List(items):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.core import Array
-from tinygrad_ce.data.checks import extra, listed
+from tinygrad_ce.data.checks import extra, quoted
 from tinygrad_ce.report.parts import Part, Picture, Report, Sentence, Table
 from tinygrad_ce.report.words import format_number, several, short
 from tinygrad_ce.train.answers import Answers, Contrast
@@ -235,7 +235,7 @@ def _notes(answers: Answers, without_contrast: Sequence[str]) -> tuple[str, ...]
     if without_contrast:
         notes.append(
             "Left out of ROC AUC and average precision, which need rows of a class and rows of others: "
-            + listed(without_contrast)
+            + quoted(without_contrast)
         )
     if answers.probabilities is None:
         notes.append("Left out: log loss and calibration, because the loss is of no probabilities")
@@ -299,7 +299,7 @@ def report_on_numbers(true: Array, predicted: Array, sample_weight: Any, names: 
         mae=float(mae.mean()),
         r2=_mean(value for value in r2 if value is not None),
         outputs={name: _defined(rmse=float(rmse[k]), mae=float(mae[k]), r2=r2[k]) for k, name in enumerate(names)},
-        notes=(f"Left out: R² of {listed(constant)}, whose true numbers are all the same",) if constant else (),
+        notes=(f"Left out: R² of {quoted(constant)}, whose true numbers are all the same",) if constant else (),
         true=true,
         predicted=predicted,
     )
