@@ -15,8 +15,7 @@ from tinygrad_ce.graph.checks import undisturbed
 from tinygrad_ce.graph.layers import Layer, holds_others
 from tinygrad_ce.nn import Embedding
 from tinygrad_ce.optim import Optimizer
-from tinygrad_ce.report.histograms import histogram
-from tinygrad_ce.report.words import cut, listed
+from tinygrad_ce.report.words import cut, histogram, listed
 from tinygrad_ce.views.audit.activations import activity
 
 
