@@ -16,13 +16,13 @@ _CONTROL = "[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u20
 
 
 def format_number(value: Any, digits: int = 4) -> str:
-    """A number with so many significant digits.
+    """A number with so many significant digits; one of Python's integers with all of its own.
 
-    >>> format_number(0.25), format_number(2 / 3), format_number(1e-9), format_number(True)
-    ('0.25', '0.6667', '1e-09', 'True')
+    >>> format_number(0.25), format_number(2 / 3), format_number(1e-9), format_number(12345), format_number(True)
+    ('0.25', '0.6667', '1e-09', '12345', 'True')
     """
-    if isinstance(value, (bool, np.bool_)):
-        return str(bool(value))
+    if isinstance(value, (int, np.bool_)):
+        return str(value)
     text = f"{value:.{digits}g}"
     return "0" if text == "-0" else text
 
