@@ -174,12 +174,9 @@ def unexplained(array: Array, truth: Array, allowed: Array, is_zero: bool) -> tu
     if is_zero:
         return "unknown", f"wrong in {counted(bad)}, {where}: too large"
     share = float(off[index]) / float(np.abs(truth).max())
+    size, line = format_number(share, 2), in_one_line(bad)
     if share < 1e-2:
-        words = (
-            f"nearly right: off by {format_number(share, 2)} of the largest number at most, in {counted(bad)}, {where}"
-        )
-        return "nearly", f"{words}{in_one_line(bad)}. Was a number rounded on the way, or is an eps another one?"
-    words = (
-        f"wrong in {counted(bad)}, {where}; the error there is {format_number(share, 2)} times the largest right number"
-    )
-    return "unknown", f"{words}{in_one_line(bad)}. It is none of the usual mistakes"
+        words = f"nearly right: off by {size} of the largest number at most, in {counted(bad)}, {where}{line}"
+        return "nearly", f"{words}. Was a number rounded on the way, or is an eps another one?"
+    words = f"wrong in {counted(bad)}, {where}; the error there is {size} times the largest right number{line}"
+    return "unknown", f"{words}. It is none of the usual mistakes"

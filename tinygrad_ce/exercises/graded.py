@@ -12,7 +12,7 @@ import numpy as np
 from tinygrad_ce.ancestry import reachable
 from tinygrad_ce.assignments.from_rules import STRONGEST, hint, solution
 from tinygrad_ce.assignments.of_exercise import AsFiles
-from tinygrad_ce.core import Array, Tensor
+from tinygrad_ce.core import Tensor
 from tinygrad_ce.exercises.answers import Answer, Verdict, of_one_dtype
 from tinygrad_ce.exercises.backward_program import of_graph
 from tinygrad_ce.exercises.examiner import Examiner
@@ -137,7 +137,8 @@ class Exercise(AsFiles, Shown):
         given = {**(answers or {}), **named}
         if not given:
             raise ValueError(f"check: nothing was given to check: write check({self.names[0]}=...); {self._there_is()}")
-        changed = [node.name for node, before in self._given if not _same(node.value, before)]
+        pairs = ((node, np.array_equal(node.value, x, equal_nan=x.dtype.kind == "f")) for node, x in self._given)
+        changed = [node.name for node, same in pairs if not same]
         _refuse_changed(changed, "the exercise was made")
         asked = {key: self._node(key) for key in given}
         names = [self._names[node] for node in asked.values()]
@@ -235,10 +236,6 @@ def _other_names(node: Node) -> set[str]:
     """What else one may call the gradient of a node: a path with dots, or with underscores where dots cannot stand."""
     own = {node.name, node.label, node.label.replace(".", "_")}
     return own | {f"d_{name}" for name in own}
-
-
-def _same(array: Array, before: Array) -> bool:
-    return np.array_equal(array, before, equal_nan=array.dtype.kind == "f")
 
 
 def _refuse_changed(names: list[str], since: str) -> None:
