@@ -126,11 +126,8 @@ class Program:
     def has_square(self) -> bool:
         """Whether something is squared on the way, or multiplied with itself."""
         parts = (part for line in self.forward for term in line.terms for part in ast.walk(term.tree))
-        return any(
-            isinstance(part, ast.BinOp)
-            and (ast.unparse(part).endswith("** 2") or ast.unparse(part.left) == ast.unparse(part.right))
-            for part in parts
-        )
+        of_two = [part for part in parts if isinstance(part, ast.BinOp)]
+        return any(ast.unparse(x).endswith("** 2") or ast.unparse(x.left) == ast.unparse(x.right) for x in of_two)
 
 
 # ---- of a graph
