@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from tinygrad_ce.assignments import Assignment
 from tinygrad_ce.core import Array
 from tinygrad_ce.grading.grades import Evidence
-from tinygrad_ce.grading.marked import LONGEST_LINE, Marked, for_students, line_of, points_text, standing
+from tinygrad_ce.grading.marked import LONGEST_LINE, Marked, for_students, joined, line_of, points_text, standing
 from tinygrad_ce.report.page import as_page
 from tinygrad_ce.report.parts import (
-    Advice,
     Heading,
     Line,
     List,
     Listing,
     Mark,
     Name,
-    Note,
     Part,
     Phrase,
     Section,
@@ -56,7 +54,7 @@ def student_page(assignment: Assignment, marked: Marked, solutions: bool = False
     student = marked.hand_in.student
     points = "point" if marked.possible == 1 else "points"
     score = f" · {points_text(marked.score)} of {points_text(marked.possible)} {points}"
-    head = [Sentence(Phrase(Name(student), score)), Note(marked.hand_in.file.name)]
+    head = [Sentence(Phrase(Name(student), score)), Sentence(marked.hand_in.file.name, kind="soft")]
     if marked.grade is None:
         reason = Phrase(Mark("missing", "not graded"), " ", marked.problem)
         sections = [Section("Why there are no points", [Sentence(reason)])]
@@ -86,7 +84,7 @@ def _where_to_begin(marked: Marked, wrong: list[str]) -> Part:
     if not wrong:
         return Sentence("All of it is right.")
     first = next((name for name in wrong if standing(marked.verdicts[name]).kind != "follows"), wrong[0])
-    return Advice(Phrase("Begin with ", Term(first), "."))
+    return Sentence(Phrase("Begin with ", Term(first), "."), kind="next")
 
 
 def _chain(marked: Marked) -> list[Part]:
@@ -99,14 +97,8 @@ def _chain(marked: Marked) -> list[Part]:
     for source, names in followers.items():
         own = Term(source)
         right = ": right for your own ", own, ", so the mistake is not here. It comes right when ", own, " is."
-        items.append(Phrase(own, " → ", _terms(names), *right))
+        items.append(Phrase(own, " → ", joined(map(Term, names)), *right))
     return [Heading("What follows from what"), List(items)] if items else []
-
-
-def _terms(names: Iterable[str]) -> Phrase:
-    """Names in a row, each in the letters of code."""
-    pieces = [piece for name in names for piece in (", ", Term(name))]
-    return Phrase(*pieces[1:])
 
 
 def _mistake(assignment: Assignment, marked: Marked, name: str, solutions: bool) -> Section:
@@ -130,8 +122,8 @@ def _mistake(assignment: Assignment, marked: Marked, name: str, solutions: bool)
         parts.append(Sentence(Phrase(f"Line {line}{below}: ", Term(own))))
     if evidence is not None and mark.kind != "follows":
         parts += _numbers(name, evidence, solutions)
-    parts.append(Advice(Phrase(Strong("Next:"), " ", *_next_step(assignment, marked, name, line))))
-    return Section(title, parts)
+    step = Phrase(Strong("Next:"), " ", *_next_step(assignment, marked, name, line))
+    return Section(title, [*parts, Sentence(step, kind="next")])
 
 
 def _sentence(words: str, assignment: Assignment) -> str:
@@ -153,7 +145,7 @@ def _next_step(assignment: Assignment, marked: Marked, name: str, line: int | No
     if mistake == "error":
         return ("call your function on such an input, and print what the line uses where it stops, with each shape.",)
     if verdict is not None and verdict.follows:
-        return "mend ", _terms(verdict.follows), " first, and run your file again: leave this line as it is."
+        return "mend ", joined(map(Term, verdict.follows)), " first, and run your file again: leave this line as it is."
     if "shape" in mistake or (evidence is not None and np.shape(evidence.yours) != np.shape(evidence.right)):
         return "write ", Term(f"print({name}.shape, {of}.shape)"), " below the line: both must be equal."
     if mistake == "not finite":
@@ -250,9 +242,8 @@ def _arguments(evidences: list[Evidence]) -> list[Section]:
     parts: list[Part] = []
     for case, arguments in {evidence.case: evidence.arguments for evidence in evidences}.items():
         arrays = {name: np.asarray(value) for name, value in arguments.items()}
-        shapes = [(", ", Term(name), f" {array.shape or 'a number'}") for name, array in arrays.items()]
-        pieces = [piece for shape in shapes for piece in shape][1:]
-        parts += [Heading(case[:1].upper() + case[1:]), Sentence(Phrase(*pieces))]
+        shapes = [Phrase(Term(name), f" {array.shape or 'a number'}") for name, array in arrays.items()]
+        parts += [Heading(case[:1].upper() + case[1:]), Sentence(joined(shapes))]
         if sum(array.size for array in arrays.values()) <= TINY:
             parts.append(SideBySide([array_table(array, name, (0,) * array.ndim) for name, array in arrays.items()]))
     return [Section("The inputs", parts)] if parts else []

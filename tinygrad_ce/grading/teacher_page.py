@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
@@ -14,16 +14,13 @@ import numpy as np
 
 from tinygrad_ce.assignments import Assignment
 from tinygrad_ce.core import Array
-from tinygrad_ce.data.checks import shortened
 from tinygrad_ce.grading.grades import UNNAMED
-from tinygrad_ce.grading.marked import LONGEST_LINE, Marked, line_of, points_text, standing
+from tinygrad_ce.grading.marked import LONGEST_LINE, Marked, joined, line_of, points_text, standing
 from tinygrad_ce.report.page import as_page
 from tinygrad_ce.report.parts import (
-    Count,
     Link,
     List,
     Mark,
-    Note,
     Part,
     Phrase,
     Picture,
@@ -34,7 +31,7 @@ from tinygrad_ce.report.parts import (
     Term,
     Words,
 )
-from tinygrad_ce.report.words import cut, escaped, several
+from tinygrad_ce.report.words import cut, escaped, several, short
 from tinygrad_ce.views.pages import Page
 
 MOST_MISTAKES, MOST_STUDENTS, MOST_GROUPS = 25, 6, 25  # in a table, or in one of its rows
@@ -55,7 +52,7 @@ def teacher_page(assignment: Assignment, marked: Sequence[Marked]) -> Page:
     possible = max((one.possible for one in marked), default=0.0)
     picture = Picture(_distribution([one.score for one in marked], possible).encode(), "the scores", "svg+xml")
     sections = [
-        Section("Scores", [picture, Note("Students by points.")]),
+        Section("Scores", [picture, Sentence("Students by points.", kind="soft")]),
         Section("The class", _class(list(assignment.points), marked, links)),
         _mistakes(marked, links),
         _shared(marked, links),
@@ -148,7 +145,7 @@ def _class(names: list[str], marked: Sequence[Marked], links: Mapping[int, Link]
     sortable = frozenset(range(len(header) - 1))
     signs = "✓ right, ✗ wrong and by what, ↳ right for an own wrong one, – missing. A click on a heading sorts."
     table = Table(rows, header, frozenset({1}), label="the class", titled=True, footer=footer, sortable=sortable)
-    return [Note(signs), table]
+    return [Sentence(signs, kind="soft"), table]
 
 
 def _shown(mark: Mark, ran: bool) -> Mark:
@@ -168,7 +165,7 @@ class _Mistake:
     @property
     def words(self) -> str:
         verdict = self.by[0].verdicts[self.name]
-        return "not in what the function returns" if verdict is None else shortened(verdict.message, LONGEST_WORDS)
+        return "not in what the function returns" if verdict is None else short(verdict.message, LONGEST_WORDS)
 
     @property
     def example(self) -> str:
@@ -197,29 +194,26 @@ def _mistakes(marked: Sequence[Marked], links: Mapping[int, Link]) -> Section:
     mistakes = _mistakes_of(marked)
     if not mistakes:
         return Section("Mistakes", [Sentence("There are none in what ran.")])
-    most = len(mistakes[0].by)
     rows = [
         (
             Phrase(Term(mistake.name), f" {mistake.key}"),
-            Count(len(mistake.by), len(mistake.by) / most),
+            str(len(mistake.by)),
             Phrase(mistake.words, *(["\n", Term(mistake.example)] if mistake.example else [])),
             _who(mistake.by, links),
         )
         for mistake in mistakes[:MOST_MISTAKES]
     ]
     header = ("mistake", "how often", "in words, and a line that has it", "who")
-    table = Table(rows, header, label="mistakes", titled=True)
+    table = Table(rows, header, frozenset({1}), label="mistakes", titled=True)
     rare = mistakes[MOST_MISTAKES:]
     more = [Sentence(f"And {several(len(rare), 'rarer one')}: see the students' pages.")] if rare else []
     return Section("Mistakes, the commonest first", [table, *more])
 
 
-def _who(marked: Iterable[Marked], links: Mapping[int, Link]) -> Phrase:
+def _who(marked: Sequence[Marked], links: Mapping[int, Link]) -> Phrase:
     """Links to some students, and how many there are besides."""
-    all_links = [links[id(one)] for one in marked]
-    pieces = [piece for link in all_links[:MOST_STUDENTS] for piece in (", ", link)][1:]
-    more = len(all_links) - MOST_STUDENTS
-    return Phrase(*pieces, *([f" and {more} more"] if more > 0 else []))
+    more = len(marked) - MOST_STUDENTS
+    return Phrase(joined(links[id(one)] for one in marked[:MOST_STUDENTS]), f" and {more} more" if more > 0 else "")
 
 
 # ---- who shares one

@@ -20,7 +20,7 @@ from tinygrad_ce.optim import Optimizer
 from tinygrad_ce.program import CannotLower, TraceError
 from tinygrad_ce.program.scripts_text import as_script
 from tinygrad_ce.report.html import code_lines
-from tinygrad_ce.report.page import file_text, files_text, filled, page_html
+from tinygrad_ce.report.page import file_text, filled, page_html
 from tinygrad_ce.report.words import escaped
 from tinygrad_ce.views.browser.words import words_script
 from tinygrad_ce.views.graph_picture import PICTURE_STYLE, levels
@@ -96,10 +96,10 @@ class _Page:
         }
         # The shapes stand close behind their lines: there is less room than in a file.
         lines = (re.sub(r"(?<=\S) {2,}# ", "  # ", line) for line in self.program_lines())
-        css = files_text("tinygrad_ce.views.browser", "page.css", "words.css")
+        css = file_text("tinygrad_ce.views.browser", "page.css", "words.css")
         css += "\n" + file_text("tinygrad_ce.views", "page.css") + "\n" + PICTURE_STYLE
         script = [file_text("tinygrad_ce.views.browser", "numbers.js"), words_script()]
-        script.append(files_text("tinygrad_ce.views.step", *SCRIPTS))
+        script.append(file_text("tinygrad_ce.views.step", *SCRIPTS))
         body = filled(
             file_text("tinygrad_ce.views", "page.html"),
             title=escaped(title),
