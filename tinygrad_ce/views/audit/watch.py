@@ -71,7 +71,7 @@ class Watch(Report):
             if callable(self._alarm):
                 said = getattr(self._alarm, "__name__", "stop_when") if self._alarm(found) else ""
             else:
-                said = found.named(self._alarm)
+                said = "; ".join(found.named(self._alarm))
             self.reason = f"{said}, after epoch {self._passed}" if said else ""
         return bool(self.reason)
 
