@@ -22,8 +22,6 @@ from tinygrad_ce.views.audit.figures import Gradients, Row, row_of
 from tinygrad_ce.views.audit.verdicts import CURES, SMALL_GRADIENT, VERDICTS, lesson, verdict_on
 
 _MOST_ROWS, _MOST_FOLDED = 12, 7  # of the table: of more, layers that are alike share one, of two lines
-
-
 SHORT = ("saturated", "dead", "share", "update_per_weight", "verdict")
 DETAILS = {
     "forward: the outputs": ("mean", "spread", "outputs", "saturated", "dead"),
