@@ -16,8 +16,7 @@ from tinygrad_ce.graph.layers import Layer, holds_others
 from tinygrad_ce.nn import Embedding
 from tinygrad_ce.optim import Optimizer
 from tinygrad_ce.optim.clipping import joint_norm
-from tinygrad_ce.report.histograms import histogram
-from tinygrad_ce.report.words import cut, listed
+from tinygrad_ce.report.words import cut, histogram, listed
 from tinygrad_ce.views.audit.activations import activity
 
 

@@ -10,9 +10,8 @@ import numpy as np
 from tinygrad_ce.core import Array
 from tinygrad_ce.data.checks import generator_from, whole_number
 from tinygrad_ce.optim.arguments import positive
-from tinygrad_ce.report.histograms import ASCII_BARS
 from tinygrad_ce.report.parts import Heading, Part, Picture, Report, Sentence, Table
-from tinygrad_ce.report.words import format_number, listed, several
+from tinygrad_ce.report.words import ASCII_BARS, format_number, listed, several
 from tinygrad_ce.views import plots
 from tinygrad_ce.views.surface.directions import OWN, WAYS, LossOfVector, Route, directions_of, eigenpairs, unit
 
