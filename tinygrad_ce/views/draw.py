@@ -11,7 +11,7 @@ from tinygrad_ce.disk import whole_file
 from tinygrad_ce.graph.checks import check_unchanged
 from tinygrad_ce.graph.nodes import Graph
 from tinygrad_ce.report import parts
-from tinygrad_ce.report.html import html_of
+from tinygrad_ce.report.html import as_html
 from tinygrad_ce.report.page import page_html
 from tinygrad_ce.views.graph_picture import Picture
 
@@ -36,7 +36,7 @@ class Drawing:
         if len(self.svg) > LARGEST_IN_NOTEBOOK:
             return None
         least = round(READABLE * _size(self.svg)[0])
-        return html_of(parts.Picture(self.svg.encode(), f"the graph of {self.title}", "svg+xml", least))
+        return as_html([parts.Picture(self.svg.encode(), f"the graph of {self.title}", "svg+xml", least)])
 
     def _repr_svg_(self) -> str | None:
         return self.svg if len(self.svg) <= LARGEST_IN_NOTEBOOK else None
