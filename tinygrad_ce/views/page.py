@@ -21,7 +21,7 @@ from tinygrad_ce.optim import Optimizer
 from tinygrad_ce.program import CannotLower, TraceError
 from tinygrad_ce.program.scripts_text import as_script
 from tinygrad_ce.report.html import code_lines
-from tinygrad_ce.report.page import file_text, files_text, filled, page_html
+from tinygrad_ce.report.page import file_text, filled, page_html
 from tinygrad_ce.report.words import escaped
 from tinygrad_ce.views.browser.words import words_script
 from tinygrad_ce.views.graph_picture import PICTURE_STYLE, Picture, levels
@@ -101,8 +101,8 @@ class _Page:
         program = re.sub(r"(?<=\S) {2,}# ", "  # ", program)
         # The browser reads each further picture when it is opened.
         further = as_json([picture.svg(styled=False) for picture in self.levels[1:]])
-        css = (files_text(BROWSER, "page.css", "words.css"), file_text("tinygrad_ce.views", "page.css"), PICTURE_STYLE)
-        script = (file_text(BROWSER, "numbers.js"), words_script(), files_text("tinygrad_ce.views.step", *SCRIPTS))
+        css = (file_text(BROWSER, "page.css", "words.css"), file_text("tinygrad_ce.views", "page.css"), PICTURE_STYLE)
+        script = (file_text(BROWSER, "numbers.js"), words_script(), file_text("tinygrad_ce.views.step", *SCRIPTS))
         body = filled(
             file_text("tinygrad_ce.views", "page.html"),
             title=escaped(title),

@@ -11,7 +11,7 @@ from typing import Any
 
 from tinygrad_ce.core import Array
 from tinygrad_ce.disk import whole_file
-from tinygrad_ce.report.html import as_html, block, html_of, page_in_frame
+from tinygrad_ce.report.html import as_html, page_in_frame
 from tinygrad_ce.report.parts import Picture, Sentence
 from tinygrad_ce.views.draw import png_for_notebook
 
@@ -40,7 +40,7 @@ class Page:
             size = f"{len(self.html) / 1e6:.0f} MB, too much for a notebook"
             return as_html([Sentence(f'{words}: {size}: .save("{self.file_name}")')])
         picture = Picture(self.svg.encode(), f"the graph of {self.title}", "svg+xml")
-        return block(page_in_frame(self.html, self.title, HEIGHT), html_of(picture) if self.svg else "")
+        return as_html([picture] if self.svg else [], page_in_frame(self.html, self.title, HEIGHT))
 
     def _repr_png_(self) -> bytes | None:
         """Its picture, where a page cannot be shown; None where there is none, or a PNG cannot be made."""
