@@ -56,6 +56,11 @@ def hide(packages: list[str]) -> None:
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [folder, os.environ.get("PYTHONPATH")]))
 
 
+# Texts are as wide and as plain as where there is no terminal, whatever the terminal is in which the suite runs.
+os.environ |= {"COLUMNS": "80", "LINES": "24", "TERM": "xterm"}
+for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+    os.environ.pop(name, None)
+
 HIDDEN = [name for name in os.environ.get("TINYGRAD_CE_TEST_WITHOUT", "").split(",") if name]
 if HIDDEN:
     hide(HIDDEN)

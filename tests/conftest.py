@@ -9,15 +9,17 @@ from typing import Any
 
 import pytest
 from browsing import browser, contexts, opened_html  # noqa: F401  (one browser for all folders)
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 import tinygrad_ce
 from tinygrad_ce.core import REGISTRY, Primitive, primitive
 
 collect_ignore_glob = ["peers/*"]  # scripts that are run by hand, and need what a newcomer does not have
 
-settings.register_profile("no timing", deadline=None)  # a slow machine is no failure
-settings.load_profile("no timing")
+# Slowness is no failure, and luck no verdict: each run has the same examples (--hypothesis-profile=default: others).
+slow = [HealthCheck.too_slow]
+settings.register_profile("same", deadline=None, derandomize=True, database=None, suppress_health_check=slow)
+settings.load_profile("same")
 
 # Processes that tests start, in whatever folder, import the package that is tested, not another that is installed.
 _tested = str(Path(tinygrad_ce.__file__).parents[1])

@@ -1,6 +1,7 @@
 """Notebooks, run in a kernel of their own."""
 
 import pytest
+from fresh import GUARD
 
 
 @pytest.fixture(scope="session")
@@ -25,6 +26,6 @@ def client_of(jupyter_folders):
 
     def client(*cells):
         notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-        return nbclient.NotebookClient(notebook, timeout=300, allow_errors=True)
+        return nbclient.NotebookClient(notebook, timeout=GUARD, startup_timeout=GUARD, allow_errors=True)
 
     return client
