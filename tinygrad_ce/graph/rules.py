@@ -52,7 +52,7 @@ def divided_by(edge: Edge) -> float | None:
 
 
 def is_mean(edge: Edge, count: float) -> bool:
-    """Whether a division is that of a mean: the operation is one, or what it divides is a sum of so many numbers."""
+    """Whether a division is that of a mean: the operation is one, or it divides a sum of so many numbers or rows."""
     target, op = edge.target, edge.source.op
     assert target.op is not None
     assert target.tensor is not None
@@ -60,8 +60,9 @@ def is_mean(edge: Edge, count: float) -> bool:
         return True
     if op is None or op.name != "reduce_sum":
         return False
-    numbers = edge.source.inputs[0].source.value.size / max(edge.source.value.size, 1)
-    return target.op.name == "div" or bool(np.isclose(count, numbers))
+    summed = edge.source.inputs[0].source
+    numbers = summed.value.size / max(edge.source.value.size, 1)
+    return bool(np.isclose(count, [numbers, *summed.shape[:1]]).any())  # a sum over all may be divided by the rows
 
 
 def shown(node: Node) -> str:

@@ -26,7 +26,7 @@ def why_nan(loss: Tensor) -> Diagnosis:
     ('sqrt', (1,), {'x': 0.0})
     """
     from tinygrad_ce.graph.checks import check_readable
-    from tinygrad_ce.views.nan.findings import diagnosed
+    from tinygrad_ce.views.nan.diagnosis import diagnosed
 
     check_readable(loss, "tg.why_nan", single=False)
     return diagnosed(loss)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from tinygrad_ce import ops
 from tinygrad_ce.core import Tensor
 from tinygrad_ce.errors import call_text
 from tinygrad_ce.report.parts import Part, Report, Sentence, Table, Words
-from tinygrad_ce.report.words import listed
+from tinygrad_ce.report.words import format_number, listed
 from tinygrad_ce.source_lines import Line
-from tinygrad_ce.views.nan.chain import Link, shown
+from tinygrad_ce.views.nan import causes
+from tinygrad_ce.views.nan.chain import Cell, Link, chain_of, line_at, shown
+from tinygrad_ce.views.nan.search import Index, Number, Search, Step, Way, bad_numbers, first_cell, ordinary
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,20 +36,24 @@ class Finding:
     kind: str
     tensor: Tensor | None
     name: str
-    op: str | None
     index: tuple[int, ...]
     value: float
-    operands: dict[str, Any]
-    upstream: float | None
     numbers: str
     line: Line | None
     cause: str
     cure: str
+    operands: Mapping[str, Any] = field(default_factory=dict)
+    upstream: float | None = None
     then: str = ""
     chain: Sequence[Link] = ()
 
     def __repr__(self) -> str:
         return f"<{self.what}: {self.numbers}>"
+
+    @property
+    def op(self) -> str | None:
+        """The name of the operation; None of a leaf."""
+        return self.tensor.op.name if self.tensor is not None and self.tensor.op is not None else None
 
     @property
     def what(self) -> str:
@@ -129,3 +137,213 @@ class Diagnosis(Report):
         elif self.forward is not None and not self.spoilt and not self.stale:
             found.append(Sentence(f"In the backward pass {gradients} is finite."))
         return [*found, *map(Sentence, self.remarks)]
+
+
+def diagnosed(loss: Tensor) -> Diagnosis:
+    """The diagnosis of a loss that was recorded."""
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the user's own pass has warned already
+        return Examination(loss).diagnosis()
+
+
+class Examination:
+    """One look at a recorded loss: the origins that a search finds are turned into findings."""
+
+    def __init__(self, loss: Tensor) -> None:
+        self.loss, self.search = loss, Search(loss)
+        self.finite = bool(np.isfinite(loss.data).all())
+
+    def diagnosis(self) -> Diagnosis:
+        """Why the loss is not finite, and why the gradients are not."""
+        search, value = self.search, shown(self.loss.data)
+        forward = self._first(bad_numbers([search.values[self.loss.serial]]))
+        stale = [x.label for x in search.stale]
+        bad = [] if stale else bad_numbers(search.gradients[x.serial] for x in search.leaves)
+        backward = self._first(bad)
+        spoilt = [step.tensor.label for step, _ in bad if step.tensor is not None]
+        lost = [f"The loss is {value}"] if forward is None and not self.finite else []
+        lost += [f"The gradient of {listed(spoilt)} is not finite"] if backward is None and spoilt else []
+        remarks = [f"{what}, and why is not known: run alone, no operation gives this again." for what in lost]
+        if stale:
+            remarks += [f"The loss is finite ({value})."] if self.finite else []
+            gone = f"The backward pass can't be repeated: {listed(stale)} changed after this loss was computed"
+            remarks.append(f"{gone}, and not to finite numbers. Call tg.why_nan(loss) before optimizer.step().")
+        elif self.finite and not spoilt:
+            remarks += self._harmless()
+        return Diagnosis(self.loss, forward, backward, spoilt, [x.label for x in search.leaves], stale, remarks)
+
+    def _harmless(self) -> list[str]:
+        """What is not finite on the way, although nothing came of it."""
+        for step, index in bad_numbers([*self.search.values.values(), *self.search.gradients.values()])[:1]:
+            assert step.tensor is not None
+            text = ("the gradient of " if step.kind == "gradient" else "") + _call(step.tensor)
+            where = f"{f' at {list(index)}' if index else ''} ({_place(step.tensor)})"
+            value = format_number(step.array[index])
+            return [f"On the way {text} is {value}{where}; nothing that is not finite came of it."]
+        return []
+
+    def _first(self, goals: Sequence[Number]) -> Finding | None:
+        """The first, in the order of the passes, that has spoilt one of these; None if nobody can be named."""
+        origins = [self._blamed(way) for way in self.search.ways(goals)]
+        return self._finding(*min(origins, key=lambda origin: _age(origin[0]))) if origins else None
+
+    def _blamed(self, way: Way) -> tuple[Way, Tensor | None]:
+        """The way, and None; of an infinity that was put in on purpose, the way from where it did harm, and by whom.
+
+        Harm is done by the first operation that makes NaN of it or is not defined there.
+        """
+        (step, index), *rest = way
+        if step.run is not None or (step.tensor is not None and step.tensor.requires_grad):
+            return way, None
+        user, value = rest[0][0].tensor, np.asarray(step.array)[index]
+        chosen = user.op in (ops.where, ops.maximum, ops.minimum) and np.isinf(value)
+        if not chosen and not (user.op is ops.add and value == -np.inf):
+            return way, None
+        for n, (later, at) in enumerate(rest, start=1):
+            if np.isnan(later.array[at]) or (later.kind == "value" and causes.violated(Cell(later.tensor, at))):
+                return way[n:], user
+        return way, user
+
+    def _finding(self, way: Way, mask: Tensor | None) -> Finding:
+        """What is said of an origin. mask: the result for which an infinity was put in that has become this number."""
+        step, index = way[0]
+        if step.run is None:
+            return self._input(way)
+        if step.kind == "gradient":
+            return self._sum(step, index)
+        finding = self._value(way) if step.kind == "value" else self._share(step, index)
+        if mask is not None:
+            return replace(finding, cause=f"{finding.cause}. An infinity was put in at {_place(mask)}")
+        for link in finding.chain[1:]:
+            if not np.isfinite(link.value):  # 1 / inf is 0: whoever made the infinity
+                first = self._first([(self.search.values[link.tensor.serial], link.index)])
+                if first is not None:
+                    then = f"{format_number(first.value)} became finite on the way, as in 1 / inf = 0, and spoilt "
+                    return replace(first, then=f"{then}{finding.name}: {finding.numbers} ({_place(step.tensor)})")
+        return finding
+
+    def _input(self, way: Way) -> Finding:
+        """Data or a parameter that was not finite when it came in."""
+        (step, index), (user, _) = way[:2]
+        array, taker = np.asarray(step.array), user.tensor
+        name = step.tensor.label if step.tensor is not None else f"array {array.shape}" if array.ndim else "number"
+        if any(step.tensor is leaf for leaf in self.search.leaves):
+            kind, why = "parameter", causes.of_parameter(step.tensor, self.search.leaves)
+        else:
+            kind, why = "data", causes.of_data(name, array)
+        numbers = f"{name}{list(index) if index else ''} = {format_number(array[index])}, which is "
+        numbers += f"`{taker.op.argument(user.sources.index(step))}` of {_call(taker)}"
+        value, then = float(array[index]), self._then(way)[0]
+        return Finding(kind, step.tensor, name, index, value, numbers, line_at(taker), *why, then=then)
+
+    def _sum(self, step: Step, index: Index) -> Finding:
+        """A gradient that is not finite although each of its shares is."""
+        tensor, value = step.tensor, float(step.array[index])
+        why = causes.overflow(tensor.dtype, "each share of this gradient is finite, and their sum", self.search.leaves)
+        users = listed([share.tensor.label for share in step.sources])
+        numbers = f"the sum of the shares from {users} = {format_number(value)}"
+        kind = "parameter" if tensor.op is None else "result"
+        return Finding(kind, tensor, tensor.label, index, value, numbers, line_at(tensor), *why)
+
+    def _value(self, way: Way) -> Finding:
+        """An operation that made a number that is not finite."""
+        (step, index), (then, gate) = way[0], self._then(way)
+        cell, chain = Cell(step.tensor, index), chain_of(step.tensor, index)
+        made = f"{cell.op.name} made {format_number(cell.value)} of {cell.given}"
+        cause, cure = causes.of_operation(cell, chain, made, self.search.leaves)
+        cure = causes.protected(cell, gate) or cure if gate == "where" else cure
+        start = ("result", cell.tensor, cell.tensor.label, index, float(cell.value), cell.numbers, line_at(cell.tensor))
+        return Finding(*start, cause, cure, cell.operands, then=then, chain=chain)
+
+    def _share(self, step: Step, at: Index) -> Finding:
+        """A rule that made a number that is not finite."""
+        index, upstream = _sent_back(step, at)
+        tensor, share = step.tensor, float(step.array[at])
+        cell, chain = Cell(tensor, index), chain_of(tensor, index)
+        rule, argument = cell.rule(step.position, upstream, share), cell.op.argument(step.position)
+        made = f"from upstream {format_number(upstream)} and {cell.given} the rule of {cell.op.name} for `{argument}`"
+        made += f" made {format_number(share)}"
+        cause, cure = causes.of_operation(cell, chain, made, self.search.leaves, _slope(step)[at])
+        if upstream == 0:
+            because, gate = self._gate(tensor, index)
+            cause += f". What comes from upstream is 0{f', because {because}' if because else ''}; but 0 * inf is NaN"
+            cure = causes.protected(cell, gate) or cure
+        numbers = f"{cell.numbers}; back to `{argument}` comes {rule or format_number(share)}"
+        start = ("result", tensor, tensor.label, index, share, numbers, line_at(tensor), cause, cure, cell.operands)
+        return Finding(*start, upstream if rule else None, chain=chain)
+
+    def _then(self, way: Way) -> tuple[str, str]:
+        """Where an infinity became NaN, or how a number came into the gradients; and what kept it from the loss."""
+        (first, at), *rest = way
+        for step, index in rest:
+            tensor, number = step.tensor, step.array[index]
+            if step.kind == "value" and not self.finite and np.isnan(number) and np.isinf(first.array[at]):
+                what = f"{format_number(first.array[at])} became NaN in {tensor.label}"
+                return f"{what}: {Cell(tensor, index).numbers} ({_place(tensor)})", ""
+            if step.kind == "share" and self.finite:
+                index, upstream = _sent_back(step, index)
+                because, gate = self._gate(tensor, index)
+                product = f"{format_number(upstream)} times what is not finite, which is {format_number(number)}"
+                rule = Cell(tensor, index).rule(step.position, upstream, number) or product
+                hidden = f"the loss is finite all the same: {because}. But " if because else ""
+                return f"{hidden}in the backward pass the rule of {_call(tensor)} gives {rule}", gate
+        return "", ""
+
+    def _gate(self, tensor: Tensor, index: Index) -> tuple[str, str]:
+        """Why the gradient of a result is 0 at this number: in words, and the name of the operation that made it 0."""
+        gradient = self.search.gradients[tensor.serial]
+        while gradient.array[index] == 0 and gradient.sources:
+            share = gradient.sources[0]
+            user = share.tensor
+            if _slope(share)[index] == 0:
+                other = user.inputs[1 - share.position] if user.op is ops.mul else None
+                learnt = isinstance(other, Tensor) and other.requires_grad  # a product with what is learnt is no mask
+                words = causes.GATES.get(user.op.name, (f"the slope of {user.op.name} at {{}} is 0 there",))[0]
+                return words.format(_place(user)), "" if learnt else user.op.name
+            gradient, index = share.sources[-1], _upstream(share, index)
+        return "", ""
+
+
+def _age(way: Way) -> tuple[bool, float]:
+    """For sorting: the forward pass from the oldest result on, then the backward pass from the youngest."""
+    step = way[0][0]
+    if step.run is None:
+        return False, way[1][0].tensor.serial - 0.5
+    return step.kind != "value", step.tensor.serial if step.kind == "value" else -step.tensor.serial
+
+
+def _slope(share: Step) -> Any:
+    """A share for an upstream of 1."""
+    *arguments, gradient = [source.array for source in share.sources]
+    return share.run(*arguments, np.ones_like(gradient))
+
+
+def _sent_back(share: Step, at: Index) -> tuple[Index, float]:
+    """Of a number of a share: the number of the result from which it came, and the gradient there."""
+    gradient = share.sources[-1].array
+    index = _upstream(
+        share, at, (gradient == 0) == np.isnan(share.array[at])
+    )  # infinity times 0 is NaN, else it is not
+    return index, float(gradient[index])
+
+
+def _upstream(share: Step, at: Index, likely: Any = True) -> Index:
+    """The number of a result whose gradient reaches this number of a share; of several the first that is likely."""
+    shape = share.tensor.shape
+    likely = np.broadcast_to(likely, shape)
+    cells = np.argsort(~likely.ravel(), kind="stable")
+    if shape == share.array.shape and likely[at]:  # most rules work number by number
+        cells = np.append(np.ravel_multi_index(at, shape), cells)
+    found = first_cell(share.run, [ordinary(x.array) for x in share.sources], len(share.sources) - 1, at, cells)
+    return found if found is not None else (0,) * len(shape)
+
+
+def _call(tensor: Tensor) -> str:
+    """As in "#3 = exp(#2)"; of a leaf its name."""
+    return tensor.label if tensor.op is None else f"{tensor.label} = {call_text(tensor.op, tensor.inputs)}"
+
+
+def _place(tensor: Tensor) -> str:
+    """Where a result was computed, for a sentence."""
+    line = line_at(tensor)
+    return line.short if line is not None else tensor.label
