@@ -47,22 +47,22 @@ def histogram(values: Any, bins: int = 12) -> str:
 
 
 def cut(text: Any, longest: int) -> str:
-    """The beginning of a text in one line, at most so many letters; signs that a terminal would obey are written out.
+    """The beginning of a text, at most so many letters; signs that a terminal would obey are written out.
 
     >>> cut("np.dot(x, W0)", 8)
     'np.dot(…'
     """
-    shown = visible(str(text)[: longest + 1]).replace("\n", " ")
+    shown = visible(str(text)[: longest + 1])
     return shown if len(shown) <= longest else shown[: longest - 1].rstrip() + "…"
 
 
 def short(name: Any, longest: int) -> str:
-    """A name with its middle left out where it is longer than that: long names often differ at their ends.
+    """A name on one line, with its middle left out where it is longer than that: long names often differ at their ends.
 
     >>> short("petal length (cm)", 9)
     'peta…(cm)'
     """
-    text = visible(str(name))
+    text = visible(str(name)).replace("\n", " ")
     if len(text) <= longest:
         return text
     half = (longest - 1) // 2

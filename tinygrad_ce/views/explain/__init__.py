@@ -10,7 +10,7 @@ from tinygrad_ce.ancestry import reachable
 from tinygrad_ce.core import Tensor
 from tinygrad_ce.graph.checks import check_not_traced
 from tinygrad_ce.graph.nodes import Graph, Node
-from tinygrad_ce.report.words import cut
+from tinygrad_ce.report.words import short
 from tinygrad_ce.source_lines import state
 from tinygrad_ce.views.explain.explanation import ASKED, Explanation
 from tinygrad_ce.views.explain.table import label_of, name_at
@@ -57,7 +57,7 @@ def _loss_of(x: Tensor) -> Tensor:
         return x
     if last is None:
         reason = "is no loss, and backward() has not been called, or the loss that it started from is gone"
-        call = f"pass the loss, {ASKED}({cut(x.name or 'x', 40)}, loss), or call loss.backward() first"
+        call = f"pass the loss, {ASKED}({short(x.name or 'x', 40)}, loss), or call loss.backward() first"
         raise ValueError(f"{ASKED}: {label_of(x)} of shape {x.shape} {reason}: {call}")
     return last
 
@@ -68,7 +68,7 @@ def _node_of(x: Tensor, graph: Graph) -> Node:
     if node is None:
         others = f"{len(graph.nodes)} tensors and arrays of which the loss {label_of(graph.loss)} was made"
         which = "you passed it, or the last backward() started from it"
-        call = f"pass the loss that was computed from it, {ASKED}({cut(x.name or 'x', 40)}, loss)"
+        call = f"pass the loss that was computed from it, {ASKED}({short(x.name or 'x', 40)}, loss)"
         raise ValueError(f"{ASKED}: {label_of(x)} is not among the {others} ({which}): {call}")
     if node.gradient is None:
         uses = " and ".join(f"as `{use.argument}` of {name_at(use.target)}" for use in node.uses)

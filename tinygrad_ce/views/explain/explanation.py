@@ -153,7 +153,7 @@ class Explanation(Report):
     def _about(self) -> str:
         node, loss = self._node, self._graph.loss
         used = {1: "once", 2: "twice"}.get(len(self.shares), f"{len(self.shares):,} times")
-        own = cut(own_name(node), 60)
+        own = own_name(node)
         made = "" if node.formula is None else f", {cut(node.formula.text, 60)}"
         where = f" in {place(node)}" if node.place else ""
         text = f"{name_at(node)} is {'the' if own else 'a'} {node.kind}{own}{made}{where}, of shape {node.shape}. "

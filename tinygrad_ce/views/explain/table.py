@@ -78,13 +78,13 @@ def name_at(node: Node, cell: tuple[int, ...] | None = None) -> str:
 
 def label_of(x: Tensor | Node) -> str:
     """What the user calls it, or its number: `layers.0.W`, `#17`."""
-    return cut(x.label, 40)
+    return short(x.label, 40)
 
 
 def own_name(node: Node) -> str:
     """What the user calls it, after a space, if that is not its name in the program."""
     name = None if node.tensor is None else node.tensor.name
-    return f" {name}" if name and name != node.name else ""
+    return f" {short(name, 60)}" if name and name != node.name else ""
 
 
 def place(node: Node) -> str:
