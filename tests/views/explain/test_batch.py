@@ -158,6 +158,17 @@ def test_predictions_that_a_loss_counts_one_by_one_are_its_rows():
     assert "Of 6 rows, " in " ".join(lines(of_data))
 
 
+def test_probabilities_that_a_loss_passes_over_get_nothing_from_it():
+    """The loss is computed from the logits behind them; what they get comes from another term."""
+    z = wanted(np.arange(6.0).reshape(3, 2), "z")
+    p = ops.sigmoid(z)
+    losses = tg.losses.binary_cross_entropy(p, np.eye(2)[[0, 1, 1]], reduction="none")
+    loss = losses.mean() + (p * p).sum()
+    found = tg.explain(p, loss, at=(2, 1), rows=z)
+    np.testing.assert_allclose(found.rows.contributions, [0, 0, 2 / (1 + np.exp(-5))])
+    assert found.rows.rest == 0
+
+
 def test_large_batches_need_no_limit():
     rng = np.random.default_rng(4)
     x, y = rng.normal(size=(5_000, 20)), rng.integers(0, 3, size=5_000)

@@ -225,8 +225,9 @@ def batch_rows(graph: Graph, node: Node, cell: tuple[int, ...], batch: list[Node
     assert node.gradient is not None
     found = np.zeros(batch[0].shape[0])
     for last, share in _last_shares(graph, batch).items():
-        products = share * slopes(partial(_pulled, last, node), share, cell)
-        found = found + products.reshape(len(found), -1).sum(axis=1)
+        if last.tensor is not None and node.tensor is not None and node.tensor.serial in reachable(last.tensor):
+            products = share * slopes(partial(_pulled, last.tensor, node.tensor), share, cell)
+            found = found + products.reshape(len(found), -1).sum(axis=1)
     # What remains is said where it is more than rounding, of the rows or of what the gradient itself was summed from.
     largest = max(np.abs(use.target.gradient).max(initial=0) for use in node.backward_uses)  # type: ignore[arg-type]
     rounding = 64 * np.finfo(node.gradient.dtype).eps * (np.abs(found).sum() + largest)
@@ -253,9 +254,8 @@ def _last_shares(graph: Graph, batch: list[Node]) -> dict[Node, Array]:
     return shares
 
 
-def _pulled(last: Node, node: Node, upstream: Any) -> Any:
-    """What arrives at the node for this gradient of the last node of the batch: of a Tensor, one with a history."""
-    assert last.tensor is not None
-    tensors = reachable(last.tensor).values()
+def _pulled(last: Tensor, tensor: Tensor, upstream: Any) -> Any:
+    """What arrives at the tensor for this gradient of the last of the batch: of a Tensor, one with a history."""
+    tensors = reachable(last).values()
     with as_computed(tensors), undisturbed(tensors):
-        return gradients(last.tensor, node.tensor, isinstance(upstream, Tensor), upstream)  # type: ignore[arg-type]
+        return gradients(last, tensor, isinstance(upstream, Tensor), upstream)
