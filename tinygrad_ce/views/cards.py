@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygrad_ce.core import Array
 from tinygrad_ce.graph.nodes import Node
-from tinygrad_ce.report.words import cut, format_number, several
+from tinygrad_ce.report.words import cut, format_number, range_of, several
 from tinygrad_ce.views.boxes import Box
 from tinygrad_ce.views.groups import Group
 from tinygrad_ce.views.picture import (
@@ -17,7 +17,6 @@ from tinygrad_ce.views.picture import (
     Svg,
     element,
     heat_map,
-    range_of,
     rectangle,
     rows_of,
     wide,
