@@ -277,7 +277,9 @@ class Examination:
     def _sent_back(self, share: Step, at: Index) -> tuple[Cell, float, str | None, str, str]:
         """Of a number of a share: the number of the result that it came from, the gradient there, the rule, `_gate`."""
         gradient = share.sources[-1].array
-        likely = (gradient == 0) == np.isnan(share.array[at])  # infinity times 0 is NaN, times others it is not
+        likely = np.asarray(
+            (gradient == 0) == np.isnan(share.array[at])
+        )  # infinity times 0 is NaN, times others it is not
         cell = Cell(share.tensor, _upstream(share, at, likely) or (0,) * gradient.ndim)
         upstream = float(gradient[cell.index])
         rule = cell.rule(share.position, upstream, float(share.array[at]))
@@ -288,7 +290,8 @@ class Examination:
         gradient = self.search.gradients[tensor.serial]
         while gradient.array[index] == 0 and gradient.sources:
             share = gradient.sources[0]
-            gradient, at, user = share.sources[-1], _upstream(share, index), share.tensor
+            gradient, user = share.sources[-1], share.tensor
+            at = _upstream(share, index, np.asarray(gradient.array != 0))
             if at is None or gradient.array[at] != 0:
                 other = user.inputs[1 - share.position] if user.op is ops.mul else None
                 learnt = isinstance(other, Tensor) and other.requires_grad  # a product with what is learnt is no mask
@@ -306,13 +309,11 @@ def _age(way: Way) -> tuple[bool, float]:
     return step.kind != "value", step.tensor.serial if step.kind == "value" else -step.tensor.serial
 
 
-def _upstream(share: Step, at: Index, likely: Any = True) -> Index | None:
+def _upstream(share: Step, at: Index, likely: Any) -> Index | None:
     """The number of a result whose gradient reaches this number of a share; of several the first that is likely."""
-    shape = share.tensor.shape
-    likely = np.broadcast_to(likely, shape)
     cells = np.argsort(~likely.ravel(), kind="stable")
-    if shape == share.array.shape and likely[at]:  # most rules work number by number
-        cells = np.append(np.ravel_multi_index(at, shape), cells)
+    if likely.shape == share.array.shape and likely[at]:  # most rules work number by number
+        cells = np.append(np.ravel_multi_index(at, likely.shape), cells)
     return first_cell(share.run, [ordinary(x.array) for x in share.sources], len(share.sources) - 1, at, cells)
 
 
