@@ -171,6 +171,7 @@ for dtype, suffix in ((np.float32, "p[sd]"), (np.float64, "pd")):
 
 
 @jitted
+@pytest.mark.skipif(bool(numba.config.BOUNDSCHECK), reason="a loop that checks its indices is another one")
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="the pattern is of x86 instructions")
 def test_the_hot_loops_are_vectorised(tmp_path):
     """In a process with an empty cache: only fresh machine code can be inspected."""

@@ -2,7 +2,8 @@
 
 Eager = recorded = printed as a textbook = printed exactly = loops (in one, two and three threads, bit for bit) =
 compiled = JavaScript: for the trainings of `loops_as_python.py`, and for random programs. Numba takes a second for
-each program, so that most loops run as the generated text, as Python; threads are acted out (`test_sharing.py`).
+each program: here loops run as the generated text, as Python, and threads are acted out (`test_sharing.py`). What Numba
+compiles is in `test_compiled_*.py`.
 """
 
 from functools import partial
@@ -18,7 +19,6 @@ from program.loops_as_python import (
     Training,
     assert_close,
     assert_same_training,
-    by_numba,
     eager,
     in_loops,
     textbook,
@@ -151,22 +151,6 @@ def test_a_batch_of_few_rows_is_not_cut_but_its_step_is_shared(name, monkeypatch
     monkeypatch.setattr(sharing, "MIN_ROWS", few_rows)
     assert len(TRAININGS[name].x[0]) < few_rows
     assert_threads_agree(lambda: Training(TRAININGS[name]), 4, monkeypatch)
-
-
-COMPILED = [
-    ("tanh", np.float64),
-    ("adam", np.float32),
-    ("all at once", np.float64),
-    ("embedding", np.float64),
-    ("soft targets, weighted", np.float32),
-    ("sigmoid bce, positives count more", np.float64),
-    ("many classes", np.float32),
-]
-
-
-@pytest.mark.parametrize(("name", "dtype"), COMPILED)
-def test_compiled_steps_learn_what_eager_ones_do(name, dtype):
-    assert_same_training(by_numba, TRAININGS[name], dtype)
 
 
 # ---- the same trainings as JavaScript, all in one process of Node

@@ -78,6 +78,22 @@ def test_the_loops_of_every_primitive_give_its_gradients(name):
 rng = np.random.default_rng(5)
 
 
+COMPILED = [
+    ("tanh", np.float64),
+    ("adam", np.float32),
+    ("all at once", np.float64),
+    ("embedding", np.float64),
+    ("soft targets, weighted", np.float32),
+    ("sigmoid bce, positives count more", np.float64),
+    ("many classes", np.float32),
+]
+
+
+@pytest.mark.parametrize(("name", "dtype"), COMPILED)
+def test_compiled_steps_learn_what_eager_ones_do(name, dtype):
+    assert_same_training(by_numba, TRAININGS[name], dtype)
+
+
 @ways
 def test_masks_of_dropout_agree_bit_for_bit(way):
     case = Case(lambda: [nn.Dropout(0.5), nn.Dense(3, 4), nn.Dropout(0.3)], lambda z, y: z.sum())

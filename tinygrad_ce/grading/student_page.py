@@ -185,12 +185,17 @@ def _share(off: Array) -> str:
 
 def _off(yours: Array, right: Array) -> Array:
     """Which numbers are visibly wrong: at least the worst one."""
-    with np.errstate(all="ignore"):
-        distance = np.abs(yours - right)
-    distance = np.where(np.isfinite(distance), distance, np.inf)
+    distance = _distance(yours, right)
     largest = np.abs(right[np.isfinite(right)]).max(initial=0.0)
     off: Array = (distance > 1e-4 * largest) | (distance == distance.max(initial=0.0)) & (distance > 0)
     return off
+
+
+def _distance(yours: Array, right: Array) -> Array:
+    """How far each number is off, infinitely where one of the two is not finite."""
+    with np.errstate(all="ignore"):
+        distance = np.abs(yours - right)
+    return np.where(np.isfinite(distance), distance, np.inf)
 
 
 def _worst(evidence: Evidence) -> tuple[int, ...]:
@@ -198,9 +203,7 @@ def _worst(evidence: Evidence) -> tuple[int, ...]:
     yours, right = np.asarray(evidence.yours), np.asarray(evidence.right)
     if yours.shape != right.shape or not yours.size:
         return (0,) * yours.ndim
-    with np.errstate(all="ignore"):
-        distance = np.nan_to_num(np.abs(yours - right), nan=np.inf)
-    return tuple(int(i) for i in np.unravel_index(int(distance.argmax()), distance.shape))
+    return tuple(int(i) for i in np.unravel_index(int(_distance(yours, right).argmax()), yours.shape))
 
 
 def array_table(array: Array, caption: str, center: tuple[int, ...], off: Array | None = None) -> Part:
@@ -219,16 +222,14 @@ def array_table(array: Array, caption: str, center: tuple[int, ...], off: Array 
         caption += f"; here [{', '.join(map(str, leading))}, :, :]"
     if len(rows) < plane.shape[0] or len(columns) < plane.shape[1]:
         caption += "; a part of it"
+    header, cells = [*map(str, columns)], []
+    for i in rows:
+        cells.append([(WrongNumber if wrong[i, j] else str)(format_number(plane[i, j])) for j in columns])
     titled = array.ndim > 1
-    header = [*([""] if titled else []), *map(str, columns)]
-    cells = [[*([str(i)] if titled else []), *(_number(plane[i, j], bool(wrong[i, j])) for j in columns)] for i in rows]
-    right = frozenset(range(len(cells[0])))
+    if titled:
+        header, cells = ["", *header], [[str(i), *row] for i, row in zip(rows, cells, strict=True)]
+    right = frozenset(range(len(header)))
     return Table(cells, header, right, whole=right, label="numbers", caption=caption, titled=titled)
-
-
-def _number(value: float, wrong: bool) -> str:
-    number = format_number(value)
-    return WrongNumber(number) if wrong else number
 
 
 def _window(center: int, n: int, most: int) -> range:
@@ -268,7 +269,7 @@ def _source(marked: Marked) -> list[Section]:
             shown += [*gap, _line(number, text, marks.get(number, []))]
             last = number
     shown += [Line("…")] if last < len(lines) else []
-    return [Section("Your file", [Listing(shown, "your file")])] if lines else []
+    return [Section("Your file", [Listing(shown)])] if lines else []
 
 
 def _line(number: int, text: str, marks: Sequence[tuple[str, Mark]]) -> Line:

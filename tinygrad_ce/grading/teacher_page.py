@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 from unicodedata import normalize
@@ -156,58 +155,37 @@ def _shown(mark: Mark, ran: bool) -> Mark:
 # ---- mistakes
 
 
-@dataclass(frozen=True)
-class _Mistake:
-    name: str
-    key: str
-    by: list[Marked]
-
-    @property
-    def words(self) -> str:
-        verdict = self.by[0].verdicts[self.name]
-        return "not in what the function returns" if verdict is None else short(verdict.message, LONGEST_WORDS)
-
-    @property
-    def example(self) -> str:
-        """The line of the first who has it in which a line can be found."""
-        for one in self.by[:MOST_STUDENTS]:
-            source = one.hand_in.source()
-            number = line_of(self.name, source)
-            if number is not None:
-                return source.splitlines()[number - 1].strip()[:LONGEST_LINE]
-        return ""
-
-
-def _mistakes_of(marked: Sequence[Marked]) -> list[_Mistake]:
+def _mistakes(marked: Sequence[Marked], links: Mapping[int, Link]) -> Section:
     """Every mistake in every value, the commonest first; what follows from another is none."""
     found: dict[tuple[str, str], list[Marked]] = {}
     for one in marked:
         for name, verdict in one.verdicts.items() if one.grade is not None else ():
-            shown = standing(verdict)
-            if shown.kind in ("wrong", "missing"):
-                found.setdefault((name, shown.word), []).append(one)
-    mistakes = [_Mistake(name, key, by) for (name, key), by in found.items()]
-    return sorted(mistakes, key=lambda mistake: -len(mistake.by))
-
-
-def _mistakes(marked: Sequence[Marked], links: Mapping[int, Link]) -> Section:
-    mistakes = _mistakes_of(marked)
-    if not mistakes:
+            mark = standing(verdict)
+            if mark.kind in ("wrong", "missing"):
+                found.setdefault((name, mark.word), []).append(one)
+    if not found:
         return Section("Mistakes", [Sentence("There are none in what ran.")])
-    rows = [
-        (
-            Phrase(Term(mistake.name), f" {mistake.key}"),
-            str(len(mistake.by)),
-            Phrase(mistake.words, *(["\n", Term(mistake.example)] if mistake.example else [])),
-            _who(mistake.by, links),
-        )
-        for mistake in mistakes[:MOST_MISTAKES]
-    ]
+    rows = []
+    for (name, word), by in sorted(found.items(), key=lambda mistake: -len(mistake[1]))[:MOST_MISTAKES]:
+        verdict, example = by[0].verdicts[name], _example(name, by)
+        words = "not in what the function returns" if verdict is None else short(verdict.message, LONGEST_WORDS)
+        said = [words, Term(example)] if example else [words]
+        rows.append((Phrase(Term(name), f" {word}"), str(len(by)), joined(said, "\n"), _who(by, links)))
     header = ("mistake", "how often", "in words, and a line that has it", "who")
     table = Table(rows, header, frozenset({1}), label="mistakes", titled=True)
-    rare = mistakes[MOST_MISTAKES:]
-    more = [Sentence(f"And {several(len(rare), 'rarer one')}: see the students' pages.")] if rare else []
+    rare = len(found) - MOST_MISTAKES
+    more = [Sentence(f"And {several(rare, 'rarer one')}: see the students' pages.")] if rare > 0 else []
     return Section("Mistakes, the commonest first", [table, *more])
+
+
+def _example(name: str, by: Sequence[Marked]) -> str:
+    """The line of the first who has a mistake in which a line can be found."""
+    for one in by[:MOST_STUDENTS]:
+        source = one.hand_in.source()
+        number = line_of(name, source)
+        if number is not None:
+            return source.splitlines()[number - 1].strip()[:LONGEST_LINE]
+    return ""
 
 
 def _who(marked: Sequence[Marked], links: Mapping[int, Link]) -> Phrase:
@@ -281,7 +259,7 @@ def _not_run(marked: Sequence[Marked], links: Mapping[int, Link]) -> Section:
         (
             Phrase(links[id(one)]),
             Words(cut(one.problem, LONGEST_WORDS)),
-            Phrase(Term(cut(one.remark, LONGEST_WORDS)), *_printed(one.printed)),
+            joined(_for_the_teacher(one), "\n"),
             f"{one.seconds:.1f}",
         )
         for one in marked
@@ -292,5 +270,8 @@ def _not_run(marked: Sequence[Marked], links: Mapping[int, Link]) -> Section:
     return Section("What did not run", [table] if rows else [Sentence("Every file ran.")])
 
 
-def _printed(text: str) -> list[str]:
-    return ["\nit printed ", Term(cut(" ".join(text.split()), LONGEST_PRINTED))] if text else []
+def _for_the_teacher(one: Marked) -> Iterator[str]:
+    if one.remark:
+        yield Term(cut(one.remark, LONGEST_WORDS))
+    if one.printed.strip():
+        yield Phrase("it printed ", Term(cut(" ".join(one.printed.split()), LONGEST_PRINTED)))

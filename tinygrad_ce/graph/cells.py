@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -28,11 +28,12 @@ MAX_TERMS = 4  # of a long sum are shown: the first three and the last
 class Cell:
     """A number in a formula: for each cell of the result, where in which array it stands.
 
-    table: flat positions, in the shape of the result. leads: nothing stands before it, so that a minus sign needs no
-    parentheses.
+    source: the expression whose value the array is. table: flat positions, in the shape of the result. leads: nothing
+    stands before it, so that a minus sign needs no parentheses.
     """
 
     array: Array
+    source: ast.expr
     table: Array
     leads: bool = False
 
@@ -55,7 +56,7 @@ class Part:
 
     def moved(self, move: Callable[[Array], Array]) -> Part:
         """The part after a function of arrays that moves numbers about and computes none."""
-        cells = [Cell(cell.array, move(cell.table)) for cell in self.cells]
+        cells = [replace(cell, table=move(cell.table)) for cell in self.cells]
         return Part(move(positions(self.shape)).shape, self.text, cells, self.binding)
 
     def within(self, binding: int) -> Part:
@@ -73,7 +74,7 @@ def pieces_of(expression: ast.expr, arrays: Mapping[str, Array], evaluate: Evalu
     pieces: list[Piece] = [text] if text else []
     for cell, after in zip(part.cells, texts, strict=True):
         leads = not text or text.endswith(("(", ", "))
-        pieces.append(Cell(cell.array, cell.table, leads and not after.startswith("**")))  # -2**2 is not (-2)**2
+        pieces.append(replace(cell, leads=leads and not after.startswith("**")))  # -2**2 is not (-2)**2
         pieces += [after] if after else []
         text = after
     return pieces
@@ -106,7 +107,7 @@ class _Tracer:
             case ast.Call() if (called := self.call(node, *name_and_arguments(node))) is not None:
                 return called
         value = self.evaluate(node, self.arrays)
-        return Part(value.shape, NUMBER, [Cell(value, positions(value.shape))])
+        return Part(value.shape, NUMBER, [Cell(value, node, positions(value.shape))])
 
     def compared(self, left: ast.expr, sign: str, right: ast.expr) -> Part:
         return _joined_by(f" {sign} ", LOGIC, self.part(left).within(SUM), self.part(right).within(SUM))

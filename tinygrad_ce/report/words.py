@@ -60,12 +60,12 @@ def range_of(array: Any) -> str:
 
 
 def cut(text: Any, longest: int) -> str:
-    """The beginning of a text, at most so many letters; signs that a terminal would obey are written out.
+    """The beginning of a text in one line, at most so many letters; signs that a terminal would obey are written out.
 
     >>> cut("np.dot(x, W0)", 8)
     'np.dot(…'
     """
-    shown = visible(str(text)[: longest + 1])
+    shown = visible(str(text)[: longest + 1]).replace("\n", " ")
     return shown if len(shown) <= longest else shown[: longest - 1].rstrip() + "…"
 
 

@@ -102,7 +102,7 @@ class Picture:
     @property
     def nodes(self) -> list[int]:
         """The numbers of the nodes that have a card of their own here."""
-        return [card.node.number for card in self.cards.values() if card.kind == "node"]
+        return [node.number for node, card in self.cards.items() if card.kind == "node"]
 
     def _fill(self, box: Box, group: Group, opened: set[Group] | None) -> None:
         for child in group.children:
