@@ -187,6 +187,7 @@ def test_numbers_names_and_lists():
         "0.3333", "0", "1.235e+05", "5", "True", "nan"
     ]  # fmt: skip
     assert [cut("a" * n, 5) for n in (5, 6)] == ["aaaaa", "aaaa…"]
+    assert short("two\nlines", 9) == "two lines"
     assert [short("abcdefgh", n) for n in (8, 7, 5)] == ["abcdefgh", "abc…fgh", "ab…gh"]
     assert all(len(short("abcdefghi", n)) <= n for n in range(3, 10))
     assert listed(range(6)) == "0, 1, 2, 3 and 2 more"

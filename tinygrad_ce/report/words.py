@@ -16,13 +16,13 @@ _CONTROL = "[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u20
 
 
 def format_number(value: Any, digits: int = 4) -> str:
-    """A number with so many significant digits.
+    """A number with so many significant digits; one of Python's integers with all of its own.
 
-    >>> format_number(0.25), format_number(2 / 3), format_number(1e-9), format_number(True)
-    ('0.25', '0.6667', '1e-09', 'True')
+    >>> format_number(0.25), format_number(2 / 3), format_number(1e-9), format_number(12345), format_number(True)
+    ('0.25', '0.6667', '1e-09', '12345', 'True')
     """
-    if isinstance(value, (bool, np.bool_)):
-        return str(bool(value))
+    if isinstance(value, (int, np.bool_)):
+        return str(value)
     text = f"{value:.{digits}g}"
     return "0" if text == "-0" else text
 
@@ -60,22 +60,22 @@ def range_of(array: Any) -> str:
 
 
 def cut(text: Any, longest: int) -> str:
-    """The beginning of a text in one line, at most so many letters; signs that a terminal would obey are written out.
+    """The beginning of a text, at most so many letters; signs that a terminal would obey are written out.
 
     >>> cut("np.dot(x, W0)", 8)
     'np.dot(…'
     """
-    shown = visible(str(text)[: longest + 1]).replace("\n", " ")
+    shown = visible(str(text)[: longest + 1])
     return shown if len(shown) <= longest else shown[: longest - 1].rstrip() + "…"
 
 
 def short(name: Any, longest: int) -> str:
-    """A name with its middle left out where it is longer than that: long names often differ at their ends.
+    """A name on one line, with its middle left out where it is longer than that: long names often differ at their ends.
 
     >>> short("petal length (cm)", 9)
     'peta…(cm)'
     """
-    text = visible(str(name))
+    text = visible(str(name)).replace("\n", " ")
     if len(text) <= longest:
         return text
     half = (longest - 1) // 2

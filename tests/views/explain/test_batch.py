@@ -143,6 +143,21 @@ def test_the_rows_of_an_embedding_are_those_that_looked_it_up():
     assert [int(line.split()[0]) for line in table.splitlines()[2:]] == [0, 2]
 
 
+def test_predictions_that_a_loss_counts_one_by_one_are_its_rows():
+    """As many as it averages over, and their array is named; of rows= there are as many as in the data."""
+    rng = np.random.default_rng(15)
+    x, y, W = rng.normal(size=(6, 3, 4)), rng.integers(0, 5, size=(6, 3)), wanted(rng.normal(size=(4, 5)), "W")
+    loss = tg.losses.softmax_cross_entropy(x @ W, y)
+    found = tg.explain(W, loss, at=(1, 2))
+    d_z = softmax(x.reshape(18, 4) @ W.data) - np.eye(5)[y.reshape(18)]
+    by_hand = x.reshape(18, 4)[:, 1] * d_z[:, 2] / 18
+    np.testing.assert_allclose(found.rows.contributions, by_hand, rtol=1e-9)
+    assert "Of 18 rows of t1 = np.reshape(z1, (-1, 5)), " in " ".join(lines(found))
+    of_data = tg.explain(W, loss, at=(1, 2), rows=x)
+    np.testing.assert_allclose(of_data.rows.contributions, by_hand.reshape(6, 3).sum(axis=1), rtol=1e-9)
+    assert "Of 6 rows, " in " ".join(lines(of_data))
+
+
 def test_large_batches_need_no_limit():
     rng = np.random.default_rng(4)
     x, y = rng.normal(size=(5_000, 20)), rng.integers(0, 3, size=5_000)
@@ -361,6 +376,8 @@ def test_only_a_division_by_the_count_is_called_a_mean():
     s = wanted([1.0, 2.0], "v").sum()
     assert "because loss is a mean over so many" in remarks(tg.explain(s, s / 2))
     assert "a mean" not in remarks(tg.explain(s, s / 7))
+    s = wanted(np.ones((3, 2)), "v").sum()  # over all numbers of three rows
+    assert "It is divided by 3, because loss is a mean over so many." in remarks(tg.explain(s, s / 3))
 
 
 def test_exact_zeros_say_why():

@@ -17,7 +17,7 @@ from tinygrad_ce.core import Tensor
 from tinygrad_ce.graph.nodes import Graph
 from tinygrad_ce.source_lines import state
 from tinygrad_ce.views.explain import explanation as explain
-from tinygrad_ce.views.explain.arguments import largest_cell
+from tinygrad_ce.views.explain.ways import largest_cell
 
 # ---- shares
 

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 
 from tinygrad_ce import ops
-from tinygrad_ce.core import Array, Tensor
+from tinygrad_ce.core import Array
 from tinygrad_ce.graph.expressions import names_in
 from tinygrad_ce.graph.latex import latex, slope, symbol
 from tinygrad_ce.graph.nodes import Edge, Graph, Node
 from tinygrad_ce.graph.rules import divided_by, is_mean
 from tinygrad_ce.report.parts import Heading, Part, Report, Sentence, Table, Words
 from tinygrad_ce.report.words import cut, format_number, listed, several
-from tinygrad_ce.views.explain.arguments import ASKED, argument, cell_at, largest_cell, loss_of, node_of, nodes_of_rows
-from tinygrad_ce.views.explain.path import Path
-from tinygrad_ce.views.explain.rows import batch_of, batch_rows, sizes
-from tinygrad_ce.views.explain.table import changed, exact, label_of, name_at, origin, parts_of_graph, place
+from tinygrad_ce.views.explain.table import changed, label_of, name_at, own_name, parts_of_graph, place
+from tinygrad_ce.views.explain.ways import Path, batch_of, batch_rows, largest_cell, sizes
 
+ASKED = "tg.explain"
 MOST_USES = 8  # that are shown, those with the largest shares
 STEEPEST = {"tanh": 1.0, "sigmoid": 0.25}
 SATURATED = 0.05  # of the steepest slope
@@ -32,30 +30,6 @@ FLAT = {
     "reduce_max": "another number is the largest",
     "reduce_min": "another number is the smallest",
 }
-
-
-def explain(x: Tensor, loss: Tensor | None = None, at: Any = None, rows: Any = None) -> Explanation:
-    """Say where the gradient of a tensor comes from; or, for a loss itself, show its graph as a table.
-
-    x: any tensor of the graph that has a gradient, in any shape; or the loss.
-    loss: a single number with a history. Without it: x itself, if it is one; or what `backward()` last started from.
-    at: the cell whose numbers are shown, as an index of x; if not given, the one with the largest gradient in size.
-    rows: for a loss written by hand, the data (a tensor or array) whose first axis is the batch; ours know it.
-    The answer shows itself in a terminal and in a notebook; `.gradient`, `.shares` and `.rows` hold the arrays,
-    `.path()` follows one way to the loss, and `.latex()` gives the rule. Nothing is changed, no `.grad` either.
-    Raises TypeError, ValueError and IndexError that say what to pass instead; RuntimeError in a traced step.
-
-    >>> W = Tensor(3.0, requires_grad=True, name="W")
-    >>> print(explain(W, W * 2).parts[-1].text)
-    2 is the gradient of W: it is used only once.
-    """
-    graph = Graph(loss_of(x, loss), ASKED)
-    node = node_of(x, graph)
-    for name, value in (("at", at), ("rows", rows)):
-        if node is graph.loss and value is not None:
-            raise ValueError(f"{ASKED}: {name}= is for a tensor that leads to the loss, and {label_of(x)} is the loss")
-    cell = None if at is None else cell_at(node, at)
-    return Explanation(graph, node, cell, [] if rows is None else nodes_of_rows(rows, graph))
 
 
 class Share:
@@ -72,9 +46,11 @@ class Share:
         assert formula is not None
         assert upstream is not None
         assert op is not None
-        self.number, self.by, self.argument, self.rule = number, edge.target.name, argument(edge), formula.readable.text
+        n = edge.position + 1 - len(op.arguments)
+        self.number, self.by, self.rule = number, edge.target.name, formula.readable.text
+        self.argument = f"{op.starred}[{n}]" if op.starred and n >= 0 else edge.argument
         self.value, self.upstream, self.local = edge.share, upstream, edge.local
-        self._formula, self._op, self._edge, self._of = formula.readable, op.name, edge, of
+        self._formula, self._op, self._edge, self._of = formula.readable, op, edge, of
 
     @property
     def next(self) -> Explanation:
@@ -98,13 +74,6 @@ class Share:
         )
         return str(self.number), operation, place(target), *numbers
 
-    def _with_numbers(self) -> str:
-        """The rule as printed, and the same with the numbers of the cell."""
-        text, cell = cut(self.rule, 400), self._of.cell
-        if cell is None:
-            return text
-        return " = ".join(dict.fromkeys((text, self._formula.filled(cell), format_number(self.value[cell]))))
-
 
 class Explanation(Report):
     """What `explain` has found out: of a tensor of a graph, or of the graph of a loss.
@@ -118,7 +87,7 @@ class Explanation(Report):
         assert node.gradient is not None
         self._graph, self._node, self._given = graph, node, rows
         self.gradient: Array = node.gradient
-        self.cell = largest_cell(node.gradient) if cell is None else cell
+        self.cell = largest_cell(node.gradient) if cell is None and node.gradient.size else cell
         self.shares = [Share(number, use, self) for number, use in enumerate(node.backward_uses)]
         self._batch = batch_of(graph, rows) if self.shares else []
         self.rows = None if self.cell is None else batch_rows(graph, node, self.cell, self._batch)
@@ -174,7 +143,7 @@ class Explanation(Report):
             terms.append(sum(share.value[cell] for share in others))
             yield Sentence(f"And {several(len(others), 'more use')}: together {format_number(terms[-1])}.")
         yield Sentence(_sum([*map(format_number, terms)], format_number(self.gradient[cell]), name))
-        yield from _other_grad(node)
+        yield from _other_grad(node, self.gradient)
         if self.rows is not None:
             yield from self.rows.parts(name)
         elif node.kind == "parameter" and not self._batch and "data" in {x.kind for x in self._graph.nodes if x.shape}:
@@ -184,13 +153,15 @@ class Explanation(Report):
     def _about(self) -> str:
         node, loss = self._node, self._graph.loss
         used = {1: "once", 2: "twice"}.get(len(self.shares), f"{len(self.shares):,} times")
+        own = own_name(node)
+        made = "" if node.formula is None else f", {cut(node.formula.text, 60)}"
         where = f" in {place(node)}" if node.place else ""
-        text = f"{name_at(node)} is {origin(node)}{where}, of shape {node.shape}. It is used {used} on the way to "
-        text += f"{name_at(loss)} = {format_number(loss.value.item())}."
+        text = f"{name_at(node)} is {'the' if own else 'a'} {node.kind}{own}{made}{where}, of shape {node.shape}. "
+        text += f"It is used {used} on the way to {name_at(loss)} = {format_number(loss.value.item())}."
         if self.cell is None:
             return f"{text} There are no numbers to show: it has no elements."
         if self.cell:
-            value = exact(node.value[self.cell].item())
+            value = format_number(node.value[self.cell].item())
             text += f" The numbers are those of {name_at(node, self.cell)} = {value} (at= chooses another cell)."
         for share in self.shares:
             result = share._edge.target
@@ -201,11 +172,14 @@ class Explanation(Report):
 
     def _rules(self, shown: Sequence[Share]) -> Table:
         """The rule of each use, with the numbers of the cell, and what is to be said of them."""
-        rows: list[tuple[str, str]] = []
+        rows, cell = [], self.cell
         for share in shown:
-            rows.append((str(share.number) if len(self.shares) > 1 else "rule", share._with_numbers()))
-            if self.cell is not None:
-                rows += [("", Words(text)) for text in _remarks(share, self.cell)]
+            texts, remarks = [cut(share.rule, 400)], []
+            if cell is not None:
+                texts += [share._formula.filled(cell), format_number(share.value[cell])]
+                remarks = [("", Words(text)) for text in _remarks(share, cell)]
+            rows.append((str(share.number) if len(self.shares) > 1 else "rule", " = ".join(dict.fromkeys(texts))))
+            rows += remarks
         return Table(rows)
 
 
@@ -230,12 +204,10 @@ def _sum(terms: Sequence[str], gradient: str, name: str) -> str:
     return f"{' + '.join([terms[0], *others])} = {gradient}, which is the gradient of {name}."
 
 
-def _other_grad(node: Node) -> list[Part]:
+def _other_grad(node: Node, gradient: Array) -> list[Part]:
     """A word on `.grad`, where it holds something else."""
-    tensor = node.tensor
-    if tensor is None or tensor.grad is None or tensor.op is not None or tensor.grad.shape != node.shape:
-        return []
-    if node.gradient is None or np.allclose(tensor.grad, node.gradient, 1e-5, 1e-8, equal_nan=True):
+    grad = None if node.tensor is None or node.tensor.op is not None else node.tensor.grad
+    if grad is None or grad.shape != node.shape or np.allclose(grad, gradient, 1e-5, 1e-8, equal_nan=True):
         return []
     text = "holds other numbers: gradients of several backward() calls, added up, or of another loss. An optimizer's "
     return [Sentence(f"{label_of(node)}.grad {text}zero_grad() empties it.")]
@@ -246,9 +218,9 @@ def _other_grad(node: Node) -> list[Part]:
 
 def _remarks(share: Share, cell: tuple[int, ...]) -> Iterator[str]:
     """A sentence each: why it is exactly zero, saturated, divided by a count, or looked up by rows; mostly nothing."""
-    name, count = share._op, divided_by(share._edge)
+    name, count = share._op.name, divided_by(share._edge)
     if name in ("getitem", "pick") and cell:
-        yield from _looked_up(share._edge, cell)
+        yield from _looked_up(share, cell)
     elif share.value[cell] == 0:
         yield f"Exactly 0: {_why_zero(share, cell)}."
     if name in STEEPEST and share.local is not None and abs(share.local[cell]) < SATURATED * STEEPEST[name]:
@@ -260,27 +232,26 @@ def _remarks(share: Share, cell: tuple[int, ...]) -> Iterator[str]:
         yield f"It is divided by {count:,g}, because {name_at(share._edge.target)} is a mean over so many."
 
 
-def _looked_up(use: Edge, cell: tuple[int, ...]) -> Iterator[str]:
+def _looked_up(share: Share, cell: tuple[int, ...]) -> Iterator[str]:
     """Which rows of the result an indexing took the cell for: positions are indexed instead of values."""
-    tensor = use.target.tensor
+    source, tensor = share._edge.source, share._edge.target.tensor
     assert tensor is not None
-    assert tensor.op is not None
-    positions = np.arange(use.source.value.size).reshape(use.source.shape)
-    taken = np.asarray(tensor.op.run(positions, *tensor.arrays[1:], **tensor.params))
+    positions = np.arange(source.value.size).reshape(source.shape)
+    taken = np.asarray(share._op.run(positions, *tensor.arrays[1:], **tensor.params))
     places = np.argwhere(taken == positions[cell])
     if not len(places):
-        yield f"Exactly 0: the index does not choose {name_at(use.source, cell)}."
+        yield f"Exactly 0: the index does not choose {name_at(source, cell)}."
     elif len(tensor.arrays) > 1 and taken.ndim:
         row = positions[cell[0]]
         is_whole = taken.ndim > row.ndim and np.array_equal(taken[tuple(places[0][: taken.ndim - row.ndim])], row)
         rows = [str(n) for n in dict.fromkeys(places[:, 0].tolist())]
         names = " and ".join(rows) if len(rows) < 3 else listed(rows)
-        looked_up = name_at(use.source, cell[:1] if is_whole else cell)
+        looked_up = name_at(source, cell[:1] if is_whole else cell)
         yield f"{looked_up} was used by row{'s' * (len(rows) > 1)} {names}: what comes back from there is added up."
 
 
 def _why_zero(share: Share, cell: tuple[int, ...]) -> str:
-    result, name, upstream = name_at(share._edge.target), share._op, share.upstream
+    result, name, upstream = name_at(share._edge.target), share._op.name, share.upstream
     if not upstream.any():
         return f"the gradient of {result} is 0 everywhere"
     if share.local is None:
@@ -298,7 +269,6 @@ def _why_zero(share: Share, cell: tuple[int, ...]) -> str:
 
 def _is_only_subtracted(share: Share) -> bool:
     """Whether a maximum is subtracted from the numbers themselves, so that what comes back by it is rounding."""
-    subtractions = [use.target for use in share._edge.target.uses if use.target.op is ops.sub and use.position == 1]
     rounding = 1e-6 * np.abs(share._of.gradient).max(initial=0)
-    is_subtracted = any(result.inputs[0].source is share._edge.source for result in subtractions)
-    return is_subtracted and bool(np.abs(share.value).max(initial=0) <= rounding)
+    differences = [use.target.inputs[0].source for use in share._edge.target.uses if use.target.op is ops.sub]
+    return share._edge.source in differences and bool(np.abs(share.value).max(initial=0) <= rounding)

@@ -34,7 +34,7 @@ def parts_of_graph(graph: Graph) -> list[Part]:
 
 def _row_of(node: Node) -> tuple[str, ...]:
     serial = "" if node.tensor is None else str(node.tensor.serial)
-    source = node.kind + _own_name(node) if node.formula is None else node.formula.text
+    source = node.kind + own_name(node) if node.formula is None else node.formula.text
     gradient = "" if node.gradient is None else numbers(node.gradient)
     return serial, cut(node.name, 16), cut(source, 48), str(node.shape), numbers(node.value), gradient, place(node)
 
@@ -56,11 +56,8 @@ def changed(graph: Graph) -> list[Part]:
     if not graph.changed:
         return []
     names = listed([label_of(node) for node in graph.changed], 3)
-    text = (
-        f"Careful: {names}: other numbers stand there now than when the loss was computed (an optimizer's step?), and "
-        "the gradients here mix both. Compute the loss again, and look at it before the step."
-    )
-    return [Sentence(text)]
+    text = f"Careful: {names}: other numbers stand there now than when the loss was computed (an optimizer's step?), "
+    return [Sentence(f"{text}and the gradients here mix both. Compute the loss again, and look at it before the step.")]
 
 
 # ---- words of all files of the room
@@ -81,20 +78,13 @@ def name_at(node: Node, cell: tuple[int, ...] | None = None) -> str:
 
 def label_of(x: Tensor | Node) -> str:
     """What the user calls it, or its number: `layers.0.W`, `#17`."""
-    return cut(x.label, 40)
+    return short(x.label, 40)
 
 
-def _own_name(node: Node) -> str:
+def own_name(node: Node) -> str:
     """What the user calls it, after a space, if that is not its name in the program."""
     name = None if node.tensor is None else node.tensor.name
-    return f" {name}" if name and name != node.name else ""
-
-
-def origin(node: Node) -> str:
-    """In words: `the parameter layers.0.W`, or `a result, np.tanh(z1)`."""
-    name = _own_name(node)
-    kind = f"the {node.kind}{cut(name, 60)}" if name else f"a {node.kind}"
-    return kind if node.formula is None else f"{kind}, {cut(node.formula.text, 60)}"
+    return f" {short(name, 60)}" if name and name != node.name else ""
 
 
 def place(node: Node) -> str:
@@ -109,16 +99,11 @@ def numbers(array: Array) -> str:
     ('0.5 2', '0 to 4\\nmean 2')
     """
     if array.size <= SMALL:
-        return " ".join(map(exact, array.ravel().tolist())) or "no elements"
+        return " ".join(map(format_number, array.ravel().tolist())) or "no elements"
     finite = array[np.isfinite(array)]
     lines = [f"{array.size - finite.size:,} of {array.size:,} not finite"] if finite.size < array.size else []
     if finite.size:
-        low, high = exact(finite.min().item()), exact(finite.max().item())
+        low, high = format_number(finite.min().item()), format_number(finite.max().item())
         mean = format_number(finite.mean(dtype=float))
         lines.append(f"all {low}" if low == high else f"{low} to {high}\nmean {mean}")
     return "\n".join(lines)
-
-
-def exact(value: Any) -> str:
-    """An integer with all its digits, any other number with four."""
-    return str(value) if isinstance(value, int) else format_number(value)

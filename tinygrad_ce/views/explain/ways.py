@@ -1,8 +1,8 @@
-"""What each row of a batch adds to one number of a gradient, which is a sum over the rows."""
+"""By what a number pushes the loss: one way to it, step by step; and each row of a batch, for a gradient sums them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -14,16 +14,112 @@ from tinygrad_ce.backward import recording
 from tinygrad_ce.core import Array, Tensor
 from tinygrad_ce.functional import gradients
 from tinygrad_ce.graph.checks import undisturbed
-from tinygrad_ce.graph.nodes import Graph, Node
+from tinygrad_ce.graph.nodes import Edge, Graph, Node
 from tinygrad_ce.graph.rules import ON_LOGITS
-from tinygrad_ce.ops import index
+from tinygrad_ce.ops import index, reshape
 from tinygrad_ce.program.record import as_computed
-from tinygrad_ce.report.parts import Heading, Part, Sentence, Table
+from tinygrad_ce.report.parts import Heading, Part, Report, Sentence, Table
 from tinygrad_ce.report.words import format_number
 from tinygrad_ce.source_lines import PerRow, tracking
-from tinygrad_ce.views.explain.table import name_at, numbers
+from tinygrad_ce.views.explain.table import first_and_last, name_at, numbers
 
 HARDEST = 5  # rows that are shown
+MOST_STEPS = 24  # of a path, that are shown
+
+
+def slopes(pull: Callable[[Any], Any], upstream: Array, cell: tuple[int, ...]) -> Array:
+    """By how much what is pulled back to a cell grows with each number upstream: rules are linear in it."""
+    seed = Tensor(upstream, requires_grad=True)
+    with tracking(False), np.errstate(all="ignore"):
+        try:
+            with recording(True):
+                arrived = pull(seed)
+                found = np.asarray(gradients(index(arrived, cell), seed)) if arrived.requires_grad else 0 * upstream
+            products = found * upstream
+            rounding = 1e-6 * np.abs(products).max(initial=0)
+            if np.isclose(products.sum(), arrived.data[cell], rtol=1e-4, atol=rounding, equal_nan=True):
+                return found
+        except NotImplementedError:
+            pass
+        # A rule that has no derivative itself is asked for one number after the other.
+        units = (np.arange(upstream.size).reshape(upstream.shape) == n for n in range(upstream.size))
+        return np.array([pull(unit.astype(upstream.dtype))[cell] for unit in units]).reshape(upstream.shape)
+
+
+def largest_cell(array: Array) -> tuple[int, ...]:
+    """The cell of the largest number in size, or of the first that is none."""
+    return tuple(map(int, np.unravel_index(np.abs(array).argmax(), array.shape)))
+
+
+def sizes(array: Any) -> Array:
+    """How large numbers are; what is not a number counts as the largest."""
+    return np.asarray(np.nan_to_num(np.abs(array), nan=np.inf))
+
+
+# ---- one way to the loss
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """From one number of a tensor to one of a result. upstream: what comes back to that; local: its slope by this."""
+
+    edge: Edge
+    cell: tuple[int, ...]
+    next_cell: tuple[int, ...]
+    upstream: float
+    local: float
+
+
+class Path(Report):
+    """The steps from a number to the loss; the product of their slopes is one term of its gradient."""
+
+    @np.errstate(all="ignore")
+    def __init__(self, node: Node, cell: tuple[int, ...], use: Edge | None) -> None:
+        assert node.gradient is not None
+        self.steps: list[Step] = []
+        self._asked = use is not None
+        self._name, self._gradient = name_at(node, cell), node.gradient[cell]
+        while node.backward_uses:
+            edge = use or max(node.backward_uses, key=lambda use: sizes(use.share)[cell])
+            upstream = edge.target.gradient
+            assert upstream is not None
+            local = slopes(edge.pulled, upstream, cell)
+            back = local * upstream
+            there = largest_cell(back if back.any() else local)  # where nothing comes back, by the largest slope
+            self.steps.append(Step(edge, cell, there, float(upstream[there]), float(local[there])))
+            node, cell, use = edge.target, there, None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The tensors on the way, the loss last."""
+        return (*(step.edge.source.name for step in self.steps), self.steps[-1].edge.target.name)
+
+    @property
+    def product(self) -> float:
+        """Of all local slopes: how much the loss grows with the number, if it went this way alone."""
+        return float(np.prod([step.local for step in self.steps]))
+
+    @property
+    def parts(self) -> Sequence[Part]:
+        shown, left_out = first_and_last(self.steps, MOST_STEPS, "steps")
+        begin = "It begins with the use that was asked for. Then, at" if self._asked else "At"
+        about = f"{begin} each step the use, and the number of its result, by which the most comes back."
+        header = ("number", "used in", "upstream", "local", "comes back")
+        term = f"The local slopes multiply to {format_number(self.product)}: one of the terms that sum to "
+        return [
+            Heading(f"One way from {self._name} to the loss"),
+            Sentence(about + left_out),
+            Table([_row(step) for step in shown], header, right=frozenset({2, 3, 4}), whole=frozenset({2, 3})),
+            Sentence(f"{term}{format_number(self._gradient)}, the gradient of {self._name}."),
+        ]
+
+
+def _row(step: Step) -> tuple[str, ...]:
+    numbers = (format_number(x) for x in (step.upstream, step.local, step.upstream * step.local))
+    return name_at(step.edge.source, step.cell), name_at(step.edge.target, step.next_cell), *numbers
+
+
+# ---- the rows of a batch
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +148,9 @@ class BatchRows:
         right = frozenset(range(len(header) - 1))
         table = [Table([self._cells(row, name) for row in shown], header, right, whole=right)] if shown else []
         down, up = self.contributions[self.contributions > 0], self.contributions[self.contributions < 0]
-        text = f"A step goes against the gradient. Of {len(self.contributions):,} rows{self._of_what()}, {len(down):,} "
+        # A sequence of predictions for each example counts as so many rows, for the loss is a mean over all.
+        of = f" of {self.of.name} = {self.of.formula.text}" if self.of.op is reshape and self.of.formula else ""
+        text = f"A step goes against the gradient. Of {len(self.contributions):,} rows{of}, {len(down):,} "
         text += f"(together {format_number(down.sum())}) would move {name} down, "
         text += f"and {len(up):,} (together {format_number(up.sum())}) up."
         text += f" {format_number(self.rest)} does not come through the rows of the batch." if self.rest else ""
@@ -64,22 +162,12 @@ class BatchRows:
         target = () if self.targets is None else (_target_text(np.asarray(self.targets[row])),)
         return (str(row), *target, format_number(share), way)
 
-    def _of_what(self) -> str:
-        """A sequence of predictions for each example counts as so many rows, for the loss is a mean over all."""
-        op, formula = self.of.op, self.of.formula
-        return f" of {name_at(self.of)} = {formula.text}" if op and formula and op.name == "reshape" else ""
-
 
 def _target_text(target: Array) -> str:
     """A label, or a row of targets: a class that is certain by its number."""
     if target.ndim == 1 and target.size > 1 and np.count_nonzero(target) == 1 == target.max():
         return str(target.argmax())
     return " ".join(f"{value:.2g}" for value in target) if target.ndim == 1 and target.size < 6 else numbers(target)
-
-
-def sizes(array: Any) -> Array:
-    """How large numbers are; what is not a number counts as the largest."""
-    return np.asarray(np.nan_to_num(np.abs(array), nan=np.inf))
 
 
 def batch_of(graph: Graph, rows: list[Node]) -> list[Node]:
@@ -171,22 +259,3 @@ def _pulled(last: Node, node: Node, upstream: Any) -> Any:
     tensors = reachable(last.tensor).values()
     with as_computed(tensors), undisturbed(tensors):
         return gradients(last.tensor, node.tensor, isinstance(upstream, Tensor), upstream)  # type: ignore[arg-type]
-
-
-def slopes(pull: Callable[[Any], Any], upstream: Array, cell: tuple[int, ...]) -> Array:
-    """By how much what is pulled back to a cell grows with each number upstream: rules are linear in it."""
-    seed = Tensor(upstream, requires_grad=True)
-    with tracking(False), np.errstate(all="ignore"):
-        try:
-            with recording(True):
-                arrived = pull(seed)
-                found = np.asarray(gradients(index(arrived, cell), seed)) if arrived.requires_grad else 0 * upstream
-            products = found * upstream
-            rounding = 1e-6 * np.abs(products).max(initial=0)
-            if np.isclose(products.sum(), arrived.data[cell], rtol=1e-4, atol=rounding, equal_nan=True):
-                return found
-        except NotImplementedError:
-            pass
-        # A rule that has no derivative itself is asked for one number after the other.
-        units = (np.arange(upstream.size).reshape(upstream.shape) == n for n in range(upstream.size))
-        return np.array([pull(unit.astype(upstream.dtype))[cell] for unit in units]).reshape(upstream.shape)
