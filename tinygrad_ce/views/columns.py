@@ -129,10 +129,8 @@ def straighten(columns: Sequence[Sequence[Item]], row_of: Sequence[int]) -> None
 
 
 def _settle(column: Sequence[Item], pulls: Pulls) -> float:
-    """Move each item to the mean of where its wires pull it, as far as there is room; how far the farthest has moved.
-
-    Items that would overlap move as one block to their common mean (pool adjacent violators).
-    """
+    """Move each item, or a block that would overlap, to the mean of where its wires pull it; the longest move."""
+    # Pool adjacent violators: whoever would overlap the block above joins it, at the mean of both.
     blocks: list[tuple[float, float, int]] = []  # where it begins without what stands above it, weight, items
     tops, top = [], 0.0
     for item in column:

@@ -226,10 +226,7 @@ def levels(graph: Graph, with_gradients: bool) -> list[Picture]:
 
 
 def _opened(group: Group) -> set[Group]:
-    """The groups of a picture that are shown with what they hold: all of one depth, while there is room.
-
-    A module that is one operation is not folded: there is nothing to hide but its parameters.
-    """
+    """The groups that are shown opened: all of one depth, while there is room, and each that holds one operation."""
     opened: set[Group] = set()
     level, cards = [group], group.cards
     while level and cards <= MOST_CARDS:
