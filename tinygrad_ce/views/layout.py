@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import inf
 
-from tinygrad_ce.views.boxes import LEAD, Box, Wire
-from tinygrad_ce.views.columns import LANE, ROW_GAP, Item, join, order, rank, straighten
+from tinygrad_ce.views.columns import LANE, LEAD, ROW_GAP, Box, Item, Wire, join, order, rank, straighten
 
 DROP = 36.0  # between what stands above a box and the box: two lines of text
 BESIDE = 10.0  # between those that stand there side by side
