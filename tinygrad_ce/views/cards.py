@@ -8,7 +8,7 @@ from functools import partial
 from tinygrad_ce.core import Array
 from tinygrad_ce.graph.nodes import Node
 from tinygrad_ce.report.words import cut, format_number, range_of, several
-from tinygrad_ce.views.boxes import Box
+from tinygrad_ce.views.columns import Box
 from tinygrad_ce.views.groups import Group
 from tinygrad_ce.views.picture import Attribute, Svg, element, heat_map, rectangle, rows_of, wide, words
 

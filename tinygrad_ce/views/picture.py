@@ -11,7 +11,7 @@ import numpy as np
 
 from tinygrad_ce.core import Array
 from tinygrad_ce.report.words import escaped
-from tinygrad_ce.views.boxes import Box
+from tinygrad_ce.views.columns import Box
 
 # Widths must be known before anything is drawn, so graph.css sets all text in fonts whose letters are equally wide.
 LETTER = 0.605  # of their size
