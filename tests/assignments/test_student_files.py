@@ -177,6 +177,7 @@ def test_a_forward_pass_that_returns_in_the_middle_is_not_taken_apart(tmp_path):
     assert run(tmp_path / "student.py")[0] == "d_w is still None\n"
 
 
+@pytest.mark.usefixtures("jupyter_folders")
 def test_the_notebook_has_a_cell_for_each_blank_and_runs(tmp_path):
     nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
     pytest.importorskip("ipykernel")
