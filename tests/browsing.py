@@ -3,6 +3,7 @@
 import shutil
 
 import pytest
+from fresh import GUARD
 
 
 @pytest.fixture(scope="session")
@@ -16,7 +17,7 @@ def browser():
         *("--disable-quic", "--disable-background-networking"),
     )
     with playwright.sync_playwright() as started:
-        yield started.chromium.launch(executable_path=chromium, args=list(alone))
+        yield started.chromium.launch(executable_path=chromium, args=list(alone), timeout=1000 * GUARD)
 
 
 @pytest.fixture(scope="session")
@@ -28,6 +29,7 @@ def contexts(browser):
         if (size, scheme) not in known:
             viewport = {"width": size[0], "height": size[1]}
             known[size, scheme] = browser.new_context(viewport=viewport, color_scheme=scheme, offline=True)
+            known[size, scheme].set_default_timeout(1000 * GUARD)
         return known[size, scheme]
 
     return context

@@ -9,15 +9,17 @@ from typing import Any
 
 import pytest
 from browsing import browser, contexts, opened_html  # noqa: F401  (one browser for all folders)
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 import tinygrad_ce
 from tinygrad_ce.core import REGISTRY, Primitive, primitive
 
 collect_ignore_glob = ["peers/*"]  # scripts that are run by hand, and need what a newcomer does not have
 
-settings.register_profile("no timing", deadline=None)  # a slow machine is no failure
-settings.load_profile("no timing")
+# Slowness is no failure, and luck no verdict: each run has the same examples (--hypothesis-profile=default: others).
+slow = [HealthCheck.too_slow]
+settings.register_profile("same", deadline=None, derandomize=True, database=None, suppress_health_check=slow)
+settings.load_profile("same")
 
 # Processes that tests start, in whatever folder, import the package that is tested, not another that is installed.
 _tested = str(Path(tinygrad_ce.__file__).parents[1])
@@ -46,3 +48,17 @@ def explosive(registry: dict[str, Primitive]) -> Any:
         raise AssertionError("a gradient that nobody asked for")
 
     return explosive
+
+
+@pytest.fixture(scope="session")
+def jupyter_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Jupyter's and IPython's folders are new ones: no settings of the user's, and none are left behind."""
+    folder = tmp_path_factory.mktemp("jupyter")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"):
+            patch.setenv(name, str(folder / name.lower()))
+        for name in ("JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR"):
+            patch.setenv(name, str(folder / name.lower()))
+        patch.setenv("JUPYTER_PLATFORM_DIRS", "1")
+        patch.delenv("MPLBACKEND", raising=False)
+        yield folder

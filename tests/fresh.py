@@ -5,16 +5,17 @@ import subprocess
 import sys
 import textwrap
 
+GUARD = 600  # seconds after which what hangs fails: no verdict on speed, so it is far more than a slow machine needs
+
 
 def ran(code, **environment):
     """The finished process; a variable of the environment that is None is taken away."""
     variables = {**os.environ, **{name: str(value) for name, value in environment.items()}}
     for name, value in environment.items():
         if value is None:
-            del variables[name]
-    return subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, env=variables, check=False
-    )
+            variables.pop(name, None)
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    return subprocess.run(command, capture_output=True, text=True, env=variables, check=False, timeout=GUARD)
 
 
 def said(code, **environment):

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fresh import GUARD
 from leaves import wanted
 from samples import text_of
 
@@ -345,11 +346,11 @@ def test_recording_is_per_thread() -> None:
     def hold() -> None:
         with no_grad():
             entered.set()
-            leave.wait(10)
+            leave.wait(GUARD)
 
     thread = threading.Thread(target=hold)
     thread.start()
-    assert entered.wait(10)
+    assert entered.wait(GUARD)
     try:
         assert recorded() is True
     finally:

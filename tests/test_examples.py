@@ -15,6 +15,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 import sklearn.datasets
+from fresh import GUARD
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 NAMES = sorted(path.name for path in EXAMPLES.glob("*.py"))
@@ -50,7 +51,7 @@ def run(name: str, folder: Path, *arguments: str) -> Printed:
         env=os.environ | {"MPLBACKEND": "Agg", "PYTHONUTF8": "1", "COLUMNS": "100"},
         capture_output=True,
         encoding="utf-8",
-        timeout=120,
+        timeout=GUARD,
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""

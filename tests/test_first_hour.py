@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+from fresh import GUARD
 
 import tinygrad_ce as tg
 from tinygrad_ce.sklearn import MLPClassifier
@@ -18,7 +19,7 @@ OPTIONS = ("--target", "renewed", "--missing", "mean", "--hidden", "8", "--epoch
 def start(folder, *words):
     """What a program prints, run in a process of its own with warnings as errors; a failure shows what it said."""
     done = subprocess.run(
-        [sys.executable, "-W", "error", *words], cwd=folder, capture_output=True, encoding="utf-8", timeout=120
+        [sys.executable, "-W", "error", *words], cwd=folder, capture_output=True, encoding="utf-8", timeout=GUARD
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from fresh import GUARD
 
 HERE = Path(__file__).parents[1]
 README = (HERE / "README.md").read_text(encoding="utf-8")
@@ -32,7 +33,7 @@ def test_its_programs_give_what_their_comments_say(tmp_path):
         env=os.environ | {"MPLBACKEND": "Agg", "PYTHONUTF8": "1"},
         capture_output=True,
         encoding="utf-8",
-        timeout=120,
+        timeout=GUARD,
     )
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()

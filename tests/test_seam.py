@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fresh import printed
+from fresh import GUARD, printed
 from leaves import wanted
 
 import tinygrad_ce as tg
@@ -412,7 +412,7 @@ def test_each_thread_has_its_own() -> None:
 
 
 def test_two_threads_with_two_instruments_see_only_their_own_calls() -> None:
-    both = threading.Barrier(2, timeout=60)
+    both = threading.Barrier(2, timeout=GUARD)
     recorders = {"add": Recorder(), "mul": Recorder()}
 
     def work(op: Primitive) -> None:

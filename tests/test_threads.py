@@ -7,13 +7,11 @@ from itertools import count, product
 
 import numpy as np
 import pytest
-from fresh import printed
+from fresh import GUARD, printed
 
 import tinygrad_ce as tg
 from tinygrad_ce import kernels, threads
 from tinygrad_ce.kernels import binary_cross_entropy, cross_entropy, rows
-
-GUARD = 60  # seconds, after which a barrier or an event that nobody comes to fails
 
 
 @pytest.fixture(autouse=True)
@@ -354,12 +352,13 @@ def test_there_too_an_exception_is_raised_when_all_parts_have_ended(only):
 
 # ---- the life of a process
 
-SETUP = """
+SETUP = f"""
     import atexit, os, signal, sys, threading
     import numpy as np
     import tinygrad_ce as tg
     from tinygrad_ce import threads
     from tinygrad_ce.kernels import elementwise, rows
+    GUARD = {GUARD}
     threads.WORTH, rows.PARALLEL_THRESHOLD = 1e-15, 0
     x = np.linspace(-30, 30, 9973)
     tg.set_num_threads(1)
@@ -385,7 +384,7 @@ def test_a_fork_after_the_threads_were_used_works_on_both_sides_without_a_warnin
     warnings.simplefilter("error")
 
     def child():
-        signal.alarm(60)
+        signal.alarm(GUARD)
         assert same() and same()
 
     for _ in range(3):
@@ -435,7 +434,7 @@ def test_a_fork_while_other_threads_compute_works_on_both_sides():
     for _ in range(10):
         pid = os.fork()
         if pid == 0:
-            signal.alarm(60)
+            signal.alarm(GUARD)
             os._exit(0 if same() else 1)
         codes.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
     stop.set()
@@ -469,7 +468,7 @@ def test_a_process_ends_with_its_threads_and_the_environment_says_how_many():
     from tinygrad_ce import threads
 
     all_here = threading.Barrier(3)
-    threads.in_parts(lambda *_: all_here.wait(60), 3, 1.0, step=1)
+    threads.in_parts(lambda *_: all_here.wait(), 3, 1.0, step=1)
     print(tg.get_num_threads(), sum(thread.name.startswith("tinygrad_ce") for thread in threading.enumerate()))
     """,
         OMP_NUM_THREADS="3,2",

@@ -232,11 +232,13 @@ def cell_of(file: str) -> str | None:
     return None if of_marimo is None else f"cell {of_marimo[1]}"
 
 
-def line_of(site: CallSite) -> Line | None:
+def line_of(site: CallSite | None) -> Line | None:
     """The line of the user's code: that of the site itself, or where the layers of ours around it were called.
 
     None if there is none, because this package asked for it all (the command line does).
     """
+    if site is None:
+        return None
     _, around, _, code, instruction = site
     while around and (code is None or _ours[code.co_filename]):
         _, around, _, code, instruction = around

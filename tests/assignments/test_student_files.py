@@ -11,6 +11,7 @@ from contextlib import redirect_stdout
 import numpy as np
 import pytest
 from assignments.files import code_of, expressions_in, networks, numbers_in, words_of, written
+from fresh import GUARD
 
 import tinygrad_ce as tg
 from tinygrad_ce.assignments import from_file, names, ready
@@ -176,6 +177,7 @@ def test_a_forward_pass_that_returns_in_the_middle_is_not_taken_apart(tmp_path):
     assert run(tmp_path / "student.py")[0] == "d_w is still None\n"
 
 
+@pytest.mark.usefixtures("jupyter_folders")
 def test_the_notebook_has_a_cell_for_each_blank_and_runs(tmp_path):
     nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
     pytest.importorskip("ipykernel")
@@ -185,7 +187,7 @@ def test_the_notebook_has_a_cell_for_each_blank_and_runs(tmp_path):
     nbformat.validate(notebook)
     blanks = [cell.source for cell in notebook.cells if cell.cell_type == "code" and "= None" in cell.source]
     assert [re.findall(r"(\w+) = None", cell) for cell in blanks] == [[name] for name in problem.points]
-    nbclient.NotebookClient(notebook, timeout=300).execute()
+    nbclient.NotebookClient(notebook, timeout=GUARD, startup_timeout=GUARD).execute()
     outputs = [out.text for cell in notebook.cells if cell.cell_type == "code" for out in cell.outputs]
     assert outputs == ["".join(f"{name} is still None\n" for name in problem.points)]
 

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 from cli.commands import done, invoke, refused
+from fresh import GUARD
 
 from tinygrad_ce.assignments import names, ready
 
@@ -140,7 +141,7 @@ def test_ctrl_c_leaves_no_processes(course):
         while not (workers := workers_of(process.pid)):
             assert process.poll() is None, process.stderr.read()
         os.kill(process.pid, signal.SIGINT)
-        process.wait(60)
+        process.wait(GUARD)
     assert process.returncode != 0
     assert not (course / "grades.csv").exists()
     assert all(not os.path.exists(f"/proc/{worker}") for worker in workers)

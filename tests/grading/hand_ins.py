@@ -6,7 +6,8 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-SECONDS, MEGABYTES = 2.0, 400.0  # that each may take
+SECONDS, PLENTY = 3.0, 60.0  # for what never ends, and for all else: a slow machine costs nobody a point
+MEGABYTES = 400.0
 RIGHT = """import numpy as np
 
 
@@ -168,10 +169,10 @@ CATCHES = "while True:\n    try:\n        while True: pass\n    except BaseExcep
 BOMB = "import os, subprocess, sys\nwhile True: subprocess.Popen([sys.executable, '-c', 'while True: pass'])"
 FAILING_ONES = [
     Sample("empty", "", problem="Your file is empty"),
-    Sample("endless", first("while True: pass"), problem="Your function took longer than 2 seconds"),
-    Sample("endless above", above("while True: print('x')"), problem="Your file took longer than 2 seconds"),
-    Sample("sleeps", first("import time; time.sleep(1000)"), problem="longer than 2 seconds"),
-    Sample("catches everything", first(CATCHES), problem="longer than 2 seconds"),
+    Sample("endless", first("while True: pass"), problem="Your function took longer than 3 seconds"),
+    Sample("endless above", above("while True: print('x')"), problem="Your file took longer than 3 seconds"),
+    Sample("sleeps", first("import time; time.sleep(1000)"), problem="longer than 3 seconds"),
+    Sample("catches everything", first(CATCHES), problem="longer than 3 seconds"),
     Sample("crashes", changed("x @ W + b", "x @ b @ W"), problem="Your function stops with ValueError: matmul"),
     Sample("exits", first("import os; os._exit(0)"), problem="Your function's process ended in the middle"),
     Sample("leaves", above("import sys; sys.exit()"), problem="Your file stops with SystemExit"),
@@ -197,3 +198,5 @@ FAILING_ONES = [
     Sample("other arguments", changed("x, W, b, y", "data, labels, W, b, y"), problem="no argument"),
 ]  # fmt: skip
 SAMPLES = [*RIGHT_ONES, *WRONG_ONES, *FAILING_ONES]
+ENDLESS = [sample for sample in SAMPLES if "longer than" in sample.problem]
+ORDINARY = [sample for sample in SAMPLES if sample not in ENDLESS]

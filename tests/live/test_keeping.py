@@ -118,11 +118,11 @@ HOSTILE = {
 
 
 @pytest.fixture(scope="module")
-def honest(browser, tmp_path_factory):
+def honest(contexts, tmp_path_factory):
     """The header and the numbers of a link that the page has written."""
     path = tmp_path_factory.mktemp("live") / "page.html"
     path.write_text(tanh_page().html, encoding="utf-8")
-    page = browser.new_page()
+    page = contexts((1280, 800), "light").new_page()
     page.goto(path.as_uri())
     page.wait_for_selector("html[data-ready]", state="attached")
     page.evaluate(CHANGES + "trainStep()")

@@ -1,6 +1,5 @@
 """A compiled `fit` against the ordinary one: histories, parameters, errors, Ctrl-C; and which are compiled."""
 
-import os
 import re
 import signal
 import threading
@@ -300,7 +299,7 @@ def test_a_gradient_of_zero_is_clipped_without_a_warning(way):
 
 
 def ctrl_c(*_):
-    os.kill(os.getpid(), signal.SIGINT)
+    signal.raise_signal(signal.SIGINT)
 
 
 @pytest.mark.usefixtures("in_python")

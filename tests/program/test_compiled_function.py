@@ -9,6 +9,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+from fresh import GUARD
 from program.loops_as_python import (
     DATA,
     MANY,
@@ -290,7 +291,7 @@ def test_a_fork_while_another_thread_is_inside_of_the_step():
     inside.wait()
     child = os.fork()
     if child == 0:
-        signal.alarm(60)
+        signal.alarm(GUARD)
         os._exit(0 if step(np.ones(3)) == 3 else 1)
     ended.set()
     other.join()

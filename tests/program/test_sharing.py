@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from fresh import GUARD
 
 numba = pytest.importorskip("numba")
 
@@ -225,7 +226,7 @@ def test_a_child_of_a_fork_trains_with_threads_of_its_own():
     expected = learn(Training(LARGE), 4, 2)
     child = os.fork()
     if child == 0:
-        signal.alarm(60)
+        signal.alarm(GUARD)
         try:
             found = learn(Training(LARGE), 4, 2)
             same = all(np.array_equal(found[key], array) for key, array in expected.items())

@@ -7,18 +7,16 @@ import pytest
 from tinygrad_ce.report.html import as_html
 from tinygrad_ce.report.page import as_page
 from tinygrad_ce.report.parts import (
-    Advice,
-    Count,
     Line,
     Link,
     List,
     Listing,
     Mark,
     Name,
-    Note,
     Phrase,
     Picture,
     Section,
+    Sentence,
     SideBySide,
     Strong,
     Table,
@@ -40,12 +38,14 @@ def test_as_text_a_mark_is_a_sign():
     assert [rows[0], rows[1], *rows[3:]] == [["your", "d_W"], ["a", "b"], ["0", "1", "2", "✗"], ["all", "1", "2"]]
     lines = Listing([Line("a = 1", 1), Line("d_W = 2", 12, "wrong", "d_W ✗ sign"), Line("…")])
     assert as_text([lines]).splitlines() == ["    1  a = 1", "✗  12  d_W = 2  ← d_W ✗ sign", "       …"]
-    sentence = Advice(Phrase("Begin with ", Term("d_z"), ": ", Mark("follows", "follows"), " ", Link("Ada", "a.html")))
-    assert as_text([sentence, List(["one", Count(3, 0.5)])]) == "Begin with d_z: ↳ follows Ada\n- one\n- 3"
+    sentence = Sentence(
+        Phrase("Begin with ", Term("d_z"), ": ", Mark("follows", "follows"), " ", Link("Ada", "a.html"))
+    )
+    assert as_text([sentence, List(["one", "3"])]) == "Begin with d_z: ↳ follows Ada\n- one\n- 3"
 
 
 def test_sections_have_their_title_and_an_empty_line_before_them():
-    parts = [Section("a", [Note("one")]), Section("b", [SideBySide([Note("two"), Note("three")])])]
+    parts = [Section("a", [Sentence("one")]), Section("b", [SideBySide([Sentence("two"), Sentence("three")])])]
     assert as_text(parts) == "a\none\n\nb\ntwo\nthree"
 
 
@@ -60,11 +60,11 @@ def test_a_wrong_number_is_told_to_readers_aloud_on_a_page_and_has_its_sign_in_a
 @pytest.mark.parametrize(
     "part",
     [
-        Section(HOSTILE, [Advice(HOSTILE), Note(HOSTILE)]),
-        Advice(Phrase(HOSTILE, Term(HOSTILE), Strong(HOSTILE), Name(HOSTILE), Mark("right", HOSTILE))),
-        Advice(Link(HOSTILE, HOSTILE)),
+        Section(HOSTILE, [Sentence(HOSTILE, kind="next"), Sentence(HOSTILE, kind="soft")]),
+        Sentence(Phrase(HOSTILE, Term(HOSTILE), Strong(HOSTILE), Name(HOSTILE), Mark("right", HOSTILE))),
+        Sentence(Link(HOSTILE, HOSTILE)),
         List([HOSTILE]),
-        Listing([Line(HOSTILE, 1, "wrong", HOSTILE)], HOSTILE),
+        Listing([Line(HOSTILE, 1, "wrong", HOSTILE)]),
         Table([(HOSTILE, Words(HOSTILE), WrongNumber(HOSTILE))], (HOSTILE,) * 3, caption=HOSTILE, label=HOSTILE),
         Table([(HOSTILE,)], (HOSTILE,), sortable=frozenset({0}), footer=(HOSTILE,)),
         Picture(b"", HOSTILE),

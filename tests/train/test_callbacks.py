@@ -1,7 +1,6 @@
 """Callbacks: plain functions, classes with events, where they are called, what they change, how they end."""
 
 import math
-import os
 import signal
 
 import numpy as np
@@ -275,7 +274,7 @@ def test_the_first_reason_to_stop_is_the_one_that_counts():
     class Stop(Callback):
         def after_loss(self, loop):
             loop.stop("diverging")
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
 
     assert neuron().fit(X, Y, callbacks=Stop()).stopped == "diverging"
 

@@ -108,15 +108,10 @@ def test_losses_of_batches_are_drawn_so_that_the_last_stands_over_the_last_epoch
     history = History()
     for epoch in (1, 2, 3):
         history.append({"epoch": epoch, "loss": 1.0 / epoch, "lr": 0.1})
-    assert len(history.plot().axes) == 1
+    assert len(history.plot().axes[0].lines) == 1
     history.batch_losses = np.linspace(2, 0.2, 12).tolist()
-    epochs, batches = history.plot().axes
-    (line,) = batches.lines
+    (epochs,) = history.plot().axes
+    _, line = epochs.lines
     np.testing.assert_array_equal(line.get_ydata(), history.batch_losses)
-    np.testing.assert_array_equal(line.get_xdata(), np.arange(1, 13))
-    to_pixels = [
-        axes.transData.transform((x, 0.5)) for axes, x in ((epochs, 3), (batches, 12), (epochs, 1), (batches, 4))
-    ]
-    np.testing.assert_allclose(to_pixels[0], to_pixels[1])
-    np.testing.assert_allclose(to_pixels[2], to_pixels[3])
+    np.testing.assert_allclose(line.get_xdata()[[3, 7, 11]], [1, 2, 3])
     assert epochs.get_xlim()[0] == 0

@@ -1,6 +1,5 @@
 """What ends a training before its last epoch: Ctrl-C, and numbers that are not finite."""
 
-import os
 import signal
 import threading
 
@@ -18,7 +17,7 @@ from tinygrad_ce.train import NotFiniteError, Trainer
 def interrupting(epoch):
     def callback(_, row):
         if row["epoch"] == epoch:
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
 
     return callback
 
@@ -45,7 +44,7 @@ def test_ctrl_c_within_an_epoch_ends_it_after_the_batch():
     def loss(predictions, targets):
         calls.append(len(targets))
         if len(calls) == 2:
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
         return tg.losses.softmax_cross_entropy(predictions, targets)
 
     history = trainer(loss).fit(X, Y, epochs=5, batch_size=10)
@@ -68,8 +67,8 @@ def test_ctrl_c_keeps_the_last_parameters_not_the_best():
 
 def test_a_second_ctrl_c_is_not_held_back():
     def twice(*_):
-        os.kill(os.getpid(), signal.SIGINT)
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
 
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):

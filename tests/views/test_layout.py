@@ -29,7 +29,7 @@ def plans(draw):
     for _ in range(draw(st.integers(1, 12))):
         move = draw(st.sampled_from(("open", "close", "stay", "stay")))
         if move == "open" and len(opened) < 4:
-            group = Box(width=draw(st.integers(0, 200)))
+            group = Box(least=draw(st.integers(0, 200)))
             opened[-1].children.append(group)
             opened.append(group)
         elif move == "close" and len(opened) > 1 and opened[-1].children:

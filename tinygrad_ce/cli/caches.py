@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-from rich.table import Table
 
 from tinygrad_ce import cache as places
 from tinygrad_ce.cli import terminal
 from tinygrad_ce.kernels import warmup as ahead
 from tinygrad_ce.program import code_cache, kept_texts
+from tinygrad_ce.report.parts import Heading, Table
 
 
 def cache(
@@ -33,13 +33,13 @@ def cache(
         console.print(f"removed {_compiled_steps(count)} from {folder}", highlight=False, soft_wrap=True)
         return
     programs = code_cache.listing()
-    table = Table("step", "last used", title=_compiled_steps(len(programs)))
-    table.add_column("kB", justify="right")
+    rows = []
     for program in programs:
         used = time.strftime("%Y-%m-%d %H:%M", time.localtime(program.used))
-        table.add_row(program.name.removeprefix("step_"), used, f"{program.bytes / 1000:,.0f}")
-    if programs:
-        console.print(table)
+        rows.append((program.name.removeprefix("step_"), used, f"{program.bytes / 1000:,.0f}"))
+    if rows:
+        table = Table(rows, ("step", "last used", "kB"), right=frozenset({2}), whole=frozenset({1}))
+        terminal.show([Heading(_compiled_steps(len(rows))), table])
     total = sum(program.bytes for program in programs) / 1e6
     words = f"{total:.1f} MB in {folder}; beyond {code_cache.LIMIT / 1e6:.0f} MB the oldest are removed"
     console.print(words, highlight=False, soft_wrap=True)

@@ -9,15 +9,15 @@ from typing import Annotated, Literal
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-from rich.table import Table
 
 from tinygrad_ce import assignments
 from tinygrad_ce.cli.run import check_positive
-from tinygrad_ce.cli.terminal import console
+from tinygrad_ce.cli.terminal import console, show
 from tinygrad_ce.cli.views import check_writable
 from tinygrad_ce.grading.marked import Marked, points_text, standing
 from tinygrad_ce.grading.marking import mark_class
 from tinygrad_ce.grading.results import write_all, write_csv
+from tinygrad_ce.report.parts import Heading, Part, Table
 from tinygrad_ce.report.words import several
 
 
@@ -61,7 +61,7 @@ def grade(
     out.parent.mkdir(parents=True, exist_ok=True)
     write_csv(marked, out)
     index = write_all(problem, marked, pages, results or "", solutions)
-    console.print(_table(problem, marked))
+    show(_parts(problem, marked))
     console.print(f"wrote {out} and {index}: {_summary(marked)}", highlight=False, soft_wrap=True)
 
 
@@ -88,18 +88,15 @@ def _check_apart(folder: Path, out: Path) -> None:
         )
 
 
-def _table(problem: assignments.Assignment, marked: Sequence[Marked]) -> Table:
+def _parts(problem: assignments.Assignment, marked: Sequence[Marked]) -> list[Part]:
     """A row for each student: the score, and the verdicts by sign and word."""
-    table = Table(title=f"{problem.title}: {several(len(marked), 'hand-in')}")
-    table.add_column("student")
-    table.add_column("points", justify="right")
-    for name in problem.points:
-        table.add_column(name)
+    rows = []
     for one in marked:
         score = f"{points_text(one.score)}/{points_text(one.possible)}"
         verdicts = map(standing, one.verdicts.values()) if one.grade is not None else ["not graded"]
-        table.add_row(one.hand_in.student, score, *verdicts)
-    return table
+        rows.append((one.hand_in.student, score, *verdicts))
+    title = f"{problem.title}: {several(len(marked), 'hand-in')}"
+    return [Heading(title), Table(rows, ("student", "points", *problem.points), right=frozenset({1}))]
 
 
 def _summary(marked: Sequence[Marked]) -> str:

@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 import typer
-from rich.table import Table
 
 import tinygrad_ce as tg
 from tinygrad_ce import cache, ops
 from tinygrad_ce.cli.results import version_of
-from tinygrad_ce.cli.terminal import console
+from tinygrad_ce.cli.terminal import console, show
 from tinygrad_ce.core import Array, Primitive
 from tinygrad_ce.kernels import attach
+from tinygrad_ce.report.parts import Heading, Table
 
 BOUND = 4  # ulp: what the losses promise
 BOUND_OF_BODIES = 64  # ulp: a plain exp(x - max) may lose some digits; a kernel that is wrong loses nearly all
@@ -52,9 +52,7 @@ def selftest() -> None:
       tinygrad-ce selftest
     """
     show_installation()
-    table = Table("check", "result", title="tinygrad-ce selftest", show_lines=True)
-    table.add_column("seconds", justify="right")
-    failures = []
+    rows, failures = [], []
     for check in CHECKS:
         start = time.perf_counter()
         try:
@@ -62,8 +60,8 @@ def selftest() -> None:
         except Exception as error:  # whatever goes wrong on a damaged installation is what is asked for
             failures.append(name_of(check))
             words = f"WRONG: {error or type(error).__name__}"
-        table.add_row(name_of(check), words, f"{time.perf_counter() - start:.1f}")
-    console.print(table)
+        rows.append((name_of(check), words, f"{time.perf_counter() - start:.1f}"))
+    show([Heading("tinygrad-ce selftest"), Table(rows, ("check", "result", "seconds"), right=frozenset({2}))])
     if failures:
         console.print(
             f"wrong: {', '.join(failures)}. Do not trust the numbers of this installation: install it anew "

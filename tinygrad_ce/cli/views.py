@@ -16,9 +16,8 @@ from tinygrad_ce.cli.settings import ViewSettings, Without
 from tinygrad_ce.cli.terminal import console, show
 from tinygrad_ce.core import Array
 from tinygrad_ce.graph.nodes import Graph
-from tinygrad_ce.report.histograms import histogram
 from tinygrad_ce.report.parts import Heading, Table
-from tinygrad_ce.report.words import format_number
+from tinygrad_ce.report.words import format_number, histogram
 
 
 def gradients(settings: ViewSettings) -> None:

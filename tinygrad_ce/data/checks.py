@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_ce.report.words import listed, short
+
 LONGEST = 80  # characters of a value in a message
 MOST = 20  # names in a message
 
@@ -62,25 +64,17 @@ def shown(value: Any) -> str:
     >>> len(shown("x" * 5000)) < 120
     True
     """
-    return shortened(repr(value), LONGEST)
+    words = repr(value)
+    return words if len(words) <= LONGEST else f"{short(words, LONGEST)} ({len(words):,} characters)"
 
 
-def shortened(words: str, most: int) -> str:
-    """The text, with its middle left out where it has more characters than `most`."""
-    if len(words) <= most:
-        return words
-    half = most // 2
-    return f"{words[:half]}…{words[-half:]} ({len(words):,} characters)"
+def quoted(names: Sequence[Any]) -> str:
+    """Names for a message, as Python writes them: of many the first, and how many there are besides.
 
-
-def listed(names: Sequence[Any]) -> str:
-    """Names for a message: the first ones, and how many there are besides.
-
-    >>> listed(["a", "b"])
+    >>> quoted(["a", "b"])
     "'a', 'b'"
     """
-    rest = len(names) - MOST
-    return ", ".join(shown(name) for name in names[:MOST]) + (f" and {rest:,} more" if rest > 0 else "")
+    return listed([shown(name) for name in names], MOST)
 
 
 def extra(module: str, name: str = "data") -> Any:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_ce.data.cells import Cell, boolean, moment, number
-from tinygrad_ce.data.checks import closest, listed, shown
+from tinygrad_ce.data.checks import closest, quoted, shown
 from tinygrad_ce.data.dataset import Array
 from tinygrad_ce.data.reading import Table
 from tinygrad_ce.report.words import format_number
@@ -196,7 +196,7 @@ class Category(Column):
                 near = closest(cell, self.levels)
                 raise ValueError(
                     f"{table.at(row, self.name)}: {shown(cell)} is a new level;{near} training had "
-                    f'{listed(self.levels)}. With new_levels="ignore" all its features are 0'
+                    f'{quoted(self.levels)}. With new_levels="ignore" all its features are 0'
                 )
         return rows
 
@@ -261,7 +261,7 @@ class Target:
         labels = [self.label(cell) for cell in cells]
         for row, label in enumerate(labels):
             if label not in place:
-                near, names = closest(label, place), listed(self.class_names)
+                near, names = closest(label, place), quoted(self.class_names)
                 raise ValueError(
                     f"{table.at(row, name)}: {shown(label)} is none of the classes;{near} they are {names}"
                 )

@@ -8,7 +8,7 @@ from dataclasses import fields
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
-from tinygrad_ce.data.checks import listed, shown
+from tinygrad_ce.data.checks import quoted, shown
 
 
 def plain(value: Any) -> Any:
@@ -39,8 +39,8 @@ def fields_from(kind: type, what: str, values: Mapping[str, Any], unchecked: Col
     hints = get_type_hints(kind)
     names = [f.name for f in fields(kind)]
     if set(values) != set(names):
-        wrong = listed(sorted(set(values) ^ set(names)))
-        raise ValueError(f"{what} must have the entries {listed(names)}; missing or too many: {wrong}")
+        wrong = quoted(sorted(set(values) ^ set(names)))
+        raise ValueError(f"{what} must have the entries {quoted(names)}; missing or too many: {wrong}")
     checked = [name for name in names if name not in unchecked]
     return {**values, **{name: _of_type(f"{name} of {what}", values[name], hints[name]) for name in checked}}
 

@@ -20,7 +20,7 @@ from tinygrad_ce.data.cells import (
     number,
     plain_number,
 )
-from tinygrad_ce.data.checks import listed, shown
+from tinygrad_ce.data.checks import quoted, shown
 from tinygrad_ce.data.columns import Boolean, Category, Column, Date, Dropped, Number
 from tinygrad_ce.data.dataset import Array
 from tinygrad_ce.data.reading import Table
@@ -220,7 +220,7 @@ def check_visible(table: Table, row: int, name: str) -> None:
         return
     unseen = [character for character in text if not character.isprintable() and not character.isspace()]
     if "\0" in unseen or (unseen and not math.isnan(plain_number("".join(c for c in text if c not in unseen)))):
-        which = listed(sorted({f"U+{ord(character):04X}" for character in unseen}))
+        which = quoted(sorted({f"U+{ord(character):04X}" for character in unseen}))
         raise ValueError(
             f"{table.at(row, name)}: {shown(text)} holds a character that nobody sees ({which}); delete it"
         )

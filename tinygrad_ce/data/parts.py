@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_ce.data.checks import Seed, amount_of, generator_from, listed, shown, whole_number
+from tinygrad_ce.data.checks import Seed, amount_of, generator_from, quoted, shown, whole_number
 from tinygrad_ce.data.dataset import Array, Dataset, check_dataset
 from tinygrad_ce.data.preparation import Preparation, plain_preparation
 from tinygrad_ce.data.structures import map_parts, named_parts, take_rows
@@ -178,7 +178,7 @@ def _warn_of_lost_levels(train: Dataset, others: tuple[Dataset, ...], kept: NDAr
         if not kept[i] and any((other.X[:, i] != 0).any() for other in others)
     ]
     if lost:
-        message = f"standardize: no row of the training part has {listed(lost)}; all features of these levels are 0"
+        message = f"standardize: no row of the training part has {quoted(lost)}; all features of these levels are 0"
         warnings.warn(message, UserWarning, stacklevel=3)
 
 

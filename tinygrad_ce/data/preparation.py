@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_ce.data.cells import DECIMALS, ORDERS, PAIRS
-from tinygrad_ce.data.checks import closest, listed, shown
+from tinygrad_ce.data.checks import closest, quoted, shown
 from tinygrad_ce.data.columns import Boolean, Category, Column, Date, Dropped, Number, Target, scaled_features
 from tinygrad_ce.data.dataset import Array, Dataset
 from tinygrad_ce.data.json_fields import fields_from, mapping, plain
@@ -156,7 +156,7 @@ class Preparation:
             if name not in cells.columns:
                 raise ValueError(_no_column(cells, name, more))
         if more:
-            message = f"{cells.source}: columns that training had not are ignored: {listed(more)}"
+            message = f"{cells.source}: columns that training had not are ignored: {quoted(more)}"
             warnings.warn(message, UserWarning, stacklevel=3)
         return cells
 
@@ -255,7 +255,7 @@ def _kept(column: Column, flags: list[bool]) -> Column:
 
 def _no_column(table: Table, name: str, candidates: Sequence[str]) -> str:
     """A message about a column that is missing; candidates: the columns that it may be called by mistake."""
-    return f"{table.source}: no column {shown(name)};{closest(name, candidates)} it has {listed([*table.columns])}"
+    return f"{table.source}: no column {shown(name)};{closest(name, candidates)} it has {quoted([*table.columns])}"
 
 
 # ---- checks of what was read
@@ -265,7 +265,7 @@ def _column(value: Any) -> Column:
     values = mapping("a column", value)
     kind = values.pop("kind", None)
     if not isinstance(kind, str) or kind not in KINDS:
-        raise ValueError(f"the kind of a column is {shown(kind)}; it must be one of {listed([*KINDS])}")
+        raise ValueError(f"the kind of a column is {shown(kind)}; it must be one of {quoted([*KINDS])}")
     return KINDS[kind](**fields_from(KINDS[kind], f"a column of kind {kind!r}", values))
 
 
@@ -285,9 +285,9 @@ def _check(preparation: Preparation) -> None:
         (all(len(numbers) == len(features) for numbers in statistics), f"a list is not {len(features)} long"),
         (min((*preparation.scale, target.scale)) > 0, "a scale is not positive"),
         ({*decimals, target.decimal} <= {*DECIMALS}, "decimal must be '.' or ','"),
-        ({*orders} <= {*ORDERS}, f"order must be one of {listed(ORDERS)}"),
-        ({*pairs} <= {*PAIRS}, f"pair must be one of {listed(PAIRS)}"),
-        (preparation.missing in POLICIES, f"missing must be one of {listed(POLICIES)}"),
+        ({*orders} <= {*ORDERS}, f"order must be one of {quoted(ORDERS)}"),
+        ({*pairs} <= {*PAIRS}, f"pair must be one of {quoted(PAIRS)}"),
+        (preparation.missing in POLICIES, f"missing must be one of {quoted(POLICIES)}"),
         ((preparation.missing == "mean") == (preparation.fill is not None), "fill and missing='mean' go together"),
         (preparation.delimiter is None or len(preparation.delimiter) == 1, "delimiter must be one character"),
     ):

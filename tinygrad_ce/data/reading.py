@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tinygrad_ce.data.cells import Cell, missing_rows, plain_numbers
-from tinygrad_ce.data.checks import closest, extra, listed, shown
+from tinygrad_ce.data.checks import closest, extra, quoted, shown
 from tinygrad_ce.report.words import several, visible
 
 MARKS_OF_UTF16 = (b"\xff\xfe", b"\xfe\xff")
@@ -244,7 +244,7 @@ def _check_target(where: str, header: list[str], target: str, names: str) -> Non
         hint = "; the fields must be separated by commas, semicolons, | or tabs: pass delimiter= for another sign"
     if target not in header:
         near = closest(target, header)
-        raise ValueError(f"{where}: no column {shown(target)};{near} {names} {listed(header)}{hint}")
+        raise ValueError(f"{where}: no column {shown(target)};{near} {names} {quoted(header)}{hint}")
     if len(header) == 1:
         raise ValueError(f"{where}: no feature columns: {shown(target)} is the only column{hint}")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tinygrad_ce.data.checks import listed, shown
+from tinygrad_ce.data.checks import quoted, shown
 from tinygrad_ce.data.columns import Column
 from tinygrad_ce.report.parts import PrintedText, Sentence, Table, Words
 from tinygrad_ce.report.words import cut, format_number, several, visible
@@ -37,7 +37,7 @@ def _headline(preparation: Preparation) -> str:
     features = several(len(preparation.feature_names), "feature")
     name = "no target column" if target.name is None else f"target {shown(target.name)}"
     if preparation.class_names:
-        what = f"{several(len(preparation.class_names), 'class', 'classes')}: {listed(preparation.class_names)}"
+        what = f"{several(len(preparation.class_names), 'class', 'classes')}: {quoted(preparation.class_names)}"
     else:
         what = "; ".join(["numbers" + f" in {target.unit}" * bool(target.unit), *_scaling(target.shift, target.scale)])
     return f"{visible(preparation.name)}: {features}, {name} ({what})"

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.data.cells import MISSING
-from tinygrad_ce.data.checks import listed, shown, whole_number
+from tinygrad_ce.data.checks import quoted, shown, whole_number
 from tinygrad_ce.data.columns import Dropped, Target, whole_number_of
 from tinygrad_ce.data.dataset import Dataset
 from tinygrad_ce.data.kinds import (
@@ -131,7 +131,7 @@ def _check_options(where: str, target: Any, missing: Any, drop: Any, decimal: An
     if not isinstance(target, str):
         raise TypeError(f"{where}: target is {shown(target)}; write the name of a column")
     if missing not in POLICIES:
-        raise ValueError(f"{where}: missing is {shown(missing)}; it must be one of {listed(POLICIES)}")
+        raise ValueError(f"{where}: missing is {shown(missing)}; it must be one of {quoted(POLICIES)}")
     if isinstance(drop, str) or not (isinstance(drop, Collection) and all(isinstance(name, str) for name in drop)):
         raise TypeError(f"{where}: drop is {shown(drop)}; write a list of names of columns")
     if decimal not in (None, ".", ","):
@@ -149,7 +149,7 @@ def _dataset(
     names = [name for name in table.columns if name != target]
     for name in drop:
         if name not in names:
-            raise ValueError(f"{table.source}: drop names {shown(name)}; the columns are {listed(names)}")
+            raise ValueError(f"{table.source}: drop names {shown(name)}; the columns are {quoted(names)}")
     used = [name for name in names if name not in drop]
     table, notes = _without_missing(table, target, used, kept["missing"])
     evidence = decimal_evidence(table, [*used, target], reading)

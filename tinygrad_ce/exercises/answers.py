@@ -55,11 +55,15 @@ class Answer:
             raise TypeError(f"{name} cannot be read as an array of numbers: {error}") from None
         if array.dtype.kind not in "fiub":
             raise TypeError(f"{name} must be real numbers, and these have dtype {array.dtype}")
-        epsilon = float(np.finfo(array.dtype).eps) if array.dtype.kind == "f" else 0.0
         answer = array.astype(np.float64)
         in_16_bits = _in_bits(answer, 16)  # as round numbers are in any dtype
         in_float32 = _in_bits(answer, 24).all() and 2 * in_16_bits.sum() < in_16_bits.size
-        return cls(answer, max(epsilon, EPSILON32) if in_float32 else epsilon)
+        return cls(answer, max(epsilon(array), EPSILON32) if in_float32 else epsilon(array))
+
+
+def epsilon(array: Array) -> float:
+    """The rounding error of a dtype; 0 of whole numbers."""
+    return float(np.finfo(array.dtype).eps) if array.dtype.kind == "f" else 0.0
 
 
 def of_one_dtype(answers: Mapping[str, Answer]) -> dict[str, Answer]:
@@ -67,9 +71,9 @@ def of_one_dtype(answers: Mapping[str, Answer]) -> dict[str, Answer]:
 
     On its own it does not tell, if it is [1, 0] but for rounding, or what is left where terms cancel.
     """
-    epsilon = min(max((answer.epsilon for answer in answers.values()), default=0.0), EPSILON32)
-    single = {name: x for name, x in answers.items() if x.epsilon < epsilon and _in_bits(x.array, 24).all()}
-    return {**answers, **{name: replace(x, epsilon=epsilon) for name, x in single.items()}}
+    largest = min(max((answer.epsilon for answer in answers.values()), default=0.0), EPSILON32)
+    single = {name: x for name, x in answers.items() if x.epsilon < largest and _in_bits(x.array, 24).all()}
+    return {**answers, **{name: replace(x, epsilon=largest) for name, x in single.items()}}
 
 
 def _in_bits(array: Array, bits: int) -> Array:
@@ -80,7 +84,7 @@ def _in_bits(array: Array, bits: int) -> Array:
 
 def reshaped(array: Array, shape: tuple[int, ...]) -> Iterator[tuple[str, Array, str]]:
     """An answer brought into the shape of the gradient, each with the mistake that was mended, and how."""
-    if array.size == np.prod(shape) and _without_ones(array.shape) == _without_ones(shape):
+    if array.size == np.prod(shape) and [n for n in array.shape if n != 1] == [n for n in shape if n != 1]:
         how = f"reshape it to {shape}, or drop or keep a dimension of size 1 with keepdims"
         yield "shape", array.reshape(shape), how
         return
@@ -95,10 +99,6 @@ def reshaped(array: Array, shape: tuple[int, ...]) -> Iterator[tuple[str, Array,
     except ValueError:
         return
     yield "shape", spread, f"repeat it for every place with np.broadcast_to(..., {shape})"
-
-
-def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(n for n in shape if n != 1)
 
 
 def counted(bad: Array) -> str:
@@ -174,12 +174,9 @@ def unexplained(array: Array, truth: Array, allowed: Array, is_zero: bool) -> tu
     if is_zero:
         return "unknown", f"wrong in {counted(bad)}, {where}: too large"
     share = float(off[index]) / float(np.abs(truth).max())
+    size, line = format_number(share, 2), in_one_line(bad)
     if share < 1e-2:
-        words = (
-            f"nearly right: off by {format_number(share, 2)} of the largest number at most, in {counted(bad)}, {where}"
-        )
-        return "nearly", f"{words}{in_one_line(bad)}. Was a number rounded on the way, or is an eps another one?"
-    words = (
-        f"wrong in {counted(bad)}, {where}; the error there is {format_number(share, 2)} times the largest right number"
-    )
-    return "unknown", f"{words}{in_one_line(bad)}. It is none of the usual mistakes"
+        words = f"nearly right: off by {size} of the largest number at most, in {counted(bad)}, {where}{line}"
+        return "nearly", f"{words}. Was a number rounded on the way, or is an eps another one?"
+    words = f"wrong in {counted(bad)}, {where}; the error there is {size} times the largest right number{line}"
+    return "unknown", f"{words}. It is none of the usual mistakes"

@@ -92,21 +92,22 @@ class Program:
 
     def between(self, name: str) -> dict[str, list[Line]]:
         """A value and those that lead to it, the nearest first: for each, the lines from there down to the value."""
-        if name in self._between:
-            return self._between[name]
-        found: dict[str, set[str]] = {name: set()}
-        front = [name]
-        while front:
-            reads = {x for below in front for x in self.lines[below].reads}
-            front = [x for x in self.lines if x in reads and x not in found]
-            found |= {x: set() for x in front}
-        order = [x for x in self.lines if x in found]
-        for k, x in enumerate(order):
-            for later in order[k + 1 :]:
-                if self.lines[later].reads & (found[x] | {x}):
-                    found[x].add(later)
-        self._between[name] = {x: [self.lines[later] for later in order if later in found[x]] for x in found}
+        if name not in self._between:
+            nearest = front = [name]
+            while front:
+                reads = {x for below in front for x in self.lines[below].reads}
+                front = [x for x in self.lines if x in reads and x not in nearest]
+                nearest = [*nearest, *front]
+            self._between[name] = {x: self._depending_on(x, nearest) for x in nearest}
         return self._between[name]
+
+    def _depending_on(self, name: str, among: list[str]) -> list[Line]:
+        """Those of some lines that a value has an influence on, in the order in which they run."""
+        reached = {name: self.lines[name]}
+        for x, line in self.lines.items():
+            if x in among and line.reads & reached.keys():
+                reached[x] = line
+        return [line for x, line in reached.items() if x != name]
 
     def carried(self, name: str, above: str, array: Array, values: Mapping[str, Any]) -> Array | None:
         """What a value becomes when one above it is this array; None if it cannot be computed."""
@@ -125,11 +126,8 @@ class Program:
     def has_square(self) -> bool:
         """Whether something is squared on the way, or multiplied with itself."""
         parts = (part for line in self.forward for term in line.terms for part in ast.walk(term.tree))
-        return any(
-            isinstance(part, ast.BinOp)
-            and (ast.unparse(part).endswith("** 2") or ast.unparse(part.left) == ast.unparse(part.right))
-            for part in parts
-        )
+        of_two = [part for part in parts if isinstance(part, ast.BinOp)]
+        return any(ast.unparse(x).endswith("** 2") or ast.unparse(x.left) == ast.unparse(x.right) for x in of_two)
 
 
 # ---- of a graph

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from tinygrad_ce.core import Array
-from tinygrad_ce.exercises.answers import EPSILON32, Answer, Verdict, not_finite, reshaped, unexplained
+from tinygrad_ce.exercises.answers import EPSILON32, Answer, Verdict, epsilon, not_finite, reshaped, unexplained
 from tinygrad_ce.exercises.backward_program import Program
 from tinygrad_ce.exercises.mutations import FUNCTIONS
-from tinygrad_ce.exercises.rounding import epsilon, rounding
+from tinygrad_ce.exercises.rounding import rounding
 from tinygrad_ce.exercises.search import Guess, Run, Search
 
 ALIKE = (  # two ways to say the same
@@ -39,9 +40,8 @@ class Examiner:
         with np.errstate(all="ignore"):
             self.noise = rounding(program)
             self.epsilon = max((epsilon(array) for array in program.right.values()), default=0.0)
-            for name, array in program.values.items():
-                if np.asarray(array).dtype.kind == "f":
-                    program.values[name] = np.asarray(array, np.float64)
+            fractions = {x: array for x, array in program.values.items() if np.asarray(array).dtype.kind == "f"}
+            program.values |= {x: np.asarray(array, np.float64) for x, array in fractions.items()}
             self.truth = {name: np.asarray(array, np.float64) for name, array in program.right.items()}
             program.functions |= FUNCTIONS
         expected = {name: program.values[name] for name in program.lines}
@@ -55,8 +55,9 @@ class Examiner:
         read = {name: x if isinstance(x, Answer) else Answer.read(name, x) for name, x in answers.items()}
         with np.errstate(all="ignore"):
             right = {name for name, answer in read.items() if self.right(name, answer)}
-            wrong = {x: a.array for x, a in read.items() if x not in right and self._usable(x, a.array)}
-            run = self._given(wrong)
+            arrays = {name: answer.array for name, answer in read.items() if name not in right}
+            usable = {x: a for x, a in arrays.items() if a.shape == self.truth[x].shape and np.isfinite(a).all()}
+            run = self._given(usable)
             names = read if asked is None else asked
             return {name: self._verdict(name, read[name], name in right, run) for name in names}
 
@@ -106,9 +107,6 @@ class Examiner:
             return False
         return array.shape != truth.shape or off < 0.05 * largest(array - truth)
 
-    def _usable(self, name: str, array: Array) -> bool:
-        return array.shape == self.truth[name].shape and bool(np.isfinite(array).all())
-
     def _given(self, wrong: dict[str, Array]) -> Run:
         """The numbers of a student who goes on with these answers, wrong as they are."""
         if not wrong:
@@ -153,11 +151,9 @@ class Examiner:
         return Verdict(name, False, *unexplained(array, truth, self._allowed(name, answer), self._is_zero(name)))
 
     def _explained(self, name: str, answer: Answer, run: Run) -> list[Guess]:
-        def matches(answer: Answer, guess: Array) -> bool:
-            return self._matches(name, answer, guess)
-
         runs = [self._right_run, *([run] if run.follows[name] else [])]
         accurate = Answer(answer.array, max(answer.epsilon, self.epsilon))
+        matches = partial(self._matches, name)
         return Search(self.program, name, accurate, runs, matches, self._is_zero(name)).explanations()
 
     def _other_shape(self, name: str, answer: Answer, run: Run) -> tuple[str, str]:

@@ -12,7 +12,7 @@ import numpy as np
 from tinygrad_ce.ancestry import reachable
 from tinygrad_ce.assignments.from_rules import STRONGEST, hint, solution
 from tinygrad_ce.assignments.of_exercise import AsFiles
-from tinygrad_ce.core import Array, Tensor
+from tinygrad_ce.core import Tensor
 from tinygrad_ce.exercises.answers import Answer, Verdict, of_one_dtype
 from tinygrad_ce.exercises.backward_program import of_graph
 from tinygrad_ce.exercises.examiner import Examiner
@@ -137,7 +137,8 @@ class Exercise(AsFiles, Shown):
         given = {**(answers or {}), **named}
         if not given:
             raise ValueError(f"check: nothing was given to check: write check({self.names[0]}=...); {self._there_is()}")
-        changed = [node.name for node, before in self._given if not _same(node.value, before)]
+        pairs = ((node, np.array_equal(node.value, x, equal_nan=x.dtype.kind == "f")) for node, x in self._given)
+        changed = [node.name for node, same in pairs if not same]
         _refuse_changed(changed, "the exercise was made")
         asked = {key: self._node(key) for key in given}
         names = [self._names[node] for node in asked.values()]
@@ -161,13 +162,10 @@ class Exercise(AsFiles, Shown):
 
         name: one of `names`; None for the first that has not been answered rightly. Raises ValueError for another.
         """
-        if name is None:
-            left = [node for name, node in self._nodes.items() if self.status(name) != "right"]
-            if not left:
-                return PrintedText(f"all {len(self._nodes)} gradients are right")
-            node = left[0]
-        else:
-            node = self._node(name)
+        left = [x for x in self.names if self.status(x) != "right"]
+        if name is None and not left:
+            return PrintedText(f"all {len(self._nodes)} gradients are right")
+        node = self._node(left[0] if name is None else name)
         level = self._hints[node] = min(self._hints.get(node, 0) + 1, STRONGEST)
         words = hint(node, level, self._names)
         return PrintedText(f"hint {level} of {STRONGEST} for {self._names[node]}, shape {node.shape}\n{words}")
@@ -186,8 +184,7 @@ class Exercise(AsFiles, Shown):
         for tensor, before in self._hidden:
             node = self._graph.node_of(tensor)
             assert node is not None
-            gradient = None if node.gradient is None else node.gradient.copy()
-            tensor.grad = gradient if before is None else before
+            tensor.grad = node.gradient.copy() if before is None and node.gradient is not None else before
 
     # ---- names
 
@@ -208,24 +205,22 @@ class Exercise(AsFiles, Shown):
         if meant:
             names = ", ".join(self._names[node] for node in meant)
             raise ValueError(f"{asked!r} may be any of {names}: use one of these names")
-        raise ValueError(self._no_such(asked))
+        raise ValueError(f"there is no gradient {asked!r} here{self._why_not(asked)}; {self._there_is()}")
 
-    def _no_such(self, asked: str) -> str:
+    def _why_not(self, asked: str) -> str:
+        """Why there is no gradient of this name, or which one may be meant."""
         for node in self._graph.nodes:
             if node not in self._names and asked in _other_names(node):
-                reason = f"{node.name} is data, for which no gradient was asked: make it with requires_grad=True"
-                return f"there is no gradient {asked!r} here: {reason}. {self._there_is()}"
+                return f": {node.name} is data, for which no gradient was asked: make it with requires_grad=True"
         inside = asked.removeprefix("d_")
         lines, missing = self._graph.line_numbers, len(self._graph.source)
         around = [node for node in self._graph.nodes if lines.get(node.name, 0) > lines.get(inside, missing)]
         if around:
             behind = " and ".join(self._names[edge.source] for edge in around[0].inputs if edge.source in self._names)
-            reason = f"{inside} is a step on the way to {around[0].name}, and not differentiated alone: take {behind}"
-            return f"there is no gradient {asked!r} here: {reason}. {self._there_is()}"
+            return f": {inside} is a step on the way to {around[0].name}, and not differentiated alone: take {behind}"
         known = {alias.lower(): name for name, node in self._nodes.items() for alias in (name, *_other_names(node))}
         names = list(dict.fromkeys(known[alias] for alias in get_close_matches(asked.lower(), known, n=3, cutoff=0.6)))
-        meant = f" (do you mean {' or '.join(names)}?)" if names else ""
-        return f"there is no gradient {asked!r} here{meant}; {self._there_is()}"
+        return f" (do you mean {' or '.join(names)}?)" if names else ""
 
     def _there_is(self) -> str:
         return f"the names are {', '.join(self.names)}"
@@ -235,10 +230,6 @@ def _other_names(node: Node) -> set[str]:
     """What else one may call the gradient of a node: a path with dots, or with underscores where dots cannot stand."""
     own = {node.name, node.label, node.label.replace(".", "_")}
     return own | {f"d_{name}" for name in own}
-
-
-def _same(array: Array, before: Array) -> bool:
-    return np.array_equal(array, before, equal_nan=array.dtype.kind == "f")
 
 
 def _refuse_changed(names: list[str], since: str) -> None:

@@ -162,9 +162,8 @@ def _of_one_use(line: Line) -> Iterator[Mutation]:
     for of in dict.fromkeys(term.of for term in line.terms):
         if 1 < sum(term.of == of for term in line.terms) < len(line.terms):
             for factor, key, words in ((-1, "sign", "has the wrong sign"), (2, "factor", "is twice what it must be")):
-                trees = [
-                    t.tree if t.of != of else ast.BinOp(parsed(str(factor)), ast.Mult(), t.tree) for t in line.terms
-                ]
+                number = parsed(str(factor))
+                trees = [t.tree if t.of != of else ast.BinOp(number, ast.Mult(), t.tree) for t in line.terms]
                 yield Mutation(key, f"the share through {of} {words}", sum_of(trees))
 
 

@@ -41,14 +41,8 @@ def paper_forms(line: Line, program: Program) -> Iterator[Term]:
         divisor = 1.0 if above else float(array[where] / right[where])
         if np.isfinite(divisor) and np.allclose(array / divisor, right, 1e-4, 1e-4 * np.abs(right).max()):
             whole = text if np.isclose(divisor, 1, 1e-4) else f"({text}) / {round(divisor, 3):g}"
-            yield Term(
-                parsed(whole),
-                f"{line.name} = {whole}",
-                above,
-                op,
-                (z, *([above[2:]] if above else [])),
-                overlapping=True,
-            )
+            inside = (z, above.removeprefix("d_")) if above else (z,)
+            yield Term(parsed(whole), f"{line.name} = {whole}", above, op, inside, overlapping=True)
 
 
 def _candidates(z: str, shape: tuple[int, ...], program: Program) -> Iterator[tuple[str, str, str | None]]:

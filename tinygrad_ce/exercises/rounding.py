@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.core import Array
+from tinygrad_ce.exercises.answers import epsilon
 from tinygrad_ce.exercises.backward_program import Line, Program
 from tinygrad_ce.graph.expressions import names_in
 
@@ -38,11 +39,6 @@ def rounding(program: Program) -> dict[str, Array]:
                 difference = np.abs(np.asarray(values[name], np.float64) - np.asarray(right, np.float64))
                 noise[name] = np.maximum(noise[name], np.where(np.isfinite(difference), difference, 0))
     return noise
-
-
-def epsilon(array: Array) -> float:
-    """The rounding error of a dtype; 0 of whole numbers."""
-    return float(np.finfo(array.dtype).eps) if array.dtype.kind == "f" else 0.0
 
 
 def _rounded_alike(line: Line, values: Mapping[str, Any]) -> Array:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.core import Array
-from tinygrad_ce.data.checks import listed
+from tinygrad_ce.data.checks import quoted
 from tinygrad_ce.export.forward import module_of
 from tinygrad_ce.nn import (
     GELU,
@@ -224,7 +224,7 @@ def _filled(model: Module, arrays: Mapping[str, Array]) -> Module:
     extra = [name for name in arrays if name not in names and name.rpartition(".")[2] != COUNTER]
     missing = [name for name in names if name not in arrays]
     if extra or missing:
-        found = [f"it lacks {listed(missing)}"] * bool(missing) + [f"it has {listed(extra)} besides"] * bool(extra)
+        found = [f"it lacks {quoted(missing)}"] * bool(missing) + [f"it has {quoted(extra)} besides"] * bool(extra)
         raise ValueError(f"from_torch: the state_dict is not one of {type(model).__name__}: {' and '.join(found)}")
     for name, (path, transposed) in names.items():
         own = state[path].shape[::-1] if transposed else state[path].shape

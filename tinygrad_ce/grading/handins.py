@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from unicodedata import normalize
 
-from tinygrad_ce.data.checks import listed
+from tinygrad_ce.data.checks import quoted
 from tinygrad_ce.grading.marked import LARGEST, HandIn
 from tinygrad_ce.report.words import visible
 
@@ -185,11 +185,11 @@ def _chosen(files: Sequence[_File]) -> tuple[_File, str]:
     """The file of a student that is graded, and why it cannot be."""
     code = [file for file in files if file.path.suffix.lower() in ENDINGS]
     if not code:
-        there = listed(sorted(file.path.name for file in files))
+        there = quoted(sorted(file.path.name for file in files))
         return files[0], f"You handed in {there}, and a .py or .ipynb file is asked for."
     newest = _newest(code)
     if len(newest) > 1:
-        names = listed(sorted(file.path.name for file in newest))
+        names = quoted(sorted(file.path.name for file in newest))
         return newest[0], f"You handed in several files, {names}, and only one can be graded: hand in one."
     path = newest[0].path
     if path.is_symlink() or not path.is_file():

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.core import Array
-from tinygrad_ce.data.checks import listed, shown
+from tinygrad_ce.data.checks import quoted, shown
 from tinygrad_ce.exercises import Verdict
 from tinygrad_ce.exercises.answers import Answer, of_one_dtype
 from tinygrad_ce.exercises.backward_program import Program
@@ -161,7 +161,7 @@ def _meant(name: str, found: Mapping[str, Any], points: Mapping[str, float]) -> 
         return (found[there[0]],)
     if there:
         return f"{name} may be {' or '.join(there)}: return one of them, as {name!r}"
-    return f"{name} is not among what the function returns: {listed([*found]) or 'an empty dict'}"
+    return f"{name} is not among what the function returns: {quoted([*found]) or 'an empty dict'}"
 
 
 def _numbers(name: str, value: Any) -> Any:
@@ -252,7 +252,7 @@ def _verdict(problem: Problem, trials: Sequence[Trial], name: str) -> tuple[Verd
                 shows, verdict, everywhere = trial, other, False
                 break
     if verdict.mistake == "not finite" and (cause := _not_finite_before(problem, shows, name)):
-        words = f"NaN or infinite, as your own {listed(cause)} {'is' if len(cause) == 1 else 'are'}"
+        words = f"NaN or infinite, as your own {quoted(cause)} {'is' if len(cause) == 1 else 'are'}"
         verdict = Verdict(name, False, "upstream", f"{words}: the mistake came from there", tuple(cause))
     if not everywhere:
         place = f"on {shows.case.words} ({shows.case.shapes})"
@@ -314,7 +314,7 @@ def _remarks(problem: Problem, verdicts: Mapping[str, Verdict], reports: Sequenc
     """What is to be said of how the function did it."""
     written = list(dict.fromkeys(name for report in reports for name in report.get("written", ())))
     if written:
-        yield f"the function writes into its arguments ({listed(written)}): compute with copies, as in x = x.copy()"
+        yield f"the function writes into its arguments ({quoted(written)}): compute with copies, as in x = x.copy()"
     first = next(iter(reports), {})
     views = first.get("views") or {}
     for key, argument in views.items():
@@ -327,7 +327,7 @@ def _remarks(problem: Problem, verdicts: Mapping[str, Verdict], reports: Sequenc
         natural = {f"d_{name}" for case in problem.cases for name in case.arguments}  # some forms have no choice
         extra = [name for name, x in value.items() if id(x) not in meant and name not in natural]
         if extra:
-            yield f"{listed(extra)} {'is' if len(extra) == 1 else 'are'} not asked for, and left out"
+            yield f"{quoted(extra)} {'is' if len(extra) == 1 else 'are'} not asked for, and left out"
     caught = next((report["caught"] for report in reports if report.get("caught")), "")
     if caught and not all(verdict.right for verdict in verdicts.values()):
         yield f"the function catches an exception that says what is wrong: {caught}"

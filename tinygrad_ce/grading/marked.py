@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from tinygrad_ce.exercises import Verdict
 from tinygrad_ce.grading.grades import Evidence, Grade
 from tinygrad_ce.grading.outcomes import cells_of_code, decoded
-from tinygrad_ce.report.parts import Mark
+from tinygrad_ce.report.parts import Mark, Phrase
 
 LARGEST = 20_000_000  # bytes of a file that is read
 LONGEST_LINE = 200  # letters of a student's line that are looked at and shown
@@ -137,6 +137,15 @@ def standing(verdict: Verdict | None) -> Mark:
     if verdict.right:
         return Mark("right", "right")
     return Mark("follows", "follows") if verdict.follows else Mark("wrong", verdict.mistake or "wrong")
+
+
+def joined(pieces: Iterable[str], between: str = ", ") -> Phrase:
+    """Names or links in a row, with commas between them.
+
+    >>> joined(["d_W", "d_b"])
+    'd_W, d_b'
+    """
+    return Phrase(*[part for piece in pieces for part in (between, piece)][1:])
 
 
 def points_text(points: float) -> str:

@@ -8,11 +8,11 @@ import os
 import re
 import subprocess
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from tinygrad_ce.assignments import Assignment, cost_of_hints
@@ -46,39 +46,68 @@ def mark_class(
     """
     found = hand_ins(folder)
     problem = problem_of(assignment)
-    runs = _Runs(assignment, problem, seconds, megabytes)
     marked: list[Marked] = []
-    with runs.started(found, at_once or os.cpu_count() or 1) as futures:
-        for one, future in zip(found, futures, strict=True):
+    with _Runs(assignment, problem, seconds, megabytes) as runs:
+        ends = runs.start(found, at_once or os.cpu_count() or 1)
+        for one, end_of_run in zip(found, ends, strict=True):
             progress(len(marked), len(found))
-            marked.append(_marked(runs, one, future))
+            marked.append(_marked(runs, one, end_of_run))
     progress(len(marked), len(found))
     return marked
 
 
+EndOfRun = SimpleQueue[FileRun | Exception]  # holds one, when it has come
+
+
 @dataclass(eq=False)
 class _Runs:
-    """Runs the files of a class, some at a time; when it is left, none of their processes runs any more."""
+    """Runs the files of a class, some at a time; when it is left, none of their processes runs any more.
+
+    Ctrl-C may come between any two lines of the main thread. So nothing is started before `with` has been entered, and
+    what it waits for are queues, which keep no lock when a wait is interrupted; a Future may.
+    """
 
     assignment: Assignment
     problem: Problem
     seconds: float
     megabytes: float
+    _waiting: SimpleQueue[tuple[Path, EndOfRun]] = field(default_factory=SimpleQueue)
+    _threads: list[threading.Thread] = field(default_factory=list)
     _processes: set[subprocess.Popen[Any]] = field(default_factory=set)
-    _stopped: threading.Event = field(default_factory=threading.Event)
+    _stopped: bool = False
 
-    @contextlib.contextmanager
-    def started(self, found: Sequence[Found], at_once: int) -> Iterator[list[Future[FileRun] | None]]:
-        """The runs of these hand-ins, which come to an end one after the other; None for what cannot be run."""
+    def __enter__(self) -> _Runs:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._stopped = True
+        for process in [*self._processes]:
+            end(process)
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join()
+
+    def start(self, found: Sequence[Found], at_once: int) -> list[EndOfRun | None]:
+        """Begin to run these hand-ins, and return where each run will be put; None for what cannot be run."""
+        ends: list[EndOfRun | None] = [None if one.problem else SimpleQueue() for one in found]
+        for one, end_of_run in zip(found, ends, strict=True):
+            if end_of_run is not None:
+                self._waiting.put((one.hand_in.file, end_of_run))
+        self._threads += [threading.Thread(target=self._work, daemon=True) for _ in range(min(at_once, len(found)))]
+        for thread in self._threads:
+            thread.start()
+        return ends
+
+    def _work(self) -> None:
+        """Run one file after the other, as long as some are waiting."""
         cases = [case.arguments for case in self.problem.cases]
-        with ThreadPoolExecutor(at_once) as threads:
-            try:
-                yield [None if one.problem else threads.submit(self.run, one.hand_in.file, cases) for one in found]
-            finally:
-                self._stopped.set()
-                threads.shutdown(wait=False, cancel_futures=True)
-                for process in [*self._processes]:
-                    end(process)
+        while not self._stopped and not self._waiting.empty():
+            with contextlib.suppress(Empty):  # another thread may have been faster
+                file, end_of_run = self._waiting.get_nowait()
+                try:
+                    end_of_run.put(self.run(file, cases))
+                except Exception as error:
+                    end_of_run.put(error)
 
     def run(self, file: Path, cases: Sequence[Mapping[str, Array]]) -> FileRun:
         """Run a file for these arguments."""
@@ -102,24 +131,23 @@ class _Runs:
 
     def _watch(self, process: subprocess.Popen[Any]) -> None:
         self._processes.add(process)
-        if self._stopped.is_set():
+        if self._stopped:
             end(process)
 
 
 # ---- one hand-in
 
 
-def _marked(runs: _Runs, one: Found, future: Future[FileRun] | None) -> Marked:
+def _marked(runs: _Runs, one: Found, end_of_run: EndOfRun | None) -> Marked:
     """What came of one hand-in. Whatever goes wrong with it must not cost the others theirs."""
     marked = Marked(one.hand_in, runs.assignment.points, problem=one.problem, remark=one.remark)
-    if future is None:
+    if end_of_run is None:
         return marked
-    try:
-        run = future.result()
-    except OSError as error:
-        return replace(marked, problem="Your file cannot be read.", remark=_joined(one.remark, str(error)))
-    except Exception as error:
-        words = f"running it failed: {type(error).__name__}: {error}"
+    run = end_of_run.get()
+    if isinstance(run, OSError):
+        return replace(marked, problem="Your file cannot be read.", remark=_joined(one.remark, str(run)))
+    if isinstance(run, Exception):
+        words = f"running it failed: {type(run).__name__}: {run}"
         return replace(marked, problem="Your file could not be run; your teacher knows.", remark=words)
     failed = run.error or (run.outcomes[0].error if all(outcome.error for outcome in run.outcomes) else "")
     more = (words for words in run.remarks if words.removeprefix("refused: ") not in failed)

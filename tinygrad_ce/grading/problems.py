@@ -15,7 +15,7 @@ from tinygrad_ce.assignments import Assignment, assignment_of
 from tinygrad_ce.assignments.reading import check_points
 from tinygrad_ce.assignments.recorded import recorded
 from tinygrad_ce.core import Array, Tensor
-from tinygrad_ce.data.checks import listed
+from tinygrad_ce.data.checks import quoted
 from tinygrad_ce.exercises.backward_program import of_graph, of_source
 from tinygrad_ce.exercises.examiner import Examiner
 from tinygrad_ce.grading.cases import Case, Cases, Inputs, changed, resized
@@ -257,7 +257,7 @@ def _checked(problem: Problem, every: Any, known: Mapping[str, Array]) -> Proble
     """The problem with those cases on which it can be computed; the example must be one of them."""
     unknown = [name for name in problem.points if name not in known]
     if unknown:
-        asked, names = listed(unknown), listed([*known])
+        asked, names = quoted(unknown), quoted([*known])
         raise ValueError(f"{problem.name}: nothing is known of {asked}, which points are for; what is: {names}")
     if not problem.points:
         raise ValueError(f"{problem.name}: nothing is asked for: pass points={{'d_W': 1}}")

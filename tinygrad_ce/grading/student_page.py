@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from tinygrad_ce.assignments import Assignment
 from tinygrad_ce.core import Array
 from tinygrad_ce.grading.grades import Evidence
-from tinygrad_ce.grading.marked import LONGEST_LINE, Marked, for_students, line_of, points_text, standing
+from tinygrad_ce.grading.marked import LONGEST_LINE, Marked, for_students, joined, line_of, points_text, standing
 from tinygrad_ce.report.page import as_page
 from tinygrad_ce.report.parts import (
-    Advice,
     Heading,
     Line,
     List,
     Listing,
     Mark,
     Name,
-    Note,
     Part,
     Phrase,
     Section,
@@ -56,7 +54,7 @@ def student_page(assignment: Assignment, marked: Marked, solutions: bool = False
     student = marked.hand_in.student
     points = "point" if marked.possible == 1 else "points"
     score = f" · {points_text(marked.score)} of {points_text(marked.possible)} {points}"
-    head = [Sentence(Phrase(Name(student), score)), Note(marked.hand_in.file.name)]
+    head = [Sentence(Phrase(Name(student), score)), Sentence(marked.hand_in.file.name, kind="soft")]
     if marked.grade is None:
         reason = Phrase(Mark("missing", "not graded"), " ", marked.problem)
         sections = [Section("Why there are no points", [Sentence(reason)])]
@@ -86,7 +84,7 @@ def _where_to_begin(marked: Marked, wrong: list[str]) -> Part:
     if not wrong:
         return Sentence("All of it is right.")
     first = next((name for name in wrong if standing(marked.verdicts[name]).kind != "follows"), wrong[0])
-    return Advice(Phrase("Begin with ", Term(first), "."))
+    return Sentence(Phrase("Begin with ", Term(first), "."), kind="next")
 
 
 def _chain(marked: Marked) -> list[Part]:
@@ -99,14 +97,8 @@ def _chain(marked: Marked) -> list[Part]:
     for source, names in followers.items():
         own = Term(source)
         right = ": right for your own ", own, ", so the mistake is not here. It comes right when ", own, " is."
-        items.append(Phrase(own, " → ", _terms(names), *right))
+        items.append(Phrase(own, " → ", joined(map(Term, names)), *right))
     return [Heading("What follows from what"), List(items)] if items else []
-
-
-def _terms(names: Iterable[str]) -> Phrase:
-    """Names in a row, each in the letters of code."""
-    pieces = [piece for name in names for piece in (", ", Term(name))]
-    return Phrase(*pieces[1:])
 
 
 def _mistake(assignment: Assignment, marked: Marked, name: str, solutions: bool) -> Section:
@@ -130,8 +122,8 @@ def _mistake(assignment: Assignment, marked: Marked, name: str, solutions: bool)
         parts.append(Sentence(Phrase(f"Line {line}{below}: ", Term(own))))
     if evidence is not None and mark.kind != "follows":
         parts += _numbers(name, evidence, solutions)
-    parts.append(Advice(Phrase(Strong("Next:"), " ", *_next_step(assignment, marked, name, line))))
-    return Section(title, parts)
+    step = Phrase(Strong("Next:"), " ", *_next_step(assignment, marked, name, line))
+    return Section(title, [*parts, Sentence(step, kind="next")])
 
 
 def _sentence(words: str, assignment: Assignment) -> str:
@@ -153,7 +145,7 @@ def _next_step(assignment: Assignment, marked: Marked, name: str, line: int | No
     if mistake == "error":
         return ("call your function on such an input, and print what the line uses where it stops, with each shape.",)
     if verdict is not None and verdict.follows:
-        return "mend ", _terms(verdict.follows), " first, and run your file again: leave this line as it is."
+        return "mend ", joined(map(Term, verdict.follows)), " first, and run your file again: leave this line as it is."
     if "shape" in mistake or (evidence is not None and np.shape(evidence.yours) != np.shape(evidence.right)):
         return "write ", Term(f"print({name}.shape, {of}.shape)"), " below the line: both must be equal."
     if mistake == "not finite":
@@ -193,12 +185,17 @@ def _share(off: Array) -> str:
 
 def _off(yours: Array, right: Array) -> Array:
     """Which numbers are visibly wrong: at least the worst one."""
-    with np.errstate(all="ignore"):
-        distance = np.abs(yours - right)
-    distance = np.where(np.isfinite(distance), distance, np.inf)
+    distance = _distance(yours, right)
     largest = np.abs(right[np.isfinite(right)]).max(initial=0.0)
     off: Array = (distance > 1e-4 * largest) | (distance == distance.max(initial=0.0)) & (distance > 0)
     return off
+
+
+def _distance(yours: Array, right: Array) -> Array:
+    """How far each number is off, infinitely where one of the two is not finite."""
+    with np.errstate(all="ignore"):
+        distance = np.abs(yours - right)
+    return np.where(np.isfinite(distance), distance, np.inf)
 
 
 def _worst(evidence: Evidence) -> tuple[int, ...]:
@@ -206,9 +203,7 @@ def _worst(evidence: Evidence) -> tuple[int, ...]:
     yours, right = np.asarray(evidence.yours), np.asarray(evidence.right)
     if yours.shape != right.shape or not yours.size:
         return (0,) * yours.ndim
-    with np.errstate(all="ignore"):
-        distance = np.nan_to_num(np.abs(yours - right), nan=np.inf)
-    return tuple(int(i) for i in np.unravel_index(int(distance.argmax()), distance.shape))
+    return tuple(int(i) for i in np.unravel_index(int(_distance(yours, right).argmax()), yours.shape))
 
 
 def array_table(array: Array, caption: str, center: tuple[int, ...], off: Array | None = None) -> Part:
@@ -227,16 +222,14 @@ def array_table(array: Array, caption: str, center: tuple[int, ...], off: Array 
         caption += f"; here [{', '.join(map(str, leading))}, :, :]"
     if len(rows) < plane.shape[0] or len(columns) < plane.shape[1]:
         caption += "; a part of it"
+    header, cells = [*map(str, columns)], []
+    for i in rows:
+        cells.append([(WrongNumber if wrong[i, j] else str)(format_number(plane[i, j])) for j in columns])
     titled = array.ndim > 1
-    header = [*([""] if titled else []), *map(str, columns)]
-    cells = [[*([str(i)] if titled else []), *(_number(plane[i, j], bool(wrong[i, j])) for j in columns)] for i in rows]
-    right = frozenset(range(len(cells[0])))
+    if titled:
+        header, cells = ["", *header], [[str(i), *row] for i, row in zip(rows, cells, strict=True)]
+    right = frozenset(range(len(header)))
     return Table(cells, header, right, whole=right, label="numbers", caption=caption, titled=titled)
-
-
-def _number(value: float, wrong: bool) -> str:
-    number = format_number(value)
-    return WrongNumber(number) if wrong else number
 
 
 def _window(center: int, n: int, most: int) -> range:
@@ -250,9 +243,8 @@ def _arguments(evidences: list[Evidence]) -> list[Section]:
     parts: list[Part] = []
     for case, arguments in {evidence.case: evidence.arguments for evidence in evidences}.items():
         arrays = {name: np.asarray(value) for name, value in arguments.items()}
-        shapes = [(", ", Term(name), f" {array.shape or 'a number'}") for name, array in arrays.items()]
-        pieces = [piece for shape in shapes for piece in shape][1:]
-        parts += [Heading(case[:1].upper() + case[1:]), Sentence(Phrase(*pieces))]
+        shapes = [Phrase(Term(name), f" {array.shape or 'a number'}") for name, array in arrays.items()]
+        parts += [Heading(case[:1].upper() + case[1:]), Sentence(joined(shapes))]
         if sum(array.size for array in arrays.values()) <= TINY:
             parts.append(SideBySide([array_table(array, name, (0,) * array.ndim) for name, array in arrays.items()]))
     return [Section("The inputs", parts)] if parts else []
@@ -277,7 +269,7 @@ def _source(marked: Marked) -> list[Section]:
             shown += [*gap, _line(number, text, marks.get(number, []))]
             last = number
     shown += [Line("…")] if last < len(lines) else []
-    return [Section("Your file", [Listing(shown, "your file")])] if lines else []
+    return [Section("Your file", [Listing(shown)])] if lines else []
 
 
 def _line(number: int, text: str, marks: Sequence[tuple[str, Mark]]) -> Line:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from statistics import median
 from unicodedata import normalize
@@ -14,16 +13,13 @@ import numpy as np
 
 from tinygrad_ce.assignments import Assignment
 from tinygrad_ce.core import Array
-from tinygrad_ce.data.checks import shortened
 from tinygrad_ce.grading.grades import UNNAMED
-from tinygrad_ce.grading.marked import LONGEST_LINE, Marked, line_of, points_text, standing
+from tinygrad_ce.grading.marked import LONGEST_LINE, Marked, joined, line_of, points_text, standing
 from tinygrad_ce.report.page import as_page
 from tinygrad_ce.report.parts import (
-    Count,
     Link,
     List,
     Mark,
-    Note,
     Part,
     Phrase,
     Picture,
@@ -34,7 +30,7 @@ from tinygrad_ce.report.parts import (
     Term,
     Words,
 )
-from tinygrad_ce.report.words import cut, escaped, several
+from tinygrad_ce.report.words import cut, escaped, several, short
 from tinygrad_ce.views.pages import Page
 
 MOST_MISTAKES, MOST_STUDENTS, MOST_GROUPS = 25, 6, 25  # in a table, or in one of its rows
@@ -55,7 +51,7 @@ def teacher_page(assignment: Assignment, marked: Sequence[Marked]) -> Page:
     possible = max((one.possible for one in marked), default=0.0)
     picture = Picture(_distribution([one.score for one in marked], possible).encode(), "the scores", "svg+xml")
     sections = [
-        Section("Scores", [picture, Note("Students by points.")]),
+        Section("Scores", [picture, Sentence("Students by points.", kind="soft")]),
         Section("The class", _class(list(assignment.points), marked, links)),
         _mistakes(marked, links),
         _shared(marked, links),
@@ -148,7 +144,7 @@ def _class(names: list[str], marked: Sequence[Marked], links: Mapping[int, Link]
     sortable = frozenset(range(len(header) - 1))
     signs = "✓ right, ✗ wrong and by what, ↳ right for an own wrong one, – missing. A click on a heading sorts."
     table = Table(rows, header, frozenset({1}), label="the class", titled=True, footer=footer, sortable=sortable)
-    return [Note(signs), table]
+    return [Sentence(signs, kind="soft"), table]
 
 
 def _shown(mark: Mark, ran: bool) -> Mark:
@@ -159,67 +155,43 @@ def _shown(mark: Mark, ran: bool) -> Mark:
 # ---- mistakes
 
 
-@dataclass(frozen=True)
-class _Mistake:
-    name: str
-    key: str
-    by: list[Marked]
-
-    @property
-    def words(self) -> str:
-        verdict = self.by[0].verdicts[self.name]
-        return "not in what the function returns" if verdict is None else shortened(verdict.message, LONGEST_WORDS)
-
-    @property
-    def example(self) -> str:
-        """The line of the first who has it in which a line can be found."""
-        for one in self.by[:MOST_STUDENTS]:
-            source = one.hand_in.source()
-            number = line_of(self.name, source)
-            if number is not None:
-                return source.splitlines()[number - 1].strip()[:LONGEST_LINE]
-        return ""
-
-
-def _mistakes_of(marked: Sequence[Marked]) -> list[_Mistake]:
+def _mistakes(marked: Sequence[Marked], links: Mapping[int, Link]) -> Section:
     """Every mistake in every value, the commonest first; what follows from another is none."""
     found: dict[tuple[str, str], list[Marked]] = {}
     for one in marked:
         for name, verdict in one.verdicts.items() if one.grade is not None else ():
-            shown = standing(verdict)
-            if shown.kind in ("wrong", "missing"):
-                found.setdefault((name, shown.word), []).append(one)
-    mistakes = [_Mistake(name, key, by) for (name, key), by in found.items()]
-    return sorted(mistakes, key=lambda mistake: -len(mistake.by))
-
-
-def _mistakes(marked: Sequence[Marked], links: Mapping[int, Link]) -> Section:
-    mistakes = _mistakes_of(marked)
-    if not mistakes:
+            mark = standing(verdict)
+            if mark.kind in ("wrong", "missing"):
+                found.setdefault((name, mark.word), []).append(one)
+    if not found:
         return Section("Mistakes", [Sentence("There are none in what ran.")])
-    most = len(mistakes[0].by)
-    rows = [
-        (
-            Phrase(Term(mistake.name), f" {mistake.key}"),
-            Count(len(mistake.by), len(mistake.by) / most),
-            Phrase(mistake.words, *(["\n", Term(mistake.example)] if mistake.example else [])),
-            _who(mistake.by, links),
-        )
-        for mistake in mistakes[:MOST_MISTAKES]
-    ]
+    rows = []
+    for (name, word), by in sorted(found.items(), key=lambda mistake: -len(mistake[1]))[:MOST_MISTAKES]:
+        verdict, example = by[0].verdicts[name], _example(name, by)
+        words = "not in what the function returns" if verdict is None else short(verdict.message, LONGEST_WORDS)
+        said = [words, Term(example)] if example else [words]
+        rows.append((Phrase(Term(name), f" {word}"), str(len(by)), joined(said, "\n"), _who(by, links)))
     header = ("mistake", "how often", "in words, and a line that has it", "who")
-    table = Table(rows, header, label="mistakes", titled=True)
-    rare = mistakes[MOST_MISTAKES:]
-    more = [Sentence(f"And {several(len(rare), 'rarer one')}: see the students' pages.")] if rare else []
+    table = Table(rows, header, frozenset({1}), label="mistakes", titled=True)
+    rare = len(found) - MOST_MISTAKES
+    more = [Sentence(f"And {several(rare, 'rarer one')}: see the students' pages.")] if rare > 0 else []
     return Section("Mistakes, the commonest first", [table, *more])
 
 
-def _who(marked: Iterable[Marked], links: Mapping[int, Link]) -> Phrase:
+def _example(name: str, by: Sequence[Marked]) -> str:
+    """The line of the first who has a mistake in which a line can be found."""
+    for one in by[:MOST_STUDENTS]:
+        source = one.hand_in.source()
+        number = line_of(name, source)
+        if number is not None:
+            return source.splitlines()[number - 1].strip()[:LONGEST_LINE]
+    return ""
+
+
+def _who(marked: Sequence[Marked], links: Mapping[int, Link]) -> Phrase:
     """Links to some students, and how many there are besides."""
-    all_links = [links[id(one)] for one in marked]
-    pieces = [piece for link in all_links[:MOST_STUDENTS] for piece in (", ", link)][1:]
-    more = len(all_links) - MOST_STUDENTS
-    return Phrase(*pieces, *([f" and {more} more"] if more > 0 else []))
+    more = len(marked) - MOST_STUDENTS
+    return Phrase(joined(links[id(one)] for one in marked[:MOST_STUDENTS]), f" and {more} more" if more > 0 else "")
 
 
 # ---- who shares one
@@ -287,7 +259,7 @@ def _not_run(marked: Sequence[Marked], links: Mapping[int, Link]) -> Section:
         (
             Phrase(links[id(one)]),
             Words(cut(one.problem, LONGEST_WORDS)),
-            Phrase(Term(cut(one.remark, LONGEST_WORDS)), *_printed(one.printed)),
+            joined(_for_the_teacher(one), "\n"),
             f"{one.seconds:.1f}",
         )
         for one in marked
@@ -298,5 +270,8 @@ def _not_run(marked: Sequence[Marked], links: Mapping[int, Link]) -> Section:
     return Section("What did not run", [table] if rows else [Sentence("Every file ran.")])
 
 
-def _printed(text: str) -> list[str]:
-    return ["\nit printed ", Term(cut(" ".join(text.split()), LONGEST_PRINTED))] if text else []
+def _for_the_teacher(one: Marked) -> Iterator[str]:
+    if one.remark:
+        yield Term(cut(one.remark, LONGEST_WORDS))
+    if one.printed.strip():
+        yield Phrase("it printed ", Term(cut(" ".join(one.printed.split()), LONGEST_PRINTED)))

@@ -1,11 +1,13 @@
-"""Expressions of Python as syntax trees: parsed, compiled, summed, and with other names in them."""
+"""Expressions of Python as syntax trees: parsed, compiled, summed, and with other names or signs in them."""
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, reduce
 from typing import Any
+
+LOGIC, SUM, PRODUCT, FACTOR, POWER, ATOM = range(6)  # how tightly signs bind
 
 
 @cache
@@ -21,10 +23,7 @@ def compiled(tree: ast.expr) -> Any:
 
 def sum_of(trees: list[ast.expr]) -> ast.expr:
     """The sum of expressions as one; 1 for none: the gradient of the loss itself."""
-    whole = trees[0] if trees else ast.Constant(1.0)
-    for tree in trees[1:]:
-        whole = ast.BinOp(whole, ast.Add(), tree)
-    return whole
+    return reduce(lambda left, right: ast.BinOp(left, ast.Add(), right), trees) if trees else ast.Constant(1.0)
 
 
 def names_in(tree: ast.AST) -> set[str]:
@@ -75,19 +74,19 @@ class _InOperators(ast.NodeTransformer):
     def visit_Call(self, node: ast.Call) -> ast.expr:
         """The operator, or the call as it is."""
         self.generic_visit(node)
-        name, arguments = name_and_arguments(node)
-        if name in ("astype", "np.asarray"):
-            return arguments[0]
-        if name in _COMPARING and len(arguments) == 2:
-            return ast.Compare(arguments[0], [_COMPARING[name]()], arguments[1:])
-        if name in ("np.dot", "np.matmul") and len(arguments) == 2:
-            return ast.BinOp(arguments[0], ast.MatMult(), arguments[1])
-        if name in ("transpose", "np.transpose") and [*map(ast.unparse, arguments[1:])] in ([], ["(1, 0)"]):
-            return ast.Attribute(arguments[0], "T", ast.Load())
+        match name_and_arguments(node):
+            case "astype" | "np.asarray", [x, *_]:
+                return x
+            case name, [left, right] if name in _COMPARING:
+                return ast.Compare(left, [_COMPARING[name]()], [right])
+            case "np.dot" | "np.matmul", [left, right]:
+                return ast.BinOp(left, ast.MatMult(), right)
+            case "transpose" | "np.transpose", [x, *axes] if [*map(ast.unparse, axes)] in ([], ["(1, 0)"]):
+                return ast.Attribute(x, "T", ast.Load())
         return node
 
 
 def in_operators(tree: ast.expr) -> ast.expr:
     """A copy of an expression, written with signs where there are some: `np.matmul(x, W)` as `x @ W`."""
-    copied: ast.expr = _InOperators().visit(parsed.__wrapped__(ast.unparse(tree)))
+    copied: ast.expr = _InOperators().visit(renamed(tree, {}))
     return copied

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
+from tinygrad_ce.graph.cells import ATOM, FACTOR, LOGIC, POWER, PRODUCT, SUM
 from tinygrad_ce.graph.expressions import COMPARED, LOGICAL, in_operators, name_and_arguments
 from tinygrad_ce.graph.formula import Formula
 
@@ -19,7 +20,7 @@ def latex(formula: Formula, gradients: Mapping[str, str]) -> str:
     >>> print(latex(Formula(whole, {"x": np.ones((3, 2)), "d_z1": np.ones((3, 4))}), {"d_z1": "z1"}))
     x^{\top} \, \frac{\partial L}{\partial z_{1}}
     """
-    return _Translator(formula, gradients).of(in_operators(formula.whole), 0)
+    return _Translator(formula, gradients).of(in_operators(formula.whole))
 
 
 def slope(name: str) -> str:
@@ -37,9 +38,9 @@ def symbol(name: str) -> str:
     >>> print(symbol("W0"), symbol("scale1"), symbol("x_2"), symbol("my_loss"))
     W_{0} \mathrm{scale}_{1} x_{2} \mathrm{my\_loss}
     """
-    match = re.fullmatch(r"(.*?)_?(\d+(?:_\d+)*)?", name)
+    match = re.fullmatch(r"(.+?)_?(\d+(?:_\d+)*)?", name)
     assert match is not None
-    stem, digits = match[1] or name, match[2] if match[1] else None
+    stem, digits = match.groups()
     shown = stem if len(stem) == 1 and stem.isascii() and stem.isalpha() else words(stem)
     return shown + (f"_{{{digits.replace('_', ',')}}}" if digits else "")
 
@@ -55,12 +56,16 @@ def words(text: str) -> str:
 
 
 _ESCAPED = {sign: f"\\{sign}" for sign in "_#$%&{} "} | {"\\": r"\backslash ", "^": r"\wedge ", "~": r"\sim "}
-_ADDING: dict[type[ast.operator], str] = {ast.Add: "+", ast.Sub: "-", ast.BitAnd: r"\wedge", ast.BitOr: r"\vee"}
+_SIGNS = {  # an operation of two: how it is written, how tightly it binds, and how tightly both sides have to
+    ast.Add: ("{} + {}", SUM, SUM, SUM), ast.Sub: ("{} - {}", SUM, SUM, PRODUCT),
+    ast.Mult: (r"{} \cdot {}", PRODUCT, PRODUCT, PRODUCT), ast.MatMult: (r"{} \, {}", PRODUCT, PRODUCT, PRODUCT),
+    ast.Div: (r"\frac{{{}}}{{{}}}", FACTOR, LOGIC, LOGIC), ast.Pow: ("{}^{{{}}}", POWER, ATOM, LOGIC),
+    ast.BitAnd: (r"{} \wedge {}", LOGIC, SUM, SUM), ast.BitOr: (r"{} \vee {}", LOGIC, SUM, SUM),
+}  # fmt: skip
 _MACROS = {  # the functions that LaTeX has a sign for
     *("tanh", "exp", "log", "sin", "cos", "tan", "sinh", "cosh", "arcsin", "arccos", "arctan", "max", "min"),
 }
 _OTHERS = {"maximum": r"\max", "minimum": r"\min", "sigmoid": r"\sigma"}
-SUM, PRODUCT, POWER = 1, 2, 4  # how tightly signs bind
 
 
 class _Translator:
@@ -70,105 +75,73 @@ class _Translator:
         self.formula = formula
         self.gradients = gradients
 
-    def of(self, node: ast.expr, outside: int) -> str:
-        """A part of the expression. outside: how tightly what stands around it binds."""
-        method: Callable[[ast.expr, int], str] | None = getattr(self, type(node).__name__, None)
-        return words(ast.unparse(node)) if method is None else method(node, outside)
+    def of(self, node: ast.expr, around: int = LOGIC) -> str:
+        """A part of the expression. around: how tightly what stands around it binds."""
+        text, binding = self.part(node)
+        return text if binding >= around else rf"\left({text}\right)"
 
-    def Name(self, node: ast.Name, outside: int) -> str:
-        if node.id == "loss":
-            return "L"
-        return slope(self.gradients[node.id]) if node.id in self.gradients else symbol(node.id)
+    def part(self, node: ast.expr) -> tuple[str, int]:
+        """A part without parentheses, and how tightly it binds; in words what has no sign."""
+        match node:
+            case ast.Name("loss"):
+                return "L", ATOM
+            case ast.Name(name):
+                return (slope(self.gradients[name]), POWER) if name in self.gradients else (symbol(name), ATOM)
+            case ast.Constant(int() | float() as value) if not isinstance(value, bool):
+                return _number(value), ATOM
+            case ast.Constant(value):
+                return r"\ldots" if value is Ellipsis else words(str(value)), ATOM
+            case ast.UnaryOp(op, operand):
+                sign = {ast.USub: "-", ast.UAdd: "+"}.get(type(op), r"\neg ")
+                return sign + self.of(operand, PRODUCT), SUM
+            case ast.BinOp(left, op, right) if type(op) in _SIGNS:
+                written, binding, before, behind = _SIGNS[type(op)]
+                if isinstance(op, ast.Mult) and all(self.formula.evaluate(factor).ndim for factor in (left, right)):
+                    written = r"{} \odot {}"
+                return written.format(self.of(left, before), self.of(right, behind)), binding
+            case ast.Compare(left, [op], [right]) if type(op) in COMPARED:
+                return f"{self.of(left, SUM)} {COMPARED[type(op)][2]} {self.of(right, SUM)}", LOGIC
+            case ast.Attribute(value, "T"):
+                return rf"{self.of(value, ATOM)}^{{\top}}", POWER
+            case ast.Attribute(ast.Name("np"), name):
+                return r"\infty" if name == "inf" else words(name), ATOM
+            case ast.Subscript(value, index):
+                inside = self.listed(index.elts) if isinstance(index, ast.Tuple) and index.elts else self.of(index)
+                return f"{self.of(value, POWER)}[{inside}]", ATOM
+            case ast.Tuple(items):
+                return f"({self.listed(items)}{',' * (len(items) == 1)})", ATOM
+            case ast.Call():
+                return self.call(*name_and_arguments(node), node.keywords)
+        return words(ast.unparse(node)), ATOM
 
-    def Constant(self, node: ast.Constant, outside: int) -> str:
-        if node.value is Ellipsis:
-            return r"\ldots"
-        if isinstance(node.value, bool) or not isinstance(node.value, (int, float)):
-            return words(str(node.value))
-        digits, _, exponent = f"{node.value:.6g}".partition("e")
-        if not exponent:
-            return digits
-        power = f"10^{{{int(exponent)}}}"
-        return power if digits == "1" else rf"{digits} \cdot {power}"
-
-    def UnaryOp(self, node: ast.UnaryOp, outside: int) -> str:
-        sign = {ast.USub: "-", ast.UAdd: "+"}.get(type(node.op), r"\neg ")
-        return _bound(sign + self.of(node.operand, PRODUCT), SUM, outside)
-
-    def BinOp(self, node: ast.BinOp, outside: int) -> str:
-        left, right = node.left, node.right
-        if isinstance(node.op, ast.Div):
-            return _bound(rf"\frac{{{self.of(left, 0)}}}{{{self.of(right, 0)}}}", PRODUCT + 1, outside)
-        if isinstance(node.op, ast.Pow):
-            return _bound(f"{self.of(left, POWER + 1)}^{{{self.of(right, 0)}}}", POWER, outside)
-        if isinstance(node.op, ast.MatMult):
-            return _bound(rf"{self.of(left, PRODUCT)} \, {self.of(right, PRODUCT)}", PRODUCT, outside)
-        if isinstance(node.op, ast.Mult):
-            sign = r"\odot" if all(self.formula.evaluate(factor).ndim for factor in (left, right)) else r"\cdot"
-            return _bound(f"{self.of(left, PRODUCT)} {sign} {self.of(right, PRODUCT)}", PRODUCT, outside)
-        if type(node.op) not in _ADDING:
-            return words(ast.unparse(node))
-        tighter = SUM + isinstance(node.op, ast.Sub)
-        return _bound(f"{self.of(left, SUM)} {_ADDING[type(node.op)]} {self.of(right, tighter)}", SUM, outside)
-
-    def Compare(self, node: ast.Compare, outside: int) -> str:
-        _, _, sign = COMPARED.get(type(node.ops[0]), COMPARED[ast.Eq])
-        return self.compared(node.left, sign, node.comparators[0], outside)
-
-    def Attribute(self, node: ast.Attribute, outside: int) -> str:
-        if node.attr == "T":
-            simple = isinstance(node.value, ast.Name) and node.value.id not in self.gradients
-            inner = self.of(node.value, 0)
-            return rf"{inner}^{{\top}}" if simple else rf"\left({inner}\right)^{{\top}}"
-        if ast.unparse(node) in ("np.inf", "np.nan"):
-            return r"\infty" if node.attr == "inf" else words("nan")
-        return words(ast.unparse(node))
-
-    def Subscript(self, node: ast.Subscript, outside: int) -> str:
-        items = node.slice.elts if isinstance(node.slice, ast.Tuple) and node.slice.elts else [node.slice]
-        return f"{self.of(node.value, POWER)}[{', '.join(self.of(item, 0) for item in items)}]"
-
-    def Slice(self, node: ast.Slice, outside: int) -> str:
-        return words(ast.unparse(node))
-
-    def Tuple(self, node: ast.Tuple, outside: int) -> str:
-        inner = ", ".join(self.of(part, 0) for part in node.elts)
-        return f"({inner},)" if len(node.elts) == 1 else f"({inner})"
-
-    def Call(self, node: ast.Call, outside: int) -> str:
-        name, arguments = name_and_arguments(node)
-        if name in ("sum", "mean"):
-            return self.reduced(name, node, arguments[0], outside)
-        if name in LOGICAL and len(arguments) == 2:
-            return self.compared(arguments[0], LOGICAL[name][1], arguments[1], outside)
-        if name == "np.sqrt":
-            return rf"\sqrt{{{self.of(arguments[0], 0)}}}"
-        if name == "np.abs":
-            return rf"\left|{self.of(arguments[0], 0)}\right|"
-        if name in ("np.where", "where") and len(arguments) == 3 and ast.unparse(arguments[2]) == "0":
-            chosen = rf"\mathbf{{1}}[{self.of(arguments[0], 0)}] \odot {self.of(arguments[1], PRODUCT)}"
-            return _bound(chosen, PRODUCT, outside)
-        return self.called(name, arguments, node.keywords)
-
-    def called(self, name: str, arguments: list[ast.expr], options: list[ast.keyword]) -> str:
-        """A function of these arguments."""
-        shown = [self.of(argument, 0) for argument in arguments]
-        shown += [f"{words(option.arg or '')}={self.of(option.value, 0)}" for option in options]
+    def call(self, name: str, arguments: list[ast.expr], options: list[ast.keyword]) -> tuple[str, int]:
+        """The call of a function or method, and how tightly its signs bind."""
+        given = {option.arg: self.of(option.value) for option in options}
+        below = rf"_{{{words('axis ')}{given['axis']}}}" if "axis" in given else ""
+        match name, arguments:
+            case "sum", [x, *_]:
+                return rf"\sum{below} {self.of(x, PRODUCT)}", SUM
+            case "mean", [x, *_]:
+                return rf"\mathrm{{mean}}{below}\left({self.of(x)}\right)", ATOM
+            case _, [left, right] if name in LOGICAL:
+                return f"{self.of(left, SUM)} {LOGICAL[name][1]} {self.of(right, SUM)}", LOGIC
+            case "np.sqrt", [x]:
+                return rf"\sqrt{{{self.of(x)}}}", ATOM
+            case "np.abs", [x]:
+                return rf"\left|{self.of(x)}\right|", ATOM
+            case "np.where" | "where", [condition, x, ast.Constant(0)]:
+                return rf"\mathbf{{1}}[{self.of(condition)}] \odot {self.of(x, PRODUCT)}", PRODUCT
         plain = name.removeprefix("np.")
-        macro = f"\\{plain}" if plain in _MACROS else words(plain.replace("_", " "))
-        function = _OTHERS.get(plain, macro)
-        return rf"{function}\left({', '.join(shown)}\right)"
+        function = _OTHERS.get(plain) or (f"\\{plain}" if plain in _MACROS else words(plain.replace("_", " ")))
+        named = [f"{words(option or '')}={value}" for option, value in given.items()]
+        return rf"{function}\left({', '.join([*map(self.of, arguments), *named])}\right)", ATOM
 
-    def compared(self, left: ast.expr, sign: str, right: ast.expr, outside: int) -> str:
-        return _bound(f"{self.of(left, SUM)} {sign} {self.of(right, SUM)}", 0, outside)
-
-    def reduced(self, name: str, node: ast.Call, inner: ast.expr, outside: int) -> str:
-        axis = next((option.value for option in node.keywords if option.arg == "axis"), None)
-        below = "" if axis is None else rf"_{{{words('axis ')}{self.of(axis, 0)}}}"
-        if name == "sum":
-            return _bound(rf"\sum{below} {self.of(inner, PRODUCT)}", SUM, outside)
-        return rf"\mathrm{{mean}}{below}\left({self.of(inner, 0)}\right)"
+    def listed(self, items: list[ast.expr]) -> str:
+        return ", ".join(map(self.of, items))
 
 
-def _bound(text: str, binding: int, outside: int) -> str:
-    return rf"\left({text}\right)" if outside > binding else text
+def _number(value: float) -> str:
+    digits, _, exponent = f"{value:.6g}".partition("e")
+    if not exponent:
+        return digits
+    return ("" if digits == "1" else rf"{digits} \cdot ") + f"10^{{{int(exponent)}}}"

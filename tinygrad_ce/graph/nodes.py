@@ -7,6 +7,7 @@ disagree, because there is one source for all.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.ancestry import reachable
-from tinygrad_ce.backward import walk
+from tinygrad_ce.backward import fitted, walk
 from tinygrad_ce.core import Array, Primitive, Tensor
 from tinygrad_ce.graph.checks import check_readable, undisturbed, written_to
 from tinygrad_ce.graph.formula import Formula, formula_of
@@ -64,17 +65,12 @@ class Node:
     @cached_property
     def place(self) -> Line | None:
         """The line of the user's code that computed it; None for what went in."""
-        site = self._site
-        return None if site is None else line_of(site)
+        return None if self.op is None or self.tensor is None else line_of(self.tensor.note)
 
     @cached_property
     def modules(self) -> list[CallSite]:
         """The calls of modules inside which it was computed, the outermost first."""
-        return calls_around(self._site)
-
-    @property
-    def _site(self) -> CallSite | None:
-        return None if self.tensor is None or self.instruction is None else self.tensor.note
+        return [] if self.op is None or self.tensor is None else calls_around(self.tensor.note)
 
     @property
     def backward_uses(self) -> list[Edge]:
@@ -131,31 +127,22 @@ class Edge:
         local: Array = self.pulled(np.ones_like(upstream))
         # The rule is asked with other numbers, too: with an upstream of zeros every rule would look like a product.
         other = np.linspace(0.5, 1.5, upstream.size).astype(upstream.dtype).reshape(upstream.shape)
-        with np.errstate(all="ignore"):
-            try:
-                product = other * local
-            except ValueError:
-                return None
-        if product.shape != self.share.shape or not np.allclose(product, self.pulled(other), 1e-5, 0, equal_nan=True):
-            return None
-        return local
+        share = self.pulled(other)
+        with np.errstate(all="ignore"), suppress(ValueError):  # shapes that do not broadcast
+            product = other * local
+            if product.shape == share.shape and np.allclose(product, share, 1e-5, 0, equal_nan=True):
+                return local
+        return None
 
     def pulled(self, upstream: Any) -> Any:
         """The share for another upstream gradient, by the engine's own rule; of a Tensor, one with a history."""
-        target, source = self.target.tensor, self.source.tensor
-        assert target is not None
-        assert source is not None
-        shares: dict[int, Any] = {}
-        with as_computed([target]), undisturbed([target]), np.errstate(all="ignore"):
-            back = walk(
-                target,
-                upstream,
-                {source.serial},
-                isinstance(upstream, Tensor),
-                lambda _, position, g: shares.update({position: g}),
-            )
-            next(x for x, _ in back if x is source)  # by then all shares have come
-        return shares[self.position]
+        tensor = self.target.tensor
+        assert tensor is not None
+        assert tensor.op is not None
+        with as_computed([tensor]), np.errstate(all="ignore"):
+            out, values = (tensor, tensor.inputs) if isinstance(upstream, Tensor) else (tensor.data, tensor.arrays)
+            share = tensor.op.rule(self.position)(upstream, out, *values, **tensor.params)
+            return fitted(share, upstream, tensor, self.position)
 
 
 class Graph:
@@ -173,7 +160,7 @@ class Graph:
 
     def __init__(self, loss: Tensor, view: str, arrays: Mapping[str, Array] | None = None) -> None:
         check_readable(loss, view)
-        self._tensors = reachable(loss)
+        self._tensors = dict(sorted(reachable(loss).items()))  # the oldest first
         with undisturbed(self._tensors.values()), np.errstate(all="ignore"):
             self.recorded = record(loss, arrays)
             self._take_gradients_of_the_engine(loss)
@@ -181,11 +168,10 @@ class Graph:
         self.edges: list[Edge] = []
         self._by_value: dict[Value, Node] = {}
         self._by_tensor: dict[int, Node] = {}
-        instructions = {i.result: i for i in self.recorded.program.instructions if i.section == "forward"}
-        for serial in sorted(self._tensors):
-            tensor = self._tensors[serial]
-            if tensor.op is not None:
-                self._read(tensor, instructions[self.recorded.values[id(tensor)]])
+        forward = (i for i in self.recorded.program.instructions if i.section == "forward")
+        results = (x for x in self._tensors.values() if x.op is not None)
+        for tensor, instruction in zip(results, forward, strict=True):
+            self._read(tensor, instruction)
         self.loss = self._by_tensor[loss.serial]
 
     def _take_gradients_of_the_engine(self, loss: Tensor) -> None:
@@ -199,19 +185,15 @@ class Graph:
                 self.recorded.gradients[tensor.serial].example = np.asarray(g)
 
     def _read(self, tensor: Tensor, instruction: Instruction) -> None:
-        """Add the nodes of an operation: of its inputs that are not there yet, and of its result."""
-        sources = {
-            position: self._node(x, value)
-            for position, (x, value) in enumerate(zip(tensor.inputs, instruction.inputs, strict=True))
-            if isinstance(value, Value)
-        }
+        """Add the nodes of an operation, of its inputs that are not there yet and of its result, and its edges."""
+        pairs = enumerate(zip(tensor.inputs, instruction.inputs, strict=True))
+        sources = {position: self._node(x, value) for position, (x, value) in pairs if isinstance(value, Value)}
         target = self._node(tensor, instruction.result, instruction)
         for position, node in sources.items():
             rule = self.recorded.shares.get((tensor.serial, position))
             edge = Edge(len(self.edges), node, target, position, instruction.op.argument(position), rule)
-            self.edges.append(edge)
-            target.inputs.append(edge)
-            node.uses.append(edge)
+            for edges in (self.edges, target.inputs, node.uses):
+                edges.append(edge)
 
     def _node(self, x: Any, value: Value, instruction: Instruction | None = None) -> Node:
         """The node of a value, which is a new one if it has not been read before. x: the tensor or array."""
@@ -231,32 +213,19 @@ class Graph:
     @cached_property
     def changed(self) -> list[Node]:
         """The inputs that were written to after operations had used them: the numbers no longer belong together."""
-        tensors = [node.tensor for node in self.nodes if node.tensor is not None]
-        return [node for x in written_to(tensors) if (node := self.node_of(x)) is not None]
-
-    @cached_property
-    def with_gradient(self) -> list[Node]:
-        """The nodes with a gradient, each after all that it depends on: a result before its leaves."""
-        found: list[Node] = []
-        for node in reversed(self.nodes):
-            if node.kind == "result" and node.gradient is not None:
-                found.append(node)
-                leaves = (edge.source for edge in node.inputs if edge.source.kind == "parameter")
-                found += dict.fromkeys(x for x in leaves if x.gradient is not None and x.uses[0].target is node)
-        return found
+        return [self._by_tensor[x.serial] for x in written_to(self._tensors.values())]
 
     @cached_property
     def gradient_names(self) -> dict[Node, str]:
-        """What the printed program calls the gradient of each node: `d_z1`, or another if a tensor has that name."""
-        allocator = Names(*(node.name for node in self.nodes))
-        taken = allocator.taken
-        names: dict[Node, str] = {}
-        for node in self.with_gradient:
-            assert node.derivative is not None
-            printed = node.derivative.name
-            own = printed.startswith(f"d_{node.name}_") and f"d_{node.name}" in taken and printed not in taken
-            names[node] = allocator.free(printed if own else f"d_{node.name}")
-        return names
+        """What the gradient of each node is called: `d_z1`. A result stands before the parameters that it used first.
+
+        Each stands after all that it depends on. Where a tensor has that name, it gets a number behind it.
+        """
+        results = [node for node in reversed(self.nodes) if node.kind == "result" and node.gradient is not None]
+        leaves = [node for node in self.nodes if node.kind == "parameter" and node.gradient is not None]
+        in_order = (x for node in results for x in (node, *(leaf for leaf in leaves if leaf.uses[0].target is node)))
+        names = Names(*(node.name for node in self.nodes))
+        return {node: names.free(f"d_{node.name}") for node in in_order}
 
     def node_of(self, tensor: Tensor) -> Node | None:
         """The node of a tensor; None if it is not in this graph."""

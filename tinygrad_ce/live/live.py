@@ -21,7 +21,7 @@ from tinygrad_ce.live.verdicts import audit_content
 from tinygrad_ce.nn import Module
 from tinygrad_ce.optim import Optimizer
 from tinygrad_ce.program.scripts_text import as_script
-from tinygrad_ce.report.page import file_text, files_text, filled, page_html
+from tinygrad_ce.report.page import file_text, filled, page_html
 from tinygrad_ce.report.words import escaped
 from tinygrad_ce.views.browser.words import words_script
 from tinygrad_ce.views.pages import Page, as_json, deflated, packed
@@ -165,11 +165,11 @@ def html_of(title: str, content: dict[str, Any], programs: dict[str, str]) -> st
         (
             file_text("tinygrad_ce.views.browser", "numbers.js"),
             words_script(),
-            files_text("tinygrad_ce.live.page", *SCRIPTS),
+            file_text("tinygrad_ce.live.page", *SCRIPTS),
         )
     )
-    css = files_text("tinygrad_ce.views.browser", "page.css", "words.css")
-    css += "\n" + files_text("tinygrad_ce.live.page", "page.css", "moments.css", "lines.css")
+    css = file_text("tinygrad_ce.views.browser", "page.css", "words.css")
+    css += "\n" + file_text("tinygrad_ce.live.page", "page.css", "moments.css", "lines.css")
     body = filled(
         file_text("tinygrad_ce.live.page", "page.html"),
         title=escaped(title),

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from string import Template
 
-from tinygrad_ce.report.html import OnPage
-from tinygrad_ce.report.parts import Part, Section, Table
+from tinygrad_ce.report.html import Writer
+from tinygrad_ce.report.parts import Part, Section
 from tinygrad_ce.report.words import escaped
 
 ROOM = "tinygrad_ce.report"
 
 
 @cache
-def file_text(package: str, name: str) -> str:
-    """The text of a file that lies in a package, such as a script or a style."""
-    return files(package).joinpath(name).read_text(encoding="utf-8").rstrip()
-
-
-def files_text(package: str, *names: str) -> str:
-    """The texts of several files, one after the other."""
-    return "\n".join(file_text(package, name) for name in names)
+def file_text(package: str, *names: str) -> str:
+    """The texts of files that lie in a package, such as scripts and styles, one after the other."""
+    return "\n".join(files(package).joinpath(name).read_text(encoding="utf-8").rstrip() for name in names)
 
 
 def filled(skeleton: str, **parts: str) -> str:
@@ -48,19 +43,15 @@ def as_page(
     >>> "a &lt; b" in as_page("a run", [Section("data", [Section("a < b", [])])])
     True
     """
-    writer = OnPage()
-    names = {f"part{number}": section for number, section in enumerate(sections, start=1)}
-    listed = "\n".join(f'<a href="#{name}">{writer.words(section.title)}</a>' for name, section in names.items())
-    top = [f"<h1>{escaped(heading or title)}</h1>", writer.parts(head)]
-    top += [f'<nav aria-label="sections">{listed}</nav>'] if links else []
-    main = "".join(writer.section(section, name) for name, section in names.items())
-    body = f"<header>\n{''.join(top)}\n</header>\n<main>\n{main}</main>"
-    sortable = any(isinstance(part, Table) and part.sortable for part in _inner(sections))
+    writer = Writer(on_page=True)
+    top, nav, main = f"<h1>{escaped(heading or title)}</h1>{writer.parts(head)}", "", ""
+    for number, section in enumerate(sections, start=1):
+        words = writer.words(section.title)
+        nav += f'<a href="#part{number}">{words}</a>\n'
+        main += f'<section aria-labelledby="part{number}">\n<h2 id="part{number}">{words}</h2>\n'
+        main += f"{writer.parts(section.parts)}\n</section>\n"
+    top += f'<nav aria-label="sections">{nav}</nav>' if links else ""
+    body = f"<header>\n{top}\n</header>\n<main>\n{main}</main>"
+    sortable = 'aria-sort="' in main  # what a user named has no quotation mark left
     body += f"\n<script>\n{file_text(ROOM, 'sorting.js')}\n</script>" if sortable else ""
     return page_html(title, body, file_text(ROOM, "parts.css"), sortable)
-
-
-def _inner(parts: Sequence[Part]) -> Iterator[Part]:
-    for part in parts:
-        yield part
-        yield from _inner(getattr(part, "parts", ()))

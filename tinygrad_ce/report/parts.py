@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 
@@ -54,29 +54,7 @@ class Mark(Words):
 
 
 class WrongNumber(str):
-    """A number that is not right, a sign behind it.
-
-    >>> WrongNumber("0.25")
-    '0.25 ✗'
-    """
-
-    def __new__(cls, number: str) -> WrongNumber:
-        wrong = super().__new__(cls, f"{number} {SIGNS['wrong']}")
-        wrong.number = number
-        return wrong
-
-    number: str
-
-
-class Count(str):
-    """How often something was found. share: of the largest, from 0 to 1, which a page shows as a bar."""
-
-    def __new__(cls, count: int, share: float) -> Count:
-        text = super().__new__(cls, count)
-        text.share = share
-        return text
-
-    share: float
+    """A number that is not right; wherever it is shown, a sign stands behind it."""
 
 
 class Phrase(Words):
@@ -103,18 +81,15 @@ class Heading:
 
 @dataclass(frozen=True)
 class Sentence:
-    """One or a few sentences; indent: columns of a terminal by which lines after the first stand further right."""
+    """One or a few sentences.
+
+    indent: columns of a terminal by which lines after the first stand further right. kind: on a page, "soft" stands
+    back behind the others, as a legend does, and "next" says what to do next.
+    """
 
     text: str
     indent: int = 0
-
-
-class Note(Sentence):
-    """One that stands back behind the others, such as a legend."""
-
-
-class Advice(Sentence):
-    """What to do next."""
+    kind: str = ""
 
 
 @dataclass(frozen=True)
@@ -137,28 +112,24 @@ class Table:
 
     rows: Sequence[Sequence[str]]
     header: Sequence[str] = ()
-    right: frozenset[int] = field(default_factory=frozenset)
-    whole: frozenset[int] = field(default_factory=frozenset)
+    right: frozenset[int] = frozenset()
+    whole: frozenset[int] = frozenset()
     label: str = "a table"
     caption: str = ""
     titled: bool = False
     footer: Sequence[str] = ()
-    sortable: frozenset[int] = field(default_factory=frozenset)
-
-
-@dataclass(frozen=True)
-class Formula:
-    """An expression on a line of its own."""
-
-    text: str
+    sortable: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
 class Code:
-    """Lines that are shown as they are: a program, a summary. label: what they are, for those who cannot see them."""
+    """Lines that are shown as they are: a program, a summary."""
 
     text: str
-    label: str = "a program"
+
+
+class Formula(Code):
+    """An expression on a line of its own."""
 
 
 @dataclass(frozen=True)
@@ -173,10 +144,9 @@ class Line:
 
 @dataclass(frozen=True)
 class Listing:
-    """Lines of a program, with their numbers and remarks. label: what they are, for those who cannot see them."""
+    """Lines of a program, with their numbers and remarks."""
 
     lines: Sequence[Line]
-    label: str = "a program"
 
 
 @dataclass(frozen=True)
@@ -185,7 +155,7 @@ class Picture:
 
     content: the bytes of a PNG or SVG, or what gives them; where that raises ImportError or ValueError, its words stand
     there instead. label: what can be seen on it. kind: "png" or "svg+xml". least: the pixels below which its width does
-    not shrink. width: in pixels; 0: as wide as it is. text: what a terminal shows in its place, if not the label.
+    not shrink. width: in pixels; 0: as wide as it is. text: the same in letters, for a terminal.
     """
 
     content: bytes | Callable[[], bytes]

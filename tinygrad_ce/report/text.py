@@ -10,22 +10,9 @@ from textwrap import fill
 from typing import Any
 from unicodedata import east_asian_width
 
-from tinygrad_ce.report.histograms import ASCII_BARS, BARS
-from tinygrad_ce.report.parts import (
-    SIGNS,
-    Code,
-    Formula,
-    Heading,
-    Line,
-    List,
-    Listing,
-    Part,
-    Picture,
-    Section,
-    SideBySide,
-    Table,
-)
-from tinygrad_ce.report.words import visible
+from tinygrad_ce.report import parts
+from tinygrad_ce.report.parts import SIGNS, Part, Table
+from tinygrad_ce.report.words import ASCII_BARS, BARS, visible
 
 WIDEST, NARROWEST = 100, 60  # columns
 LEAST = 8  # columns for a cell that is broken into lines
@@ -37,88 +24,83 @@ def terminal_width() -> int:
     return min(WIDEST, max(NARROWEST, shutil.get_terminal_size((WIDEST, 24)).columns))
 
 
-def as_text(parts: Sequence[Part], width: int = WIDEST) -> str:
+def as_text(shown: Sequence[Part], width: int = WIDEST) -> str:
     """The parts below each other, in lines of at most `width` columns; code and formulas are never broken.
 
     An empty line stands before each further heading, and between two tables.
     """
-    shown = ""
-    for before, part in zip((None, *parts), parts, strict=False):
-        apart = isinstance(part, (Heading, Section)) or (isinstance(before, Table) and isinstance(part, Table))
-        shown += "" if before is None else "\n\n" if apart else "\n"
-        shown += _text_of(part, width)
-    return shown
+    text = ""
+    for before, part in zip((None, *shown), shown, strict=False):
+        apart = isinstance(part, (parts.Heading, parts.Section)) or {type(before), type(part)} == {Table}
+        text += "" if before is None else "\n\n" if apart else "\n"
+        text += _text_of(part, width)
+    return text
 
 
 def _text_of(part: Part, width: int) -> str:
-    if isinstance(part, Table):
-        caption = f"{_wrapped(part.caption, width)}\n" if part.caption else ""
-        return caption + printed(_table(part, width), width)
-    if isinstance(part, Code):
-        return visible(part.text)
-    if isinstance(part, Formula):
-        return f"  {visible(part.text)}"
-    if isinstance(part, Picture):
-        return visible(part.text) or _wrapped(f"(a picture: {part.label})", width)
-    if isinstance(part, List):
-        return "\n".join(_wrapped(f"- {item}", width, 2) for item in part.items)
-    if isinstance(part, Listing):
-        return "\n".join(map(_line, part.lines))
-    if isinstance(part, SideBySide):
-        return as_text(part.parts, width)
-    if isinstance(part, Section):
-        return as_text([Heading(part.title), *part.parts], width)
-    return _wrapped(part.text, width, getattr(part, "indent", 0))
+    match part:
+        case Table():
+            return (f"{_wrapped(part.caption, width)}\n" if part.caption else "") + _table(part, width)
+        case parts.Formula(text):
+            return f"  {visible(text)}"
+        case parts.Code(text):
+            return visible(text)
+        case parts.Picture(label=label, text=text):
+            return visible(text) or _wrapped(f"(a picture: {label})", width)
+        case parts.List(items):
+            return "\n".join(_wrapped(f"- {item}", width, 2) for item in items)
+        case parts.Listing(lines):
+            return "\n".join(map(_line, lines))
+        case parts.SideBySide(inner):
+            return as_text(inner, width)
+        case parts.Section(title, inner):
+            return as_text([parts.Heading(title), *inner], width)
+        case parts.Sentence(text, indent):
+            return _wrapped(text, width, indent)
+        case parts.Heading(text):
+            return _wrapped(text, width)
 
 
 def _wrapped(text: str, width: int, indent: int = 0) -> str:
     """A text in lines; a letter that is two columns wide counts as two, by a mark beside it while lines are broken."""
     text = visible(text)
-    if not text.isascii() and any(map(_is_wide, text)):
-        text, width = "".join(letter + _MARK * _is_wide(letter) for letter in text), width - 1
-    return fill(text, width, subsequent_indent=" " * indent).replace(_MARK, "")
+    marked = "".join(letter + _MARK * (east_asian_width(letter) in "WF") for letter in text)
+    return fill(marked, width - (marked != text), subsequent_indent=" " * indent).replace(_MARK, "")
 
 
-def _is_wide(letter: str) -> bool:
-    return east_asian_width(letter) in "WF"
+def _line(line: parts.Line) -> str:
+    remark = f"  ← {line.remark}" if line.remark else ""
+    return visible(f"{SIGNS.get(line.mark, ' ')}{line.number or '':4}  {line.text}{remark}")
 
 
-def _line(line: Line) -> str:
-    number, sign = (f"{line.number:4}" if line.number else "    "), SIGNS.get(line.mark, " ")
-    return visible(f"{sign}{number}  {line.text}{f'  ← {line.remark}' if line.remark else ''}")
-
-
-def _table(part: Table, width: int) -> Any:
-    from rich import box
-    from rich.cells import cell_len
-    from rich.padding import Padding
+def _table(part: Table, width: int) -> str:
+    from rich.box import Box
+    from rich.console import Console
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    rows = [row for row in (part.header, *part.rows, part.footer) if row]
+    rows = [[Text(_cell(text)) for text in row] for row in (part.header, *part.rows, part.footer) if row]
     columns = max(map(len, rows), default=0)
     whole = part.whole if part.header else part.whole | {0}
-    sizes = [max((cell_len(visible(row[n])) for row in rows), default=0) for n in whole]
+    sizes = [max((row[n].cell_len for row in rows), default=0) for n in whole]
     if sum(sizes) + 3 * columns + LEAST * (columns - len(whole)) > width:
         whole = frozenset()  # else the other columns would get no room, and not be seen
-    line = box.Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
-    table = RichTable(box=line if part.header else None, show_header=bool(part.header), show_edge=False, pad_edge=False)
-    for n in range(columns):
-        title = Text(visible(part.header[n])) if part.header else ""
+    titles = rows.pop(0) if part.header else [Text()] * columns
+    line = Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True) if part.header else None
+    table = RichTable(box=line, show_header=bool(part.header), show_edge=False, pad_edge=False)
+    for n, title in enumerate(titles):
         side: Any = "right" if n in part.right else "left"
         table.add_column(title, justify=side, no_wrap=n in whole, overflow="fold")
-    for row in rows[bool(part.header) :]:
-        table.add_row(*(Text(visible(cell)) for cell in row))
-    return table if part.header else Padding(table, (0, 0, 0, 2))
-
-
-def printed(table: Any, width: int) -> str:
-    """What rich shows, as lines of plain text, at most so wide."""
-    from rich.console import Console
-
+    for row in rows:
+        table.add_row(*row)
+    indent = "" if part.header else "  "
     file = StringIO()
-    Console(file=file, width=width, color_system=None, force_jupyter=False).print(table)
-    return "\n".join(line.rstrip() for line in file.getvalue().rstrip().splitlines())
+    Console(file=file, width=width - len(indent), color_system=None, force_jupyter=False).print(table)
+    return "\n".join((indent + line).rstrip() for line in file.getvalue().rstrip().splitlines())
+
+
+def _cell(text: str) -> str:
+    return visible(f"{text} {SIGNS['wrong']}" if isinstance(text, parts.WrongNumber) else text)
 
 
 def for_terminal(text: str, encoding: str | None = None) -> str:

@@ -1,4 +1,4 @@
-"""Numbers, names and lists in words: one way to write each, everywhere."""
+"""Numbers, names, lists and distributions in signs: one way to write each, everywhere."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
+BARS = " ▁▂▃▄▅▆▇█"
+ASCII_BARS = " .:-=+*#@"  # for terminals that know no more
 
 # What is obeyed or left out instead of being shown: control characters, marks that turn the direction, no characters.
 _CONTROL = "[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
@@ -24,13 +27,32 @@ def format_number(value: Any, digits: int = 4) -> str:
     return "0" if text == "-0" else text
 
 
+def histogram(values: Any, bins: int = 12) -> str:
+    """The distribution of the values as one line of bars between smallest and largest; '' if none is finite.
+
+    >>> histogram(np.array([0.0, 1.0, 1.0]), bins=2)
+    '▄█'
+    >>> histogram(np.ones(3))
+    '█'
+    """
+    finite = values[np.isfinite(values)].astype(np.float64)
+    if not finite.size:
+        return ""
+    if finite.min() == finite.max():
+        return BARS[-1]
+    finite /= np.abs(finite).max()  # so that neither 1e308 nor 1e-320 is too much for what follows
+    counts, _ = np.histogram((finite - finite.min()) / np.ptp(finite), bins=bins, range=(0, 1))
+    heights = np.ceil(counts / counts.max() * (len(BARS) - 1)).astype(int)
+    return "".join(BARS[height] for height in heights)
+
+
 def cut(text: Any, longest: int) -> str:
-    """The beginning of a text, at most so many letters; signs that a terminal would obey are written out.
+    """The beginning of a text in one line, at most so many letters; signs that a terminal would obey are written out.
 
     >>> cut("np.dot(x, W0)", 8)
     'np.dot(…'
     """
-    shown = visible(str(text)[: longest + 1])
+    shown = visible(str(text)[: longest + 1]).replace("\n", " ")
     return shown if len(shown) <= longest else shown[: longest - 1].rstrip() + "…"
 
 

@@ -11,7 +11,7 @@ from sklearn.base import is_classifier
 from tinygrad_ce.core import Array, Tensor
 from tinygrad_ce.functional import gradients
 from tinygrad_ce.report.parts import Heading, Part, Report, Sentence, Table
-from tinygrad_ce.report.words import format_number, several, short
+from tinygrad_ce.report.words import format_number, listed, several, short
 
 MOST = 10  # features that are printed
 LONGEST = 40  # letters of a name
@@ -82,5 +82,5 @@ def _explained(estimator: Any, scores: Any, target: Any) -> tuple[str, Any]:
 
 def _position(target: Any, known: Any) -> int:
     if target not in known:
-        raise ValueError(f"explain_row: target={target!r} is unknown; there are {', '.join(map(str, known))}")
+        raise ValueError(f"explain_row: target={target!r} is unknown; there are {listed(known, 20)}")
     return [*known].index(target)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tinygrad_ce.core import Array, Tensor
-from tinygrad_ce.data.checks import listed, shown
+from tinygrad_ce.data.checks import quoted, shown
 from tinygrad_ce.nn import BatchNorm, Dense, Embedding, LayerNorm, Module, Sequential, init
 from tinygrad_ce.nn.module import arrays_of
 from tinygrad_ce.storage.classes import LAYERS, SIZES, OwnCodeError, arguments_of, checked_arguments, is_listed
@@ -38,7 +38,7 @@ def describe(model: Module) -> Description:
     found = {path: array.shape for path, array, _ in arrays_of(model)}
     if found != {path: shape for path, shape in shapes.items() if path not in shared}:
         strange = [path for path in {**found, **shapes} if path not in shared and found.get(path) != shapes.get(path)]
-        raise OwnCodeError(f"{listed(strange[:1])}, which is not what the layer's settings say")
+        raise OwnCodeError(f"{quoted(strange[:1])}, which is not what the layer's settings say")
     return description | ({"shared": shared} if shared else {})
 
 

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.core import Array
-from tinygrad_ce.data.checks import listed, shortened, shown
+from tinygrad_ce.data.checks import quoted, shown
 from tinygrad_ce.nn import Module
 from tinygrad_ce.nn.module import arrays_of
-from tinygrad_ce.report.words import visible
+from tinygrad_ce.report.words import short, visible
 from tinygrad_ce.storage.architecture import shared_paths
 from tinygrad_ce.storage.classes import OwnCodeError
 from tinygrad_ce.storage.file import Entry, ModelFile, NoModelError, check_entries
@@ -69,7 +69,7 @@ def in_words(opened: ModelFile) -> Iterator[None]:
         raise opened.refusal("is damaged: its layers stand too deep inside each other") from error
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, IndexError) as error:
         words = visible(" ".join(str(error).split()))
-        raise opened.refusal(f"cannot be used: {shortened(words, LONGEST_REASON)}") from error
+        raise opened.refusal(f"cannot be used: {short(words, LONGEST_REASON)}") from error
 
 
 def checked_document(opened: ModelFile, into: Any) -> dict[str, Any]:
@@ -78,7 +78,7 @@ def checked_document(opened: ModelFile, into: Any) -> dict[str, Any]:
     if document is None:
         if not isinstance(into, Module):
             raise opened.refusal(
-                f"holds arrays and no model of tinygrad_ce ({listed([*opened.entries][:3])}...): if the names are the "
+                f"holds arrays and no model of tinygrad_ce ({quoted([*opened.entries][:3])}...): if the names are the "
                 "paths of a model's arrays, make that and pass it: tg.load(path, into=model)"
             )
         return {"model": {"layers": None, "parameters": [], "constants": []}}
@@ -110,7 +110,7 @@ def checked_entries(opened: ModelFile, document: dict[str, Any], model: Module |
     known = (prefix, *(name for name, part in PARTS.items() if document.get(part)))
     others = [name for name in opened.entries if not name.startswith(known)]
     if others:
-        raise opened.refusal(f"is damaged: it has besides {listed(others)}, which belongs to nothing")
+        raise opened.refusal(f"is damaged: it has besides {quoted(others)}, which belongs to nothing")
     constants = {*facts["constants"]}
     strict = {path: entry for path, entry in found.items() if path not in constants}
     if model is None:

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, TypeGuard
 import numpy as np
 
 from tinygrad_ce.core import Array
-from tinygrad_ce.data.checks import listed, shown
+from tinygrad_ce.data.checks import quoted, shown
 from tinygrad_ce.disk import write_whole
 
 KEY = "tinygrad_ce"  # of our text among the metadata
@@ -195,7 +195,7 @@ def check_entries(file: ModelFile, expected: Mapping[str, Entry], found: Mapping
     missing = [name for name in expected if name not in found]
     extra = [name for name in found if name not in expected]
     if missing or extra:
-        words = [f"lacks {listed(missing)}" if missing else "", f"has besides {listed(extra)}" if extra else ""]
+        words = [f"lacks {quoted(missing)}" if missing else "", f"has besides {quoted(extra)}" if extra else ""]
         raise file.refusal(f"does not fit the model: it {' and '.join(filter(None, words))}; {cure}")
     for name, own in expected.items():
         if found[name] != own:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.core import Array, Tensor, array_of
-from tinygrad_ce.data.checks import listed, shown
+from tinygrad_ce.data.checks import quoted, shown
 from tinygrad_ce.optim import Optimizer, ReduceOnPlateau, WarmUp
 from tinygrad_ce.optim.base import checked_state
 from tinygrad_ce.optim.schedules import Schedule
@@ -55,7 +55,7 @@ def build_loss(settings: Any, arrays: Mapping[str, Array]) -> Callable[..., Any]
     called: Any = function or getattr(cls, "function", None)
     options = fields.get("options")
     if called is None or not isinstance(options, dict) or {*options, *arrays} - {*signature(called).parameters}:
-        raise ValueError(f"{shown(settings)} with {listed([*arrays]) or 'no arrays'} is no loss of this version")
+        raise ValueError(f"{shown(settings)} with {quoted([*arrays]) or 'no arrays'} is no loss of this version")
     options = options | {name: np.array(array) for name, array in arrays.items()}
     if cls is not None:
         return cls(**options)
@@ -90,7 +90,7 @@ def build_optimizer(settings: Settings, parameters: Sequence[Tensor], state: Map
     optimizer = cls(parameters, lr=build_schedule(arguments.pop("lr", None)), **arguments)
     strange = [name for name in state if name not in optimizer.state()]
     if strange:
-        raise ValueError(f"it has besides {listed(strange)}, which this {cls.__name__} does not remember")
+        raise ValueError(f"it has besides {quoted(strange)}, which this {cls.__name__} does not remember")
     check_state(optimizer, state)
     optimizer.restore(state)
     return optimizer

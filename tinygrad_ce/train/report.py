@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.core import Array
-from tinygrad_ce.data.checks import extra, listed
+from tinygrad_ce.data.checks import extra, quoted
 from tinygrad_ce.report.parts import Part, Picture, Report, Sentence, Table
 from tinygrad_ce.report.words import format_number, several, short
 from tinygrad_ce.train.answers import Answers, Contrast
 from tinygrad_ce.train.weights import sample_weights
 from tinygrad_ce.views import plots
 
-PICTURE = "(a picture, which .figure(path) saves)"
 BINS = 10  # of the probabilities, where calibration is measured
 LABELS = {
     "accuracy": "accuracy",
@@ -93,7 +92,8 @@ class ClassificationReport(Report):
             _numbers([(f"{p:.3f}", f"{share:.3f}", f"{rows:g}") for p, share, rows in self.reliability], RELIABILITY),
             _mistakes(list(self.classes), self.confusion),
         ]
-        curves = Picture(lambda: self.figure()._repr_png_(), "reliability and ROC curves", least=600, text=PICTURE)
+        label = "reliability and ROC curves, which .figure(path) saves"
+        curves = Picture(lambda: self.figure()._repr_png_(), label, least=600)
         return [*(table for table in tables if table.rows), *map(Sentence, self.notes), curves]
 
 
@@ -130,7 +130,7 @@ class RegressionReport(Report):
             (short(name, 30), *(format_number(figures[key]) if key in figures else "" for key in ("rmse", "mae", "r2")))
             for name, figures in (self.outputs | ({"mean": self.figures} if len(self.outputs) > 1 else {})).items()
         ]
-        picture = Picture(lambda: self.figure()._repr_png_(), "the residuals", least=600, text=PICTURE)
+        picture = Picture(lambda: self.figure()._repr_png_(), "the residuals, which .figure(path) saves", least=600)
         notes = several(len(self.true), "row"), *self.notes
         return [_numbers(rows, ("", "RMSE", "MAE", "R²")), *map(Sentence, notes), picture]
 
@@ -235,7 +235,7 @@ def _notes(answers: Answers, without_contrast: Sequence[str]) -> tuple[str, ...]
     if without_contrast:
         notes.append(
             "Left out of ROC AUC and average precision, which need rows of a class and rows of others: "
-            + listed(without_contrast)
+            + quoted(without_contrast)
         )
     if answers.probabilities is None:
         notes.append("Left out: log loss and calibration, because the loss is of no probabilities")
@@ -299,7 +299,7 @@ def report_on_numbers(true: Array, predicted: Array, sample_weight: Any, names: 
         mae=float(mae.mean()),
         r2=_mean(value for value in r2 if value is not None),
         outputs={name: _defined(rmse=float(rmse[k]), mae=float(mae[k]), r2=r2[k]) for k, name in enumerate(names)},
-        notes=(f"Left out: R² of {listed(constant)}, whose true numbers are all the same",) if constant else (),
+        notes=(f"Left out: R² of {quoted(constant)}, whose true numbers are all the same",) if constant else (),
         true=true,
         predicted=predicted,
     )

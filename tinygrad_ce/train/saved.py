@@ -11,7 +11,7 @@ import numpy as np
 from tinygrad_ce import data, nn
 from tinygrad_ce.backward import no_grad
 from tinygrad_ce.core import Array, Tensor
-from tinygrad_ce.data.checks import listed, shown
+from tinygrad_ce.data.checks import quoted, shown
 from tinygrad_ce.data.preparation import Preparation
 from tinygrad_ce.data.structures import take_rows
 from tinygrad_ce.nn.module import call_model, evaluating, leaves_of
@@ -251,7 +251,7 @@ def _checked_state(
     paths = parameters.paths_of(model, optimizer.parameters)
     if paths != facts["parameters"]:
         raise ValueError(
-            f"its optimizer has the parameters {listed(facts['parameters'])}, and this one {listed(paths)}"
+            f"its optimizer has the parameters {quoted(facts['parameters'])}, and this one {quoted(paths)}"
         )
     state = group(arrays, "optimizer.")
     settings.check_state(optimizer, state)

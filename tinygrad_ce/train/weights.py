@@ -12,7 +12,7 @@ import numpy as np
 
 from tinygrad_ce import ops
 from tinygrad_ce.core import Array
-from tinygrad_ce.data.checks import closest, listed
+from tinygrad_ce.data.checks import closest, quoted
 from tinygrad_ce.data.structures import is_several, number_of_rows, take_rows
 from tinygrad_ce.nn import Module
 from tinygrad_ce.nn.losses import _Loss
@@ -173,7 +173,7 @@ def _by_index(where: str, key: Any, weight: Any, class_names: Sequence[str], cla
     elif isinstance(key, numbers.Integral) and 0 <= int(key) < (len(class_names) or classes):
         index = int(key)
     else:
-        there = listed(class_names) if class_names else f"0 to {classes - 1}"
+        there = quoted(class_names) if class_names else f"0 to {classes - 1}"
         hint = closest(key, class_names) if isinstance(key, str) else ""
         raise ValueError(f"{where}: class_weight has the class {key!r}, which is none;{hint} the classes are {there}")
     if isinstance(weight, bool) or not isinstance(weight, numbers.Real) or not 0 <= float(weight) < np.inf:

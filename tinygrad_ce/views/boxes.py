@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 LEAD = 12.0  # of a straight line before its head, at least
-DROP = 36.0  # between what stands above a box and the box: two lines of text
-BESIDE = 10.0  # between those that stand there side by side
 
 
 @dataclass(eq=False)
@@ -14,8 +12,7 @@ class Box:
     """A rectangle; x and y are its top left corner, known after `arrange`.
 
     above: boxes that stand above this one, side by side, in its column. children: what a group holds.
-    width, height: of a group, they are found out; a width given to it is its smallest.
-    lift: how much higher one of them stands, so that a wire to the right passes over those beside it.
+    width, height: of a group, they are found out; least: the smallest width that it may have.
     starts_row: whether a new row begins with it, as with a time step.
     """
 
@@ -23,7 +20,7 @@ class Box:
     height: float = 0.0
     above: list[Box] = field(default_factory=list)
     children: list[Box] = field(default_factory=list)
-    lift: float = 0.0
+    least: float = 0.0
     starts_row: bool = False
     x: float = 0.0
     y: float = 0.0
@@ -37,16 +34,6 @@ class Box:
     def right(self) -> float:
         """Where it ends."""
         return self.x + self.width
-
-    @property
-    def height_above(self) -> float:
-        """The room that those above take, with the way down from them."""
-        return max((above.height + above.lift + DROP for above in self.above), default=0.0)
-
-    @property
-    def width_above(self) -> float:
-        """How wide those above are together."""
-        return sum(above.width for above in self.above) + BESIDE * max(len(self.above) - 1, 0)
 
 
 @dataclass(eq=False)

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from statistics import fmean
+from typing import TypeAlias
 
-from tinygrad_ce.views.boxes import Box
-
-if TYPE_CHECKING:
-    from tinygrad_ce.views.layout import Level
+from tinygrad_ce.views.boxes import Box, Wire
 
 LANE = 10.0  # the height of a place where wires pass
 ROW_GAP = 18.0  # between what stands one below the other
@@ -24,24 +22,43 @@ class Item:
 
     middle: how far down wires begin and end; ports: the same of those sources for which it is elsewhere.
     before, after: the neighbours in the columns beside it, each with the source of the wire from or to there.
+    rank: its column; 0 holds the wires that come into the group. number: its place in the column, from the top.
     """
 
     width: float = 0.0
     height: float = LANE
     middle: float = LANE / 2
-    rank: int = 1  # its column; 0 holds the wires that come into the group
+    rank: int = 1
     box: Box | None = None
-    level: Level | None = None
     ports: dict[Box, float] = field(default_factory=dict)
     before: list[tuple[Item, Box]] = field(default_factory=list)
     after: list[tuple[Item, Box]] = field(default_factory=list)
-    pulls: list[tuple[Item, float, float]] = field(default_factory=list)  # a neighbour, how much lower, a weight
-    weight: float = 0.0
+    number: int = 0
     y: float = 0.0
 
     def port(self, source: Box) -> float:
         """How far down a wire of this source begins or ends."""
         return self.ports.get(source, self.middle)
+
+    def place(self, source: Box) -> float:
+        """Where that is in the column, counted in items."""
+        return self.number + self.port(source) / self.height
+
+    def barycentre(self, neighbours: Sequence[tuple[Item, Box]]) -> float:
+        """The mean place of neighbours in a column beside it; its own, if it has none there."""
+        return fmean(item.place(source) for item, source in neighbours) if neighbours else self.number
+
+    def move(self, x: float, y: float) -> None:
+        """Move the box and those above it, which stand at their places in this item, by x and y."""
+        for box in () if self.box is None else (self.box, *self.box.above):
+            box.x, box.y = box.x + x, box.y + y
+
+    def route(self, wire: Wire) -> list[tuple[float, float]]:
+        """The points of a wire inside of it: none, but in a group."""
+        return []
+
+
+Pulls: TypeAlias = dict[Item, list[tuple[Item, float, float]]]  # to which neighbours, how much lower, a weight
 
 
 def rank(items: Sequence[Item], links: Iterable[tuple[Item, Item]]) -> None:
@@ -68,62 +85,50 @@ def join(chain: Sequence[Item], source: Box) -> None:
 
 def order(columns: list[list[Item]]) -> list[list[Item]]:
     """The columns in an order in which few wires cross: each sorted by the mean place of its neighbours, to and fro."""
-    best, fewest = [*map(list, columns)], _crossings(columns)
-    for sweep in range(SWEEPS if fewest else 0):
+    _number(columns)
+    orders = [[*map(list, columns)]]
+    for sweep in range(SWEEPS):
         forward = sweep % 2 == 0
-        for fixed, column in pairwise(columns if forward else columns[::-1]):
-            _sort(column, fixed, forward)
-        crossings = _crossings(columns)
-        if crossings < fewest:
-            best, fewest = [*map(list, columns)], crossings
-    return best
+        for column in columns[1:] if forward else columns[-2::-1]:
+            column.sort(key=lambda item: item.barycentre(item.before if forward else item.after))
+            _number([column])
+        orders.append([*map(list, columns)])
+    return min(orders, key=_crossings)
 
 
-def _sort(column: list[Item], fixed: Sequence[Item], forward: bool) -> None:
-    places, own = _places(fixed), _places(column)
-
-    def barycentre(item: Item) -> float:
-        ends = [places[x] + x.port(source) / x.height for x, source in (item.before if forward else item.after)]
-        return sum(ends) / len(ends) if ends else own[item]
-
-    column.sort(key=barycentre)
+def _number(columns: Sequence[Sequence[Item]]) -> None:
+    for column in columns:
+        for n, item in enumerate(column):
+            item.number = n
 
 
 def _crossings(columns: Sequence[Sequence[Item]]) -> int:
+    _number(columns)
     count = 0
-    for column, following in pairwise(columns):
-        places = _places(following)
-        ends = [
-            (n + item.port(source) / item.height, places[x] + x.port(source) / x.height)
-            for n, item in enumerate(column)
-            for x, source in item.after
-        ]
+    for column in columns:
+        ends = [(item.place(source), x.place(source)) for item in column for x, source in item.after]
         count += sum((a[0] - b[0]) * (a[1] - b[1]) < 0 for n, a in enumerate(ends) for b in ends[:n])
     return count
 
 
-def _places(column: Sequence[Item]) -> dict[Item, int]:
-    return {item: n for n, item in enumerate(column)}
-
-
 def straighten(columns: Sequence[Sequence[Item]], row_of: Sequence[int]) -> None:
     """Stack the items of each column, as near as their order allows to where the wires inside of a row are straight."""
+    pulls: Pulls = {}
     for column in columns:
         y = -sum(item.height + ROW_GAP for item in column) / 2
         for item in column:
             item.y, y = y, y + item.height + ROW_GAP
-            item.pulls = [
+            pulls[item] = [
                 (x, x.port(source) - item.port(source), 4.0 if x.box is None or item.box is None else 2.0)
                 for x, source in (*item.before, *item.after)
                 if row_of[x.rank] == row_of[item.rank]
             ]
-            item.weight = max(sum(weight for *_, weight in item.pulls), 0.1)
     for _ in range(3 * SWEEPS):
-        if max(map(_settle, (*columns, *reversed(columns))), default=0.0) < STILL:
+        if max(_settle(column, pulls) for column in (*columns, *reversed(columns))) < STILL:
             break
 
 
-def _settle(column: Sequence[Item]) -> float:
+def _settle(column: Sequence[Item], pulls: Pulls) -> float:
     """Move each item to the mean of where its wires pull it, as far as there is room; how far the farthest has moved.
 
     Items that would overlap move as one block to their common mean (pool adjacent violators).
@@ -131,14 +136,16 @@ def _settle(column: Sequence[Item]) -> float:
     blocks: list[tuple[float, float, int]] = []  # where it begins without what stands above it, weight, items
     tops, top = [], 0.0
     for item in column:
-        pulled = sum((x.y + lower) * weight for x, lower, weight in item.pulls) / item.weight if item.pulls else item.y
-        blocks.append((pulled - top, item.weight, 1))
+        weight = sum(weight for *_, weight in pulls[item])
+        pulled = sum((x.y + lower) * weight for x, lower, weight in pulls[item]) / weight if weight else item.y
+        blocks.append((pulled - top, weight or 0.1, 1))
         while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:
             (mean, weight, count), (other, heavy, more) = blocks[-2:]
             blocks[-2:] = [((mean * weight + other * heavy) / (weight + heavy), weight + heavy, count + more)]
         tops.append(top)
         top += item.height + ROW_GAP
-    farthest, starts = 0.0, [mean for mean, _, count in blocks for _ in range(count)]
+    starts = [mean for mean, _, count in blocks for _ in range(count)]
+    farthest = 0.0
     for item, start, top in zip(column, starts, tops, strict=True):
         farthest, item.y = max(farthest, abs(item.y - start - top)), start + top
     return farthest

@@ -11,12 +11,11 @@ from tinygrad_ce.disk import whole_file
 from tinygrad_ce.graph.checks import check_unchanged
 from tinygrad_ce.graph.nodes import Graph
 from tinygrad_ce.report import parts
-from tinygrad_ce.report.html import html_of
+from tinygrad_ce.report.html import as_html
 from tinygrad_ce.report.page import page_html
 from tinygrad_ce.views.graph_picture import Picture
 
-LARGEST_PNG = 32_000  # pixels of a side
-MOST_PIXELS = 10_000_000  # of a PNG: they are drawn in a second or two
+MOST_PIXELS = 10_000_000  # of a PNG: they are drawn in a few seconds, and programs open it
 READABLE = 0.4  # of its size, below which a picture cannot be read
 LARGEST_IN_NOTEBOOK = 1_000_000  # letters of a picture: a notebook holds it, and whoever opens that waits for it
 WIDEST_IN_NOTEBOOK = 1_500  # pixels of a PNG: more than a cell shows
@@ -37,7 +36,7 @@ class Drawing:
         if len(self.svg) > LARGEST_IN_NOTEBOOK:
             return None
         least = round(READABLE * _size(self.svg)[0])
-        return html_of(parts.Picture(self.svg.encode(), f"the graph of {self.title}", "svg+xml", least))
+        return as_html([parts.Picture(self.svg.encode(), f"the graph of {self.title}", "svg+xml", least)])
 
     def _repr_svg_(self) -> str | None:
         return self.svg if len(self.svg) <= LARGEST_IN_NOTEBOOK else None
@@ -98,12 +97,10 @@ def png_for_notebook(svg: str) -> bytes | None:
 def _png_file(svg: str) -> bytes:
     """A PNG twice as large as the picture, or as large as programs open. ValueError if its letters cannot be read."""
     width, height = _size(svg)
-    side = max(width, height)
-    zoom = min(2.0, LARGEST_PNG / side, (MOST_PIXELS / (width * height)) ** 0.5)
+    zoom = min(2.0, (MOST_PIXELS / (width * height)) ** 0.5)
     if zoom < READABLE:
         raise ValueError(
-            f"save: a PNG of this picture would be {2 * side:,} pixels long, and few programs open that: save it as "
-            ".svg or .html"
+            "save: a PNG of this picture would be too large to open or too small to read: save it as .svg or .html"
         )
     return _as_png(svg, zoom)
 
@@ -112,25 +109,6 @@ def _size(svg: str) -> tuple[int, int]:
     size = re.search(r'viewBox="0 0 (\d+) (\d+)"', svg)
     assert size is not None
     return int(size[1]), int(size[2])
-
-
-def _drawn_once(svg: str) -> str:
-    """The picture without what is not on paper, and each piece of the wires once: many share the same long way."""
-    drawn: set[tuple[str, str]] = set()
-
-    def new_pieces(path: re.Match[str]) -> str:
-        first, *pieces = re.findall(r"[MLC][^MLC]*", path[1])
-        start, text = first[1:].strip(), ""
-        for piece in pieces:
-            if (start, piece) not in drawn:
-                drawn.add((start, piece))
-                text += f"M{start} {piece}"
-            start = piece.split()[-1].lstrip("L")
-        return f'<path d="{text}"/>' if text else ""
-
-    svg = re.sub(r"@media.*?</style>", "</style>", svg, count=1, flags=re.DOTALL)
-    svg = re.sub(r'<text class="share"[^>]*/>|<path class="tail"[^>]*/>|<title>[^<]*</title>', "", svg)
-    return re.sub(r'<path d="([^"]*)"/>', new_pieces, svg)
 
 
 def _as_png(svg: str, zoom: float) -> bytes:
@@ -143,7 +121,7 @@ def _as_png(svg: str, zoom: float) -> bytes:
         ) from None
     fonts = Path(get_data_path()) / "fonts" / "ttf"
     made = resvg_py.svg_to_bytes(
-        svg_string=_drawn_once(svg),
+        svg_string=svg,
         background="white",
         zoom=zoom,
         font_files=[str(fonts / "DejaVuSansMono.ttf"), str(fonts / "DejaVuSansMono-Bold.ttf")],

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import inf
 
 from tinygrad_ce.graph.nodes import Edge, Graph, Node
 from tinygrad_ce.report.page import file_text
 from tinygrad_ce.report.words import cut
-from tinygrad_ce.views.boxes import DROP, Box, Wire
+from tinygrad_ce.views.boxes import Box, Wire
 from tinygrad_ce.views.cards import LINE, PORT, TEXT, Card, fold_card, node_card, outside_card
-from tinygrad_ce.views.columns import LANE
 from tinygrad_ce.views.groups import LONGEST_TITLE, Group, grouped
-from tinygrad_ce.views.layout import COLUMN_GAP, arrange
+from tinygrad_ce.views.layout import arrange
 from tinygrad_ce.views.picture import Attributes, Svg, element, rectangle, wide, words
 
 LARGEST = 1500  # nodes
@@ -51,22 +49,17 @@ class EdgeWire(Wire):
         """A line with a head at its target and one at its source, of which one is seen; its argument, and its share."""
         (start_x, start_y), (x, y) = self.points[0], self.points[-1]
         if self.is_upright:
-            head, tail = "l-4,-7 h8 z", "l-4,7 h8 z"
-            aside = self.label <= self.target.right + COLUMN_GAP - x - 6
-            at, anchor, above, below = (x + 6 if aside else x - 8), ("" if aside else "end"), y - 19, y - 5
+            head, tail, at, anchor, above, below = "l-4,-7 h8 z", "l-4,7 h8 z", x + 6, "", y - 19, y - 5
         else:
-            head, tail = "l-7,-4 v8 z", "l7,-4 v8 z"
-            at, anchor, above, below = x - 9, "end", y - 5, y + 13
+            head, tail, at, anchor, above, below = "l-7,-4 v8 z", "l7,-4 v8 z", x - 9, "end", y - 5, y + 13
         numbers = " ".join(str(edge.number) for edge in self.edges)
         mark: Attributes = {"data_edges" if self.folded else "data_edge": numbers}
-        parts = [element("path", d=_curve(self.points, self.is_upright))]
+        parts = [element("path", d=_curve(self.points))]
         parts.append(element("path", class_="head", d=f"M{x:.1f},{y:.1f} {head}"))
-        if self.flows:
-            parts.append(element("path", class_="tail", d=f"M{start_x:.1f},{start_y:.1f} {tail}"))
         parts.append(words(at, above, self.argument, TEXT, class_="soft", text_anchor=anchor))
         if self.flows:
-            look: Attributes = {"x": at, "y": below, "font_size": TEXT, "text_anchor": anchor}
-            parts.append(element("text", class_="share", **look, tabindex=0, **mark))
+            parts.append(element("path", class_="tail", d=f"M{start_x:.1f},{start_y:.1f} {tail}"))
+            parts.append(words(at, below, "", TEXT, class_="share", text_anchor=anchor, tabindex=0, **mark))
         return element("g", *parts, class_="wire" if self.flows else "wire still", **mark)
 
 
@@ -109,7 +102,7 @@ class Picture:
     @property
     def nodes(self) -> list[int]:
         """The numbers of the nodes that have a card of their own here."""
-        return [card.node.number for card in self.cards.values() if card.kind == "node"]
+        return [node.number for node, card in self.cards.items() if card.kind == "node"]
 
     def _fill(self, box: Box, group: Group, opened: set[Group] | None) -> None:
         for child in group.children:
@@ -117,7 +110,8 @@ class Picture:
                 card = node_card(child, self.with_gradients, child is self.graph.loss)
                 self.card_of[child] = card
             elif opened is None or child in opened:
-                inner = Box(starts_row=child.kind == "step")
+                title = wide(cut(child.title, LONGEST_TITLE), TEXT) + 16
+                inner = Box(least=title, starts_row=child.kind == "step")
                 box.children.append(inner)
                 self.frames.append((inner, child))
                 self._fill(inner, child, opened)
@@ -136,8 +130,6 @@ class Picture:
             if target in self.cards:
                 self.cards[target].above.append(card)
                 lifted.add(card)
-        for card in self.cards.values():  # a wire needs room for what is written at it
-            card.width = max(card.width, 12 + len(card.above) * (SHARE + 16))
         for box in (self.top, *(box for box, _ in self.frames)):
             box.children = [child for child in box.children if child not in lifted]
 
@@ -158,35 +150,29 @@ class Picture:
                     wires.setdefault(ends, EdgeWire(source, target, folded=folded)).edges.append(edge)
         for wire in wires.values():
             wire.label = max(wide(wire.argument, TEXT), SHARE if wire.flows else 0.0)
+            if wire.is_upright:  # there is room for it on the right of the wire
+                wire.source.width = max(wire.source.width, 2 * wire.label)
         return list(wires.values())
 
     def _arrange(self, on_paper: bool) -> None:
         """In one row if that is short; else in rows that a screen has room for, or that make a sheet of paper."""
-        width, many = ROOM, len(self.cards) > MOST_CARDS
-        if many and on_paper:
-            area = sum((card.width + SHARE) * (card.height + DROP) for card in self.cards.values())
-            width = max(ROOM, (2 * area / TALLEST) ** 0.5)
-        self._arrange_in(width if many else inf)
-        if not many and self.top.width > ONE_ROW:
-            self._arrange_in(width)
+        arrange(self.top, self.wires)
+        width = ROOM
+        if self.top.width > ONE_ROW:
+            arrange(self.top, self.wires, width)
         for _ in range(4 if on_paper else 0):  # how a wider picture breaks into rows is not known before
             if self.top.height <= TALLEST * self.top.width:
                 break
             width = 1.1 * max(width, (self.top.width * self.top.height / TALLEST) ** 0.5)
             for box, _group in self.frames:
                 box.starts_row = False
-            self._arrange_in(width)
+            arrange(self.top, self.wires, width)
         arriving: dict[Box, list[EdgeWire]] = defaultdict(list)
         for wire in self.wires:
-            arriving[wire.target].append(wire)
+            if not wire.is_upright:
+                arriving[wire.target].append(wire)
         for wires in arriving.values():
             _part(wires)
-
-    def _arrange_in(self, width: float) -> None:
-        self.top.width = 0.0
-        for box, group in self.frames:  # at least as wide as the title
-            box.width = wide(cut(group.title, LONGEST_TITLE), TEXT) + 16
-        arrange(self.top, self.wires, width)
 
     def svg(self, title: str = "", styled: bool = True) -> str:
         """The whole picture, with its title below it; not styled where a page brings `PICTURE_STYLE`."""
@@ -216,18 +202,11 @@ class Picture:
         )
 
 
-def _part(arriving: Sequence[EdgeWire]) -> None:
+def _part(wires: list[EdgeWire]) -> None:
     """Let the wires of a card's inputs arrive one below the other, in the order in which they come."""
-    count, known = Counter(wire.source for wire in arriving), Counter[Box]()
-    for wire in arriving:  # aside from one point on, so that no other wire from there runs between them
-        more = count[wire.source] - 1
-        aside = min(LANE / 2, LANE / max(more, 1)) * (known[wire.source] - more / 2)
-        known[wire.source] += 1
-        wire.points[2:] = [(x, y + aside) for x, y in wire.points[2:]]
-    wires = [wire for wire in arriving if not wire.is_upright]
     wires.sort(key=lambda wire: (wire.points[-3][1], -wire.points[-3][0]))
+    port = min(PORT, (wires[0].target.height - 8) / len(wires))
     for n, wire in enumerate(wires):
-        port = min(PORT, (wire.target.height - 8) / len(wires))
         y = wire.target.middle + port * (n - (len(wires) - 1) / 2)
         wire.points[-2:] = [(x, y) for x, _ in wire.points[-2:]]
 
@@ -266,13 +245,9 @@ def _stands_on(node: Node) -> Node | None:
     """The operation on top of which a parameter or a second argument stands; None if it has a place of its own."""
     if node.kind == "result" or not node.uses:
         return None
-    first = node.uses[0]
-    others = Counter(edge.source for edge in first.target.inputs)
-    if len(others) == 1 or others[node] > 1 or (first.position == 0 and node.kind == "data"):
-        return None
-    if first.target.inputs[0].source is node or len(others) > MOST_ABOVE + 1:
-        return None
-    return first.target
+    target = node.uses[0].target
+    first, *others = (edge.source for edge in target.inputs)
+    return target if node is not first and others.count(node) == 1 and len(others) <= MOST_ABOVE else None
 
 
 def _frame(box: Box, group: Group) -> Svg:
@@ -281,16 +256,15 @@ def _frame(box: Box, group: Group) -> Svg:
     return element("g", element("title", group.title), rectangle(box, 8), title, class_=kind)
 
 
-def _curve(points: Sequence[tuple[float, float]], upright: bool) -> Svg:
+def _curve(points: Sequence[tuple[float, float]]) -> Svg:
     """A smooth line through the points that leaves and arrives straight; square where it turns into a new row."""
     (x, y), *rest = points
     path = f"M{x:.1f},{y:.1f}"
     for end_x, end_y in rest:
-        bend_x, bend_y = (0.0, (end_y - y) / 2) if upright else ((end_x - x) / 2, 0.0)
-        if upright or min(abs(end_x - x), abs(end_y - y)) >= 0.05:
-            path += f" C{x + bend_x:.1f},{y + bend_y:.1f} {end_x - bend_x:.1f},{end_y - bend_y:.1f}"
-            path += f" {end_x:.1f},{end_y:.1f}"
-        else:
+        if min(abs(end_x - x), abs(end_y - y)) < 0.05:
             path += f" L{end_x:.1f},{end_y:.1f}"
+        else:
+            middle = (x + end_x) / 2
+            path += f" C{middle:.1f},{y:.1f} {middle:.1f},{end_y:.1f} {end_x:.1f},{end_y:.1f}"
         x, y = end_x, end_y
     return Svg(path)

@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import inf
 
-from tinygrad_ce.views.boxes import BESIDE, DROP, LEAD, Box, Wire
+from tinygrad_ce.views.boxes import LEAD, Box, Wire
 from tinygrad_ce.views.columns import LANE, ROW_GAP, Item, join, order, rank, straighten
 
+DROP = 36.0  # between what stands above a box and the box: two lines of text
+BESIDE = 10.0  # between those that stand there side by side
 COLUMN_GAP = 16.0  # and room for what is written at the wires that arrive
 PADDING = 12.0  # inside a group
 TITLE = 20.0  # of a group
@@ -28,65 +30,63 @@ def arrange(top: Box, wires: Sequence[Wire], width: float = inf) -> None:
     The children of each group stand in an order in which no wire goes back. width: where it would be wider, it goes on
     in a new row, unless one column is.
     """
-    _lift(wires)
-    level = Level(top, wires, width, title=0.0)
+    sideways = [wire for wire in wires if not wire.is_upright]
+    level = Level(top, sideways, width, title=0.0)
     level.move(0.0, 0.0)
     for wire in wires:
-        if wire.is_upright:
-            wire.points = _down(wire)
-        else:
-            *points, (x, y) = level.route(wire)
-            end = (wire.target.x, wire.target.middle)
-            wire.points = [(wire.source.right, wire.source.middle), *points, (x - wire.lead, y), end]
+        x = wire.source.x + wire.source.width / 2
+        wire.points = [(x, wire.source.y + wire.source.height), (x, wire.target.y)]
+    for wire in sideways:
+        *points, (x, y) = level.route(wire)
+        end = (wire.target.x, wire.target.middle)
+        wire.points = [(wire.source.right, wire.source.middle), *points, (x - wire.lead, y), end]
 
 
-def _lift(wires: Sequence[Wire]) -> None:
-    """Those above a box whose wires also go to the right stand higher than those on their right."""
-    leaving = {wire.source for wire in wires if not wire.is_upright}
-    for box in {wire.target for wire in wires}:
-        highest = 0.0
-        for above in reversed(box.above):
-            if above in leaving and highest:
-                above.lift = max(highest + LANE - above.height / 2, 0.0)
-            highest = max(highest, above.lift + above.height)
+def _stacked(box: Box, leaving: set[Box]) -> Item:
+    """A box with those above it, which is at least as wide as they are; all at their places in the item.
+
+    leaving: those whose wires go to the right, above all that stand there.
+    """
+    x = highest = 0.0
+    for above in reversed(box.above):
+        lift = max(highest + LANE - above.height / 2, 0.0) if above in leaving and highest else 0.0
+        highest = max(highest, lift + above.height)
+        x -= above.width
+        above.x, above.y = x, -DROP - lift - above.height
+        x -= BESIDE
+    box.width = max(box.width, -x - BESIDE)
+    box.x, box.y = 0.0, highest + DROP if box.above else 0.0
+    for above in box.above:
+        above.x, above.y = above.x + (box.width - x - BESIDE) / 2, above.y + box.y
+    ports = {above: above.middle for above in box.above}
+    return Item(box.width, box.y + box.height, box.middle, box=box, ports=ports)
 
 
-def _down(wire: Wire) -> Points:
-    """From a box down to the one that it stands above; those beside it have their own place to arrive at."""
-    source, target = wire.source, wire.target
-    before, last = target.above.index(source), len(target.above) - 1
-    apart = min(wire.label + 16, (target.width - 24) / max(last, 1))
-    x = source.x + source.width / 2
-    free = max(target.width - 24 - last * apart, 0.0)  # what is written at a wire stands on its right
-    rightmost = target.right - 12 - min(free, wire.label) - (last - before) * apart
-    inside = min(max(x, target.x + 12 + before * apart), rightmost)
-    points = [(x, source.y + source.height), (x, target.y - DROP), (inside, target.y)]
-    return points if source.lift else points[::2]
-
-
-class Level:
+class Level(Item):
     """One group: its items in columns, where each column stands, and the way of each wire through it.
 
     The first column and the last hold no boxes, but the places where wires come in and go out.
     """
 
     def __init__(self, group: Box, wires: Sequence[Wire], width: float, title: float = TITLE) -> None:
+        super().__init__(group.least, box=group)
         self.group = group
         self.item_of: dict[Box, Item] = {}  # of each box inside, also of those in groups
         self.lanes: dict[tuple[Box, int], Item] = {}
         self.turns: dict[tuple[int, Box], tuple[float, float, float]] = {}
-        items = [self._item(child, wires, width) for child in group.children]
+        self.leaving = {wire.source for wire in wires}
+        self.items = [self._item(child, wires, width) for child in group.children]
         held = self.item_of.get
         ends = [(w, a, b) for w in wires if (a := held(w.source)) is not (b := held(w.target))]
-        rank(items, [(a, b) for _, a, b in ends if a is not None and b is not None])
-        self.last = max((item.rank for item in items), default=0) + 1
+        rank(self.items, [(a, b) for _, a, b in ends if a is not None and b is not None])
+        self.last = max((item.rank for item in self.items), default=0) + 1
         leads = [LEAD] * (self.last + 1)  # by column, the longest straight end of the wires that arrive there
         for wire, _, target in ends:
             join(self._chain(wire), wire.source)
             if target is not None and target.box is wire.target:
                 leads[target.rank] = max(leads[target.rank], wire.lead)
         columns: list[list[Item]] = [[] for _ in range(self.last + 1)]
-        for item in (*items, *self.lanes.values()):
+        for item in (*self.items, *self.lanes.values()):
             columns[item.rank].append(item)
         self.columns = order(columns)
         if not self.columns[0]:  # nothing arrives from the left
@@ -94,22 +94,19 @@ class Level:
         rows = self._rows(leads, width)
         straighten(self.columns, [n for n, row in enumerate(rows) for _ in row])
         self._stack(rows, PADDING + title)
+        group.width, group.height = self.width, self.height
+        edges = {source: lane for (source, rank), lane in self.lanes.items() if rank in (0, self.last)}
+        self.ports = {source: lane.y + lane.middle for source, lane in edges.items()}
 
     def _item(self, child: Box, wires: Sequence[Wire], width: float) -> Item:
-        """A child as what stands in a column, with the places where wires begin and end."""
-        if child.children:
-            level = Level(child, wires, (width - AROUND) * (WIDER if child.starts_row else 1))
-            item = Item(child.width, child.height, box=child, level=level)
-            ends = {source: lane for (source, rank), lane in level.lanes.items() if rank in (0, level.last)}
-            item.ports = {source: lane.y + lane.middle for source, lane in ends.items()}
-            self.item_of |= dict.fromkeys(level.item_of, item)
+        """A child as what stands in a column."""
+        if not child.children:
+            item = _stacked(child, self.leaving)
+            self.item_of |= dict.fromkeys((child, *child.above), item)
             return item
-        above = child.height_above
-        size = max(child.width, child.width_above), above + child.height
-        item = Item(*size, middle=above + child.height / 2, box=child)
-        item.ports = {box: above - DROP - box.lift - box.height / 2 for box in child.above}
-        self.item_of |= dict.fromkeys((child, *child.above), item)
-        return item
+        level = Level(child, wires, (width - AROUND) * (WIDER if child.starts_row else 1))
+        self.item_of |= dict.fromkeys(level.item_of, level)
+        return level
 
     def _chain(self, wire: Wire) -> list[Item]:
         """What a wire connects here, and the lanes that it passes: one in each column for all wires of a source."""
@@ -159,7 +156,7 @@ class Level:
             end = row[-1] if row[-1] < self.last else self.last - 1
             crossing = self._sources(end) if row is not rows[-1] else []
             right = self.right[end] + LANE * len(crossing)
-            self.group.width = max(right + PADDING, self.group.width)
+            self.width = max(right + PADDING, self.width)
             if row is rows[-1]:
                 break
             y += ROW_GAP
@@ -167,43 +164,32 @@ class Level:
                 out = LANE * (len(crossing) - n)
                 self.turns[end, source] = self.right[end] + out, y + out, PADDING + out
             y += LANE * (len(crossing) + 1) + ROW_GAP
-        self.left.append(self.group.width)
-        self.right.append(self.group.width)
-        self.group.height = y + PADDING
+        self.left.append(self.width)
+        self.right.append(self.width)
+        self.height = y + PADDING
 
     def move(self, x: float, y: float) -> None:
         """Move everything to its place in the picture; the group's own corner is at x, y."""
         self.group.x, self.group.y = x, y
-        for item in dict.fromkeys(self.item_of.values()):
-            box = item.box
-            assert box is not None
-            left = x + (self.left[item.rank] + self.right[item.rank] - item.width) / 2
-            if item.level is not None:
-                item.level.move(left, y + item.y)
-                continue
-            box.x, box.y = left + (item.width - box.width) / 2, y + item.y + box.height_above
-            beside = left + (item.width - box.width_above) / 2
-            for above in box.above:
-                above.x, above.y = beside, box.y - DROP - above.lift - above.height
-                beside += above.width + BESIDE
+        for item in self.items:
+            item.move(x + (self.left[item.rank] + self.right[item.rank] - item.width) / 2, y + item.y)
 
     def route(self, wire: Wire) -> Points:
         """The points between the two ends of a wire, of this group and of the groups inside."""
         x, y = self.group.x, self.group.y
         source, target = self.item_of.get(wire.source), self.item_of.get(wire.target)
-        if source is not None and source is target and source.level is not None:
-            return source.level.route(wire)
+        if source is not None and source is target:
+            return source.route(wire)
         points: Points = []
         for item in self._chain(wire):
             height = y + item.y + item.port(wire.source)
-            inner = item.level.route(wire) if item.level is not None else []
             if (item.rank - 1, wire.source) in self.turns and points:  # the wire goes on in a new row
                 right, between, left = self.turns[item.rank - 1, wire.source]
                 points += [(x + right, points[-1][1]), (x + right, y + between)]
                 points += [(x + left, y + between), (x + left, height)]
             if item is not source:
                 points.append((x + self.left[item.rank], height))
-            points += inner
+            points += item.route(wire)
             if item is not target and 0 < item.rank < self.last:
                 points.append((x + self.right[item.rank], height))
         return points

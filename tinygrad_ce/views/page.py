@@ -6,11 +6,12 @@ Python sends the leaves, names, formulas and programs; the browser computes ever
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.core import Array, Tensor
+from tinygrad_ce.core import Array, Primitive, Tensor
 from tinygrad_ce.graph.checks import check_unchanged
 from tinygrad_ce.graph.expressions import names_in
 from tinygrad_ce.graph.formula import Formula
@@ -20,15 +21,16 @@ from tinygrad_ce.optim import Optimizer
 from tinygrad_ce.program import CannotLower, TraceError
 from tinygrad_ce.program.scripts_text import as_script
 from tinygrad_ce.report.html import code_lines
-from tinygrad_ce.report.page import file_text, files_text, filled, page_html
+from tinygrad_ce.report.page import file_text, filled, page_html
 from tinygrad_ce.report.words import escaped
 from tinygrad_ce.views.browser.words import words_script
-from tinygrad_ce.views.graph_picture import PICTURE_STYLE, levels
+from tinygrad_ce.views.graph_picture import PICTURE_STYLE, Picture, levels
 from tinygrad_ce.views.pages import Page, as_json
 from tinygrad_ce.views.picture import MIDDLE, NEGATIVE, POSITIVE
 from tinygrad_ce.views.step.numbers import Numbers
 from tinygrad_ce.views.step.update import Update, update_of
 
+BROWSER = "tinygrad_ce.views.browser"
 DARK_MIDDLE = (38, 46, 56)  # zero, where the paper is dark
 SCRIPTS = (
     "state.js", "follow.js", "levels.js", "pictures.js", "tables.js", "details.js", "changes.js", "story.js",
@@ -72,14 +74,14 @@ class _Page:
         self.modules: dict[str, str] = {}
         self.untrained = ""  # why there is no update
         try:
-            update = update_of(graph, optimizer, "tg.step_through")
+            update = update_of(graph, optimizer)
             self.modules, self.update = {"update": update.javascript()}, update
         except (TraceError, CannotLower) as error:
             self.untrained = f"No training here: {_first_sentence(error)}"
 
     def html(self, title: str) -> str:
         """The whole page."""
-        nodes, edges = [self.node(node) for node in self.graph.nodes], [self.edge(edge) for edge in self.graph.edges]
+        nodes, edges = [*map(self.node, self.graph.nodes)], [*map(self.edge, self.graph.edges)]
         recorded = self.compiled()
         content = {
             "nodes": nodes,
@@ -87,30 +89,31 @@ class _Page:
             "recorded": recorded,
             "untrained": self.untrained,
             "update": self.update and self.update.described(),
-            "steps": self.steps(),
+            "steps": [*self.steps()],
             "arrays": self.numbers.described(bool(recorded)),
-            "levels": self.described_levels(),
+            "levels": [self.level(picture) for picture in self.levels],
             "loss": self.graph.loss.number,
-            "path": [[node.number, cell] for node, cell in hardest_path(self.graph)],
+            "path": hardest_path(self.graph),
             "colours": {"negative": NEGATIVE, "light": MIDDLE, "dark": DARK_MIDDLE, "positive": POSITIVE},
         }
+        program = "\n".join([*self.graph.source, *(self.update.lines if self.update else ())]).rstrip()
         # The shapes stand close behind their lines: there is less room than in a file.
-        lines = (re.sub(r"(?<=\S) {2,}# ", "  # ", line) for line in self.program_lines())
-        css = files_text("tinygrad_ce.views.browser", "page.css", "words.css")
-        css += "\n" + file_text("tinygrad_ce.views", "page.css") + "\n" + PICTURE_STYLE
-        script = [file_text("tinygrad_ce.views.browser", "numbers.js"), words_script()]
-        script.append(files_text("tinygrad_ce.views.step", *SCRIPTS))
+        program = re.sub(r"(?<=\S) {2,}# ", "  # ", program)
+        # The browser reads each further picture when it is opened.
+        further = as_json([picture.svg(styled=False) for picture in self.levels[1:]])
+        css = (file_text(BROWSER, "page.css", "words.css"), file_text("tinygrad_ce.views", "page.css"), PICTURE_STYLE)
+        script = (file_text(BROWSER, "numbers.js"), words_script(), file_text("tinygrad_ce.views.step", *SCRIPTS))
         body = filled(
             file_text("tinygrad_ce.views", "page.html"),
             title=escaped(title),
             svg=self.levels[0].svg(styled=False),
-            levels=_folded_pictures([picture.svg(styled=False) for picture in self.levels[1:]]),
-            program=code_lines(lines),
+            levels=f'<script type="application/json" id="levels">{further}</script>' if self.levels[1:] else "",
+            program=code_lines(program.split("\n")),
             data=as_json(content),
             programs=as_script(self.modules),
             script="\n".join(script),
         )
-        return page_html(title, body, css, scripts=True)
+        return page_html(title, body, "\n".join(css), scripts=True)
 
     def compiled(self) -> str:
         """Add the program of all numbers; why the page shows recorded ones, if JavaScript cannot hold it."""
@@ -121,18 +124,14 @@ class _Page:
             return f"These are recorded numbers, which cannot be changed: {_first_sentence(error)}"
         return ""
 
-    def described_levels(self) -> list[dict[str, Any]]:
-        """What the page knows of the pictures: which group each shows, the one it is folded in, whose cards it has."""
-        level_of = {picture.group: k for k, picture in enumerate(self.levels)}
-        levels = []
-        for picture in self.levels:
-            titles, above = [picture.group.title], picture.group.parent
-            while above is not None and above not in level_of:  # it is opened where this one is folded
-                titles.insert(0, above.title)
-                above = above.parent
-            level = {"title": " / ".join(titles), "group": picture.group.number, "nodes": picture.nodes}
-            levels.append({**level, "above": None if above is None else level_of[above]})
-        return levels
+    def level(self, picture: Picture) -> dict[str, Any]:
+        """What the page knows of a picture: which group it shows, the picture it is folded in, whose cards it has."""
+        numbers = {other.group: k for k, other in enumerate(self.levels)}
+        title, above = picture.group.title, picture.group.parent
+        while above is not None and above not in numbers:  # it is opened where this one is folded
+            title, above = f"{above.title} / {title}", above.parent
+        group = {"title": title, "group": picture.group.number, "nodes": picture.nodes}
+        return {**group, "above": None if above is None else numbers[above]}
 
     def node(self, node: Node) -> dict[str, Any]:
         """What the page knows of a node."""
@@ -142,7 +141,7 @@ class _Page:
             "kind": node.kind,
             "integer": node.value.dtype.kind in "iu",
             "op": node.op.name if node.op is not None else "",
-            "doc": _described(node),
+            "doc": "" if node.op is None else _described(node.op),
             "value": self.numbers.of(self.numbers.by_name[node.name]),
             "gradient": None if node.derivative is None else self.numbers.of(node.derivative),
             "place": node.place.short if node.place is not None else "",
@@ -169,55 +168,45 @@ class _Page:
         if formula is None:
             return {"text": "", "pieces": [], "opened": []}
         shown, several = formula.readable, node.op is not None and node.op.name in ON_LOGITS
-        pieces = self.numbers.pieces(shown)
-        return {"text": shown.text, "pieces": pieces, "opened": self.numbers.opened(shown) if several else []}
+        opened = self.numbers.opened(shown) if several else []
+        return {"text": shown.text, "pieces": self.numbers.pieces(shown), "opened": opened}
 
-    def steps(self) -> list[dict[str, Any]]:
+    def steps(self) -> Iterator[dict[str, Any]]:
         """Forward through the operations, then back, each share of a gradient a step, then a step per parameter."""
         results = [node for node in self.graph.nodes if node.kind == "result"]
-        steps = [self.step("forward", node, self.lines(node.name)) for node in results]
-        steps.append(self.step("backward", self.graph.loss, []))
-        for edge in (edge for node in reversed(results) for edge in node.inputs if edge.share is not None):
+        for node in results:
+            yield {"node": node.number, "phase": "forward", "lines": self.lines(node.name)}
+        yield {"node": self.graph.loss.number, "phase": "backward", "lines": []}
+        for edge in (edge for node in reversed(results) for edge in node.inputs if edge.rule is not None):
             names = {f"d_{edge.source.name}", edge.rule[1].name if edge.rule is not None else ""}
             names.discard(f"d_{edge.target.name}")  # it was there before, and is handed on as it is
             lines = self.lines(*sorted(names))
-            steps.append({**self.step("backward", edge.source, lines), "edge": edge.number})
+            yield {"node": edge.source.number, "phase": "backward", "lines": lines, "edge": edge.number}
         if self.update is not None:
             for k, node in enumerate(self.update.nodes):
-                line = self.update.place_of(node)
-                lines = [] if line is None else [len(self.graph.source) + line]
-                steps.append({**self.step("update", node, lines), "update": k})
-        return steps
-
-    def step(self, phase: str, node: Node, lines: list[int]) -> dict[str, Any]:
-        """One step: what becomes of a node, by which lines of the program."""
-        return {"node": node.number, "phase": phase, "lines": lines}
+                lines = [len(self.graph.source) + self.update.place_of(node)]
+                yield {"node": node.number, "phase": "update", "lines": lines, "update": k}
 
     def lines(self, *names: str) -> list[int]:
         """The lines of the program in which these names get their values."""
         return [self.graph.line_numbers[name] for name in names if name in self.graph.line_numbers]
 
-    def program_lines(self) -> list[str]:
-        """The printed program, then the update, which whoever trains calls with what the program has returned."""
-        after = [] if self.update is None else [*self.update.lines, "", *self.update.rule]
-        return "\n".join([*self.graph.source, *after]).rstrip().split("\n")
 
-
-def hardest_path(graph: Graph) -> list[tuple[Node, int]]:
+def hardest_path(graph: Graph) -> list[tuple[int, int]]:
     """From the loss back to a leaf, at each step the cell that gets most of what comes back; first what is spoiled.
 
-    As long as there are results the way goes on through them: to a bias near the loss would be no way at all.
+    Each by the number of its node and its position. As long as there are results the way goes on through them: to a
+    bias near the loss would be no way at all.
     """
     node, cell = graph.loss, 0
-    path = [(node, cell)]
+    path = [(node.number, cell)]
     while edges := [edge for edge in node.inputs if edge.share is not None and edge.share.size]:
-        edges = [edge for edge in edges if edge.source.kind == "result"] or edges
         upstream = np.zeros_like(node.gradient)
         upstream.flat[cell] = np.asarray(node.gradient).flat[cell]
-        shares = [_push(edge, upstream) for edge in edges]
-        best = max(range(len(edges)), key=lambda k: shares[k].max())
-        node, cell = edges[best].source, int(shares[best].argmax())
-        path.append((node, cell))
+        edges = [edge for edge in edges if edge.source.kind == "result"] or edges
+        edge = max(edges, key=lambda edge: _push(edge, upstream).max())
+        node, cell = edge.source, int(_push(edge, upstream).argmax())
+        path.append((node.number, cell))
     return path
 
 
@@ -227,21 +216,13 @@ def _push(edge: Edge, upstream: Array) -> Array:
     return np.where(np.isfinite(share) & np.isfinite(edge.source.value), share, np.inf).ravel()
 
 
-def _folded_pictures(pictures: list[str]) -> str:
-    """The pictures that the page opens, as texts: the browser reads each when it is looked at."""
-    return f'<script type="application/json" id="levels">{as_json(pictures)}</script>' if pictures else ""
-
-
 def _first_sentence(error: Exception) -> str:
     """What is in the way, in one line."""
     return str(error).split(". In a body these functions")[0]
 
 
-def _described(node: Node) -> str:
-    """The operation, and what its docstring says of it."""
-    if node.op is None:
-        return ""
-    if node.op.name in ON_LOGITS:
-        return ON_LOGITS[node.op.name].words
-    words = (node.op.__doc__ or "").strip().splitlines()
-    return f"{node.op.name}: {words[0].rstrip('.')}" if words else node.op.name
+def _described(op: Primitive) -> str:
+    """An operation, and what its docstring says of it."""
+    if op.name in ON_LOGITS:
+        return ON_LOGITS[op.name].words
+    return ": ".join([op.name, *(op.__doc__ or "").strip().splitlines()[:1]]).removesuffix(".")

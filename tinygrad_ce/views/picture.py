@@ -68,7 +68,7 @@ def rows_of(array: Array) -> Array:
 
 def range_of(array: Array) -> str:
     """The smallest and the largest number, as in "-1.2 … 3"."""
-    finite = array[np.isfinite(array)] if array.dtype.kind == "f" else array
+    finite = array[np.isfinite(array)]
     if not finite.size:
         return "nothing finite" if array.size else "empty"
     spoiled = array.size - finite.size
@@ -82,8 +82,7 @@ def heat_map(array: Array) -> tuple[str, int, int]:
     A table with more than CELLS rows or columns is shown by the mean of neighbouring cells.
     """
     table = _scaled(rows_of(array).astype(np.float64))  # before the means: sums of large numbers could overflow
-    for axis in (0, 1):
-        table = _averaged(table, axis)
+    table = _averaged(_averaged(table).T).T
     share = _scaled(table)[..., None]
     ends = np.where(share < 0, NEGATIVE, POSITIVE)
     colours = np.where(np.isfinite(share), MIDDLE + (ends - MIDDLE) * np.abs(share), NOT_FINITE)
@@ -96,16 +95,13 @@ def _scaled(table: Array) -> Array:
     return table / (largest or 1.0)
 
 
-def _averaged(table: Array, axis: int) -> Array:
-    """The means of neighbours along an axis, as many as are shown."""
-    size = table.shape[axis]
-    if size <= CELLS:
+def _averaged(table: Array) -> Array:
+    """The means of neighbouring rows, as many as are shown."""
+    if len(table) <= CELLS:
         return table
-    starts = np.arange(CELLS) * size // CELLS
-    counts = np.diff(starts, append=size)
+    starts = np.arange(CELLS) * len(table) // CELLS
     with np.errstate(invalid="ignore"):  # inf - inf, which is shown as not finite
-        sums = np.add.reduceat(table, starts, axis=axis)
-    return np.asarray(sums / (counts[:, None] if axis == 0 else counts))
+        return np.asarray(np.add.reduceat(table, starts) / np.diff(starts, append=len(table))[:, None])
 
 
 def _png(colours: Array) -> str:

@@ -29,22 +29,16 @@ def _short(name: Any, longest: int = 22) -> str:
     return short(name, longest).replace("$", r"\$")
 
 
-def new_figure(width: float, height: float) -> Any:
-    """A figure that belongs to no window and no global state; ImportError says what to install."""
+def _figure(width: float, height: float, rows: int = 1, columns: int = 1, grid: bool = True) -> tuple[Any, list[Any]]:
+    """A figure that belongs to no window and no global state, and its axes; those of one column share their x."""
     try:
         from matplotlib.figure import Figure
     except ImportError:
         raise ImportError('pictures need matplotlib: pip install "tinygrad_ce[plot]"') from None
     figure: Any = Figure(figsize=(width, height), layout="constrained")
     figure._repr_png_ = partial(_as_png, figure)  # made without pyplot, it has no form of its own in a notebook
-    return figure
-
-
-def _panels(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Any, list[Any]]:
-    """A figure, and its axes with a grid; those of one column share what is below them."""
-    figure = new_figure(width, height)
     panels = list(np.ravel(figure.subplots(rows, columns, sharex="col")))
-    for axes in panels:
+    for axes in panels if grid else ():
         axes.grid(alpha=0.3)
     return figure, panels
 
@@ -69,36 +63,27 @@ def save(figure: Any, path: Any = None) -> Any:
 def history_figure(history: Any) -> Any:
     """The loss of each epoch, and the accuracy where there is one; dashed for the validation data.
 
-    Dotted is the loss of who only guesses among the classes, ln C.
-    Faint behind the losses are those of the batches, if they were kept, with their own scale above.
+    Dotted is the loss of who only guesses among the classes, ln C. Faint are the losses of the batches, if they were
+    kept: the last of them stands over the last epoch.
     """
     names = ["loss", "accuracy"] if "accuracy" in history.columns else ["loss"]
-    figure, panels = _panels(5.2 * len(names), 3.8, columns=len(names))
+    figure, panels = _figure(5.2 * len(names), 3.8, columns=len(names))
     marker = "o" if len(history) == 1 else None
     for axes, name in zip(panels, names, strict=True):
         for column, colour, style, label in ((name, 0, "-", "training"), (f"val_{name}", 1, "--", "validation")):
             if column in history.columns:
                 values = history["epoch"], history[column]
                 axes.plot(*values, style, color=COLOURS[colour], label=label, marker=marker)
-        if name == "loss" and history.guessing is not None:
-            axes.axhline(history.guessing, **REFERENCE, label=f"guessing: ln {round(np.exp(history.guessing))}")
         axes.set(xlabel="epoch", title=name)
-        axes.legend(frameon=False)
+    if history.guessing is not None:
+        panels[0].axhline(history.guessing, **REFERENCE, label=f"guessing: ln {round(np.exp(history.guessing))}")
     if history.batch_losses:
-        _draw_batches(panels[0], history.batch_losses, len(history))
+        ends = np.linspace(0, len(history), len(history.batch_losses) + 1)[1:]
+        panels[0].plot(ends, history.batch_losses, color=COLOURS[0], lw=0.6, alpha=0.35, zorder=0, label="of a batch")
+        panels[0].set_xlim(left=0)  # the batches of the first epoch come before its end
+    for axes in panels:
+        axes.legend(frameon=False)
     return figure
-
-
-def _draw_batches(axes: Any, losses: Any, epochs: int) -> None:
-    """The loss of each batch, on a scale of batches whose last one stands over the last epoch."""
-    above = axes.twiny()
-    above.plot(np.arange(1, len(losses) + 1), losses, color=COLOURS[0], lw=0.6, alpha=0.35, zorder=0)
-    axes.set_xlim(left=0)  # the batches of the first epoch come before its end
-    above.set_xlim(np.array(axes.get_xlim()) * len(losses) / epochs)
-    above.set_xlabel("batch", color="0.5")
-    above.tick_params(colors="0.5")
-    axes.set_zorder(above.get_zorder() + 1)  # the epochs lie over the batches
-    axes.patch.set_visible(False)
 
 
 def confusion_matrix(labels: Array, predicted: Array, classes: int) -> Array:
@@ -113,9 +98,7 @@ def confusion_matrix(labels: Array, predicted: Array, classes: int) -> Array:
         raise ValueError(f"confusion_matrix: labels {labels.shape} and predictions {predicted.shape} must be two (N,)")
     if labels.size and not (labels.min() >= 0 and labels.max() < classes):
         raise ValueError(f"confusion_matrix: labels must be class indices from 0 to {classes - 1}")
-    matrix = np.zeros((classes, classes), int)
-    np.add.at(matrix, (labels, predicted), 1)
-    return matrix
+    return np.bincount(labels * classes + predicted, minlength=classes**2).reshape(classes, classes)
 
 
 def confusion_figure(matrix: Array, class_names: Any) -> Any:
@@ -123,8 +106,8 @@ def confusion_figure(matrix: Array, class_names: Any) -> Any:
     names = [_short(name) for name in class_names]
     longest = max(map(len, names))
     side = 1.2 + 0.36 * len(matrix) + max(1.0, 0.085 * longest)  # the cells, and the names beside them
-    figure = new_figure(side + 1.1, side)
-    axes, share = figure.subplots(), matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    figure, (axes,) = _figure(side + 1.1, side, grid=False)
+    share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     colours = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(colours, ax=axes, shrink=0.8, label="share of the true class")
     for i, j in np.argwhere(matrix):
@@ -142,7 +125,7 @@ def reliability_figure(reliability: Array, curves: dict[str, tuple[Array, Array]
 
     reliability: (bins, 3) mean probability, share that was true, rows. curves: (false, true) positive rates by name.
     """
-    figure, (calibration, roc) = _panels(9.6, 4.2, columns=2)
+    figure, (calibration, roc) = _figure(9.6, 4.2, columns=2)
     for axes in (calibration, roc):
         axes.plot([0, 1], [0, 1], **REFERENCE)
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
@@ -164,7 +147,7 @@ def residuals_figure(true: Array, predicted: Array, names: Any) -> Any:
 
     true, predicted: (N, K). names: of the K outputs.
     """
-    figure, (both, residuals) = _panels(9.6, 4.2, columns=2)
+    figure, (both, residuals) = _figure(9.6, 4.2, columns=2)
     for k, name in enumerate(names):
         colour = COLOURS[k % len(COLOURS)]
         both.scatter(true[:, k], predicted[:, k], label=_short(name), color=colour, **DOTS)
@@ -183,7 +166,7 @@ def residuals_figure(true: Array, predicted: Array, names: Any) -> Any:
 
 def learning_rates_figure(found: Any) -> Any:
     """The loss of each batch over the rate that it was trained with, its running mean, and the suggested rate."""
-    figure, (axes,) = _panels(6.4, 3.8)
+    figure, (axes,) = _figure(6.4, 3.8)
     axes.plot(found.rates, found.losses, color=COLOURS[0], lw=0.6, alpha=0.5, label="of a batch")
     axes.plot(found.rates, found.smoothed, color=COLOURS[0], lw=1.6, label="running mean")
     axes.axvline(found.suggestion, color=COLOURS[1], ls="--", label=f"suggestion: {found.suggestion:.2g}")
@@ -197,8 +180,7 @@ def boundary_figure(predict: Any, X: Array, y: Array, class_names: Any, feature_
 
     predict: from (N, 2) points to class probabilities (N, C). X: (N, 2). y: (N,) class indices.
     """
-    figure = new_figure(6.4, 4.8)
-    axes = figure.subplots()
+    figure, (axes,) = _figure(6.4, 4.8, grid=False)
     low, high = X.min(axis=0), X.max(axis=0)
     span = np.maximum(high - low, 1e-9)
     sides = np.linspace(low - 0.08 * span, high + 0.08 * span, GRID).T
@@ -219,21 +201,18 @@ def boundary_figure(predict: Any, X: Array, y: Array, class_names: Any, feature_
 
 
 def _shades(p: Array) -> Array:
-    """(GRID, GRID, 3) the colour of the most probable class of each point, paler where it is less sure. p: (N, C)."""
-    from matplotlib.colors import to_rgb
+    """(GRID, GRID, 4) the colour of the most probable class of each point, paler where it is less sure. p: (N, C)."""
+    from matplotlib.colors import to_rgba_array
 
-    classes = p.shape[1]
-    colours = np.array([to_rgb(COLOURS[c % len(COLOURS)]) for c in range(classes)])
-    certainty = (p.max(axis=1, keepdims=True) - 1 / classes) / (1 - 1 / classes)
-    strength = 0.12 + 0.38 * certainty
-    return np.asarray((1 - strength) + strength * colours[p.argmax(axis=1)]).reshape(GRID, GRID, 3)
+    shades = to_rgba_array(COLOURS)[p.argmax(axis=1) % len(COLOURS)]
+    shades[:, 3] = 0.12 + 0.38 * (p.max(axis=1) - 1 / p.shape[1]) / (1 - 1 / p.shape[1])
+    return np.asarray(shades).reshape(GRID, GRID, 4)
 
 
 def surface_figure(surface: Any) -> Any:
     """A map of a loss: lines of equal loss, the parameters in the middle, and the path of the training."""
-    figure = new_figure(6.4, 5.2)
-    axes, heights = figure.subplots(), np.ma.masked_invalid(surface.heights().T)
-    sides = surface.steps, surface.steps
+    figure, (axes,) = _figure(6.4, 5.2, grid=False)
+    heights, sides = np.ma.masked_invalid(surface.heights().T), (surface.steps, surface.steps)
     filled = axes.contourf(*sides, heights, levels=np.linspace(0, 1, 21), cmap="viridis")
     axes.contour(*sides, heights, levels=filled.levels, colors="white", linewidths=0.6, alpha=0.5)
     losses = (np.geomspace if surface.is_steep else np.linspace)(surface.low, surface.high, 6)
@@ -264,7 +243,7 @@ def audit_figure(epochs: Any, layers: Any, healthy: float) -> Any:
     """
     shown = {title: [layer for layer in layers if _measured(layer, looks)] for title, looks in AUDITED.items()}
     titles = [title for title in shown if shown[title]]
-    figure, panels = _panels(8.4, 0.4 + 2.3 * len(titles), rows=len(titles))
+    figure, panels = _figure(8.4, 0.4 + 2.3 * len(titles), rows=len(titles))
     for axes, title in zip(panels, titles, strict=True):
         if title == "update / weight":
             axes.axhline(healthy, color="0.3", lw=1, ls="--", label=f"about {healthy:g} is healthy")
@@ -299,9 +278,8 @@ def _draw_layers(axes: Any, epochs: Any, layers: Any, looks: dict[str, str]) -> 
     if "saturated" in looks:
         axes.set_ylim(-4, 104)
         return
-    values = np.concatenate([np.asarray(line.get_ydata(), float) for line in axes.lines])
-    exponents = np.log10(values[np.isfinite(values) & (values > 0)])
     axes.set_yscale("log")
-    if exponents.size:  # from one power of ten to another
-        axes.set_ylim(10.0 ** (np.ceil(exponents.min()) - 1), 10.0 ** (np.floor(exponents.max()) + 1))
+    if axes.dataLim.ymax > 0:  # from one power of ten to another
+        low, high = np.log10([axes.dataLim.minposy, axes.dataLim.ymax])
+        axes.set_ylim(10.0 ** (np.ceil(low) - 1), 10.0 ** (np.floor(high) + 1))
     axes.yaxis.set_minor_formatter(NullFormatter())

@@ -1,10 +1,8 @@
 """The figures of the audit, against NumPy by hand."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
+from fresh import ran
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from views.audit.networks import KINDS, Identity, X, Y, audited, loss_of, network, norm
@@ -266,7 +264,7 @@ def test_it_is_loaded_when_it_is_first_asked_for():
     code = (
         "import sys, tinygrad_ce as tg; assert 'tinygrad_ce.views.audit' not in sys.modules; print(tg.audit.__name__)"
     )
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=60)
+    done = ran(code, PYTHONWARNINGS="error")
     assert (done.returncode, done.stdout, done.stderr) == (0, "audit\n", "")
     assert tg.audit is audit
     assert isinstance(audited(network()), Audit)

@@ -8,7 +8,7 @@ import pytest
 from views.audit.networks import KINDS, PLANTED, X, Y, audited, network, trained
 
 from tinygrad_ce import nn
-from tinygrad_ce.report import histograms as text
+from tinygrad_ce.report import words as text
 from tinygrad_ce.views import Watch
 
 rng = np.random.default_rng(7)

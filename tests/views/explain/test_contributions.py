@@ -34,7 +34,7 @@ def test_shares_sum_to_the_gradient_of_every_tensor(steps, seed):
     for node in graph.nodes[:-1]:
         if node.gradient is None:
             continue
-        cell = largest_cell(node)
+        cell = largest_cell(node.gradient)
         found = explain.Explanation(graph, node, cell, data)
         gradient = theirs.get(node, node.gradient)
         np.testing.assert_allclose(sum(share.value for share in found.shares), gradient, rtol=1e-7, atol=1e-9)
@@ -157,7 +157,7 @@ def test_a_path_follows_the_largest_share_from_number_to_number():
     locals_by_hand = [X[row, 2], 1 - hidden[row, 1] ** 2, V.data[1, 0], 2 * (hidden @ V.data)[row, 0], 1.0]
     np.testing.assert_allclose([step.local for step in path.steps], locals_by_hand, rtol=1e-9)
     assert path.product == pytest.approx(terms_of_rows[row], rel=1e-9)
-    assert path.steps[0].back == pytest.approx(terms_of_rows[row], rel=1e-9)
+    assert path.steps[0].upstream * path.steps[0].local == pytest.approx(terms_of_rows[row], rel=1e-9)
     assert f"The local slopes multiply to {terms_of_rows[row]:.4g}: one of the terms that sum to" in " ".join(
         lines(path)
     )

@@ -134,7 +134,7 @@ def test_it_may_be_asked_where_nothing_is_recorded() -> None:
 
 def test_nothing_is_loaded_before_it_is_asked() -> None:
     asked = "tg.why_nan(tg.Tensor([1.0], requires_grad=True) * 2.0)"
-    code = "import sys, tinygrad_ce as tg; {}; print('tinygrad_ce.views.nan.findings' in sys.modules)"
+    code = "import sys, tinygrad_ce as tg; {}; print('tinygrad_ce.views.nan.diagnosis' in sys.modules)"
     assert printed(code.format("tg.Tensor([1.0], requires_grad=True).sum().backward()")) == ["False"]
     assert printed(code.format(asked)) == ["True"]
 

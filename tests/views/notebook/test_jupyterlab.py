@@ -13,6 +13,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from fresh import GUARD
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "first_notebook.ipynb"
 THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
@@ -51,7 +52,7 @@ def answering(address, process):
     """The address, once somebody answers there."""
     while process.poll() is None:
         try:
-            urllib.request.urlopen(f"{address}/api", timeout=60).close()
+            urllib.request.urlopen(f"{address}/api", timeout=GUARD).close()
         except OSError:
             continue
         return address
@@ -64,7 +65,7 @@ def opened(browser, server, jupyter_folders, scheme):
     settings.mkdir(parents=True, exist_ok=True)
     (settings / "themes.jupyterlab-settings").write_text(json.dumps({"theme": THEMES[scheme]}))
     page = browser.new_page(viewport=TALL, color_scheme=scheme)
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(1000 * GUARD)
     page.goto(f"{server}/lab/tree/{EXAMPLE.name}?reset")
     page.wait_for_selector(".jp-KernelName [aria-label^='Python 3']")
     wait_for(page, IDLE)

@@ -182,6 +182,7 @@ def test_rounding_of_second_derivatives_that_are_0_is_no_verdict(seed):
     found = tg.surface(nn.Dense(2, 1), lambda p, y: ((p - y) ** 2).sqrt().mean(), X, Y, seed=seed, points=5)
     assert found.convex is True
     assert 0 < np.abs(found.eigenvalues).max() < 1e-14  # it is piecewise linear
+    assert "eigenvalues  0, 0, 0\n" in str(found)
 
 
 def test_a_witness_is_a_pair_with_a_hill_between():
@@ -233,7 +234,7 @@ def test_a_path_begins_before_the_training_and_ends_in_the_middle():
     way = np.array(route.points) - route.points[-1]
     sizes = np.linalg.svd(way, compute_uv=False) ** 2
     assert found.share == pytest.approx(sizes[:2].sum() / sizes.sum(), rel=1e-9)
-    assert f"The plane shows {found.share:.0%} of the path" in str(found)
+    assert f"The plane shows {100 * found.share:.3g} % of the path" in str(found)
 
 
 def test_a_path_is_projected_by_least_squares_on_any_two_directions():

@@ -7,7 +7,7 @@ a primitive of the user's own are found as well as a sigmoid.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from tinygrad_ce.backward import recording
 from tinygrad_ce.core import Array, Tensor
 from tinygrad_ce.functional import gradients
 from tinygrad_ce.graph.layers import Layer
+from tinygrad_ce.report.words import format_number
 
 # An activation is flat where its slope is at most this share of its largest: |tanh| > 0.975, and a sigmoid within
 # 0.013 of 0 or 1. A unit is dead where its slope is at most DEAD of the largest for every row: as good as nothing.
@@ -29,6 +30,7 @@ class Activation(NamedTuple):
     source: Tensor
     tensors: list[Tensor]
     largest: float
+    flat_somewhere: bool
     flat_on_both_sides: bool
 
     def slopes(self) -> Array:
@@ -39,15 +41,16 @@ class Activation(NamedTuple):
 def find_activations(results: list[Tensor]) -> Iterator[Activation]:
     """The activations among the results of one call of a module; of those inside each other the widest.
 
-    x * sigmoid(x) is one: where its sigmoid is flat, its own slope is 1.
+    x * sigmoid(x) is one: where its sigmoid is flat, its own slope is 1. x + tanh(x) is none: its slope is 1 or more.
     """
-    own, inside = {tensor.serial for tensor in results}, set()
+    own, inside = {tensor.serial for tensor in results}, set[int]()
     for out in reversed(results):
         chains = [] if out.serial in inside or not out.size else [*_chains(out, own)]
         found = next(filter(None, (_activation(*chain) for chain in reversed(chains))), None)
         if found is not None:
             inside |= {tensor.serial for tensor in found.tensors}
-            yield found
+            if found.flat_somewhere:
+                yield found
 
 
 def _chains(out: Tensor, own: set[int]) -> Iterator[tuple[Tensor, list[Tensor]]]:
@@ -65,27 +68,24 @@ def _chains(out: Tensor, own: set[int]) -> Iterator[tuple[Tensor, list[Tensor]]]
 
 
 def _activation(source: Tensor, tensors: list[Tensor]) -> Activation | None:
-    """None for operations that are none of each number alone, or are steep without end, or never flat."""
+    """None for operations that are none of each number alone, or are steep without end: a softmax, a logarithm."""
     line = np.linspace(-20, 20, 401, dtype=source.dtype).reshape((1,) * (source.ndim - 1) + (-1,))
     try:
         (out, slopes), (of_half, _) = (_run(source, tensors, numbers) for numbers in (line, line[..., ::2]))
     except Exception:  # a primitive of the user's own may raise anything for a shape that it does not expect
         return None
-    if out.shape != line.shape or not np.allclose(out[..., ::2], of_half):
-        return None  # each number depends on others: a softmax
     slopes = slopes.ravel()
     largest, ends, around_0 = float(slopes.max()), slopes[[0, -1]], slopes[[199, 201]]
-    if not np.isfinite(slopes).all() or largest > 1.5 * slopes[100:301].max() or ends.min() > FLAT * largest:
-        return None  # not for all numbers, or steeper without end, or never flat: a logarithm, a square, a sum
+    alone = out.shape == line.shape and np.allclose(out[..., ::2], of_half)
+    if not alone or not np.isfinite(slopes).all() or largest > 1.5 * slopes[100:301].max():
+        return None
     switched_off = around_0.min() == 0 < around_0.max()  # on one side of 0, as ReLU6: for half of the numbers, and well
-    return Activation(source, tensors, largest, bool(ends.max() <= FLAT * largest > 0 and not switched_off))
+    both = bool(ends.max() <= FLAT * largest > 0 and not switched_off)
+    return Activation(source, tensors, largest, bool(ends.min() <= FLAT * largest), both)
 
 
 def _run(source: Tensor, tensors: list[Tensor], numbers: Array) -> tuple[Array, Array]:
-    """What the operations make of these numbers in place of their source's, and the size of the slopes there.
-
-    ValueError where a constant is not known for those.
-    """
+    """What the operations make of these numbers in place of their source's, and the size of the slopes there."""
     start = out = Tensor(numbers, requires_grad=True)
     values: dict[int, Any] = {source.serial: start}
     with recording(True), np.errstate(all="ignore"):
@@ -122,30 +122,26 @@ def _continued(constant: Any, source: Tensor, numbers: Array) -> Any:
     raise ValueError("no function of each number: dropout, data, or one number for each column")
 
 
-Activity: TypeAlias = tuple[float | None, float | None, int, tuple[float, float] | None]
-
-
-def activity(layer: Layer) -> Activity:
-    """A row's percent saturated, percent dead, rows and flat inputs, of the activations in all calls of a layer.
+def activity(layer: Layer) -> dict[str, Any]:
+    """How flat the activations in all calls of a layer are, as figures of a `Row`; none without an activation.
 
     A unit that is alive in one call is not dead; of several activations, the fewest rows count.
     """
-    alive: dict[Any, list[Array]] = {}  # by activation, for each call: (rows, units)
+    alive: dict[Any, list[Array]] = {}  # of each activation, for each call: (rows, units)
     saturated, inputs = list[Array](), [np.empty(0)]
     for results in layer.calls.values():
         for place, found in enumerate(find_activations(results)):
             slopes, shape = found.slopes(), found.source.shape
             units = shape[-1] if len(shape) > 1 else 1  # numbers in one axis or none are the rows of one unit
-            key = place, found.tensors[-1].op, shape[-1:]
-            alive.setdefault(key, []).append((slopes > DEAD).reshape(-1, units))
+            alive.setdefault((place, units), []).append((slopes > DEAD).reshape(-1, units))
             inputs.append(found.source.data[slopes <= FLAT])
             saturated += [(slopes <= FLAT).ravel()] if found.flat_on_both_sides else []
     if not alive:
-        return None, None, 0, None
+        return {}
     by_row, flat = [np.concatenate(calls) for calls in alive.values()], np.concatenate(inputs)
-    return (
-        100 * float(np.concatenate(saturated).mean()) if saturated else None,
-        100 * float(1 - np.concatenate([rows.any(axis=0) for rows in by_row]).mean()),
-        min(map(len, by_row)),
-        (float(flat.min()), float(flat.max())) if flat.size else None,
-    )
+    return {
+        "saturated": 100 * float(np.concatenate(saturated).mean()) if saturated else None,
+        "dead": 100 * float(1 - np.concatenate([rows.any(axis=0) for rows in by_row]).mean()),
+        "rows": min(map(len, by_row)),
+        "flat_inputs": f"{format_number(flat.min(), 3)} to {format_number(flat.max(), 3)}" if flat.size else "",
+    }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -14,10 +13,10 @@ from tinygrad_ce.backward import seed_of, walk
 from tinygrad_ce.core import Array, Tensor
 from tinygrad_ce.graph.checks import undisturbed
 from tinygrad_ce.graph.layers import Layer, holds_others
-from tinygrad_ce.nn import Embedding, Module
+from tinygrad_ce.nn import Embedding
 from tinygrad_ce.optim import Optimizer
-from tinygrad_ce.report.histograms import histogram
-from tinygrad_ce.report.words import cut, listed
+from tinygrad_ce.optim.clipping import joint_norm
+from tinygrad_ce.report.words import cut, histogram, listed
 from tinygrad_ce.views.audit.activations import activity
 
 
@@ -25,19 +24,15 @@ from tinygrad_ce.views.audit.activations import activity
 class Row:
     """The figures of one layer; None where there is nothing to measure.
 
-    path: where it stands in the model; several, if it stands in several places. uses: how often it was called. order:
-    its place among the layers as they compute. own_part: whether the outputs, and the gradient there, are of what its
-    own operations made for modules inside it; else they are what it gives on.
-    saturated: percent of the activation's numbers where its slope is at most 5 % of its largest (of curves that are
-    flat on both sides; ReLU is switched off for about half of its numbers, and well). dead: percent of its units
-    (columns) whose slope is at most 1e-6 of the largest for every row of the batch; rows: how many those are.
-    flat_inputs: the smallest and the largest input where it is flat.
-    mean, spread, outputs: of the outputs; the standard deviation, the histogram. arriving, backward: the norm and the
-    histogram of the gradient there. share: that norm over that of the last layers. factor: the norm of the gradient
-    that the layer hands back, over that at its outputs.
-    gradient: the norm of all its parameters' gradients together; gradient_per_weight: over the norm of the parameters;
-    update_per_weight: that of the optimizer's next update over it (of an embedding, of
-    the rows that the batch has used). asking: whether some layer's gradient is large.
+    path: where it stands in the model, all places. uses: how often it was called. order: its place as layers compute.
+    own_part: whether the outputs are those of its own operations for modules inside it; else they are what it gives on.
+    saturated: percent of an activation's numbers where its slope is at most 5 % of its largest (of curves that are flat
+    on both sides; ReLU is switched off for about half of its numbers, and well). dead: percent of its units (columns)
+    whose slope is at most 1e-6 of the largest for every row; rows: how many. flat_inputs: where it is flat.
+    mean, spread, outputs: of the outputs, with standard deviation and histogram. arriving, backward: norm and histogram
+    of the gradient there. share: that norm over the last layers'. factor: the norm of what is handed back, over it.
+    gradient: the norm of the parameters' gradients; gradient_per_weight, update_per_weight: that, and the norm of the
+    optimizer's next update, over the parameters' (of an embedding, the rows in use). asking: if any layer's is large.
     not_finite, unused: where there is a NaN or infinity; which parameters the loss does not use.
     verdict: one of CURES, "fine" or "not in the graph". reason: more on it, where there is more to say.
     """
@@ -50,7 +45,7 @@ class Row:
     saturated: float | None = None
     dead: float | None = None
     rows: int = 0
-    flat_inputs: tuple[float, float] | None = None
+    flat_inputs: str = ""
     mean: float | None = None
     spread: float | None = None
     outputs: str = ""
@@ -94,11 +89,17 @@ class Gradients:
         looked_at = self.parameters | {tensor.serial for layer in layers for tensor in layer.outputs}
         self.by_serial: dict[int, Array] = {}
         self.handed_back: dict[Layer, dict[int, Array]] = {layer: {} for layer in layers}  # by the number of the input
+        last, behind_the_last = set(), {loss.serial}  # the layers with parameters behind which there is no other
         with undisturbed(list(graph.values())), np.errstate(all="ignore"):
             for tensor, gradient in walk(loss, seed_of(loss, None), graph, on_share=self._hand_back):
                 if tensor.serial in looked_at:
                     self.by_serial[tensor.serial] = np.asarray(gradient)
-            last = {layer for layer in self._last_layers(loss) if layer.outputs}
+                if tensor.serial in behind_the_last:
+                    maker = self.makers.get(tensor.serial)
+                    if maker is not None and maker.parameters:
+                        last.add(maker)
+                    else:
+                        behind_the_last |= {x.serial for x, _ in edges(tensor)}
             self.at_the_last = max((norm(self.of(layer.outputs)) for layer in last), default=None)
 
     def of(self, tensors: list[Tensor]) -> list[Array]:
@@ -112,83 +113,56 @@ class Gradients:
             shares = self.handed_back[layer]
             shares[serial] = shares[serial] + share if serial in shares else share
 
-    def _last_layers(self, loss: Tensor) -> Iterator[Layer]:
-        """The layers with parameters from which the loss is computed without further ones."""
-        seen, waiting = {loss.serial}, [loss]
-        while waiting:
-            tensor = waiting.pop()
-            maker = self.makers.get(tensor.serial)
-            if maker is not None and maker.parameters:
-                yield maker
-            else:
-                new = {x.serial: x for x, _ in edges(tensor) if x.serial not in seen}
-                seen |= new.keys()
-                waiting += new.values()
-
 
 def row_of(layer: Layer, order: int, gradients: Gradients, optimizer: Optimizer | None) -> Row:
     """The figures of a layer, before it is judged."""
+    plain = type(layer.module).__repr__ is object.__repr__ or holds_others(layer.module)
+    described = type(layer.module).__name__ if plain else " ".join(repr(layer.module).split())
     name = listed([path or "(model)" for path in layer.paths], most=3)
-    row = Row(name, _described(layer.module), len(layer.calls), order, not layer.has_output, *activity(layer))
-    outputs, parameters = joined([x.data for x in layer.outputs]), [parameter for _, parameter in layer.parameters]
+    row = Row(name, described, len(layer.calls), order, own_part=not layer.has_output, **activity(layer))
+    outputs = joined([x.data for x in layer.outputs])
     if outputs.size:
         arriving, handed_back = gradients.of(layer.outputs), [*gradients.handed_back[layer].values()]
         row.mean, row.spread, row.outputs = float(outputs.mean()), float(outputs.std()), histogram(outputs)
         row.arriving, row.backward = norm(arriving), histogram(joined(arriving))
         row.share = row.arriving / gradients.at_the_last if gradients.at_the_last else None
         row.factor = norm(handed_back) / row.arriving if handed_back and row.arriving else None
-    reached = [parameter for parameter in parameters if parameter.serial in gradients.by_serial]
+    weights, updates = list[Array](), list[Array]()
+    reached = [parameter for _, parameter in layer.parameters if parameter.serial in gradients.by_serial]
+    for parameter, gradient in zip(reached, gradients.of(reached), strict=True):
+        used = gradient.any(axis=1) if isinstance(layer.module, Embedding) and gradient.any() else ...
+        weights.append(parameter.data[used])
+        updates += [update[used] for update in _updates(parameter, gradient, optimizer)] if optimizer else []
     if reached:
-        used = {parameter.serial: _part_used(parameter, gradients, layer.module) for parameter in reached}
-        weight = norm([parameter.data[used[parameter.serial]] for parameter in reached])
-        updates = [update[used[serial]] for serial, update in _updates(reached, gradients, optimizer).items()]
         row.gradient = norm(gradients.of(reached))
-        row.gradient_per_weight = row.gradient / weight if weight else None
-        row.update_per_weight = norm(updates) / weight if updates and weight else None
+        row.gradient_per_weight = row.gradient / norm(weights) if norm(weights) else None
+        row.update_per_weight = norm(updates) / norm(weights) if updates and norm(weights) else None
     unused = [name for name, parameter in layer.parameters if parameter.serial not in gradients.by_serial]
     row.unused = (f"{listed(unused)} is " if reached else "") + "not used by this loss" if unused else ""
     looked_at = {  # what it was given to work with, before what came of it
-        "its parameters": [parameter.data for parameter in parameters],
+        "its parameters": [parameter.data for _, parameter in layer.parameters],
         "its numbers": [tensor.data for tensor in layer.results],
-        "its gradient": gradients.of([*layer.outputs, *parameters]),
+        "its gradient": gradients.of(layer.outputs) + gradients.of(reached),
     }
     found = (where for where, arrays in looked_at.items() if not all(np.isfinite(array).all() for array in arrays))
     row.not_finite = next(found, "")
     return row
 
 
-def _described(module: Module) -> str:
-    """A layer as it writes itself; a module that holds others, or says nothing of itself, by its class."""
-    plain = type(module).__repr__ is object.__repr__ or holds_others(module)
-    return type(module).__name__ if plain else " ".join(repr(module).split())
-
-
-def _part_used(parameter: Tensor, gradients: Gradients, module: Module) -> Any:
-    """Of an embedding the rows that the batch has used, of all others everything."""
-    gradient = gradients.by_serial[parameter.serial]
-    return gradient.any(axis=1) if isinstance(module, Embedding) and gradient.any() else ...
-
-
-def _updates(parameters: list[Tensor], gradients: Gradients, optimizer: Optimizer | None) -> dict[int, Array]:
-    """What the optimizer's next step would add to each parameter: its pure `update` is asked, nothing is kept."""
-    positions = {} if optimizer is None else {parameter.serial: i for i, parameter in enumerate(optimizer.parameters)}
-    updates = {}
-    for parameter in parameters:
-        i = positions.get(parameter.serial)
-        if optimizer is not None and i is not None:
-            gradient, state = gradients.by_serial[parameter.serial], tuple(v.data for v in optimizer.memory[i])
-            new, _ = optimizer.computed_update(parameter.data, gradient, state, optimizer.lr, optimizer.count(i))
-            updates[parameter.serial] = np.asarray(new) - parameter.data
-    return updates
+def _updates(parameter: Tensor, gradient: Array, optimizer: Optimizer) -> Iterator[Array]:
+    """What the optimizer's next step adds to a parameter, if it has it: its pure `update` is asked, nothing is kept."""
+    for i, own in enumerate(optimizer.parameters):
+        if own.serial == parameter.serial:
+            state = tuple(variable.data for variable in optimizer.memory[i])
+            new, _ = optimizer.computed_update(own.data, gradient, state, optimizer.lr, optimizer.count(i))
+            yield np.asarray(new) - own.data
 
 
 def norm(arrays: list[Array]) -> float:
-    """Of all their numbers together; scaled before they are squared, for exploded ones would overflow."""
-    numbers = joined(arrays)
-    largest = float(np.abs(numbers).max(initial=0.0))
-    return largest * float(np.linalg.norm(numbers / largest)) if 0 < largest < math.inf else largest
+    """Of all their numbers together; the squares of exploded ones do not overflow."""
+    return math.prod(joint_norm(arrays))
 
 
 def joined(arrays: list[Array]) -> Array:
-    """All their numbers in one array."""
+    """All their numbers in one array, in float64."""
     return np.concatenate([np.empty(0), *(array.astype(np.float64).ravel() for array in arrays)])

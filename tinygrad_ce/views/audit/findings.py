@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
-from typing import NamedTuple
 
 import numpy as np
 
@@ -21,42 +19,23 @@ from tinygrad_ce.optim import Optimizer
 from tinygrad_ce.report.parts import Heading, Part, Report, Sentence, Strong, Table, Words
 from tinygrad_ce.report.words import cut, format_number, listed
 from tinygrad_ce.views.audit.figures import Gradients, Row, row_of
-from tinygrad_ce.views.audit.lesson import lesson
-from tinygrad_ce.views.audit.verdicts import CURES, SMALL_GRADIENT, Verdict, verdict_on
+from tinygrad_ce.views.audit.verdicts import CURES, SMALL_GRADIENT, VERDICTS, lesson, verdict_on
 
 _MOST_ROWS, _MOST_FOLDED = 12, 7  # of the table: of more, layers that are alike share one, of two lines
-
-
-class Column(NamedTuple):
-    """A column of a table: its title, the figure of a row, and its unit."""
-
-    title: str
-    figure: str
-    unit: str = ""
-
-    def cell(self, rows: Sequence[Row]) -> str:
-        """The figure of a layer, or the smallest and the largest of several."""
-        found = [value for row in rows if (value := getattr(row, self.figure)) not in (None, "")]
-        if not found or isinstance(found[0], str):
-            return "".join(found[:1]).replace(" ", "\u00a0")  # of a histogram, where a space counts
-        low, high = min(found), max(found)
-        if self.unit:
-            low, high = round(low), round(high)
-        digits = 2 if low == high else 1
-        ends = [format_number(value, 3 if 10 <= value < 1000 else digits) for value in (low, high)]
-        return "\nto ".join(dict.fromkeys(ends)) + self.unit
-
-
-FLATNESS = (Column("saturated", "saturated", " %"), Column("dead", "dead", " %"))
-UPDATE = Column("update\n/ weight", "update_per_weight")
-SHORT = (*FLATNESS, Column("gradient\n/ last's", "share"), UPDATE)
+SHORT = ("saturated", "dead", "share", "update_per_weight", "verdict")
 DETAILS = {
-    "forward: the outputs": (Column("mean", "mean"), Column("spread", "spread"), Column("", "outputs"), *FLATNESS),
-    "backward: the gradient at the outputs": (
-        *(Column("norm", "arriving"), Column("/ last\nlayer's", "share"), Column("", "backward")),
-        Column("handed on", "factor"),
-    ),
-    "the weights": (Column("gradient", "gradient"), Column("gradient\n/ weight", "gradient_per_weight"), UPDATE),
+    "forward: the outputs": ("mean", "spread", "outputs", "saturated", "dead"),
+    "backward: the gradient at the outputs": ("arriving", "share", "backward", "factor"),
+    "the weights": ("gradient", "gradient_per_weight", "update_per_weight"),
+}
+TITLES = {  # of columns that are not called as the figures of a row are
+    "outputs": "histogram",
+    "backward": "histogram",
+    "share": "gradient\n/ last's",
+    "arriving": "norm",
+    "factor": "handed on",
+    "gradient_per_weight": "gradient\n/ weight",
+    "update_per_weight": "update\n/ weight",
 }
 
 
@@ -82,10 +61,14 @@ class Audit(Report):
     @property
     def verdict(self) -> str:
         """One line on the whole model."""
-        found = [f"{verdict}: {listed([row.path for row in rows])}" for verdict, rows in self.illnesses.items()]
-        if not math.isfinite(self.loss) and "not finite" not in self.illnesses:
-            found.insert(0, "not finite: the loss itself")
-        return "; ".join(found) or "fine"
+        alone = not math.isfinite(self.loss) and "not finite" not in self.illnesses
+        loss = ["not finite: the loss itself"] if alone else []
+        return "; ".join([*loss, *self.named(CURES)]) or "fine"
+
+    def named(self, verdicts: Container[str]) -> list[str]:
+        """Those of the verdicts that hold, with their layers."""
+        found = [(verdict, listed([row.path for row in rows])) for verdict, rows in self.illnesses.items()]
+        return [f"{verdict}: {paths}" for verdict, paths in found if verdict in verdicts]
 
     @property
     def illnesses(self) -> dict[str, list[Row]]:
@@ -101,16 +84,16 @@ class Audit(Report):
     @property
     def parts(self) -> list[Part]:
         """The lesson, a table of what decides the verdicts, what they mean, and the cures."""
-        table = _table(folded(self.rows), SHORT, with_verdicts=True)
         taught = [Sentence(self.lesson)] if self.lesson else []
-        return [self._heading(), *taught, table, *(Sentence(note, indent=2) for note in self._notes())]
+        notes = [Sentence(note, indent=2) for note in self._notes()]
+        return [self._heading(), *taught, _table(folded(self.rows), SHORT), *notes]
 
     @property
     def details(self) -> Details:
         """All figures of all layers: what they compute, what comes back to them, and what becomes of the weights."""
-        tables = {title: _table([[row] for row in self.rows], columns) for title, columns in DETAILS.items()}
         parts: list[Part] = [self._heading()]
-        for title, table in tables.items():
+        for title, figures in DETAILS.items():
+            table = _table([[row] for row in self.rows], figures)
             parts += [Heading(title), table] if len(table.header) > 1 else []
         return Details(parts)
 
@@ -119,19 +102,14 @@ class Audit(Report):
 
     def _notes(self) -> list[str]:
         """What each verdict means, with its cure and the layers of which there is more to say."""
-        found: dict[Verdict, list[str]] = {}
-        for row in sorted(self.rows, key=lambda row: row.verdict == "fine"):
-            said = [] if not row.reason else [row.path if row.verdict == "fine" else f"{row.path}: {row.reason}"]
-            found.setdefault(verdict_on(row), []).extend(said)
         notes = []
-        for verdict, said in found.items():
+        for verdict in VERDICTS:
+            rows = [row for row in self.rows if verdict_on(row) is verdict]
+            said = [row.path if verdict.remark else f"{row.path}: {row.reason}" for row in rows if row.reason]
             of = f" ({listed(said, most=3)})" if said else ""
-            notes += [f"{verdict.name}{of}: {verdict.meaning} {verdict.cure}".rstrip()] if verdict.meaning else []
+            notes += [f"{verdict.name}{of}: {verdict.meaning}"] if rows else []
         if any(row.own_part for row in self.rows):
-            notes.append(
-                "own part: operations in the module's own forward; outputs and gradient are those of what they hand to "
-                "the modules inside, not of what the module gives on."
-            )
+            notes.append("own part: of what its operations hand to modules inside, not of what the module gives on.")
         if self.optimizer is None:
             notes.append("update / weight: pass the optimizer too, as in tg.audit(model, loss, optimizer).")
         return notes
@@ -140,49 +118,46 @@ class Audit(Report):
 def folded(rows: Sequence[Row]) -> list[list[Row]]:
     """The rows of a table that fits a screen: of a deep model, layers that are alike stand in one.
 
-    They are neighbours among those of their kind, if that is short enough; else all of a kind, or a class.
+    They are of one verdict, and neighbours among those of their kind; where that is too long, all of a class.
     """
-    groups, most = [[row] for row in rows], _MOST_ROWS
-    for kind_of, neighbours in (("kind", True), ("kind", False), ("class_name", False)):
+    groups = [[row] for row in rows]
+    for order, most in ((["kind"], _MOST_ROWS), (["class_name", "verdict"], _MOST_FOLDED)):
         if len(groups) > most:
-            groups, most = _grouped(rows, attrgetter(kind_of), neighbours), _MOST_FOLDED
+            alike = groupby(sorted(rows, key=attrgetter(*order)), attrgetter(order[0], "verdict"))
+            groups = sorted(([*group] for _, group in alike), key=lambda group: group[0].order)
     return groups
 
 
-def _grouped(rows: Sequence[Row], kind_of: Callable[[Row], str], neighbours: bool) -> list[list[Row]]:
-    """Rows of one kind and one verdict; neighbours: whether one of another verdict between them parts them."""
-    by_kind: dict[str, list[Row]] = {}
-    for row in rows:
-        by_kind.setdefault(kind_of(row), []).append(row)
-    verdict, groups = attrgetter("verdict"), list[list[Row]]()
-    for alike in by_kind.values():
-        groups += [[*group] for _, group in groupby(alike if neighbours else sorted(alike, key=verdict), key=verdict)]
-    return sorted(groups, key=lambda group: group[0].order)
-
-
-def _title(group: list[Row]) -> str:
+def _title(group: list[Row]) -> Words:
     """The name of a layer, or of several with how many there are."""
     first, last = group[0], group[-1]
     if first is last:
-        return first.name
+        return Words(first.name)
     kind = first.kind if all(row.kind == first.kind for row in group) else first.class_name
-    return f"{cut(first.path, 30)} to {cut(last.path, 30)}:\n{len(group)} x {cut(kind, 30)}"
+    return Words(f"{cut(first.path, 30)} to {cut(last.path, 30)}:\n{len(group)} x {cut(kind, 30)}")
 
 
-def _table(groups: list[list[Row]], columns: Sequence[Column], with_verdicts: bool = False) -> Table:
+def _cell(figure: str, rows: Sequence[Row]) -> str:
+    """The figure of a layer, or the smallest and the largest of several."""
+    found = [getattr(row, figure) for row in rows if getattr(row, figure) not in (None, "")]
+    if figure == "verdict":  # in two lines, so that narrow terminals keep the names of layers whole
+        return (Strong if found[0] in CURES else Words)(found[0].replace(" too ", "\ntoo "))
+    if not found or isinstance(found[0], str):
+        return "".join(found).replace(" ", "\u00a0")  # in a histogram a space counts
+    percent = " %" if figure in ("saturated", "dead") else ""
+    ends = [round(end) if percent else end for end in (min(found), max(found))]
+    words = [format_number(end, 3 if 10 <= end < 1000 else 2) for end in ends]
+    return "\nto ".join(dict.fromkeys(words)) + percent
+
+
+def _table(groups: list[list[Row]], figures: Sequence[str]) -> Table:
     """One row for each group that has a figure; columns without one are left out."""
-    cells = [[column.cell(group) for column in columns] for group in groups]
-    shown = [n for n in range(len(columns)) if any(row[n] for row in cells)]
-    rows = []
-    for row, group in zip(cells, groups, strict=True):
-        words = re.sub(" (too|the) ", r"\n\1 ", group[0].verdict)  # so that narrow terminals keep names whole
-        verdict = (Strong if group[0].verdict in CURES else Words)(words)
-        if with_verdicts or any(row):
-            rows.append([Words(_title(group)), *(row[n] for n in shown), *([verdict] if with_verdicts else [])])
-    header = ["layer", *(columns[n].title or "histogram" for n in shown), *(["verdict"] if with_verdicts else [])]
-    histograms = frozenset(place for place, n in enumerate(shown, start=1) if not columns[n].title)
-    numbers = frozenset(range(1, len(shown) + 1)) - histograms
-    return Table(rows, header, right=numbers, whole=histograms, label="the layers")
+    shown = [figure for figure in figures if any(_cell(figure, group) for group in groups)]
+    rows = [[_title(group), *(_cell(figure, group) for figure in shown)] for group in groups]
+    header = ["layer", *(TITLES.get(figure, figure) for figure in shown)]
+    histograms = frozenset(n for n, title in enumerate(header) if title == "histogram")
+    numbers = frozenset(n for n, title in enumerate(header) if title not in ("layer", "histogram", "verdict"))
+    return Table([row for row in rows if any(row[1:])], header, right=numbers, whole=histograms, label="the layers")
 
 
 def audit(model: Module, loss: Tensor, optimizer: Optimizer | None = None) -> Audit:
@@ -222,9 +197,7 @@ def audit(model: Module, loss: Tensor, optimizer: Optimizer | None = None) -> Au
     with np.errstate(all="ignore"):
         rows = [row_of(layer, order.index(layer), gradients, optimizer) for layer in layers]
     _judge(rows)
-    return Audit(
-        type(model).__name__, float(loss.item()), None if optimizer is None else type(optimizer).__name__, rows
-    )
+    return Audit(type(model).__name__, float(loss.item()), type(optimizer).__name__ if optimizer else None, rows)
 
 
 def _judge(rows: list[Row]) -> None:
@@ -234,7 +207,8 @@ def _judge(rows: list[Row]) -> None:
     for row in rows:
         row.asking = asking
         verdict = verdict_on(row)
-        row.verdict, row.reason = "fine" if verdict.reason else verdict.name, verdict.reason
+        if verdict is not None:
+            row.verdict, row.reason = "fine" if verdict.remark else verdict.name, verdict.remark
         if row.verdict == "not finite":
             row.reason = row.not_finite
         elif row.verdict == "no gradient":

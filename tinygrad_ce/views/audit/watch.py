@@ -16,7 +16,7 @@ from tinygrad_ce.nn import Module
 from tinygrad_ce.nn.restoring import left_as_they_are
 from tinygrad_ce.report.page import as_page
 from tinygrad_ce.report.parts import Heading, Part, Picture, Report, Section, Sentence, Strong, Table, Words
-from tinygrad_ce.report.words import format_number, listed, several
+from tinygrad_ce.report.words import format_number, several
 from tinygrad_ce.source_lines import tracking
 from tinygrad_ce.views import plots
 from tinygrad_ce.views.audit.figures import Row
@@ -54,7 +54,7 @@ class Watch(Report):
         self.audits: list[Audit] = []
         self.epochs: list[int] = []
         self.reason = ""  # of its alarm: what `history.stopped` says
-        self._alarm = _checked(stop_when)
+        self._alarm = stop_when if callable(stop_when) else _verdicts(stop_when)
         self._passed = 0
         self._model: Module | None = None
 
@@ -65,45 +65,40 @@ class Watch(Report):
         self._model, self.reason = trainer.model, ""
         self._passed += 1
         if (self._passed - 1) % self.every == 0:
-            self.audits.append(self._audit(trainer))
+            found = self._audit(trainer)
+            self.audits.append(found)
             self.epochs.append(self._passed)
-            self.reason = self._alarmed(self.audits[-1])
+            if callable(self._alarm):
+                said = getattr(self._alarm, "__name__", "stop_when") if self._alarm(found) else ""
+            else:
+                said = "; ".join(found.named(self._alarm))
+            self.reason = f"{said}, after epoch {self._passed}" if said else ""
         return bool(self.reason)
 
     def _audit(self, trainer: Any) -> Audit:
         model, loss = trainer.model, trainer.loss
         dtype = trainer.optimizer.parameters[0].dtype
         X, y = (np.asarray(array, dtype if array.dtype.kind == "f" else None) for array in (self.X, self.y))
-        modules = [*model.modules(), *(loss.modules() if isinstance(loss, Module) else ())]
-        with left_as_they_are(modules), recording(True), tracking(True), np.errstate(all="ignore"):
+        with left_as_they_are(model, loss), recording(True), tracking(True), np.errstate(all="ignore"):
             model.train()
             return audit(model, loss(model(X), y), trainer.optimizer)
-
-    def _alarmed(self, found: Audit) -> str:
-        """Why the training is to end; empty if it is not."""
-        if callable(self._alarm):
-            name = getattr(self._alarm, "__name__", "stop_when")
-            return f"{name}, after epoch {self._passed}" if self._alarm(found) else ""
-        rows = {verdict: found.illnesses[verdict] for verdict in self._alarm if verdict in found.illnesses}
-        said = [f"{verdict}: {listed([row.path for row in rows[verdict]])}" for verdict in rows]
-        return f"{'; '.join(said)}, after epoch {self._passed}" if said else ""
 
     @property
     def parts(self) -> list[Part]:
         """For each layer its verdicts, and in which epochs they held."""
         if not self.audits:
             return [Sentence("nothing has been watched yet: pass it to trainer.fit(..., callbacks=[watch])")]
-        rows = [
-            (Words(layer[-1].name), (Strong if layer[-1].verdict in CURES else Words)(self._spans(layer)))
-            for layer in self._layers()
-        ]
         ended = [Sentence(f"It has ended the training: {self.reason}.")] if self.reason else []
+        rows = []
+        for layer in self._layers():
+            style = Strong if layer[-1].verdict in CURES else Words
+            rows.append((Words(layer[-1].name), style(self._spans(layer))))
         return [Heading(self._heading()), *ended, Table(rows, ("layer", "verdict, by epoch"), label="the verdicts")]
 
     def _heading(self) -> str:
-        first, last = self.audits[0], self.audits[-1]
-        losses = "loss " + " to ".join(dict.fromkeys([format_number(first.loss), format_number(last.loss)]))
-        return f"{last.model}, {several(len(self.audits), 'audit')}, {losses}; at the end {last.verdict}"
+        last, losses = self.audits[-1], (format_number(found.loss) for found in (self.audits[0], self.audits[-1]))
+        audits = f"{last.model}, {several(len(self.audits), 'audit')}"
+        return f"{audits}, loss {' to '.join(dict.fromkeys(losses))}; at the end {last.verdict}"
 
     def table(self) -> str:
         """The same as a text."""
@@ -119,11 +114,9 @@ class Watch(Report):
 
     def _layers(self) -> list[list[Row]]:
         """For each layer its rows in all audits, without figures where it was not called."""
-        named = {row.path: row.layer for found in self.audits for row in found.rows}
-        audits = [{row.path: row for row in found.rows} for found in self.audits]
-        return [
-            [rows.get(path) or Row(path, layer, verdict=SEPARATE) for rows in audits] for path, layer in named.items()
-        ]
+        audits = [{(row.path, row.layer): row for row in found.rows} for found in self.audits]
+        layers = dict.fromkeys(layer for rows in audits for layer in rows)
+        return [[rows.get(layer) or Row(*layer, verdict=SEPARATE) for rows in audits] for layer in layers]
 
     def plot(self, path: Any = None) -> Any:
         """Updates, gradients and their shares, saturated and dead shares over the epochs as a matplotlib Figure.
@@ -131,9 +124,7 @@ class Watch(Report):
         path: also saved there. Raises ValueError before the first epoch has ended.
         """
         if not self.audits:
-            raise ValueError(
-                "Watch: there is nothing to plot before the first epoch: pass it to fit(..., callbacks=[watch])"
-            )
+            raise ValueError("Watch: nothing to plot before the first epoch: pass it to fit(..., callbacks=[watch])")
         return plots.save(plots.audit_figure(self.epochs, self._layers(), HEALTHY_UPDATE), path)
 
     def page(self) -> Page:
@@ -142,26 +133,22 @@ class Watch(Report):
         Raises ValueError before the first epoch has ended, and ImportError without matplotlib.
         """
         self.plot(file := BytesIO())
-        last = self.audits[-1]
+        last, title = self.audits[-1], self._heading()
         sections = [
             Section("The verdicts by epoch", self.parts[1:]),
             Section("The curves", [Picture(file.getvalue(), "what the layers did in each epoch", least=600)]),
             Section(f"After epoch {self.epochs[-1]}", last.parts),
             Section("All its figures", last.details.parts[1:]),
         ]
-        title = f"{last.model}, {several(len(self.audits), 'audit')}"
-        return Page(as_page(title, sections, heading=self._heading()), "shows", title, "watch.html")
+        return Page(as_page(title, sections), "shows", title, "watch.html")
 
 
-def _checked(stop_when: Any) -> Callable[[Audit], bool] | list[str]:
-    """An alarm: a function, or the names of verdicts. TypeError and ValueError for what is none."""
-    if callable(stop_when):
-        return stop_when  # type: ignore[no-any-return]
+def _verdicts(stop_when: Any) -> list[str]:
     names = [stop_when] if isinstance(stop_when, str) else stop_when
     if not isinstance(names, Sequence):
         raise TypeError(f"Watch: stop_when={stop_when!r} must be a verdict, a list of them or a function of an Audit")
     for name in names:
-        if not isinstance(name, str) or name not in CURES:
+        if name not in [*CURES]:
             known = f"there are {', '.join(CURES)};{closest(str(name), CURES)}"
             raise ValueError(f"Watch: stop_when={shown(name)} is no verdict: {known}".removesuffix(";"))
     return list(names)

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.ancestry import reachable
-from tinygrad_ce.core import Tensor
+from tinygrad_ce.core import Array, Tensor
 from tinygrad_ce.graph.checks import check_not_traced
 from tinygrad_ce.graph.nodes import Edge, Graph, Node
+from tinygrad_ce.report.words import cut
 from tinygrad_ce.source_lines import state
+from tinygrad_ce.views.explain.table import label_of, name_at
 
 ASKED = "tg.explain"
 
@@ -23,7 +25,7 @@ def loss_of(x: Any, loss: Tensor | None) -> Tensor:
     check_not_traced(x, ASKED)
     if not x.requires_grad:
         raise ValueError(
-            f"{ASKED}: {x.label} is data, and has no gradient: none was asked for. To have one, make it with "
+            f"{ASKED}: {label_of(x)} is data, and has no gradient: none was asked for. To have one, make it with "
             "Tensor(..., requires_grad=True) before the loss is computed"
         )
     if loss is not None:
@@ -36,11 +38,11 @@ def loss_of(x: Any, loss: Tensor | None) -> Tensor:
         return x
     missing = "backward() has not been called, or the loss that it started from is gone"
     if last is not None:
-        other = "was not made from it" if last.size == 1 else "is no single number either"
-        missing = f"{last.label}, from which the last backward() started, {other}"
+        reason = "was not made from it" if last.size == 1 else "is no single number either"
+        missing = f"{label_of(last)}, from which the last backward() started, {reason}"
     raise ValueError(
-        f"{ASKED}: {x.label} of shape {x.shape} is no loss, and {missing}: pass the loss, "
-        f"{ASKED}({x.name or 'x'}, loss), or call loss.backward() first"
+        f"{ASKED}: {label_of(x)} of shape {x.shape} is no loss, and {missing}: pass the loss, "
+        f"{ASKED}({cut(x.name or 'x', 40)}, loss), or call loss.backward() first"
     )
 
 
@@ -49,12 +51,12 @@ def node_of(x: Tensor, graph: Graph) -> Node:
     node = graph.node_of(x)
     if node is None:
         raise ValueError(
-            f"{ASKED}: {x.label} is not among the {len(graph.nodes)} tensors and arrays of which the loss "
-            f"{graph.loss.label} was made: pass the loss that was computed from it, {ASKED}({x.name or 'x'}, loss)"
+            f"{ASKED}: {label_of(x)} is not among the {len(graph.nodes)} tensors and arrays of which the loss "
+            f"{label_of(graph.loss)} was made: pass the loss that was computed from it, {ASKED}({x.name or 'x'}, loss)"
         )
     if node.gradient is None:
-        uses = " and ".join(f"as `{argument(use)}` of {use.target.name}" for use in node.uses)
-        raise ValueError(f"{ASKED}: no gradient flows to {x.label}: it is used only {uses}, where there is none")
+        uses = " and ".join(f"as `{argument(use)}` of {name_at(use.target)}" for use in node.uses)
+        raise ValueError(f"{ASKED}: no gradient flows to {label_of(x)}: it is used only {uses}, where there is none")
     return node
 
 
@@ -66,44 +68,42 @@ def argument(use: Edge) -> str:
     return f"{op.starred}[{use.position - first}]" if op.starred and use.position >= first else use.argument
 
 
-def largest_cell(node: Node) -> tuple[int, ...] | None:
-    """The cell with the largest gradient in size; None where there is none."""
-    assert node.gradient is not None
-    if not node.value.size:
-        return None
-    return tuple(int(i) for i in np.unravel_index(int(np.argmax(np.abs(node.gradient))), node.shape))
+def largest_cell(array: Array) -> tuple[int, ...] | None:
+    """The cell of the largest number in size, or of the first that is none; None where there are no cells."""
+    return tuple(map(int, np.unravel_index(np.abs(array).argmax(), array.shape))) if array.size else None
 
 
 def cell_at(node: Node, at: Any) -> tuple[int, ...]:
     """The cell that `at=` names, as an index that is not negative. Raises TypeError and IndexError."""
+    name = label_of(node)
     try:
-        given = tuple(index(i) for i in (at if isinstance(at, tuple) else (at,)))
+        cell = tuple(map(index, at if isinstance(at, tuple) else (at,)))
     except TypeError:
-        raise TypeError(f"{ASKED}: at={at!r} must be an index of {node.label}: integers, one for each axis") from None
-    if len(given) != len(node.shape) or not all(-n <= i < n for i, n in zip(given, node.shape, strict=True)):
-        raise IndexError(f"{ASKED}: at={at!r} is no cell of {node.label}, which has shape {node.shape}")
-    return tuple(i % n for i, n in zip(given, node.shape, strict=True))
+        raise TypeError(f"{ASKED}: at={at!r} must be an index of {name}: integers, one for each axis") from None
+    if len(cell) != len(node.shape) or not all(-n <= i < n for i, n in zip(cell, node.shape, strict=True)):
+        raise IndexError(f"{ASKED}: at={at!r} is no cell of {name}, which has shape {node.shape}")
+    return tuple(i % n for i, n in zip(cell, node.shape, strict=True))
 
 
 def nodes_of_rows(rows: Any, graph: Graph) -> list[Node]:
     """The nodes that hold these rows: the tensor itself, or every array that went in with the same numbers."""
     if isinstance(rows, Tensor):
-        name, found = rows.label, [node for node in graph.nodes if node is graph.node_of(rows)]
+        name, found = label_of(rows), [node for node in graph.nodes if node is graph.node_of(rows)]
     else:
-        name, array = f"an array of shape {np.shape(rows)}", np.asarray(rows)
+        array = np.asarray(rows)
+        name = f"an array of shape {array.shape}"
         found = [node for node in graph.nodes if node.op is None and _same(node.value, array)]
     if not found:
-        went_in = ", ".join(f"{node.name} {node.shape}" for node in graph.nodes if node.kind == "data" and node.shape)
+        data = [f"{name_at(node)} {node.shape}" for node in graph.nodes if node.kind == "data" and node.shape]
+        went_in = f"; these went in: {', '.join(data)}" if data else ""
         raise ValueError(
-            f"{ASKED}: rows= is {name}, and nothing of it went into the loss: pass the data of the batch"
-            + (f"; these went in: {went_in}" if went_in else "")
+            f"{ASKED}: rows= is {name}, and nothing of it went into the loss: pass the data of the batch{went_in}"
         )
     if not found[0].shape:
         raise ValueError(f"{ASKED}: rows= is {name}, a single number: pass data whose first axis is the batch")
     return found
 
 
-def _same(one: Any, other: Any) -> bool:
-    if one.shape != other.shape or other.dtype.kind not in "biuf":
-        return False
-    return bool(np.array_equal(one, other.astype(one.dtype), equal_nan=one.dtype.kind == "f"))
+def _same(one: Array, other: Array) -> bool:
+    numeric = one.shape == other.shape and other.dtype.kind in "biuf"
+    return numeric and np.array_equal(one, other.astype(one.dtype), equal_nan=True)

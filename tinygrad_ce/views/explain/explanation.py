@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from tinygrad_ce import ops
 from tinygrad_ce.core import Array, Tensor
 from tinygrad_ce.graph.expressions import names_in
-from tinygrad_ce.graph.formula import Formula
 from tinygrad_ce.graph.latex import latex, slope, symbol
 from tinygrad_ce.graph.nodes import Edge, Graph, Node
+from tinygrad_ce.graph.rules import divided_by, is_mean
 from tinygrad_ce.report.parts import Heading, Part, Report, Sentence, Table, Words
-from tinygrad_ce.report.words import cut, format_number, several
+from tinygrad_ce.report.words import cut, format_number, listed, several
 from tinygrad_ce.views.explain.arguments import ASKED, argument, cell_at, largest_cell, loss_of, node_of, nodes_of_rows
-from tinygrad_ce.views.explain.path import Path, cell_name, size_at
-from tinygrad_ce.views.explain.rows import batch_of, batch_rows
-from tinygrad_ce.views.explain.table import LONGEST_NAME, changed, exact, origin, parts_of_graph, place
-from tinygrad_ce.views.explain.zeros import remarks
+from tinygrad_ce.views.explain.path import Path
+from tinygrad_ce.views.explain.rows import batch_of, batch_rows, sizes
+from tinygrad_ce.views.explain.table import changed, exact, label_of, name_at, origin, parts_of_graph, place
 
 MOST_USES = 8  # that are shown, those with the largest shares
-LONGEST_RULE = 400
+STEEPEST = {"tanh": 1.0, "sigmoid": 0.25}
+SATURATED = 0.05  # of the steepest slope
+FLAT = {
+    "relu": "relu is off: its input is not positive",
+    "where": "`where` took its other value",
+    "clip": "clip holds it at a bound",
+    "maximum": "the other number is larger",
+    "minimum": "the other number is smaller",
+    "reduce_max": "another number is the largest",
+    "reduce_min": "another number is the smallest",
+}
 
 
 def explain(x: Tensor, loss: Tensor | None = None, at: Any = None, rows: Any = None) -> Explanation:
@@ -40,44 +50,60 @@ def explain(x: Tensor, loss: Tensor | None = None, at: Any = None, rows: Any = N
     2 is the gradient of W: it is used only once.
     """
     graph = Graph(loss_of(x, loss), ASKED)
-    if graph.node_of(x) is graph.loss:
-        for name, value in (("at", at), ("rows", rows)):
-            if value is not None:
-                raise ValueError(f"{ASKED}: {name}= is for a tensor that leads to the loss, and {x.label} is the loss")
-        return Explanation(graph)
     node = node_of(x, graph)
-    cell = largest_cell(node) if at is None else cell_at(node, at)
+    for name, value in (("at", at), ("rows", rows)):
+        if node is graph.loss and value is not None:
+            raise ValueError(f"{ASKED}: {name}= is for a tensor that leads to the loss, and {label_of(x)} is the loss")
+    cell = None if at is None else cell_at(node, at)
     return Explanation(graph, node, cell, [] if rows is None else nodes_of_rows(rows, graph))
 
 
-@dataclass(frozen=True, eq=False)
 class Share:
     """What comes back along one use of a tensor: by which result, as which argument of its operation.
 
-    rule: as it is printed in a program. value: in the shape of the tensor. upstream: the gradient of the result.
-    local: by what upstream is multiplied, number by number; None where the rule is no such product.
+    number: of the use, as the table counts them. rule: as it is printed in a program. value: in the shape of the
+    tensor. upstream: the gradient of the result. local: by what upstream is multiplied, number by number; None where
+    the rule is no such product.
     """
 
-    by: str
-    argument: str
-    rule: str
-    value: Array
-    upstream: Array
-    local: Array | None
-    _formula: Formula
-    _edge: Edge
-    _of: Explanation
+    def __init__(self, number: int, edge: Edge, of: Explanation) -> None:
+        formula, upstream, op = edge.formula, edge.target.gradient, edge.target.op
+        assert edge.share is not None
+        assert formula is not None
+        assert upstream is not None
+        assert op is not None
+        self.number, self.by, self.argument, self.rule = number, edge.target.name, argument(edge), formula.readable.text
+        self.value, self.upstream, self.local = edge.share, upstream, edge.local
+        self._formula, self._op, self._edge, self._of = formula.readable, op.name, edge, of
 
     @property
     def next(self) -> Explanation:
         """The explanation of the result; for the loss, its graph."""
-        graph, node = self._of._graph, self._edge.target
-        return (
-            Explanation(graph) if node is graph.loss else Explanation(graph, node, largest_cell(node), self._of._given)
-        )
+        return Explanation(self._of._graph, self._edge.target, None, self._of._given)
 
     def __repr__(self) -> str:
         return f"<share of {self.by}: {self.rule}>"
+
+    def _cells(self) -> tuple[str, ...]:
+        """In the table: the use, its operation and line, and the numbers of the cell."""
+        target, cell = self._edge.target, self._of.cell
+        assert target.formula is not None
+        operation = f"{name_at(target)} = {cut(target.formula.text, 60)}"
+        if sum(edge.source is self._edge.source for edge in target.inputs) > 1:
+            operation += f", as {self.argument}"
+        arrays = (None, None, self.value) if self.local is None else (self.upstream, self.local, self.value)
+        numbers = (
+            "" if array is None or cell is None else format_number(np.broadcast_to(array, self.value.shape)[cell])
+            for array in arrays
+        )
+        return str(self.number), operation, place(target), *numbers
+
+    def _with_numbers(self) -> str:
+        """The rule as printed, and the same with the numbers of the cell."""
+        text, cell = cut(self.rule, 400), self._of.cell
+        if cell is None:
+            return text
+        return " = ".join(dict.fromkeys((text, self._formula.filled(cell), format_number(self.value[cell]))))
 
 
 class Explanation(Report):
@@ -88,28 +114,15 @@ class Explanation(Report):
     where no batch is known.
     """
 
-    def __init__(
-        self,
-        graph: Graph,
-        node: Node | None = None,
-        cell: tuple[int, ...] | None = None,
-        rows: list[Node] | None = None,
-    ) -> None:
-        self._graph, self._node, self._given, self.cell = graph, node or graph.loss, rows or [], cell
-        assert self._node.gradient is not None
-        self.gradient: Array = self._node.gradient
-        self.shares = [self._share(use) for use in self._node.backward_uses]
-        self._batch = [] if cell is None else batch_of(graph, self._given)
-        self.rows = None if cell is None else batch_rows(graph, self._node, cell, self._batch)
-        self.parts: list[Part] = parts_of_graph(graph) if node is None else self._parts()
-
-    def _share(self, use: Edge) -> Share:
-        rule, upstream = use.formula, use.target.gradient
-        assert rule is not None
-        assert use.share is not None
-        assert upstream is not None
-        text, name = rule.readable.text, argument(use)
-        return Share(use.target.name, name, text, use.share, upstream, use.local, rule.readable, use, self)
+    def __init__(self, graph: Graph, node: Node, cell: tuple[int, ...] | None, rows: list[Node]) -> None:
+        assert node.gradient is not None
+        self._graph, self._node, self._given = graph, node, rows
+        self.gradient: Array = node.gradient
+        self.cell = largest_cell(node.gradient) if cell is None else cell
+        self.shares = [Share(number, use, self) for number, use in enumerate(node.backward_uses)]
+        self._batch = batch_of(graph, rows) if self.shares else []
+        self.rows = None if self.cell is None else batch_rows(graph, node, self.cell, self._batch)
+        self.parts: Sequence[Part] = [*self._parts()] if self.shares else parts_of_graph(graph)
 
     def path(self, use: int | None = None) -> Path:
         """One way from the cell to the loss, by the largest share at each step.
@@ -121,12 +134,12 @@ class Explanation(Report):
         >>> explain(a, a * a * 5).path(use=0).names
         ('a', 't1', 'loss')
         """
-        uses = self._node.backward_uses
-        if self.cell is None:
-            reason = "the loss itself has no way to go" if self._node is self._graph.loss else "it has no elements"
-            raise ValueError(f"{ASKED}: there is no path from {cut(self._node.label, LONGEST_NAME)}: {reason}")
+        uses, name = self._node.backward_uses, label_of(self._node)
+        if self.cell is None or not uses:
+            reason = "it has no elements" if uses else "the loss itself has no way to go"
+            raise ValueError(f"{ASKED}: there is no path from {name}: {reason}")
         if use is not None and (isinstance(use, bool) or not isinstance(use, int) or not 0 <= use < len(uses)):
-            raise IndexError(f"{ASKED}: use={use!r} is no use of {self._node.label}: they are 0 to {len(uses) - 1}")
+            raise IndexError(f"{ASKED}: use={use!r} is no use of {name}: they are 0 to {len(uses) - 1}")
         return Path(self._node, self.cell, None if use is None else uses[use])
 
     def latex(self) -> str:
@@ -136,70 +149,63 @@ class Explanation(Report):
         >>> print(explain(W, np.tanh(W)).latex())
         \frac{\partial L}{\partial W} = 1 \cdot \left(1 - L \cdot L\right)
         """
-        graph, node = self._graph, self._node
-        if node is not graph.loss:
-            rules = [latex(x._formula, symbols_of_gradients(graph, x._edge.target)) for x in self.shares]
-            return f"{slope(node.name)} = {' + '.join(rules)}"
-        results = [(other.name, other.formula) for other in graph.nodes]
+        if self.shares:
+            rules = [latex(x._formula, symbols_of_gradients(self._graph, x._edge.target)) for x in self.shares]
+            return f"{slope(self._node.name)} = {' + '.join(rules)}"
+        results = [(node.name, node.formula) for node in self._graph.nodes]
         lines = [f"{symbol(name)} &= {latex(x.readable, {})}" for name, x in results if x is not None]
         return "\\begin{aligned}\n" + " \\\\\n".join(lines) + "\n\\end{aligned}"
 
     # ---- in words
 
-    def _parts(self) -> list[Part]:
+    def _parts(self) -> Iterator[Part]:
         node, cell = self._node, self.cell
-        order = sorted(range(len(self.shares)), key=lambda n: -size_at(self.shares[n].value, cell))
-        shown, others = sorted(order[:MOST_USES]), order[MOST_USES:]
-        parts: list[Part] = [Heading(f"Where the gradient of {cut(node.name, LONGEST_NAME)} comes from")]
-        parts += [Sentence(self._about()), *changed(self._graph), self._table(shown), self._rules(shown)]
+        order = self.shares if cell is None else sorted(self.shares, key=lambda share: -sizes(share.value)[cell])
+        shown, others = [share for share in self.shares if share in order[:MOST_USES]], order[MOST_USES:]
+        yield Heading(f"Where the gradient of {name_at(node)} comes from")
+        yield Sentence(self._about())
+        yield from changed(self._graph)
+        yield _table(shown)
+        yield self._rules(shown)
         if cell is None:
-            return parts
-        terms = [float(self.shares[n].value[cell]) for n in shown]
+            return
+        name, terms = name_at(node, cell), [share.value[cell] for share in shown]
         if others:
-            terms.append(sum(float(self.shares[n].value[cell]) for n in others))
-            parts.append(Sentence(f"And {several(len(others), 'more use')}: together {format_number(terms[-1])}."))
-        name = cell_name(node, cell)
-        parts += [Sentence(_sum(terms, float(self.gradient[cell]), name)), *_other_grad(node)]
+            terms.append(sum(share.value[cell] for share in others))
+            yield Sentence(f"And {several(len(others), 'more use')}: together {format_number(terms[-1])}.")
+        yield Sentence(_sum([*map(format_number, terms)], format_number(self.gradient[cell]), name))
+        yield from _other_grad(node)
         if self.rows is not None:
-            return [*parts, *self.rows.parts(name)]
-        has_data = any(x.kind == "data" and x.shape for x in self._graph.nodes)
-        if node.kind == "parameter" and has_data and not self._batch:
+            yield from self.rows.parts(name)
+        elif node.kind == "parameter" and not self._batch and "data" in {x.kind for x in self._graph.nodes if x.shape}:
             text = f"Which rows of the batch push {name}? This loss does not say where the batch is: "
-            parts.append(Sentence(f"{text}{ASKED}(..., rows=x) does, with the data x whose first axis is the batch."))
-        return parts
+            yield Sentence(f"{text}{ASKED}(..., rows=x) does, with the data x whose first axis is the batch.")
 
     def _about(self) -> str:
-        node, loss, name = self._node, self._graph.loss, cut(self._node.name, LONGEST_NAME)
+        node, loss = self._node, self._graph.loss
         used = {1: "once", 2: "twice"}.get(len(self.shares), f"{len(self.shares):,} times")
         where = f" in {place(node)}" if node.place else ""
-        text = f"{name} is {origin(node)}{where}, of shape {node.shape}. It is used {used} on the way to "
-        text += f"{cut(loss.name, LONGEST_NAME)} = {format_number(loss.value.item())}."
+        text = f"{name_at(node)} is {origin(node)}{where}, of shape {node.shape}. It is used {used} on the way to "
+        text += f"{name_at(loss)} = {format_number(loss.value.item())}."
         if self.cell is None:
             return f"{text} There are no numbers to show: it has no elements."
         if self.cell:
             value = exact(node.value[self.cell].item())
-            text += f" The numbers are those of {cell_name(node, self.cell)} = {value} (at= chooses another cell)."
+            text += f" The numbers are those of {name_at(node, self.cell)} = {value} (at= chooses another cell)."
         for share in self.shares:
             result = share._edge.target
             if result.derivative is not None and result.derivative.name in names_in(share._formula.whole):
-                of = cut(result.name, LONGEST_NAME)
-                return f"{text} In a rule, {result.derivative.name} is the gradient of the loss with respect to {of}."
+                gradient, of = result.derivative.name, name_at(result)
+                return f"{text} In a rule, {gradient} is the gradient of the loss with respect to {of}."
         return text
 
-    def _table(self, shown: list[int]) -> Table:
-        rows = [(str(n), *_row(self.shares[n], self.cell)) for n in shown]
-        header = ("use", "used in", "line", "upstream", "local", "share")
-        kept = [n for n in range(len(header)) if any(row[n] for row in rows)]  # a product of matrices has no slope
-        right, whole = (frozenset(map(kept.index, {*columns} & {*kept})) for columns in ((0, 3, 4, 5), (2, 3, 4, 5)))
-        return Table([[row[n] for n in kept] for row in rows], [header[n] for n in kept], right, whole)
-
-    def _rules(self, shown: list[int]) -> Table:
+    def _rules(self, shown: Sequence[Share]) -> Table:
         """The rule of each use, with the numbers of the cell, and what is to be said of them."""
         rows: list[tuple[str, str]] = []
-        for n in shown:
-            rows.append((str(n) if len(self.shares) > 1 else "rule", _rule(self.shares[n], self.cell)))
+        for share in shown:
+            rows.append((str(share.number) if len(self.shares) > 1 else "rule", share._with_numbers()))
             if self.cell is not None:
-                rows += [("", Words(text)) for text in remarks(self.shares[n]._edge, self.cell)]
+                rows += [("", Words(text)) for text in _remarks(share, self.cell)]
         return Table(rows)
 
 
@@ -208,35 +214,20 @@ def symbols_of_gradients(graph: Graph, after: Node) -> dict[str, str]:
     return {x.derivative.name: x.name for x in (*graph.nodes, after) if x.derivative is not None}
 
 
-def _row(share: Share, cell: tuple[int, ...] | None) -> tuple[str, ...]:
-    """A use in the table: its operation and line, and the numbers of the cell."""
-    result = share._edge.target
-    assert result.formula is not None
-    operation = f"{cut(share.by, LONGEST_NAME)} = {cut(result.formula.text, 60)}"
-    if sum(edge.source is share._edge.source for edge in result.inputs) > 1:
-        operation += f", as {share.argument}"
-    if cell is None:
-        return operation, place(result), "", "", ""
-    factors = ("", "")
-    if share.local is not None:
-        upstream = np.broadcast_to(share.upstream, share.value.shape)[cell]
-        factors = (format_number(upstream), format_number(share.local[cell]))
-    return operation, place(result), *factors, format_number(share.value[cell])
+def _table(shown: Sequence[Share]) -> Table:
+    """The uses; without columns in which nothing would stand, as the slopes of a product of matrices."""
+    header = ("use", "used in", "line", "upstream", "local", "share")
+    columns = zip(header, *(share._cells() for share in shown), strict=True)
+    header, *rows = zip(*(column for column in columns if any(column[1:])), strict=True)
+    numbers = [n for n, title in enumerate(header) if title in ("upstream", "local", "share")]
+    return Table(rows, header, frozenset({0, *numbers}), frozenset(range(2, len(header))))
 
 
-def _rule(share: Share, cell: tuple[int, ...] | None) -> str:
-    """The rule as printed, and the same with the numbers of the cell."""
-    text = cut(share.rule, LONGEST_RULE)
-    if cell is None:
-        return text
-    return " = ".join(dict.fromkeys((text, share._formula.filled(cell), format_number(share.value[cell]))))
-
-
-def _sum(terms: list[float], whole: float, name: str) -> str:
+def _sum(terms: Sequence[str], gradient: str, name: str) -> str:
     if len(terms) == 1:
-        return f"{format_number(whole)} is the gradient of {name}: it is used only once."
-    shown = [f"({text})" if n and text.startswith("-") else text for n, text in enumerate(map(format_number, terms))]
-    return f"{' + '.join(shown)} = {format_number(whole)}, which is the gradient of {name}."
+        return f"{gradient} is the gradient of {name}: it is used only once."
+    others = [f"({term})" if term.startswith("-") else term for term in terms[1:]]
+    return f"{' + '.join([terms[0], *others])} = {gradient}, which is the gradient of {name}."
 
 
 def _other_grad(node: Node) -> list[Part]:
@@ -247,4 +238,67 @@ def _other_grad(node: Node) -> list[Part]:
     if node.gradient is None or np.allclose(tensor.grad, node.gradient, 1e-5, 1e-8, equal_nan=True):
         return []
     text = "holds other numbers: gradients of several backward() calls, added up, or of another loss. An optimizer's "
-    return [Sentence(f"{cut(node.label, LONGEST_NAME)}.grad {text}zero_grad() empties it.")]
+    return [Sentence(f"{label_of(node)}.grad {text}zero_grad() empties it.")]
+
+
+# ---- what a share says besides its number
+
+
+def _remarks(share: Share, cell: tuple[int, ...]) -> Iterator[str]:
+    """A sentence each: why it is exactly zero, saturated, divided by a count, or looked up by rows; mostly nothing."""
+    name, count = share._op, divided_by(share._edge)
+    if name in ("getitem", "pick") and cell:
+        yield from _looked_up(share._edge, cell)
+    elif share.value[cell] == 0:
+        yield f"Exactly 0: {_why_zero(share, cell)}."
+    if name in STEEPEST and share.local is not None and abs(share.local[cell]) < SATURATED * STEEPEST[name]:
+        slope = format_number(share.local[cell])
+        yield f"{name} is saturated: its slope is at most {STEEPEST[name]:g}, and {slope} here."
+    if name == "reduce_max" and _is_only_subtracted(share):
+        yield "The maximum is only subtracted: it changes no result, and nothing but rounding comes back by it."
+    if count is not None and count != 1 and is_mean(share._edge, count):
+        yield f"It is divided by {count:,g}, because {name_at(share._edge.target)} is a mean over so many."
+
+
+def _looked_up(use: Edge, cell: tuple[int, ...]) -> Iterator[str]:
+    """Which rows of the result an indexing took the cell for: positions are indexed instead of values."""
+    tensor = use.target.tensor
+    assert tensor is not None
+    assert tensor.op is not None
+    positions = np.arange(use.source.value.size).reshape(use.source.shape)
+    taken = np.asarray(tensor.op.run(positions, *tensor.arrays[1:], **tensor.params))
+    places = np.argwhere(taken == positions[cell])
+    if not len(places):
+        yield f"Exactly 0: the index does not choose {name_at(use.source, cell)}."
+    elif len(tensor.arrays) > 1 and taken.ndim:
+        row = positions[cell[0]]
+        is_whole = taken.ndim > row.ndim and np.array_equal(taken[tuple(places[0][: taken.ndim - row.ndim])], row)
+        rows = [str(n) for n in dict.fromkeys(places[:, 0].tolist())]
+        names = " and ".join(rows) if len(rows) < 3 else listed(rows)
+        looked_up = name_at(use.source, cell[:1] if is_whole else cell)
+        yield f"{looked_up} was used by row{'s' * (len(rows) > 1)} {names}: what comes back from there is added up."
+
+
+def _why_zero(share: Share, cell: tuple[int, ...]) -> str:
+    result, name, upstream = name_at(share._edge.target), share._op, share.upstream
+    if not upstream.any():
+        return f"the gradient of {result} is 0 everywhere"
+    if share.local is None:
+        # Products that cancel each other do so no more when each of them has another weight.
+        weights = np.geomspace(1, 2, upstream.size, dtype=upstream.dtype).reshape(upstream.shape)
+        if share._edge.pulled(upstream * weights)[cell] != 0:
+            return "what comes back from several numbers cancels"
+        return FLAT.get(name, "each product in the rule is 0")
+    if share.local[cell] == 0:
+        return FLAT.get(name, f"the local slope of {name} is 0 there")
+    if np.broadcast_to(upstream, share.value.shape)[cell] == 0:
+        return f"nothing comes back to this number of {result}"
+    return f"the product is smaller than any number of {share.value.dtype}, and rounded to 0"
+
+
+def _is_only_subtracted(share: Share) -> bool:
+    """Whether a maximum is subtracted from the numbers themselves, so that what comes back by it is rounding."""
+    subtractions = [use.target for use in share._edge.target.uses if use.target.op is ops.sub and use.position == 1]
+    rounding = 1e-6 * np.abs(share._of.gradient).max(initial=0)
+    is_subtracted = any(result.inputs[0].source is share._edge.source for result in subtractions)
+    return is_subtracted and bool(np.abs(share.value).max(initial=0) <= rounding)

@@ -7,32 +7,25 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tinygrad_ce.core import Array
 from tinygrad_ce.graph.nodes import Edge, Node
 from tinygrad_ce.report.parts import Heading, Part, Report, Sentence, Table
-from tinygrad_ce.report.words import cut, format_number
-from tinygrad_ce.views.explain.rows import slopes
+from tinygrad_ce.report.words import format_number
+from tinygrad_ce.views.explain.arguments import largest_cell
+from tinygrad_ce.views.explain.rows import sizes, slopes
+from tinygrad_ce.views.explain.table import first_and_last, name_at
 
 MOST_STEPS = 24  # rows of the table
 
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """From one number of a tensor to one of a result: upstream, what comes back to that; local, how it grows with this.
-
-    What comes back to this number on the way is upstream times local.
-    """
+    """From one number of a tensor to one of a result. upstream: what comes back to that; local: its slope by this."""
 
     edge: Edge
     cell: tuple[int, ...]
     next_cell: tuple[int, ...]
     upstream: float
     local: float
-
-    @property
-    def back(self) -> float:
-        """What comes back to the number by this step."""
-        return self.upstream * self.local
 
 
 class Path(Report):
@@ -42,9 +35,9 @@ class Path(Report):
         assert node.gradient is not None
         self.steps: list[Step] = []
         self._asked = use is not None
-        self._name, self._gradient = cell_name(node, cell), float(node.gradient[cell])
+        self._name, self._gradient = name_at(node, cell), node.gradient[cell]
         while node.backward_uses:
-            edge = use or max(node.backward_uses, key=lambda use: size_at(use.share, cell))
+            edge = use or max(node.backward_uses, key=lambda use: sizes(use.share)[cell])
             self.steps.append(_step(edge, cell))
             node, cell, use = edge.target, self.steps[-1].next_cell, None
 
@@ -60,36 +53,22 @@ class Path(Report):
 
     @property
     def parts(self) -> Sequence[Part]:
-        shown, half = self.steps, MOST_STEPS // 2
+        shown, left_out = first_and_last(self.steps, MOST_STEPS, "steps")
         begin = "It begins with the use that was asked for. Then, at" if self._asked else "At"
         about = f"{begin} each step the use, and the number of its result, by which the most comes back."
-        if len(shown) > MOST_STEPS:
-            about += f" Shown are the first and the last {half} of {len(shown):,} steps."
-            shown = shown[:half] + shown[-half:]
         header = ("number", "used in", "upstream", "local", "comes back")
         term = f"The local slopes multiply to {format_number(self.product)}: one of the terms that sum to "
         return [
             Heading(f"One way from {self._name} to the loss"),
-            Sentence(about),
+            Sentence(about + left_out),
             Table([_row(step) for step in shown], header, right=frozenset({2, 3, 4}), whole=frozenset({2, 3})),
             Sentence(f"{term}{format_number(self._gradient)}, the gradient of {self._name}."),
         ]
 
 
-def cell_name(node: Node, cell: tuple[int, ...]) -> str:
-    """A number of a tensor, as in `W0[1, 2]`."""
-    return cut(node.name, 40) + (str(list(cell)) if cell else "")
-
-
-def size_at(array: Array | None, cell: tuple[int, ...] | None) -> float:
-    """How large an array is at a cell; what is not a number counts as the largest."""
-    size = 0.0 if array is None or cell is None else float(np.abs(array[cell]))
-    return np.inf if np.isnan(size) else size
-
-
 def _row(step: Step) -> tuple[str, ...]:
-    numbers = (format_number(x) for x in (step.upstream, step.local, step.back))
-    return cell_name(step.edge.source, step.cell), cell_name(step.edge.target, step.next_cell), *numbers
+    numbers = (format_number(x) for x in (step.upstream, step.local, step.upstream * step.local))
+    return name_at(step.edge.source, step.cell), name_at(step.edge.target, step.next_cell), *numbers
 
 
 def _step(edge: Edge, cell: tuple[int, ...]) -> Step:
@@ -97,9 +76,8 @@ def _step(edge: Edge, cell: tuple[int, ...]) -> Step:
     assert upstream is not None
     local = slopes(edge.pulled, upstream, cell)
     with np.errstate(all="ignore"):
-        sizes = np.abs(local * upstream)
-    sizes = np.where(np.isnan(sizes), np.inf, sizes)
+        back = local * upstream
     # Where nothing comes back at all, the way goes on where the slope is largest.
-    largest = np.argmax(sizes if sizes.any() else np.abs(local))
-    there = tuple(int(i) for i in np.unravel_index(int(largest), upstream.shape))
+    there = largest_cell(back if back.any() else local)
+    assert there is not None
     return Step(edge, cell, there, float(upstream[there]), float(local[there]))

@@ -5,22 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.ancestry import leading_to, reachable
-from tinygrad_ce.backward import recording, walk
+from tinygrad_ce.ancestry import reachable
+from tinygrad_ce.backward import recording
 from tinygrad_ce.core import Array, Tensor
 from tinygrad_ce.functional import gradients
 from tinygrad_ce.graph.checks import undisturbed
-from tinygrad_ce.graph.nodes import Edge, Graph, Node
+from tinygrad_ce.graph.nodes import Graph, Node
 from tinygrad_ce.graph.rules import ON_LOGITS
 from tinygrad_ce.ops import index
 from tinygrad_ce.program.record import as_computed
 from tinygrad_ce.report.parts import Heading, Part, Sentence, Table
 from tinygrad_ce.report.words import format_number
 from tinygrad_ce.source_lines import PerRow, tracking
-from tinygrad_ce.views.explain.table import row_text
+from tinygrad_ce.views.explain.table import name_at, numbers
 
 HARDEST = 5  # rows that are shown
 
@@ -31,35 +32,54 @@ class BatchRows:
 
     contributions: (N,), in the order of the rows. rest: what comes by no row (weight decay, for one).
     targets: (N,) or (N, ...), what the loss wants of each row; None where the loss does not say.
+    of: the array whose rows they are.
     """
 
     contributions: Array
     rest: float
     targets: Array | None
+    of: Node
 
     @property
     def hardest(self) -> list[int]:
         """The rows, the largest contribution in size first; what is not a number comes before all others."""
-        sizes = np.abs(np.where(np.isnan(self.contributions), np.inf, self.contributions))
-        return [int(row) for row in np.argsort(-sizes, kind="stable")]
+        return [int(row) for row in np.argsort(-sizes(self.contributions), kind="stable")]
 
     def parts(self, name: str) -> list[Part]:
         """The rows that push a number hardest, as a table, and how many push it where."""
-        table: list[tuple[str, ...]] = []
-        for row in (row for row in self.hardest[:HARDEST] if self.contributions[row] != 0):
-            share = self.contributions[row]
-            way = f"pushes {name} {'down' if share > 0 else 'up'}" if np.isfinite(share) else "not finite"
-            target = () if self.targets is None else (row_text(self.targets[row]),)
-            table.append((str(row), *target, format_number(share), way))
+        shown = [row for row in self.hardest[:HARDEST] if self.contributions[row] != 0]
         header = ("row", *(() if self.targets is None else ("target",)), "contribution", "direction")
         right = frozenset(range(len(header) - 1))
+        table = [Table([self._cells(row, name) for row in shown], header, right, whole=right)] if shown else []
         down, up = self.contributions[self.contributions > 0], self.contributions[self.contributions < 0]
-        text = f"A step goes against the gradient. Of {len(self.contributions):,} rows, {len(down):,} "
+        text = f"A step goes against the gradient. Of {len(self.contributions):,} rows{self._of_what()}, {len(down):,} "
         text += f"(together {format_number(down.sum())}) would move {name} down, "
         text += f"and {len(up):,} (together {format_number(up.sum())}) up."
         text += f" {format_number(self.rest)} does not come through the rows of the batch." if self.rest else ""
-        shown = [Table(table, header, right=right, whole=right)] if table else []
-        return [Heading(f"Which rows of the batch push {name} hardest"), *shown, Sentence(text)]
+        return [Heading(f"Which rows of the batch push {name} hardest"), *table, Sentence(text)]
+
+    def _cells(self, row: int, name: str) -> tuple[str, ...]:
+        share = self.contributions[row]
+        way = f"pushes {name} {'down' if share > 0 else 'up'}" if np.isfinite(share) else "not finite"
+        target = () if self.targets is None else (_target_text(np.asarray(self.targets[row])),)
+        return (str(row), *target, format_number(share), way)
+
+    def _of_what(self) -> str:
+        """A sequence of predictions for each example counts as so many rows, for the loss is a mean over all."""
+        op, formula = self.of.op, self.of.formula
+        return f" of {name_at(self.of)} = {formula.text}" if op and formula and op.name == "reshape" else ""
+
+
+def _target_text(target: Array) -> str:
+    """A label, or a row of targets: a class that is certain by its number."""
+    if target.ndim == 1 and target.size > 1 and np.count_nonzero(target) == 1 == target.max():
+        return str(target.argmax())
+    return " ".join(f"{value:.2g}" for value in target) if target.ndim == 1 and target.size < 6 else numbers(target)
+
+
+def sizes(array: Any) -> Array:
+    """How large numbers are; what is not a number counts as the largest."""
+    return np.asarray(np.nan_to_num(np.abs(array), nan=np.inf))
 
 
 def batch_of(graph: Graph, rows: list[Node]) -> list[Node]:
@@ -67,57 +87,46 @@ def batch_of(graph: Graph, rows: list[Node]) -> list[Node]:
 
     Of several losses with batches of different sizes, it is that of the last one.
     """
-    if rows:
-        found = dict.fromkeys(rows)
-        for node in graph.nodes:
-            if any(edge.source in found for edge in node.inputs) and _is_row_by_row(node, found):
-                found[node] = None
-        return list(found)
-    told = [node for node in graph.nodes if node.shape and (_is_noted(node) or any(map(_is_logits, node.uses)))]
-    return [node for node in told if node.shape[0] == told[-1].shape[0]]
+    if not rows:
+        told = [node for node in graph.nodes if node.shape and _targets(node) is not None]
+        return [node for node in told if node.shape[0] == told[-1].shape[0]]
+    batch = dict.fromkeys(rows)
+    for node in graph.nodes:
+        if _is_row_by_row(node, batch):
+            batch[node] = None
+    return [*batch]
 
 
-def _is_noted(node: Node) -> bool:
-    return node.tensor is not None and isinstance(node.tensor.note, PerRow)
-
-
-def _is_logits(use: Edge) -> bool:
-    return use.target.op is not None and use.target.op.name in ON_LOGITS and use.position == 0
+def _targets(node: Node) -> Any:
+    """What a loss wants of each row of a node; None where none says so."""
+    for use in node.uses:
+        loss = use.target
+        if loss.op is not None and loss.op.name in ON_LOGITS and use.position == 0:
+            return next(x.source.value for x in loss.inputs if x.argument == ON_LOGITS[loss.op.name].targets)
+    note = None if node.tensor is None else node.tensor.note
+    return note.targets if isinstance(note, PerRow) else None
 
 
 @np.errstate(all="ignore")
 def _is_row_by_row(node: Node, batch: dict[Node, None]) -> bool:
-    """Whether each row is computed from that row of the batch alone.
-
-    An axis of the same length may be another one (a transposed square), a sum over the rows, or rows in another order.
-    So rows are exchanged for others, and those that are kept must stay as they are. Any two rows differ in a binary
-    digit of their numbers: once one of them is exchanged and the other kept.
-    """
-    given = [edge for edge in node.inputs if edge.source in batch]
-    if node.tensor is None or node.op is None or any(node.shape[:1] != edge.source.shape[:1] for edge in given):
+    """Whether each row is computed from that row of the batch alone: an axis of the same length may be another one."""
+    of_batch = {edge.position: edge.source.value for edge in node.inputs if edge.source in batch}
+    lengths = {array.shape[:1] for array in of_batch.values()}
+    if node.tensor is None or node.op is None or lengths != {node.shape[:1]}:
         return False
-    run, tensor = partial(node.op.run, **node.tensor.params), node.tensor
-    others = {edge.position: _other_rows(edge.source.value) for edge in given}
-    before = np.asarray(run(*tensor.arrays))
-    rounding = 1e-9 * np.abs(before[np.isfinite(before)]).max(initial=0)
-    rows = np.arange(len(before))
-    for digit in range(len(rows).bit_length()):
-        for kept in (rows >> digit & 1 == 0, rows >> digit & 1 == 1):
-            arrays = list(tensor.arrays)
-            for edge in given:
-                arrays[edge.position] = others[edge.position].copy()
-                arrays[edge.position][kept] = edge.source.value[kept]
-            after = np.asarray(run(*arrays))
-            if not np.allclose(before[kept], after[kept], rtol=0, atol=rounding, equal_nan=True):
-                return False
+    rounding = 1e-9 * np.abs(node.value[np.isfinite(node.value)]).max(initial=0)
+    rows = np.arange(len(node.value))
+    # Some rows are exchanged for others, and those that are kept must stay as they are. Any two rows differ in a binary
+    # digit of their numbers: once one of them is exchanged and the other kept.
+    digits = [rows >> digit & 1 == 1 for digit in range(len(rows).bit_length())]
+    for kept in (*digits, *(~digit for digit in digits)):
+        arrays = list(node.tensor.arrays)
+        for position, array in of_batch.items():
+            arrays[position] = array[np.where(kept, rows, rows - 1)]
+        after = np.asarray(node.op.run(*arrays, **node.tensor.params))
+        if not np.allclose(node.value[kept], after[kept], rtol=0, atol=rounding, equal_nan=True):
+            return False
     return True
-
-
-def _other_rows(array: Array) -> Array:
-    """For each row of an array another one of its rows, with other numbers."""
-    different, places = np.unique(array, axis=0, return_inverse=True)
-    others: Array = different[(places.reshape(-1) + 1) % len(different)]
-    return others
 
 
 @np.errstate(all="ignore")
@@ -128,14 +137,16 @@ def batch_rows(graph: Graph, node: Node, cell: tuple[int, ...], batch: list[Node
     assert node.gradient is not None
     found = np.zeros(batch[0].shape[0])
     for last, share in _last_shares(graph, batch).items():
-        products = share * slopes(lambda g, last=last: _arrived(last, g, node), share, cell)  # type: ignore[misc]
+        products = share * slopes(partial(_pulled, last, node), share, cell)
         found = found + products.reshape(len(found), -1).sum(axis=1)
     # What remains is said where it is more than rounding, of the rows or of what the gradient itself was summed from.
-    upstream = [use.target.gradient for use in node.backward_uses if use.target.gradient is not None]
-    largest = max((float(np.abs(g).max(initial=0)) for g in upstream), default=0.0)
-    rounding = 64 * float(np.finfo(node.gradient.dtype).eps) * (np.abs(found).sum() + largest)
-    rest = float(node.gradient[cell]) - float(found.sum())
-    return BatchRows(found, 0.0 if np.isnan(rest) or abs(rest) <= rounding else rest, _targets(graph, batch))
+    largest = max(np.abs(use.target.gradient).max(initial=0) for use in node.backward_uses)  # type: ignore[arg-type]
+    rounding = 64 * np.finfo(node.gradient.dtype).eps * (np.abs(found).sum() + largest)
+    rest = float(node.gradient[cell] - found.sum())
+    targets = [np.asarray(_targets(other)) for other in reversed(graph.nodes)]
+    of_rows = [array for array in targets if array.shape[:1] == found.shape]
+    is_rounding = np.isnan(rest) or abs(rest) <= rounding
+    return BatchRows(found, 0.0 if is_rounding else rest, of_rows[0] if of_rows else None, batch[0])
 
 
 def _last_shares(graph: Graph, batch: list[Node]) -> dict[Node, Array]:
@@ -154,47 +165,28 @@ def _last_shares(graph: Graph, batch: list[Node]) -> dict[Node, Array]:
     return shares
 
 
-def _arrived(last: Node, upstream: Tensor, node: Node) -> Tensor:
-    """What arrives at the node for this gradient of the last node of the batch."""
+def _pulled(last: Node, node: Node, upstream: Any) -> Any:
+    """What arrives at the node for this gradient of the last node of the batch: of a Tensor, one with a history."""
     assert last.tensor is not None
-    assert node.tensor is not None
     tensors = reachable(last.tensor).values()
     with as_computed(tensors), undisturbed(tensors):
-        for tensor, g in walk(last.tensor, upstream, leading_to({node.tensor.serial}, last.tensor), create_graph=True):
-            if tensor is node.tensor:
-                return g  # type: ignore[no-any-return]
-    return Tensor(np.zeros_like(node.value))
+        return gradients(last.tensor, node.tensor, isinstance(upstream, Tensor), upstream)  # type: ignore[arg-type]
 
 
-def _targets(graph: Graph, batch: list[Node]) -> Array | None:
-    for node in reversed(graph.nodes):
-        told = node.tensor.note.targets if node.tensor is not None and _is_noted(node) else None
-        if node.op is not None and node.op.name in ON_LOGITS:
-            told = next(x.source.value for x in node.inputs if x.argument == ON_LOGITS[node.op.name].targets)
-        if told is not None and np.shape(told)[:1] == batch[0].shape[:1]:
-            return np.asarray(told)
-    return None
-
-
-def slopes(pull: Callable[[Tensor], Tensor], upstream: Array, cell: tuple[int, ...]) -> Array:
-    """By how much what is pulled back to a cell grows with each number upstream.
-
-    Rules are linear in what is upstream, so that these are factors: the derivative of the pull itself. A rule that has
-    no derivative is asked for one number after the other.
-    """
+def slopes(pull: Callable[[Any], Any], upstream: Array, cell: tuple[int, ...]) -> Array:
+    """By how much what is pulled back to a cell grows with each number upstream: rules are linear in it."""
     seed = Tensor(upstream, requires_grad=True)
     with tracking(False), np.errstate(all="ignore"):
         try:
             with recording(True):
                 arrived = pull(seed)
                 found = np.asarray(gradients(index(arrived, cell), seed)) if arrived.requires_grad else 0 * upstream
-                products = found * upstream
-                rounding = 1e-6 * np.abs(products).max(initial=0)
-                if np.isclose(products.sum(), arrived.data[cell], rtol=1e-4, atol=rounding, equal_nan=True):
-                    return found
+            products = found * upstream
+            rounding = 1e-6 * np.abs(products).max(initial=0)
+            if np.isclose(products.sum(), arrived.data[cell], rtol=1e-4, atol=rounding, equal_nan=True):
+                return found
         except NotImplementedError:
             pass
-        with recording(False):
-            units = (np.arange(upstream.size).reshape(upstream.shape) == n for n in range(upstream.size))
-            one_by_one = [pull(Tensor(unit.astype(upstream.dtype))).data[cell] for unit in units]
-    return np.array(one_by_one).reshape(upstream.shape)
+        # A rule that has no derivative itself is asked for one number after the other.
+        units = (np.arange(upstream.size).reshape(upstream.shape) == n for n in range(upstream.size))
+        return np.array([pull(unit.astype(upstream.dtype))[cell] for unit in units]).reshape(upstream.shape)

@@ -19,20 +19,11 @@ WHOLE = " % 1 == 0"  # nobody reads that as it is meant
 BLOWN_UP = "start again from fresh parameters with a smaller learning rate, clip_norm=1.0 and standardised inputs"
 FINITE = "replace infinities first, tg.ops.where(mask, x, 0); a * log(b) with 0 * log(0) = 0 is tg.ops.xlogy(a, b)"
 
-# Why nothing comes back to a number, by the operation that sent 0; and the cure where the slope of {0} is infinite.
-_SAFE = "safe = tg.ops.where(good, x, 1.0)"
-_PICKED = "pick first and apply {0} then, so that it never sees the other elements"
-GATES = {
-    "where": (
-        "the `where` at {} did not take this branch",
-        f"make the input safe before {{0}}, with a second `where`: {_SAFE}, then tg.ops.where(good, {{1}}, 0.0)",
-    ),
-    "mul": (
-        "it is multiplied by 0 at {}",
-        f"a mask that multiplies does not protect {{0}}: {_SAFE} first, then the mask times {{1}}",
-    ),
-    "getitem": ("it is not among the elements that were taken at {}", _PICKED),
-    "pick": ("it is not the element that was picked at {}", _PICKED),
+GATES = {  # why nothing comes back to a number, by the operation that sent 0
+    "where": "the `where` at {} did not take this branch",
+    "mul": "it is multiplied by 0 at {}",
+    "getitem": "it is not among the elements that were taken at {}",
+    "pick": "it is not the element that was picked at {}",
 }
 
 Why: TypeAlias = tuple[str, str]  # the cause, and the cure
@@ -43,27 +34,24 @@ def violated(cell: Cell, slope: bool = False, rounding: bool = False) -> Why | N
 
     slope: those for a finite slope. rounding: only those of the result, such as "out > 0".
     """
-    first, dtype = np.asarray(cell.tensor.arrays[0]), cell.tensor.dtype
     operands = {**cell.operands, **cell.tensor.params}
-    known = {**FUNCTIONS, **operands, "out": cell.value, "rows": np.arange(len(first) if first.ndim else 1)}
-    known |= {"largest": float(np.finfo(dtype).max), "dtype": str(dtype), "op": cell.op.name}
+    known = {**FUNCTIONS, **operands, "out": cell.value, "rows": np.arange(len(np.atleast_1d(cell.tensor.arrays[0])))}
+    known |= {"largest": _largest(cell.tensor.dtype), "dtype": str(cell.tensor.dtype), "op": cell.op.name}
     for of_value, cure, of_slope, words in cell.op.domains:
         condition = of_slope if slope else of_value
         holds = np.asarray(_evaluated(cell, condition, known))
         names = sorted(names_in(parsed(condition)), key=condition.index)
-        if rounding is ("out" in names) and not holds.all():
-            rounded = {name: float(f"{x:.4g}") for name, x in operands.items() if type(x) is float}
-            shorter = not np.all(_evaluated(cell, condition, {**known, **rounded}))  # 1.0000000000000002 is not 1
-            given = [
-                f"{name} = {shown(operands[name]) if shorter else operands[name]}" for name in names if name in operands
-            ]
-            if given and names[0] in cell.operands and isinstance(cell.inputs[names[0]], (np.ndarray, np.generic)):
-                given[0] += " (computed outside of the graph)"
-            row = f"in row {np.argmin(holds.reshape(len(holds), -1).all(1))} " if holds.ndim else ""
-            needs = f"{cell.op.name} needs {condition.replace(WHOLE, ' is a whole number')}"
-            if words:
-                needs = _evaluated(cell, f"f{words!r}", known)
-            return f"{needs}, and here {row}{', '.join(given)}", cure
+        if holds.all() or rounding is not ("out" in names):
+            continue
+        rounded = {name: float(format_number(x)) for name, x in operands.items() if type(x) is float}
+        digits = 17 if np.all(_evaluated(cell, condition, {**known, **rounded})) else 4  # 1.0000000000000002 is not 1
+        given = [f"{name} = {shown(operands[name], digits)}" for name in names if name in operands]
+        if given and isinstance(cell.inputs.get(names[0]), (np.ndarray, np.generic)):
+            given[0] += " (computed outside of the graph)"
+        row = f"in row {np.argmin(holds.reshape(len(holds), -1).all(1))} " if holds.ndim else ""
+        needs = f"{cell.op.name} needs {condition.replace(WHOLE, ' is a whole number')}"
+        needs = _evaluated(cell, f"f{words!r}", known) if words else needs
+        return f"{needs}, and here {row}{', '.join(given)}", cure
     return None
 
 
@@ -78,80 +66,68 @@ def _evaluated(cell: Cell, expression: str, known: dict[str, Any]) -> Any:
         return True
 
 
-def of_value(cell: Cell, chain: Sequence[Link], parameters: Sequence[Tensor]) -> Why:
-    """Why an operation made a number that is not finite of finite ones, or NaN of infinities that were intended."""
-    short = all(np.size(x) <= SHOWN for x in cell.operands.values())
-    expression = cell.numbers.rpartition(" = ")[0] if short else f"this {cell.op.name}"
-    why = violated(cell)
+def of_operation(
+    cell: Cell, chain: Sequence[Link], made: str, leaves: Sequence[Tensor], slope: float | None = None
+) -> Why:
+    """Why an operation made a number that is not finite of finite ones, or NaN of infinities that were intended.
+
+    made: what it made, of what. slope: for the rule of an input, what it gives for an upstream of 1; else None.
+    """
+    name, why = cell.op.name, violated(cell, slope is not None)
     if why is not None:
-        return _with_rounding(why, chain)
-    if not all(np.isfinite(np.asarray(x, float)).all() for x in cell.operands.values()):
+        cause, cure = why
+        if slope is not None:
+            at = ", ".join(map(shown, cell.operands.values()))
+            what = "infinite" if np.isinf(slope) else "not defined"
+            cause = f"the slope of {name} at {at if len(cell.operands) == 1 else f'({at})'} is {what}: {cause}"
+        for link in chain[1:]:
+            rounded = None if link.tensor.op is None else violated(Cell(link.tensor, link.index), rounding=True)
+            if link.tensor.op is not None and rounded is not None:
+                return f"{cause}; {link.tensor.op.name} rounds to {format_number(link.value)}", rounded[1]
+        return cause, cure
+    is_short = all(np.size(x) <= SHOWN for x in cell.operands.values())
+    expression = cell.numbers.rpartition(" = ")[0] if is_short else f"this {name}"
+    if slope is None and not all(np.isfinite(np.asarray(x, float)).all() for x in cell.operands.values()):
         return f"there is no number for {expression}", FINITE
-    if _is_ours(cell):
-        return overflow(cell.tensor.dtype, expression, parameters)
-    return _unknown(cell, f"{cell.op.name} made {format_number(cell.value)} of {cell.given}")
+    if not cell.op.body.__module__.startswith("tinygrad_ce."):
+        return f"no usual cause is known: {made}", f"{name}.domain(...) can say where it is defined, and what helps"
+    if slope is not None:
+        return overflow(np.asarray(cell.tensor.arrays[0]).dtype, f"what comes back from {name}", leaves)
+    return overflow(cell.tensor.dtype, expression, leaves)
 
 
-def of_share(cell: Cell, argument: str, upstream: float, share: float, slope: float, chain: Sequence[Link]) -> Why:
-    """Why the rule of one input made a number that is not finite. slope: what it gives for an upstream of 1."""
-    why = violated(cell, slope=True)
-    if why is not None:
-        at = ", ".join(map(shown, cell.operands.values()))
-        at = at if len(cell.operands) == 1 else f"({at})"
-        what = "infinite" if np.isinf(slope) else "not defined"
-        return _with_rounding((f"the slope of {cell.op.name} at {at} is {what}: {why[0]}", why[1]), chain)
-    if _is_ours(cell):
-        return overflow(np.asarray(cell.tensor.arrays[0]).dtype, f"what comes back from {cell.op.name}")
-    what = f"from upstream {format_number(upstream)} and {cell.given} the rule of {cell.op.name} for `{argument}` made"
-    return _unknown(cell, f"{what} {format_number(share)}")
-
-
-def protected(cell: Cell, gate: str) -> str | None:
+def protected(cell: Cell) -> str:
     """The cure of an infinite slope behind a choice: the choice has to be made before the operation, too."""
     name = cell.op.name
     written = {"div": "a / safe", "constant_power": "safe ** p"}.get(name, f"{name}(safe)")
-    return GATES[gate][1].format(name, written) if gate in GATES else None
+    return (
+        f"no `where`, mask or index behind {name} protects it: pick first and apply {name} then, or make the input "
+        f"safe with a second `where`: safe = tg.ops.where(good, x, 1.0), then tg.ops.where(good, {written}, 0.0)"
+    )
 
 
-def _is_ours(cell: Cell) -> bool:
-    return cell.op.body.__module__.startswith("tinygrad_ce.")
-
-
-def _unknown(cell: Cell, what: str) -> Why:
-    return f"no usual cause is known: {what}", f"{cell.op.name}.domain(...) can say where it is defined, and what helps"
-
-
-def _with_rounding(why: Why, chain: Sequence[Link]) -> Why:
-    """The same, or if an operation on the way has rounded: that it did, and its cure."""
-    for link in chain[1:]:
-        rounded = None if link.tensor.op is None else violated(Cell(link.tensor, link.index), rounding=True)
-        if link.tensor.op is not None and rounded is not None:
-            return f"{why[0]}; {link.tensor.op.name} rounds to {format_number(link.value)}", rounded[1]
-    return why
-
-
-def overflow(dtype: Any, what: str, parameters: Sequence[Tensor] = ()) -> Why:
+def overflow(dtype: Any, what: str, leaves: Sequence[Tensor]) -> Why:
     """That a number is too large for its dtype, and whether parameters are to blame."""
-    cause = f"{what} is beyond {format_number(float(np.finfo(dtype).max))}, the largest number that {dtype} holds"
+    cause = f"{what} is beyond {format_number(_largest(dtype))}, the largest number that {dtype} holds"
     wider = "; or compute in float64" if dtype.itemsize < 8 else ""
-    huge = _huge(parameters)
+    sizes = {leaf.label: np.abs(leaf.data[np.isfinite(leaf.data)]).max(initial=0) for leaf in leaves}
+    huge = [f"{label} (up to {format_number(size)})" for label, size in sizes.items() if size > HUGE]
     if huge:
         return f"{cause}. Huge already: {listed(huge)}; mostly that is a learning rate that blew up", BLOWN_UP + wider
     return cause, SMALLER + wider
 
 
-def _huge(parameters: Sequence[Tensor]) -> list[str]:
-    sizes = {p.label: np.abs(p.data[np.isfinite(p.data)]).max(initial=0) for p in parameters}
-    return [f"{label} (up to {format_number(size)})" for label, size in sizes.items() if size > HUGE]
+def _largest(dtype: Any) -> float:
+    return float(np.finfo(dtype).max)
 
 
 def of_data(name: str, array: Array) -> Why:
     """Data that was not finite when it came in."""
     if array.size == 1:
         return f"{name} is {format_number(array.item())} itself", "pass a finite number"
-    bad = np.argwhere(~np.isfinite(array))
+    bad, is_table = np.argwhere(~np.isfinite(array)), array.ndim > 1
     kinds = " or ".join(word for word, look in (("NaN", np.isnan), ("infinite", np.isinf)) if look(array).any())
-    rows, is_table = _places("row" if array.ndim > 1 else "position", bad[:, 0]), array.ndim > 1
+    rows = _places("row" if is_table else "position", bad[:, 0])
     where = f"in {rows} and {_places('column', bad[:, -1])}" if is_table else f"at {rows}"
     cause = (
         f"{name} is not finite itself: {len(bad)} of {array.size} numbers {'is' if len(bad) == 1 else 'are'} {kinds}"
@@ -171,11 +147,11 @@ def _places(word: str, numbers: Array) -> str:
     return f"{word}{'s' if len(several) > 1 else ''} {listed(several, most=5)}"
 
 
-def of_parameter(leaf: Tensor, parameters: Sequence[Tensor]) -> Why:
-    """A parameter that was not finite before the pass began. parameters: all of the graph."""
-    bad = {p.label: int(np.sum(~np.isfinite(p.data))) for p in parameters}
+def of_parameter(leaf: Tensor, leaves: Sequence[Tensor]) -> Why:
+    """A parameter that was not finite before the pass began. leaves: all of the graph."""
+    bad = {x.label: int(np.sum(~np.isfinite(x.data))) for x in leaves}
     cause = f"the parameter {leaf.label} is not finite itself ({bad[leaf.label]} of {leaf.size} numbers). "
-    others = [p.label for p in parameters if p is not leaf and bad[p.label]]
+    others = [x.label for x in leaves if x is not leaf and bad[x.label]]
     if others:
         cause += f"{listed(others)} {'is' if len(others) == 1 else 'are'} not finite either. "
     cause += "Most often an optimizer wrote that: a learning rate that blew up, or a step with a gradient that was NaN"

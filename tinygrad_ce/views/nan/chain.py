@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import ast
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce import ops
-from tinygrad_ce.ancestry import edges
 from tinygrad_ce.backward import recording
 from tinygrad_ce.core import Tensor
 from tinygrad_ce.errors import call_text
-from tinygrad_ce.graph.nodes import Graph
+from tinygrad_ce.graph.expressions import renamed
+from tinygrad_ce.graph.nodes import Graph, Node
 from tinygrad_ce.losses.misuse import MOVING
 from tinygrad_ce.ops.reduction import reduced_axes
 from tinygrad_ce.report.words import format_number
 from tinygrad_ce.source_lines import Line, line_of
-from tinygrad_ce.views.nan.search import Computation, ordinary, place, run_of, tried
+from tinygrad_ce.views.nan.search import Index, first_cell, ordinary, place, run_of, tried
 
 LONGEST = 6  # links of a chain
 SHOWN = 5  # numbers of a row; of a longer one the range
@@ -30,7 +30,7 @@ class Link:
     """One number on the way: of which tensor, at which index, how it was computed, and at which line."""
 
     tensor: Tensor
-    index: tuple[int, ...]
+    index: Index
     value: float
     text: str
     line: Line | None
@@ -43,29 +43,27 @@ class Cell:
     alone: the operation on these numbers only, recorded; None where it works on rows or matrices.
     """
 
-    def __init__(self, tensor: Tensor, index: tuple[int, ...]) -> None:
+    def __init__(self, tensor: Tensor, index: Index) -> None:
         assert tensor.op is not None
         self.tensor, self.op, self.index, self.value = tensor, tensor.op, index, tensor.data[index]
         self.alone = self._by_itself()
         self.regions = self._regions()
         names = [self.op.argument(position) for position in range(len(tensor.arrays))]
         names = [f"{name}[{i}]" if names.count(name) > 1 else name for i, name in enumerate(names)]
+        self.inputs = dict(zip(names, tensor.inputs, strict=True))
         parts = [np.asarray(x)[region] for x, region in zip(tensor.arrays, self.regions, strict=True)]
         self.operands = {n: part if part.ndim else part.item() for n, part in zip(names, parts, strict=True)}
-        self.inputs = dict(zip(names, tensor.inputs, strict=True))
 
     def _by_itself(self) -> Tensor | None:
         """The operation on the numbers of this cell; None if that gives something else."""
         if "axis" in self.tensor.params:  # it works on rows, and a single number would be a row of one
             return None
-        wanted = {position for _, position in edges(self.tensor)}
         inputs: list[Any] = [*self.tensor.arrays]
         try:
             for i, x in enumerate(inputs):
                 if type(x) not in (int, float, bool):
-                    inputs[i] = np.asarray(x[_broadcast(np.shape(x), self.index)])
-                if i in wanted:
-                    inputs[i] = Tensor(inputs[i], requires_grad=True)
+                    number = np.asarray(x[_broadcast(np.shape(x), self.index)])
+                    inputs[i] = Tensor(number, requires_grad=True) if number.dtype.kind == "f" else number
             with recording(True):
                 out = self.op(*inputs, **self.tensor.params)
         except Exception:  # it works on rows or matrices, and says so in its own way
@@ -93,13 +91,18 @@ class Cell:
         return ", ".join(f"{name} = {shown(x)}" for name, x in self.operands.items())
 
     @cached_property
+    def _node(self) -> Node:
+        """The operation on these numbers only, in a graph of its own."""
+        assert self.alone is not None
+        return Graph(self.alone, "tg.why_nan").loss
+
+    @cached_property
     def numbers(self) -> str:
         """The operation with its numbers, as in "1 - 1 = 0"."""
         if self.alone is None:
             return f"{self.op.name} of {self.given} = {format_number(self.value)}"
-        formula = Graph(self.alone, "tg.why_nan").loss.formula
-        assert formula is not None
-        whole, inputs = formula.readable.filled(), [format_number(x) for x in self.operands.values()]
+        assert self._node.formula is not None
+        whole, inputs = self._node.formula.readable.filled(), [format_number(x) for x in self.operands.values()]
         if whole in (format_number(self.value), *inputs):  # a body of somebody's own, or one that has no sign
             whole = f"{self.op.name}({', '.join(inputs)})"
         return f"{whole} = {format_number(self.value)}"
@@ -107,16 +110,15 @@ class Cell:
     @property
     def symbols(self) -> str:
         """The operation with the names of its inputs, as in "1 - #11"."""
+        called = call_text(self.op, self.tensor.inputs)
         if self.alone is None:
-            return call_text(self.op, self.tensor.inputs)
-        node = Graph(self.alone, "tg.why_nan").loss
-        assert node.formula is not None
-        inputs, values = self.tensor.inputs, [*self.operands.values()]
-        named = [(e.source.name, inputs[e.position], values[e.position]) for e in node.inputs]
-        words = {name: x.label if isinstance(x, Tensor) else format_number(value) for name, x, value in named}
-        text = node.formula.readable.text.replace("np.", "")
-        text = re.sub("|".join(rf"\b{name}\b" for name in words), lambda found: words[found[0]], text)
-        return min(text, call_text(self.op, inputs), key=len)  # softplus is many signs in a program
+            return called
+        assert self._node.formula is not None
+        inputs, values = self.tensor.inputs, [*map(format_number, self.operands.values())]
+        words = [x.label if isinstance(x, Tensor) else value for x, value in zip(inputs, values, strict=True)]
+        named = {edge.source.name: words[edge.position] for edge in self._node.inputs}
+        text = ast.unparse(renamed(self._node.formula.readable.whole, named)).replace("np.", "")
+        return min(text, called, key=len)  # softplus is many signs in a program
 
     def rule(self, position: int, upstream: float, share: float) -> str | None:
         """The rule of one input with the numbers of this cell; None if it needs more than its own numbers."""
@@ -128,10 +130,11 @@ class Cell:
         edge = next((e for e in node.inputs if e.position == position), None) if node is not None else None
         if edge is None or edge.formula is None or edge.share is None:
             return None
-        same = np.isclose(edge.share, share, 1e-4, 0, equal_nan=True)
-        return f"{edge.formula.filled()} = {format_number(share)}" if same else None
+        if not np.isclose(edge.share, share, 1e-4, 0, equal_nan=True):
+            return None
+        return f"{edge.formula.filled()} = {format_number(share)}"
 
-    def maker(self) -> tuple[Tensor, tuple[int, ...]] | None:
+    def maker(self) -> tuple[Tensor, Index] | None:
         """The number to which this one owes what it is: with an ordinary one instead, it would be of another kind.
 
         Of 0 * 0 neither alone is to blame: it owes it to both, and one is followed.
@@ -139,29 +142,28 @@ class Cell:
         inputs = [x for x in self.tensor.inputs if isinstance(x, Tensor) and x.size]
         inputs.sort(key=lambda x: (x.op is None, -x.serial))  # data comes last
         for changed in (*([x] for x in inputs), inputs):
-            arrays = [
-                ordinary(x.data) if any(x is c for c in changed) else y
-                for x, y in zip(self.tensor.inputs, self.tensor.arrays, strict=True)
-            ]
+            pairs = zip(self.tensor.inputs, self.tensor.arrays, strict=True)
+            arrays = [ordinary(array) if any(x is c for c in changed) else array for x, array in pairs]
             result = tried(run_of(self.tensor), arrays) if changed else None
             if result is not None and _kind(result[self.index]) not in (_kind(self.value), "inf", "nan"):
                 return changed[0], self._source([x is changed[0] for x in self.tensor.inputs].index(True))
         return None
 
-    def _source(self, position: int) -> tuple[int, ...]:
+    def _source(self, position: int) -> Index:
         """The number of an input that counts most in this one: what is not finite, or the largest."""
         array, region = np.asarray(self.tensor.arrays[position]), self.regions[position]
         if region == () and array.ndim:
-            computation = Computation(run_of(self.tensor), self.tensor.arrays)
-            return computation.source(position, self.index, np.arange(array.size)) or (0,) * array.ndim
+            arguments = [*map(ordinary, self.tensor.arrays)]
+            cell = first_cell(run_of(self.tensor), arguments, position, self.index, np.arange(array.size))
+            return cell or (0,) * array.ndim
         places = np.arange(array.size).reshape(array.shape)[region]
         return place(np.ravel(places)[np.argmax(np.nan_to_num(np.abs(array[region]), nan=np.inf))], array)
 
 
-def chain_of(tensor: Tensor, index: tuple[int, ...]) -> list[Link]:
+def chain_of(tensor: Tensor, index: Index) -> list[Link]:
     """A number and what it was made of, one operation after the other, back to an ordinary number."""
     links: list[Link] = []
-    following: tuple[Tensor, tuple[int, ...]] | None = (tensor, index)
+    following: tuple[Tensor, Index] | None = (tensor, index)
     while following is not None and len(links) < LONGEST:
         tensor, index = following
         value, following = tensor.data[index], None
@@ -184,11 +186,11 @@ def line_at(tensor: Tensor) -> Line | None:
     return None if tensor.op is None or tensor.note is None else line_of(tensor.note)
 
 
-def shown(x: Any) -> str:
+def shown(x: Any, digits: int = 4) -> str:
     """A number, a short row of numbers, or the range of a long one."""
     array = np.asarray(x)
     if array.ndim == 0:
-        return format_number(array[()])
+        return format_number(array[()], digits)
     if array.ndim == 1 and array.size <= SHOWN:
         return f"[{', '.join(map(format_number, array.tolist()))}]"
     finite = array[np.isfinite(array)]
@@ -199,16 +201,14 @@ def shown(x: Any) -> str:
     return f"{array.size} numbers{f', all {least}' if least == most else f' from {least} to {most}'}{others}"
 
 
-def _broadcast(shape: tuple[int, ...], index: tuple[int, ...]) -> tuple[int, ...]:
+def _broadcast(shape: tuple[int, ...], index: Index) -> Index:
     """Which number of an input of this shape went into a cell of the result, in an operation on single numbers."""
     return tuple(0 if n == 1 else i for n, i in zip(shape, index[len(index) - len(shape) :], strict=True))
 
 
 def _kind(x: Any) -> str:
     """What is remarkable about a number."""
-    if not np.isfinite(x):
-        return "nan" if np.isnan(x) else "inf"
     size = abs(float(x))
-    if size in (0.0, 1.0):
+    if size in (0.0, 1.0) or not np.isfinite(size):
         return str(size)
     return "large" if size > 1e3 else "small" if size < 1e-3 else "ordinary"

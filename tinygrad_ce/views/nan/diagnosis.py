@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from tinygrad_ce import ops
 from tinygrad_ce.core import Tensor
 from tinygrad_ce.errors import call_text
 from tinygrad_ce.report.parts import Part, Report, Sentence, Table, Words
-from tinygrad_ce.report.words import listed
+from tinygrad_ce.report.words import format_number, listed
 from tinygrad_ce.source_lines import Line
-from tinygrad_ce.views.nan.chain import Link, shown
+from tinygrad_ce.views.nan import causes
+from tinygrad_ce.views.nan.chain import Cell, Link, chain_of, line_at, shown
+from tinygrad_ce.views.nan.search import Index, Number, Search, Step, Way, bad_numbers, first_cell, ordinary
+
+UNKNOWN = "and why is not known: run alone, no operation gives this again."
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,15 +37,14 @@ class Finding:
     kind: str
     tensor: Tensor | None
     name: str
-    op: str | None
     index: tuple[int, ...]
     value: float
-    operands: dict[str, Any]
-    upstream: float | None
     numbers: str
     line: Line | None
     cause: str
     cure: str
+    operands: Mapping[str, Any] = field(default_factory=dict)
+    upstream: float | None = None
     then: str = ""
     chain: Sequence[Link] = ()
 
@@ -48,12 +52,14 @@ class Finding:
         return f"<{self.what}: {self.numbers}>"
 
     @property
+    def op(self) -> str | None:
+        """The name of the operation; None of a leaf."""
+        return self.tensor.op.name if self.tensor is not None and self.tensor.op is not None else None
+
+    @property
     def what(self) -> str:
         """As in "#17 = log(#16), element [2, 0]"."""
-        if self.tensor is not None and self.tensor.op is not None:
-            text = f"{self.name} = {call_text(self.tensor.op, self.tensor.inputs)}"
-        else:
-            text = f"the {self.kind} {self.name}"
+        text = f"the {self.kind} {self.name}" if self.tensor is None or self.tensor.op is None else _call(self.tensor)
         return f"{text}, element {list(self.index)}" if self.index else text
 
     @property
@@ -86,7 +92,7 @@ class Diagnosis(Report):
     forward: what made the loss NaN or infinite; None if the loss is finite. backward: what made the gradient of a leaf
     so; None if all are finite. spoilt: the names of the leaves whose gradients are not finite; leaves: of all that want
     a gradient. stale: of those that were written to after the loss was computed, so that the backward pass can't be
-    repeated. remarks: what else is worth knowing. As a truth value: whether anything is not finite.
+    repeated. harmless: a sentence on what is not finite and spoilt nothing. As a truth value: whether any is.
     """
 
     loss: Tensor
@@ -94,8 +100,8 @@ class Diagnosis(Report):
     backward: Finding | None
     spoilt: list[str]
     leaves: list[str]
-    stale: list[str] = field(default_factory=list)
-    remarks: list[str] = field(default_factory=list)
+    stale: list[str]
+    harmless: str
 
     def __bool__(self) -> bool:
         return bool(self.spoilt or self.stale or not np.isfinite(self.loss.data).all())
@@ -103,29 +109,219 @@ class Diagnosis(Report):
     @property
     def same(self) -> bool:
         """Whether both passes have the same culprit."""
-        first, second = self.forward, self.backward
-        if first is None or second is None:
-            return False
-        return (first.kind, first.name, first.op) == (second.kind, second.name, second.op)
+        names = [finding.name for finding in (self.forward, self.backward) if finding is not None]
+        return len(names) == 2 and names[0] == names[1]
 
     @property
     def parts(self) -> list[Part]:
         """A sentence for each pass, and what was found there."""
+        value, leaves, spoilt = shown(self.loss.data), listed(self.leaves), listed(self.spoilt)
         found: list[Part] = []
-        value, gradients = shown(self.loss.data), f"the gradient of {listed(self.leaves)}"
         if not self:
-            found.append(Sentence(f"All is finite: the loss ({value}), and {gradients}."))
+            found.append(Sentence(f"All is finite: the loss ({value}), and the gradient of {leaves}."))
+            return [*found, Sentence(self.harmless)] if self.harmless else found
+        finite = np.isfinite(self.loss.data).all()
+        loss = f"The loss is {'finite' if finite else 'not finite'} ({value})"
         if self.forward is not None:
-            broke = f"The loss is not finite ({value}). The forward pass broke at {self.forward.what}"
-            found += [Sentence(broke), self.forward.table]
-        if self.same:
-            whose = f"In the backward pass the gradient of {listed(self.spoilt)}"
-            found.append(Sentence(f"{whose} is not finite, for the same reason."))
+            found += [Sentence(f"{loss}. The forward pass broke at {self.forward.what}"), self.forward.table]
+        elif not finite:
+            found.append(Sentence(f"{loss}, {UNKNOWN}"))
+        if self.stale:
+            gone = f"The backward pass can't be repeated: {listed(self.stale)} changed after this loss was computed"
+            advice = f"{gone}, and not to finite numbers. Call tg.why_nan(loss) before optimizer.step()."
+            found.append(Sentence(f"{loss}. {advice}" if finite else advice))
+        elif self.same:
+            found.append(Sentence(f"In the backward pass the gradient of {spoilt} is not finite, for the same reason."))
         elif self.backward is not None:
-            whose = f"the gradient of {listed(self.spoilt)} is not"
-            start = f"The loss is finite ({value}), and {whose}" if self.forward is None else f"T{whose[1:]} finite"
+            whose = f"he gradient of {spoilt} is not"
+            start = f"{loss}, and t{whose}" if finite else f"T{whose} finite"
             broke = "It goes back to" if self.backward.upstream is None else "The backward pass broke at"
             found += [Sentence(f"{start}. {broke} {self.backward.what}"), self.backward.table]
-        elif self.forward is not None and not self.spoilt and not self.stale:
-            found.append(Sentence(f"In the backward pass {gradients} is finite."))
-        return [*found, *map(Sentence, self.remarks)]
+        elif self.spoilt:
+            found.append(Sentence(f"The gradient of {spoilt} is not finite, {UNKNOWN}"))
+        else:
+            found.append(Sentence(f"In the backward pass the gradient of {leaves} is finite."))
+        return found
+
+
+class Examination:
+    """One look at a recorded loss: the origins that a search finds are turned into findings."""
+
+    def __init__(self, loss: Tensor) -> None:
+        self.loss, self.search = loss, Search(loss)
+        self.finite = bool(np.isfinite(loss.data).all())
+
+    def diagnosis(self) -> Diagnosis:
+        """Why the loss is not finite, and why the gradients are not."""
+        search = self.search
+        forward = self._first(bad_numbers([search.values[self.loss.serial]]))
+        bad = [] if search.stale else bad_numbers(search.gradients[x.serial] for x in search.leaves)
+        spoilt, stale = [step.tensor.label for step, _ in bad], [x.label for x in search.stale]
+        harmless = self._harmless() if self.finite and not spoilt and not stale else ""
+        leaves = [x.label for x in search.leaves]
+        return Diagnosis(self.loss, forward, self._first(bad), spoilt, leaves, stale, harmless)
+
+    def _harmless(self) -> str:
+        """What is not finite on the way, although nothing came of it."""
+        for step, index in bad_numbers([*self.search.values.values(), *self.search.gradients.values()])[:1]:
+            text = ("the gradient of " if step.kind == "gradient" else "") + _call(step.tensor)
+            where = f"{f' at {list(index)}' if index else ''} ({_place(step.tensor)})"
+            value = format_number(step.array[index])
+            return f"On the way {text} is {value}{where}; nothing that is not finite came of it."
+        return ""
+
+    def _first(self, goals: Sequence[Number]) -> Finding | None:
+        """The first, in the order of the passes, that has spoilt one of these; None if nobody can be named."""
+        origins = [self._blamed(way) for way in self.search.ways(goals)]
+        return self._finding(*min(origins, key=lambda origin: _age(origin[0]))) if origins else None
+
+    def _blamed(self, way: Way) -> tuple[Way, Tensor | None]:
+        """The way, and None; of an infinity that was put in on purpose, the way from where it did harm, and by whom.
+
+        Harm is done by the first operation that makes NaN of it or is not defined there.
+        """
+        (step, index), *rest = way
+        if step.run is not None or (step.tensor is not None and step.tensor.requires_grad):
+            return way, None
+        user, value = rest[0][0].tensor, np.asarray(step.array)[index]
+        chosen = user.op in (ops.where, ops.maximum, ops.minimum) and np.isinf(value)
+        if not chosen and not (user.op is ops.add and value == -np.inf):
+            return way, None
+        for n, (later, at) in enumerate(rest, start=1):
+            if np.isnan(later.array[at]) or (later.kind == "value" and causes.violated(Cell(later.tensor, at))):
+                return way[n:], user
+        return way, user
+
+    def _finding(self, way: Way, mask: Tensor | None) -> Finding:
+        """What is said of an origin. mask: the result for which an infinity was put in that has become this number."""
+        step, index = way[0]
+        if step.run is None:
+            return self._input(way)
+        if step.kind == "gradient":
+            return self._sum(step, index)
+        finding = self._operation(way)
+        if mask is not None:
+            return replace(finding, cause=f"{finding.cause}. An infinity was put in at {_place(mask)}")
+        for link in finding.chain[1:]:
+            if link.tensor.op is not None and not np.isfinite(link.value):  # 1 / inf is 0: whoever made the infinity
+                first = self._first([(self.search.values[link.tensor.serial], link.index)])
+                if first is not None:
+                    then = f"{format_number(first.value)} became finite on the way, as in 1 / inf = 0, and spoilt "
+                    return replace(first, then=f"{then}{finding.name}: {finding.numbers} ({_place(step.tensor)})")
+        return finding
+
+    def _input(self, way: Way) -> Finding:
+        """Data or a parameter that was not finite when it came in."""
+        (step, index), (user, _) = way[:2]
+        array, taker = np.asarray(step.array), user.tensor
+        name = step.tensor.label if step.tensor is not None else f"array {array.shape}" if array.ndim else "number"
+        if any(step.tensor is leaf for leaf in self.search.leaves):
+            kind, why = "parameter", causes.of_parameter(step.tensor, self.search.leaves)
+        else:
+            kind, why = "data", causes.of_data(name, array)
+        numbers = f"{name}{list(index) if index else ''} = {format_number(array[index])}, which is "
+        numbers += f"`{taker.op.argument(user.sources.index(step))}` of {_call(taker)}"
+        value, then = float(array[index]), self._then(way)[0]
+        return Finding(kind, step.tensor, name, index, value, numbers, line_at(taker), *why, then=then)
+
+    def _sum(self, step: Step, index: Index) -> Finding:
+        """A gradient that is not finite although each of its shares is."""
+        tensor, value = step.tensor, float(step.array[index])
+        why = causes.overflow(tensor.dtype, "each share of this gradient is finite, and their sum", self.search.leaves)
+        users = listed([share.tensor.label for share in step.sources])
+        numbers = f"the sum of the shares from {users} = {format_number(value)}"
+        kind = "parameter" if tensor.op is None else "result"
+        return Finding(kind, tensor, tensor.label, index, value, numbers, line_at(tensor), *why)
+
+    def _operation(self, way: Way) -> Finding:
+        """An operation that made a number that is not finite, or whose rule did."""
+        step, at = way[0]
+        tensor, value, is_rule = step.tensor, float(step.array[at]), step.kind == "share"
+        index, upstream = _sent_back(step, at) if is_rule else (at, None)
+        cell, chain = Cell(tensor, index), chain_of(tensor, index)
+        made, numbers, slope = f"{cell.op.name} made {format_number(value)} of {cell.given}", cell.numbers, None
+        then, gate = self._then(way)
+        if upstream is not None:
+            argument, rule = cell.op.argument(step.position), cell.rule(step.position, upstream, value)
+            made = f"from upstream {format_number(upstream)} and {cell.given} the rule of {cell.op.name} for "
+            made += f"`{argument}` made {format_number(value)}"
+            numbers += f"; back to `{argument}` comes {rule or format_number(value)}"
+            *arguments, gradient = [source.array for source in step.sources]
+            slope, then = step.run(*arguments, np.ones_like(gradient))[at], ""
+        cause, cure = causes.of_operation(cell, chain, made, self.search.leaves, slope)
+        if upstream == 0:
+            because, gate = self._gate(tensor, index)
+            cause += f". What comes from upstream is 0{f', because {because}' if because else ''}; but 0 * inf is NaN"
+        if gate in causes.GATES if is_rule else gate == "where":
+            cure = causes.protected(cell)
+        known = upstream if is_rule and rule else None
+        start = ("result", tensor, tensor.label, index, value, numbers, line_at(tensor), cause, cure, cell.operands)
+        return Finding(*start, known, then, chain)
+
+    def _then(self, way: Way) -> tuple[str, str]:
+        """Where an infinity became NaN, or how a number came into the gradients; and what kept it from the loss."""
+        (first, at), *rest = way
+        for step, index in rest:
+            tensor, number = step.tensor, step.array[index]
+            if step.kind == "value" and not self.finite and np.isnan(number) and np.isinf(first.array[at]):
+                what = f"{format_number(first.array[at])} became NaN in {tensor.label}"
+                return f"{what}: {Cell(tensor, index).numbers} ({_place(tensor)})", ""
+            if step.kind == "share" and self.finite:
+                index, upstream = _sent_back(step, index)
+                because, gate = self._gate(tensor, index)
+                product = f"{format_number(upstream)} times what is not finite, which is {format_number(number)}"
+                rule = Cell(tensor, index).rule(step.position, upstream, number) or product
+                hidden = f"the loss is finite all the same: {because}. But " if because else ""
+                return f"{hidden}in the backward pass the rule of {_call(tensor)} gives {rule}", gate
+        return "", ""
+
+    def _gate(self, tensor: Tensor, index: Index) -> tuple[str, str]:
+        """Why the gradient of a result is 0 at this number: in words, and the name of the operation that made it 0."""
+        gradient = self.search.gradients[tensor.serial]
+        while gradient.array[index] == 0 and gradient.sources:
+            share = gradient.sources[0]
+            gradient, at, user = share.sources[-1], _upstream(share, index), share.tensor
+            if at is None or gradient.array[at] != 0:
+                other = user.inputs[1 - share.position] if user.op is ops.mul else None
+                learnt = isinstance(other, Tensor) and other.requires_grad  # a product with what is learnt is no mask
+                words = causes.GATES.get(user.op.name, f"the slope of {user.op.name} at {{}} is 0 there")
+                return words.format(_place(user)), "" if learnt else user.op.name
+            index = at
+        return "", ""
+
+
+def _age(way: Way) -> tuple[bool, float]:
+    """For sorting: the forward pass from the oldest result on, then the backward pass from the youngest."""
+    step = way[0][0]
+    if step.run is None:
+        return False, way[1][0].tensor.serial - 0.5
+    return step.kind != "value", step.tensor.serial if step.kind == "value" else -step.tensor.serial
+
+
+def _sent_back(share: Step, at: Index) -> tuple[Index, float]:
+    """Of a number of a share: the number of the result from which it came, and the gradient there."""
+    gradient = share.sources[-1].array
+    likely = (gradient == 0) == np.isnan(share.array[at])  # infinity times 0 is NaN, times others it is not
+    index = _upstream(share, at, likely) or (0,) * gradient.ndim
+    return index, float(gradient[index])
+
+
+def _upstream(share: Step, at: Index, likely: Any = True) -> Index | None:
+    """The number of a result whose gradient reaches this number of a share; of several the first that is likely."""
+    shape = share.tensor.shape
+    likely = np.broadcast_to(likely, shape)
+    cells = np.argsort(~likely.ravel(), kind="stable")
+    if shape == share.array.shape and likely[at]:  # most rules work number by number
+        cells = np.append(np.ravel_multi_index(at, shape), cells)
+    return first_cell(share.run, [ordinary(x.array) for x in share.sources], len(share.sources) - 1, at, cells)
+
+
+def _call(tensor: Tensor) -> str:
+    """As in "#3 = exp(#2)"; of a leaf its name."""
+    return tensor.label if tensor.op is None else f"{tensor.label} = {call_text(tensor.op, tensor.inputs)}"
+
+
+def _place(tensor: Tensor) -> str:
+    """Where a result was computed, for a sentence."""
+    line = line_at(tensor)
+    return line.short if line is not None else tensor.label

@@ -8,15 +8,14 @@ is not blamed. Where no input is to blame, the computation itself is: it made Na
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from tinygrad_ce import ops
-from tinygrad_ce.ancestry import edges, reachable
+from tinygrad_ce.ancestry import reachable
 from tinygrad_ce.backward import fitted, seed_of, walk
 from tinygrad_ce.core import Array, Tensor
 from tinygrad_ce.graph.checks import undisturbed, written_to
@@ -24,15 +23,7 @@ from tinygrad_ce.graph.checks import undisturbed, written_to
 ORDINARY = (0.6, 1.6)  # one or the other lies where a usual function is defined: log, arctanh, 1 / x, arccosh...
 
 Index: TypeAlias = tuple[int, ...]
-Key: TypeAlias = tuple[Any, ...]  # ("value", serial), ("gradient", serial), ("share", serial, position), ("array", id)
-Number: TypeAlias = tuple[Key, Index]
 Run: TypeAlias = Callable[..., Any]
-
-
-def bad_cells(x: Any) -> Array:
-    """Where NaN or infinity stands, as positions in one long row."""
-    array = np.asarray(x)
-    return np.flatnonzero(~np.isfinite(array)) if array.dtype.kind == "f" else np.zeros(0, int)
 
 
 def place(flat: Any, x: Any) -> Index:
@@ -41,11 +32,9 @@ def place(flat: Any, x: Any) -> Index:
 
 
 def with_number(x: Any, cells: Any, number: float) -> Any:
-    """x with a number at these positions, in its own dtype; a Python number stays one, which NumPy treats otherwise."""
+    """x with a number at these positions, in its own dtype."""
     if not len(cells):
         return x
-    if type(x) is float:
-        return number
     array = np.array(x, order="C")
     array.reshape(-1)[cells] = number
     return array
@@ -75,189 +64,160 @@ def run_of(tensor: Tensor) -> Run:
 
 
 def rule_of(tensor: Tensor, position: int) -> Run:
-    """What computes the share of one input, before repetitions are added up: of upstream, the result and the inputs."""
+    """What computes the share of one input, from the inputs, the result, and the gradient of the result."""
     assert tensor.op is not None
-    rule, dtype = tensor.op.rule(position), tensor.inputs[position].dtype
-    return lambda *arguments: np.asarray(rule(*arguments, **tensor.params)).astype(dtype, copy=False)
+    rule = partial(tensor.op.rule(position), **tensor.params)
+    return lambda *x: fitted(np.asarray(rule(x[-1], x[-2], *x[:-2])), None, tensor, position)
 
 
-class Computation:
-    """An operation on its inputs, or a rule on upstream, result and inputs; keys: which arrays these are."""
+def total(*shares: Any) -> Any:
+    """A gradient, from its shares."""
+    return sum(shares)
 
-    def __init__(self, run: Run, arguments: Sequence[Any], keys: Sequence[Key] = ()) -> None:
-        self.run, self.arguments, self.keys = run, arguments, keys
-        self.bad = [bad_cells(x) for x in arguments]
 
-    @cached_property
-    def _usual(self) -> list[tuple[list[Any], Any]]:
-        """The arguments with ordinary numbers for all that are not finite, and what comes of them."""
-        pairs = [*zip(self.arguments, self.bad, strict=True)]
-        usual = [[with_number(x, cells, number) for x, cells in pairs] for number in ORDINARY]
-        return [(arguments, tried(self.run, arguments)) for arguments in usual]
+def first_cell(run: Run, arguments: Sequence[Any], which: int, index: Index, cells: Array) -> Index | None:
+    """The first of these cells of one argument that reaches a number of the result: NaN in all until there is seen."""
 
-    def sources(self, index: Index, is_nan: bool) -> list[Number]:
-        """Of each argument its `source`; for a number that is NaN also a NaN, as an infinity beside it may be found."""
-        found = []
-        for which, (key, x, cells) in enumerate(zip(self.keys, self.arguments, self.bad, strict=True)):
-            nan = cells[np.isnan(np.ravel(x)[cells])] if is_nan and len(cells) else cells[:0]
-            several = [self.source(which, index, nan)] if 0 < len(nan) < len(cells) else []
-            several.append(self.source(which, index))
-            found += [(key, source) for source in several if source is not None]
-        return found
+    def reaches(count: int) -> bool:
+        changed = with_number(arguments[which], cells[:count], np.nan)
+        result = tried(run, [*arguments[:which], changed, *arguments[which + 1 :]])
+        return result is None or bool(np.isnan(result[index]))
 
-    def source(self, which: int, index: Index, cells: Array | None = None) -> Index | None:
-        """The first number of one argument that reaches a number of the result; None if none does.
-
-        It is looked for among those that are not finite, or at these positions.
-        """
-        x, cells = self.arguments[which], self.bad[which] if cells is None else cells
-        for usual, before in self._usual if len(cells) else ():
-
-            def reaches(some: Any, usual: list[Any] = usual) -> bool:
-                probed = [with_number(y, some if i == which else (), np.nan) for i, y in enumerate(usual)]
-                after = tried(self.run, probed)
-                return after is None or bool(np.isnan(after[index]))
-
-            if before is not None and np.isnan(before[index]):
-                continue
-            if before is not None and before.shape == np.shape(x):  # most operations work number by number
-                own = np.ravel_multi_index(index, before.shape)
-                if own in cells and reaches([own]):
-                    return index
-            if reaches(cells):
-                return place(cells[bisect_left(range(len(cells)), True, key=lambda n: reaches(cells[: n + 1]))], x)
+    if len(cells) and reaches(1):
+        return place(cells[0], arguments[which])
+    if not len(cells) or not reaches(len(cells)):
         return None
+    return place(cells[bisect_left(range(len(cells)), True, key=lambda n: reaches(n + 1))], arguments[which])
 
 
-@dataclass(frozen=True, eq=False)
-class Origin:
-    """Where a number that is not finite came in, and its way from there: each number with the one that came of it.
+@dataclass(eq=False)
+class Step:
+    """An array of the forward or backward pass, and what computed it from the arrays of other steps.
 
-    taken: of data and parameters, by which result and as which of its inputs they were taken; else None.
-    mask: the result for which an infinity was put in on purpose that has turned into this number; mostly None.
+    kind: "value" (a result, or what came in: then `run` is None), "share" (what the rule of one input sends back) or
+    "gradient" (a sum of shares). tensor: the result or leaf; of a share the result whose rule it is; None for an array.
     """
 
-    way: list[Number]
-    taken: tuple[Tensor, int] | None = None
-    mask: Tensor | None = None
+    kind: str
+    tensor: Any
+    array: Any
+    sources: Sequence[Step] = ()
+    run: Any = None
+    position: int = 0
 
-    @property
-    def age(self) -> tuple[bool, float]:
-        """For sorting: the forward pass from the oldest result on, then the backward pass from the youngest."""
-        if self.taken is not None:
-            return False, self.taken[0].serial - 0.5
-        kind, serial = self.way[0][0][:2]
-        return kind != "value", serial if kind == "value" else -serial
+    @cached_property
+    def bad(self) -> Array:
+        """Where NaN or infinity stands, as positions in one long row."""
+        array = np.asarray(self.array)
+        return np.flatnonzero(~np.isfinite(array)) if array.dtype.kind == "f" else np.zeros(0, int)
+
+    @cached_property
+    def bad_by_kind(self) -> tuple[Array, Array]:
+        """Where NaN stands, and where infinity."""
+        is_nan = np.isnan(np.ravel(self.array)[self.bad])
+        return self.bad[is_nan], self.bad[~is_nan]
+
+    @cached_property
+    def usual(self) -> tuple[list[Any], Any]:
+        """The arguments with an ordinary number for each that is not finite, and the result of them."""
+        for number in ORDINARY:
+            arguments = [with_number(source.array, source.bad, number) for source in self.sources]
+            result = tried(self.run, arguments)
+            if result is not None and not np.isnan(result).any():
+                break
+        return arguments, result
+
+    def origins(self, index: Index) -> list[Number] | None:
+        """Of each source the first NaN and the first infinity from which this number comes.
+
+        None if it is not known: computed again, this number is finite.
+        """
+        if self.run is None:
+            return []
+        found: list[Number] = []
+        usual, result = self.usual
+        for which, source in enumerate(self.sources if result is None or not np.isnan(result[index]) else ()):
+            for cells in source.bad_by_kind:
+                if np.shape(source.array) == self.array.shape:  # most operations work number by number
+                    own = np.ravel_multi_index(index, self.array.shape)
+                    cells = np.append(own, cells) if own in cells else cells
+                cell = first_cell(self.run, usual, which, index, cells)
+                found += [(source, cell)] if cell is not None else []
+        again = tried(self.run, [source.array for source in self.sources]) if not found else None
+        return None if again is not None and np.isfinite(again[index]) else found
+
+
+Number: TypeAlias = tuple[Step, Index]
+Way: TypeAlias = list[Number]  # from where a number came in or was made, each with the one that came of it
+
+
+def bad_numbers(steps: Iterable[Step]) -> list[Number]:
+    """The first number that is not finite of each step that has one."""
+    return [(step, place(step.bad[0], step.array)) for step in steps if len(step.bad)]
 
 
 class Search:
     """The forward and backward pass of a loss, and where what is not finite in it came from.
 
     Everything is read from the recorded graph; the backward pass is the engine's own walk, and leaves nothing behind.
+    values: by serial number, each leaf and result. leaves: of these, the leaves.
     """
 
     def __init__(self, loss: Tensor) -> None:
         self.loss = loss
-        self.graph = reachable(loss)
-        self.order = [self.graph[number] for number in sorted(self.graph)]
-        self.uses: dict[int, list[tuple[Tensor, int]]] = {}
-        self._shares: dict[Key, Array] = {}
-        self._known: dict[Number, list[Number] | None] = {}
+        graph = reachable(loss)
+        self.order = [graph[serial] for serial in sorted(graph)]
+        self.values: dict[int, Step] = {}
+        self._constants: dict[int, Step] = {}
         for tensor in self.order:
-            for x, position in edges(tensor):
-                self.uses.setdefault(x.serial, []).append((tensor, position))
+            sources = [self._source(*pair) for pair in zip(tensor.inputs, tensor.arrays, strict=True)]
+            run = None if tensor.op is None else run_of(tensor)
+            self.values[tensor.serial] = Step("value", tensor, tensor.data, sources, run)
         self.leaves = [x for x in self.order if x.op is None]
-        spoilt = {id(leaf) for leaf, _ in self.bad(self.leaves, "value")}
-        self.stale = [leaf for leaf in written_to(self.order) if id(leaf) in spoilt] if spoilt else []
+        self.origins = cache(Step.origins)
+
+    def _source(self, x: Any, array: Any) -> Step:
+        """The step of an input; of what has no gradient, one for each array."""
+        if isinstance(x, Tensor) and x.serial in self.values:
+            return self.values[x.serial]
+        return self._constants.setdefault(id(array), Step("value", x if isinstance(x, Tensor) else None, array))
 
     @cached_property
-    def gradients(self) -> dict[int, Array]:
-        """By serial number, the gradient of each tensor."""
+    def stale(self) -> list[Tensor]:
+        """The leaves that are not finite since they were written to, after the loss was computed."""
+        spoilt = [step.tensor for step, _ in bad_numbers(self.values[x.serial] for x in self.leaves)]
+        return [x for x in written_to(self.order) if any(x is leaf for leaf in spoilt)] if spoilt else []
+
+    @cached_property
+    def gradients(self) -> dict[int, Step]:
+        """By serial number, the gradient of each tensor, with the shares that it is the sum of."""
+        found: dict[int, Step] = {}
+        shares: dict[int, list[Step]] = {x.serial: [] for x in self.order}
+
+        def keep(tensor: Tensor, position: int, share: Any) -> None:
+            value, rule = self.values[tensor.serial], rule_of(tensor, position)
+            sources = [*value.sources, value, found[tensor.serial]]
+            shares[tensor.inputs[position].serial].append(Step("share", tensor, share, sources, rule, position))
+
         with undisturbed(self.order):
             seed = seed_of(self.loss, np.ones_like(self.loss.data))
-            return {tensor.serial: np.asarray(g) for tensor, g in walk(self.loss, seed, self.graph)}
+            for tensor, gradient in walk(self.loss, seed, {x.serial for x in self.order}, on_share=keep):
+                found[tensor.serial] = Step("gradient", tensor, gradient, shares[tensor.serial], total)
+        return found
 
-    def bad(self, tensors: Sequence[Tensor], kind: str) -> Iterator[tuple[Tensor, Index]]:
-        """Those whose "value" or "gradient" is not finite, and the first such number."""
-        for tensor in tensors:
-            array = tensor.data if kind == "value" else self.gradients.get(tensor.serial, 0)
-            cells = bad_cells(array)
-            if len(cells):
-                yield tensor, place(cells[0], array)
-
-    def computation(self, key: Key) -> Computation | None:
-        """How an array was computed; None for data and parameters."""
-        tensor = self.graph.get(key[1]) if key[0] != "array" else None
-        if tensor is None or (key[0] == "value" and tensor.op is None):
-            return None
-        if key[0] == "gradient":
-            users = self.uses.get(key[1], [])
-            keys: list[Key] = [("share", user.serial, position) for user, position in users]
-            return Computation(partial(_total, users), [self.array(k) for k in keys], keys)
-        keys = [("value", x.serial) if isinstance(x, Tensor) else ("array", id(x)) for x in tensor.inputs]
-        if key[0] == "value":
-            return Computation(run_of(tensor), tensor.arrays, keys)
-        arguments = [self.gradients[tensor.serial], tensor.data, *tensor.arrays]
-        keys = [("gradient", tensor.serial), ("value", tensor.serial), *keys]
-        return Computation(rule_of(tensor, key[2]), arguments, keys)
-
-    def array(self, key: Key) -> Array:
-        """The array of a result, a gradient or a share."""
-        kind, serial = key[:2]
-        if kind != "share":
-            return self.gradients[serial] if kind == "gradient" else self.graph[serial].data
-        if key not in self._shares:
-            tensor = self.graph[serial]
-            self._shares[key] = rule_of(tensor, key[2])(self.gradients[serial], tensor.data, *tensor.arrays)
-        return self._shares[key]
-
-    def origins(self, goals: Sequence[Number]) -> Iterator[Origin]:
-        """Where these numbers come from."""
+    def ways(self, goals: Sequence[Number]) -> Iterator[Way]:
+        """The ways to these numbers, each from one that is not finite by itself."""
         after: dict[Number, Number | None] = dict.fromkeys(goals)
         waiting = [*goals]
         while waiting:
             number = waiting.pop()
-            sources = self._sources(number)
-            for earlier in sources or ():
+            origins = self.origins(*number)
+            for earlier in origins or ():
                 if earlier not in after:
                     after[earlier] = number
                     waiting.append(earlier)
-            if sources == []:
+            if origins == []:
                 way = [number]
                 while (following := after[way[-1]]) is not None:
                     way.append(following)
-                yield self._origin(way)
-
-    def _sources(self, number: Number) -> list[Number] | None:
-        """The numbers that are not finite from which this one comes; None if computing it again gives another one."""
-        if number not in self._known:
-            key, index = number
-            computation = self.computation(key)
-            self._known[number] = []
-            if computation is not None:
-                self._known[number] = computation.sources(index, bool(np.isnan(self.array(key)[index])))
-            again = tried(computation.run, computation.arguments) if computation and not self._known[number] else None
-            if again is not None and np.isfinite(again[index]):  # a body that draws random numbers is not blamed
-                self._known[number] = None
-        return self._known[number]
-
-    def _origin(self, way: list[Number]) -> Origin:
-        """The origin at the beginning of a way, or if an infinity was put in there on purpose, where it became NaN."""
-        (leaf, at), *rest = way
-        computation = self.computation(rest[0][0]) if rest and self.computation(leaf) is None else None
-        if computation is None:
-            return Origin(way)
-        user, position = self.graph[rest[0][0][1]], computation.keys.index(leaf) - 2 * (rest[0][0][0] == "share")
-        x, value = user.inputs[position], np.asarray(user.arrays[position])[at]
-        chosen = user.op in (ops.where, ops.maximum, ops.minimum) and np.isinf(value)
-        if (isinstance(x, Tensor) and x.requires_grad) or not (chosen or (user.op is ops.add and value == -np.inf)):
-            return Origin(way, (user, position))
-        for n, (key, index) in enumerate(rest, start=1):
-            if np.isnan(self.array(key)[index]):
-                return Origin(way[n:], None, user)
-        return Origin(way, (user, position), user)
-
-
-def _total(users: Sequence[tuple[Tensor, int]], *shares: Any) -> Any:
-    """A gradient as the sum of its shares."""
-    return sum(fitted(np.asarray(share), None, *user) for user, share in zip(users, shares, strict=True))
+                yield way

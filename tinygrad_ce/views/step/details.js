@@ -90,9 +90,9 @@ function backwardStep(detail, step) {
 }
 
 function updateStep(detail, step) {
-  const { node: n, name, memory: kept } = data.update.parameters[step.update];
+  const { node: n, text, memory: kept } = data.update.parameters[step.update], name = nodes[n].name;
   const before = valueOf(n), now = updated(step.update), chosen = cells.get(n), at_ = cellName(name, before.shape, chosen);
-  headline(step, `: ${data.update.texts[step.update]}`);
+  headline(step, `: ${text}`);
   if (before.numbers.length) {
     const cell = (array) => [{ array, start: 0, steps: before.shape.map((_, k) => before.shape.slice(k + 1).reduce((a, b) => a * b, 1)), leads: false }];
     const place = [before.shape, chosen], gradient = cell(nodes[n].gradient), old = [{ ...cell(nodes[n].value)[0], leads: true }];
@@ -110,7 +110,8 @@ function updateStep(detail, step) {
   }
   detail.append(tableOf(captioned(`${name} after the update`, now), now, chosen, (p) => choose(n, p), "result"));
   const figures = [valueTable(n), tableOf(captioned(`d_${name}`, gradientOf(n)), gradientOf(n), -1, null)];
-  for (const { label, at: k, shape } of kept) {
+  for (const k of kept) {
+    const { label, shape } = data.update.memory[k];
     figures.push(tableOf(captioned(`${label} before`, { shape }), { shape, numbers: memory[k], truth: false }, -1, null));
     figures.push(after("→", tableOf(captioned(`${label} after`, { shape }), { shape, numbers: rule.state[`m${k}`], truth: false }, -1, null)));
   }

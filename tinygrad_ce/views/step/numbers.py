@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce.core import REGISTRY, Array, Primitive
-from tinygrad_ce.graph.cells import Cell, pieces_of
+from tinygrad_ce.graph.cells import Cell
 from tinygrad_ce.graph.expressions import names_in
 from tinygrad_ce.graph.formula import Formula
 from tinygrad_ce.graph.nodes import Edge, Graph
@@ -35,7 +35,6 @@ class Numbers:
         self.program = graph.recorded.program
         self.instructions = [*self.program.instructions]
         self.by_name = {x.name: x for x in values_of(self.program)}
-        self.values: list[Value] = []
         self.numbers: dict[Value, int] = {}
         self.parts: dict[tuple[Any, ...], Value] = {}
         for x in self.program.inputs:
@@ -43,87 +42,71 @@ class Numbers:
 
     def of(self, value: Value) -> int:
         """The number of a value's array on the page."""
-        if value not in self.numbers:
-            self.numbers[value] = len(self.values)
-            self.values.append(value)
-        return self.numbers[value]
+        return self.numbers.setdefault(value, len(self.numbers))
 
     def pieces(self, formula: Formula) -> list[Any]:
         """A formula as text, and as places in arrays of the page."""
-        arrays = {name: array.view() for name, array in formula.arrays.items()}  # one for each name, so told apart
-        values = {id(array): self.by_name[name] for name, array in arrays.items() if name in self.by_name}
-        parts: list[Array] = []  # kept, so that no id is given out twice
+        return [
+            piece if isinstance(piece, str) else _place(piece, self.part(piece.source, formula, piece.array))
+            for piece in formula.pieces
+        ]
 
-        def evaluate(node: ast.expr, known: Mapping[str, Array]) -> Array:
-            array = formula.evaluate(node, known)
-            if not isinstance(node, ast.Name) and known is arrays:
-                array = array.view()
-                parts.append(array)
-                values[id(array)] = self.part(node, formula, array)
-            return array
-
-        pieces = pieces_of(formula.whole, arrays, evaluate)
-        return [_place(p, self.of(values[id(p.array)])) if isinstance(p, Cell) else p for p in pieces]
-
-    def part(self, node: ast.expr, formula: Formula, example: Array) -> Value:
-        """The value of a part of a formula, which an instruction of its own computes."""
+    def part(self, node: ast.expr, formula: Formula, example: Array) -> int:
+        """The array of a part of a formula, which an instruction of its own computes if it is no name."""
+        if isinstance(node, ast.Name):
+            return self.of(self.by_name[node.id])
         names = sorted(names_in(node) & formula.arrays.keys())
         inputs = tuple(self.by_name[name] for name in names)
         text = ast.unparse(node)
         if (text, inputs) not in self.parts:
             op = _operation(f"def _formula({', '.join(names)}):\n    return {text}\n", formula.functions)
-            self.parts[text, inputs] = self.computed(op, inputs, example)
-        return self.parts[text, inputs]
+            self.parts[text, inputs] = self.computed(op, inputs, example, {})
+        return self.of(self.parts[text, inputs])
 
-    def computed(
-        self, op: Primitive, inputs: tuple[Any, ...], example: Array, params: Mapping[str, Any] | None = None
-    ) -> Value:
+    def computed(self, op: Primitive, inputs: tuple[Any, ...], example: Array, params: Mapping[str, Any]) -> Value:
         """A new value, by an instruction behind all others."""
         value = Value(f"_shown{len(self.instructions)}", example)
-        self.instructions.append(Instruction(op, inputs, params or {}, value, "backward"))
+        self.instructions.append(Instruction(op, inputs, params, value, "backward"))
         return value
 
     def local(self, edge: Edge) -> int | None:
         """The local derivative of an edge: what its rule gives for an upstream of ones. None where it is no product."""
-        if edge.local is None or edge.rule is None or not edge.local.size:
-            return None
         upstream = edge.target.derivative
-        assert upstream is not None
+        if edge.local is None or edge.rule is None or upstream is None or not edge.local.size:
+            return None
         new = {upstream: Value(f"_ones_{upstream.name}", np.ones_like(upstream.example), "constant")}
         instructions, share = edge.rule
         for i in instructions:
             inputs = tuple(new.get(x, x) if isinstance(x, Value) else x for x in i.inputs)
             new[i.result] = self.computed(i.op, inputs, i.result.example, i.params)
-        local = new[share]
-        local.example = edge.local
-        return self.of(local)
-
-    def javascript(self) -> str:
-        """The module that computes the arrays: `v3` is that of number 3. CannotLower if JavaScript cannot hold it."""
-        program = replace(self.program, instructions=self.instructions)
-        with renamed(program, {x: f"v{n}" for n, x in enumerate(self.values)}):
-            return str(javascript_keeping(program, [x for x in self.values if x not in program.inputs]))
+        new[share].example = edge.local
+        return self.of(new[share])
 
     def opened(self, formula: Formula) -> list[dict[str, Any]]:
         """The parts of a formula that textbooks give names, each with its array: `p = softmax(z)`, `p - y`."""
         found: dict[str, int] = {}
         for node in _inner_first(formula.whole):
             if node is not formula.whole and names_in(node) & formula.arrays.keys() and not _is_factor(node):
-                array = formula.evaluate(node)
-                found.setdefault(ast.unparse(node), self.of(self.part(node, formula, array)))
+                found.setdefault(ast.unparse(node), self.part(node, formula, formula.evaluate(node)))
         p = next((text for text in found if text.startswith(("softmax(", "sigmoid("))), None)
-        texts = {text: text if p is None or text == p else text.replace(p, "p") for text in found}
-        return [{"text": f"p = {p}" if text == p else texts[text], "array": array} for text, array in found.items()]
+        return [
+            {"text": f"p = {p}" if text == p else text.replace(p, "p") if p else text, "array": array}
+            for text, array in found.items()
+        ]
+
+    def javascript(self) -> str:
+        """The module that computes the arrays: `v3` is that of number 3. CannotLower if JavaScript cannot hold it."""
+        program = replace(self.program, instructions=self.instructions)
+        with renamed(program, {x: f"v{n}" for x, n in self.numbers.items()}):
+            return str(javascript_keeping(program, [x for x in self.numbers if x not in program.inputs]))
 
     def described(self, recorded: bool) -> list[dict[str, Any]]:
         """What the page knows of each array: its shape and, of leaves or (recorded) of all, its numbers."""
-        known = (
-            packed(x.example)
-            if recorded or x in self.program.inputs
-            else {"shape": x.shape, "truth": x.dtype.kind == "b"}
-            for x in self.values
-        )
-        return [{"name": f"v{n}", **array} for n, array in enumerate(known)]
+        described = []
+        for x, n in self.numbers.items():
+            known = packed(x.example) if recorded or x in self.program.inputs else {"shape": x.shape}
+            described.append({"name": f"v{n}", **known, "truth": x.dtype.kind == "b"})
+        return described
 
 
 def values_of(program: Function) -> list[Value]:
@@ -167,9 +150,7 @@ def _inner_first(node: ast.AST) -> Iterator[ast.expr]:
 
 def _is_factor(node: ast.expr) -> bool:
     """Whether this is a product, or 1 - y: it has no name of its own in textbooks."""
-    if not isinstance(node, ast.BinOp):
-        return False
-    return isinstance(node.op, ast.Mult) or isinstance(node.left, ast.Constant)
+    return isinstance(node, ast.BinOp) and (isinstance(node.op, ast.Mult) or isinstance(node.left, ast.Constant))
 
 
 def one_hot(y: Any, classes: int) -> Any:
@@ -187,8 +168,7 @@ WITHOUT_INDICES = {"one_hot": one_hot, "smoothed": smoothed}  # loops cannot loo
 
 def _place(cell: Cell, array: int) -> dict[str, Any]:
     """Where a number stands: a start and a step for each axis, or a table where there is no such pattern."""
-    table = cell.table
-    place = {"array": array, "leads": cell.leads}
+    table, place = cell.table, {"array": array, "leads": cell.leads}
     start = int(table.flat[0]) if table.size else 0
     second = [np.take(table, [1], axis) if size > 1 else table for axis, size in enumerate(table.shape)]
     steps = [int(along.flat[0]) - start if table.size else 0 for along in second]

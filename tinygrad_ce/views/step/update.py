@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.core import Array, Tensor
+from tinygrad_ce.core import Array
 from tinygrad_ce.graph.nodes import Graph, Node
 from tinygrad_ce.optim import SGD, Optimizer
 from tinygrad_ce.program import Program, TraceError, Value
@@ -18,6 +18,7 @@ from tinygrad_ce.report.words import listed
 from tinygrad_ce.views.pages import packed
 from tinygrad_ce.views.step.numbers import renamed
 
+ASKED = "tg.step_through"
 RATE = 0.1  # where nobody has said which
 MANY = 1000  # of a schedule, so many coming rates are on the page
 
@@ -57,85 +58,63 @@ class Update:
         return [old for old in self.program.updates if old not in self.parameters]
 
     @cached_property
-    def text(self) -> list[str]:
-        """The lines of the printed program."""
-        return self.program.source.rstrip().split("\n")
-
-    @property
     def lines(self) -> list[str]:
-        """The lines of the update, without the function around them."""
-        start = self.text.index("    # update")
-        return [line.removeprefix("    ") for line in self.text[start:-1]]
+        """The lines of the printed update, and the function that they call, if each is not written out."""
+        text = self.program.source.rstrip().split("\n")
+        starts = [n for n, line in enumerate(text) if line.startswith("def ")]
+        update = [line.removeprefix("    ") for line in text[text.index("    # update") : -1]]
+        return [*update, "", *text[starts[0] : starts[-1]]]
 
-    @property
-    def rule(self) -> list[str]:
-        """The function that these lines call; none if each is written out."""
-        starts = [n for n, line in enumerate(self.text) if line.startswith("def ")]
-        return self.text[starts[0] : starts[-1]]
+    def place_of(self, node: Node) -> int:
+        """Where in `lines` a parameter gets its new value."""
+        return next(n for n, line in enumerate(self.lines) if re.match(rf"{node.name}\b.* = ", line))
 
     def described(self) -> dict[str, Any]:
-        """What the page knows of it, but the module that computes it."""
-        memory = self.memory
-        kept = [{"label": x.name, "at": k, "shape": x.shape} for k, x in enumerate(memory)]
-        parameters = [
-            {
-                "node": node.number,
-                "name": node.name,
-                "memory": [each for each in kept if re.fullmatch(rf"\w+?_{node.name}", str(each["label"]))],
-            }
-            for node in self.nodes
-        ]
+        """What the page knows of it, but the module that computes it; plain: whether it is gradient descent."""
+        memory, parameters, plain = self.memory, [], []
+        for node in self.nodes:
+            text = self.lines[self.place_of(node)].split("#")[0].strip()
+            own = [k for k, x in enumerate(memory) if x.name.endswith(f"_{node.name}")]
+            parameters.append({"node": node.number, "text": text, "memory": own})
+            plain.append(not own and text == f"{node.name} = {node.name} - lr * d_{node.name}")
         return {
             "optimizer": self.optimizer,
             "parameters": parameters,
-            "memory": [packed(x.variable.data) for x in memory],
+            "memory": [{"label": x.name, **packed(x.variable.data)} for x in memory],
             "numbers": {name: _coming(read(MANY)) for name, read in self.program.numbers.items()},
-            "plain": not memory and all(self.line_of(node) == plain(node) for node in self.nodes),
-            "texts": [self.line_of(node) for node in self.nodes],
+            "plain": all(plain),
         }
 
-    def line_of(self, node: Node) -> str:
-        """The line of the printed update of a parameter, without its comment."""
-        place = self.place_of(node)
-        return plain(node) if place is None else self.lines[place].split("#")[0].strip()
 
-    def place_of(self, node: Node) -> int | None:
-        """Where in `lines` it stands."""
-        return next((n for n, x in enumerate(self.lines) if re.match(rf"{node.name}\b.* = ", x)), None)
-
-
-def plain(node: Node) -> str:
-    """The update of gradient descent, as it is printed."""
-    return f"{node.name} = {node.name} - lr * d_{node.name}"
-
-
-def update_of(graph: Graph, optimizer: Optimizer | None, view: str) -> Update:
+def update_of(graph: Graph, optimizer: Optimizer | None) -> Update:
     """The update of the parameters of a graph; plain SGD if there is no optimizer.
 
     Raises TypeError for what is no optimizer, ValueError if it has none of the parameters, TraceError and CannotLower
     for an update that is no program.
     """
-    leaves = {node.name: node for node in graph.nodes if node.kind == "parameter" and node.gradient is not None}
-    tensors = {name: node.tensor for name, node in leaves.items() if isinstance(node.tensor, Tensor)}
+    leaves = [node for node in graph.nodes if node.kind == "parameter" and node.gradient is not None]
+    tensors = {node.name: node.tensor for node in leaves if node.tensor is not None}
     if optimizer is None:
         optimizer = SGD(tensors.values(), lr=RATE)
     if not isinstance(optimizer, Optimizer):
         raise TypeError(
-            f"{view}: optimizer={optimizer!r} is no optimizer: pass one, as in tg.optim.SGD(model.parameters(), lr=0.1)"
+            f"{ASKED}: optimizer={optimizer!r} is no optimizer: pass one, as in "
+            "tg.optim.SGD(model.parameters(), lr=0.1)"
         )
     mine = {id(x) for x in optimizer.parameters}
     trained = {name: x for name, x in tensors.items() if id(x) in mine}
     if not trained:
         raise ValueError(
-            f"{view}: the optimizer has none of the parameters of this loss ({listed([*tensors])}): make it "
+            f"{ASKED}: the optimizer has none of the parameters of this loss ({listed([*tensors])}): make it "
             "from model.parameters() of the model that computed the loss"
         )
     program = update_alone(optimizer, trained)
     if not program.updates:
-        raise TraceError(f"the step() of {type(optimizer).__name__} changes no parameter that tg.step_through sees")
+        raise TraceError(f"the step() of {type(optimizer).__name__} changes no parameter that {ASKED} sees")
     for old, new in program.updates.items():
         new.name = old.name  # what becomes of W is called W again
-    return Update([leaves[name] for name in trained], program, type(optimizer).__name__)
+    changed = {old.name for old in program.updates}
+    return Update([node for node in leaves if node.name in changed], program, type(optimizer).__name__)
 
 
 def _coming(numbers: Array) -> dict[str, Any]:

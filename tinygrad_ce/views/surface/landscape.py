@@ -10,12 +10,10 @@ import numpy as np
 from tinygrad_ce.core import Array
 from tinygrad_ce.data.checks import generator_from, whole_number
 from tinygrad_ce.optim.arguments import positive
-from tinygrad_ce.report.histograms import ASCII_BARS
 from tinygrad_ce.report.parts import Heading, Part, Picture, Report, Sentence, Table
-from tinygrad_ce.report.words import format_number, listed, several
+from tinygrad_ce.report.words import ASCII_BARS, format_number, listed, several
 from tinygrad_ce.views import plots
-from tinygrad_ce.views.surface.directions import OWN, WAYS, Route, directions_of, eigenpairs, unit
-from tinygrad_ce.views.surface.vector import LossOfVector
+from tinygrad_ce.views.surface.directions import OWN, WAYS, LossOfVector, Route, directions_of, eigenpairs, unit
 
 ENDS = 3  # eigenvalues that are kept from each end
 STEEP = 100.0  # the highest loss over the lowest, from which on a map has a logarithmic scale
@@ -56,9 +54,8 @@ def surface(
     f = LossOfVector(model, loss, X, y)
     route = path.points if isinstance(path, Route) else () if path is None else path
     if not isinstance(route, (list, tuple, np.ndarray)):
-        raise TypeError(
-            f"tg.surface: path is of class {type(path).__name__}: pass a tg.views.Route, or a list of points"
-        )
+        its_class = type(path).__name__
+        raise TypeError(f"tg.surface: path is of class {its_class}: pass a tg.views.Route, or a list of points")
     way = np.array([f.vector(point, "a point of the path") for point in route]).reshape(-1, f.here.size) - f.here
     values, vectors, obstacle = np.empty(0), np.empty((0, f.here.size)), ""
     try:
@@ -101,10 +98,8 @@ class Surface(Report):
         self.witness = witness_of(self.values, steps, f.eps)
         self.path = np.linalg.lstsq(plane.T, way.T)[0].T
         self.share = 1 - float(np.sum((way - self.path @ plane) ** 2) / (np.sum(way**2) or 1.0))
-        few = len(eigenvalues) <= 2 * ENDS
-        self.eigenvalues = eigenvalues if few else np.r_[eigenvalues[:ENDS], eigenvalues[-ENDS:]]
-        alongs = [] if obstacle else [unit(direction) for direction in plane]
-        self.curvature = np.array([along @ f.hessian_times(along) for along in alongs])
+        self.eigenvalues = np.r_[eigenvalues[:ENDS], eigenvalues[ENDS:][-ENDS:]]
+        self.curvature = np.array([along @ f.hessian_times(along) for along in map(unit, plane) if not obstacle])
         self.lowest_curvature = float(min([*self.eigenvalues, *self.curvature], default=0.0))
         # What rounding leaves of an eigenvalue, and what a step of length 1 adds to the loss without being seen in it.
         self.rounding = f.eps**0.5 * float(np.abs(eigenvalues).max(initial=0)) + 64 * f.eps * abs(self.loss)
@@ -120,8 +115,9 @@ class Surface(Report):
         rows = [("loss here", format_number(self.loss))]
         rows += [("on the map", f"{format_number(self.low)} to {format_number(self.high)}")]
         if not self.obstacle:
-            rows += [("curvature", "{} along d1, {} along d2".format(*map(format_number, self.curvature)))]
-            rows += [("eigenvalues", listed([*map(format_number, self.eigenvalues)], 2 * ENDS))]
+            found = [*self.curvature, *self.eigenvalues]
+            d1, d2, *ends = [format_number(value if abs(value) > self.rounding else 0.0) for value in found]
+            rows += [("curvature", f"{d1} along d1, {d2} along d2"), ("eigenvalues", listed(ends, 2 * ENDS))]
         picture = Picture(lambda: self.plot()._repr_png_(), self.title, text=self._in_characters())
         return [Heading(self.title), *map(Sentence, self._sentences()), Table(rows), picture]
 
@@ -143,7 +139,8 @@ class Surface(Report):
         if missing:
             yield f"At {missing} of {several(self.values.size, 'point')} of the map it is not finite."
         if len(self.path):
-            yield f"The plane shows {self.share:.0%} of the path of the training (of its squared distances from here)."
+            share = format_number(100 * self.share, 3)
+            yield f"The plane shows {share} % of the path of the training (of its squared distances from here)."
         beyond = sum(np.abs(place).max() > self.steps[-1] for place in self.path)
         if beyond:
             yield f"The map ends before {beyond} of {several(len(self.path), 'point')} of the path: pass a larger span."
@@ -182,14 +179,13 @@ def witness_of(values: Array, steps: Array, eps: float) -> tuple[Array, Array] |
     finite = np.where(np.isfinite(values), values, np.nan)
     finite /= np.nanmax(np.abs(finite)) or 1.0
     highest, found = max(64 * eps, 1e-9 * (np.nanmax(finite) - np.nanmin(finite))), None
-    half = (len(steps) + 1) // 2
-    for turn in (1, -1):  # lines that go up, and lines that go down
-        f, b = finite[:, ::turn], steps[::turn]
-        for i, j in np.ndindex(half, half):
-            n, m = len(steps) - 2 * i, len(steps) - 2 * j
-            above = np.nan_to_num(f[i : i + n, j : j + m] - (f[:n, :m] + f[2 * i :, 2 * j :]) / 2)
-            if above.max() > highest:
-                row, column = np.unravel_index(above.argmax(), above.shape)
-                highest = above[row, column]
-                found = np.array([steps[row], b[column]]), np.array([steps[row + 2 * i], b[column + 2 * j]])
+    last = len(steps) - 1
+    for row, column in np.ndindex(finite.shape):  # each in the middle of the largest block of points around it
+        top, left = max(0, 2 * row - last), max(0, 2 * column - last)
+        block = finite[top : 2 * row - top + 1, left : 2 * column - left + 1]
+        above = np.nan_to_num(finite[row, column] - (block + block[::-1, ::-1]) / 2)
+        if above.max() > highest:
+            highest = above.max()
+            i, j = np.unravel_index(above.argmax(), above.shape) + np.array([top, left])
+            found = np.array([steps[i], steps[j]]), np.array([steps[2 * row - i], steps[2 * column - j]])
     return found
