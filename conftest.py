@@ -92,7 +92,7 @@ if WITHOUT_NUMBA:
     jit._warned = True  # the package says once that it is slower, whichever test is the first
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="session")
 def names_for_doctests(doctest_namespace: dict[str, Any]) -> None:
     for module in (tg, tg.data, tg.nn):
         doctest_namespace.update({name: getattr(module, name) for name in module.__all__})
