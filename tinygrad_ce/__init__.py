@@ -48,9 +48,9 @@ missing_names.attach(
 notebook.attach(
     {
         Tensor: notebook.tensor_parts,
-        nn.Module: notebook.module_parts,
+        nn.Module: lambda model: nn.module.summary_of(model).parts,
         data.Dataset: notebook.dataset_parts,
-        data.Preparation: notebook.preparation_parts,
+        data.Preparation: lambda preparation: preparation.summary().parts,
         Trainer: notebook.trainer_parts,
     }
 )

@@ -64,7 +64,7 @@ def test_a_wrong_number_is_told_to_readers_aloud_on_a_page_and_has_its_sign_in_a
         Sentence(Phrase(HOSTILE, Term(HOSTILE), Strong(HOSTILE), Name(HOSTILE), Mark("right", HOSTILE))),
         Sentence(Link(HOSTILE, HOSTILE)),
         List([HOSTILE]),
-        Listing([Line(HOSTILE, 1, "wrong", HOSTILE)], HOSTILE),
+        Listing([Line(HOSTILE, 1, "wrong", HOSTILE)]),
         Table([(HOSTILE, Words(HOSTILE), WrongNumber(HOSTILE))], (HOSTILE,) * 3, caption=HOSTILE, label=HOSTILE),
         Table([(HOSTILE,)], (HOSTILE,), sortable=frozenset({0}), footer=(HOSTILE,)),
         Picture(b"", HOSTILE),

@@ -69,7 +69,7 @@ def sections_of(run: Run) -> list[Section]:
     ]
     audit = tg.audit(run.model, cost, run.trainer.optimizer)
     step = "Forward, backward and update as NumPy: the network is no more than this."
-    program = Code(program_of_first_batch(run).text(False), "the printed program")
+    program = Code(program_of_first_batch(run).text(False))
     return [
         Section("The data", _data(run)),
         Section("The network", network),

@@ -139,13 +139,13 @@ def standing(verdict: Verdict | None) -> Mark:
     return Mark("follows", "follows") if verdict.follows else Mark("wrong", verdict.mistake or "wrong")
 
 
-def joined(pieces: Iterable[str]) -> Phrase:
+def joined(pieces: Iterable[str], between: str = ", ") -> Phrase:
     """Names or links in a row, with commas between them.
 
     >>> joined(["d_W", "d_b"])
     'd_W, d_b'
     """
-    return Phrase(*[part for piece in pieces for part in (", ", piece)][1:])
+    return Phrase(*[part for piece in pieces for part in (between, piece)][1:])
 
 
 def points_text(points: float) -> str:

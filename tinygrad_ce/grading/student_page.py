@@ -269,7 +269,7 @@ def _source(marked: Marked) -> list[Section]:
             shown += [*gap, _line(number, text, marks.get(number, []))]
             last = number
     shown += [Line("…")] if last < len(lines) else []
-    return [Section("Your file", [Listing(shown, "your file")])] if lines else []
+    return [Section("Your file", [Listing(shown)])] if lines else []
 
 
 def _line(number: int, text: str, marks: Sequence[tuple[str, Mark]]) -> Line:

@@ -169,8 +169,8 @@ def _mistakes(marked: Sequence[Marked], links: Mapping[int, Link]) -> Section:
     for (name, word), by in sorted(found.items(), key=lambda mistake: -len(mistake[1]))[:MOST_MISTAKES]:
         verdict, example = by[0].verdicts[name], _example(name, by)
         words = "not in what the function returns" if verdict is None else short(verdict.message, LONGEST_WORDS)
-        said = Phrase(words, "\n", Term(example)) if example else Phrase(words)
-        rows.append((Phrase(Term(name), f" {word}"), str(len(by)), said, _who(by, links)))
+        said = [words, Term(example)] if example else [words]
+        rows.append((Phrase(Term(name), f" {word}"), str(len(by)), joined(said, "\n"), _who(by, links)))
     header = ("mistake", "how often", "in words, and a line that has it", "who")
     table = Table(rows, header, frozenset({1}), label="mistakes", titled=True)
     rare = len(found) - MOST_MISTAKES
@@ -259,7 +259,7 @@ def _not_run(marked: Sequence[Marked], links: Mapping[int, Link]) -> Section:
         (
             Phrase(links[id(one)]),
             Words(cut(one.problem, LONGEST_WORDS)),
-            Phrase(Term(cut(one.remark, LONGEST_WORDS)), *_printed(one.printed)),
+            joined(_for_the_teacher(one), "\n"),
             f"{one.seconds:.1f}",
         )
         for one in marked
@@ -270,5 +270,8 @@ def _not_run(marked: Sequence[Marked], links: Mapping[int, Link]) -> Section:
     return Section("What did not run", [table] if rows else [Sentence("Every file ran.")])
 
 
-def _printed(text: str) -> list[str]:
-    return ["\nit printed ", Term(cut(" ".join(text.split()), LONGEST_PRINTED))] if text else []
+def _for_the_teacher(one: Marked) -> Iterator[str]:
+    if one.remark:
+        yield Term(cut(one.remark, LONGEST_WORDS))
+    if one.printed.strip():
+        yield Phrase("it printed ", Term(cut(" ".join(one.printed.split()), LONGEST_PRINTED)))

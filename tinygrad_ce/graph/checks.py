@@ -45,16 +45,16 @@ def check_readable(loss: Any, view: str, single: bool = True) -> None:
 def undisturbed(tensors: Iterable[Tensor]) -> Iterator[None]:
     """Let a walk use the plain rules, leave what kernels have computed, and not mind writes to variables."""
     tensors = list(tensors)
-    cells = {id(x.writes): x.writes for t in tensors for x in t.inputs if isinstance(x, Tensor) and x.writes}
-    versions = [(cell, cell[0]) for cell in cells.values()]
+    counts = {id(x.writes): x.writes for t in tensors for x in t.inputs if isinstance(x, Tensor) and x.writes}
+    before = [(count, count[0]) for count in counts.values()]
     with set_aside(tensors):
-        for cell, _ in versions:
-            cell[0] = 0
         try:
+            for count, _ in before:
+                count[0] = 0
             yield
         finally:
-            for cell, version in versions:
-                cell[0] = version
+            for count, writes in before:
+                count[0] = writes
 
 
 def check_not_traced(tensor: Tensor, view: str) -> None:
@@ -82,10 +82,10 @@ def written_to(graph: Iterable[Tensor]) -> list[Tensor]:
         if tensor.op is None or not leaves:
             continue
         with np.errstate(all="ignore"):
-            again = np.asarray(tensor.op.run(*tensor.arrays, **tensor.params))
-            size = np.abs(tensor.data[np.isfinite(tensor.data)]).max(initial=0)
-            rounding = float(np.finfo(tensor.dtype).eps) * 1e4
-        if not np.allclose(again, tensor.data, rtol=0, atol=rounding * size, equal_nan=True):
+            again = tensor.op.run(*tensor.arrays, **tensor.params)
+        largest = np.abs(tensor.data[np.isfinite(tensor.data)]).max(initial=0)
+        rounding = 1e4 * float(np.finfo(tensor.dtype).eps) * largest
+        if not np.allclose(again, tensor.data, rtol=0, atol=rounding, equal_nan=True):
             changed |= {leaf.serial: leaf for leaf in leaves}
     return list(changed.values())
 
@@ -94,7 +94,7 @@ def check_unchanged(loss: Tensor, view: str) -> None:
     """Raise ValueError if a parameter was written to after the loss was computed: its numbers would be false."""
     changed = written_to(reachable(loss).values())
     if changed:
-        where = next((words for x in changed if (words := writing_line(x))), " (optimizer.step()?)")
+        where = next(filter(None, map(writing_line, changed)), " (optimizer.step()?)")
         were = f"{listed([x.label for x in changed])} {'was' if len(changed) == 1 else 'were'}"
         raise ValueError(
             f"{view}: {were} written to after the loss was computed{where}, so that its numbers are no longer those of "

@@ -57,7 +57,12 @@ class Formula:
 
     def filled(self, index: Sequence[int] = ()) -> str:
         """The expression with the numbers of this cell of the result."""
-        return "".join(_filled(piece, tuple(index)) for piece in self.pieces)
+        filled = ""
+        for piece in self.pieces:
+            text = piece if isinstance(piece, str) else format_number(piece.array.flat[piece.table[tuple(index)]])
+            is_negative = not isinstance(piece, str) and text.startswith("-") and not piece.leads
+            filled += f"({text})" if is_negative else text
+        return filled
 
     def evaluate(self, node: ast.expr, arrays: Mapping[str, Array] | None = None) -> Array:
         """The value of a part of the expression, with its own arrays or these."""
@@ -66,13 +71,6 @@ class Formula:
             return arrays[node.id]
         with np.errstate(all="ignore"):
             return np.asarray(eval(compiled(node), {"np": np, **self.functions}, dict(arrays)))
-
-
-def _filled(piece: Piece, index: tuple[int, ...]) -> str:
-    if isinstance(piece, str):
-        return piece
-    text = format_number(piece.array.flat[piece.table[index]])
-    return f"({text})" if text.startswith("-") and not piece.leads else text
 
 
 def formula_of(
@@ -87,13 +85,11 @@ def formula_of(
     values = [*inputs, *(i.result for i in instructions), value, *reads]
     formula = Formula(whole, {x.name: x.example for x in values}, functions)
     last = next((i for i in instructions if i.result is value), None)
-    if last is None:
-        return formula
-    form = form or textbook_form(last.op, last.params, last.inputs)
+    if form is None and last is not None:
+        form = textbook_form(last.op, last.params, last.inputs)
     if form is not None:
         textbook = Formula(form, formula.arrays, {**functions, **FUNCTIONS})
-        if textbook.value.shape == value.shape and np.allclose(
-            textbook.value, value.example, 1e-4, 1e-6, equal_nan=True
-        ):
+        alike = textbook.value.shape == value.shape
+        if alike and np.allclose(textbook.value, value.example, 1e-4, 1e-6, equal_nan=True):
             formula.textbook = textbook
     return formula

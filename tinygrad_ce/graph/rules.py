@@ -39,29 +39,28 @@ def divided_by(edge: Edge) -> float | None:
     if op.name == "reduce_mean":
         return edge.source.value.size / max(edge.target.value.size, 1)
     for node in ast.walk(edge.formula.readable.whole):
-        if isinstance(node, ast.BinOp) and isinstance(node.right, ast.Constant):
-            number = float(node.right.value)  # type: ignore[arg-type]
-            if isinstance(node.op, ast.Div):
-                return number
-            if isinstance(node.op, ast.Mult) and op.name == "mul" and 0 < number < 1:
+        match node:
+            case ast.BinOp(_, ast.Div(), ast.Constant(int() | float() as number)):
+                return float(number)
+            case ast.BinOp(_, ast.Mult(), ast.Constant(float() as number)) if op.name == "mul" and 0 < number < 1:
                 return 1 / number
-    if op.name in ("div", "mul") and isinstance(edge.formula.whole, ast.Constant):
-        number = float(edge.formula.whole.value)  # type: ignore[arg-type]
-        return 1 / number if 0 < number < 1 else None
+    match edge.formula.whole:  # the upstream of a loss is 1
+        case ast.Constant(float() as number) if op.name in ("div", "mul") and 0 < number < 1:
+            return 1 / number
     return None
 
 
 def is_mean(edge: Edge, count: float) -> bool:
     """Whether a division is that of a mean: the operation is one, or it divides a sum of so many numbers or rows."""
-    target, op = edge.target, edge.source.op
+    source, target = edge.source, edge.target
     assert target.op is not None
-    assert target.tensor is not None
-    if target.op.name in ("reduce_mean", "variance") or target.tensor.params.get("reduction") == "mean":
+    assert target.instruction is not None
+    if target.op.name in ("reduce_mean", "variance") or target.instruction.params.get("reduction") == "mean":
         return True
-    if op is None or op.name != "reduce_sum":
+    if source.op is None or source.op.name != "reduce_sum":
         return False
-    summed = edge.source.inputs[0].source
-    numbers = summed.value.size / max(edge.source.value.size, 1)
+    summed = source.inputs[0].source
+    numbers = summed.value.size / max(source.value.size, 1)
     return bool(np.isclose(count, [numbers, *summed.shape[:1]]).any())  # a sum over all may be divided by the rows
 
 

@@ -14,8 +14,9 @@ from tinygrad_ce.nn.module import Module
 
 
 @contextmanager
-def left_as_they_are(modules: list[Module]) -> Iterator[None]:
-    """Inside, modules may run; after, their attributes and the random generators are as they were before."""
+def left_as_they_are(*runnable: Any) -> Iterator[None]:
+    """Inside, models and losses may run; after, attributes of modules and random generators are as they were before."""
+    modules = [module for outer in runnable if isinstance(outer, Module) for module in outer.modules()]
     attributes = [vars(module) for module in modules]
     holders = [*attributes, *(value for held in attributes for value in held.values())]
     contents = [(holder, copy(holder)) for holder in holders if isinstance(holder, (np.ndarray, list, dict))]

@@ -38,14 +38,14 @@ def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
         for parameter, g in zip(holders, clipped, strict=True):
             parameter.grad = g.data
         return joint  # type: ignore[no-any-return]
-    unit, length = _norm(grads)
+    unit, length = joint_norm(grads)
     if unit * length > max_norm:
         for parameter, g in zip(holders, grads, strict=True):
             parameter.grad = np.asarray(g.astype(np.float64) / unit * (float(max_norm) / length), parameter.dtype)
     return unit * length
 
 
-def _norm(grads: Sequence[Array]) -> tuple[float, float]:
+def joint_norm(grads: Sequence[Array]) -> tuple[float, float]:
     """The joint norm as unit * length: in units of the largest element, no square overflows or underflows."""
     elements = np.concatenate([[0.0], *(g.reshape(-1) for g in grads)], dtype=np.float64)
     unit = min(max(float(elements.max()), -float(elements.min()), SMALLEST), LARGEST)

@@ -81,10 +81,10 @@ class Writer:
                 return f"<ul>{''.join(f'<li>{self.words(item)}</li>' for item in items)}</ul>"
             case parts.Formula(text):
                 return f"<p{self.look('formula')}>{escaped(text)}</p>"
-            case parts.Code(text, label):
-                return self.scrolled(f"<pre{self.look('code')}>{escaped(text)}</pre>", label)
-            case parts.Listing(lines, label):
-                return self.scrolled(f"<pre{self.look('code')}>{''.join(map(self.line, lines))}</pre>", label)
+            case parts.Code(text):
+                return self.scrolled(f"<pre{self.look('code')}>{escaped(text)}</pre>", "a program")
+            case parts.Listing(lines):
+                return self.scrolled(f"<pre{self.look('code')}>{''.join(map(self.line, lines))}</pre>", "a program")
             case parts.SideBySide(inner):
                 return f"<div{self.look('beside')}>{self.parts(inner)}</div>"
             case parts.Section(title, inner):

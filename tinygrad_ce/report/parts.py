@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 
@@ -112,21 +112,20 @@ class Table:
 
     rows: Sequence[Sequence[str]]
     header: Sequence[str] = ()
-    right: frozenset[int] = field(default_factory=frozenset)
-    whole: frozenset[int] = field(default_factory=frozenset)
+    right: frozenset[int] = frozenset()
+    whole: frozenset[int] = frozenset()
     label: str = "a table"
     caption: str = ""
     titled: bool = False
     footer: Sequence[str] = ()
-    sortable: frozenset[int] = field(default_factory=frozenset)
+    sortable: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
 class Code:
-    """Lines that are shown as they are: a program, a summary. label: what they are, for those who cannot see them."""
+    """Lines that are shown as they are: a program, a summary."""
 
     text: str
-    label: str = "a program"
 
 
 class Formula(Code):
@@ -145,10 +144,9 @@ class Line:
 
 @dataclass(frozen=True)
 class Listing:
-    """Lines of a program, with their numbers and remarks. label: what they are, for those who cannot see them."""
+    """Lines of a program, with their numbers and remarks."""
 
     lines: Sequence[Line]
-    label: str = "a program"
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ import numpy as np
 
 from tinygrad_ce.core import Array, array_of
 from tinygrad_ce.data.checks import whole_number
-from tinygrad_ce.nn import Module
 from tinygrad_ce.nn.restoring import left_as_they_are
 from tinygrad_ce.report.parts import Heading, Part, Picture, Report, Sentence
 from tinygrad_ce.report.words import format_number
@@ -154,9 +153,8 @@ def _left_untouched(trainer: Trainer) -> Iterator[None]:
     before = [(p, p.data.copy(), p.grad, p.version, p.note) for p in parameters]
     state, schedule = optimizer.state(), optimizer.schedule
     trainer.history = History()
-    losses = trainer.loss.modules() if isinstance(trainer.loss, Module) else ()
     try:
-        with left_as_they_are([*model.modules(), *losses]):
+        with left_as_they_are(model, trainer.loss):
             yield
     finally:
         for parameter, data, grad, version, note in before:

@@ -44,6 +44,10 @@ class Item:
         """Where that is in the column, counted in items."""
         return self.number + self.port(source) / self.height
 
+    def barycentre(self, neighbours: Sequence[tuple[Item, Box]]) -> float:
+        """The mean place of neighbours in a column beside it; its own, if it has none there."""
+        return fmean(item.place(source) for item, source in neighbours) if neighbours else self.number
+
     def move(self, x: float, y: float) -> None:
         """Move the box and those above it, which stand at their places in this item, by x and y."""
         for box in () if self.box is None else (self.box, *self.box.above):
@@ -81,34 +85,25 @@ def join(chain: Sequence[Item], source: Box) -> None:
 
 def order(columns: list[list[Item]]) -> list[list[Item]]:
     """The columns in an order in which few wires cross: each sorted by the mean place of its neighbours, to and fro."""
-    for column in columns:
-        _count(column)
-    best, fewest = [*map(list, columns)], _crossings(columns)
-    for sweep in range(SWEEPS if fewest else 0):
+    _number(columns)
+    orders = [[*map(list, columns)]]
+    for sweep in range(SWEEPS):
         forward = sweep % 2 == 0
         for column in columns[1:] if forward else columns[-2::-1]:
-            _sort(column, forward)
-        crossings = _crossings(columns)
-        if crossings < fewest:
-            best, fewest = [*map(list, columns)], crossings
-    return best
+            column.sort(key=lambda item: item.barycentre(item.before if forward else item.after))
+            _number([column])
+        orders.append([*map(list, columns)])
+    return min(orders, key=_crossings)
 
 
-def _sort(column: list[Item], forward: bool) -> None:
-    def barycentre(item: Item) -> float:
-        ends = [x.place(source) for x, source in (item.before if forward else item.after)]
-        return fmean(ends) if ends else item.number
-
-    column.sort(key=barycentre)
-    _count(column)
-
-
-def _count(column: Sequence[Item]) -> None:
-    for n, item in enumerate(column):
-        item.number = n
+def _number(columns: Sequence[Sequence[Item]]) -> None:
+    for column in columns:
+        for n, item in enumerate(column):
+            item.number = n
 
 
 def _crossings(columns: Sequence[Sequence[Item]]) -> int:
+    _number(columns)
     count = 0
     for column in columns:
         ends = [(item.place(source), x.place(source)) for item in column for x, source in item.after]
@@ -129,7 +124,7 @@ def straighten(columns: Sequence[Sequence[Item]], row_of: Sequence[int]) -> None
                 if row_of[x.rank] == row_of[item.rank]
             ]
     for _ in range(3 * SWEEPS):
-        if max((_settle(column, pulls) for column in (*columns, *reversed(columns))), default=0.0) < STILL:
+        if max(_settle(column, pulls) for column in (*columns, *reversed(columns))) < STILL:
             break
 
 

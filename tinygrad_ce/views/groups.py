@@ -103,51 +103,46 @@ def grouped(graph: Graph, bundled: bool = False) -> Group:
 def _fill(group: Group, results: Sequence[Node], depth: int) -> None:
     """Put results into a group: those of one call of a module into a group of their own, and rounds of a loop."""
     items: dict[int, list[Node]] = defaultdict(list)  # by the call of a module, or else by the operation
-    codes: dict[int, Hashable] = {}
     for node in results:
-        call = node.modules[depth] if len(node.modules) > depth else None
-        key = id(call or node)
-        if key not in codes:
-            codes[key] = _code_of(node) if call is None else (_title(call[0]), *call[3:])
-        items[key].append(node)
-    for title, stretch in _rounds([*codes.values()], [*map(len, items.values())]):
+        items[id(node.modules[depth] if len(node.modules) > depth else node)].append(node)
+    for title, stretch in _rounds([*items.values()], depth):
         holder = group.add(title, "step") if title else group
-        for nodes in [*items.values()][stretch]:
+        for nodes in stretch:
             if len(nodes[0].modules) > depth:
                 _fill(holder.add(_title(nodes[0].modules[depth][0]), "module"), nodes, depth + 1)
             else:
                 holder.children += nodes
 
 
-def _code_of(node: Node) -> Hashable:
-    """Where in a program the code of an operation stands; of what a layer of ours does, nobody asks."""
+def _code_of(node: Node, depth: int) -> Hashable:
+    """Where in a program the code of a call or of an operation stands; of what a layer of ours does, nobody asks."""
+    if len(node.modules) > depth:
+        module, _, _, *place = node.modules[depth]
+        return _title(module), *place
     site = node.tensor.note if node.tensor is not None else None
     return id(node) if site is None or site[3] is None or site[2] else (site[3], site[4])
 
 
-def _rounds(codes: Sequence[Hashable], sizes: Sequence[int]) -> list[tuple[str, slice]]:
-    """Stretches of what is done one after the other; those that are rounds of a loop have a title.
-
-    codes: where the code of each stands. sizes: how many operations each is.
-    """
-    whole = [("", slice(len(codes)))]
+def _rounds(items: list[list[Node]], depth: int) -> list[tuple[str, list[list[Node]]]]:
+    """Stretches of what is done one after the other; those that are rounds of a loop have a title."""
+    codes = [_code_of(nodes[0], depth) for nodes in items]
     count = Counter(codes)
     again = [n for n, code in enumerate(codes) if count[code] > 1]
     if not again:
-        return whole
-    first, end = again[0], again[-1] + 1
-    starts, known = [first], set[Hashable]()
-    for n in range(first, end):
+        return [("", items)]
+    end, starts, known = again[-1] + 1, again[:1], set[Hashable]()
+    for n in range(again[0], end):
         if codes[n] in known:
             starts.append(n)
             known.clear()
         known.add(codes[n])
-    mean = sum(sizes[first:end]) / len(starts)
-    alone = len(starts) >= end - first  # each round is one call, which is a group already
-    if len(starts) == 1 or alone or mean < (SHORT_ROUND if len(starts) >= MANY else ROUND):
-        return whole
-    rounds = [(f"step {n} of {len(starts)}", slice(*ends)) for n, ends in enumerate(pairwise([*starts, end]), start=1)]
-    return [("", slice(first)), *rounds, ("", slice(end, None))]
+    operations = sum(map(len, items[starts[0] : end]))
+    alone = len(starts) == end - starts[0]  # each round is one call, which is a group already
+    if alone or operations < len(starts) * (SHORT_ROUND if len(starts) >= MANY else ROUND):
+        return [("", items)]
+    ends = enumerate(pairwise([*starts, end]), start=1)
+    rounds = [(f"step {n} of {len(starts)}", items[start:stop]) for n, (start, stop) in ends]
+    return [("", items[: starts[0]]), *rounds, ("", items[end:])]
 
 
 def _bundle(group: Group) -> None:

@@ -1,16 +1,16 @@
-"""What a notebook shows of a Tensor, a model, data and a training: their parts, built here and attached to the classes.
+"""What a notebook shows of a Tensor, data and a training: their parts, built here and attached to the classes.
 
 All other classes that show themselves are Reports, or PrintedTexts, and build their own parts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.core import Array
 from tinygrad_ce.report.html import as_html
 from tinygrad_ce.report.parts import Heading, Part, Sentence, Table
 from tinygrad_ce.report.words import cut, format_number, listed, several
@@ -20,7 +20,7 @@ LONGEST = 40  # letters of a name
 LONGEST_MODEL = 500  # letters
 
 
-def attach(shown_by: Mapping[type, Callable[[Any], list[Part]]]) -> None:
+def attach(shown_by: Mapping[type, Callable[[Any], Sequence[Part]]]) -> None:
     """Have each class shown by its parts; the classes know nothing of it."""
     for cls, parts_of in shown_by.items():
         cls._repr_html_ = lambda self, parts_of=parts_of: as_html(parts_of(self))  # type: ignore[attr-defined]
@@ -35,46 +35,30 @@ def tensor_parts(tensor: Any) -> list[Part]:
     origin = ", requires_grad=True" if tensor.requires_grad else ""
     if tensor.op is not None:
         origin = f" = {call_text(tensor.op, tensor.inputs)}"
-        line = line_of(tensor.note) if tensor.note is not None else None
+        line = line_of(tensor.note)
         shape += f", {line.short}" if line is not None else ""
     columns = {"value": tensor.data} if tensor.grad is None else {"value": tensor.data, "gradient": tensor.grad}
-    values = Table([[_shortened(array) for array in columns.values()]], [*columns])
-    return [Heading(f"Tensor {tensor.label}{origin}"), Sentence(shape), values]
-
-
-def _shortened(array: Array) -> str:
-    """An array's numbers; of many, those at its ends."""
-    return np.array2string(array, precision=4, threshold=60, edgeitems=3, max_line_width=60)
-
-
-def module_parts(module: Any) -> list[Part]:
-    """A Module: its layers and their parameters; the model does not run for it."""
-    from tinygrad_ce.nn.module import summary_of
-
-    return [*summary_of(module).parts]
-
-
-def preparation_parts(preparation: Any) -> list[Part]:
-    """A Preparation: what became of each column."""
-    return [*preparation.summary().parts]
+    shortened = partial(np.array2string, precision=4, threshold=60, edgeitems=3, max_line_width=60)
+    numbers = [*map(shortened, columns.values())]
+    return [Heading(f"Tensor {tensor.label}{origin}"), Sentence(shape), Table([numbers], [*columns])]
 
 
 def dataset_parts(dataset: Any) -> list[Part]:
     """A Dataset: its first rows, and how many rows each class has."""
     names = [cut(name, LONGEST) for name in dataset.feature_names[:MOST_COLUMNS]]
     left_out = dataset.n_features - len(names)
-    header = [*names, *([f"… {left_out} more"] if left_out else []), "target"]
+    more, dots = ([f"… {left_out} more"], ["…"]) if left_out else ([], [])
     rows = []
     for x, y in zip(dataset.X[:MOST_ROWS], dataset.y, strict=False):
         target = cut(dataset.class_names[y], LONGEST) if dataset.class_names else format_number(y, 3)
-        rows.append([*(format_number(value, 3) for value in x[: len(names)]), *(["…"] if left_out else []), target])
-    parts: list[Part] = [Heading(repr(dataset)), Table(rows, header, frozenset(range(len(names))))]
+        rows.append([*(format_number(value, 3) for value in x[: len(names)]), *dots, target])
+    table = Table(rows, [*names, *more, "target"], frozenset(range(len(names))))
+    parts: list[Part] = [Heading(repr(dataset)), table]
     if len(dataset) > len(rows):
         parts.append(Sentence(f"the first {len(rows)} of {len(dataset):,} rows"))
     if dataset.class_names:
         counts = np.bincount(dataset.y, minlength=dataset.n_classes)
-        classes = sorted(zip(dataset.class_names, counts, strict=True), key=lambda pair: -pair[1])
-        sizes = [f"{cut(name, LONGEST)} {count:,}" for name, count in classes]
+        sizes = [f"{cut(dataset.class_names[n], LONGEST)} {counts[n]:,}" for n in np.argsort(-counts, kind="stable")]
         parts.append(Sentence(f"rows by class: {listed(sizes, MOST_COLUMNS)}"))
     return parts
 

@@ -30,6 +30,7 @@ from tinygrad_ce.views.picture import MIDDLE, NEGATIVE, POSITIVE
 from tinygrad_ce.views.step.numbers import Numbers
 from tinygrad_ce.views.step.update import Update, update_of
 
+BROWSER = "tinygrad_ce.views.browser"
 DARK_MIDDLE = (38, 46, 56)  # zero, where the paper is dark
 SCRIPTS = (
     "state.js", "follow.js", "levels.js", "pictures.js", "tables.js", "details.js", "changes.js", "story.js",
@@ -80,7 +81,7 @@ class _Page:
 
     def html(self, title: str) -> str:
         """The whole page."""
-        nodes, edges = [self.node(node) for node in self.graph.nodes], [self.edge(edge) for edge in self.graph.edges]
+        nodes, edges = [*map(self.node, self.graph.nodes)], [*map(self.edge, self.graph.edges)]
         recorded = self.compiled()
         content = {
             "nodes": nodes,
@@ -100,10 +101,8 @@ class _Page:
         program = re.sub(r"(?<=\S) {2,}# ", "  # ", program)
         # The browser reads each further picture when it is opened.
         further = as_json([picture.svg(styled=False) for picture in self.levels[1:]])
-        css = file_text("tinygrad_ce.views.browser", "page.css", "words.css")
-        css += "\n" + file_text("tinygrad_ce.views", "page.css") + "\n" + PICTURE_STYLE
-        script = [file_text("tinygrad_ce.views.browser", "numbers.js"), words_script()]
-        script.append(file_text("tinygrad_ce.views.step", *SCRIPTS))
+        css = (file_text(BROWSER, "page.css", "words.css"), file_text("tinygrad_ce.views", "page.css"), PICTURE_STYLE)
+        script = (file_text(BROWSER, "numbers.js"), words_script(), file_text("tinygrad_ce.views.step", *SCRIPTS))
         body = filled(
             file_text("tinygrad_ce.views", "page.html"),
             title=escaped(title),
@@ -114,7 +113,7 @@ class _Page:
             programs=as_script(self.modules),
             script="\n".join(script),
         )
-        return page_html(title, body, css, scripts=True)
+        return page_html(title, body, "\n".join(css), scripts=True)
 
     def compiled(self) -> str:
         """Add the program of all numbers; why the page shows recorded ones, if JavaScript cannot hold it."""
@@ -169,8 +168,8 @@ class _Page:
         if formula is None:
             return {"text": "", "pieces": [], "opened": []}
         shown, several = formula.readable, node.op is not None and node.op.name in ON_LOGITS
-        pieces = self.numbers.pieces(shown)
-        return {"text": shown.text, "pieces": pieces, "opened": self.numbers.opened(shown) if several else []}
+        opened = self.numbers.opened(shown) if several else []
+        return {"text": shown.text, "pieces": self.numbers.pieces(shown), "opened": opened}
 
     def steps(self) -> Iterator[dict[str, Any]]:
         """Forward through the operations, then back, each share of a gradient a step, then a step per parameter."""

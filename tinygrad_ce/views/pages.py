@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tinygrad_ce.core import Array
 from tinygrad_ce.disk import whole_file
 from tinygrad_ce.report.html import as_html, page_in_frame
@@ -36,10 +34,7 @@ class Page:
     svg: str = ""
 
     def _repr_html_(self) -> str:
-        """The page in a frame of its own, so that its style and keys don't meet those of the notebook.
-
-        Below it is its picture, which the page's script hides: where no script may run, nothing else is seen.
-        """
+        """The page in a frame, and below it its picture, which the page's script hides where scripts may run."""
         words = f"{self.action} {self.title}".capitalize()
         if len(self.html) > LARGEST_IN_NOTEBOOK:
             size = f"{len(self.html) / 1e6:.0f} MB, too much for a notebook"
@@ -80,12 +75,10 @@ def deflated(text: str, kind: str, name: str = "") -> str:
 
 def packed(array: Array) -> dict[str, Any]:
     """An array as the pages' script unpacks it: shape, kind of number, whether truth values, bytes in base 64."""
-    array = np.ascontiguousarray(array).reshape(array.shape)
-    kind = {"f4": "f4", "f2": "f4", "b1": "u1"}.get(array.dtype.str[1:], "f8")
-    numbers = array.astype({"f4": "<f4", "u1": "u1", "f8": "<f8"}[kind])
+    numbers = array.astype({"f4": "<f4", "f2": "<f4", "b1": "u1"}.get(array.dtype.str[1:], "<f8"))
     return {
         "shape": array.shape,
-        "kind": kind,
+        "kind": numbers.dtype.str[1:],
         "truth": array.dtype.kind == "b",
         "data": base64.b64encode(numbers.tobytes()).decode(),
     }

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from views.nan.leaves import wanted
-from views.nan.test_stories import Story, built
+from views.nan.story import Story, built
 
 import tinygrad_ce as tg
 from tinygrad_ce import nn, ops

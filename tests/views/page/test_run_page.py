@@ -31,7 +31,7 @@ def page():
                 Heading(HOSTILE),
                 Sentence(HOSTILE * 9),
                 Table([(HOSTILE, *wide[1:])], wide, label=HOSTILE),
-                Code(HOSTILE, HOSTILE),
+                Code(HOSTILE),
             ],
         ),
         Section(HOSTILE, [curves, Picture(tg.draw(cost, HOSTILE).svg.encode(), HOSTILE, "svg+xml")]),
@@ -39,7 +39,7 @@ def page():
             "The audit",
             [*tg.audit(model, cost, trainer.optimizer).parts, *tg.explain(model.layers[0].W, cost).parts],
         ),
-        Section("The program", [Code("def step():\n" + "    x = np.tanh(x)  # a long line " * 20, "the program")]),
+        Section("The program", [Code("def step():\n" + "    x = np.tanh(x)  # a long line " * 20)]),
     ]
     return as_page(HOSTILE, sections, links=True)
 

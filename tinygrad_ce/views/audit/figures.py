@@ -15,6 +15,7 @@ from tinygrad_ce.graph.checks import undisturbed
 from tinygrad_ce.graph.layers import Layer, holds_others
 from tinygrad_ce.nn import Embedding
 from tinygrad_ce.optim import Optimizer
+from tinygrad_ce.optim.clipping import joint_norm
 from tinygrad_ce.report.words import cut, histogram, listed
 from tinygrad_ce.views.audit.activations import activity
 
@@ -23,19 +24,15 @@ from tinygrad_ce.views.audit.activations import activity
 class Row:
     """The figures of one layer; None where there is nothing to measure.
 
-    path: where it stands in the model; several, if it stands in several places. uses: how often it was called. order:
-    its place among the layers as they compute. own_part: whether the outputs, and the gradient there, are of what its
-    own operations made for modules inside it; else they are what it gives on.
-    saturated: percent of the activation's numbers where its slope is at most 5 % of its largest (of curves that are
-    flat on both sides; ReLU is switched off for about half of its numbers, and well). dead: percent of its units
-    (columns) whose slope is at most 1e-6 of the largest for every row of the batch; rows: how many those are.
-    flat_inputs: the smallest and the largest input where it is flat.
-    mean, spread, outputs: of the outputs; the standard deviation, the histogram. arriving, backward: the norm and the
-    histogram of the gradient there. share: that norm over that of the last layers. factor: the norm of the gradient
-    that the layer hands back, over that at its outputs.
-    gradient: the norm of all its parameters' gradients together; gradient_per_weight: over the norm of the parameters;
-    update_per_weight: that of the optimizer's next update over it (of an embedding, of
-    the rows that the batch has used). asking: whether some layer's gradient is large.
+    path: where it stands in the model, all places. uses: how often it was called. order: its place as layers compute.
+    own_part: whether the outputs are those of its own operations for modules inside it; else they are what it gives on.
+    saturated: percent of an activation's numbers where its slope is at most 5 % of its largest (of curves that are flat
+    on both sides; ReLU is switched off for about half of its numbers, and well). dead: percent of its units (columns)
+    whose slope is at most 1e-6 of the largest for every row; rows: how many. flat_inputs: where it is flat.
+    mean, spread, outputs: of the outputs, with standard deviation and histogram. arriving, backward: norm and histogram
+    of the gradient there. share: that norm over the last layers'. factor: the norm of what is handed back, over it.
+    gradient: the norm of the parameters' gradients; gradient_per_weight, update_per_weight: that, and the norm of the
+    optimizer's next update, over the parameters' (of an embedding, the rows in use). asking: if any layer's is large.
     not_finite, unused: where there is a NaN or infinity; which parameters the loss does not use.
     verdict: one of CURES, "fine" or "not in the graph". reason: more on it, where there is more to say.
     """
@@ -162,10 +159,8 @@ def _updates(parameter: Tensor, gradient: Array, optimizer: Optimizer) -> Iterat
 
 
 def norm(arrays: list[Array]) -> float:
-    """Of all their numbers together; scaled before they are squared, for exploded ones would overflow."""
-    numbers = joined(arrays)
-    largest = float(np.abs(numbers).max(initial=0.0))
-    return largest * float(np.linalg.norm(numbers / largest)) if 0 < largest < math.inf else largest
+    """Of all their numbers together; the squares of exploded ones do not overflow."""
+    return math.prod(joint_norm(arrays))
 
 
 def joined(arrays: list[Array]) -> Array:

@@ -7,7 +7,6 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
-from typing import NamedTuple
 
 import numpy as np
 
@@ -23,43 +22,20 @@ from tinygrad_ce.views.audit.figures import Gradients, Row, row_of
 from tinygrad_ce.views.audit.verdicts import CURES, SMALL_GRADIENT, VERDICTS, lesson, verdict_on
 
 _MOST_ROWS, _MOST_FOLDED = 12, 7  # of the table: of more, layers that are alike share one, of two lines
-
-
-class Column(NamedTuple):
-    """A column of a table: its title, the figure of a row, and its unit."""
-
-    title: str
-    figure: str
-    unit: str = ""
-
-    def cell(self, rows: Sequence[Row]) -> str:
-        """The figure of a layer, or the smallest and the largest of several."""
-        found = [getattr(row, self.figure) for row in rows if getattr(row, self.figure) not in (None, "")]
-        if self.figure == "verdict":  # in two lines, so that narrow terminals keep the names of layers whole
-            return (Strong if found[0] in CURES else Words)(found[0].replace(" too ", "\ntoo "))
-        if not found or self.title == "histogram":
-            return "".join(found).replace(" ", "\u00a0")  # in a histogram a space counts
-        low, high = [f"{end:.0f}" if self.unit else _number(end) for end in (min(found), max(found))]
-        return (low if low == high else f"{low}\nto {high}") + self.unit
-
-
-def _number(value: float) -> str:
-    return format_number(value, 3 if 10 <= value < 1000 else 2)
-
-
-FLATNESS = (Column("saturated", "saturated", " %"), Column("dead", "dead", " %"))
-UPDATE = Column("update\n/ weight", "update_per_weight")
-SHORT = (*FLATNESS, Column("gradient\n/ last's", "share"), UPDATE, Column("verdict", "verdict"))
+SHORT = ("saturated", "dead", "share", "update_per_weight", "verdict")
 DETAILS = {
-    "forward: the outputs": (
-        *(Column("mean", "mean"), Column("spread", "spread"), Column("histogram", "outputs")),
-        *FLATNESS,
-    ),
-    "backward: the gradient at the outputs": (
-        *(Column("norm", "arriving"), Column("/ last\nlayer's", "share"), Column("histogram", "backward")),
-        Column("handed on", "factor"),
-    ),
-    "the weights": (Column("gradient", "gradient"), Column("gradient\n/ weight", "gradient_per_weight"), UPDATE),
+    "forward: the outputs": ("mean", "spread", "outputs", "saturated", "dead"),
+    "backward: the gradient at the outputs": ("arriving", "share", "backward", "factor"),
+    "the weights": ("gradient", "gradient_per_weight", "update_per_weight"),
+}
+TITLES = {  # of columns that are not called as the figures of a row are
+    "outputs": "histogram",
+    "backward": "histogram",
+    "share": "gradient\n/ last's",
+    "arriving": "norm",
+    "factor": "handed on",
+    "gradient_per_weight": "gradient\n/ weight",
+    "update_per_weight": "update\n/ weight",
 }
 
 
@@ -85,14 +61,14 @@ class Audit(Report):
     @property
     def verdict(self) -> str:
         """One line on the whole model."""
-        if not math.isfinite(self.loss) and "not finite" not in self.illnesses:
-            return "; ".join(filter(None, ("not finite: the loss itself", self.named(CURES))))
-        return self.named(CURES) or "fine"
+        alone = not math.isfinite(self.loss) and "not finite" not in self.illnesses
+        loss = ["not finite: the loss itself"] if alone else []
+        return "; ".join([*loss, *self.named(CURES)]) or "fine"
 
-    def named(self, verdicts: Container[str]) -> str:
+    def named(self, verdicts: Container[str]) -> list[str]:
         """Those of the verdicts that hold, with their layers."""
         found = [(verdict, listed([row.path for row in rows])) for verdict, rows in self.illnesses.items()]
-        return "; ".join(f"{verdict}: {paths}" for verdict, paths in found if verdict in verdicts)
+        return [f"{verdict}: {paths}" for verdict, paths in found if verdict in verdicts]
 
     @property
     def illnesses(self) -> dict[str, list[Row]]:
@@ -116,8 +92,8 @@ class Audit(Report):
     def details(self) -> Details:
         """All figures of all layers: what they compute, what comes back to them, and what becomes of the weights."""
         parts: list[Part] = [self._heading()]
-        for title, columns in DETAILS.items():
-            table = _table([[row] for row in self.rows], columns)
+        for title, figures in DETAILS.items():
+            table = _table([[row] for row in self.rows], figures)
             parts += [Heading(title), table] if len(table.header) > 1 else []
         return Details(parts)
 
@@ -133,10 +109,7 @@ class Audit(Report):
             of = f" ({listed(said, most=3)})" if said else ""
             notes += [f"{verdict.name}{of}: {verdict.meaning}"] if rows else []
         if any(row.own_part for row in self.rows):
-            notes.append(
-                "own part: operations in the module's own forward; outputs and gradient are those of what they hand to "
-                "the modules inside, not of what the module gives on."
-            )
+            notes.append("own part: of what its operations hand to modules inside, not of what the module gives on.")
         if self.optimizer is None:
             notes.append("update / weight: pass the optimizer too, as in tg.audit(model, loss, optimizer).")
         return notes
@@ -164,15 +137,27 @@ def _title(group: list[Row]) -> Words:
     return Words(f"{cut(first.path, 30)} to {cut(last.path, 30)}:\n{len(group)} x {cut(kind, 30)}")
 
 
-def _table(groups: list[list[Row]], columns: Sequence[Column]) -> Table:
+def _cell(figure: str, rows: Sequence[Row]) -> str:
+    """The figure of a layer, or the smallest and the largest of several."""
+    found = [getattr(row, figure) for row in rows if getattr(row, figure) not in (None, "")]
+    if figure == "verdict":  # in two lines, so that narrow terminals keep the names of layers whole
+        return (Strong if found[0] in CURES else Words)(found[0].replace(" too ", "\ntoo "))
+    if not found or isinstance(found[0], str):
+        return "".join(found).replace(" ", "\u00a0")  # in a histogram a space counts
+    percent = " %" if figure in ("saturated", "dead") else ""
+    ends = [round(end) if percent else end for end in (min(found), max(found))]
+    words = [format_number(end, 3 if 10 <= end < 1000 else 2) for end in ends]
+    return "\nto ".join(dict.fromkeys(words)) + percent
+
+
+def _table(groups: list[list[Row]], figures: Sequence[str]) -> Table:
     """One row for each group that has a figure; columns without one are left out."""
-    columns = [column for column in columns if any(column.cell(group) for group in groups)]
-    rows = [[_title(group), *(column.cell(group) for column in columns)] for group in groups]
-    header = ["layer", *(column.title for column in columns)]
+    shown = [figure for figure in figures if any(_cell(figure, group) for group in groups)]
+    rows = [[_title(group), *(_cell(figure, group) for figure in shown)] for group in groups]
+    header = ["layer", *(TITLES.get(figure, figure) for figure in shown)]
     histograms = frozenset(n for n, title in enumerate(header) if title == "histogram")
     numbers = frozenset(n for n, title in enumerate(header) if title not in ("layer", "histogram", "verdict"))
-    rows = [row for row in rows if any(row[1:])]
-    return Table(rows, header, right=numbers, whole=histograms, label="the layers")
+    return Table([row for row in rows if any(row[1:])], header, right=numbers, whole=histograms, label="the layers")
 
 
 def audit(model: Module, loss: Tensor, optimizer: Optimizer | None = None) -> Audit:

@@ -71,7 +71,7 @@ class Watch(Report):
             if callable(self._alarm):
                 said = getattr(self._alarm, "__name__", "stop_when") if self._alarm(found) else ""
             else:
-                said = found.named(self._alarm)
+                said = "; ".join(found.named(self._alarm))
             self.reason = f"{said}, after epoch {self._passed}" if said else ""
         return bool(self.reason)
 
@@ -79,8 +79,7 @@ class Watch(Report):
         model, loss = trainer.model, trainer.loss
         dtype = trainer.optimizer.parameters[0].dtype
         X, y = (np.asarray(array, dtype if array.dtype.kind == "f" else None) for array in (self.X, self.y))
-        modules = [*model.modules(), *(loss.modules() if isinstance(loss, Module) else ())]
-        with left_as_they_are(modules), recording(True), tracking(True), np.errstate(all="ignore"):
+        with left_as_they_are(model, loss), recording(True), tracking(True), np.errstate(all="ignore"):
             model.train()
             return audit(model, loss(model(X), y), trainer.optimizer)
 

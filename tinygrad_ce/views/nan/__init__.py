@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from tinygrad_ce.core import Tensor
 
@@ -26,7 +29,8 @@ def why_nan(loss: Tensor) -> Diagnosis:
     ('sqrt', (1,), {'x': 0.0})
     """
     from tinygrad_ce.graph.checks import check_readable
-    from tinygrad_ce.views.nan.diagnosis import diagnosed
+    from tinygrad_ce.views.nan.diagnosis import Examination
 
     check_readable(loss, "tg.why_nan", single=False)
-    return diagnosed(loss)
+    with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):  # the user's own pass has warned already
+        return Examination(loss).diagnosis()

@@ -19,20 +19,11 @@ WHOLE = " % 1 == 0"  # nobody reads that as it is meant
 BLOWN_UP = "start again from fresh parameters with a smaller learning rate, clip_norm=1.0 and standardised inputs"
 FINITE = "replace infinities first, tg.ops.where(mask, x, 0); a * log(b) with 0 * log(0) = 0 is tg.ops.xlogy(a, b)"
 
-# Why nothing comes back to a number, by the operation that sent 0; and the cure where the slope of {0} is infinite.
-_SAFE = "safe = tg.ops.where(good, x, 1.0)"
-_PICKED = "pick first and apply {0} then, so that it never sees the other elements"
-GATES = {
-    "where": (
-        "the `where` at {} did not take this branch",
-        f"make the input safe before {{0}}, with a second `where`: {_SAFE}, then tg.ops.where(good, {{1}}, 0.0)",
-    ),
-    "mul": (
-        "it is multiplied by 0 at {}",
-        f"a mask that multiplies does not protect {{0}}: {_SAFE} first, then the mask times {{1}}",
-    ),
-    "getitem": ("it is not among the elements that were taken at {}", _PICKED),
-    "pick": ("it is not the element that was picked at {}", _PICKED),
+GATES = {  # why nothing comes back to a number, by the operation that sent 0
+    "where": "the `where` at {} did not take this branch",
+    "mul": "it is multiplied by 0 at {}",
+    "getitem": "it is not among the elements that were taken at {}",
+    "pick": "it is not the element that was picked at {}",
 }
 
 Why: TypeAlias = tuple[str, str]  # the cause, and the cure
@@ -105,11 +96,14 @@ def of_operation(
     return overflow(cell.tensor.dtype, expression, leaves)
 
 
-def protected(cell: Cell, gate: str) -> str | None:
+def protected(cell: Cell) -> str:
     """The cure of an infinite slope behind a choice: the choice has to be made before the operation, too."""
     name = cell.op.name
     written = {"div": "a / safe", "constant_power": "safe ** p"}.get(name, f"{name}(safe)")
-    return GATES[gate][1].format(name, written) if gate in GATES else None
+    return (
+        f"no `where`, mask or index behind {name} protects it: pick first and apply {name} then, or make the input "
+        f"safe with a second `where`: safe = tg.ops.where(good, x, 1.0), then tg.ops.where(good, {written}, 0.0)"
+    )
 
 
 def overflow(dtype: Any, what: str, leaves: Sequence[Tensor]) -> Why:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce import ops
-from tinygrad_ce.ancestry import edges
 from tinygrad_ce.backward import recording
 from tinygrad_ce.core import Tensor
 from tinygrad_ce.errors import call_text
@@ -59,14 +58,12 @@ class Cell:
         """The operation on the numbers of this cell; None if that gives something else."""
         if "axis" in self.tensor.params:  # it works on rows, and a single number would be a row of one
             return None
-        differentiable = {position for _, position in edges(self.tensor)}
         inputs: list[Any] = [*self.tensor.arrays]
         try:
             for i, x in enumerate(inputs):
                 if type(x) not in (int, float, bool):
-                    inputs[i] = np.asarray(x[_broadcast(np.shape(x), self.index)])
-                if i in differentiable:
-                    inputs[i] = Tensor(inputs[i], requires_grad=True)
+                    number = np.asarray(x[_broadcast(np.shape(x), self.index)])
+                    inputs[i] = Tensor(number, requires_grad=True) if number.dtype.kind == "f" else number
             with recording(True):
                 out = self.op(*inputs, **self.tensor.params)
         except Exception:  # it works on rows or matrices, and says so in its own way

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -18,6 +17,8 @@ from tinygrad_ce.source_lines import Line
 from tinygrad_ce.views.nan import causes
 from tinygrad_ce.views.nan.chain import Cell, Link, chain_of, line_at, shown
 from tinygrad_ce.views.nan.search import Index, Number, Search, Step, Way, bad_numbers, first_cell, ordinary
+
+UNKNOWN = "and why is not known: run alone, no operation gives this again."
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,10 +59,7 @@ class Finding:
     @property
     def what(self) -> str:
         """As in "#17 = log(#16), element [2, 0]"."""
-        if self.tensor is not None and self.tensor.op is not None:
-            text = f"{self.name} = {call_text(self.tensor.op, self.tensor.inputs)}"
-        else:
-            text = f"the {self.kind} {self.name}"
+        text = f"the {self.kind} {self.name}" if self.tensor is None or self.tensor.op is None else _call(self.tensor)
         return f"{text}, element {list(self.index)}" if self.index else text
 
     @property
@@ -94,7 +92,7 @@ class Diagnosis(Report):
     forward: what made the loss NaN or infinite; None if the loss is finite. backward: what made the gradient of a leaf
     so; None if all are finite. spoilt: the names of the leaves whose gradients are not finite; leaves: of all that want
     a gradient. stale: of those that were written to after the loss was computed, so that the backward pass can't be
-    repeated. remarks: what else is worth knowing. As a truth value: whether anything is not finite.
+    repeated. harmless: a sentence on what is not finite and spoilt nothing. As a truth value: whether any is.
     """
 
     loss: Tensor
@@ -102,8 +100,8 @@ class Diagnosis(Report):
     backward: Finding | None
     spoilt: list[str]
     leaves: list[str]
-    stale: list[str] = field(default_factory=list)
-    remarks: list[str] = field(default_factory=list)
+    stale: list[str]
+    harmless: str
 
     def __bool__(self) -> bool:
         return bool(self.spoilt or self.stale or not np.isfinite(self.loss.data).all())
@@ -111,39 +109,39 @@ class Diagnosis(Report):
     @property
     def same(self) -> bool:
         """Whether both passes have the same culprit."""
-        first, second = self.forward, self.backward
-        if first is None or second is None:
-            return False
-        return (first.kind, first.name, first.op) == (second.kind, second.name, second.op)
+        names = [finding.name for finding in (self.forward, self.backward) if finding is not None]
+        return len(names) == 2 and names[0] == names[1]
 
     @property
     def parts(self) -> list[Part]:
         """A sentence for each pass, and what was found there."""
+        value, leaves, spoilt = shown(self.loss.data), listed(self.leaves), listed(self.spoilt)
         found: list[Part] = []
-        value, gradients = shown(self.loss.data), f"the gradient of {listed(self.leaves)}"
         if not self:
-            found.append(Sentence(f"All is finite: the loss ({value}), and {gradients}."))
+            found.append(Sentence(f"All is finite: the loss ({value}), and the gradient of {leaves}."))
+            return [*found, Sentence(self.harmless)] if self.harmless else found
+        finite = np.isfinite(self.loss.data).all()
+        loss = f"The loss is {'finite' if finite else 'not finite'} ({value})"
         if self.forward is not None:
-            broke = f"The loss is not finite ({value}). The forward pass broke at {self.forward.what}"
-            found += [Sentence(broke), self.forward.table]
-        if self.same:
-            whose = f"In the backward pass the gradient of {listed(self.spoilt)}"
-            found.append(Sentence(f"{whose} is not finite, for the same reason."))
+            found += [Sentence(f"{loss}. The forward pass broke at {self.forward.what}"), self.forward.table]
+        elif not finite:
+            found.append(Sentence(f"{loss}, {UNKNOWN}"))
+        if self.stale:
+            gone = f"The backward pass can't be repeated: {listed(self.stale)} changed after this loss was computed"
+            advice = f"{gone}, and not to finite numbers. Call tg.why_nan(loss) before optimizer.step()."
+            found.append(Sentence(f"{loss}. {advice}" if finite else advice))
+        elif self.same:
+            found.append(Sentence(f"In the backward pass the gradient of {spoilt} is not finite, for the same reason."))
         elif self.backward is not None:
-            whose = f"the gradient of {listed(self.spoilt)} is not"
-            start = f"The loss is finite ({value}), and {whose}" if self.forward is None else f"T{whose[1:]} finite"
+            whose = f"he gradient of {spoilt} is not"
+            start = f"{loss}, and t{whose}" if finite else f"T{whose} finite"
             broke = "It goes back to" if self.backward.upstream is None else "The backward pass broke at"
             found += [Sentence(f"{start}. {broke} {self.backward.what}"), self.backward.table]
-        elif self.forward is not None and not self.spoilt and not self.stale:
-            found.append(Sentence(f"In the backward pass {gradients} is finite."))
-        return [*found, *map(Sentence, self.remarks)]
-
-
-def diagnosed(loss: Tensor) -> Diagnosis:
-    """The diagnosis of a loss that was recorded."""
-    with np.errstate(all="ignore"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the user's own pass has warned already
-        return Examination(loss).diagnosis()
+        elif self.spoilt:
+            found.append(Sentence(f"The gradient of {spoilt} is not finite, {UNKNOWN}"))
+        else:
+            found.append(Sentence(f"In the backward pass the gradient of {leaves} is finite."))
+        return found
 
 
 class Examination:
@@ -155,32 +153,22 @@ class Examination:
 
     def diagnosis(self) -> Diagnosis:
         """Why the loss is not finite, and why the gradients are not."""
-        search, value = self.search, shown(self.loss.data)
+        search = self.search
         forward = self._first(bad_numbers([search.values[self.loss.serial]]))
-        stale = [x.label for x in search.stale]
-        bad = [] if stale else bad_numbers(search.gradients[x.serial] for x in search.leaves)
-        backward = self._first(bad)
-        spoilt = [step.tensor.label for step, _ in bad if step.tensor is not None]
-        lost = [f"The loss is {value}"] if forward is None and not self.finite else []
-        lost += [f"The gradient of {listed(spoilt)} is not finite"] if backward is None and spoilt else []
-        remarks = [f"{what}, and why is not known: run alone, no operation gives this again." for what in lost]
-        if stale:
-            remarks += [f"The loss is finite ({value})."] if self.finite else []
-            gone = f"The backward pass can't be repeated: {listed(stale)} changed after this loss was computed"
-            remarks.append(f"{gone}, and not to finite numbers. Call tg.why_nan(loss) before optimizer.step().")
-        elif self.finite and not spoilt:
-            remarks += self._harmless()
-        return Diagnosis(self.loss, forward, backward, spoilt, [x.label for x in search.leaves], stale, remarks)
+        bad = [] if search.stale else bad_numbers(search.gradients[x.serial] for x in search.leaves)
+        spoilt, stale = [step.tensor.label for step, _ in bad], [x.label for x in search.stale]
+        harmless = self._harmless() if self.finite and not spoilt and not stale else ""
+        leaves = [x.label for x in search.leaves]
+        return Diagnosis(self.loss, forward, self._first(bad), spoilt, leaves, stale, harmless)
 
-    def _harmless(self) -> list[str]:
+    def _harmless(self) -> str:
         """What is not finite on the way, although nothing came of it."""
         for step, index in bad_numbers([*self.search.values.values(), *self.search.gradients.values()])[:1]:
-            assert step.tensor is not None
             text = ("the gradient of " if step.kind == "gradient" else "") + _call(step.tensor)
             where = f"{f' at {list(index)}' if index else ''} ({_place(step.tensor)})"
             value = format_number(step.array[index])
-            return [f"On the way {text} is {value}{where}; nothing that is not finite came of it."]
-        return []
+            return f"On the way {text} is {value}{where}; nothing that is not finite came of it."
+        return ""
 
     def _first(self, goals: Sequence[Number]) -> Finding | None:
         """The first, in the order of the passes, that has spoilt one of these; None if nobody can be named."""
@@ -211,11 +199,11 @@ class Examination:
             return self._input(way)
         if step.kind == "gradient":
             return self._sum(step, index)
-        finding = self._value(way) if step.kind == "value" else self._share(step, index)
+        finding = self._operation(way)
         if mask is not None:
             return replace(finding, cause=f"{finding.cause}. An infinity was put in at {_place(mask)}")
         for link in finding.chain[1:]:
-            if not np.isfinite(link.value):  # 1 / inf is 0: whoever made the infinity
+            if link.tensor.op is not None and not np.isfinite(link.value):  # 1 / inf is 0: whoever made the infinity
                 first = self._first([(self.search.values[link.tensor.serial], link.index)])
                 if first is not None:
                     then = f"{format_number(first.value)} became finite on the way, as in 1 / inf = 0, and spoilt "
@@ -245,32 +233,30 @@ class Examination:
         kind = "parameter" if tensor.op is None else "result"
         return Finding(kind, tensor, tensor.label, index, value, numbers, line_at(tensor), *why)
 
-    def _value(self, way: Way) -> Finding:
-        """An operation that made a number that is not finite."""
-        (step, index), (then, gate) = way[0], self._then(way)
-        cell, chain = Cell(step.tensor, index), chain_of(step.tensor, index)
-        made = f"{cell.op.name} made {format_number(cell.value)} of {cell.given}"
-        cause, cure = causes.of_operation(cell, chain, made, self.search.leaves)
-        cure = causes.protected(cell, gate) or cure if gate == "where" else cure
-        start = ("result", cell.tensor, cell.tensor.label, index, float(cell.value), cell.numbers, line_at(cell.tensor))
-        return Finding(*start, cause, cure, cell.operands, then=then, chain=chain)
-
-    def _share(self, step: Step, at: Index) -> Finding:
-        """A rule that made a number that is not finite."""
-        index, upstream = _sent_back(step, at)
-        tensor, share = step.tensor, float(step.array[at])
+    def _operation(self, way: Way) -> Finding:
+        """An operation that made a number that is not finite, or whose rule did."""
+        step, at = way[0]
+        tensor, value, is_rule = step.tensor, float(step.array[at]), step.kind == "share"
+        index, upstream = _sent_back(step, at) if is_rule else (at, None)
         cell, chain = Cell(tensor, index), chain_of(tensor, index)
-        rule, argument = cell.rule(step.position, upstream, share), cell.op.argument(step.position)
-        made = f"from upstream {format_number(upstream)} and {cell.given} the rule of {cell.op.name} for `{argument}`"
-        made += f" made {format_number(share)}"
-        cause, cure = causes.of_operation(cell, chain, made, self.search.leaves, _slope(step)[at])
+        made, numbers, slope = f"{cell.op.name} made {format_number(value)} of {cell.given}", cell.numbers, None
+        then, gate = self._then(way)
+        if upstream is not None:
+            argument, rule = cell.op.argument(step.position), cell.rule(step.position, upstream, value)
+            made = f"from upstream {format_number(upstream)} and {cell.given} the rule of {cell.op.name} for "
+            made += f"`{argument}` made {format_number(value)}"
+            numbers += f"; back to `{argument}` comes {rule or format_number(value)}"
+            *arguments, gradient = [source.array for source in step.sources]
+            slope, then = step.run(*arguments, np.ones_like(gradient))[at], ""
+        cause, cure = causes.of_operation(cell, chain, made, self.search.leaves, slope)
         if upstream == 0:
             because, gate = self._gate(tensor, index)
             cause += f". What comes from upstream is 0{f', because {because}' if because else ''}; but 0 * inf is NaN"
-            cure = causes.protected(cell, gate) or cure
-        numbers = f"{cell.numbers}; back to `{argument}` comes {rule or format_number(share)}"
-        start = ("result", tensor, tensor.label, index, share, numbers, line_at(tensor), cause, cure, cell.operands)
-        return Finding(*start, upstream if rule else None, chain=chain)
+        if gate in causes.GATES if is_rule else gate == "where":
+            cure = causes.protected(cell)
+        known = upstream if is_rule and rule else None
+        start = ("result", tensor, tensor.label, index, value, numbers, line_at(tensor), cause, cure, cell.operands)
+        return Finding(*start, known, then, chain)
 
     def _then(self, way: Way) -> tuple[str, str]:
         """Where an infinity became NaN, or how a number came into the gradients; and what kept it from the loss."""
@@ -294,13 +280,13 @@ class Examination:
         gradient = self.search.gradients[tensor.serial]
         while gradient.array[index] == 0 and gradient.sources:
             share = gradient.sources[0]
-            user = share.tensor
-            if _slope(share)[index] == 0:
+            gradient, at, user = share.sources[-1], _upstream(share, index), share.tensor
+            if at is None or gradient.array[at] != 0:
                 other = user.inputs[1 - share.position] if user.op is ops.mul else None
                 learnt = isinstance(other, Tensor) and other.requires_grad  # a product with what is learnt is no mask
-                words = causes.GATES.get(user.op.name, (f"the slope of {user.op.name} at {{}} is 0 there",))[0]
+                words = causes.GATES.get(user.op.name, f"the slope of {user.op.name} at {{}} is 0 there")
                 return words.format(_place(user)), "" if learnt else user.op.name
-            gradient, index = share.sources[-1], _upstream(share, index)
+            index = at
         return "", ""
 
 
@@ -312,30 +298,22 @@ def _age(way: Way) -> tuple[bool, float]:
     return step.kind != "value", step.tensor.serial if step.kind == "value" else -step.tensor.serial
 
 
-def _slope(share: Step) -> Any:
-    """A share for an upstream of 1."""
-    *arguments, gradient = [source.array for source in share.sources]
-    return share.run(*arguments, np.ones_like(gradient))
-
-
 def _sent_back(share: Step, at: Index) -> tuple[Index, float]:
     """Of a number of a share: the number of the result from which it came, and the gradient there."""
     gradient = share.sources[-1].array
-    index = _upstream(
-        share, at, (gradient == 0) == np.isnan(share.array[at])
-    )  # infinity times 0 is NaN, else it is not
+    likely = (gradient == 0) == np.isnan(share.array[at])  # infinity times 0 is NaN, times others it is not
+    index = _upstream(share, at, likely) or (0,) * gradient.ndim
     return index, float(gradient[index])
 
 
-def _upstream(share: Step, at: Index, likely: Any = True) -> Index:
+def _upstream(share: Step, at: Index, likely: Any = True) -> Index | None:
     """The number of a result whose gradient reaches this number of a share; of several the first that is likely."""
     shape = share.tensor.shape
     likely = np.broadcast_to(likely, shape)
     cells = np.argsort(~likely.ravel(), kind="stable")
     if shape == share.array.shape and likely[at]:  # most rules work number by number
         cells = np.append(np.ravel_multi_index(at, shape), cells)
-    found = first_cell(share.run, [ordinary(x.array) for x in share.sources], len(share.sources) - 1, at, cells)
-    return found if found is not None else (0,) * len(shape)
+    return first_cell(share.run, [ordinary(x.array) for x in share.sources], len(share.sources) - 1, at, cells)
 
 
 def _call(tensor: Tensor) -> str:

@@ -32,11 +32,9 @@ def place(flat: Any, x: Any) -> Index:
 
 
 def with_number(x: Any, cells: Any, number: float) -> Any:
-    """x with a number at these positions, in its own dtype; a Python number stays one, which NumPy treats otherwise."""
+    """x with a number at these positions, in its own dtype."""
     if not len(cells):
         return x
-    if type(x) is float:
-        return number
     array = np.array(x, order="C")
     array.reshape(-1)[cells] = number
     return array
@@ -114,9 +112,10 @@ class Step:
         return np.flatnonzero(~np.isfinite(array)) if array.dtype.kind == "f" else np.zeros(0, int)
 
     @cached_property
-    def nan(self) -> Array:
-        """Which of them are NaN."""
-        return self.bad[np.isnan(np.ravel(self.array)[self.bad])]
+    def bad_by_kind(self) -> tuple[Array, Array]:
+        """Where NaN stands, and where infinity."""
+        is_nan = np.isnan(np.ravel(self.array)[self.bad])
+        return self.bad[is_nan], self.bad[~is_nan]
 
     @cached_property
     def usual(self) -> tuple[list[Any], Any]:
@@ -129,7 +128,7 @@ class Step:
         return arguments, result
 
     def origins(self, index: Index) -> list[Number] | None:
-        """Of each source the number that is not finite from which this one comes; of an infinity, a NaN beside it, too.
+        """Of each source the first NaN and the first infinity from which this number comes.
 
         None if it is not known: computed again, this number is finite.
         """
@@ -138,7 +137,7 @@ class Step:
         found: list[Number] = []
         usual, result = self.usual
         for which, source in enumerate(self.sources if result is None or not np.isnan(result[index]) else ()):
-            for cells in (source.nan, source.bad) if 0 < len(source.nan) < len(source.bad) else (source.bad,):
+            for cells in source.bad_by_kind:
                 if np.shape(source.array) == self.array.shape:  # most operations work number by number
                     own = np.ravel_multi_index(index, self.array.shape)
                     cells = np.append(own, cells) if own in cells else cells

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_ce.core import Array, Tensor
+from tinygrad_ce.core import Array
 from tinygrad_ce.graph.nodes import Graph, Node
 from tinygrad_ce.optim import SGD, Optimizer
 from tinygrad_ce.program import Program, TraceError, Value
@@ -71,22 +71,18 @@ class Update:
 
     def described(self) -> dict[str, Any]:
         """What the page knows of it, but the module that computes it; plain: whether it is gradient descent."""
-        memory, names = self.memory, [node.name for node in self.nodes]
-        texts = [self.lines[self.place_of(node)].split("#")[0].strip() for node in self.nodes]
-        parameters = [
-            {
-                "node": node.number,
-                "text": text,
-                "memory": [k for k, x in enumerate(memory) if x.name.endswith(f"_{node.name}")],
-            }
-            for node, text in zip(self.nodes, texts, strict=True)
-        ]
+        memory, parameters, plain = self.memory, [], []
+        for node in self.nodes:
+            text = self.lines[self.place_of(node)].split("#")[0].strip()
+            own = [k for k, x in enumerate(memory) if x.name.endswith(f"_{node.name}")]
+            parameters.append({"node": node.number, "text": text, "memory": own})
+            plain.append(not own and text == f"{node.name} = {node.name} - lr * d_{node.name}")
         return {
             "optimizer": self.optimizer,
             "parameters": parameters,
             "memory": [{"label": x.name, **packed(x.variable.data)} for x in memory],
             "numbers": {name: _coming(read(MANY)) for name, read in self.program.numbers.items()},
-            "plain": not memory and texts == [f"{name} = {name} - lr * d_{name}" for name in names],
+            "plain": all(plain),
         }
 
 
@@ -96,8 +92,8 @@ def update_of(graph: Graph, optimizer: Optimizer | None) -> Update:
     Raises TypeError for what is no optimizer, ValueError if it has none of the parameters, TraceError and CannotLower
     for an update that is no program.
     """
-    leaves = {node.name: node for node in graph.nodes if node.kind == "parameter" and node.gradient is not None}
-    tensors = {name: node.tensor for name, node in leaves.items() if isinstance(node.tensor, Tensor)}
+    leaves = [node for node in graph.nodes if node.kind == "parameter" and node.gradient is not None]
+    tensors = {node.name: node.tensor for node in leaves if node.tensor is not None}
     if optimizer is None:
         optimizer = SGD(tensors.values(), lr=RATE)
     if not isinstance(optimizer, Optimizer):
@@ -118,7 +114,7 @@ def update_of(graph: Graph, optimizer: Optimizer | None) -> Update:
     for old, new in program.updates.items():
         new.name = old.name  # what becomes of W is called W again
     changed = {old.name for old in program.updates}
-    return Update([leaves[name] for name in trained if name in changed], program, type(optimizer).__name__)
+    return Update([node for node in leaves if node.name in changed], program, type(optimizer).__name__)
 
 
 def _coming(numbers: Array) -> dict[str, Any]:

@@ -80,7 +80,6 @@ class LossOfVector:
             raise ValueError(f"tg.surface: a plane needs two numbers that are trained, and {model!r} has fewer")
         check_not_traced(self.parameters[0], "tg.surface")
         self.here = joined([p.data for p in self.parameters])
-        self.modules = [*model.modules(), *(loss.modules() if isinstance(loss, Module) else ())]
         with self.at(self.here) as here:
             check_readable(here, "tg.surface")
             self.value, self.eps = here.item(), float(np.finfo(here.dtype).eps)
@@ -109,7 +108,7 @@ class LossOfVector:
         """Inside, these numbers are the parameters; gives the loss. Random generators draw the same at every vector."""
         own = [p.data for p in self.parameters]
         try:
-            with left_as_they_are(self.modules), recording(True), np.errstate(all="ignore"):
+            with left_as_they_are(self.model, self.loss), recording(True), np.errstate(all="ignore"):
                 for parameter, array in zip(self.parameters, self.parts(vector), strict=True):
                     parameter.data = array
                 yield self.loss(call_model(self.model, self.X), self.y)
