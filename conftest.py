@@ -5,9 +5,7 @@ compare with SciPy, as they compare with other libraries, still do: it is hidden
 """
 
 import atexit
-import contextlib
 import importlib.util
-import locale
 import os
 import shutil
 import sys
@@ -58,10 +56,8 @@ def hide(packages: list[str]) -> None:
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [folder, os.environ.get("PYTHONPATH")]))
 
 
-# Texts are as wide and as plain as where there is no terminal, and files are UTF-8, wherever the suite runs.
-os.environ |= {"COLUMNS": "80", "LINES": "24", "TERM": "xterm", "LC_ALL": "C.UTF-8"}
-with contextlib.suppress(locale.Error):
-    locale.setlocale(locale.LC_CTYPE, "")  # what was just set, for this process too
+# Texts are as wide and as plain as where there is no terminal, whatever the terminal is in which the suite runs.
+os.environ |= {"COLUMNS": "80", "LINES": "24", "TERM": "xterm"}
 for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
     os.environ.pop(name, None)
 
@@ -92,7 +88,7 @@ if WITHOUT_NUMBA:
     jit._warned = True  # the package says once that it is slower, whichever test is the first
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="session")
 def names_for_doctests(doctest_namespace: dict[str, Any]) -> None:
     for module in (tg, tg.data, tg.nn):
         doctest_namespace.update({name: getattr(module, name) for name in module.__all__})

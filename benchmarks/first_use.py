@@ -12,6 +12,8 @@ import sys
 import tempfile
 import time
 
+from benchmarks.side_by_side import size
+
 CODE = """
 import numpy as np, tinygrad_ce as tg
 logits = tg.Tensor(np.random.default_rng(0).normal(size=(32, 10)), requires_grad=True)
@@ -30,7 +32,7 @@ def seconds(cache: str) -> float:
 def main() -> None:
     print(__doc__)
     times: dict[str, list[float]] = {name: [] for name in GOALS}
-    for _ in range(5):
+    for _ in range(size(5, tiny=1)):
         with tempfile.TemporaryDirectory() as cache:
             times["empty cache"].append(seconds(cache))
             seconds(cache)

@@ -202,7 +202,7 @@ def check_passed_over(tensor: Tensor, of: Tensor) -> None:
 
 def writing_line(variable: Tensor) -> str:
     """Which line of the user's code wrote to a variable last, in brackets; empty if nobody has kept that."""
-    line = line_of(variable.note) if variable.note is not None else None
+    line = line_of(variable.note)
     return "" if line is None else f" ({line.text or 'a write'} at {line.short})"
 
 

@@ -41,9 +41,10 @@ def test_a_file_with_a_mistake_in_another_cell_gives_hints(tmp_path):
 
 def test_characters_of_several_bytes_before_the_count_do_not_shift_it(tmp_path):
     path = ready("bce").to_script(tmp_path / "student.py")
-    path.write_text(path.read_text().replace("HINTS = {}", "name = 'Zoë'; HINTS = {}"))
+    text = path.read_text(encoding="utf-8").replace("HINTS = {}", "name = 'Zoë'; HINTS = {}")
+    path.write_text(text, encoding="utf-8")
     take_hint(path, "d_p")
-    assert "name = 'Zoë'; HINTS = {'d_p': 1}  # how many" in path.read_text()
+    assert "name = 'Zoë'; HINTS = {'d_p': 1}  # how many" in path.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

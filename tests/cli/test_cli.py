@@ -320,7 +320,7 @@ def test_step_writes_a_page_and_can_train_first(tmp_path):
     code, said = run("step", "moons", "--hidden", "3", "--epochs", 1, "--out", tmp_path / "page.html")
     assert code == 0
     assert "after 1 epochs" in said
-    assert "<script" in (tmp_path / "page.html").read_text()
+    assert "<script" in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
 def test_training_is_the_same_with_and_without_pictures(tmp_path):
@@ -392,7 +392,7 @@ def test_a_refused_training_says_why_and_leaves_no_files(which, tmp_path):
 )
 def test_a_refused_csv_says_where_and_leaves_no_files(content, arguments, words, tmp_path):
     path, out = tmp_path / "bad.csv", tmp_path / "out"
-    path.write_text(content)
+    path.write_text(content, encoding="utf-8")
     assert words in refused("train", path, *arguments, "--out", out)
     assert files(tmp_path) == ["bad.csv"]
 

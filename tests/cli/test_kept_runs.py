@@ -75,13 +75,13 @@ def test_probabilities_are_a_column_for_each_class(here):
 
 def test_predicted_numbers_are_in_the_units_of_the_table(here):
     printed = rows_of(invoke("predict", here / "price", here / "new.csv").stdout)
-    lengths = np.array([row[0] for row in rows_of((here / "new.csv").read_text())[1:]], float)
+    lengths = np.array([row[0] for row in rows_of((here / "new.csv").read_text(encoding="utf-8"))[1:]], float)
     predicted = np.array([row[0] for row in printed[1:]], float)
     assert np.abs(predicted - (1000 + 50 * lengths)).mean() < 60
 
 
 def test_a_column_with_the_target_changes_no_prediction(here, tmp_path):
-    with_target = rows_of((here / "test.csv").read_text())
+    with_target = rows_of((here / "test.csv").read_text(encoding="utf-8"))
     without = tmp_path / "without.csv"
     without.write_text("".join(f"{row[0]},{row[1]}\n" for row in with_target))
     for run in ("kind", "price"):
@@ -96,7 +96,7 @@ def test_predictions_are_written_into_a_file(here, tmp_path):
 
 
 def test_evaluate_measures_what_predict_answers(here):
-    truth = [row[2] for row in rows_of((here / "test.csv").read_text())[1:]]
+    truth = [row[2] for row in rows_of((here / "test.csv").read_text(encoding="utf-8"))[1:]]
     answers = [row[0] for row in rows_of(invoke("predict", here / "kind", here / "test.csv").stdout)[1:]]
     share = np.mean([a == b for a, b in zip(truth, answers, strict=True)])
     assert f"{share:.4f}" in done("evaluate", here / "kind", here / "test.csv")
@@ -104,7 +104,7 @@ def test_evaluate_measures_what_predict_answers(here):
 
 def test_the_figures_of_numbers_are_those_of_scikit_learn(here):
     metrics = pytest.importorskip("sklearn.metrics")
-    truth = np.array([row[3] for row in rows_of((here / "test.csv").read_text())[1:]], float)
+    truth = np.array([row[3] for row in rows_of((here / "test.csv").read_text(encoding="utf-8"))[1:]], float)
     answers = rows_of(invoke("predict", here / "price", here / "test.csv").stdout)[1:]
     predicted = np.array([row[0] for row in answers], float)
     said = done("evaluate", here / "price", here / "test.csv")
@@ -147,7 +147,7 @@ def test_a_new_level_is_refused_or_ignored(here, tmp_path):
 )
 def test_a_table_that_does_not_fit_is_refused_in_one_line(here, tmp_path, text, words):
     new, out = tmp_path / "new.csv", tmp_path / "out.csv"
-    new.write_text(text)
+    new.write_text(text, encoding="utf-8")
     assert words in refused("predict", here / "kind", new, "--out", out)
     assert not out.exists()
 
@@ -354,8 +354,8 @@ def test_train_without_data_says_what_to_type():
 
 def test_the_pages_say_whether_they_are_of_the_trained_network(here):
     for name, when in (("before", "before training"), ("trained", "after 60 epochs")):
-        assert f"known, 32 rows, {when}</h1>" in (here / "kind" / f"step_{name}.html").read_text()
-        assert f"known, 32 rows, {when}</text>" in (here / "kind" / f"graph_{name}.svg").read_text()
+        assert f"known, 32 rows, {when}</h1>" in (here / "kind" / f"step_{name}.html").read_text(encoding="utf-8")
+        assert f"known, 32 rows, {when}</text>" in (here / "kind" / f"graph_{name}.svg").read_text(encoding="utf-8")
 
 
 def test_the_kept_model_is_the_trained_one(here):
@@ -401,7 +401,7 @@ def test_escape_codes_in_names_are_printed_and_written_as_they_are(tmp_path):
         assert not any(ord(c) < 32 and c != "\n" for c in result.output)
     assert "\\x1b[31mred\\x07" in invoke("predict", tmp_path / "run", source, "--proba").stdout
     done("predict", tmp_path / "run", source, "--proba", "--out", tmp_path / "out.csv")
-    assert f"P({code})" in (tmp_path / "out.csv").read_text()
+    assert f"P({code})" in (tmp_path / "out.csv").read_text(encoding="utf-8")
 
 
 def test_predictions_that_cannot_be_written_are_refused(here, tmp_path):
@@ -420,7 +420,7 @@ def test_a_sample_does_not_replace_a_file(tmp_path):
     assert path.read_text() == "mine"
     assert ".csv" in refused("sample", tmp_path / "my.txt")
     done("sample", tmp_path / "new" / "my.csv")
-    assert (tmp_path / "new" / "my.csv").read_text() == data.sample_csv()
+    assert (tmp_path / "new" / "my.csv").read_text(encoding="utf-8") == data.sample_csv()
 
 
 def test_a_model_of_a_newer_version_is_refused(run_folder, here, monkeypatch):

@@ -36,7 +36,7 @@ def csv(tmp_path):
     def write(code):
         path = tmp_path / f"a{code}.csv"
         rows = "".join(f"{i},{i % 3},{('b', 'c')[i % 2]}{code}d\n" for i in range(40))
-        path.write_text(f"x{code},y,kind{code}\n{rows}")
+        path.write_text(f"x{code},y,kind{code}\n{rows}", encoding="utf-8")
         return path
 
     return write

@@ -109,7 +109,7 @@ def test_an_arrow_says_where_the_loss_gets_smaller(moons):
 
 def table(path, name, label):
     rows = "".join(f"{i},{i * i % 17},{label}{i % 2},{i * 1.5 + i % 3}\n" for i in range(60))
-    path.write_text(f"{name},b,kind,price\n{rows}")
+    path.write_text(f"{name},b,kind,price\n{rows}", encoding="utf-8")
     return path
 
 
@@ -168,7 +168,7 @@ def test_a_run_of_numbers_shows_residuals_in_its_own_units(tmp_path):
 def test_the_report_can_be_written_elsewhere(moons, tmp_path):
     before = {name: text for name, text in content(moons).items() if name != "report.html"}
     done("report", moons, "--out", tmp_path / "new" / "page.html")
-    assert (tmp_path / "new" / "page.html").read_text().endswith("</html>")
+    assert (tmp_path / "new" / "page.html").read_text(encoding="utf-8").endswith("</html>")
     assert {name: text for name, text in content(moons).items() if name != "report.html"} == before
     assert ".html" in refused("report", moons, "--out", tmp_path / "page.txt")
 

@@ -39,7 +39,7 @@ def table(rows: Any = ROWS, header: str = "x,when,flag,colour,y") -> str:
 @pytest.fixture
 def write(tmp_path: Path) -> Any:
     def writer(text: str, name: str = "t.csv") -> Path:
-        (tmp_path / name).write_text(text)
+        (tmp_path / name).write_text(text, encoding="utf-8")
         return tmp_path / name
 
     return writer

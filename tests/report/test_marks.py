@@ -85,6 +85,7 @@ def test_only_a_page_with_a_table_that_sorts_has_a_script_and_may_run_it():
     assert page.count("<script") == 1
     assert "script-src 'unsafe-inline'" in page
     assert "<button" not in as_html([table])
+    assert "script" not in as_page("a page", [Section("a", [Sentence('aria-sort="none"')])])
 
 
 def test_a_name_from_right_to_left_keeps_its_line():

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tinygrad_ce.views.boxes import Box
-from tinygrad_ce.views.columns import ROW_GAP, Item, join, order, rank, straighten
+from tinygrad_ce.views.columns import ROW_GAP, Box, Item, join, order, rank, straighten
 
 LINKS = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)).filter(lambda ends: ends[0] < ends[1]), max_size=20)
 

@@ -14,8 +14,8 @@ from pictures import NETWORKS, SVG, Reader, network, read
 
 import tinygrad_ce as tg
 from tinygrad_ce import ops
-from tinygrad_ce.report.words import format_number
-from tinygrad_ce.views.picture import element, heat_map, range_of
+from tinygrad_ce.report.words import format_number, range_of
+from tinygrad_ce.views.picture import element, heat_map
 
 BLUE, WHITE, ORANGE, GREY = (33, 102, 172), (247, 247, 247), (213, 94, 0), (128, 128, 128)
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pictures import NETWORKS, SVG, Area, Reader, area, network, read, text_area
 
 import tinygrad_ce as tg
-from tinygrad_ce.views.boxes import Box, Wire
+from tinygrad_ce.views.columns import Box, Wire
 from tinygrad_ce.views.layout import arrange
 
 # ---- the layout by itself: boxes in groups in groups, and wires from earlier ones to later ones

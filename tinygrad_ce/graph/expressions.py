@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
+from copy import deepcopy
 from functools import cache, reduce
 from typing import Any
 
@@ -31,22 +32,11 @@ def names_in(tree: ast.AST) -> set[str]:
     return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
 
 
-class _Renamed(ast.NodeTransformer):
-    """An expression with other names, or with expressions in the place of names."""
-
-    def __init__(self, names: Mapping[str, str | ast.expr]) -> None:
-        self.names = names
-
-    def visit_Name(self, node: ast.Name) -> ast.expr:
-        """Another name or expression, where there is one for this."""
-        new = self.names.get(node.id, node)
-        return ast.Name(new, ast.Load()) if isinstance(new, str) else new
-
-
 def renamed(tree: ast.expr, names: Mapping[str, str | ast.expr]) -> ast.expr:
-    """A copy of an expression with other names."""
-    copied: ast.expr = _Renamed(names).visit(parsed.__wrapped__(ast.unparse(tree)))
-    return copied
+    """A copy of an expression with other names, or with expressions in the place of names."""
+    found = [node for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id in names]
+    new = {id(node): names[node.id] for node in found}
+    return deepcopy(tree, {key: parsed(x) if isinstance(x, str) else x for key, x in new.items()})
 
 
 COMPARED: dict[type[ast.cmpop], tuple[str, str, str]] = {  # what NumPy calls it, its sign, and that in LaTeX
@@ -88,5 +78,5 @@ class _InOperators(ast.NodeTransformer):
 
 def in_operators(tree: ast.expr) -> ast.expr:
     """A copy of an expression, written with signs where there are some: `np.matmul(x, W)` as `x @ W`."""
-    copied: ast.expr = _InOperators().visit(renamed(tree, {}))
+    copied: ast.expr = _InOperators().visit(deepcopy(tree))
     return copied

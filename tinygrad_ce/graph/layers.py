@@ -54,18 +54,17 @@ def layers_of(model: Module, graph: dict[int, Tensor], loss: Tensor) -> list[Lay
             layer = layers[id(call[0])]
             layer.calls.setdefault(id(call), []).append(tensor)
             makers[serial] = layer, id(call)
-    used_outside, leaving = {loss.serial}, {loss.serial}
+    for_others, leaving = {loss.serial}, {loss.serial}
     for serial, tensor in graph.items():
         around = {id(call) for call in calls_around(tensor.note)}
         for x, _ in edges(tensor):
-            if makers.get(x.serial) != makers.get(serial):
-                used_outside.add(x.serial)
-            if x.serial in makers and makers[x.serial][1] not in around:
-                leaving.add(x.serial)
+            if x.serial in makers and makers[x.serial] != makers.get(serial):
+                for_others.add(x.serial)
+                leaving |= set() if makers[x.serial][1] in around else {x.serial}
     for layer in layers.values():
-        for_others = [tensor for tensor in layer.results if tensor.serial in used_outside]
-        outputs = [tensor for tensor in for_others if tensor.serial in leaving]
-        layer.outputs, layer.has_output = outputs or for_others, bool(outputs) or not for_others
+        left = [tensor for tensor in layer.results if tensor.serial in leaving]
+        layer.outputs = left or [tensor for tensor in layer.results if tensor.serial in for_others]
+        layer.has_output = bool(left) or not layer.outputs
     return [layer for layer in layers.values() if layer.calls or layer.parameters or not holds_others(layer.module)]
 
 

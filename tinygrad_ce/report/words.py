@@ -46,6 +46,19 @@ def histogram(values: Any, bins: int = 12) -> str:
     return "".join(BARS[height] for height in heights)
 
 
+def range_of(array: Any) -> str:
+    """The smallest and the largest number, and how many are not finite.
+
+    >>> range_of(np.array([0.5, 3.0, np.inf]))
+    '0.5 … 3, 1 not finite'
+    """
+    finite = array[np.isfinite(array)]
+    if not finite.size:
+        return "nothing finite" if array.size else "empty"
+    others = f", {array.size - finite.size} not finite" if finite.size < array.size else ""
+    return f"{format_number(finite.min(), 3)} … {format_number(finite.max(), 3)}{others}"
+
+
 def cut(text: Any, longest: int) -> str:
     """The beginning of a text, at most so many letters; signs that a terminal would obey are written out.
 

@@ -7,10 +7,10 @@ from functools import partial
 
 from tinygrad_ce.core import Array
 from tinygrad_ce.graph.nodes import Node
-from tinygrad_ce.report.words import cut, format_number, several
-from tinygrad_ce.views.boxes import Box
+from tinygrad_ce.report.words import cut, format_number, range_of, several
+from tinygrad_ce.views.columns import Box
 from tinygrad_ce.views.groups import Group
-from tinygrad_ce.views.picture import Attribute, Svg, element, heat_map, range_of, rectangle, rows_of, wide, words
+from tinygrad_ce.views.picture import Attribute, Svg, element, heat_map, rectangle, rows_of, wide, words
 
 SMALL = 4  # rows and columns of a tensor that is shown as numbers
 SIDES = (120, 78)  # the largest heat map, in pixels

@@ -1,4 +1,4 @@
-"""The columns of a layered layout: what stands in each, in which order, and how far down (Sugiyama's method)."""
+"""The columns of a layered layout: boxes and wires, in which order they stand, and how far down (Sugiyama's method)."""
 
 from __future__ import annotations
 
@@ -8,12 +8,63 @@ from itertools import pairwise
 from statistics import fmean
 from typing import TypeAlias
 
-from tinygrad_ce.views.boxes import Box, Wire
-
+LEAD = 12.0  # of a straight line before its head, at least
 LANE = 10.0  # the height of a place where wires pass
 ROW_GAP = 18.0  # between what stands one below the other
 SWEEPS = 12
 STILL = 0.02  # what moves no farther stands
+
+
+@dataclass(eq=False)
+class Box:
+    """A rectangle; x and y are its top left corner, known after `arrange`.
+
+    above: boxes that stand above this one, side by side, in its column. children: what a group holds.
+    width, height: of a group, they are found out; least: the smallest width that it may have.
+    starts_row: whether a new row begins with it, as with a time step.
+    """
+
+    width: float = 0.0
+    height: float = 0.0
+    above: list[Box] = field(default_factory=list)
+    children: list[Box] = field(default_factory=list)
+    least: float = 0.0
+    starts_row: bool = False
+    x: float = 0.0
+    y: float = 0.0
+
+    @property
+    def middle(self) -> float:
+        """Half way down."""
+        return self.y + self.height / 2
+
+    @property
+    def right(self) -> float:
+        """Where it ends."""
+        return self.x + self.width
+
+
+@dataclass(eq=False)
+class Wire:
+    """A line from the right side of one box to the left side of another, or from above a box down to it.
+
+    label: the width of what is written at its end. points: where it passes.
+    """
+
+    source: Box
+    target: Box
+    label: float = 0.0
+    points: list[tuple[float, float]] = field(default_factory=list)
+
+    @property
+    def is_upright(self) -> bool:
+        """Whether it leads down to the box that its source stands above."""
+        return self.source in self.target.above
+
+    @property
+    def lead(self) -> float:
+        """How long it is straight before its head, so that nothing runs through what is written there."""
+        return max(LEAD, self.label + 10)
 
 
 @dataclass(eq=False)
@@ -129,10 +180,8 @@ def straighten(columns: Sequence[Sequence[Item]], row_of: Sequence[int]) -> None
 
 
 def _settle(column: Sequence[Item], pulls: Pulls) -> float:
-    """Move each item to the mean of where its wires pull it, as far as there is room; how far the farthest has moved.
-
-    Items that would overlap move as one block to their common mean (pool adjacent violators).
-    """
+    """Move each item, or a block that would overlap, to the mean of where its wires pull it; the longest move."""
+    # Pool adjacent violators: whoever would overlap the block above joins it, at the mean of both.
     blocks: list[tuple[float, float, int]] = []  # where it begins without what stands above it, weight, items
     tops, top = [], 0.0
     for item in column:

@@ -86,10 +86,9 @@ def draw(loss: Tensor, title: str = "") -> Drawing:
 
 def png_for_notebook(svg: str) -> bytes | None:
     """A PNG no larger than a cell shows well; None for a picture that is too large, or where nothing can make one."""
-    if len(svg) > LARGEST_IN_NOTEBOOK:
-        return None
     try:
-        return _as_png(svg, min(2.0, WIDEST_IN_NOTEBOOK / max(_size(svg))))
+        zoom = min(2.0, WIDEST_IN_NOTEBOOK / max(_size(svg)))
+        return _as_png(svg, zoom) if len(svg) <= LARGEST_IN_NOTEBOOK else None
     except ImportError:
         return None
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from tinygrad_ce.graph.nodes import Edge, Graph, Node
 from tinygrad_ce.report.page import file_text
 from tinygrad_ce.report.words import cut
-from tinygrad_ce.views.boxes import Box, Wire
 from tinygrad_ce.views.cards import LINE, PORT, TEXT, Card, fold_card, node_card, outside_card
+from tinygrad_ce.views.columns import Box, Wire
 from tinygrad_ce.views.groups import LONGEST_TITLE, Group, grouped
 from tinygrad_ce.views.layout import arrange
 from tinygrad_ce.views.picture import Attributes, Svg, element, rectangle, wide, words
@@ -226,10 +226,7 @@ def levels(graph: Graph, with_gradients: bool) -> list[Picture]:
 
 
 def _opened(group: Group) -> set[Group]:
-    """The groups of a picture that are shown with what they hold: all of one depth, while there is room.
-
-    A module that is one operation is not folded: there is nothing to hide but its parameters.
-    """
+    """The groups that are shown opened: all of one depth, while there is room, and each that holds one operation."""
     opened: set[Group] = set()
     level, cards = [group], group.cards
     while level and cards <= MOST_CARDS:

@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import inf
 
-from tinygrad_ce.views.boxes import LEAD, Box, Wire
-from tinygrad_ce.views.columns import LANE, ROW_GAP, Item, join, order, rank, straighten
+from tinygrad_ce.views.columns import LANE, LEAD, ROW_GAP, Box, Item, Wire, join, order, rank, straighten
 
 DROP = 36.0  # between what stands above a box and the box: two lines of text
 BESIDE = 10.0  # between those that stand there side by side
@@ -43,10 +42,7 @@ def arrange(top: Box, wires: Sequence[Wire], width: float = inf) -> None:
 
 
 def _stacked(box: Box, leaving: set[Box]) -> Item:
-    """A box with those above it, which is at least as wide as they are; all at their places in the item.
-
-    leaving: those whose wires go to the right, above all that stand there.
-    """
+    """A box, as wide as those above it; whoever of them is `leaving` stands higher than all on its right."""
     x = highest = 0.0
     for above in reversed(box.above):
         lift = max(highest + LANE - above.height / 2, 0.0) if above in leaving and highest else 0.0
@@ -153,10 +149,9 @@ class Level(Item):
             for item in items:
                 item.y += shift
             y = max((item.y + item.height for item in items), default=y)
-            end = row[-1] if row[-1] < self.last else self.last - 1
+            end = min(row[-1], self.last - 1)
             crossing = self._sources(end) if row is not rows[-1] else []
-            right = self.right[end] + LANE * len(crossing)
-            self.width = max(right + PADDING, self.width)
+            self.width = max(self.right[end] + LANE * len(crossing) + PADDING, self.width)
             if row is rows[-1]:
                 break
             y += ROW_GAP

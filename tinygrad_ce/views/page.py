@@ -78,19 +78,24 @@ class _Page:
             self.modules, self.update = {"update": update.javascript()}, update
         except (TraceError, CannotLower) as error:
             self.untrained = f"No training here: {_first_sentence(error)}"
+        self.nodes, self.edges = [*map(self.node, graph.nodes)], [*map(self.edge, graph.edges)]
+        self.recorded = ""  # why the page shows recorded numbers
+        try:
+            self.modules["pass"] = self.numbers.javascript()
+        except CannotLower as error:
+            self.recorded = f"These are recorded numbers, which cannot be changed: {_first_sentence(error)}"
+            self.modules, self.update, self.untrained = {}, None, ""
 
     def html(self, title: str) -> str:
         """The whole page."""
-        nodes, edges = [*map(self.node, self.graph.nodes)], [*map(self.edge, self.graph.edges)]
-        recorded = self.compiled()
         content = {
-            "nodes": nodes,
-            "edges": edges,
-            "recorded": recorded,
+            "nodes": self.nodes,
+            "edges": self.edges,
+            "recorded": self.recorded,
             "untrained": self.untrained,
             "update": self.update and self.update.described(),
             "steps": [*self.steps()],
-            "arrays": self.numbers.described(bool(recorded)),
+            "arrays": self.numbers.described(bool(self.recorded)),
             "levels": [self.level(picture) for picture in self.levels],
             "loss": self.graph.loss.number,
             "path": hardest_path(self.graph),
@@ -114,15 +119,6 @@ class _Page:
             script="\n".join(script),
         )
         return page_html(title, body, "\n".join(css), scripts=True)
-
-    def compiled(self) -> str:
-        """Add the program of all numbers; why the page shows recorded ones, if JavaScript cannot hold it."""
-        try:
-            self.modules["pass"] = self.numbers.javascript()
-        except CannotLower as error:
-            self.modules, self.update, self.untrained = {}, None, ""
-            return f"These are recorded numbers, which cannot be changed: {_first_sentence(error)}"
-        return ""
 
     def level(self, picture: Picture) -> dict[str, Any]:
         """What the page knows of a picture: which group it shows, the picture it is folded in, whose cards it has."""

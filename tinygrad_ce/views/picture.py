@@ -10,8 +10,8 @@ from typing import TypeAlias
 import numpy as np
 
 from tinygrad_ce.core import Array
-from tinygrad_ce.report.words import escaped, format_number
-from tinygrad_ce.views.boxes import Box
+from tinygrad_ce.report.words import escaped
+from tinygrad_ce.views.columns import Box
 
 # Widths must be known before anything is drawn, so graph.css sets all text in fonts whose letters are equally wide.
 LETTER = 0.605  # of their size
@@ -64,16 +64,6 @@ def wide(text: str, size: float) -> float:
 def rows_of(array: Array) -> Array:
     """An array of any shape as a table: the last axis across."""
     return array.reshape(1, -1) if array.ndim < 2 else array.reshape(-1, array.shape[-1])
-
-
-def range_of(array: Array) -> str:
-    """The smallest and the largest number, as in "-1.2 … 3"."""
-    finite = array[np.isfinite(array)]
-    if not finite.size:
-        return "nothing finite" if array.size else "empty"
-    spoiled = array.size - finite.size
-    ends = f"{format_number(finite.min(), 3)} … {format_number(finite.max(), 3)}"
-    return ends + (f", {spoiled} not finite" if spoiled else "")
 
 
 def heat_map(array: Array) -> tuple[str, int, int]:

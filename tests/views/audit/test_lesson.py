@@ -122,7 +122,7 @@ def test_each_illness_has_its_sentence():
     )
     update = audited(network(), 5.0)
     ratio = update.rows[0].update_per_weight
-    assert f"by {ratio:.2g} of its size, {ratio * 1000:.2g} times what is healthy" in update.lesson
+    assert f"by {ratio:.3g} of its size, {ratio * 1000:.3g} times what is healthy" in update.lesson
     exploding = audited(network(nn.ReLU, (6, *[64] * 10, 3), scale=6))
     assert re.search(r"each Dense multiplies it by \S+ and each ReLU divides it", exploding.lesson)
     assert "times as much arrives" in exploding.lesson

@@ -310,6 +310,14 @@ def test_a_body_that_refuses_other_numbers_is_not_blamed() -> None:
     assert found.backward.op == "log"
 
 
+def test_an_infinite_parameter_at_the_end_of_a_chain_is_shown() -> None:
+    w = wanted([np.inf], "w")
+    with np.errstate(divide="ignore"):
+        forward = tg.why_nan(ops.log(1.0 / w).sum()).forward
+    assert forward.op == "log"
+    assert forward.chain[-1].text == "w = inf"
+
+
 # ---- bad input
 
 

@@ -186,6 +186,25 @@ def test_an_optimizer_that_changes_nothing_is_named_on_the_page():
     assert "No training here: the step() of Idle changes no parameter" in html
 
 
+class Halving(tg.optim.Optimizer):
+    """An optimizer of one's own that knows no learning rate, and leaves vectors as they are."""
+
+    def update(self, param, grad, state, lr, step):
+        return (param if param.ndim else param - 0.5 * grad), ()
+
+
+def test_an_update_without_a_learning_rate_and_a_parameter_that_stays_as_it_is(opened):
+    w, v = wanted(3.0, "w"), wanted([1.0, 2.0], "v")
+    loss = (w * v).sum()
+    page = opened(loss, html=tg.step_through(loss, Halving([w, v], lr=0.1)).html)
+    assert not page.locator("#rate").is_visible()
+    page.keyboard.press("End")
+    now = shown(page)
+    assert now.headline == "Update: w = w - 0.5 * d_w"
+    assert now.filled == ["w = 3 - 1.5 = 1.5"]
+    assert page.evaluate("steps.filter((step) => step.phase === 'update').length") == 1
+
+
 def test_other_optimizers_are_refused():
     loss, _ = textbook()
     with pytest.raises(ValueError, match=r"tg\.step_through: the optimizer has none of the parameters of this loss"):

@@ -145,8 +145,8 @@ def lesson(rows: Sequence[Row], illnesses: dict[str, list[Row]]) -> str:
         return f"The activation in {first.path} is {percent:.0f} % {verdict}, for inputs from {first.flat_inputs}."
     if verdict.startswith("updates"):
         update = first.update_per_weight or 0.0
-        times = f"{format_number(update / HEALTHY_UPDATE, 2)} times what is healthy in the long run"
-        return f"The next step changes {first.path} by {format_number(update, 2)} of its size, {times}."
+        times = f"{format_number(update / HEALTHY_UPDATE, 3)} times what is healthy in the long run"
+        return f"The next step changes {first.path} by {format_number(update, 3)} of its size, {times}."
     return _way_back(rows, ill, verdict)
 
 

@@ -49,9 +49,8 @@ def violated(cell: Cell, slope: bool = False, rounding: bool = False) -> Why | N
         if given and isinstance(cell.inputs.get(names[0]), (np.ndarray, np.generic)):
             given[0] += " (computed outside of the graph)"
         row = f"in row {np.argmin(holds.reshape(len(holds), -1).all(1))} " if holds.ndim else ""
-        needs = f"{cell.op.name} needs {condition.replace(WHOLE, ' is a whole number')}"
-        needs = _evaluated(cell, f"f{words!r}", known) if words else needs
-        return f"{needs}, and here {row}{', '.join(given)}", cure
+        words = words or f"{{op}} needs {condition.replace(WHOLE, ' is a whole number')}"
+        return f"{_evaluated(cell, f'f{words!r}', known)}, and here {row}{', '.join(given)}", cure
     return None
 
 
@@ -129,9 +128,8 @@ def of_data(name: str, array: Array) -> Why:
     kinds = " or ".join(word for word, look in (("NaN", np.isnan), ("infinite", np.isinf)) if look(array).any())
     rows = _places("row" if is_table else "position", bad[:, 0])
     where = f"in {rows} and {_places('column', bad[:, -1])}" if is_table else f"at {rows}"
-    cause = (
-        f"{name} is not finite itself: {len(bad)} of {array.size} numbers {'is' if len(bad) == 1 else 'are'} {kinds}"
-    )
+    are = "is" if len(bad) == 1 else "are"
+    cause = f"{name} is not finite itself: {len(bad)} of {array.size} numbers {are} {kinds}"
     cause += f", {where}. It came in like that, or was computed outside of the graph"
     if (array[~np.isfinite(array)] == -np.inf).all():
         cause += " (np.log(0) is -inf)"

@@ -17,7 +17,7 @@ from tinygrad_ce.graph.expressions import renamed
 from tinygrad_ce.graph.nodes import Graph, Node
 from tinygrad_ce.losses.misuse import MOVING
 from tinygrad_ce.ops.reduction import reduced_axes
-from tinygrad_ce.report.words import format_number
+from tinygrad_ce.report.words import format_number, range_of
 from tinygrad_ce.source_lines import Line, line_of
 from tinygrad_ce.views.nan.search import Index, first_cell, ordinary, place, run_of, tried
 
@@ -193,12 +193,7 @@ def shown(x: Any, digits: int = 4) -> str:
         return format_number(array[()], digits)
     if array.ndim == 1 and array.size <= SHOWN:
         return f"[{', '.join(map(format_number, array.tolist()))}]"
-    finite = array[np.isfinite(array)]
-    if not finite.size:
-        return f"{array.size} numbers, none finite" if array.size else "no numbers"
-    others = f", {array.size - finite.size} not finite" if finite.size < array.size else ""
-    least, most = format_number(finite.min()), format_number(finite.max())
-    return f"{array.size} numbers{f', all {least}' if least == most else f' from {least} to {most}'}{others}"
+    return f"{array.size} numbers, {range_of(array)}"
 
 
 def _broadcast(shape: tuple[int, ...], index: Index) -> Index:

@@ -236,27 +236,28 @@ class Examination:
     def _operation(self, way: Way) -> Finding:
         """An operation that made a number that is not finite, or whose rule did."""
         step, at = way[0]
-        tensor, value, is_rule = step.tensor, float(step.array[at]), step.kind == "share"
-        index, upstream = _sent_back(step, at) if is_rule else (at, None)
-        cell, chain = Cell(tensor, index), chain_of(tensor, index)
-        made, numbers, slope = f"{cell.op.name} made {format_number(value)} of {cell.given}", cell.numbers, None
-        then, gate = self._then(way)
-        if upstream is not None:
-            argument, rule = cell.op.argument(step.position), cell.rule(step.position, upstream, value)
-            made = f"from upstream {format_number(upstream)} and {cell.given} the rule of {cell.op.name} for "
-            made += f"`{argument}` made {format_number(value)}"
-            numbers += f"; back to `{argument}` comes {rule or format_number(value)}"
+        tensor, leaves, value = step.tensor, self.search.leaves, float(step.array[at])
+        upstream = None
+        if step.kind == "value":
+            cell, chain, (then, gate) = Cell(tensor, at), chain_of(tensor, at), self._then(way)
+            numbers, made = cell.numbers, f"{cell.op.name} made {format_number(value)} of {cell.given}"
+            cause, cure = causes.of_operation(cell, chain, made, leaves)
+            cure = causes.protected(cell) if gate == "where" else cure
+        else:
+            cell, sent, rule, because, gate = self._sent_back(step, at)
+            chain, then, argument = chain_of(tensor, cell.index), "", cell.op.argument(step.position)
+            numbers = f"{cell.numbers}; back to `{argument}` comes {rule or format_number(value)}"
+            made = f"from upstream {format_number(sent)} and {cell.given} the rule of {cell.op.name} for `{argument}` "
+            made += f"made {format_number(value)}"
             *arguments, gradient = [source.array for source in step.sources]
-            slope, then = step.run(*arguments, np.ones_like(gradient))[at], ""
-        cause, cure = causes.of_operation(cell, chain, made, self.search.leaves, slope)
-        if upstream == 0:
-            because, gate = self._gate(tensor, index)
-            cause += f". What comes from upstream is 0{f', because {because}' if because else ''}; but 0 * inf is NaN"
-        if gate in causes.GATES if is_rule else gate == "where":
-            cure = causes.protected(cell)
-        known = upstream if is_rule and rule else None
-        start = ("result", tensor, tensor.label, index, value, numbers, line_at(tensor), cause, cure, cell.operands)
-        return Finding(*start, known, then, chain)
+            slope = step.run(*arguments, np.ones_like(gradient))[at]
+            cause, cure = causes.of_operation(cell, chain, made, leaves, slope)
+            if sent == 0:
+                cause += f". What comes from upstream is 0{because and f', because {because}'}; but 0 * inf is NaN"
+            cure = causes.protected(cell) if gate in causes.GATES else cure
+            upstream = sent if rule else None
+        start = ("result", tensor, tensor.label, cell.index, value, numbers, line_at(tensor), cause, cure)
+        return Finding(*start, cell.operands, upstream, then, chain)
 
     def _then(self, way: Way) -> tuple[str, str]:
         """Where an infinity became NaN, or how a number came into the gradients; and what kept it from the loss."""
@@ -267,20 +268,30 @@ class Examination:
                 what = f"{format_number(first.array[at])} became NaN in {tensor.label}"
                 return f"{what}: {Cell(tensor, index).numbers} ({_place(tensor)})", ""
             if step.kind == "share" and self.finite:
-                index, upstream = _sent_back(step, index)
-                because, gate = self._gate(tensor, index)
-                product = f"{format_number(upstream)} times what is not finite, which is {format_number(number)}"
-                rule = Cell(tensor, index).rule(step.position, upstream, number) or product
+                _, sent, rule, because, gate = self._sent_back(step, index)
+                rule = rule or f"{format_number(sent)} times what is not finite, which is {format_number(number)}"
                 hidden = f"the loss is finite all the same: {because}. But " if because else ""
                 return f"{hidden}in the backward pass the rule of {_call(tensor)} gives {rule}", gate
         return "", ""
+
+    def _sent_back(self, share: Step, at: Index) -> tuple[Cell, float, str | None, str, str]:
+        """Of a number of a share: the number of the result that it came from, the gradient there, the rule, `_gate`."""
+        gradient = share.sources[-1].array
+        likely = np.asarray(
+            (gradient == 0) == np.isnan(share.array[at])
+        )  # infinity times 0 is NaN, times others it is not
+        cell = Cell(share.tensor, _upstream(share, at, likely) or (0,) * gradient.ndim)
+        upstream = float(gradient[cell.index])
+        rule = cell.rule(share.position, upstream, float(share.array[at]))
+        return cell, upstream, rule, *self._gate(share.tensor, cell.index)
 
     def _gate(self, tensor: Tensor, index: Index) -> tuple[str, str]:
         """Why the gradient of a result is 0 at this number: in words, and the name of the operation that made it 0."""
         gradient = self.search.gradients[tensor.serial]
         while gradient.array[index] == 0 and gradient.sources:
             share = gradient.sources[0]
-            gradient, at, user = share.sources[-1], _upstream(share, index), share.tensor
+            gradient, user = share.sources[-1], share.tensor
+            at = _upstream(share, index, np.asarray(gradient.array != 0))
             if at is None or gradient.array[at] != 0:
                 other = user.inputs[1 - share.position] if user.op is ops.mul else None
                 learnt = isinstance(other, Tensor) and other.requires_grad  # a product with what is learnt is no mask
@@ -298,21 +309,11 @@ def _age(way: Way) -> tuple[bool, float]:
     return step.kind != "value", step.tensor.serial if step.kind == "value" else -step.tensor.serial
 
 
-def _sent_back(share: Step, at: Index) -> tuple[Index, float]:
-    """Of a number of a share: the number of the result from which it came, and the gradient there."""
-    gradient = share.sources[-1].array
-    likely = (gradient == 0) == np.isnan(share.array[at])  # infinity times 0 is NaN, times others it is not
-    index = _upstream(share, at, likely) or (0,) * gradient.ndim
-    return index, float(gradient[index])
-
-
-def _upstream(share: Step, at: Index, likely: Any = True) -> Index | None:
+def _upstream(share: Step, at: Index, likely: Any) -> Index | None:
     """The number of a result whose gradient reaches this number of a share; of several the first that is likely."""
-    shape = share.tensor.shape
-    likely = np.broadcast_to(likely, shape)
     cells = np.argsort(~likely.ravel(), kind="stable")
-    if shape == share.array.shape and likely[at]:  # most rules work number by number
-        cells = np.append(np.ravel_multi_index(at, shape), cells)
+    if likely.shape == share.array.shape and likely[at]:  # most rules work number by number
+        cells = np.append(np.ravel_multi_index(at, likely.shape), cells)
     return first_cell(share.run, [ordinary(x.array) for x in share.sources], len(share.sources) - 1, at, cells)
 
 

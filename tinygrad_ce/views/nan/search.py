@@ -78,16 +78,16 @@ def total(*shares: Any) -> Any:
 def first_cell(run: Run, arguments: Sequence[Any], which: int, index: Index, cells: Array) -> Index | None:
     """The first of these cells of one argument that reaches a number of the result: NaN in all until there is seen."""
 
+    @cache
     def reaches(count: int) -> bool:
         changed = with_number(arguments[which], cells[:count], np.nan)
         result = tried(run, [*arguments[:which], changed, *arguments[which + 1 :]])
         return result is None or bool(np.isnan(result[index]))
 
-    if len(cells) and reaches(1):
-        return place(cells[0], arguments[which])
-    if not len(cells) or not reaches(len(cells)):
+    most = 1 if reaches(1) else len(cells)
+    if not reaches(most):
         return None
-    return place(cells[bisect_left(range(len(cells)), True, key=lambda n: reaches(n + 1))], arguments[which])
+    return place(cells[bisect_left(range(1, most), True, key=reaches)], arguments[which])
 
 
 @dataclass(eq=False)
@@ -118,32 +118,31 @@ class Step:
         return self.bad[is_nan], self.bad[~is_nan]
 
     @cached_property
-    def usual(self) -> tuple[list[Any], Any]:
-        """The arguments with an ordinary number for each that is not finite, and the result of them."""
-        for number in ORDINARY:
+    def usual(self) -> list[tuple[list[Any], Any]]:
+        """Arguments with an ordinary number for each that is not finite, and their result; where NaN, two such."""
+        found: list[tuple[list[Any], Any]] = []
+        for number in ORDINARY if self.run is not None else ():
             arguments = [with_number(source.array, source.bad, number) for source in self.sources]
-            result = tried(self.run, arguments)
-            if result is not None and not np.isnan(result).any():
+            found.append((arguments, tried(self.run, arguments)))
+            if found[-1][1] is not None and not np.isnan(found[-1][1]).any():
                 break
-        return arguments, result
+        return found
 
     def origins(self, index: Index) -> list[Number] | None:
         """Of each source the first NaN and the first infinity from which this number comes.
 
         None if it is not known: computed again, this number is finite.
         """
-        if self.run is None:
-            return []
         found: list[Number] = []
-        usual, result = self.usual
-        for which, source in enumerate(self.sources if result is None or not np.isnan(result[index]) else ()):
-            for cells in source.bad_by_kind:
+        usual = [arguments for arguments, result in self.usual if result is None or not np.isnan(result[index])]
+        for which, source in enumerate(self.sources if usual else ()):
+            for cells in filter(len, source.bad_by_kind):
                 if np.shape(source.array) == self.array.shape:  # most operations work number by number
                     own = np.ravel_multi_index(index, self.array.shape)
                     cells = np.append(own, cells) if own in cells else cells
-                cell = first_cell(self.run, usual, which, index, cells)
+                cell = first_cell(self.run, usual[0], which, index, cells)
                 found += [(source, cell)] if cell is not None else []
-        again = tried(self.run, [source.array for source in self.sources]) if not found else None
+        again = tried(self.run, [source.array for source in self.sources]) if self.sources and not found else None
         return None if again is not None and np.isfinite(again[index]) else found
 
 

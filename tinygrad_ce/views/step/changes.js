@@ -25,7 +25,7 @@ function showChanges() {
   at("difference").textContent = changed.count ? difference(changed) : "";
   at("original").disabled = isOriginal();
   at("trained").textContent = `${trained} ${trained === 1 ? "step" : "steps"} taken`;
-  if (rule && document.activeElement !== at("rate")) at("rate").value = written(numberOfStep("lr"), 6, false);
+  if (hasRate && document.activeElement !== at("rate")) at("rate").value = written(numberOfStep("lr"), 6, false);
 }
 
 function difference({ count, foretold, unknown }) {
@@ -92,4 +92,5 @@ at("original").addEventListener("click", backToOriginal);
 at("train").addEventListener("click", nextTrainStep);
 at("numbers").hidden = !pass;
 at("training").hidden = !rule;
+at("rate").parentElement.hidden = !hasRate;
 at("why").textContent = data.recorded || data.untrained;

@@ -104,7 +104,7 @@ function updateStep(detail, step) {
     detail.append(workedLine(`${at_} = `, [...withNumbers(old, ...place), ...middle], number(now, chosen)));
     if (!data.update.plain) {
       const p = line("", "soft");
-      p.append(`the change that ${data.update.optimizer} makes of d_${cellName(name, before.shape, chosen)} = `, ...withNumbers(gradient, ...place), ` and lr = ${written(numberOfStep("lr"), 4)}`);
+      p.append(`the change that ${data.update.optimizer} makes of d_${cellName(name, before.shape, chosen)} = `, ...withNumbers(gradient, ...place), hasRate ? ` and lr = ${written(numberOfStep("lr"), 4)}` : "");
       detail.append(p);
     }
   }

@@ -7,6 +7,7 @@ const at = (id) => document.getElementById(id);
 const nodes = data.nodes, edges = data.edges, steps = data.steps;
 const pass = data.recorded ? null : PROGRAMS.pass(); // without it the numbers are those that Python has recorded
 const rule = pass && data.update ? PROGRAMS.update() : null;
+const hasRate = rule !== null && "lr" in data.update.numbers; // an optimizer of one's own may use no learning rate
 const arrays = data.arrays.map(({ name, ...packed }, index) => {
   if (!pass || packed.data) packed = unpacked(packed);
   const numbers = pass ? pass.inputs[name] ?? pass.outputs[name] : packed.numbers;

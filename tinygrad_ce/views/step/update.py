@@ -55,7 +55,7 @@ class Update:
     @property
     def memory(self) -> list[Value]:
         """What the optimizer keeps from step to step."""
-        return [old for old in self.program.updates if old not in self.parameters]
+        return [old for old, new in self.program.updates.items() if old is not new and old not in self.parameters]
 
     @cached_property
     def lines(self) -> list[str]:
@@ -109,12 +109,13 @@ def update_of(graph: Graph, optimizer: Optimizer | None) -> Update:
             "from model.parameters() of the model that computed the loss"
         )
     program = update_alone(optimizer, trained)
-    if not program.updates:
-        raise TraceError(f"the step() of {type(optimizer).__name__} changes no parameter that {ASKED} sees")
     for old, new in program.updates.items():
         new.name = old.name  # what becomes of W is called W again
-    changed = {old.name for old in program.updates}
-    return Update([node for node in leaves if node.name in changed], program, type(optimizer).__name__)
+    read = {x.name for x in program.inputs}
+    nodes = [node for node in leaves if f"d_{node.name}" in read]
+    if not nodes:
+        raise TraceError(f"the step() of {type(optimizer).__name__} changes no parameter that {ASKED} sees")
+    return Update(nodes, program, type(optimizer).__name__)
 
 
 def _coming(numbers: Array) -> dict[str, Any]:
