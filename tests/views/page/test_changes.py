@@ -186,6 +186,17 @@ def test_an_optimizer_that_changes_nothing_is_named_on_the_page():
     assert "No training here: the step() of Idle changes no parameter" in html
 
 
+def test_a_number_that_became_longer_stays_in_its_card(opened):
+    b = wanted([0.0], "b")
+    loss = tg.losses.sigmoid_binary_cross_entropy(np.ones((2, 1)) + b, np.ones((2, 1)))
+    page = opened(loss, html=tg.step_through(loss, tg.optim.SGD([b], lr=0.1)).html)
+    page.keyboard.press("End")
+    card = page.locator(".tg-graph .node").filter(has_text="parameter")
+    body, text = card.locator("rect.body").bounding_box(), card.locator(".panel.value text").bounding_box()
+    assert body["x"] <= text["x"]
+    assert text["x"] + text["width"] <= body["x"] + body["width"]
+
+
 class Halving(tg.optim.Optimizer):
     """An optimizer of one's own that knows no learning rate, and leaves vectors as they are."""
 

@@ -86,8 +86,9 @@ function makeRoom(card, texts) {
   texts.forEach((text) => text.style.removeProperty("font-size"));
   const widest = Math.max(...texts.map((text) => text.getComputedTextLength())) + 5;
   const body = card.querySelector("rect.body").getBBox(), room = (body.width - 12) / columns.length;
-  if (columns.length > 1 ? widest <= columns[1] - columns[0] : widest <= room) return;
-  const step = Math.min(widest, room), isEndAligned = getComputedStyle(texts[0]).textAnchor === "end";
+  const isEndAligned = getComputedStyle(texts[0]).textAnchor === "end", before = isEndAligned ? columns[0] - body.x : room;
+  if (widest <= (columns.length > 1 ? columns[1] - columns[0] : before)) return;
+  const step = Math.min(widest, room);
   for (const text of texts) {
     const column = columns.indexOf(Number(text.getAttribute("x")));
     text.setAttribute("x", body.x + 6 + step * (column + (isEndAligned ? 1 : 0)));
