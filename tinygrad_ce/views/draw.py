@@ -112,23 +112,21 @@ def _size(svg: str) -> tuple[int, int]:
 
 
 def _drawn_once(svg: str) -> str:
-    """The picture with each piece of its wires once: where many share a long way, to draw all of them takes seconds.
-
-    Dashed wires stay as they are: each further line on them would be another picture.
-    """
-    drawn: set[tuple[str, str]] = set()
+    """The picture with each piece of its wires once: where many share a long way, to draw all of them takes seconds."""
+    drawn: set[tuple[str, str, str]] = set()
 
     def new_pieces(wire: re.Match[str]) -> str:
-        path, *pieces = re.findall("[MLC][^MLC]*", wire[2])
+        start, kind, way = wire.groups()  # a dashed wire is drawn beside a solid one
+        path, *pieces = re.findall("[MLC][^MLC]*", way)
         place = path[1:].strip()
         for piece in pieces:
             end = piece.split()[-1].lstrip("L")
-            path += f"M{end} " if (place, piece) in drawn else piece
-            drawn.add((place, piece))
+            path += f"M{end} " if (kind, place, piece) in drawn else piece
+            drawn.add((kind, place, piece))
             place = end
-        return wire[1] + path
+        return start + path
 
-    return re.sub('(<g class="wire" [^>]*><path d=")([^"]*)', new_pieces, svg)
+    return re.sub('(<g class="(wire[^"]*)" [^>]*><path d=")([^"]*)', new_pieces, svg)
 
 
 def _as_png(svg: str, zoom: float) -> bytes:
