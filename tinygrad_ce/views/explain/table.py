@@ -93,13 +93,15 @@ def place(node: Node) -> str:
 
 
 def numbers(array: Array) -> str:
-    """A few numbers as they are, many as their range and mean.
+    """A few numbers as they are, many as their range and mean; of a mask, how many are True.
 
     >>> numbers(np.array([0.5, 2.0])), numbers(np.arange(5.0))
     ('0.5 2', '0 … 4\\nmean 2')
     """
     if array.size <= SMALL:
         return " ".join(map(format_number, array.ravel().tolist())) or "no elements"
+    if array.dtype == bool:
+        return f"{np.count_nonzero(array):,} of {array.size:,} True"
     finite = array[np.isfinite(array)]
     varied = finite.size and finite.min() < finite.max()
     digits = 4 if array.dtype.kind == "f" else 20  # a whole number has all of its own
