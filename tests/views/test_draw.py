@@ -204,6 +204,7 @@ def test_what_is_not_finite_is_grey_and_counted():
     assert range_of(array) == "0.5 … 1, 3 not finite"
     assert range_of(np.full(3, np.nan)) == "nothing finite"
     assert range_of(np.zeros(0)) == "empty"
+    assert range_of(np.array([2.0, 2.0, np.nan])) == "all 2, 1 not finite"
 
 
 def test_numbers_that_overflow_when_they_are_added_are_averaged_all_the_same():

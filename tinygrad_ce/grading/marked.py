@@ -140,7 +140,7 @@ def standing(verdict: Verdict | None) -> Mark:
 
 
 def joined(pieces: Iterable[str], between: str = ", ") -> Phrase:
-    """Names or links in a row, with commas between them.
+    """Names, links or lines in a row, with commas or another text between them.
 
     >>> joined(["d_W", "d_b"])
     'd_W, d_b'

@@ -13,7 +13,7 @@ from tinygrad_ce.disk import whole_file
 from tinygrad_ce.grading.marked import Marked, for_students, points_text, standing
 from tinygrad_ce.grading.student_page import student_page
 from tinygrad_ce.grading.teacher_page import page_names, teacher_page
-from tinygrad_ce.report.words import visible
+from tinygrad_ce.report.words import cut
 
 LONGEST = 5000  # letters of a text in a results file
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # the last four: full-width forms
@@ -195,8 +195,7 @@ def _words(marked: Marked, name: str) -> str:
 
 def _text(text: str) -> str:
     """A text that any reader of JSON and CSV takes: no control characters, no half of a letter, not too long."""
-    shown = visible(text)
-    return shown if len(shown) <= LONGEST else shown[: LONGEST - 1] + "…"
+    return cut(text, LONGEST)
 
 
 def _finite(number: float) -> float:

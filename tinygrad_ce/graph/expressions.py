@@ -8,8 +8,6 @@ from copy import deepcopy
 from functools import cache, reduce
 from typing import Any
 
-LOGIC, SUM, PRODUCT, FACTOR, POWER, ATOM = range(6)  # how tightly signs bind
-
 
 @cache
 def parsed(text: str) -> ast.expr:

@@ -60,7 +60,8 @@ def layers_of(model: Module, graph: dict[int, Tensor], loss: Tensor) -> list[Lay
         for x, _ in edges(tensor):
             if x.serial in makers and makers[x.serial] != makers.get(serial):
                 for_others.add(x.serial)
-                leaving |= set() if makers[x.serial][1] in around else {x.serial}
+                if makers[x.serial][1] not in around:
+                    leaving.add(x.serial)
     for layer in layers.values():
         left = [tensor for tensor in layer.results if tensor.serial in leaving]
         layer.outputs = left or [tensor for tensor in layer.results if tensor.serial in for_others]

@@ -38,7 +38,7 @@ CLASSES = {  # of a page, whose style knows the other kinds by their elements
     *("mark", "right", "wrong", "follows", "missing", "off"),
 }
 TAGS = {parts.Term: "code", parts.Strong: "b", parts.Name: "bdi"}
-SHORT = 24  # letters of a line of a cell, as in "-0.125 to 0.5": so few are not broken into lines
+SHORT = 24  # letters of a line of a cell, as in "-0.125 … 0.5": so few are not broken into lines
 LONG = 30  # letters: words that need some room
 RIGHT_TO_LEFT = re.compile(r"\w*[\u0590-\u08ff]\w*")  # such a name would turn the line around it, too
 

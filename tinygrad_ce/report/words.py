@@ -55,17 +55,18 @@ def histogram(values: Any, bins: int = 12) -> str:
     return "".join(BARS[height] for height in heights)
 
 
-def range_of(array: Any) -> str:
+def range_of(array: Any, digits: int = 3) -> str:
     """The smallest and the largest number, and how many are not finite.
 
-    >>> range_of(np.array([0.5, 3.0, np.inf]))
-    '0.5 … 3, 1 not finite'
+    >>> range_of(np.array([0.5, 3.0, np.inf])), range_of(np.zeros(4))
+    ('0.5 … 3, 1 not finite', 'all 0')
     """
     finite = array[np.isfinite(array)]
     if not finite.size:
         return "nothing finite" if array.size else "empty"
     others = f", {array.size - finite.size} not finite" if finite.size < array.size else ""
-    return f"{format_number(finite.min(), 3)} … {format_number(finite.max(), 3)}{others}"
+    low, high = (format_number(end, digits) for end in (finite.min(), finite.max()))
+    return (f"{low} … {high}" if finite.min() < finite.max() else f"all {low}") + others
 
 
 def cut(text: Any, longest: int) -> str:

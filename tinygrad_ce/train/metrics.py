@@ -70,6 +70,20 @@ def predicted_classes(scores: Array, task: str, loss: Any) -> Array:
     return positive.reshape(-1) if positive.ndim == 2 and positive.shape[1] == 1 else positive
 
 
+def confusion_counts(labels: Array, predicted: Array, classes: int) -> Array:
+    """(classes, classes) counts: row = the true class, column = the predicted one. labels, predicted: (N,) indices.
+
+    >>> confusion_counts(np.array([0, 1, 1]), np.array([0, 1, 0]), 2)
+    array([[1, 0],
+           [1, 1]])
+    """
+    if labels.shape != predicted.shape:
+        raise ValueError(f"confusion_matrix: labels {labels.shape} and predictions {predicted.shape} must be two (N,)")
+    if labels.size and not (labels.min() >= 0 and labels.max() < classes):
+        raise ValueError(f"confusion_matrix: labels must be class indices from 0 to {classes - 1}")
+    return np.bincount(labels * classes + predicted, minlength=classes**2).reshape(classes, classes)
+
+
 def check_scores(scores: Array) -> None:
     """Raise ValueError for a score that is NaN: its row is of no class."""
     if np.isnan(scores).any():

@@ -20,6 +20,7 @@ from tinygrad_ce.train.inputs import loss_of
 from tinygrad_ce.train.metrics import (
     RunningMetrics,
     class_axis,
+    confusion_counts,
     ignored_index,
     infer_task,
     measured_task,
@@ -154,7 +155,7 @@ class Predictor:
         predicted = predicted_classes(scores, self.task, self.loss).reshape(-1)
         if labels.shape == predicted.shape and (ignored := ignored_index(self.loss)) is not None:
             labels, predicted = labels[labels != ignored], predicted[labels != ignored]
-        return plots.confusion_matrix(labels, predicted, classes)
+        return confusion_counts(labels, predicted, classes)
 
     def plot_confusion(self, X: Any, y: Any = None, class_names: Sequence[Any] | None = None, path: Any = None) -> Any:
         """The confusion matrix as a matplotlib Figure; with a path, also saved there."""

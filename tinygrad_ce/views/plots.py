@@ -86,21 +86,6 @@ def history_figure(history: Any) -> Any:
     return figure
 
 
-def confusion_matrix(labels: Array, predicted: Array, classes: int) -> Array:
-    """(classes, classes) counts: row = the true class, column = the predicted one.
-
-    >>> confusion_matrix(np.array([0, 1, 1]), np.array([0, 1, 0]), 2)
-    array([[1, 0],
-           [1, 1]])
-    """
-    labels, predicted = np.asarray(labels), np.asarray(predicted)
-    if labels.shape != predicted.shape or labels.ndim != 1:
-        raise ValueError(f"confusion_matrix: labels {labels.shape} and predictions {predicted.shape} must be two (N,)")
-    if labels.size and not (labels.min() >= 0 and labels.max() < classes):
-        raise ValueError(f"confusion_matrix: labels must be class indices from 0 to {classes - 1}")
-    return np.bincount(labels * classes + predicted, minlength=classes**2).reshape(classes, classes)
-
-
 def confusion_figure(matrix: Array, class_names: Any) -> Any:
     """The confusion matrix as a picture, with the counts in the cells."""
     names = [_short(name) for name in class_names]

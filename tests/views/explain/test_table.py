@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 from views.explain.explained import lines, network, softmax, the_sum, wanted
 
 import tinygrad_ce as tg
 from tinygrad_ce import ops
 from tinygrad_ce.report.parts import Table
+from tinygrad_ce.views.explain.table import numbers
 
 HERE = Path(__file__).name
 
@@ -38,7 +40,7 @@ def test_the_table_of_a_network():
     assert [rows[name]["shape"] for name in ("x", "W0", "z2", "loss")] == ["(2, 2)", "(2, 3)", "(2, 2)", "()"]
     assert rows["loss"]["value"] == f"{loss.item():.4g}"
     assert rows["loss"]["gradient"] == "1"
-    assert rows["x"]["value"] == "-1 to 2\nmean 0.4375"
+    assert rows["x"]["value"] == "-1 … 2\nmean 0.4375"
     assert rows["y"]["value"] == "0 1"
     assert rows["y"]["gradient"] == ""
     gradient = (softmax(loss.inputs[0].data) - np.eye(2)[y]).sum(axis=0) / 2
@@ -93,7 +95,7 @@ def test_numbers_that_are_not_finite_are_counted():
     with np.errstate(all="ignore"):
         found = tg.explain(np.log(x).sum())
         at_zero = tg.explain(x, np.sqrt(x * x).sum())
-    assert rows_of(found)["t1"]["value"] == "2 of 4 not finite\n0 to 0.6931\nmean 0.3466"
+    assert rows_of(found)["t1"]["value"] == "0 … 0.6931, 2 not finite\nmean 0.3466"
     assert rows_of(found)["loss"]["value"] == "nan"
     assert at_zero.cell == (1,)  # 0 / 0: what is not a number comes first
     assert the_sum(at_zero) == "nan + nan = nan, which is the gradient of x[1]."
@@ -155,3 +157,16 @@ def test_it_may_be_asked_inside_no_grad():
         found = tg.explain(W, loss, rows=x)
         assert not (W * W).requires_grad
     np.testing.assert_allclose(found.rows.contributions, [4.0, 6.0])
+
+
+@pytest.mark.parametrize(
+    ("array", "text"),
+    [
+        (np.full((3, 2), 0.5), "all 0.5"),
+        (np.array([3, 12345, 7, 0]), "0 … 12345\nmean 3089"),
+        (np.array([True, False, True, True]), "3 of 4 True"),
+        (np.full(5, np.inf), "nothing finite"),
+    ],
+)
+def test_an_array_is_shown_by_its_range_and_mean(array, text):
+    assert numbers(array) == text

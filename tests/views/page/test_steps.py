@@ -167,7 +167,7 @@ def test_heat_maps_add_up_too(opened):
     w = np.linspace(-1, 1, 60).reshape(6, 10)
     panel = page.locator(".tg-graph .node").first.locator(".panel.gradient")
     go_to(page, "Backward: from t3 to w, share 1 of 3")
-    assert panel.locator("text").last.text_content() == "3 … 3"
+    assert panel.locator("text").last.text_content() == "all 3"
     first = panel.locator("image").get_attribute("href")
     go_to(page, "Backward: from t1 to w, share 2 of 3")
     partly = 3 + w

@@ -37,7 +37,8 @@ function rangeOf(array) {
     else { low = Math.min(low, x); high = Math.max(high, x); }
   }
   if (spoiled === array.numbers.length) return "nothing finite";
-  return `${written(low, 3, array.truth)} … ${written(high, 3, array.truth)}${spoiled ? `, ${spoiled} not finite` : ""}`;
+  const [first, last] = [low, high].map((end) => written(end, 3, array.truth));
+  return `${low < high ? `${first} … ${last}` : `all ${first}`}${spoiled ? `, ${spoiled} not finite` : ""}`;
 }
 
 const number = (array, position, digits = 4) => written(array.numbers[position], digits, array.truth);

@@ -11,7 +11,7 @@ from tinygrad_ce.core import Array, Tensor
 from tinygrad_ce.graph.nodes import Graph, Node
 from tinygrad_ce.graph.rules import ON_LOGITS
 from tinygrad_ce.report.parts import Heading, Part, Sentence, Table
-from tinygrad_ce.report.words import cut, format_number, listed, several, short
+from tinygrad_ce.report.words import cut, format_number, listed, range_of, several, short
 
 MOST_NODES = 400  # rows
 SMALL = 3  # numbers that are shown one by one
@@ -93,17 +93,16 @@ def place(node: Node) -> str:
 
 
 def numbers(array: Array) -> str:
-    """A few numbers as they are, many as their range and mean.
+    """A few numbers as they are, many as their range and mean; of a mask, how many are True.
 
     >>> numbers(np.array([0.5, 2.0])), numbers(np.arange(5.0))
-    ('0.5 2', '0 to 4\\nmean 2')
+    ('0.5 2', '0 … 4\\nmean 2')
     """
     if array.size <= SMALL:
         return " ".join(map(format_number, array.ravel().tolist())) or "no elements"
+    if array.dtype == bool:
+        return f"{np.count_nonzero(array):,} of {array.size:,} True"
     finite = array[np.isfinite(array)]
-    lines = [f"{array.size - finite.size:,} of {array.size:,} not finite"] if finite.size < array.size else []
-    if finite.size:
-        low, high = format_number(finite.min().item()), format_number(finite.max().item())
-        mean = format_number(finite.mean(dtype=float))
-        lines.append(f"all {low}" if low == high else f"{low} to {high}\nmean {mean}")
-    return "\n".join(lines)
+    varied = finite.size and finite.min() < finite.max()
+    digits = 4 if array.dtype.kind == "f" else 20  # a whole number has all of its own
+    return range_of(array, digits) + (f"\nmean {format_number(finite.mean(dtype=float))}" if varied else "")
