@@ -98,7 +98,7 @@ def confusion_matrix(labels: Array, predicted: Array, classes: int) -> Array:
         raise ValueError(f"confusion_matrix: labels {labels.shape} and predictions {predicted.shape} must be two (N,)")
     if labels.size and not (labels.min() >= 0 and labels.max() < classes):
         raise ValueError(f"confusion_matrix: labels must be class indices from 0 to {classes - 1}")
-    return np.bincount(labels * classes + predicted, minlength=classes**2).reshape(classes, classes)
+    return np.bincount(labels.astype(int) * classes + predicted, minlength=classes**2).reshape(classes, classes)
 
 
 def confusion_figure(matrix: Array, class_names: Any) -> Any:
