@@ -8,6 +8,7 @@ import sklearn.metrics
 import tinygrad_ce as tg
 from tests.train.trainings import COLUMN, X, Y, trainer
 from tinygrad_ce import nn
+from tinygrad_ce.train.metrics import confusion_counts
 
 MOONS = tg.data.moons(40, seed=0)
 
@@ -202,3 +203,10 @@ def test_several_binary_answers_are_counted_one_by_one():
     targets = np.eye(2)[Y]
     expected = sklearn.metrics.confusion_matrix(targets.ravel(), run.predict(X).ravel())
     np.testing.assert_array_equal(run.confusion_matrix(X, targets), expected)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8])
+def test_a_confusion_matrix_of_small_integers_counts_every_row(dtype):
+    labels = np.arange(20, dtype=dtype)
+    matrix = confusion_counts(labels, labels, 20)  # 19 * 20 + 19 is no number of their dtype
+    assert (matrix == np.eye(20)).all()

@@ -81,7 +81,7 @@ def confusion_counts(labels: Array, predicted: Array, classes: int) -> Array:
         raise ValueError(f"confusion_matrix: labels {labels.shape} and predictions {predicted.shape} must be two (N,)")
     if labels.size and not (labels.min() >= 0 and labels.max() < classes):
         raise ValueError(f"confusion_matrix: labels must be class indices from 0 to {classes - 1}")
-    return np.bincount(labels * classes + predicted, minlength=classes**2).reshape(classes, classes)
+    return np.bincount(labels.astype(int) * classes + predicted, minlength=classes**2).reshape(classes, classes)
 
 
 def check_scores(scores: Array) -> None:

@@ -81,6 +81,27 @@ def test_a_range_that_is_wider_than_that_of_the_whole_has_room(opened):
         assert inner["x"] + inner["width"] < card["x"] + card["width"]
 
 
+OUTSIDE = """() => steps.flatMap((_, n) => {
+    go(n);
+    return [...svg.querySelectorAll(".node .panel text")].filter((text) => {
+      const card = text.closest(".node").querySelector("rect.body").getBoundingClientRect();
+      const place = text.getBoundingClientRect();
+      return place.width && !(card.left < place.left && place.right < card.right);
+    }).map((text) => [n, text.textContent]);
+})"""
+
+
+def test_the_numbers_of_each_step_stay_in_their_cards_in_letters_as_large_as_there_is_room_for(opened):
+    w, b, h = wanted(0.5, "w"), wanted(-1.0, "b"), wanted(np.linspace(-1, 1, 25).reshape(5, 5), "h")
+    page = opened((np.tanh(w * 2.0 + b) - 0.3) ** 2 + (h * 0.0012).sum() + h.sum() - (h * 0.0012).sum())
+    assert page.evaluate(OUTSIDE) == []
+    pair = wanted([1.0, 2.0], "pair")
+    page = opened((pair * 12345.678).sum() - (pair * 12345.678).sum() + pair.sum())
+    assert page.evaluate(OUTSIDE) == []
+    sizes = "[...svg.querySelectorAll('.node .panel text')].map((text) => getComputedStyle(text).fontSize)"
+    assert set(page.evaluate(sizes)) == {"12px"}  # the sum is short again
+
+
 def test_the_lines_of_the_program_are_wrapped(opened):
     loss, _ = textbook()
     page = opened(loss, (1280, 720))

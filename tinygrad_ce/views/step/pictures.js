@@ -70,27 +70,35 @@ function paint(card, kind, array) {
   const panel = card.querySelector(`.panel.${kind}`);
   if (!panel) return;
   const image = panel.querySelector("image");
-  image?.setAttribute("href", heat(array).toDataURL());
-  const texts = image ? [panel.querySelector("image ~ text")] : [...panel.querySelectorAll("text[data-cell]")];
-  const before = texts.map((text) => text.textContent.length);
-  texts.forEach((text) => { text.textContent = image ? rangeOf(array) : number(array, Number(text.dataset.cell), 3); });
-  if (texts.some((text, n) => text.textContent.length !== before[n])) makeRoom(card, texts);
+  if (image) {
+    image.setAttribute("href", heat(array).toDataURL());
+    const range = panel.querySelector("image ~ text");
+    range.textContent = rangeOf(array);
+    shrink([range], card.querySelector("rect.body").getBBox().width - 12);
+  } else {
+    const texts = [...panel.querySelectorAll("text[data-cell]")], before = texts.map((text) => text.textContent);
+    texts.forEach((text) => { text.textContent = number(array, Number(text.dataset.cell), 3); });
+    if (texts.some((text, n) => text.style.fontSize || text.textContent.length > before[n].length)) makeRoom(card, texts);
+  }
 }
 
 // Longer texts than those that the picture was drawn with: columns move apart, as far as the card allows, and letters shrink.
 function makeRoom(card, texts) {
   const columns = [...new Set(texts.map((text) => text.getAttribute("x")))].map(Number).sort((a, b) => a - b);
-  texts.forEach((text) => text.style.removeProperty("font-size"));
-  const widest = Math.max(...texts.map((text) => text.getComputedTextLength())) + 5;
   const body = card.querySelector("rect.body").getBBox(), room = (body.width - 12) / columns.length;
-  const isEndAligned = getComputedStyle(texts[0]).textAnchor === "end", before = isEndAligned ? columns[0] - body.x : room;
-  if (widest <= (columns.length > 1 ? columns[1] - columns[0] : before)) return;
-  const step = Math.min(widest, room);
-  for (const text of texts) {
-    const column = columns.indexOf(Number(text.getAttribute("x")));
-    text.setAttribute("x", body.x + 6 + step * (column + (isEndAligned ? 1 : 0)));
-    if (widest > room) text.style.fontSize = `${parseFloat(getComputedStyle(text).fontSize) * room / widest}px`;
-  }
+  const widest = shrink(texts, room - 5) + 5;
+  if (columns.every((x, n) => widest <= x - (n ? columns[n - 1] : body.x))) return; // numbers end at x
+  for (const text of texts) text.setAttribute("x", body.x + 4 + widest * (columns.indexOf(Number(text.getAttribute("x"))) + 1));
+}
+
+// Smaller letters for texts of which one is wider than there is room for; the width of the widest.
+function shrink(texts, room) {
+  texts.forEach((text) => text.style.removeProperty("font-size"));
+  const widest = Math.max(...texts.map((text) => text.getComputedTextLength()));
+  if (widest <= room) return widest;
+  const size = parseFloat(getComputedStyle(texts[0]).fontSize) * room / widest;
+  texts.forEach((text) => { text.style.fontSize = `${size}px`; });
+  return room;
 }
 
 // The cells that are followed, and those that this step's formula takes.
