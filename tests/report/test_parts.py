@@ -28,7 +28,7 @@ from tinygrad_ce.report.parts import (
     Words,
 )
 from tinygrad_ce.report.text import as_text, for_terminal
-from tinygrad_ce.report.words import cut, format_number, listed, several, short, visible
+from tinygrad_ce.report.words import cut, format_number, listed, percent, several, short, visible
 
 HOSTILE = "<b>&\"'</b>\x1b[31m\0\u202e"
 OF_A_TEXT = {
@@ -177,9 +177,18 @@ def test_printed_lines_have_parts_for_a_notebook_or_are_shown_as_code():
     assert "<table" in text._repr_html_()
     assert repr(PrintedText("a\nb")) == "a\nb"
     assert "<pre" in PrintedText("a\nb")._repr_html_()
+    assert "program" not in PrintedText("a\nb")._repr_html_()  # to those who hear it: it is any text
 
 
 # ---- numbers and names in words
+
+
+@pytest.mark.parametrize(
+    ("share", "said"),
+    [(100.0, "100"), (99.9999, "99.9"), (99.6, "99.6"), (62.5, "62.5"), (0.04, "0.04"), (0.0, "0")],
+)
+def test_a_share_is_said_to_be_all_only_where_it_is(share, said):
+    assert percent(share) == said
 
 
 def test_numbers_names_and_lists():

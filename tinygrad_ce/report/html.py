@@ -82,7 +82,7 @@ class Writer:
             case parts.Formula(text):
                 return f"<p{self.look('formula')}>{escaped(text)}</p>"
             case parts.Code(text):
-                return self.scrolled(f"<pre{self.look('code')}>{escaped(text)}</pre>", "a program")
+                return self.scrolled(f"<pre{self.look('code')}>{escaped(text)}</pre>", "a text")
             case parts.Listing(lines):
                 return self.scrolled(f"<pre{self.look('code')}>{''.join(map(self.line, lines))}</pre>", "a program")
             case parts.SideBySide(inner):

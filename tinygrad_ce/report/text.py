@@ -32,8 +32,7 @@ def as_text(shown: Sequence[Part], width: int = WIDEST) -> str:
     text = ""
     for before, part in zip((None, *shown), shown, strict=False):
         apart = isinstance(part, (parts.Heading, parts.Section)) or {type(before), type(part)} == {Table}
-        text += "" if before is None else "\n\n" if apart else "\n"
-        text += _text_of(part, width)
+        text += ("" if before is None else "\n\n" if apart else "\n") + _text_of(part, width)
     return text
 
 
@@ -93,8 +92,7 @@ def _table(part: Table, width: int) -> str:
         table.add_column(title, justify=side, no_wrap=n in whole, overflow="fold")
     for row in rows:
         table.add_row(*row)
-    indent = "" if part.header else "  "
-    file = StringIO()
+    indent, file = "" if part.header else "  ", StringIO()
     Console(file=file, width=width - len(indent), color_system=None, force_jupyter=False).print(table)
     return "\n".join((indent + line).rstrip() for line in file.getvalue().rstrip().splitlines())
 

@@ -28,11 +28,7 @@ def format_number(value: Any, digits: int = 4) -> str:
 
 
 def percent(value: float) -> str:
-    """A share of 100 with three digits, and 100 only where no more than rounding is missing.
-
-    >>> percent(99.97), percent(100.0), percent(0.4), percent(12.34)
-    ('99.9', '100', '0.4', '12.3')
-    """
+    """A share of 100 with three digits, and 100 only where no more than rounding is missing: 99.97 is "99.9"."""
     return format_number(min(value, 99.9) if value < 100 - 1e-6 else value, 3)
 
 
@@ -98,8 +94,7 @@ def listed(names: Sequence[Any], most: int = 4) -> str:
     >>> listed(["a", "b"]), listed("abcdef", most=3)
     ('a, b', 'a, b, c and 3 more')
     """
-    more = len(names) - most
-    words = [str(name) for name in names]
+    more, words = len(names) - most, [str(name) for name in names]
     return ", ".join(words) if more <= 1 else f"{', '.join(words[:most])} and {more:,} more"
 
 

@@ -65,8 +65,7 @@ class Row:
     @property
     def kind(self) -> str:
         """The layer as it writes itself, and how it is used."""
-        own = ", own part" if self.own_part else ""
-        return f"{self.layer}{own}" + (f" x{self.uses}" if self.uses > 1 else "")
+        return self.layer + ", own part" * self.own_part + (f" x{self.uses}" if self.uses > 1 else "")
 
     @property
     def class_name(self) -> str:

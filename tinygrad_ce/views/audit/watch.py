@@ -133,15 +133,14 @@ class Watch(Report):
         Raises ValueError before the first epoch has ended, and ImportError without matplotlib.
         """
         self.plot(file := BytesIO())
-        last, heading = self.audits[-1], self._heading()
+        last, title = self.audits[-1], self._heading().partition(", loss ")[0]
         sections = [
             Section("The verdicts by epoch", self.parts[1:]),
             Section("The curves", [Picture(file.getvalue(), "what the layers did in each epoch", least=600)]),
             Section(f"After epoch {self.epochs[-1]}", last.parts),
             Section("All its figures", last.details.parts[1:]),
         ]
-        title = heading.partition(", loss ")[0]
-        return Page(as_page(title, sections, heading=heading), "shows", title, "watch.html")
+        return Page(as_page(title, sections, heading=self._heading()), "shows", title, "watch.html")
 
 
 def _verdicts(stop_when: Any) -> list[str]:
