@@ -100,6 +100,8 @@ def numbers(array: Array) -> str:
     """
     if array.size <= SMALL:
         return " ".join(map(format_number, array.ravel().tolist())) or "no elements"
+    if array.dtype.kind == "b":
+        return f"{array.sum():,} of {array.size:,} True"
     finite = array[np.isfinite(array)]
     lines = [f"{array.size - finite.size:,} of {array.size:,} not finite"] if finite.size < array.size else []
     if finite.size:
