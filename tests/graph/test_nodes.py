@@ -347,6 +347,8 @@ def test_what_cannot_be_read_says_why():
         read(Tensor([1.0]).sum())
     with tg.no_grad(), pytest.raises(ValueError, match="no history"):
         read((x * x).sum())
+    with pytest.raises(ValueError, match="the test: two lines has no history"):
+        read(Tensor([1.0], name="two\nlines"))
     with pytest.raises(ValueError, match=r"has shape \(2,\): reduce it with .mean\(\) or .sum\(\)"):
         read(x * x)
 

@@ -12,7 +12,7 @@ from tinygrad_ce.ancestry import reachable
 from tinygrad_ce.core import Tensor, interpreter
 from tinygrad_ce.errors import writing_line
 from tinygrad_ce.kernels.attach import set_aside
-from tinygrad_ce.report.words import listed
+from tinygrad_ce.report.words import listed, short
 
 
 def check_readable(loss: Any, view: str, single: bool = True) -> None:
@@ -21,24 +21,20 @@ def check_readable(loss: Any, view: str, single: bool = True) -> None:
     view: the call that the user wrote, such as "tg.draw". single: whether the view needs a single number.
     """
     if isinstance(loss, (np.ndarray, np.generic)):
-        raise TypeError(
-            f"{view}: an array has no history, and a compiled step answers with arrays: call the step itself, without "
-            "tg.compile, and pass the loss that it computes"
-        )
+        reason = "an array has no history, and a compiled step answers with arrays"
+        advice = "call the step itself, without tg.compile, and pass the loss that it computes"
+        raise TypeError(f"{view}: {reason}: {advice}")
     if not isinstance(loss, Tensor):
         raise TypeError(f"{view}: a loss is a Tensor that was computed from others, and this is {type(loss).__name__}")
     check_not_traced(loss, view)
+    label = short(loss.label, 40)
     if loss.op is None or not loss.requires_grad:
         reason = "was made by you" if loss.op is None and loss.requires_grad else "depends on nothing with a gradient"
-        raise ValueError(
-            f"{view}: {loss.label} has no history: it {reason}. Compute a loss from tensors with requires_grad=True, "
-            "outside of no_grad(), and pass that"
-        )
+        advice = "Compute a loss from tensors with requires_grad=True, outside of no_grad(), and pass that"
+        raise ValueError(f"{view}: {label} has no history: it {reason}. {advice}")
     if single and loss.size != 1:
-        raise ValueError(
-            f"{view}: a loss is a single number, and {loss.label} has shape {loss.shape}: reduce it with .mean() or "
-            ".sum()"
-        )
+        advice = "reduce it with .mean() or .sum()"
+        raise ValueError(f"{view}: a loss is a single number, and {label} has shape {loss.shape}: {advice}")
 
 
 @contextmanager
@@ -62,10 +58,9 @@ def check_not_traced(tensor: Tensor, view: str) -> None:
     try:
         interpreter.get().numbers(tensor, f"{view} needs")
     except RuntimeError as error:
-        raise RuntimeError(
-            f"{view}: this step is being traced, and a traced step has no numbers of its own: call {view} on a loss "
-            "that you compute outside of trace, compile and fit"
-        ) from error
+        reason = "this step is being traced, and a traced step has no numbers of its own"
+        advice = f"call {view} on a loss that you compute outside of trace, compile and fit"
+        raise RuntimeError(f"{view}: {reason}: {advice}") from error
 
 
 def written_to(graph: Iterable[Tensor]) -> list[Tensor]:
@@ -95,8 +90,7 @@ def check_unchanged(loss: Tensor, view: str) -> None:
     changed = written_to(reachable(loss).values())
     if changed:
         where = next(filter(None, map(writing_line, changed)), " (optimizer.step()?)")
-        were = f"{listed([x.label for x in changed])} {'was' if len(changed) == 1 else 'were'}"
-        raise ValueError(
-            f"{view}: {were} written to after the loss was computed{where}, so that its numbers are no longer those of "
-            f"one pass: call {view} before the step, or compute the loss again"
-        )
+        were = f"{listed([short(x.label, 40) for x in changed])} {'was' if len(changed) == 1 else 'were'}"
+        reason = f"{were} written to after the loss was computed{where}"
+        advice = f"call {view} before the step, or compute the loss again"
+        raise ValueError(f"{view}: {reason}, so that its numbers are no longer those of one pass: {advice}")

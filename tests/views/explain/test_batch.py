@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from views.explain.explained import lines, softmax, wanted
@@ -156,6 +158,9 @@ def test_predictions_that_a_loss_counts_one_by_one_are_its_rows():
     of_data = tg.explain(W, loss, at=(1, 2), rows=x)
     np.testing.assert_allclose(of_data.rows.contributions, by_hand.reshape(6, 3).sum(axis=1), rtol=1e-9)
     assert "Of 6 rows, " in " ".join(lines(of_data))
+    long = (x @ W).named("z" * 500).reshape(18, 5).named("y" * 500)
+    (*_, words) = tg.explain(W, tg.losses.softmax_cross_entropy(long, y.ravel())).parts
+    assert re.search(r" of y{39}… = np\.reshape\(z{20,48}…, ", words.text)
 
 
 def test_probabilities_that_a_loss_passes_over_get_nothing_from_it():
@@ -280,6 +285,58 @@ def test_rows_in_another_order_are_told_by_where_they_came_from(order):
     by_hand = [x[row, 1] * slopes[np.array(order) == row].sum() for row in range(5)]
     np.testing.assert_allclose(found.rows.contributions, by_hand, rtol=1e-9, atol=1e-12)
     assert found.rows.rest == 0
+
+
+@pytest.mark.parametrize(
+    "mix",
+    [
+        lambda h: h[[0, 1, 3, 2]],
+        lambda h: h[::-1],
+        lambda h: np.cumsum(h, axis=0),
+        lambda h: ops.softmax(h, axis=0),
+        lambda h: h.max(axis=0),
+        lambda h: h.T,
+    ],
+)
+@pytest.mark.parametrize("rows", [[1, 1, 1, 1], [0, 0, 0, 0], [-2, -2, -2, -2], [3, 1, 1, 1]])
+def test_equal_rows_are_told_apart(mix, rows):
+    """By what another number in one row alone changes: one derivative for each row, of the loss that NumPy computes."""
+    rng = np.random.default_rng(12)
+    x, t = np.array(rows, float)[:, None] * np.ones(4), rng.normal(size=(4, 4))
+    W, b = wanted(rng.normal(size=(4, 4)), "W"), wanted(np.zeros((4, 4)), "b")
+    found = tg.explain(W, ((mix(x @ W) - t) ** 2).sum(), at=(1, 2), rows=x)
+    by_row = tg.gradients(((mix(x @ W.data + b) - t) ** 2).sum(), b)
+    np.testing.assert_allclose(found.rows.contributions, x[:, 1] * by_row[:, 2], rtol=1e-9, atol=1e-12)
+    assert found.rows.rest == 0
+
+
+def test_an_operation_that_refuses_other_numbers_is_not_known_to_work_by_rows():
+    @tg.primitive
+    def checked(x):
+        if not np.isin(x, [0.0, 1.0]).all():
+            raise ValueError("only 0 and 1")
+        return x * 2.0
+
+    @checked.vjp("x")
+    def _(g, out, x):
+        return g * 2.0
+
+    x, w = wanted([[0.0, 1.0], [1.0, 1.0]], "x"), wanted([1.0, 2.0], "w")
+    found = tg.explain(w, (checked(x) * w).sum(), at=0, rows=x)
+    assert (found.rows.contributions.tolist(), found.rows.rest) == ([0.0, 0.0], 2.0)
+
+
+def test_an_optimizers_step_does_not_take_the_rows_away():
+    """What comes back is computed with the parameters of now, and sums to the gradient that is shown."""
+    rng = np.random.default_rng(14)
+    x, W, V = rng.normal(size=(5, 3)), wanted(rng.normal(size=(3, 2)), "W"), wanted(rng.normal(size=(2, 1)), "V")
+    h = x @ W
+    loss = (h @ V).sum()
+    V.data[:] = [[3.0], [5.0]]
+    for asked, by_hand in ((W, x[:, 1] * 5.0), (V, h.data[:, 1])):
+        found = tg.explain(asked, loss, at=(1, asked.shape[1] - 1), rows=x)
+        np.testing.assert_allclose(found.rows.contributions, by_hand, rtol=1e-9)
+        assert found.rows.rest == 0
 
 
 @pytest.mark.parametrize("n", [4, 6])
@@ -408,7 +465,9 @@ def test_exact_zeros_say_why():
         assert says in remarks(found)
     assert "Exactly 0" not in remarks(tg.explain(x, ops.relu(x).sum(), at=(0, 0)))
     tiny = wanted([1e-200], "tiny")
-    assert "smaller than any number of float64" in remarks(tg.explain(tiny, (tiny * 1e-300).sum() * 1e-300))
+    underflown = remarks(tg.explain(tiny, (tiny * 1e-300).sum() * 1e-300))
+    assert "The product is smaller than any number of float64: it is rounded to 0." in underflown
+    assert "Exactly 0" not in underflown
 
 
 def test_saturated_slopes_means_and_maxima_are_said():

@@ -285,10 +285,15 @@ def test_what_cannot_be_explained_says_what_to_do():
     with pytest.raises(ValueError, match="other is not among the 5 tensors and arrays of which the loss"):
         tg.explain(wanted([1.0], "other"), loss)
     loss.backward()
-    with pytest.raises(
-        ValueError, match=r"loss #\d+ was made \(you passed it, or the last backward\(\) started from it\)"
-    ):
+    with pytest.raises(ValueError, match=r"other of shape \(1,\) is no loss, and #\d+, from which .* not made from it"):
         tg.explain(wanted([1.0], "other"))
+    h.named("two").backward(np.ones((1, 1)))
+    tg.explain(W)  # one number
+    several = (W * 2.0).named("several\nnumbers")
+    several.backward(np.ones((2, 1)))
+    says = r"W .* and several numbers, from which the last backward\(\) started, is no single number either: pass"
+    with pytest.raises(ValueError, match=says):
+        tg.explain(W)
     with pytest.raises(ValueError, match="has no history"):
         tg.explain(W, wanted(1.0))
     with tg.no_grad(), pytest.raises(ValueError, match="has no history"):
@@ -331,6 +336,8 @@ def test_a_name_with_a_line_break_stays_on_one_line():
         {"rows": W[0]},
         {"rows": wanted([1.0], "no\nrows")},
         {"loss": (wanted(1.0, "a\nb") * 2.0).named("c\nd")},
+        {"loss": wanted(1.0, "a\nb")},
+        {"loss": (W * 2.0).named("a\nb")},
     ):
         with pytest.raises((IndexError, ValueError)) as caught:
             tg.explain(W, **{"loss": loss, **wrong})

@@ -101,6 +101,11 @@ def test_numbers_that_are_not_finite_are_counted():
     assert the_sum(at_zero) == "nan + nan = nan, which is the gradient of x[1]."
 
 
+def test_what_is_true_in_a_mask_is_counted():
+    x, mask = wanted(np.arange(5.0), "x"), np.array([True, False, True, False, True])
+    assert rows_of(tg.explain(np.where(mask, x, 0.0).sum()))["mask"]["value"] == "3 of 5 True"
+
+
 def test_a_row_that_is_not_finite_comes_first():
     x, w = np.array([[1.0], [np.inf], [3.0]]), wanted([[2.0]], "w")
     with np.errstate(all="ignore"):

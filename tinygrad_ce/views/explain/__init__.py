@@ -52,14 +52,16 @@ def _loss_of(x: Tensor) -> Tensor:
     """The loss that is meant, if none is named: that of the last backward, or x itself."""
     last_loss = state().last_loss
     last = None if last_loss is None else last_loss()
-    is_part = last is not None and last.size == 1 and x.serial in reachable(last)
-    if x.op is not None and x.size == 1 and not is_part:
+    if last is not None and last.size == 1 and x.serial in reachable(last):
+        return last
+    if x.op is not None and x.size == 1:
         return x
-    if last is None:
-        reason = "is no loss, and backward() has not been called, or the loss that it started from is gone"
-        call = f"pass the loss, {ASKED}({short(x.name or 'x', 40)}, loss), or call loss.backward() first"
-        raise ValueError(f"{ASKED}: {label_of(x)} of shape {x.shape} {reason}: {call}")
-    return last
+    missing = "backward() has not been called, or the loss that it started from is gone"
+    if last is not None:
+        other = "was not made from it" if last.size == 1 else "is no single number either"
+        missing = f"{label_of(last)}, from which the last backward() started, {other}"
+    call = f"pass the loss, {ASKED}({short(x.name or 'x', 40)}, loss), or call loss.backward() first"
+    raise ValueError(f"{ASKED}: {label_of(x)} of shape {x.shape} is no loss, and {missing}: {call}")
 
 
 def _node_of(x: Tensor, graph: Graph) -> Node:
@@ -67,9 +69,8 @@ def _node_of(x: Tensor, graph: Graph) -> Node:
     node = graph.node_of(x)
     if node is None:
         others = f"{len(graph.nodes)} tensors and arrays of which the loss {label_of(graph.loss)} was made"
-        which = "you passed it, or the last backward() started from it"
         call = f"pass the loss that was computed from it, {ASKED}({short(x.name or 'x', 40)}, loss)"
-        raise ValueError(f"{ASKED}: {label_of(x)} is not among the {others} ({which}): {call}")
+        raise ValueError(f"{ASKED}: {label_of(x)} is not among the {others}: {call}")
     if node.gradient is None:
         uses = " and ".join(f"as `{use.argument}` of {name_at(use.target)}" for use in node.uses)
         raise ValueError(f"{ASKED}: no gradient flows to {label_of(x)}: it is used only {uses}, where there is none")

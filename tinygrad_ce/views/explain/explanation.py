@@ -174,12 +174,11 @@ class Explanation(Report):
         """The rule of each use, with the numbers of the cell, and what is to be said of them."""
         rows, cell = [], self.cell
         for share in shown:
-            texts, remarks = [cut(share.rule, 400)], []
+            texts = [cut(share.rule, 400)]
             if cell is not None:
                 texts += [share._formula.filled(cell), format_number(share.value[cell])]
-                remarks = [("", Words(text)) for text in _remarks(share, cell)]
             rows.append((str(share.number) if len(self.shares) > 1 else "rule", " = ".join(dict.fromkeys(texts))))
-            rows += remarks
+            rows += [] if cell is None else [("", Words(text)) for text in _remarks(share, cell)]
         return Table(rows)
 
 
@@ -222,7 +221,7 @@ def _remarks(share: Share, cell: tuple[int, ...]) -> Iterator[str]:
     if name in ("getitem", "pick") and cell:
         yield from _looked_up(share, cell)
     elif share.value[cell] == 0:
-        yield f"Exactly 0: {_why_zero(share, cell)}."
+        yield _why_zero(share, cell)
     if name in STEEPEST and share.local is not None and abs(share.local[cell]) < SATURATED * STEEPEST[name]:
         slope = format_number(share.local[cell])
         yield f"{name} is saturated: its slope is at most {STEEPEST[name]:g}, and {slope} here."
@@ -253,18 +252,18 @@ def _looked_up(share: Share, cell: tuple[int, ...]) -> Iterator[str]:
 def _why_zero(share: Share, cell: tuple[int, ...]) -> str:
     result, name, upstream = name_at(share._edge.target), share._op.name, share.upstream
     if not upstream.any():
-        return f"the gradient of {result} is 0 everywhere"
+        return f"Exactly 0: the gradient of {result} is 0 everywhere."
     if share.local is None:
         # Products that cancel each other do so no more when each of them has another weight.
         weights = np.geomspace(1, 2, upstream.size, dtype=upstream.dtype).reshape(upstream.shape)
         if share._edge.pulled(upstream * weights)[cell] != 0:
-            return "what comes back from several numbers cancels"
-        return FLAT.get(name, "each product in the rule is 0")
+            return "Exactly 0: what comes back from several numbers cancels."
+        return f"Exactly 0: {FLAT.get(name, 'each product in the rule is 0')}."
     if share.local[cell] == 0:
-        return FLAT.get(name, f"the local slope of {name} is 0 there")
+        return f"Exactly 0: {FLAT.get(name, f'the local slope of {name} is 0 there')}."
     if np.broadcast_to(upstream, share.value.shape)[cell] == 0:
-        return f"nothing comes back to this number of {result}"
-    return f"the product is smaller than any number of {share.value.dtype}, and rounded to 0"
+        return f"Exactly 0: nothing comes back to this number of {result}."
+    return f"The product is smaller than any number of {share.value.dtype}: it is rounded to 0."
 
 
 def _is_only_subtracted(share: Share) -> bool:

@@ -19,7 +19,7 @@ from tinygrad_ce.graph.rules import ON_LOGITS
 from tinygrad_ce.ops import index, reshape
 from tinygrad_ce.program.record import as_computed
 from tinygrad_ce.report.parts import Heading, Part, Report, Sentence, Table
-from tinygrad_ce.report.words import format_number
+from tinygrad_ce.report.words import cut, format_number
 from tinygrad_ce.source_lines import PerRow, tracking
 from tinygrad_ce.views.explain.table import first_and_last, name_at, numbers
 
@@ -149,7 +149,8 @@ class BatchRows:
         table = [Table([self._cells(row, name) for row in shown], header, right, whole=right)] if shown else []
         down, up = self.contributions[self.contributions > 0], self.contributions[self.contributions < 0]
         # A sequence of predictions for each example counts as so many rows, for the loss is a mean over all.
-        of = f" of {self.of.name} = {self.of.formula.text}" if self.of.op is reshape and self.of.formula else ""
+        made = "" if self.of.formula is None else cut(self.of.formula.text, 60)
+        of = f" of {name_at(self.of)} = {made}" if self.of.op is reshape else ""
         text = f"A step goes against the gradient. Of {len(self.contributions):,} rows{of}, {len(down):,} "
         text += f"(together {format_number(down.sum())}) would move {name} down, "
         text += f"and {len(up):,} (together {format_number(up.sum())}) up."
@@ -202,17 +203,24 @@ def _is_row_by_row(node: Node, batch: dict[Node, None]) -> bool:
     lengths = {array.shape[:1] for array in of_batch.values()}
     if node.tensor is None or node.op is None or lengths != {node.shape[:1]}:
         return False
-    rounding = 1e-9 * np.abs(node.value[np.isfinite(node.value)]).max(initial=0)
-    rows = np.arange(len(node.value))
+    run = partial(node.op.run, **node.tensor.params)
+    before = np.asarray(run(*node.tensor.arrays))  # an optimizer may have changed what the value was computed from
+    rounding = 1e-9 * np.abs(before[np.isfinite(before)]).max(initial=0)
     # Some rows are exchanged for others, and those that are kept must stay as they are. Any two rows differ in a binary
     # digit of their numbers: once one of them is exchanged and the other kept.
-    digits = [rows >> digit & 1 == 1 for digit in range(len(rows).bit_length())]
-    for kept in (*digits, *(~digit for digit in digits)):
+    halves = [np.arange(len(before)) >> digit & 1 == 1 for digit in range(len(before).bit_length())]
+    for kept, factor in (*((half, 0.5) for half in halves), *((~half, 1.5) for half in halves)):
         arrays = list(node.tensor.arrays)
         for position, array in of_batch.items():
-            arrays[position] = array[np.where(kept, rows, rows - 1)]
-        after = np.asarray(node.op.run(*arrays, **node.tensor.params))
-        if not np.allclose(node.value[kept], after[kept], rtol=0, atol=rounding, equal_nan=True):
+            others = np.roll(array, 1, axis=0)  # equal rows need other numbers; but other integers might choose no row
+            others = others * factor + 0.3 if array.dtype.kind == "f" else others
+            others[kept] = array[kept]
+            arrays[position] = others
+        try:
+            after = np.asarray(run(*arrays))
+        except Exception:  # a user's operation that refuses such numbers is not known to work row by row
+            return False
+        if not np.allclose(before[kept], after[kept], rtol=0, atol=rounding, equal_nan=True):
             return False
     return True
 
