@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -93,15 +93,15 @@ class Program:
     def between(self, name: str) -> dict[str, list[Line]]:
         """A value and those that lead to it, the nearest first: for each, the lines from there down to the value."""
         if name not in self._between:
-            nearest = front = [name]
+            front, nearest = [name], {name: None}  # a dict, for a set has no order
             while front:
                 reads = {x for below in front for x in self.lines[below].reads}
                 front = [x for x in self.lines if x in reads and x not in nearest]
-                nearest = [*nearest, *front]
+                nearest |= dict.fromkeys(front)
             self._between[name] = {x: self._depending_on(x, nearest) for x in nearest}
         return self._between[name]
 
-    def _depending_on(self, name: str, among: list[str]) -> list[Line]:
+    def _depending_on(self, name: str, among: Container[str]) -> list[Line]:
         """Those of some lines that a value has an influence on, in the order in which they run."""
         reached = {name: self.lines[name]}
         for x, line in self.lines.items():

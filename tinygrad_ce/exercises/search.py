@@ -112,10 +112,9 @@ class Search:
 
     @property
     def _factors(self) -> list[Factor]:
-        return [] if self.is_zero else self.runs[0].once(self._usual_factors, self.name)
-
-    def _usual_factors(self, name: str, _: Run) -> Iterator[Factor]:
-        return factors(name, self.program)
+        usual = self.runs[0].kept.setdefault(("factors", self.name), [])
+        usual += [] if usual or self.is_zero else factors(self.name, self.program)
+        return usual
 
     # ---- one change
 
@@ -145,11 +144,9 @@ class Search:
         return run.once(self._carried, self.name, above, swap)
 
     def _carried(self, name: str, above: str, swap: bool, run: Run) -> Iterator[Guess]:
-        for guess in self._guesses(above, run, swap):
-            if guess.array.shape == np.shape(run.values[above]):
-                array = self.program.carried(name, above, guess.array, run.values)
-                if array is not None:
-                    yield Guess(guess.key, f"right from {above} on, but there: {guess.words}", array)
+        of_its_shape = (x for x in self._guesses(above, run, swap) if x.array.shape == np.shape(run.values[above]))
+        found = ((x, self.program.carried(name, above, x.array, run.values)) for x in of_its_shape)
+        return (Guess(x.key, f"right from {above} on, but there: {x.words}", a) for x, a in found if a is not None)
 
     def _forward(self, name: str, run: Run) -> Iterator[Guess]:
         """A change in a line of the forward pass, and all that follows computed rightly from there."""
@@ -204,9 +201,8 @@ class Search:
 
     def _another(self, run: Run) -> Iterator[Guess]:
         """It is another array of the program."""
-        for name, array in reversed(run.values.items()):
-            if name != self.name and np.size(array) > 1 and np.asarray(array).dtype.kind == "f":
-                yield Guess("mixed up", f"this is {name}", array)
+        others = ((x, array) for x, array in reversed(run.values.items()) if x != self.name and np.size(array) > 1)
+        return (Guess("mixed up", f"this is {x}", a) for x, a in others if np.asarray(a).dtype.kind == "f")
 
     def _any_factor(self, run: Run) -> Iterator[Guess]:
         """Every number, or every number of one term, is the same multiple of the right one."""
