@@ -21,6 +21,14 @@ slow = [HealthCheck.too_slow]
 settings.register_profile("same", deadline=None, derandomize=True, database=None, suppress_health_check=slow)
 settings.load_profile("same")
 
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that open pages, so that they can be run where there is a browser: `pytest -m browser`."""
+    for item in items:
+        if "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.browser)
+
+
 # Processes that tests start, in whatever folder, import the package that is tested, not another that is installed.
 _tested = str(Path(tinygrad_ce.__file__).parents[1])
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [_tested, os.environ.get("PYTHONPATH")]))

@@ -7,6 +7,8 @@ import pytest
 from exercises.networks import batch_norm_network, binary_network, softmax, textbook_network, without
 
 import tinygrad_ce as tg
+from tinygrad_ce.exercises import search
+from tinygrad_ce.exercises.factors import factors
 
 BATCH_NORM = {  # the mistake, what it says, the gradient, and what a student who makes it hands in
     "the mean forgotten": ("mean", "off by the factor 8", "d_logits", lambda v, g: v["p"] - v["onehot"]),
@@ -221,6 +223,24 @@ def test_two_rows_may_be_a_mean_or_a_square():
     verdict = tg.exercise(loss).check(d_p=p.data / 2)["d_p"]
     assert verdict.mistake in ("mean twice", "missing factor")
     assert "Also fits" in verdict.message
+
+
+def test_two_mistakes_are_not_told_again_in_the_other_order(net):
+    logits = net.v["h1"] @ net.v["W3"] + net.v["b3"]
+    verdict = net.verdict(d_logits=(np.exp(logits) - 1) / 8)
+    assert verdict.mistake == "target and not normalised"
+    assert "Also fits" not in verdict.message
+
+
+def test_what_a_value_is_divided_by_is_searched_once(monkeypatch):
+    """Each wrong answer to a line, of all students, asks for it."""
+    searched = []
+    monkeypatch.setattr(search, "factors", lambda name, program: searched.append(name) or factors(name, program))
+    network = textbook_network()
+    exercise = network.exercise()
+    for factor, mistake in ((-1, "sign"), (2, "factor"), (6, "mean")):
+        assert exercise.check(d_W0=factor * network.g["d_W0"])["d_W0"].mistake == mistake
+    assert searched == ["d_W0"]
 
 
 def test_one_number_alone_is_not_explained_by_any_factor():

@@ -265,6 +265,12 @@ def test_the_text_is_at_most_80_columns_wide(three):
         assert word in text
 
 
+def test_the_picture_is_called_by_what_can_be_seen_on_it(three):
+    """A page has no method; a terminal says which one draws it."""
+    assert 'alt="reliability and ROC curves"' in three.report(X, THREE)._repr_html_()
+    assert str(three.report(X, THREE)).endswith("(a picture, which .figure(path) saves)")
+
+
 def test_of_many_classes_the_most_frequent_mistakes_are_listed():
     data = tg.data.digits()
     tg.seed(0)

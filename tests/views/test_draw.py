@@ -2,6 +2,7 @@
 
 import base64
 import io
+import re
 import struct
 import sys
 import xml.etree.ElementTree as ET
@@ -370,8 +371,31 @@ def test_a_png_of_a_long_picture_is_as_large_as_programs_open(tmp_path, monkeypa
     path = drawing.save(tmp_path / "graph.png")
     assert struct.unpack(">I", path.read_bytes()[16:20])[0] == pytest.approx(1.5 * area.width, abs=1)
     monkeypatch.setattr("tinygrad_ce.views.draw.MOST_PIXELS", 0.3**2 * area.width * area.height)
-    with pytest.raises(ValueError, match=r"save: a PNG of this picture would be .* save it as .svg or .html"):
+    with pytest.raises(ValueError, match=r"save: a PNG of this picture would be .* save it as .svg or .html") as caught:
         drawing.save(tmp_path / "graph.png")
+    assert f" {2 * max(area.width, area.height):,.0f} pixels long" in str(caught.value)
+
+
+def test_a_png_of_many_wires_has_each_piece_of_them_once_and_is_the_same_picture(tmp_path, monkeypatch):
+    """Where many wires share a long way, drawing the whole of each took most of the time."""
+    resvg_py = pytest.importorskip("resvg_py")
+    image = pytest.importorskip("matplotlib.image")
+    w, mask = wanted([0.5, 0.25], "w"), tg.Tensor([1.0, 0.0], name="mask")
+    t = w
+    for n in range(40):
+        t = np.tanh(t) * (w if n % 4 else mask)
+    drawing = tg.draw(t.sum())
+    monkeypatch.setattr("tinygrad_ce.views.draw.MOST_PIXELS", 1_500_000)
+    given, draw_all = {}, resvg_py.svg_to_bytes
+    monkeypatch.setattr(resvg_py, "svg_to_bytes", lambda **options: given.update(options) or draw_all(**options))
+    once = image.imread(drawing.save(tmp_path / "once.png"))
+    whole = image.imread(io.BytesIO(bytes(draw_all(**given | {"svg_string": drawing.svg}))))
+    pieces = [len(re.findall("[LC]-?[0-9]", svg)) for svg in (given["svg_string"], drawing.svg)]
+    assert pieces[0] < pieces[1] / 3
+    assert once.shape[0] * once.shape[1] == pytest.approx(1_500_000, rel=0.01)
+    assert np.abs(once - whole).mean() < 0.02  # where several lines lie on each other, their edges are darker
+    dark = [picture[..., :3].mean(axis=-1) < 0.75 for picture in (once, whole)]
+    assert (dark[0] != dark[1]).mean() < 0.03
 
 
 def test_another_ending_is_refused(tmp_path):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -93,7 +93,7 @@ class Search:
         yield self.runs, partial(self._guesses, self.name, swap=True)
         if telling:
             yield from ((self.runs, partial(self._above, x, True)) for x in above[:SWAPPED_ABOVE])
-            yield only_right, lambda run: run.once(self._forward, self.name)
+            yield only_right, lambda run: self._first(run.once(self._forward, self.name))
         if telling and of_right_shape and not self.is_zero:
             yield self.runs, self._too_much
             yield only_right, lambda run: (guess for guess in self._any_factor(run) if ";" in guess.words)
@@ -103,12 +103,19 @@ class Search:
         if telling and of_right_shape and not self.is_zero:
             yield only_right, self._any_factor
         if telling:
-            yield only_right, partial(self._above_and_a_factor, above)
-            yield only_right, lambda run: run.once(self._pairs, self.name)
+            yield only_right, lambda run: self._first(self._above_and_a_factor(above, run))
+            yield only_right, lambda run: self._first(run.once(self._pairs, self.name))
 
-    @cached_property
+    def _first(self, guesses: Iterable[Guess]) -> list[Guess]:
+        """The first that fits, where others are the same in another order, or fit by chance."""
+        return next(([guess] for guess in guesses if self.matches(self.answer, guess.array)), [])
+
+    @property
     def _factors(self) -> list[Factor]:
-        return [] if self.is_zero else [*factors(self.name, self.program)]
+        return [] if self.is_zero else self.runs[0].once(self._usual_factors, self.name)
+
+    def _usual_factors(self, name: str, _: Run) -> Iterator[Factor]:
+        return factors(name, self.program)
 
     # ---- one change
 
@@ -173,9 +180,8 @@ class Search:
     def _two_changes(self, run: Run) -> Iterator[Guess]:
         """A change in the line, and besides it a factor or a transposition."""
         guesses, right = self._guesses(self.name, run), run.expected[self.name]
-        for factor in self._factors:
-            if " and " not in factor.key:
-                yield from (both(guess, factor, factor.factor * guess.array) for guess in guesses)
+        single = [factor for factor in self._factors if " and " not in factor.key]
+        yield from (both(guess, factor, factor.factor * guess.array) for guess in guesses for factor in single)
         if right.ndim >= 2 and self.answer.array.T.shape == right.shape:
             turned = self._turned(run)
             yield from (both(turned, factor, factor.factor * right.T) for factor in self._factors)

@@ -27,6 +27,15 @@ def format_number(value: Any, digits: int = 4) -> str:
     return "0" if text == "-0" else text
 
 
+def percent(value: float) -> str:
+    """A share of 100 with three digits, and 100 only where no more than rounding is missing.
+
+    >>> percent(99.97), percent(100.0), percent(0.4), percent(12.34)
+    ('99.9', '100', '0.4', '12.3')
+    """
+    return format_number(min(value, 99.9) if value < 100 - 1e-6 else value, 3)
+
+
 def histogram(values: Any, bins: int = 12) -> str:
     """The distribution of the values as one line of bars between smallest and largest; '' if none is finite.
 

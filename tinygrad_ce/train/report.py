@@ -17,6 +17,7 @@ from tinygrad_ce.train.answers import Answers, Contrast
 from tinygrad_ce.train.weights import sample_weights
 from tinygrad_ce.views import plots
 
+PICTURE = "(a picture, which .figure(path) saves)"
 BINS = 10  # of the probabilities, where calibration is measured
 LABELS = {
     "accuracy": "accuracy",
@@ -92,8 +93,7 @@ class ClassificationReport(Report):
             _numbers([(f"{p:.3f}", f"{share:.3f}", f"{rows:g}") for p, share, rows in self.reliability], RELIABILITY),
             _mistakes(list(self.classes), self.confusion),
         ]
-        label = "reliability and ROC curves, which .figure(path) saves"
-        curves = Picture(lambda: self.figure()._repr_png_(), label, least=600)
+        curves = Picture(lambda: self.figure()._repr_png_(), "reliability and ROC curves", least=600, text=PICTURE)
         return [*(table for table in tables if table.rows), *map(Sentence, self.notes), curves]
 
 
@@ -130,7 +130,7 @@ class RegressionReport(Report):
             (short(name, 30), *(format_number(figures[key]) if key in figures else "" for key in ("rmse", "mae", "r2")))
             for name, figures in (self.outputs | ({"mean": self.figures} if len(self.outputs) > 1 else {})).items()
         ]
-        picture = Picture(lambda: self.figure()._repr_png_(), "the residuals, which .figure(path) saves", least=600)
+        picture = Picture(lambda: self.figure()._repr_png_(), "the residuals", least=600, text=PICTURE)
         notes = several(len(self.true), "row"), *self.notes
         return [_numbers(rows, ("", "RMSE", "MAE", "R²")), *map(Sentence, notes), picture]
 

@@ -99,7 +99,8 @@ def _png_file(svg: str) -> bytes:
     zoom = min(2.0, (MOST_PIXELS / (width * height)) ** 0.5)
     if zoom < READABLE:
         raise ValueError(
-            "save: a PNG of this picture would be too large to open or too small to read: save it as .svg or .html"
+            f"save: a PNG of this picture would be {2 * max(width, height):,} pixels long, and few programs open that: "
+            "save it as .svg or .html"
         )
     return _as_png(svg, zoom)
 
@@ -108,6 +109,24 @@ def _size(svg: str) -> tuple[int, int]:
     size = re.search(r'viewBox="0 0 (\d+) (\d+)"', svg)
     assert size is not None
     return int(size[1]), int(size[2])
+
+
+def _drawn_once(svg: str) -> str:
+    """The picture with each piece of its wires once: where many share a long way, to draw all of them takes seconds."""
+    drawn: set[tuple[str, str, str]] = set()
+
+    def new_pieces(wire: re.Match[str]) -> str:
+        start, kind, way = wire.groups()  # a dashed wire is drawn beside a solid one
+        path, *pieces = re.findall("[MLC][^MLC]*", way)
+        place = path[1:].strip()
+        for piece in pieces:
+            end = piece.split()[-1].lstrip("L")
+            path += f"M{end} " if (kind, place, piece) in drawn else piece
+            drawn.add((kind, place, piece))
+            place = end
+        return start + path
+
+    return re.sub('(<g class="(wire[^"]*)" [^>]*><path d=")([^"]*)', new_pieces, svg)
 
 
 def _as_png(svg: str, zoom: float) -> bytes:
@@ -120,7 +139,7 @@ def _as_png(svg: str, zoom: float) -> bytes:
         ) from None
     fonts = Path(get_data_path()) / "fonts" / "ttf"
     made = resvg_py.svg_to_bytes(
-        svg_string=svg,
+        svg_string=_drawn_once(svg),
         background="white",
         zoom=zoom,
         font_files=[str(fonts / "DejaVuSansMono.ttf"), str(fonts / "DejaVuSansMono-Bold.ttf")],

@@ -106,7 +106,7 @@ def test_of_few_rows_no_unit_is_called_dead(rows, verdict):
     found = audited(model, x=X[:rows], y=Y[:rows])
     assert found.rows[1].dead == pytest.approx(100 * 5 / 8)
     assert (found.rows[1].rows, found.rows[1].verdict) == (rows, verdict)
-    assert "62 %" in str(found)
+    assert "62.5 %" in str(found)
     assert ("fewer than 8 rows" in str(found)) == (rows < 8)
     assert found.rows[1].reason == ("too few rows for a verdict on dead units" if rows < 8 else "")
 

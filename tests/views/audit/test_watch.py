@@ -173,6 +173,26 @@ def test_a_layer_that_is_not_always_called_is_watched_when_it_is():
     watch.plot()
 
 
+def test_a_layer_whose_settings_change_stays_one_layer():
+    model = normalised(rate=0.5)
+
+    def softer(trainer, row):
+        model.layers[3].rate /= 2
+
+    watch = Watch(X, Y)
+    trained([watch, softer], epochs=3, model=model)
+    assert re.findall(r"layers\.3  Dropout.*", str(watch)) == ["layers.3  Dropout(0.125)   fine 1-3"]
+
+
+def test_the_page_is_called_by_the_model_and_headed_by_what_was_found():
+    watch = Watch(X, Y)
+    trained(watch, epochs=2)
+    page = watch.page()
+    assert repr(page) == '<a page that shows Sequential, 2 audits: .save("watch.html")>'
+    assert "<title>Sequential, 2 audits</title>" in page.html
+    assert re.search(r"<h1>Sequential, 2 audits, loss \S+ to \S+; at the end fine</h1>", page.html)
+
+
 @pytest.mark.parametrize("epochs", [1, 6])
 def test_the_plot_has_the_numbers_of_the_audits(epochs, tmp_path):
     watch = Watch(X, Y)

@@ -17,7 +17,7 @@ from tinygrad_ce.graph.layers import layers_of
 from tinygrad_ce.nn import Module
 from tinygrad_ce.optim import Optimizer
 from tinygrad_ce.report.parts import Heading, Part, Report, Sentence, Strong, Table, Words
-from tinygrad_ce.report.words import cut, format_number, listed
+from tinygrad_ce.report.words import cut, format_number, listed, percent
 from tinygrad_ce.views.audit.figures import Gradients, Row, row_of
 from tinygrad_ce.views.audit.verdicts import CURES, SMALL_GRADIENT, VERDICTS, lesson, verdict_on
 
@@ -144,10 +144,9 @@ def _cell(figure: str, rows: Sequence[Row]) -> str:
         return (Strong if found[0] in CURES else Words)(found[0].replace(" too ", "\ntoo "))
     if not found or isinstance(found[0], str):
         return "".join(found).replace(" ", "\u00a0")  # in a histogram a space counts
-    percent = " %" if figure in ("saturated", "dead") else ""
-    ends = [round(end) if percent else end for end in (min(found), max(found))]
-    words = [format_number(end, 3 if 10 <= end < 1000 else 2) for end in ends]
-    return "\nto ".join(dict.fromkeys(words)) + percent
+    share, ends = figure in ("saturated", "dead"), (min(found), max(found))
+    words = [percent(end) if share else format_number(end, 3 if 10 <= end < 1000 else 2) for end in ends]
+    return "\nto ".join(dict.fromkeys(words)) + (" %" if share else "")
 
 
 def _table(groups: list[list[Row]], figures: Sequence[str]) -> Table:

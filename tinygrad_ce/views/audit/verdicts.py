@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
-from tinygrad_ce.report.words import format_number
+from tinygrad_ce.report.words import format_number, percent
 from tinygrad_ce.views.audit.activations import DEAD, FLAT
 
 if TYPE_CHECKING:
@@ -141,8 +141,8 @@ def lesson(rows: Sequence[Row], illnesses: dict[str, list[Row]]) -> str:
     if verdict in ("not finite", "no gradient"):
         return f"It begins in {first.path}: {first.reason}."
     if verdict in ("dead", "saturated"):
-        percent = first.dead if verdict == "dead" else first.saturated
-        return f"The activation in {first.path} is {percent:.0f} % {verdict}, for inputs from {first.flat_inputs}."
+        share = percent((first.dead if verdict == "dead" else first.saturated) or 0)
+        return f"The activation in {first.path} is {share} % {verdict}, for inputs from {first.flat_inputs}."
     if verdict.startswith("updates"):
         update = first.update_per_weight or 0.0
         times = f"{format_number(update / HEALTHY_UPDATE, 3)} times what is healthy in the long run"
@@ -165,7 +165,7 @@ def _way_back(rows: Sequence[Row], ill: list[Row], verdict: str) -> str:
     makes_it = math.isclose(sum(totals.values()), math.log(end.share or 1), rel_tol=0.05, abs_tol=0.05)
     if not makes_it or any(row.uses > 1 for row in (end, *passed)):
         return f"The gradient has several ways back to {end.path}: {left}." if ill else ""
-    strong = [kind for kind in sorted(logs, key=lambda kind: -abs(totals[kind])) if abs(totals[kind]) > math.log(1.5)]
+    strong = [kind for kind in sorted(logs, key=lambda kind: -abs(totals[kind])) if abs(totals[kind]) > math.log(1.25)]
     factors = [math.exp(totals[kind] / len(logs[kind])) for kind in strong]
     said = [
         f"each {kind} {'multiplies' if factor > 1 else 'divides'} it by {format_number(max(factor, 1 / factor), 3)}"

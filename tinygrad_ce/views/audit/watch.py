@@ -114,9 +114,9 @@ class Watch(Report):
 
     def _layers(self) -> list[list[Row]]:
         """For each layer its rows in all audits, without figures where it was not called."""
-        audits = [{(row.path, row.layer): row for row in found.rows} for found in self.audits]
-        layers = dict.fromkeys(layer for rows in audits for layer in rows)
-        return [[rows.get(layer) or Row(*layer, verdict=SEPARATE) for rows in audits] for layer in layers]
+        audits = [{row.path: row for row in found.rows} for found in self.audits]
+        layers = {path: row.layer for rows in audits for path, row in rows.items()}
+        return [[rows.get(path) or Row(path, layers[path], verdict=SEPARATE) for rows in audits] for path in layers]
 
     def plot(self, path: Any = None) -> Any:
         """Updates, gradients and their shares, saturated and dead shares over the epochs as a matplotlib Figure.
@@ -133,14 +133,15 @@ class Watch(Report):
         Raises ValueError before the first epoch has ended, and ImportError without matplotlib.
         """
         self.plot(file := BytesIO())
-        last, title = self.audits[-1], self._heading()
+        last, heading = self.audits[-1], self._heading()
         sections = [
             Section("The verdicts by epoch", self.parts[1:]),
             Section("The curves", [Picture(file.getvalue(), "what the layers did in each epoch", least=600)]),
             Section(f"After epoch {self.epochs[-1]}", last.parts),
             Section("All its figures", last.details.parts[1:]),
         ]
-        return Page(as_page(title, sections), "shows", title, "watch.html")
+        title = heading.partition(", loss ")[0]
+        return Page(as_page(title, sections, heading=heading), "shows", title, "watch.html")
 
 
 def _verdicts(stop_when: Any) -> list[str]:

@@ -116,7 +116,7 @@ class Cell:
         assert self._node.formula is not None
         inputs, values = self.tensor.inputs, [*map(format_number, self.operands.values())]
         words = [x.label if isinstance(x, Tensor) else value for x, value in zip(inputs, values, strict=True)]
-        named = {edge.source.name: words[edge.position] for edge in self._node.inputs}
+        named = {edge.source.name: ast.Name(words[edge.position]) for edge in self._node.inputs}
         text = ast.unparse(renamed(self._node.formula.readable.whole, named)).replace("np.", "")
         return min(text, called, key=len)  # softplus is many signs in a program
 

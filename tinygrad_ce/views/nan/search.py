@@ -35,18 +35,16 @@ def with_number(x: Any, cells: Any, number: float) -> Any:
     """x with a number at these positions, in its own dtype."""
     if not len(cells):
         return x
-    array = np.array(x, order="C")
-    array.reshape(-1)[cells] = number
+    array = np.array(x)
+    np.put(array, cells, number)
     return array
 
 
 def ordinary(x: Any) -> Any:
     """x with an ordinary number for each finite one, and a large one for an infinity; labels and masks stay."""
     array = np.asarray(x)
-    if array.dtype.kind != "f":
-        return x
-    large = np.copysign(np.sqrt(np.finfo(array.dtype).max), array)  # its square just fits
-    return np.where(np.isinf(array), large, ORDINARY[0]).astype(array.dtype)
+    numbers = np.where(np.isinf(array), np.copysign(1e18, array), ORDINARY[0])  # the square of 1e18 fits into float32
+    return numbers.astype(array.dtype) if array.dtype.kind == "f" else x
 
 
 def tried(run: Run, arguments: Sequence[Any]) -> Any:
@@ -78,16 +76,13 @@ def total(*shares: Any) -> Any:
 def first_cell(run: Run, arguments: Sequence[Any], which: int, index: Index, cells: Array) -> Index | None:
     """The first of these cells of one argument that reaches a number of the result: NaN in all until there is seen."""
 
-    @cache
     def reaches(count: int) -> bool:
         changed = with_number(arguments[which], cells[:count], np.nan)
         result = tried(run, [*arguments[:which], changed, *arguments[which + 1 :]])
         return result is None or bool(np.isnan(result[index]))
 
-    most = 1 if reaches(1) else len(cells)
-    if not reaches(most):
-        return None
-    return place(cells[bisect_left(range(1, most), True, key=reaches)], arguments[which])
+    first = bisect_left(range(1, len(cells) + 1), True, key=reaches)
+    return place(cells[first], arguments[which]) if first < len(cells) else None
 
 
 @dataclass(eq=False)
@@ -112,21 +107,10 @@ class Step:
         return np.flatnonzero(~np.isfinite(array)) if array.dtype.kind == "f" else np.zeros(0, int)
 
     @cached_property
-    def bad_by_kind(self) -> tuple[Array, Array]:
-        """Where NaN stands, and where infinity."""
-        is_nan = np.isnan(np.ravel(self.array)[self.bad])
-        return self.bad[is_nan], self.bad[~is_nan]
-
-    @cached_property
     def usual(self) -> list[tuple[list[Any], Any]]:
-        """Arguments with an ordinary number for each that is not finite, and their result; where NaN, two such."""
-        found: list[tuple[list[Any], Any]] = []
-        for number in ORDINARY if self.run is not None else ():
-            arguments = [with_number(source.array, source.bad, number) for source in self.sources]
-            found.append((arguments, tried(self.run, arguments)))
-            if found[-1][1] is not None and not np.isnan(found[-1][1]).any():
-                break
-        return found
+        """Arguments with one or the other ordinary number for each that is not finite, and their result."""
+        each = ([with_number(x.array, x.bad, number) for x in self.sources] for number in ORDINARY)
+        return [(arguments, tried(self.run, arguments)) for arguments in each]
 
     def origins(self, index: Index) -> list[Number] | None:
         """Of each source the first NaN and the first infinity from which this number comes.
@@ -136,10 +120,8 @@ class Step:
         found: list[Number] = []
         usual = [arguments for arguments, result in self.usual if result is None or not np.isnan(result[index])]
         for which, source in enumerate(self.sources if usual else ()):
-            for cells in filter(len, source.bad_by_kind):
-                if np.shape(source.array) == self.array.shape:  # most operations work number by number
-                    own = np.ravel_multi_index(index, self.array.shape)
-                    cells = np.append(own, cells) if own in cells else cells
+            for is_kind in (np.isnan, np.isinf):
+                cells = source.bad[is_kind(np.ravel(source.array)[source.bad])]
                 cell = first_cell(self.run, usual[0], which, index, cells)
                 found += [(source, cell)] if cell is not None else []
         again = tried(self.run, [source.array for source in self.sources]) if self.sources and not found else None
@@ -167,19 +149,17 @@ class Search:
         graph = reachable(loss)
         self.order = [graph[serial] for serial in sorted(graph)]
         self.values: dict[int, Step] = {}
-        self._constants: dict[int, Step] = {}
+        constants: dict[int, Step] = {}  # one for each array without a gradient
         for tensor in self.order:
-            sources = [self._source(*pair) for pair in zip(tensor.inputs, tensor.arrays, strict=True)]
+            sources = []
+            for x, array in zip(tensor.inputs, tensor.arrays, strict=True):
+                known = self.values.get(x.serial) if isinstance(x, Tensor) else None
+                step = Step("value", x if isinstance(x, Tensor) else None, array)
+                sources.append(known or constants.setdefault(id(array), step))
             run = None if tensor.op is None else run_of(tensor)
             self.values[tensor.serial] = Step("value", tensor, tensor.data, sources, run)
         self.leaves = [x for x in self.order if x.op is None]
         self.origins = cache(Step.origins)
-
-    def _source(self, x: Any, array: Any) -> Step:
-        """The step of an input; of what has no gradient, one for each array."""
-        if isinstance(x, Tensor) and x.serial in self.values:
-            return self.values[x.serial]
-        return self._constants.setdefault(id(array), Step("value", x if isinstance(x, Tensor) else None, array))
 
     @cached_property
     def stale(self) -> list[Tensor]:

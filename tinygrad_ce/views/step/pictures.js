@@ -70,17 +70,14 @@ function paint(card, kind, array) {
   const panel = card.querySelector(`.panel.${kind}`);
   if (!panel) return;
   const image = panel.querySelector("image");
-  if (image) {
-    image.setAttribute("href", heat(array).toDataURL());
-    panel.querySelector("image ~ text").textContent = rangeOf(array);
-  } else {
-    const texts = [...panel.querySelectorAll("text[data-cell]")], before = texts.map((text) => text.textContent);
-    texts.forEach((text) => { text.textContent = number(array, Number(text.dataset.cell), 3); });
-    if (texts.some((text, n) => text.textContent.length > before[n].length)) makeRoom(card, texts);
-  }
+  image?.setAttribute("href", heat(array).toDataURL());
+  const texts = image ? [panel.querySelector("image ~ text")] : [...panel.querySelectorAll("text[data-cell]")];
+  const before = texts.map((text) => text.textContent.length);
+  texts.forEach((text) => { text.textContent = image ? rangeOf(array) : number(array, Number(text.dataset.cell), 3); });
+  if (texts.some((text, n) => text.textContent.length !== before[n])) makeRoom(card, texts);
 }
 
-// Longer numbers than those that the picture was drawn with: the columns move apart, as far as the card allows.
+// Longer texts than those that the picture was drawn with: columns move apart, as far as the card allows, and letters shrink.
 function makeRoom(card, texts) {
   const columns = [...new Set(texts.map((text) => text.getAttribute("x")))].map(Number).sort((a, b) => a - b);
   texts.forEach((text) => text.style.removeProperty("font-size"));

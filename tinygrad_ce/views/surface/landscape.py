@@ -11,7 +11,7 @@ from tinygrad_ce.core import Array
 from tinygrad_ce.data.checks import generator_from, whole_number
 from tinygrad_ce.optim.arguments import positive
 from tinygrad_ce.report.parts import Heading, Part, Picture, Report, Sentence, Table
-from tinygrad_ce.report.words import ASCII_BARS, format_number, listed, several
+from tinygrad_ce.report.words import ASCII_BARS, format_number, listed, percent, several
 from tinygrad_ce.views import plots
 from tinygrad_ce.views.surface.directions import OWN, WAYS, LossOfVector, Route, directions_of, eigenpairs, unit
 
@@ -139,7 +139,7 @@ class Surface(Report):
         if missing:
             yield f"At {missing} of {several(self.values.size, 'point')} of the map it is not finite."
         if len(self.path):
-            share = format_number(100 * self.share, 3)
+            share = percent(100 * self.share)
             yield f"The plane shows {share} % of the path of the training (of its squared distances from here)."
         beyond = sum(np.abs(place).max() > self.steps[-1] for place in self.path)
         if beyond:
