@@ -13,6 +13,7 @@ import tinygrad_ce as tg
 from tinygrad_ce.core import REGISTRY, Tensor
 from tinygrad_ce.graph import cells
 from tinygrad_ce.graph import formula as formulas
+from tinygrad_ce.graph.expressions import parsed, renamed
 from tinygrad_ce.graph.formula import Formula
 from tinygrad_ce.graph.nodes import Graph
 from tinygrad_ce.report.words import format_number
@@ -306,3 +307,13 @@ def test_the_textbook_form_of_soft_labels_and_of_binary_weights():
     assert slope.text == "weight * ((1 - q) * sigmoid(z) - w * q * (1 - sigmoid(z))) / 4"
     p = 1 / (1 + np.exp(-z.data))
     np.testing.assert_allclose(slope.value, [[2.0], [3.0]] * ((1 - q) * p - 4 * q * (1 - p)) / 4)
+
+
+@pytest.mark.parametrize(
+    ("names", "text"),
+    [({"x": "y"}, "1 - exp(y)"), ({"x": "#12"}, "1 - exp(#12)"), ({"x": parsed("a + b")}, "1 - exp(a + b)")],
+)
+def test_an_expression_with_other_names(names, text):
+    tree = parsed("1 - exp(x)")
+    assert ast.unparse(renamed(tree, names)) == text
+    assert ast.unparse(tree) == "1 - exp(x)"

@@ -31,10 +31,10 @@ def names_in(tree: ast.AST) -> set[str]:
 
 
 def renamed(tree: ast.expr, names: Mapping[str, str | ast.expr]) -> ast.expr:
-    """A copy of an expression with other names, or with expressions in the place of names."""
+    """A copy of an expression with other names, also such as #12, or with expressions in the place of names."""
     found = [node for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id in names]
     new = {id(node): names[node.id] for node in found}
-    return deepcopy(tree, {key: parsed(x) if isinstance(x, str) else x for key, x in new.items()})
+    return deepcopy(tree, {key: ast.Name(x, ast.Load()) if isinstance(x, str) else x for key, x in new.items()})
 
 
 COMPARED: dict[type[ast.cmpop], tuple[str, str, str]] = {  # what NumPy calls it, its sign, and that in LaTeX
