@@ -133,12 +133,11 @@ class Cell:
         with recording(True):
             graph = Graph(ops.mul(self.alone, np.asarray(upstream, self.tensor.dtype)), "tg.why_nan")
         node = graph.node_of(self.alone)
-        edge = next((e for e in node.inputs if e.position == position), None) if node is not None else None
-        if edge is None or edge.formula is None or edge.share is None:
-            return None
-        if not np.isclose(edge.share, share, 1e-4, 0, equal_nan=True):
-            return None
-        return f"{edge.formula.filled()} = {format_number(share)}"
+        for edge in node.inputs if node is not None else ():
+            if edge.position == position and edge.formula is not None and edge.share is not None:
+                same = np.isclose(edge.share, share, 1e-4, 0, equal_nan=True)
+                return f"{edge.formula.filled()} = {format_number(share)}" if same else None
+        return None
 
     def maker(self) -> tuple[Tensor, Index] | None:
         """The number to which this one owes what it is: with an ordinary one instead, it would be of another kind.

@@ -146,8 +146,7 @@ class Search:
 
     def __init__(self, loss: Tensor) -> None:
         self.loss = loss
-        graph = reachable(loss)
-        self.order = [graph[serial] for serial in sorted(graph)]
+        self.order = [tensor for _, tensor in sorted(reachable(loss).items())]
         self.values: dict[int, Step] = {}
         constants: dict[int, Step] = {}  # one for each array without a gradient
         for tensor in self.order:
