@@ -292,8 +292,7 @@ def erf(x):
     >>> erf(np.array([0.0, 10.0]))
     array([0., 1.])
     """
-    each = np.frompyfunc(error_function, 1, 1)
-    return np.asarray(each(x), np.result_type(x, 0.0))
+    return np.asarray(np.frompyfunc(error_function, 1, 1)(x), np.result_type(x, 0.0))
 
 
 @erf.vjp("x")
@@ -323,6 +322,7 @@ arccos.domain("abs(x) <= 1", _INSIDE, slope="abs(x) < 1")
 arctanh.domain("abs(x) < 1", _INSIDE)
 arccosh.domain("x >= 1", "keep it above 1: tg.ops.clip(x, low=1 + 1e-6)", slope="x > 1")
 arctan2.domain("True", "leave such points out before: tg.ops.where(good, b, 1.0)", slope="a != 0 or b != 0")
+logaddexp.domain("True", "mask with -1e9 instead of -inf: it has a slope", slope="a > -inf or b > -inf")
 cbrt.domain("True", "keep the argument away from 0", slope="x != 0")
 for _logarithm in (log2, log10):
     _logarithm.domain("x > 0", "find out why it is negative, or keep it away from 0: tg.ops.clip(x, low=1e-12)")

@@ -104,7 +104,7 @@ def a_mish_by_hand_that_survives_forward_in_float32() -> Tensor:
     return (x * np.tanh(np.log(1 + e))).sum()
 
 
-@story(None, "logaddexp", "-inf", cure="-1e9|where|mask|finite", index=())
+@story(None, "logaddexp", "needs a > -inf or b > -inf, and here a = -inf", cure="-1e9|where|mask|finite", index=())
 def two_paths_that_are_both_impossible() -> Tensor:
     """Should gradients of logsumexp([-inf, -inf]) be 0s instead NaNs?: https://github.com/jax-ml/jax/issues/6811"""
     x = wanted([1.0, 2.0])

@@ -61,7 +61,7 @@ def test_the_text_has_the_numbers_and_the_line_of_code() -> None:
     assert repr(found) == str(found)
     assert max(map(len, str(found).splitlines())) <= 100
     text = flat(found)
-    assert text.startswith("The loss is finite (2), and the gradient of x is not. The backward pass broke at #")
+    assert text.startswith("The loss is finite (2). The gradient of x is not finite. It began at #")
     assert f"test_diagnosis.py:{line} found = tg.why_nan(np.where(x.data > 0, np.sqrt(x), 0.0).sum())" in text
     assert "sqrt(0) = 0; back to `x` comes 0 / (2 * 0) = nan" in text
     assert found.backward.upstream == 0
@@ -108,7 +108,6 @@ def test_where_no_places_are_noted_the_rest_is_said() -> None:
     with tracking(False), np.errstate(divide="ignore"):
         found = tg.why_nan(ops.log(x).sum())
     assert found.forward.line is None
-    assert found.forward.code == ""
     assert "log(0) = -inf" in str(found)
 
 
@@ -122,7 +121,7 @@ def test_the_line_inside_a_model_is_that_of_its_user() -> None:
 
     with np.errstate(divide="ignore"):
         loss = Model()(np.ones((2, 1))).sum()
-    assert tg.why_nan(loss).forward.code == "return ops.log(self.dense(x) * 0.0)  # inside the model"
+    assert tg.why_nan(loss).forward.line.text == "return ops.log(self.dense(x) * 0.0)  # inside the model"
 
 
 def test_it_may_be_asked_where_nothing_is_recorded() -> None:

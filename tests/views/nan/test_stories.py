@@ -401,7 +401,7 @@ def data_with_a_nan_in_a_row_that_the_loss_leaves_out() -> Tensor:
     return np.where(known, h, 0.0).sum()
 
 
-@story("parameter", "parameter", "learning rate that blew up", "W2 is not finite either", cure="smaller learning rate")
+@story("parameter", "parameter", "learning rate that blew up", "W2 (2 of 2 numbers)", cure="smaller learning rate")
 def parameters_after_a_learning_rate_that_was_too_large() -> Tensor:
     W1, W2 = wanted(np.full((2, 2), np.nan), "W1"), wanted(np.full((2, 1), np.nan), "W2")
     h = np.tanh(np.ones((3, 2)) @ W1)  # here

@@ -36,7 +36,7 @@ def violated(cell: Cell, slope: bool = False, rounding: bool = False) -> Why | N
     """
     operands = {**cell.operands, **cell.tensor.params}
     known = {**FUNCTIONS, **operands, "out": cell.value, "rows": np.arange(len(np.atleast_1d(cell.tensor.arrays[0])))}
-    known |= {"largest": _largest(cell.tensor.dtype), "dtype": str(cell.tensor.dtype), "op": cell.op.name}
+    known |= {"largest": float(np.finfo(cell.tensor.dtype).max), "dtype": str(cell.tensor.dtype), "op": cell.op.name}
     for of_value, cure, of_slope, words in cell.op.domains:
         condition = of_slope if slope else of_value
         holds = np.asarray(_evaluated(cell, condition, known))
@@ -66,11 +66,11 @@ def _evaluated(cell: Cell, expression: str, known: dict[str, Any]) -> Any:
 
 
 def of_operation(
-    cell: Cell, chain: Sequence[Link], made: str, leaves: Sequence[Tensor], slope: float | None = None
+    cell: Cell, chain: Sequence[Link], given: str, leaves: Sequence[Tensor], slope: float | None = None
 ) -> Why:
     """Why an operation made a number that is not finite of finite ones, or NaN of infinities that were intended.
 
-    made: what it made, of what. slope: for the rule of an input, what it gives for an upstream of 1; else None.
+    given: what it made it of. slope: for the rule of an input, what it gives for an upstream of 1; else None.
     """
     name, why = cell.op.name, violated(cell, slope is not None)
     if why is not None:
@@ -89,15 +89,14 @@ def of_operation(
     if slope is None and not all(np.isfinite(np.asarray(x, float)).all() for x in cell.operands.values()):
         return f"there is no number for {expression}", FINITE
     if not cell.op.body.__module__.startswith("tinygrad_ce."):
-        return f"no usual cause is known: {made}", f"{name}.domain(...) can say where it is defined, and what helps"
+        return f"no usual cause is known for {given}", f"{name}.domain(...) can say where it is defined, and what helps"
     if slope is not None:
         return overflow(np.asarray(cell.tensor.arrays[0]).dtype, f"what comes back from {name}", leaves)
     return overflow(cell.tensor.dtype, expression, leaves)
 
 
-def protected(cell: Cell) -> str:
+def protected(name: str) -> str:
     """The cure of an infinite slope behind a choice: the choice has to be made before the operation, too."""
-    name = cell.op.name
     written = {"div": "a / safe", "constant_power": "safe ** p"}.get(name, f"{name}(safe)")
     return (
         f"no `where`, mask or index behind {name} protects it: pick first and apply {name} then, or make the input "
@@ -107,7 +106,7 @@ def protected(cell: Cell) -> str:
 
 def overflow(dtype: Any, what: str, leaves: Sequence[Tensor]) -> Why:
     """That a number is too large for its dtype, and whether parameters are to blame."""
-    cause = f"{what} is beyond {format_number(_largest(dtype))}, the largest number that {dtype} holds"
+    cause = f"{what} is beyond {format_number(np.finfo(dtype).max)}, the largest number that {dtype} holds"
     wider = "; or compute in float64" if dtype.itemsize < 8 else ""
     sizes = {leaf.label: np.abs(leaf.data[np.isfinite(leaf.data)]).max(initial=0) for leaf in leaves}
     huge = [f"{label} (up to {format_number(size)})" for label, size in sizes.items() if size > HUGE]
@@ -116,27 +115,24 @@ def overflow(dtype: Any, what: str, leaves: Sequence[Tensor]) -> Why:
     return cause, SMALLER + wider
 
 
-def _largest(dtype: Any) -> float:
-    return float(np.finfo(dtype).max)
-
-
 def of_data(name: str, array: Array) -> Why:
     """Data that was not finite when it came in."""
     if array.size == 1:
         return f"{name} is {format_number(array.item())} itself", "pass a finite number"
     bad, is_table = np.argwhere(~np.isfinite(array)), array.ndim > 1
     kinds = " or ".join(word for word, look in (("NaN", np.isnan), ("infinite", np.isinf)) if look(array).any())
-    rows = _places("row" if is_table else "position", bad[:, 0])
-    where = f"in {rows} and {_places('column', bad[:, -1])}" if is_table else f"at {rows}"
-    are = "is" if len(bad) == 1 else "are"
-    cause = f"{name} is not finite itself: {len(bad)} of {array.size} numbers {are} {kinds}"
-    cause += f", {where}. It came in like that, or was computed outside of the graph"
+    axes = {"row": bad[:, 0], "column": bad[:, -1]} if is_table else {"position": bad[:, 0]}
+    where = " and ".join(_places(*axis) for axis in axes.items())
+    cause = (
+        f"{name} is not finite itself: {len(bad)} of {array.size} numbers {'is' if len(bad) == 1 else 'are'} {kinds}"
+    )
+    cause += f", in {where}. It came in like that, or was computed outside of the graph"
     if (array[~np.isfinite(array)] == -np.inf).all():
         cause += " (np.log(0) is -inf)"
     elif " or " in kinds:
         cause += " (mask * np.inf gives both: 0 * inf is NaN; np.where(mask, np.inf, 0) does not)"
-    axes = {1: "", 2: ".all(axis=-1)"}.get(array.ndim, f".all(axis={tuple(range(1, array.ndim))})")
-    drop = f"drop {'these rows' if is_table else 'them'}, x = x[np.isfinite(x){axes}]"
+    finite = {1: "", 2: ".all(axis=-1)"}.get(array.ndim, f".all(axis={tuple(range(1, array.ndim))})")
+    drop = f"drop {'these rows' if is_table else 'them'}, x = x[np.isfinite(x){finite}]"
     return cause, f"look at the data there; {drop}, or fill them (with the mean of the column, say) before training"
 
 
@@ -145,12 +141,10 @@ def _places(word: str, numbers: Array) -> str:
     return f"{word}{'s' if len(several) > 1 else ''} {listed(several, most=5)}"
 
 
-def of_parameter(leaf: Tensor, leaves: Sequence[Tensor]) -> Why:
+def of_parameter(name: str, leaves: Sequence[Tensor]) -> Why:
     """A parameter that was not finite before the pass began. leaves: all of the graph."""
-    bad = {x.label: int(np.sum(~np.isfinite(x.data))) for x in leaves}
-    cause = f"the parameter {leaf.label} is not finite itself ({bad[leaf.label]} of {leaf.size} numbers). "
-    others = [x.label for x in leaves if x is not leaf and bad[x.label]]
-    if others:
-        cause += f"{listed(others)} {'is' if len(others) == 1 else 'are'} not finite either. "
-    cause += "Most often an optimizer wrote that: a learning rate that blew up, or a step with a gradient that was NaN"
+    bad = {x.label: np.sum(~np.isfinite(x.data)) for x in leaves}
+    counts = listed([f"{x.label} ({bad[x.label]} of {x.size} numbers)" for x in leaves if bad[x.label]])
+    cause = f"the parameter {name} is not finite itself; not finite are {counts}. Most often an optimizer wrote that: "
+    cause += "a learning rate that blew up, or a step with a gradient that was NaN"
     return cause, f"{BLOWN_UP}; ask tg.why_nan(loss) in the step before this one, which was still finite"

@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 
 from tinygrad_ce import ops
-from tinygrad_ce.backward import recording
+from tinygrad_ce.backward import recording, unbroadcast
 from tinygrad_ce.core import Tensor
 from tinygrad_ce.errors import call_text
+from tinygrad_ce.graph.cells import positions
 from tinygrad_ce.graph.expressions import renamed
 from tinygrad_ce.graph.nodes import Graph, Node
 from tinygrad_ce.losses.misuse import MOVING
-from tinygrad_ce.ops.reduction import reduced_axes
 from tinygrad_ce.report.words import format_number, range_of
 from tinygrad_ce.source_lines import Line, line_of
-from tinygrad_ce.views.nan.search import Index, first_cell, ordinary, place, run_of, tried
+from tinygrad_ce.views.nan.search import Index, ordinary, place, run_of, tried
 
 LONGEST = 6  # links of a chain
 SHOWN = 5  # numbers of a row; of a longer one the range
@@ -41,17 +41,18 @@ class Cell:
 
     operands: by argument, the number that went in; an array where it was made of several (a row, a column).
     alone: the operation on these numbers only, recorded; None where it works on rows or matrices.
+    places: of each input, the positions of these numbers; of all that it has, where it is not known of which.
     """
 
     def __init__(self, tensor: Tensor, index: Index) -> None:
         assert tensor.op is not None
         self.tensor, self.op, self.index, self.value = tensor, tensor.op, index, tensor.data[index]
         self.alone = self._by_itself()
-        self.regions = self._regions()
+        self.places = self._places()
         names = [self.op.argument(position) for position in range(len(tensor.arrays))]
         names = [f"{name}[{i}]" if names.count(name) > 1 else name for i, name in enumerate(names)]
         self.inputs = dict(zip(names, tensor.inputs, strict=True))
-        parts = [np.asarray(x)[region] for x, region in zip(tensor.arrays, self.regions, strict=True)]
+        parts = [np.ravel(x)[places] for x, places in zip(tensor.arrays, self.places, strict=True)]
         self.operands = {n: part if part.ndim else part.item() for n, part in zip(names, parts, strict=True)}
 
     def _by_itself(self) -> Tensor | None:
@@ -71,19 +72,24 @@ class Cell:
         same = isinstance(out, Tensor) and out.shape == () and out.op is self.op
         return out if same and np.isclose(out.data, self.value, 1e-4, 0, equal_nan=True) else None
 
-    def _regions(self) -> list[Any]:
-        """Of each input the part that this cell was computed from, where that is known; else all of it."""
-        arrays, params = self.tensor.arrays, self.tensor.params
+    def _places(self) -> list[Any]:
+        arrays = self.tensor.arrays
+        everything = [positions(np.shape(x)) for x in arrays]
         if self.alone is not None:
-            return [_broadcast(np.shape(x), self.index) for x in arrays]
-        if self.op in (ops.matmul, ops.affine) and np.ndim(arrays[0]) == 2 and np.ndim(arrays[1]) == 2:
-            row, column = self.index
-            return [(row,), (slice(None), column), *(_broadcast(np.shape(x), self.index) for x in arrays[2:])]
-        if "axis" in params and len(arrays) == 1 and np.ndim(arrays[0]):
-            axes = reduced_axes(arrays[0].ndim, params["axis"])
-            rest = iter(i for axis, i in enumerate(self.index) if self.tensor.ndim < arrays[0].ndim or axis not in axes)
-            return [tuple(slice(None) if axis in axes else next(rest) for axis in range(arrays[0].ndim))]
-        return [()] * len(arrays)
+            return [places[_broadcast(places.shape, self.index)] for places in everything]
+        upstream = np.zeros_like(self.tensor.data)
+        upstream[self.index] = np.nan  # comes back to what the cell was computed from, and to nothing else
+
+        def share(position: int) -> Any:
+            back = self.op.rule(position)(upstream, *map(ordinary, (self.tensor.data, *arrays)), **self.tensor.params)
+            shape = np.shape(arrays[position])
+            return back if back.shape == shape else unbroadcast(self.op, position, back, shape)
+
+        shares = [tried(share, [position]) for position in range(len(arrays))]
+        if self.op not in MOVING and any(share is None for share in shares):
+            return everything  # the domain of a loss speaks of all rows and their labels, which have no rule
+        pairs = zip(everything, shares, strict=True)
+        return [places if share is None else np.flatnonzero(np.isnan(share)) for places, share in pairs]
 
     @property
     def given(self) -> str:
@@ -127,12 +133,11 @@ class Cell:
         with recording(True):
             graph = Graph(ops.mul(self.alone, np.asarray(upstream, self.tensor.dtype)), "tg.why_nan")
         node = graph.node_of(self.alone)
-        edge = next((e for e in node.inputs if e.position == position), None) if node is not None else None
-        if edge is None or edge.formula is None or edge.share is None:
-            return None
-        if not np.isclose(edge.share, share, 1e-4, 0, equal_nan=True):
-            return None
-        return f"{edge.formula.filled()} = {format_number(share)}"
+        for edge in node.inputs if node is not None else ():
+            if edge.position == position and edge.formula is not None and edge.share is not None:
+                same = np.isclose(edge.share, share, 1e-4, 0, equal_nan=True)
+                return f"{edge.formula.filled()} = {format_number(share)}" if same else None
+        return None
 
     def maker(self) -> tuple[Tensor, Index] | None:
         """The number to which this one owes what it is: with an ordinary one instead, it would be of another kind.
@@ -151,13 +156,9 @@ class Cell:
 
     def _source(self, position: int) -> Index:
         """The number of an input that counts most in this one: what is not finite, or the largest."""
-        array, region = np.asarray(self.tensor.arrays[position]), self.regions[position]
-        if region == () and array.ndim:
-            arguments = [*map(ordinary, self.tensor.arrays)]
-            cell = first_cell(run_of(self.tensor), arguments, position, self.index, np.arange(array.size))
-            return cell or (0,) * array.ndim
-        places = np.arange(array.size).reshape(array.shape)[region]
-        return place(np.ravel(places)[np.argmax(np.nan_to_num(np.abs(array[region]), nan=np.inf))], array)
+        places, array = np.ravel(self.places[position]), self.tensor.arrays[position]
+        sizes = np.nan_to_num(np.abs(np.ravel(array)[places]), nan=np.inf)
+        return place(places[np.argmax(sizes)], array)
 
 
 def chain_of(tensor: Tensor, index: Index) -> list[Link]:

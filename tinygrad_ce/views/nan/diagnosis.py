@@ -18,23 +18,19 @@ from tinygrad_ce.views.nan import causes
 from tinygrad_ce.views.nan.chain import Cell, Link, chain_of, line_at, shown
 from tinygrad_ce.views.nan.search import Index, Number, Search, Step, Way, bad_numbers, first_cell, ordinary
 
-UNKNOWN = "and why is not known: run alone, no operation gives this again."
-
 
 @dataclass(frozen=True, eq=False)
 class Finding:
     """The computation, or the leaf, that made the first number that is not finite.
 
-    kind: "result" (an operation's), "data" or "parameter". tensor: the result or leaf; None for an array or number.
-    op: the name of the operation; for a leaf None. value: the number at `index`; of a gradient, what the rule gave.
-    operands: by argument, the number that went in; an array where it was made of several (a row, a column).
-    upstream: what came from the loss to this number; None in the forward pass, and where the rule needs several.
+    tensor: the result or leaf; None for an array or number. value: the number at `index`; of a gradient, what the rule
+    gave. operands: by argument, the number that went in; an array where it was made of several (a row, a column).
+    upstream: what came from the loss to this number; None in the forward pass.
     numbers: the operation, or its rule, with the operands filled in. line: of the user's code; for a leaf where it is
     used first; None where no lines are noted (`fit`). then: what became of the number on its way.
     chain: how it was made, back to ordinary numbers; each link has tensor, index, value, text and line.
     """
 
-    kind: str
     tensor: Tensor | None
     name: str
     index: tuple[int, ...]
@@ -50,6 +46,13 @@ class Finding:
 
     def __repr__(self) -> str:
         return f"<{self.what}: {self.numbers}>"
+
+    @property
+    def kind(self) -> str:
+        """As in "result" (an operation's), "data" or "parameter"."""
+        if self.tensor is None or not self.tensor.requires_grad:
+            return "data"
+        return "parameter" if self.tensor.op is None else "result"
 
     @property
     def op(self) -> str | None:
@@ -68,14 +71,9 @@ class Finding:
         return f"the first is {self.what}: {self.numbers}; {self.cause}"
 
     @property
-    def code(self) -> str:
-        """The text of the line; "" where it can't be read."""
-        return "" if self.line is None else self.line.text
-
-    @property
     def table(self) -> Table:
         """What there is to say, each with its title."""
-        where = "" if self.line is None else f"{self.line.short}  {self.code}".strip()
+        where = "" if self.line is None else f"{self.line.short}  {self.line.text}".strip()
         rows = [("line", where), ("numbers", self.numbers)]
         links = self.chain[1:] if len(self.chain) > 2 or len(self.operands) > 1 else ()  # else it is in the numbers
         for n, link in enumerate(links):
@@ -107,41 +105,33 @@ class Diagnosis(Report):
         return bool(self.spoilt or self.stale or not np.isfinite(self.loss.data).all())
 
     @property
-    def same(self) -> bool:
-        """Whether both passes have the same culprit."""
-        names = [finding.name for finding in (self.forward, self.backward) if finding is not None]
-        return len(names) == 2 and names[0] == names[1]
-
-    @property
     def parts(self) -> list[Part]:
         """A sentence for each pass, and what was found there."""
-        value, leaves, spoilt = shown(self.loss.data), listed(self.leaves), listed(self.spoilt)
-        found: list[Part] = []
+        loss, leaves = f"({shown(self.loss.data)})", listed(self.leaves)
         if not self:
-            found.append(Sentence(f"All is finite: the loss ({value}), and the gradient of {leaves}."))
-            return [*found, Sentence(self.harmless)] if self.harmless else found
-        finite = np.isfinite(self.loss.data).all()
-        loss = f"The loss is {'finite' if finite else 'not finite'} ({value})"
-        if self.forward is not None:
-            found += [Sentence(f"{loss}. The forward pass broke at {self.forward.what}"), self.forward.table]
-        elif not finite:
-            found.append(Sentence(f"{loss}, {UNKNOWN}"))
+            text = f"All is finite: the loss {loss}, and the gradient of {leaves}."
+            return [Sentence(x) for x in (text, self.harmless) if x]
+        found: list[Part] = [Sentence(f"The loss is finite {loss}.")]
+        if not np.isfinite(self.loss.data).all():
+            found = _began(f"The loss is not finite {loss}", self.forward)
+        what = f"The gradient of {listed(self.spoilt)} is not finite"
         if self.stale:
-            gone = f"The backward pass can't be repeated: {listed(self.stale)} changed after this loss was computed"
-            advice = f"{gone}, and not to finite numbers. Call tg.why_nan(loss) before optimizer.step()."
-            found.append(Sentence(f"{loss}. {advice}" if finite else advice))
-        elif self.same:
-            found.append(Sentence(f"In the backward pass the gradient of {spoilt} is not finite, for the same reason."))
-        elif self.backward is not None:
-            whose = f"he gradient of {spoilt} is not"
-            start = f"{loss}, and t{whose}" if finite else f"T{whose} finite"
-            broke = "It goes back to" if self.backward.upstream is None else "The backward pass broke at"
-            found += [Sentence(f"{start}. {broke} {self.backward.what}"), self.backward.table]
-        elif self.spoilt:
-            found.append(Sentence(f"The gradient of {spoilt} is not finite, {UNKNOWN}"))
+            text = f"The backward pass can't be repeated: {listed(self.stale)} changed after this loss was computed, "
+            text += "and not to finite numbers. Call tg.why_nan(loss) before optimizer.step()."
+        elif not self.spoilt:
+            text = f"The gradient of {leaves} is finite."
+        elif self.forward is not None and self.backward is not None and self.forward.name == self.backward.name:
+            text = f"{what}, for the same reason."
         else:
-            found.append(Sentence(f"In the backward pass the gradient of {leaves} is finite."))
-        return found
+            return [*found, *_began(what, self.backward)]
+        return [*found, Sentence(text)]
+
+
+def _began(what: str, finding: Finding | None) -> list[Part]:
+    """What is said of a pass that gave a number that is not finite."""
+    if finding is None:
+        return [Sentence(f"{what}, and why is not known: run alone, no operation gives this again.")]
+    return [Sentence(f"{what}. It began at {finding.what}"), finding.table]
 
 
 class Examination:
@@ -157,17 +147,16 @@ class Examination:
         forward = self._first(bad_numbers([search.values[self.loss.serial]]))
         bad = [] if search.stale else bad_numbers(search.gradients[x.serial] for x in search.leaves)
         spoilt, stale = [step.tensor.label for step, _ in bad], [x.label for x in search.stale]
-        harmless = self._harmless() if self.finite and not spoilt and not stale else ""
+        harmless = "" if spoilt or stale or not self.finite else self._harmless()
         leaves = [x.label for x in search.leaves]
         return Diagnosis(self.loss, forward, self._first(bad), spoilt, leaves, stale, harmless)
 
     def _harmless(self) -> str:
         """What is not finite on the way, although nothing came of it."""
         for step, index in bad_numbers([*self.search.values.values(), *self.search.gradients.values()])[:1]:
-            text = ("the gradient of " if step.kind == "gradient" else "") + _call(step.tensor)
-            where = f"{f' at {list(index)}' if index else ''} ({_place(step.tensor)})"
-            value = format_number(step.array[index])
-            return f"On the way {text} is {value}{where}; nothing that is not finite came of it."
+            what = ("the gradient of " if step.kind == "gradient" else "") + _call(step.tensor)
+            value = format_number(step.array[index]) + (f" at {list(index)}" if index else "")
+            return f"On the way {what} is {value} ({_place(step.tensor)}); nothing that is not finite came of it."
         return ""
 
     def _first(self, goals: Sequence[Number]) -> Finding | None:
@@ -215,48 +204,42 @@ class Examination:
         (step, index), (user, _) = way[:2]
         array, taker = np.asarray(step.array), user.tensor
         name = step.tensor.label if step.tensor is not None else f"array {array.shape}" if array.ndim else "number"
-        if any(step.tensor is leaf for leaf in self.search.leaves):
-            kind, why = "parameter", causes.of_parameter(step.tensor, self.search.leaves)
-        else:
-            kind, why = "data", causes.of_data(name, array)
-        numbers = f"{name}{list(index) if index else ''} = {format_number(array[index])}, which is "
-        numbers += f"`{taker.op.argument(user.sources.index(step))}` of {_call(taker)}"
-        value, then = float(array[index]), self._then(way)[0]
-        return Finding(kind, step.tensor, name, index, value, numbers, line_at(taker), *why, then=then)
+        number = f"{name}{list(index) if index else ''} = {format_number(array[index])}"
+        numbers = f"{number}, which is `{taker.op.argument(user.sources.index(step))}` of {_call(taker)}"
+        is_parameter = step.tensor is not None and step.tensor.requires_grad
+        why = causes.of_parameter(name, self.search.leaves) if is_parameter else causes.of_data(name, array)
+        then, _ = self._then(way)
+        return Finding(step.tensor, name, index, float(array[index]), numbers, line_at(taker), *why, then=then)
 
     def _sum(self, step: Step, index: Index) -> Finding:
         """A gradient that is not finite although each of its shares is."""
         tensor, value = step.tensor, float(step.array[index])
         why = causes.overflow(tensor.dtype, "each share of this gradient is finite, and their sum", self.search.leaves)
-        users = listed([share.tensor.label for share in step.sources])
+        users = listed([x.tensor.label for x in step.sources])
         numbers = f"the sum of the shares from {users} = {format_number(value)}"
-        kind = "parameter" if tensor.op is None else "result"
-        return Finding(kind, tensor, tensor.label, index, value, numbers, line_at(tensor), *why)
+        return Finding(tensor, tensor.label, index, value, numbers, line_at(tensor), *why)
 
     def _operation(self, way: Way) -> Finding:
         """An operation that made a number that is not finite, or whose rule did."""
         step, at = way[0]
-        tensor, leaves, value = step.tensor, self.search.leaves, float(step.array[at])
-        upstream = None
+        tensor, value = step.tensor, float(step.array[at])
+        upstream, slope, because, then = None, None, "", ""
         if step.kind == "value":
-            cell, chain, (then, gate) = Cell(tensor, at), chain_of(tensor, at), self._then(way)
-            numbers, made = cell.numbers, f"{cell.op.name} made {format_number(value)} of {cell.given}"
-            cause, cure = causes.of_operation(cell, chain, made, leaves)
-            cure = causes.protected(cell) if gate == "where" else cure
+            cell, (then, gate) = Cell(tensor, at), self._then(way)
+            numbers, given, is_protected = cell.numbers, cell.given, gate == "where"
         else:
-            cell, sent, rule, because, gate = self._sent_back(step, at)
-            chain, then, argument = chain_of(tensor, cell.index), "", cell.op.argument(step.position)
-            numbers = f"{cell.numbers}; back to `{argument}` comes {rule or format_number(value)}"
-            made = f"from upstream {format_number(sent)} and {cell.given} the rule of {cell.op.name} for `{argument}` "
-            made += f"made {format_number(value)}"
+            cell, upstream, rule, because, gate = self._sent_back(step, at)
+            back = rule or format_number(value)
+            numbers = f"{cell.numbers}; back to `{cell.op.argument(step.position)}` comes {back}"
+            given, is_protected = f"upstream {format_number(upstream)} and {cell.given}", gate in causes.GATES
             *arguments, gradient = [source.array for source in step.sources]
             slope = step.run(*arguments, np.ones_like(gradient))[at]
-            cause, cure = causes.of_operation(cell, chain, made, leaves, slope)
-            if sent == 0:
-                cause += f". What comes from upstream is 0{because and f', because {because}'}; but 0 * inf is NaN"
-            cure = causes.protected(cell) if gate in causes.GATES else cure
-            upstream = sent if rule else None
-        start = ("result", tensor, tensor.label, cell.index, value, numbers, line_at(tensor), cause, cure)
+        chain = chain_of(tensor, cell.index)
+        cause, cure = causes.of_operation(cell, chain, given, self.search.leaves, slope)
+        if upstream == 0:
+            cause += f". What comes from upstream is 0{because and f', because {because}'}; but 0 * inf is NaN"
+        cure = causes.protected(cell.op.name) if is_protected else cure
+        start = (tensor, tensor.label, cell.index, value, numbers, line_at(tensor), cause, cure)
         return Finding(*start, cell.operands, upstream, then, chain)
 
     def _then(self, way: Way) -> tuple[str, str]:
@@ -277,9 +260,7 @@ class Examination:
     def _sent_back(self, share: Step, at: Index) -> tuple[Cell, float, str | None, str, str]:
         """Of a number of a share: the number of the result that it came from, the gradient there, the rule, `_gate`."""
         gradient = share.sources[-1].array
-        likely = np.asarray(
-            (gradient == 0) == np.isnan(share.array[at])
-        )  # infinity times 0 is NaN, times others it is not
+        likely = np.asarray((gradient == 0) == np.isnan(share.array[at]))  # inf * 0 is NaN, inf * others is not
         cell = Cell(share.tensor, _upstream(share, at, likely) or (0,) * gradient.ndim)
         upstream = float(gradient[cell.index])
         rule = cell.rule(share.position, upstream, float(share.array[at]))
@@ -311,10 +292,9 @@ def _age(way: Way) -> tuple[bool, float]:
 
 def _upstream(share: Step, at: Index, likely: Any) -> Index | None:
     """The number of a result whose gradient reaches this number of a share; of several the first that is likely."""
+    arguments = [ordinary(x.array, 1.0) for x in share.sources]  # 1 is no hole of any usual function
     cells = np.argsort(~likely.ravel(), kind="stable")
-    if likely.shape == share.array.shape and likely[at]:  # most rules work number by number
-        cells = np.append(np.ravel_multi_index(at, likely.shape), cells)
-    return first_cell(share.run, [ordinary(x.array) for x in share.sources], len(share.sources) - 1, at, cells)
+    return first_cell(share.run, arguments, len(arguments) - 1, at, cells)
 
 
 def _call(tensor: Tensor) -> str:

@@ -40,10 +40,10 @@ def with_number(x: Any, cells: Any, number: float) -> Any:
     return array
 
 
-def ordinary(x: Any) -> Any:
+def ordinary(x: Any, number: float = ORDINARY[0]) -> Any:
     """x with an ordinary number for each finite one, and a large one for an infinity; labels and masks stay."""
     array = np.asarray(x)
-    numbers = np.where(np.isinf(array), np.copysign(1e18, array), ORDINARY[0])  # the square of 1e18 fits into float32
+    numbers = np.where(np.isinf(array), np.copysign(1e18, array), number)  # the square of 1e18 fits into float32
     return numbers.astype(array.dtype) if array.dtype.kind == "f" else x
 
 
@@ -146,8 +146,7 @@ class Search:
 
     def __init__(self, loss: Tensor) -> None:
         self.loss = loss
-        graph = reachable(loss)
-        self.order = [graph[serial] for serial in sorted(graph)]
+        self.order = [tensor for _, tensor in sorted(reachable(loss).items())]
         self.values: dict[int, Step] = {}
         constants: dict[int, Step] = {}  # one for each array without a gradient
         for tensor in self.order:
