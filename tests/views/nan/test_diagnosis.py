@@ -15,6 +15,7 @@ from fused import ready_gradient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from views.nan.leaves import wanted
+from views.nan.story import built
 
 import tinygrad_ce as tg
 from tinygrad_ce import ops
@@ -87,6 +88,52 @@ def test_what_became_of_an_infinity_is_told() -> None:
         loss = -(y * ops.log(p) + (1 - y) * ops.log(1 - p)).mean()
     forward = tg.why_nan(loss).forward
     assert re.match(r"-inf became NaN in #\d+: 0 \* \(-inf\) = nan \(test_diagnosis.py", forward.then)
+
+
+def cross_entropy_of_certain_answers() -> Tensor:
+    p, y = wanted([1.0, 0.5, 1.0], "p"), np.array([1.0, 0.0, 0.0])
+    return -(y * ops.log(p) + (1 - y) * ops.log(1 - p)).mean()
+
+
+def data_with_nan_and_infinity() -> Tensor:
+    return (wanted([1.0, 2.0, 3.0]) - np.array([np.nan, np.inf, 0.0])).sum()
+
+
+def a_mask_times_infinity() -> Tensor:
+    return ops.softmax(wanted([1.0, 2.0, 3.0]) - np.array([0.0, 1.0, 0.0]) * np.inf, axis=0).sum()
+
+
+def logarithms_of_zero_and_of_a_negative_number() -> Tensor:
+    return ops.log(wanted([0.0, -1.0])).sum()
+
+
+def an_older_infinity() -> Tensor:
+    return ops.exp(wanted([1000.0])).sum() + ops.log(wanted([0.5, -1.0])).sum()
+
+
+@pytest.mark.parametrize(
+    ("build", "what", "index", "then"),
+    [
+        (cross_entropy_of_certain_answers, "log", (0,), "-inf became NaN in #N: 0 * (-inf) = nan"),
+        (data_with_nan_and_infinity, "data", (0,), ""),
+        (a_mask_times_infinity, "data", (0,), ""),
+        (logarithms_of_zero_and_of_a_negative_number, "log", (1,), ""),
+        (an_older_infinity, "log", (1,), ""),
+    ],
+)
+def test_who_made_nan_is_named_before_an_infinity_that_met_it(
+    build: Callable[[], Tensor], what: str, index: tuple[int, ...], then: str
+) -> None:
+    forward = tg.why_nan(built(build)).forward
+    assert (forward.op or forward.kind, forward.index) == (what, index)
+    assert re.sub(r"#\d+", "#N", forward.then).partition(" (test_")[0] == then
+
+
+def test_an_infinity_that_met_nan_is_not_said_to_have_become_it() -> None:
+    p, y = wanted([0.0, 0.0], "p"), np.array([1.0, 0.0])
+    forward = tg.why_nan(built(lambda: (y * ops.log(p)).sum())).forward  # -inf + 0 * (-inf)
+    assert forward.index == (0,)
+    assert re.match(r"-inf met NaN in #\d+: reduce_sum of x = \[-inf, nan\] = nan", forward.then)
 
 
 @pytest.mark.parametrize("row", range(4))

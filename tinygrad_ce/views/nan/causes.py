@@ -123,10 +123,9 @@ def of_data(name: str, array: Array) -> Why:
     kinds = " or ".join(word for word, look in (("NaN", np.isnan), ("infinite", np.isinf)) if look(array).any())
     axes = {"row": bad[:, 0], "column": bad[:, -1]} if is_table else {"position": bad[:, 0]}
     where = " and ".join(_places(*axis) for axis in axes.items())
-    cause = (
-        f"{name} is not finite itself: {len(bad)} of {array.size} numbers {'is' if len(bad) == 1 else 'are'} {kinds}"
-    )
-    cause += f", in {where}. It came in like that, or was computed outside of the graph"
+    count = f"{len(bad)} of {array.size} numbers {'is' if len(bad) == 1 else 'are'} {kinds}"
+    cause = f"{name} is not finite itself: {count}, in {where}. It came in like that, or was computed "
+    cause += "outside of the graph"
     if (array[~np.isfinite(array)] == -np.inf).all():
         cause += " (np.log(0) is -inf)"
     elif " or " in kinds:

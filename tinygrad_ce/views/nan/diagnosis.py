@@ -161,7 +161,10 @@ class Examination:
 
     def _first(self, goals: Sequence[Number]) -> Finding | None:
         """The first, in the order of the passes, that has spoilt one of these; None if nobody can be named."""
-        origins = [self._blamed(way) for way in self.search.ways(goals)]
+        ways = [*self.search.ways(goals)]
+        if any(np.isnan(np.asarray(step.array)[index]) for (step, index), *_ in ways):
+            ways = [way for way in ways if not self.search.met_nan(way)]
+        origins = [self._blamed(way) for way in ways]
         return self._finding(*min(origins, key=lambda origin: _age(origin[0]))) if origins else None
 
     def _blamed(self, way: Way) -> tuple[Way, Tensor | None]:
@@ -248,7 +251,8 @@ class Examination:
         for step, index in rest:
             tensor, number = step.tensor, step.array[index]
             if step.kind == "value" and not self.finite and np.isnan(number) and np.isinf(first.array[at]):
-                what = f"{format_number(first.array[at])} became NaN in {tensor.label}"
+                verb = "met" if self.search.met_nan(way) else "became"
+                what = f"{format_number(first.array[at])} {verb} NaN in {tensor.label}"
                 return f"{what}: {Cell(tensor, index).numbers} ({_place(tensor)})", ""
             if step.kind == "share" and self.finite:
                 _, sent, rule, because, gate = self._sent_back(step, index)
@@ -282,12 +286,12 @@ class Examination:
         return "", ""
 
 
-def _age(way: Way) -> tuple[bool, float]:
+def _age(way: Way) -> tuple[bool, float, Index]:
     """For sorting: the forward pass from the oldest result on, then the backward pass from the youngest."""
-    step = way[0][0]
+    step, index = way[0]
     if step.run is None:
-        return False, way[1][0].tensor.serial - 0.5
-    return step.kind != "value", step.tensor.serial if step.kind == "value" else -step.tensor.serial
+        return False, way[1][0].tensor.serial - 0.5, index
+    return step.kind != "value", step.tensor.serial if step.kind == "value" else -step.tensor.serial, index
 
 
 def _upstream(share: Step, at: Index, likely: Any) -> Index | None:

@@ -35,8 +35,8 @@ def with_number(x: Any, cells: Any, number: float) -> Any:
     """x with a number at these positions, in its own dtype."""
     if not len(cells):
         return x
-    array = np.array(x)
-    np.put(array, cells, number)
+    array = np.array(x, order="C")
+    array.reshape(-1)[cells] = number
     return array
 
 
@@ -76,13 +76,16 @@ def total(*shares: Any) -> Any:
 def first_cell(run: Run, arguments: Sequence[Any], which: int, index: Index, cells: Array) -> Index | None:
     """The first of these cells of one argument that reaches a number of the result: NaN in all until there is seen."""
 
+    @cache
     def reaches(count: int) -> bool:
         changed = with_number(arguments[which], cells[:count], np.nan)
         result = tried(run, [*arguments[:which], changed, *arguments[which + 1 :]])
         return result is None or bool(np.isnan(result[index]))
 
-    first = bisect_left(range(1, len(cells) + 1), True, key=reaches)
-    return place(cells[first], arguments[which]) if first < len(cells) else None
+    if not len(cells) or not (reaches(1) or reaches(len(cells))):
+        return None
+    first = 0 if reaches(1) else bisect_left(range(1, len(cells)), True, key=reaches)
+    return place(cells[first], arguments[which])
 
 
 @dataclass(eq=False)
@@ -122,6 +125,8 @@ class Step:
         for which, source in enumerate(self.sources if usual else ()):
             for is_kind in (np.isnan, np.isinf):
                 cells = source.bad[is_kind(np.ravel(source.array)[source.bad])]
+                if np.shape(source.array) == self.array.shape:  # most operations work number by number
+                    cells = np.append(cells[cells == np.ravel_multi_index(index, self.array.shape)], cells)
                 cell = first_cell(self.run, usual[0], which, index, cells)
                 found += [(source, cell)] if cell is not None else []
         again = tried(self.run, [source.array for source in self.sources]) if self.sources and not found else None
@@ -190,7 +195,7 @@ class Search:
         while waiting:
             number = waiting.pop()
             origins = self.origins(*number)
-            for earlier in origins or ():
+            for earlier in reversed(origins or ()):  # NaN is followed first: an infinity that became it goes that way
                 if earlier not in after:
                     after[earlier] = number
                     waiting.append(earlier)
@@ -199,3 +204,10 @@ class Search:
                 while (following := after[way[-1]]) is not None:
                     way.append(following)
                 yield way
+
+    def met_nan(self, way: Way) -> bool:
+        """Whether it begins with an infinity, and where it comes to a NaN first, another NaN went in, too."""
+        for step, index in way:
+            if np.isnan(np.asarray(step.array)[index]):
+                return any(np.isnan(np.asarray(x.array)[cell]) for x, cell in self.origins(step, index) or ())
+        return False
