@@ -129,6 +129,15 @@ def test_who_made_nan_is_named_before_an_infinity_that_met_it(
     assert re.sub(r"#\d+", "#N", forward.then).partition(" (test_")[0] == then
 
 
+def test_an_infinity_that_became_nan_and_met_it_is_said_to_have_become_it() -> None:
+    def loss() -> Tensor:
+        infinite = ops.log(wanted([0.0]))
+        return (infinite + infinite * 0).sum()
+
+    forward = tg.why_nan(built(loss)).forward
+    assert re.match(r"-inf became NaN in #\d+: -inf \* 0 = nan", forward.then)
+
+
 def test_an_infinity_that_met_nan_is_not_said_to_have_become_it() -> None:
     p, y = wanted([0.0, 0.0], "p"), np.array([1.0, 0.0])
     forward = tg.why_nan(built(lambda: (y * ops.log(p)).sum())).forward  # -inf + 0 * (-inf)

@@ -116,14 +116,14 @@ class Step:
         return [(arguments, tried(self.run, arguments)) for arguments in each]
 
     def origins(self, index: Index) -> list[Number] | None:
-        """Of each source the first NaN and the first infinity from which this number comes.
+        """Of each source the first NaN, and then of each the first infinity, from which this number comes.
 
         None if it is not known: computed again, this number is finite.
         """
         found: list[Number] = []
         usual = [arguments for arguments, result in self.usual if result is None or not np.isnan(result[index])]
-        for which, source in enumerate(self.sources if usual else ()):
-            for is_kind in (np.isnan, np.isinf):
+        for is_kind in (np.isnan, np.isinf) if usual else ():
+            for which, source in enumerate(self.sources):
                 cells = source.bad[is_kind(np.ravel(source.array)[source.bad])]
                 if np.shape(source.array) == self.array.shape:  # most operations work number by number
                     cells = np.append(cells[cells == np.ravel_multi_index(index, self.array.shape)], cells)
@@ -190,15 +190,15 @@ class Search:
 
     def ways(self, goals: Sequence[Number]) -> Iterator[Way]:
         """The ways to these numbers, each from one that is not finite by itself."""
-        after: dict[Number, Number | None] = dict.fromkeys(goals)
-        waiting = [*goals]
+        after: dict[Number, Number | None] = {}
+        waiting: list[tuple[Number, Number | None]] = [(goal, None) for goal in goals]
         while waiting:
-            number = waiting.pop()
+            number, following = waiting.pop()
+            if number in after:
+                continue
+            after[number] = following
             origins = self.origins(*number)
-            for earlier in reversed(origins or ()):  # NaN is followed first: an infinity that became it goes that way
-                if earlier not in after:
-                    after[earlier] = number
-                    waiting.append(earlier)
+            waiting += [(earlier, number) for earlier in reversed(origins or ())]  # NaN is popped first
             if origins == []:
                 way = [number]
                 while (following := after[way[-1]]) is not None:
