@@ -116,7 +116,7 @@ def _drawn_once(svg: str) -> str:
     drawn: set[tuple[str, str, str]] = set()
 
     def new_pieces(wire: re.Match[str]) -> str:
-        start, kind, way = map(str, wire.groups())  # a dashed wire is drawn beside a solid one
+        start, kind, way = wire.groups()  # a dashed wire is drawn beside a solid one
         path, *pieces = re.findall("[MLC][^MLC]*", way)
         place = path[1:].strip()
         for piece in pieces:
@@ -124,7 +124,7 @@ def _drawn_once(svg: str) -> str:
             path += f"M{end} " if (kind, place, piece) in drawn else piece
             drawn.add((kind, place, piece))
             place = end
-        return start + path
+        return f"{start}{path}"
 
     return re.sub('(<g class="(wire[^"]*)" [^>]*><path d=")([^"]*)', new_pieces, svg)
 
