@@ -233,7 +233,7 @@ class Examination:
             numbers = f"{cell.numbers}; back to `{cell.op.argument(step.position)}` comes {back}"
             given, is_protected = f"upstream {format_number(upstream)} and {cell.given}", gate in causes.GATES
             *arguments, gradient = [source.array for source in step.sources]
-            slope = step.run(*arguments, np.ones_like(gradient))[at]
+            slope = np.asarray(step.run(*arguments, np.ones_like(gradient)))[at]
         chain = chain_of(tensor, cell.index)
         cause, cure = causes.of_operation(cell, chain, given, self.search.leaves, slope)
         if upstream == 0:
