@@ -245,10 +245,11 @@ class Examination:
     def _then(self, way: Way) -> tuple[str, str]:
         """Where an infinity became NaN, or how a number came into the gradients; and what kept it from the loss."""
         (first, at), *rest = way
+        start = np.asarray(first.array)[at]
         for step, index in rest:
             tensor, number = step.tensor, step.array[index]
-            if step.kind == "value" and not self.finite and np.isnan(number) and np.isinf(first.array[at]):
-                what = f"{format_number(first.array[at])} became NaN in {tensor.label}"
+            if step.kind == "value" and not self.finite and np.isnan(number) and np.isinf(start):
+                what = f"{format_number(start)} became NaN in {tensor.label}"
                 return f"{what}: {Cell(tensor, index).numbers} ({_place(tensor)})", ""
             if step.kind == "share" and self.finite:
                 _, sent, rule, because, gate = self._sent_back(step, index)
