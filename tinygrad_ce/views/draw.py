@@ -124,7 +124,7 @@ def _drawn_once(svg: str) -> str:
             path += f"M{end} " if (kind, place, piece) in drawn else piece
             drawn.add((kind, place, piece))
             place = end
-        return start + path
+        return f"{start}{path}"
 
     return re.sub('(<g class="(wire[^"]*)" [^>]*><path d=")([^"]*)', new_pieces, svg)
 

@@ -69,7 +69,7 @@ def test_dead_units_are_found_in_what_is_written_by_hand(name):
     found = audited(Written(function, bias=bias))
     assert found.rows[0].dead == pytest.approx(100 * 5 / 8)
     assert found.rows[0].saturated is None
-    assert "The activation in (model) is 62.5 % dead, for inputs from -" in found.lesson
+    assert "The activation in (model) is 62.5 % dead: its inputs are all negative there" in found.lesson
     assert audited(Written(function)).rows[0].dead == 0
     assert audited(Written(function, bias=-30)).rows[0].dead == 100  # the mask has no true value that would tell
 

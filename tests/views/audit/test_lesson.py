@@ -114,12 +114,11 @@ def test_factors_count_what_a_layer_hands_back_and_no_shortcut():
 def test_each_illness_has_its_sentence():
     dead = audited(network(nn.ReLU, bias=-30))
     z = X @ network().layers[0].W.data - 30
-    inputs = f"{z.min():.3g} to {z.max():.3g}"
-    assert dead.lesson == f"The activation in layers.1 is 100 % dead, for inputs from {inputs}."
+    inputs = f"are all negative there ({z.min():.3g} to {z.max():.3g})"
+    assert dead.lesson == f"layers.1's ReLU is 100 % dead: its inputs {inputs}."
     saturated = audited(network(nn.Sigmoid, scale=30))
-    assert re.fullmatch(
-        r"The activation in layers\.1 is \d\d\.\d % saturated, for inputs from -\S+ to \S+\.", saturated.lesson
-    )
+    sentence = r"layers\.1's Sigmoid is \d\d\.\d % saturated: its inputs lie between -\S+ and \S+\."
+    assert re.fullmatch(sentence, saturated.lesson)
     update = audited(network(), 5.0)
     ratio = update.rows[0].update_per_weight
     assert f"by {ratio:.3g} of its size, {ratio * 1000:.3g} times what is healthy" in update.lesson
@@ -138,7 +137,7 @@ def test_a_share_is_100_percent_only_where_it_is_all():
     model.layers[0].b.data[-1] = 30  # one is alive
     found = audited(model)
     assert found.rows[1].dead == pytest.approx(99.6)
-    assert "layers.1 is 99.6 % dead" in found.lesson
+    assert "layers.1's ReLU is 99.6 % dead" in found.lesson
     assert re.search(r"layers\.1  ReLU\(\) +99\.6 % ", str(found))
     assert re.search(r"layers\.1  ReLU\(\) +100 % ", str(audited(network(nn.ReLU, (6, 250, 3), bias=-30))))
 

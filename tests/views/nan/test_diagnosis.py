@@ -531,3 +531,12 @@ def test_a_planted_fault_is_found_in_the_backward_pass(data: Any) -> None:
     assert found.forward is None
     assert found.backward is not None
     assert (found.backward.op, found.backward.index) == (op, at)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), np.float32("nan")])
+def test_a_number_of_python_that_came_in_is_found(number):
+    x = tg.Tensor([1.0, 2.0], requires_grad=True, name="x")
+    with np.errstate(all="ignore"):
+        found = tg.why_nan((x * 2).sum() * number - number).forward
+    assert "number is" in found.cause
+    assert found.tensor is None

@@ -143,5 +143,11 @@ def activity(layer: Layer) -> dict[str, Any]:
         "saturated": 100 * float(np.concatenate(saturated).mean()) if saturated else None,
         "dead": 100 * float(1 - np.concatenate([rows.any(axis=0) for rows in by_row]).mean()),
         "rows": min(map(len, by_row)),
-        "flat_inputs": f"{format_number(flat.min(), 3)} to {format_number(flat.max(), 3)}" if flat.size else "",
+        "flat_inputs": _in_words(flat) if flat.size else "",
     }
+
+
+def _in_words(inputs: Array) -> str:
+    """Where the inputs of an activation lie."""
+    low, high = format_number(inputs.min(), 3), format_number(inputs.max(), 3)
+    return f"are all negative there ({low} to {high})" if inputs.max() < 0 else f"lie between {low} and {high}"

@@ -28,7 +28,7 @@ class Row:
     own_part: whether the outputs are those of its own operations for modules inside it; else they are what it gives on.
     saturated: percent of an activation's numbers where its slope is at most 5 % of its largest (of curves that are flat
     on both sides; ReLU is switched off for about half of its numbers, and well). dead: percent of its units (columns)
-    whose slope is at most 1e-6 of the largest for every row; rows: how many. flat_inputs: where it is flat.
+    whose slope is at most 1e-6 of the largest for every row; rows: how many. flat_inputs: where it is flat, in words.
     mean, spread, outputs: of the outputs, with standard deviation and histogram. arriving, backward: norm and histogram
     of the gradient there. share: that norm over the last layers'. factor: the norm of what is handed back, over it.
     gradient: the norm of the parameters' gradients; gradient_per_weight, update_per_weight: that, and the norm of the

@@ -142,7 +142,9 @@ def lesson(rows: Sequence[Row], illnesses: dict[str, list[Row]]) -> str:
         return f"It begins in {first.path}: {first.reason}."
     if verdict in ("dead", "saturated"):
         share = percent((first.dead if verdict == "dead" else first.saturated) or 0)
-        return f"The activation in {first.path} is {share} % {verdict}, for inputs from {first.flat_inputs}."
+        alone = first.gradient is None and not first.own_part
+        where = f"{first.path}'s {first.class_name}" if alone else f"The activation in {first.path}"
+        return f"{where} is {share} % {verdict}: its inputs {first.flat_inputs}."
     if verdict.startswith("updates"):
         update = first.update_per_weight or 0.0
         times = f"{format_number(update / HEALTHY_UPDATE, 3)} times what is healthy in the long run"

@@ -12,10 +12,10 @@ from tinygrad_ce.graph.checks import check_not_traced
 from tinygrad_ce.graph.nodes import Graph, Node
 from tinygrad_ce.report.words import short
 from tinygrad_ce.source_lines import state
-from tinygrad_ce.views.explain.explanation import ASKED, Explanation
+from tinygrad_ce.views.explain.explanation import ASKED, Explanation, Share
 from tinygrad_ce.views.explain.table import label_of, name_at
 
-__all__ = ["Explanation", "explain"]
+__all__ = ["Explanation", "Share", "explain"]
 
 
 def explain(x: Tensor, loss: Tensor | None = None, at: Any = None, rows: Any = None) -> Explanation:

@@ -236,7 +236,7 @@ class Examination:
             numbers = f"{cell.numbers}; back to `{cell.op.argument(step.position)}` comes {back}"
             given, is_protected = f"upstream {format_number(upstream)} and {cell.given}", gate in causes.GATES
             *arguments, gradient = [source.array for source in step.sources]
-            slope = step.run(*arguments, np.ones_like(gradient))[at]
+            slope = np.asarray(step.run(*arguments, np.ones_like(gradient)))[at]
         chain = chain_of(tensor, cell.index)
         cause, cure = causes.of_operation(cell, chain, given, self.search.leaves, slope)
         if upstream == 0:
@@ -248,11 +248,12 @@ class Examination:
     def _then(self, way: Way) -> tuple[str, str]:
         """Where an infinity became NaN, or how a number came into the gradients; and what kept it from the loss."""
         (first, at), *rest = way
+        start = np.asarray(first.array)[at]
         for step, index in rest:
             tensor, number = step.tensor, step.array[index]
-            if step.kind == "value" and not self.finite and np.isnan(number) and np.isinf(first.array[at]):
+            if step.kind == "value" and not self.finite and np.isnan(number) and np.isinf(start):
                 verb = "met" if self.search.met_nan(way) else "became"
-                what = f"{format_number(first.array[at])} {verb} NaN in {tensor.label}"
+                what = f"{format_number(start)} {verb} NaN in {tensor.label}"
                 return f"{what}: {Cell(tensor, index).numbers} ({_place(tensor)})", ""
             if step.kind == "share" and self.finite:
                 _, sent, rule, because, gate = self._sent_back(step, index)
