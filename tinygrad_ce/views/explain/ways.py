@@ -172,10 +172,7 @@ def _target_text(target: Array) -> str:
 
 
 def batch_of(graph: Graph, rows: list[Node]) -> list[Node]:
-    """The nodes whose first axis is the batch: what was computed row by row from `rows`, or what our losses tell.
-
-    Of several losses with batches of different sizes, it is that of the last one.
-    """
+    """The nodes whose first axis is the batch: computed row by row from `rows`, or told by our losses, the last one."""
     if not rows:
         told = [node for node in graph.nodes if node.shape and _targets(node) is not None]
         return [node for node in told if node.shape[0] == told[-1].shape[0]]
@@ -247,10 +244,7 @@ def batch_rows(graph: Graph, node: Node, cell: tuple[int, ...], batch: list[Node
 
 
 def _last_shares(graph: Graph, batch: list[Node]) -> dict[Node, Array]:
-    """By node of the batch, what comes back where the rows end: from uses after which nothing has rows any more.
-
-    Each path to the loss leaves the batch for the last time once, so that nothing is counted twice.
-    """
+    """By node of the batch, what comes back where the rows end: each path to the loss leaves them for good once."""
     rows, leads = set(batch), set(batch)
     shares: dict[Node, Array] = {}
     for node in reversed(graph.nodes):
