@@ -133,6 +133,14 @@ def test_who_stands_above_is_side_by_side_and_whose_wire_leaves_stands_higher():
     assert left.y > 0
 
 
+def test_a_box_below_a_wider_one_keeps_its_width_and_stands_in_its_middle():
+    wide, box = Box(200, 30), Box(80, 40)
+    box.above.append(wide)
+    arrange(Box(children=[box]), [Wire(wide, box)])
+    assert box.width == 80
+    assert box.x + 40 == wide.x + 100
+
+
 # ---- pictures of random networks
 
 MANY = [("joined", 3, 1), ("joined", 5, 0), ("block in a block", 0, 1), ("double", 0, 0), ("dropout", 0, 0)]

@@ -42,7 +42,7 @@ def arrange(top: Box, wires: Sequence[Wire], width: float = inf) -> None:
 
 
 def _stacked(box: Box, leaving: set[Box]) -> Item:
-    """A box, as wide as those above it; whoever of them is `leaving` stands higher than all on its right."""
+    """A box and those above it, whose wires fall straight on it; whoever is `leaving` stands higher than its right."""
     x = highest = 0.0
     for above in reversed(box.above):
         lift = max(highest + LANE - above.height / 2, 0.0) if above in leaving and highest else 0.0
@@ -50,12 +50,14 @@ def _stacked(box: Box, leaving: set[Box]) -> Item:
         x -= above.width
         above.x, above.y = x, -DROP - lift - above.height
         x -= BESIDE
-    box.width = max(box.width, -x - BESIDE)
-    box.x, box.y = 0.0, highest + DROP if box.above else 0.0
+    row = -x - BESIDE
+    box.width = max([box.width, *(row - above.width + 2 * LEAD for above in box.above)])
+    width = max(box.width, row)
+    box.x, box.y = (width - box.width) / 2, highest + DROP if box.above else 0.0
     for above in box.above:
-        above.x, above.y = above.x + (box.width - x - BESIDE) / 2, above.y + box.y
+        above.x, above.y = above.x + (width + row) / 2, above.y + box.y
     ports = {above: above.middle for above in box.above}
-    return Item(box.width, box.y + box.height, box.middle, box=box, ports=ports)
+    return Item(width, box.y + box.height, box.middle, box=box, ports=ports)
 
 
 class Level(Item):
