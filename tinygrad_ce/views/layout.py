@@ -42,7 +42,7 @@ def arrange(top: Box, wires: Sequence[Wire], width: float = inf) -> None:
 
 
 def _stacked(box: Box, leaving: set[Box]) -> Item:
-    """A box and those above it, whose wires fall straight on it; one that is `leaving` is higher than all on its right."""
+    """A box and those above it, whose wires fall straight on it; one that is `leaving` is above all on its right."""
     x = highest = 0.0
     for above in reversed(box.above):
         lift = max(highest + LANE - above.height / 2, 0.0) if above in leaving and highest else 0.0
